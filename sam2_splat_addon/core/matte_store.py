@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The matte store: every result on disk, one atomic file per object and frame; core, numpy, msgspec.
+
+Layout of a store folder::
+
+    manifest.json               what made it (core/manifest.py)
+    objects/001/000001.matte    object 1, frame 1
+    state/                      what a killed run needs to go on (written by the engine)
+
+A ``.matte`` file is ``b"S2SM"``, a format byte, the length of the header (4 bytes, little endian),
+the header (MessagePack), the logits (little-endian float16, zlib), and the CRC-32 of everything
+before it. The same record gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import zlib
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from .atomic import write_atomic
+from .errors import StoreError
+
+_MAGIC = b"S2SM\x01"
+_PREFIX = struct.Struct("<5sI")
+_CRC = struct.Struct("<I")
+_ZLIB_LEVEL = 1
+
+Logits = NDArray[np.float16]
+
+
+class MatteScores(msgspec.Struct, frozen=True):
+    """What the model thinks of one matte.
+
+    Attributes
+    ----------
+    object_score
+        The object score logit: positive when the model sees the object on this frame.
+    predicted_iou
+        The model's own estimate of the matte's IoU, about 0 to 1.
+    area
+        The part of the frame that the matte covers, 0 to 1.
+    """
+
+    object_score: float
+    predicted_iou: float
+    area: float
+
+
+class MatteRecord(msgspec.Struct, frozen=True):
+    """The matte of one object on one frame.
+
+    Attributes
+    ----------
+    object_id, frame
+        Both count from 1.
+    width, height
+        The footage's size, px, that the matte is stretched to.
+    logits
+        (h, w) float16 at the model's own size; inside is > 0.
+    scores
+        What the model thinks of it.
+    prompted
+        Whether this is a conditioning frame of the object.
+    """
+
+    object_id: int
+    frame: int
+    width: int
+    height: int
+    logits: Logits
+    scores: MatteScores
+    prompted: bool = False
+
+
+class _Header(msgspec.Struct, frozen=True, array_like=True):
+    object_id: int
+    frame: int
+    width: int
+    height: int
+    rows: int
+    columns: int
+    scores: MatteScores
+    prompted: bool
+
+
+def encode_record(record: MatteRecord) -> bytes:
+    """The bytes of a ``.matte`` file."""
+    rows, columns = record.logits.shape
+    header = msgspec.msgpack.encode(
+        _Header(
+            record.object_id,
+            record.frame,
+            record.width,
+            record.height,
+            rows,
+            columns,
+            record.scores,
+            record.prompted,
+        )
+    )
+    payload = zlib.compress(
+        np.ascontiguousarray(record.logits, dtype="<f2").tobytes(), _ZLIB_LEVEL
+    )
+    body = _PREFIX.pack(_MAGIC, len(header)) + header + payload
+    return body + _CRC.pack(zlib.crc32(body))
+
+
+def decode_record(data: bytes, source: str = "The matte") -> MatteRecord:
+    """Decode a ``.matte`` file; raises StoreError that names ``source`` when it is damaged."""
+    try:
+        body, (checksum,) = data[: -_CRC.size], _CRC.unpack(data[-_CRC.size :])
+        magic, header_size = _PREFIX.unpack_from(body)
+        if magic != _MAGIC or zlib.crc32(body) != checksum:
+            raise ValueError("its check sum is wrong")
+        start = _PREFIX.size
+        header = msgspec.msgpack.decode(body[start : start + header_size], type=_Header)
+        logits = np.frombuffer(zlib.decompress(body[start + header_size :]), dtype="<f2")
+        logits = logits.reshape(header.rows, header.columns)
+    except (ValueError, struct.error, zlib.error, msgspec.MsgspecError) as error:
+        raise StoreError(
+            f"{source} is damaged: {error}.", "Propagate this object again."
+        ) from error
+    return MatteRecord(
+        header.object_id,
+        header.frame,
+        header.width,
+        header.height,
+        logits,
+        header.scores,
+        header.prompted,
+    )
+
+
+class MatteStore:
+    """Mattes of one footage on disk. Reading needs no lock: files appear whole or not at all."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def open(cls, folder: Path, *, create: bool = False) -> MatteStore:
+        """Open a store, or with ``create`` make its folder; raises StoreError."""
+        if create:
+            try:
+                (folder / "objects").mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreError(
+                    f"The matte folder {folder} can't be made: {error.strerror}.",
+                    "Choose another cache folder in the add-on's preferences.",
+                ) from error
+        elif not folder.is_dir():
+            raise StoreError(f"There are no mattes in {folder}.", "Press Propagate first.")
+        return cls(folder)
+
+    @property
+    def manifest_path(self) -> Path:
+        return self.folder / "manifest.json"
+
+    @property
+    def state_folder(self) -> Path:
+        """Where the engine keeps what a killed run needs to go on."""
+        return self.folder / "state"
+
+    def _object_folder(self, object_id: int) -> Path:
+        return self.folder / "objects" / f"{object_id:03d}"
+
+    def path(self, object_id: int, frame: int) -> Path:
+        return self._object_folder(object_id) / f"{frame:06d}.matte"
+
+    def write(self, record: MatteRecord) -> None:
+        """Write one record whole or not at all; raises StoreError."""
+        path = self.path(record.object_id, record.frame)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, encode_record(record))
+        except OSError as error:
+            raise StoreError(
+                f"The matte {path} can't be written: {error.strerror}.",
+                "Free some disk space, or choose another cache folder in the add-on's preferences.",
+            ) from error
+
+    def read(self, object_id: int, frame: int) -> MatteRecord:
+        """Read one record; raises StoreError when it is missing or damaged."""
+        path = self.path(object_id, frame)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError as error:
+            raise StoreError(
+                f"Object {object_id} has no matte on frame {frame}.", "Press Propagate first."
+            ) from error
+        except OSError as error:
+            raise StoreError(f"The matte {path} can't be read: {error.strerror}.") from error
+        return decode_record(data, f"The matte {path}")
+
+    def has(self, object_id: int, frame: int) -> bool:
+        return self.path(object_id, frame).is_file()
+
+    def objects(self) -> list[int]:
+        """The ids of all objects that have a matte, rising."""
+        root = self.folder / "objects"
+        if not root.is_dir():
+            return []
+        ids = [int(entry.name) for entry in root.iterdir() if entry.name.isdigit()]
+        return sorted(object_id for object_id in ids if self.frames(object_id))
+
+    def frames(self, object_id: int) -> list[int]:
+        """The frames on which the object has a matte, rising."""
+        folder = self._object_folder(object_id)
+        if not folder.is_dir():
+            return []
+        return sorted(int(entry.stem) for entry in folder.glob("[0-9]*.matte"))
+
+    def remove(self, object_id: int, frames: range | None = None) -> None:
+        """Forget the object's mattes, all or those on ``frames``."""
+        for frame in self.frames(object_id):
+            if frames is None or frame in frames:
+                self.path(object_id, frame).unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Forget everything in the store."""
+        for name in ("objects", "state"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        self.manifest_path.unlink(missing_ok=True)

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every message between client and worker, and how they are framed; core, msgspec.
+
+A message is a 4-byte little-endian length and that many bytes of MessagePack, tagged by ``type``.
+Requests go to the worker's standard input; events come back on its standard output, which the worker
+keeps for them alone (anything else it or a library prints goes to standard error and is forwarded as
+log lines by the client). When its input ends, the worker ends: so it never outlives Blender.
+
+After its start the worker sends one :class:`Ready`. Then each request is answered by any number of
+:class:`Progress`, :class:`FrameDone` and :class:`Log` and exactly one last event: :class:`Finished`,
+:class:`Failed` or :class:`Stopped`.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import BinaryIO
+
+import msgspec
+
+from .bake_plan import BakeOptions
+from .errors import ProtocolError
+from .manifest import RunSettings
+from .matte_store import MatteScores
+from .prompts import PromptSet
+
+PROTOCOL_VERSION = 1
+_LENGTH = struct.Struct("<I")
+_MAX_MESSAGE = 1 << 30
+
+
+class FootageFiles(msgspec.Struct, frozen=True):
+    """The footage as the worker needs it: ordered absolute paths (frame 1 first), size in px."""
+
+    folder: str
+    paths: tuple[str, ...]
+    width: int
+    height: int
+    fingerprint: str
+
+
+class ModelChoice(msgspec.Struct, frozen=True):
+    """Which model on which device. ``checkpoint`` is empty for the bundled model."""
+
+    name: str
+    checkpoint: str = ""
+    device: str = "auto"
+    threads: int = 0
+
+
+class PropagateRequest(msgspec.Struct, frozen=True, tag="propagate"):
+    """Carry the prompts through the footage, every matte into the store folder."""
+
+    footage: FootageFiles
+    prompts: PromptSet
+    store: str
+    model: ModelChoice
+    settings: RunSettings = RunSettings()
+
+
+class EditedMatte(msgspec.Struct, frozen=True):
+    """A matte that the user drew: closed outlines in footage pixels, even-odd filled.
+
+    Each outline is a flat tuple x0, y0, x1, y1, ...
+    """
+
+    object_id: int
+    frame: int
+    outlines: tuple[tuple[float, ...], ...]
+
+
+class BakeRequest(msgspec.Struct, frozen=True, tag="bake"):
+    """Write the images a trainer reads into ``output_folder``, which must not exist yet."""
+
+    footage: FootageFiles
+    store: str
+    output_folder: str
+    options: BakeOptions
+    edited: tuple[EditedMatte, ...] = ()
+
+
+class CancelRequest(msgspec.Struct, frozen=True, tag="cancel"):
+    """Stop the request that runs; it ends with Stopped."""
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """The first event: the worker is up."""
+
+    protocol: int
+    process_id: int
+    versions: dict[str, str]
+
+
+class Log(msgspec.Struct, frozen=True, tag="log"):
+    """A line for the user's log: ``level`` is info or warning."""
+
+    level: str
+    text: str
+
+
+class Progress(msgspec.Struct, frozen=True, tag="progress"):
+    """Where the request is.
+
+    ``stage`` is one of "loading", "propagating", "baking"; ``done`` of ``total`` steps; ``frame`` and
+    ``object_name`` say what was just done; seconds are 0 while unknown. ``peak_memory_mb`` is the
+    worker's own high-water mark.
+    """
+
+    stage: str
+    done: int
+    total: int
+    frame: int = 0
+    object_name: str = ""
+    seconds_per_frame: float = 0.0
+    seconds_left: float = 0.0
+    peak_memory_mb: float = 0.0
+
+
+class FrameDone(msgspec.Struct, frozen=True, tag="frame_done"):
+    """A matte (object_id > 0) or a baked image (object_id 0) is on disk."""
+
+    frame: int
+    object_id: int
+    scores: MatteScores | None = None
+
+
+class Finished(msgspec.Struct, frozen=True, tag="finished"):
+    """The request ended well."""
+
+    summary: str
+    output_folder: str = ""
+    frames: int = 0
+    seconds: float = 0.0
+    peak_memory_mb: float = 0.0
+    warnings: tuple[str, ...] = ()
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """The request ended with an error: a SplatError's message and fix, or an unknown one's trace."""
+
+    kind: str
+    message: str
+    fix: str = ""
+    trace: str = ""
+
+
+class Stopped(msgspec.Struct, frozen=True, tag="stopped"):
+    """The request ended because it was cancelled; what was finished is on disk."""
+
+    frames: int = 0
+
+
+Request = PropagateRequest | BakeRequest | CancelRequest
+Event = Ready | Log | Progress | FrameDone | Finished | Failed | Stopped
+
+_requests = msgspec.msgpack.Decoder(Request)
+_events = msgspec.msgpack.Decoder(Event)
+
+
+def write_message(stream: BinaryIO, message: Request | Event) -> None:
+    """Frame and write one message, and flush."""
+    data = msgspec.msgpack.encode(message)
+    stream.write(_LENGTH.pack(len(data)) + data)
+    stream.flush()
+
+
+def _read_frame(stream: BinaryIO) -> bytes | None:
+    prefix = stream.read(_LENGTH.size)
+    if not prefix:
+        return None
+    if len(prefix) < _LENGTH.size:
+        raise ProtocolError("The stream ended within a message.")
+    (length,) = _LENGTH.unpack(prefix)
+    if length > _MAX_MESSAGE:
+        raise ProtocolError(f"A message claims {length} bytes; the stream is not ours.")
+    data = stream.read(length)
+    if len(data) < length:
+        raise ProtocolError("The stream ended within a message.")
+    return data
+
+
+def read_request(stream: BinaryIO) -> Request | None:
+    """The next request (blocking), None at the end of the stream; raises ProtocolError."""
+    data = _read_frame(stream)
+    if data is None:
+        return None
+    try:
+        return _requests.decode(data)
+    except msgspec.MsgspecError as error:
+        raise ProtocolError(f"A request can't be read: {error}.") from error
+
+
+def read_event(stream: BinaryIO) -> Event | None:
+    """The next event (blocking), None at the end of the stream; raises ProtocolError."""
+    data = _read_frame(stream)
+    if data is None:
+        return None
+    try:
+        return _events.decode(data)
+    except msgspec.MsgspecError as error:
+        raise ProtocolError(f"An event can't be read: {error}.") from error
