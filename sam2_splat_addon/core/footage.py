@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Footage: which photos, in which order, of which size; standard library and msgspec only.
+
+`scan` turns a folder of photos with any names into an ordered `Footage`. `core.staging` makes the folder
+of contiguously named links that Blender opens as one clip.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from .errors import FootageError
+from .headers import ImageHeader, read_header
+
+IMAGE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".tif", ".tiff", ".webp", ".exr"})
+
+_NAMES_SHOWN = 5
+_FINGERPRINT_BLOCKS = 8
+_FINGERPRINT_BLOCK_BYTES = 4096
+
+
+class FrameSizesDiffer(FootageError):
+    """The photos are not all of one size.
+
+    Attributes
+    ----------
+    size
+        (width, height) of most photos, px.
+    odd
+        Paths of the photos that have another size, in footage order.
+    """
+
+    def __init__(self, size: tuple[int, int], odd: Sequence[FrameFile]) -> None:
+        self.size = size
+        self.odd = tuple(frame.path for frame in odd)
+        named = [f"{f.path.name} ({f.header.width}x{f.header.height})" for f in odd]
+        verb = "has" if len(odd) == 1 else "have"
+        super().__init__(
+            f"Most photos are {size[0]}x{size[1]}, but {shorten(named)} {verb} another size.",
+            "Move these photos to a folder of their own; one clip needs one size.",
+        )
+
+
+@dataclass(frozen=True)
+class FrameFile:
+    """One photo of the footage; `index` counts from 0, its frame number is `index + 1`."""
+
+    index: int
+    path: Path
+    header: ImageHeader
+
+    @property
+    def frame(self) -> int:
+        """The clip's frame number, from 1."""
+        return self.index + 1
+
+
+@dataclass(frozen=True)
+class UnreadableFile:
+    """A file that looks like a photo by its name and could not be read, with the reason as a sentence."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Footage:
+    """An ordered set of photos of one size.
+
+    Attributes
+    ----------
+    folder
+        The folder that holds the photos, absolute.
+    frames
+        Usable photos in natural order; `frames[i].index == i`.
+    unreadable
+        Files with an image's extension that could not be read.
+    width, height
+        Size of every frame in stored pixel order, px.
+    """
+
+    folder: Path
+    frames: tuple[FrameFile, ...]
+    unreadable: tuple[UnreadableFile, ...]
+    width: int
+    height: int
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Source files in frame order; frame 1 first."""
+        return tuple(frame.path for frame in self.frames)
+
+    @cached_property
+    def _frames_by_name(self) -> dict[str, int]:
+        return {frame.path.name: frame.frame for frame in self.frames}
+
+    def frame_of(self, path: Path) -> int:
+        """Frame number, from 1, of a source file; only its name is looked at.
+
+        Raises
+        ------
+        FootageError
+            No frame has that name.
+        """
+        frame = self._frames_by_name.get(path.name)
+        if frame is None:
+            raise FootageError(
+                f"{path.name} is not part of the footage in {self.folder}.", "Load the footage again."
+            )
+        return frame
+
+    def path_of(self, frame: int) -> Path:
+        """Source file of a frame number, from 1.
+
+        Raises
+        ------
+        FootageError
+            The footage has no such frame.
+        """
+        if not 1 <= frame <= len(self.frames):
+            raise FootageError(
+                f"Frame {frame} does not exist; the footage has frames 1 to {len(self.frames)}.",
+                "Choose a frame inside the footage.",
+            )
+        return self.frames[frame - 1].path
+
+    def fingerprint(self) -> str:
+        """SHA-256, in hex, that changes when a photo is added, removed, renamed or replaced.
+
+        Every photo contributes its name, its byte size, and eight blocks of 4 KiB spread evenly from its
+        first byte to its last. Time stamps stay out, so that a copy of the capture has the same
+        fingerprint; the folder's own name does too.
+
+        Raises
+        ------
+        FootageError
+            A photo can't be read any more.
+        """
+        digest = hashlib.sha256()
+        for frame in self.frames:
+            digest.update(frame.path.name.encode("utf-8", "surrogateescape") + b"\0")
+            try:
+                _sample_into(digest, frame.path)
+            except OSError as problem:
+                raise FootageError(
+                    f"{frame.path.name} can't be read any more: {problem.strerror or problem}.",
+                    "Load the footage again.",
+                ) from problem
+        return digest.hexdigest()
+
+
+def _sample_into(digest: hashlib._Hash, path: Path) -> None:
+    with open(path, "rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        digest.update(size.to_bytes(8, "little"))
+        last = max(size - _FINGERPRINT_BLOCK_BYTES, 0)
+        for begin in sorted({last * i // (_FINGERPRINT_BLOCKS - 1) for i in range(_FINGERPRINT_BLOCKS)}):
+            file.seek(begin)
+            digest.update(file.read(_FINGERPRINT_BLOCK_BYTES))
+
+
+def natural_key(name: str) -> tuple[list[str | int], str, str]:
+    """Sort key in which IMG_2 comes before IMG_10, case does not count, and no two names are equal.
+
+    The stem is compared before the extension, so that "DSC_0007.png" comes before "DSC_0007 (1).png".
+    """
+    stem, extension = os.path.splitext(name)
+    # Splitting at digit runs alternates text and number, so like is always compared with like.
+    parts: list[str | int] = [
+        int(part) if i % 2 else part.casefold() for i, part in enumerate(re.split(r"([0-9]+)", stem))
+    ]
+    return parts, extension.casefold(), name
+
+
+def shorten(names: Sequence[str]) -> str:
+    """The first few of many names as a phrase: "a, b, c, d, e and 12 more"."""
+    if len(names) <= _NAMES_SHOWN + 1:
+        return " and ".join(filter(None, (", ".join(names[:-1]), names[-1]))) if names else ""
+    return f"{', '.join(names[:_NAMES_SHOWN])} and {len(names) - _NAMES_SHOWN} more"
+
+
+def scan(path: Path) -> Footage:
+    """Find the photos of a capture.
+
+    Hidden files, sub-folders and files without an image's extension are passed over. A photo whose header
+    can't be read is listed in `Footage.unreadable` and the rest stays usable.
+
+    Parameters
+    ----------
+    path
+        A folder, or any photo in it: the folder is then the footage.
+
+    Returns
+    -------
+    Footage
+        Photos in natural order, frame 1 first.
+
+    Raises
+    ------
+    FrameSizesDiffer
+        The photos are not all of one size.
+    FootageError
+        The path does not exist, is a file but no image, or holds no readable photo.
+    """
+    path = Path(os.path.abspath(path))
+    if not path.exists():
+        raise FootageError(f"{path} does not exist.", "Choose a folder of photos or one of its photos.")
+    if path.is_file():
+        if path.suffix.lower() not in IMAGE_EXTENSIONS:
+            raise FootageError(f"{path.name} is not an image.", _supported())
+        read_header(path)
+        folder = path.parent
+    else:
+        folder = path
+    frames: list[FrameFile] = []
+    unreadable: list[UnreadableFile] = []
+    for name in sorted(_candidates(folder), key=natural_key):
+        file = folder / name
+        try:
+            frames.append(FrameFile(len(frames), file, read_header(file)))
+        except FootageError as problem:
+            unreadable.append(UnreadableFile(file, problem.message))
+    if not frames:
+        if unreadable:
+            names = shorten([file.path.name for file in unreadable])
+            raise FootageError(
+                f"None of the photos in {folder} can be read: {names}.",
+                f"The first one: {unreadable[0].reason} Copy or export the photos again.",
+            )
+        raise FootageError(f"{folder} holds no photos{_what_else(folder)}.", _supported())
+    sizes = Counter((frame.header.width, frame.header.height) for frame in frames)
+    size = sizes.most_common(1)[0][0]
+    if len(sizes) > 1:
+        odd = [f for f in frames if (f.header.width, f.header.height) != size]
+        raise FrameSizesDiffer(size, odd)
+    return Footage(folder, tuple(frames), tuple(unreadable), *size)
+
+
+def _supported() -> str:
+    return "Choose a folder of JPEG, PNG, TIFF, WebP or EXR photos."
+
+
+def _visible_files(folder: Path) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return [e.name for e in entries if not e.name.startswith(".") and not e.is_dir()]
+    except OSError as problem:
+        raise FootageError(
+            f"The folder {folder} can't be read: {problem.strerror or problem}.",
+            "Check that the folder is there and that you may read it.",
+        ) from problem
+
+
+def _candidates(folder: Path) -> list[str]:
+    names = _visible_files(folder)
+    return [name for name in names if os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS]
+
+
+def _what_else(folder: Path) -> str:
+    """Name the commonest foreign extension, for captures still in a camera's raw or video format."""
+    extensions = Counter(os.path.splitext(name)[1].lower() for name in _visible_files(folder))
+    extensions.pop("", None)
+    if not extensions:
+        return ""
+    extension, count = extensions.most_common(1)[0]
+    return f" that can be used, only other files such as {count} {extension}"
