@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Footage: which photos, in which order, of which size; standard library and msgspec only.
 
-`scan` turns a folder of photos with any names into an ordered `Footage`. `core.staging` makes the folder
-of contiguously named links that Blender opens as one clip.
+`scan` turns a folder of photos with any names into an ordered `Footage`. `core.staging` makes the
+folder of contiguously named links that Blender opens as one clip.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from .errors import FootageError
 from .headers import ImageHeader, read_header
@@ -26,7 +26,7 @@ _FINGERPRINT_BLOCKS = 8
 _FINGERPRINT_BLOCK_BYTES = 4096
 
 
-class FrameSizesDiffer(FootageError):
+class FrameSizesDiffer(FootageError):  # noqa: N818 - says what is wrong by itself
     """The photos are not all of one size.
 
     Attributes
@@ -64,7 +64,7 @@ class FrameFile:
 
 @dataclass(frozen=True)
 class UnreadableFile:
-    """A file that looks like a photo by its name and could not be read, with the reason as a sentence."""
+    """A file with an image's extension that could not be read; `reason` is a sentence."""
 
     path: Path
     reason: str
@@ -115,7 +115,8 @@ class Footage:
         frame = self._frames_by_name.get(path.name)
         if frame is None:
             raise FootageError(
-                f"{path.name} is not part of the footage in {self.folder}.", "Load the footage again."
+                f"{path.name} is not part of the footage in {self.folder}.",
+                "Load the footage again.",
             )
         return frame
 
@@ -137,9 +138,9 @@ class Footage:
     def fingerprint(self) -> str:
         """SHA-256, in hex, that changes when a photo is added, removed, renamed or replaced.
 
-        Every photo contributes its name, its byte size, and eight blocks of 4 KiB spread evenly from its
-        first byte to its last. Time stamps stay out, so that a copy of the capture has the same
-        fingerprint; the folder's own name does too.
+        Every photo contributes its name, its byte size, and eight blocks of 4 KiB spread evenly
+        from its first byte to its last. Time stamps stay out, so that a copy of the capture has the
+        same fingerprint; the folder's own name does too.
 
         Raises
         ------
@@ -160,11 +161,13 @@ class Footage:
 
 
 def _sample_into(digest: hashlib._Hash, path: Path) -> None:
-    with open(path, "rb", buffering=0) as file:
+    with path.open("rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         digest.update(size.to_bytes(8, "little"))
         last = max(size - _FINGERPRINT_BLOCK_BYTES, 0)
-        for begin in sorted({last * i // (_FINGERPRINT_BLOCKS - 1) for i in range(_FINGERPRINT_BLOCKS)}):
+        for begin in sorted(
+            {last * i // (_FINGERPRINT_BLOCKS - 1) for i in range(_FINGERPRINT_BLOCKS)}
+        ):
             file.seek(begin)
             digest.update(file.read(_FINGERPRINT_BLOCK_BYTES))
 
@@ -172,12 +175,14 @@ def _sample_into(digest: hashlib._Hash, path: Path) -> None:
 def natural_key(name: str) -> tuple[list[str | int], str, str]:
     """Sort key in which IMG_2 comes before IMG_10, case does not count, and no two names are equal.
 
-    The stem is compared before the extension, so that "DSC_0007.png" comes before "DSC_0007 (1).png".
+    The stem is compared before the extension, so that "DSC_0007.png" comes before "DSC_0007
+    (1).png".
     """
-    stem, extension = os.path.splitext(name)
+    stem, extension = PurePath(name).stem, PurePath(name).suffix
     # Splitting at digit runs alternates text and number, so like is always compared with like.
     parts: list[str | int] = [
-        int(part) if i % 2 else part.casefold() for i, part in enumerate(re.split(r"([0-9]+)", stem))
+        int(part) if i % 2 else part.casefold()
+        for i, part in enumerate(re.split(r"([0-9]+)", stem))
     ]
     return parts, extension.casefold(), name
 
@@ -192,8 +197,8 @@ def shorten(names: Sequence[str]) -> str:
 def scan(path: Path) -> Footage:
     """Find the photos of a capture.
 
-    Hidden files, sub-folders and files without an image's extension are passed over. A photo whose header
-    can't be read is listed in `Footage.unreadable` and the rest stays usable.
+    Hidden files, sub-folders and files without an image's extension are passed over. A photo whose
+    header can't be read is listed in `Footage.unreadable` and the rest stays usable.
 
     Parameters
     ----------
@@ -212,9 +217,11 @@ def scan(path: Path) -> Footage:
     FootageError
         The path does not exist, is a file but no image, or holds no readable photo.
     """
-    path = Path(os.path.abspath(path))
+    path = path.absolute()
     if not path.exists():
-        raise FootageError(f"{path} does not exist.", "Choose a folder of photos or one of its photos.")
+        raise FootageError(
+            f"{path} does not exist.", "Choose a folder of photos or one of its photos."
+        )
     if path.is_file():
         if path.suffix.lower() not in IMAGE_EXTENSIONS:
             raise FootageError(f"{path.name} is not an image.", _supported())
@@ -263,12 +270,12 @@ def _visible_files(folder: Path) -> list[str]:
 
 def _candidates(folder: Path) -> list[str]:
     names = _visible_files(folder)
-    return [name for name in names if os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS]
+    return [name for name in names if PurePath(name).suffix.lower() in IMAGE_EXTENSIONS]
 
 
 def _what_else(folder: Path) -> str:
-    """Name the commonest foreign extension, for captures still in a camera's raw or video format."""
-    extensions = Counter(os.path.splitext(name)[1].lower() for name in _visible_files(folder))
+    """Name the commonest foreign extension: the capture may still be raw files or a video."""
+    extensions = Counter(PurePath(name).suffix.lower() for name in _visible_files(folder))
     extensions.pop("", None)
     if not extensions:
         return ""

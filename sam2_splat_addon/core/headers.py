@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Size, colour, depth and orientation of an image file from its header; standard library only.
 
-Only the bytes that describe the image are read, so thousands of large photos take a moment. The format is
-told by content, never by extension. Files that were cut short are recognised where that takes no decoding.
+Only the bytes that describe the image are read, so thousands of large photos take a moment. The
+format is told by content, never by extension. Files that were cut short are recognised where that
+takes no decoding.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ class ImageHeader:
     orientation
         EXIF orientation 1 to 8, 1 where the file has none.
     color
-        How the channels make a colour; "layers" for an EXR with neither R, G, B nor Y at its top level.
+        How the channels make a colour; "layers" for an EXR with neither R, G, B nor Y at its top
+        level.
     has_alpha
         True when the pixels carry transparency.
     """
@@ -58,7 +60,7 @@ class ImageHeader:
     has_alpha: bool
 
 
-class _Malformed(Exception):
+class _Malformed(Exception):  # noqa: N818 - never leaves this file
     """The header can't be understood; the text completes "<file> can't be read: ..."."""
 
 
@@ -80,11 +82,12 @@ def read_header(path: Path) -> ImageHeader:
         The file is missing, empty, of another format, or cut short; names the file.
     """
     try:
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             header = _read(file)
     except _Malformed as problem:
         raise FootageError(
-            f"{path.name} can't be read: {problem}.", "Copy or export this photo again, or remove it."
+            f"{path.name} can't be read: {problem}.",
+            "Copy or export this photo again, or remove it.",
         ) from None
     except (struct.error, IndexError, OverflowError, ValueError):
         raise FootageError(
@@ -128,7 +131,7 @@ def _exactly(file: BinaryIO, count: int) -> bytes:
 
 
 def _require_end_marker(file: BinaryIO, marker: bytes, after: int) -> None:
-    """Refuse a file without its end marker; reads the tail, and all of it only when the tail lacks it."""
+    """Refuse a file without its end marker; reads the tail first, all only where that lacks it."""
     size = file.seek(0, os.SEEK_END)
     for begin in (max(after, size - _TAIL), after):
         file.seek(begin)
@@ -137,8 +140,8 @@ def _require_end_marker(file: BinaryIO, marker: bytes, after: int) -> None:
     raise _Malformed("the file is cut short")
 
 
-# JPEG: ISO/IEC 10918-1 annex B; inside entropy-coded data 0xFF is always stuffed, so that an end-of-image
-# marker after the start of scan is a real one.
+# JPEG: ISO/IEC 10918-1 annex B; inside entropy-coded data 0xFF is always stuffed, so that an
+# end-of-image marker after the start of scan is a real one.
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_STANDALONE = frozenset(range(0xD0, 0xD9)) | {0x01}
 
@@ -257,14 +260,25 @@ def _integer_tags(file: BinaryIO, wanted: frozenset[int]) -> dict[int, tuple[int
 def _exif_orientation(exif: bytes) -> int:
     """Orientation out of an EXIF block; a damaged block is no reason to refuse the photo."""
     try:
-        value = _integer_tags(io.BytesIO(exif), frozenset({_ORIENTATION})).get(_ORIENTATION, (1,))[0]
+        value = _integer_tags(io.BytesIO(exif), frozenset({_ORIENTATION})).get(_ORIENTATION, (1,))[
+            0
+        ]
     except (_Malformed, struct.error, ValueError, OverflowError):
         return 1
     return value if 1 <= value <= 8 else 1
 
 
 def _tiff(file: BinaryIO) -> ImageHeader:
-    wanted = {_WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLES, _EXTRA_SAMPLES, _SAMPLE_FORMAT}
+    wanted = {
+        _WIDTH,
+        _HEIGHT,
+        _BITS,
+        _PHOTOMETRIC,
+        _ORIENTATION,
+        _SAMPLES,
+        _EXTRA_SAMPLES,
+        _SAMPLE_FORMAT,
+    }
     tags = _integer_tags(file, frozenset(wanted).union(*_OFFSETS_AND_COUNTS))
     if _WIDTH not in tags or _HEIGHT not in tags:
         raise _Malformed("its header gives no size")
@@ -290,7 +304,8 @@ def _tiff(file: BinaryIO) -> ImageHeader:
     )
 
 
-# WebP: RFC 9649; the first frame's size of lossy data stands in its key frame header (RFC 6386, 9.1).
+# WebP: RFC 9649; the first frame's size of lossy data stands in its key frame header (RFC 6386,
+# 9.1).
 def _webp_chunks(file: BinaryIO, end: int) -> Iterator[tuple[bytes, int, int]]:
     position = 12
     while position + 8 <= end:

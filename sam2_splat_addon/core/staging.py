@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The contiguous folder of links that becomes one clip in Blender; standard library and msgspec only.
+"""The folder of links that becomes one clip in Blender; standard library and msgspec only.
 
-Blender takes files for one sequence when their names differ by a number without gaps and they share one
-extension. It looks at each file's content and not at its extension to decode it, so every link may carry the
-same one.
+Blender takes files for one sequence when their names differ by a number without gaps and they share
+one extension. It looks at each file's content and not at its extension to decode it, so every link
+may carry the same one.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ class StageMap(msgspec.Struct, frozen=True):
 def stage(footage: Footage, folder: Path) -> Path:
     """Write links `frame_000001.<ext>`, one per frame without a gap, and the map `frames.json`.
 
-    Links are symbolic where the system allows them, else hard, else copies. Calling again changes only what
-    the footage changed; links that no longer belong are removed, other files are left alone.
+    Links are symbolic where the system allows them, else hard, else copies. Calling again changes
+    only what the footage changed; links that no longer belong are removed, other files are left
+    alone.
 
     Parameters
     ----------
@@ -61,9 +62,9 @@ def stage(footage: Footage, folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         expected = set(links)
-        for name in os.listdir(folder):
-            if _LINK_NAME.fullmatch(name) and name not in expected:
-                os.unlink(folder / name)
+        for file in folder.iterdir():
+            if _LINK_NAME.fullmatch(file.name) and file.name not in expected:
+                file.unlink()
         for name, source in zip(links, footage.paths, strict=True):
             link = folder / name
             if not _shows(link, source):
@@ -93,7 +94,9 @@ def read_stage(folder: Path) -> StageMap:
             f"{folder} is not a folder that SAM2 Splat prepared.", "Load the photos again."
         ) from problem
     except msgspec.MsgspecError as problem:
-        raise FootageError(f"{folder / MAP_NAME} is damaged.", "Load the photos again.") from problem
+        raise FootageError(
+            f"{folder / MAP_NAME} is damaged.", "Load the photos again."
+        ) from problem
 
 
 def _common_extension(footage: Footage) -> str:
@@ -102,9 +105,9 @@ def _common_extension(footage: Footage) -> str:
 
 
 def _shows(link: Path, source: Path) -> bool:
-    """True when `link` already stands for `source`: a link to it, or a copy of the same size and time."""
+    """True when `link` stands for `source`: a link to it, or a copy of its size and time."""
     if link.is_symlink():
-        return os.readlink(link) == os.fspath(source)
+        return link.readlink() == source
     try:
         there = link.stat()
     except FileNotFoundError:
@@ -125,10 +128,11 @@ def _link(source: Path, link: Path) -> None:
                 way(source, temporary)
                 break
             except (OSError, NotImplementedError):
-                # Symbolic links need a privilege on Windows, hard links the same disk; a copy must work.
+                # Symbolic links need a privilege on Windows, hard links the same disk; a copy must
+                # work.
                 if way is shutil.copy2:
                     raise
-        os.replace(temporary, link)
+        temporary.replace(link)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -139,6 +143,6 @@ def _write_if_changed(path: Path, data: bytes) -> None:
     temporary = path.with_name(path.name + ".tmp")
     try:
         temporary.write_bytes(data)
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

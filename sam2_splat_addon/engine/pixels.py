@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Full-depth decoding of a photo; imports core, numpy, Pillow, OpenCV, tifffile and OpenEXR.
+
+Pixels keep their stored order: EXIF orientation is never applied and the tag is kept. Values of 8
+and 16 bit sources are the decoder's own. Floating-point sources are scene-linear and go through one
+view transform: times 2^exposure, clipped to 0..1, sRGB transfer function (IEC 61966-2-1), 16 bit.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import OpenEXR
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from ..core.errors import FootageError
+from ..core.headers import ImageHeader, read_header
+
+# The user chose these files; a 200 megapixel panorama is no attack.
+Image.MAX_IMAGE_PIXELS = None
+
+Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+FloatPixels = NDArray[np.float32]
+
+# What decoders raise on damaged data; anything else is a defect of ours and goes through.
+_DAMAGED = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    KeyError,
+    RuntimeError,
+    struct.error,
+    cv2.error,
+    tifffile.TiffFileError,
+)
+
+# EXIF tags that describe the photo; a TIFF's other tags describe that file's layout.
+_TIFF_EXIF_TAGS = (270, 271, 272, 274, 282, 283, 296, 305, 306, 315, 33432, 34665, 34853)
+
+_STRIPE_ROWS = 256  # bounds the view transform's temporary memory
+
+
+@dataclass(frozen=True, eq=False)
+class ImagePixels:
+    """A decoded photo.
+
+    Attributes
+    ----------
+    array
+        RGB, (height, width, 3), uint8 or uint16, stored order, straight (not multiplied by alpha).
+    alpha
+        The source's own alpha, (height, width), same type, or None.
+    icc
+        ICC profile, or None; profiles of grey and CMYK sources are dropped as the pixels are RGB
+        now.
+    exif
+        EXIF as a TIFF structure (without the "Exif" prefix), or None.
+    """
+
+    array: Pixels
+    alpha: Pixels | None
+    icc: bytes | None
+    exif: bytes | None
+
+
+def decode(path: Path, *, exposure: float = 0.0) -> ImagePixels:
+    """Decode a photo at its full depth.
+
+    Parameters
+    ----------
+    path
+        JPEG, PNG, TIFF, WebP or EXR file.
+    exposure
+        Stops added to floating-point sources before the view transform; others are left alone.
+
+    Raises
+    ------
+    FootageError
+        The file is missing, damaged, or of a kind that can't be decoded; names the file.
+    """
+    header = read_header(path)
+    try:
+        if header.format == "exr":
+            pixels = _decode_exr(path, exposure)
+        elif header.format == "tiff":
+            pixels = _decode_tiff(path, header, exposure)
+        elif header.bit_depth == 16:
+            pixels = _decode_png16(path)
+        else:
+            pixels = _decode_plain(path)
+    except _DAMAGED as problem:
+        raise FootageError(
+            f"{path.name} can't be decoded: {_reason(problem)}.",
+            "Copy or export this photo again, or remove it.",
+        ) from problem
+    if pixels.array.shape != (header.height, header.width, 3):
+        raise FootageError(
+            f"{path.name} can't be decoded: its header gives another size.",
+            "Copy or export this photo again, or remove it.",
+        )
+    return pixels
+
+
+def to_8_bit(array: Pixels) -> NDArray[np.uint8]:
+    """Nearest 8 bit value; 8 bit input is returned as it is."""
+    if array.dtype == np.uint8:
+        return array.astype(np.uint8, copy=False)
+    out = np.empty(array.shape, dtype=np.uint8)
+    for top in range(0, array.shape[0], _STRIPE_ROWS):
+        rows = array[top : top + _STRIPE_ROWS].astype(np.uint32)
+        out[top : top + _STRIPE_ROWS] = (rows + 128) // 257
+    return out
+
+
+def view_transform(linear: FloatPixels, exposure: float = 0.0) -> NDArray[np.uint16]:
+    """Scene-linear values to 16 bit sRGB, any shape; not-a-number becomes black.
+
+    The transfer function is IEC 61966-2-1: 12.92 v up to 0.0031308, else 1.055 v^(1/2.4) - 0.055.
+    """
+    out = np.empty(linear.shape, dtype=np.uint16)
+    gain = np.float32(2.0**exposure)
+    for top in range(0, linear.shape[0], _STRIPE_ROWS):
+        v = np.nan_to_num(linear[top : top + _STRIPE_ROWS] * gain, nan=0.0, posinf=1.0, neginf=0.0)
+        v = np.clip(v, 0.0, 1.0)
+        v = np.where(
+            v <= 0.0031308, 12.92 * v, 1.055 * np.power(v, 1 / 2.4, dtype=np.float32) - 0.055
+        )
+        out[top : top + _STRIPE_ROWS] = np.rint(v * 65535.0).astype(np.uint16)
+    return out
+
+
+def _reason(problem: BaseException) -> str:
+    if isinstance(problem, OSError) and problem.strerror:
+        return problem.strerror
+    return (str(problem).strip().splitlines() or [type(problem).__name__])[0].rstrip(".")
+
+
+def _decode_plain(path: Path) -> ImagePixels:
+    """Anything that Pillow decodes to 8 bit: JPEG, WebP, PNG up to 8 bit."""
+    with Image.open(path) as image:
+        image.load()
+        has_alpha = image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info
+        array = np.asarray(image.convert("RGBA" if has_alpha else "RGB"))
+        return _assemble(array, _icc(image), _exif(image))
+
+
+def _decode_png16(path: Path) -> ImagePixels:
+    array = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    if array is None or array.dtype != np.uint16:
+        raise ValueError("its image data is damaged")
+    with Image.open(path) as image:
+        return _assemble(_from_bgr(array), _icc(image), _exif(image))
+
+
+def _decode_tiff(path: Path, header: ImageHeader, exposure: float) -> ImagePixels:
+    with tifffile.TiffFile(path) as tiff:
+        page: Any = tiff.pages[0]
+        icc = page.tags.get(34675)
+        orientation = page.tags.get(274)
+        # Other compressions and colour models are left to OpenCV's own library.
+        direct = page.compression.name in ("NONE", "DEFLATE", "ADOBE_DEFLATE", "PACKBITS")
+        direct = direct and page.photometric.name in ("RGB", "MINISBLACK") and header.bit_depth >= 8
+        if direct:
+            array = page.asarray()
+            if page.planarconfig.name == "SEPARATE" and array.ndim == 3:
+                array = np.moveaxis(array, 0, 2)
+        else:
+            array = _decode_upright(path, None if orientation is None else orientation.valueoffset)
+        array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if array.dtype.kind == "f":
+        linear = array.astype(np.float32, copy=False)
+        return _assemble(view_transform(linear, exposure), None, None)
+    if array.dtype not in (np.uint8, np.uint16):
+        raise ValueError(
+            f"{array.dtype} pixels are not supported, export it with 8 or 16 bits per channel"
+        )
+    if array.ndim == 3 and array.shape[2] > 3 and not header.has_alpha:
+        array = array[:, :, :3]
+    icc_bytes = bytes(icc.value) if icc is not None else None
+    return _assemble(array, icc_bytes if _is_rgb(icc_bytes) else None, _tiff_exif(path))
+
+
+def _decode_upright(path: Path, orientation_offset: int | None) -> NDArray[Any]:
+    """Decode a TIFF with OpenCV, orientation tag set to 1 as OpenCV would turn the pixels."""
+    data = np.fromfile(path, dtype=np.uint8)
+    if orientation_offset is not None:
+        upright = (1, 0) if data[0] == ord("I") else (0, 1)
+        data[orientation_offset : orientation_offset + 2] = upright
+    array = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    if array is None:
+        raise ValueError("its compression or colour model is not supported, export it as RGB")
+    return _from_bgr(array)
+
+
+def _decode_exr(path: Path, exposure: float) -> ImagePixels:
+    with OpenEXR.File(str(path), separate_channels=True) as file:
+        channels = {name: channel.pixels for name, channel in file.channels().items()}
+    colors = _exr_color_names(tuple(channels))
+    if not colors:
+        raise ValueError("it has no colour channels")
+    linear = np.stack([channels[name].astype(np.float32) for name in colors], axis=2)
+    opacity = channels.get(colors[0].rpartition(".")[0] + ".A" if "." in colors[0] else "A")
+    if opacity is None:
+        return _assemble(view_transform(linear, exposure), None, None)
+    opacity = opacity.astype(np.float32)
+    # EXR colour is multiplied by alpha; straight colour is undefined where alpha is 0 and left as
+    # stored.
+    linear /= np.where(opacity > 0, opacity, np.float32(1.0))[:, :, None]
+    alpha = np.rint(np.clip(np.nan_to_num(opacity), 0.0, 1.0) * 65535.0).astype(np.uint16)
+    return _assemble(np.dstack([view_transform(linear, exposure), alpha]), None, None)
+
+
+def _exr_color_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """R, G, B (or Y) of the top level, else of the first layer that has them."""
+    layers = sorted({name.rpartition(".")[0] for name in names})
+    for layer in layers:
+        prefix = f"{layer}." if layer else ""
+        for wanted in (("R", "G", "B"), ("Y",)):
+            if all(prefix + name in names for name in wanted):
+                return tuple(prefix + name for name in wanted)
+    return ()
+
+
+def _from_bgr(array: NDArray[Any]) -> NDArray[Any]:
+    if array.ndim == 2:
+        return array
+    return cv2.cvtColor(array, cv2.COLOR_BGRA2RGBA if array.shape[2] == 4 else cv2.COLOR_BGR2RGB)
+
+
+def _assemble(array: NDArray[Any], icc: bytes | None, exif: bytes | None) -> ImagePixels:
+    """Split off alpha, widen grey to RGB; `array` is (H, W) or (H, W, 1 to 4)."""
+    if array.ndim == 2:
+        array = array[:, :, None]
+    channels = array.shape[2]
+    alpha = np.ascontiguousarray(array[:, :, -1]) if channels in (2, 4) else None
+    color = np.repeat(array[:, :, :1], 3, axis=2) if channels < 3 else array[:, :, :3]
+    return ImagePixels(np.ascontiguousarray(color), alpha, icc, exif)
+
+
+def _is_rgb(icc: bytes | None) -> bool:
+    # Bytes 16 to 19 of an ICC profile name the colour space of its pixels.
+    return icc is not None and icc[16:20] == b"RGB "
+
+
+def _icc(image: Image.Image) -> bytes | None:
+    icc = image.info.get("icc_profile")
+    return icc if isinstance(icc, bytes) and _is_rgb(icc) else None
+
+
+def _exif(image: Image.Image) -> bytes | None:
+    exif = image.info.get("exif")
+    if not isinstance(exif, bytes):
+        return None
+    return exif.removeprefix(b"Exif\0\0") or None
+
+
+def _tiff_exif(path: Path) -> bytes | None:
+    """A TIFF keeps EXIF among its own tags; gather those that describe the photo."""
+    try:
+        with Image.open(path) as image:
+            source = image.getexif()
+            kept = Image.Exif()
+            for tag in _TIFF_EXIF_TAGS:
+                if tag in source:
+                    kept[tag] = source.get_ifd(tag) if tag in (34665, 34853) else source[tag]
+            return kept.tobytes().removeprefix(b"Exif\0\0") if len(kept) else None
+    except UnidentifiedImageError:
+        return None  # pixels that Pillow has no mode for; tifffile has read them
