@@ -38,3 +38,17 @@ def write_atomic(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path`` whole or not at all."""
     with atomic_file(path) as stream:
         stream.write(data)
+
+
+def sweep_temporaries(folder: Path) -> None:
+    """Remove, in ``folder`` and below, the temporary files that killed processes left behind.
+
+    Only for folders that no other process writes into at the time.
+
+    Raises
+    ------
+    OSError
+        From removing; the caller words it.
+    """
+    for leftover in folder.rglob(".*.tmp"):
+        leftover.unlink(missing_ok=True)

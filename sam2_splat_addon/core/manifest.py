@@ -36,6 +36,9 @@ class RunSettings(msgspec.Struct, frozen=True):
     image_size: int = 0
 
 
+MANIFEST_VERSION = 1
+
+
 class Machine(msgspec.Struct, frozen=True):
     """What of the machine decides the last bits of a result."""
 
@@ -58,7 +61,7 @@ class RunManifest(msgspec.Struct, frozen=True):
     settings: RunSettings
     machine: Machine
     prompts: PromptSet
-    version: int = 1
+    version: int = MANIFEST_VERSION
 
     def object_key(self, object_id: int) -> str:
         """Hash of everything that decides this object's mattes (hex, 64 digits).
@@ -92,7 +95,7 @@ def write_manifest(path: Path, manifest: StoreManifest) -> None:
 def read_manifest(path: Path) -> StoreManifest | None:
     """Read a store's manifest; None when there is none or it is of another version."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=StoreManifest)
+        manifest = msgspec.json.decode(path.read_bytes(), type=StoreManifest)
     except FileNotFoundError:
         return None
     except msgspec.MsgspecError:
@@ -100,3 +103,4 @@ def read_manifest(path: Path) -> StoreManifest | None:
         return None
     except OSError as error:
         raise StoreError(f"The manifest {path} can't be read: {error.strerror}.") from error
+    return manifest if manifest.run.version == MANIFEST_VERSION else None

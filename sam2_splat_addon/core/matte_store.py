@@ -23,11 +23,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from .atomic import write_atomic
+from .atomic import sweep_temporaries, write_atomic
 from .errors import StoreError
 
-_MAGIC = b"S2SM\x01"
-_PREFIX = struct.Struct("<5sI")
+_MAGIC = b"S2SM"
+_FORMAT = 1
+_PREFIX = struct.Struct("<4sBI")
 _CRC = struct.Struct("<I")
 _ZLIB_LEVEL = 1
 
@@ -52,7 +53,7 @@ class MatteScores(msgspec.Struct, frozen=True):
     area: float
 
 
-class MatteRecord(msgspec.Struct, frozen=True):
+class MatteRecord(msgspec.Struct, frozen=True, eq=False):
     """The matte of one object on one frame.
 
     Attributes
@@ -107,7 +108,7 @@ def encode_record(record: MatteRecord) -> bytes:
     payload = zlib.compress(
         np.ascontiguousarray(record.logits, dtype="<f2").tobytes(), _ZLIB_LEVEL
     )
-    body = _PREFIX.pack(_MAGIC, len(header)) + header + payload
+    body = _PREFIX.pack(_MAGIC, _FORMAT, len(header)) + header + payload
     return body + _CRC.pack(zlib.crc32(body))
 
 
@@ -115,8 +116,12 @@ def decode_record(data: bytes, source: str = "The matte") -> MatteRecord:
     """Decode a ``.matte`` file; raises StoreError that names ``source`` when it is damaged."""
     try:
         body, (checksum,) = data[: -_CRC.size], _CRC.unpack(data[-_CRC.size :])
-        magic, header_size = _PREFIX.unpack_from(body)
-        if magic != _MAGIC or zlib.crc32(body) != checksum:
+        magic, version, header_size = _PREFIX.unpack_from(body)
+        if magic != _MAGIC:
+            raise ValueError("it is no matte")
+        if version != _FORMAT:
+            raise ValueError(f"it is of format {version}, this program reads {_FORMAT}")
+        if zlib.crc32(body) != checksum:
             raise ValueError("its check sum is wrong")
         start = _PREFIX.size
         header = msgspec.msgpack.decode(body[start : start + header_size], type=_Header)
@@ -124,7 +129,7 @@ def decode_record(data: bytes, source: str = "The matte") -> MatteRecord:
         logits = logits.reshape(header.rows, header.columns)
     except (ValueError, struct.error, zlib.error, msgspec.MsgspecError) as error:
         raise StoreError(
-            f"{source} is damaged: {error}.", "Propagate this object again."
+            f"{source} can't be used: {error}.", "Propagate this object again."
         ) from error
     return MatteRecord(
         header.object_id,
@@ -145,10 +150,15 @@ class MatteStore:
 
     @classmethod
     def open(cls, folder: Path, *, create: bool = False) -> MatteStore:
-        """Open a store, or with ``create`` make its folder; raises StoreError."""
+        """Open a store; raises StoreError.
+
+        With ``create``, for the one process that writes into it, the folder is made and what a killed
+        run left half-written is swept away.
+        """
         if create:
             try:
                 (folder / "objects").mkdir(parents=True, exist_ok=True)
+                sweep_temporaries(folder)
             except OSError as error:
                 raise StoreError(
                     f"The matte folder {folder} can't be made: {error.strerror}.",
@@ -217,13 +227,27 @@ class MatteStore:
         return sorted(int(entry.stem) for entry in folder.glob("[0-9]*.matte"))
 
     def remove(self, object_id: int, frames: range | None = None) -> None:
-        """Forget the object's mattes, all or those on ``frames``."""
-        for frame in self.frames(object_id):
-            if frames is None or frame in frames:
-                self.path(object_id, frame).unlink(missing_ok=True)
+        """Forget the object's mattes, all or those on ``frames``; raises StoreError."""
+        try:
+            for frame in self.frames(object_id):
+                if frames is None or frame in frames:
+                    self.path(object_id, frame).unlink(missing_ok=True)
+        except OSError as error:
+            raise self._not_removable(error) from error
 
     def clear(self) -> None:
-        """Forget everything in the store."""
-        for name in ("objects", "state"):
-            shutil.rmtree(self.folder / name, ignore_errors=True)
-        self.manifest_path.unlink(missing_ok=True)
+        """Forget everything in the store; raises StoreError."""
+        try:
+            # The manifest goes first: without it nothing that is left counts as a result.
+            self.manifest_path.unlink(missing_ok=True)
+            for name in ("objects", "state"):
+                if (self.folder / name).exists():
+                    shutil.rmtree(self.folder / name)
+        except OSError as error:
+            raise self._not_removable(error) from error
+
+    def _not_removable(self, error: OSError) -> StoreError:
+        return StoreError(
+            f"The mattes in {self.folder} can't be removed: {error.strerror}.",
+            "Close programs that use that folder, and see that it is writable.",
+        )

@@ -16,6 +16,7 @@ out by hand-written files; then the prompts are taken to be in the footage's own
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 from typing import Any
 
@@ -68,15 +69,19 @@ class MaskPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         first = [0] if flat.size and flat[0] else []
         return cls(width, height, (*first, *(int(run) for run in runs)))
 
-    def to_array(self) -> NDArray[np.bool_]:
-        """Decode to a (height, width) boolean array."""
-        runs = np.asarray(self.runs, dtype=np.int64)
-        if (runs < 0).any() or int(runs.sum()) != self.width * self.height:
+    def check(self) -> None:
+        """Raise PromptError when the runs don't fill the mask exactly."""
+        if min(self.runs, default=0) < 0 or sum(self.runs) != self.width * self.height:
             raise PromptError(
                 f"A mask prompt of {self.width}x{self.height} px has runs that sum up to"
-                f" {int(runs.sum())} px.",
+                f" {sum(self.runs)} px.",
                 "Make the prompts file again.",
             )
+
+    def to_array(self) -> NDArray[np.bool_]:
+        """Decode to a (height, width) boolean array; raises PromptError."""
+        self.check()
+        runs = np.asarray(self.runs, dtype=np.int64)
         inside = np.arange(len(runs)) % 2 == 1
         return np.repeat(inside, runs).reshape(self.height, self.width)
 
@@ -98,7 +103,7 @@ class FramePrompts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Whether the prompts say where the object is, not only where it is not."""
         return (
             self.box is not None
-            or self.mask is not None
+            or (self.mask is not None and any(self.mask.runs[1::2]))
             or any(point.include for point in self.points)
         )
 
@@ -138,12 +143,7 @@ class PromptSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             No object, no including prompt on an object, a repeated id or frame, a frame outside
             the footage, a point outside the frame, an empty box, or a mask of another shape.
         """
-        if self.version != SCHEMA_VERSION:
-            raise PromptError(
-                f"The prompts are of schema version {self.version}, this program reads"
-                f" {SCHEMA_VERSION}.",
-                "Update SAM2 Splat, or make the prompts again.",
-            )
+        _check_version(self.version, "The prompts")
         if not self.objects:
             raise PromptError(
                 "There are no prompts.", "Ctrl+click on the subject in the Clip Editor first."
@@ -227,11 +227,14 @@ def _checked_frame(
                 "Draw the box again.",
             )
     mask = prompts.mask
-    if mask is not None and abs(mask.width * height - mask.height * width) > max(width, height):
-        raise PromptError(
-            f"{where}: the mask is {mask.width}x{mask.height} px, the frame {width}x{height} px.",
-            "Use a mask of the frame's shape.",
-        )
+    if mask is not None:
+        mask.check()
+        if abs(mask.width * height - mask.height * width) > max(width, height):
+            raise PromptError(
+                f"{where}: the mask is {mask.width}x{mask.height} px, the frame"
+                f" {width}x{height} px.",
+                "Use a mask of the frame's shape.",
+            )
     return FramePrompts(prompts.frame, points, box, mask)
 
 
@@ -240,9 +243,23 @@ def to_json(prompts: PromptSet) -> bytes:
     return msgspec.json.format(msgspec.json.encode(prompts), indent=2) + b"\n"
 
 
+class _VersionOnly(msgspec.Struct):
+    version: int = SCHEMA_VERSION
+
+
+def _check_version(version: int, source: str) -> None:
+    if version != SCHEMA_VERSION:
+        raise PromptError(
+            f"{source} are of schema version {version}, this program reads {SCHEMA_VERSION}.",
+            "Update SAM2 Splat, or make the prompts again.",
+        )
+
+
 def from_json(data: bytes, source: str = "The prompts") -> PromptSet:
     """Decode JSON; raises PromptError that names ``source`` and the place of the fault."""
+    data = data.removeprefix(codecs.BOM_UTF8)  # some Windows editors put one there
     try:
+        _check_version(msgspec.json.decode(data, type=_VersionOnly).version, source)
         return msgspec.json.decode(data, type=PromptSet)
     except msgspec.MsgspecError as error:
         raise PromptError(
@@ -258,4 +275,4 @@ def read_json(path: Path) -> PromptSet:
         raise PromptError(
             f"The prompts file {path} can't be read: {error.strerror}.", "Check its path."
         ) from error
-    return from_json(data, f"The prompts file {path}")
+    return from_json(data, f"The prompts in {path}")

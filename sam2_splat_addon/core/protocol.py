@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Every message between client and worker, and how they are framed; core, msgspec.
 
-A message is a 4-byte little-endian length and that many bytes of MessagePack, tagged by ``type``.
-Requests go to the worker's standard input; events come back on its standard output, which the worker
-keeps for them alone (anything else it or a library prints goes to standard error and is forwarded as
-log lines by the client). When its input ends, the worker ends: so it never outlives Blender.
+A message is the four bytes ``S2SP``, a 4-byte little-endian length and that many bytes of
+MessagePack, tagged by ``type``. Requests go to the worker's standard input; events come back on its
+standard output, which the worker keeps for them alone (anything else it or a library prints goes to
+standard error and is forwarded as log lines by the client). When its input ends, the worker ends: so
+it never outlives Blender.
 
 After its start the worker sends one :class:`Ready`. Then each request is answered by any number of
 :class:`Progress`, :class:`FrameDone` and :class:`Log` and exactly one last event: :class:`Finished`,
-:class:`Failed` or :class:`Stopped`.
+:class:`Failed` or :class:`Stopped`. Requests run in the order they came. A :class:`CancelRequest` has
+no answer of its own: it stops the requests sent before it that are not yet answered, and none after.
 """
 
 from __future__ import annotations
@@ -18,14 +20,16 @@ from typing import BinaryIO
 
 import msgspec
 
+from . import errors
 from .bake_plan import BakeOptions
-from .errors import ProtocolError
+from .errors import ProtocolError, SplatError, WorkerError
 from .manifest import RunSettings
 from .matte_store import MatteScores
 from .prompts import PromptSet
 
 PROTOCOL_VERSION = 1
-_LENGTH = struct.Struct("<I")
+_MAGIC = b"S2SP"
+_PREFIX = struct.Struct("<4sI")
 _MAX_MESSAGE = 1 << 30
 
 
@@ -80,19 +84,27 @@ class BakeRequest(msgspec.Struct, frozen=True, tag="bake"):
 
 
 class CancelRequest(msgspec.Struct, frozen=True, tag="cancel"):
-    """Stop the request that runs; it ends with Stopped."""
+    """Stop what runs and what waits; each ends with Stopped, unless it just came to its end."""
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
-    """The first event: the worker is up."""
+    """The first event: the worker is up.
+
+    Only ``protocol`` has to be there, so that a client can name the version of any other worker.
+    ``versions`` has the Python and the packages that the worker found, those it lacks left out.
+    """
 
     protocol: int
-    process_id: int
-    versions: dict[str, str]
+    process_id: int = 0
+    versions: dict[str, str] = {}
 
 
 class Log(msgspec.Struct, frozen=True, tag="log"):
-    """A line for the user's log: ``level`` is info or warning."""
+    """A line for the user's log.
+
+    ``level`` is "info" or "warning"; "output" is what the worker or a library printed, made into
+    events by the client.
+    """
 
     level: str
     text: str
@@ -136,12 +148,39 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
-    """The request ended with an error: a SplatError's message and fix, or an unknown one's trace."""
+    """The request ended with an error.
+
+    Attributes
+    ----------
+    kind
+        Name of a class in core/errors.py, or of the unforeseen exception.
+    message, fix
+        As in :class:`SplatError`.
+    trace
+        The traceback of an unforeseen exception, for a bug report; else empty.
+    """
 
     kind: str
     message: str
     fix: str = ""
     trace: str = ""
+
+    @classmethod
+    def from_error(cls, error: SplatError) -> Failed:
+        """Put a typed error on the wire, under the nearest kind that core/errors.py knows."""
+        kind = next(base.__name__ for base in type(error).__mro__ if base in _ERROR_KINDS.values())
+        return cls(kind, error.message, error.fix)
+
+    def to_error(self) -> SplatError:
+        """The typed error again; an unforeseen exception becomes a WorkerError."""
+        return _ERROR_KINDS.get(self.kind, WorkerError)(self.message, self.fix)
+
+
+_ERROR_KINDS: dict[str, type[SplatError]] = {
+    name: kind
+    for name, kind in vars(errors).items()
+    if isinstance(kind, type) and issubclass(kind, SplatError) and kind.__init__ is SplatError.__init__
+}
 
 
 class Stopped(msgspec.Struct, frozen=True, tag="stopped"):
@@ -158,21 +197,36 @@ _events = msgspec.msgpack.Decoder(Event)
 
 
 def write_message(stream: BinaryIO, message: Request | Event) -> None:
-    """Frame and write one message, and flush."""
+    """Frame and write one message, and flush.
+
+    Raises
+    ------
+    OSError
+        The other side is gone.
+    ProtocolError
+        The message is over 1 GiB.
+    """
     data = msgspec.msgpack.encode(message)
-    stream.write(_LENGTH.pack(len(data)) + data)
+    if len(data) > _MAX_MESSAGE:
+        raise ProtocolError(
+            f"A {type(message).__name__} of {len(data) >> 20} MiB is more than the worker reads.",
+            "Use fewer or smaller masks as prompts.",
+        )
+    stream.write(_PREFIX.pack(_MAGIC, len(data)) + data)
     stream.flush()
 
 
 def _read_frame(stream: BinaryIO) -> bytes | None:
-    prefix = stream.read(_LENGTH.size)
+    prefix = stream.read(_PREFIX.size)
     if not prefix:
         return None
-    if len(prefix) < _LENGTH.size:
+    if not prefix.startswith(_MAGIC[: len(prefix)]):
+        raise ProtocolError(f"The stream holds something that is no message: {prefix!r}.")
+    if len(prefix) < _PREFIX.size:
         raise ProtocolError("The stream ended within a message.")
-    (length,) = _LENGTH.unpack(prefix)
+    _, length = _PREFIX.unpack(prefix)
     if length > _MAX_MESSAGE:
-        raise ProtocolError(f"A message claims {length} bytes; the stream is not ours.")
+        raise ProtocolError(f"A message claims to have {length} bytes.")
     data = stream.read(length)
     if len(data) < length:
         raise ProtocolError("The stream ended within a message.")
