@@ -1,0 +1,401 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Logits to closed outlines in footage pixels, and outlines to few points; numpy only.
+
+The matte is the bilinear interpolation of the logits and its edge is where that surface is zero.
+Between four neighbouring logits the surface is one bilinear patch, whose extremes lie at its
+corners: only patches whose corners differ in sign hold a piece of the edge. Those few patches are
+subdivided and traced by marching squares; the rest of the footage is never touched, so the cost
+grows with the length of the outline and not with the size of the photo.
+
+A patch of a bilinear surface is bilinear again, so the ambiguous case (two opposite corners inside)
+is decided exactly: the two corners are joined where the surface's saddle point is inside
+(the asymptotic decider of Nielson and Hamann, 1991).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Points = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+# Sides of a marching-squares cell; corners are numbered 1 top-left, 2 top-right, 4 bottom-right,
+# 8 bottom-left. Every piece of outline runs with the inside on its left as seen on screen, which
+# makes outer outlines counter-clockwise and holes clockwise where y grows upwards.
+_TOP, _RIGHT, _BOTTOM, _LEFT, _NONE = 0, 1, 2, 3, -1
+_LEAVES = np.full((18, 2), _NONE, dtype=np.int64)
+_ENTERS = np.full((18, 2), _NONE, dtype=np.int64)
+for _code, _pieces in {
+    1: [(_LEFT, _TOP)],
+    2: [(_TOP, _RIGHT)],
+    3: [(_LEFT, _RIGHT)],
+    4: [(_RIGHT, _BOTTOM)],
+    5: [(_LEFT, _TOP), (_RIGHT, _BOTTOM)],
+    6: [(_TOP, _BOTTOM)],
+    7: [(_LEFT, _BOTTOM)],
+    8: [(_BOTTOM, _LEFT)],
+    9: [(_BOTTOM, _TOP)],
+    10: [(_TOP, _RIGHT), (_BOTTOM, _LEFT)],
+    11: [(_BOTTOM, _RIGHT)],
+    12: [(_RIGHT, _LEFT)],
+    13: [(_RIGHT, _TOP)],
+    14: [(_TOP, _LEFT)],
+    16: [(_RIGHT, _TOP), (_LEFT, _BOTTOM)],  # case 5 joined through its saddle
+    17: [(_TOP, _LEFT), (_BOTTOM, _RIGHT)],  # case 10 joined through its saddle
+}.items():
+    for _slot, (_from, _to) in enumerate(_pieces):
+        _LEAVES[_code, _slot] = _from
+        _ENTERS[_code, _slot] = _to
+
+# Within a patch the outline is a smooth hyperbola: chords this long stay within a few hundredths of
+# a px of it.
+_FINE_CELL_PX = 1.5
+
+
+@dataclass(frozen=True)
+class Contour:
+    """One closed outline.
+
+    Attributes
+    ----------
+    points
+        (n, 2) footage pixels (pixel-edge coordinates, y down), not repeating the first point.
+        Outer outlines run counter-clockwise as seen on screen, holes clockwise.
+    is_hole
+        Whether the outline bounds a hole.
+    area
+        Enclosed area in px², holes inside not subtracted.
+    parent
+        Index, in the same list, of the outline that encloses this one most closely; -1 for none.
+    """
+
+    points: Points
+    is_hole: bool
+    area: float
+    parent: int
+
+
+def trace(
+    logits: NDArray[np.floating[Any]],
+    width: int,
+    height: int,
+    *,
+    max_side: int = 1600,
+    min_area: float = 1.0,
+) -> list[Contour]:
+    """Trace the edge of the matte that small logits describe.
+
+    Parameters
+    ----------
+    logits
+        (h, w), positive inside.
+    width, height
+        Size of the footage in px.
+    max_side
+        Outlines follow the bilinear surface as finely as if it were sampled at the footage's size
+        or, for larger footage, with this many px on the longer side.
+    min_area
+        Outlines that enclose less than this many px² of footage are left out.
+
+    Returns
+    -------
+    list of Contour
+        Largest first. Where the shape touches the border of the footage its outline runs along the
+        border itself.
+    """
+    if not bool((logits > 0).any()):
+        return []
+    loops = _trace_loops(logits, width, height, max_side)
+    traced = [(points, signed_area(points)) for points in loops]
+    kept = [(points, area) for points, area in traced if abs(area) >= min_area]
+    kept.sort(key=lambda item: (-abs(item[1]), item[0][0, 1], item[0][0, 0]))
+    boxes = [(points.min(axis=0), points.max(axis=0)) for points, _ in kept]
+    contours: list[Contour] = []
+    for index, (points, area) in enumerate(kept):
+        parent = -1
+        for other in range(index - 1, -1, -1):
+            if (kept[other][1] < 0) == (area < 0):
+                continue
+            low, high = boxes[other]
+            inside_box = bool((boxes[index][0] >= low).all() and (boxes[index][1] <= high).all())
+            if inside_box and contains(kept[other][0], points[0]):
+                parent = other
+                break
+        contours.append(Contour(points, area < 0, abs(area), parent))
+    return contours
+
+
+def signed_area(points: Points) -> float:
+    """Area in px² that a closed outline encloses; positive when counter-clockwise on screen."""
+    x, y = points[:, 0] - points[0, 0], points[:, 1] - points[0, 1]
+    return 0.5 * float(np.dot(np.roll(x, -1), y) - np.dot(x, np.roll(y, -1)))
+
+
+def contains(points: Points, point: Points) -> bool:
+    """Whether a closed outline, (n, 2), encloses a point, (2,), by the even-odd rule."""
+    x0, y0 = points[:, 0], points[:, 1]
+    x1, y1 = np.roll(x0, -1), np.roll(y0, -1)
+    crosses = (y0 > point[1]) != (y1 > point[1])
+    at = (point[1] - y0[crosses]) / (y1[crosses] - y0[crosses])
+    right = x0[crosses] + at * (x1[crosses] - x0[crosses]) > point[0]
+    return bool(np.count_nonzero(right) % 2)
+
+
+def simplify(points: Points, tolerance: float) -> Points:
+    """Leave out points that lie within `tolerance` px of the outline without them.
+
+    Douglas and Peucker (1973) for a closed outline, (n, 2) to (m, 2) with m <= n; at least three
+    points stay where there are three.
+    """
+    importance = point_importance(points)
+    keep = importance > tolerance
+    if np.count_nonzero(keep) < 3:
+        keep = _most_important(importance, min(3, len(points)))
+    kept: Points = points[keep]
+    return kept
+
+
+def fit_count(points: Points, count: int, importance: Points | None = None) -> Points:
+    """Describe a closed outline with exactly `count` points, (n, 2) to (count, 2).
+
+    The most important points by Douglas and Peucker stay, in their order; where there are too few,
+    the longest edges are split. One point stands for an outline with nothing in it: its centre.
+    `importance` spares computing `point_importance(points)` again.
+    """
+    if count < 1 or len(points) < 1:
+        raise ValueError("an outline needs at least one point")
+    if count < 3:
+        middle = (points.min(axis=0) + points.max(axis=0)) / 2.0
+        return np.tile(middle, (count, 1))
+    if len(points) > count:
+        if importance is None:
+            importance = point_importance(points)
+        kept: Points = points[_most_important(importance, count)]
+        return kept
+    return _split_longest(points, count)
+
+
+def point_importance(points: Points) -> Points:
+    """Distance in px, per point of a closed outline, below which Douglas-Peucker keeps it.
+
+    (n, 2) to (n,). The two anchors of the recursion, the first point and the one farthest from it,
+    are infinitely important.
+    """
+    return point_importances([points])[0]
+
+
+def point_importances(outlines: Sequence[Points]) -> list[Points]:
+    """`point_importance` of several outlines at once, which is faster than one by one.
+
+    All segments of one depth of the recursion, of all outlines, are handled together.
+    """
+    counts = np.array([len(points) for points in outlines], dtype=np.int64)
+    if len(outlines) == 0 or counts.min() < 1:
+        return [np.zeros(count) for count in counts]
+    # Every outline closed by its first point again, end to end.
+    ring = np.concatenate([part for points in outlines for part in (points, points[:1])])
+    begins = np.cumsum(counts + 1) - (counts + 1)
+    offset = ring - np.repeat(ring[begins], counts + 1, axis=0)
+    reach = (offset**2).sum(axis=1)
+    fars = np.array(
+        [
+            begin + int(np.argmax(reach[begin : begin + count]))
+            for begin, count in zip(begins.tolist(), counts.tolist(), strict=True)
+        ],
+        dtype=np.int64,
+    )
+    importance = np.zeros(len(ring))
+    importance[begins] = np.inf
+    importance[fars] = np.inf
+    low, high = np.concatenate([begins, fars]), np.concatenate([fars, begins + counts])
+    limit = np.full(len(low), np.inf)
+    while True:
+        inner = high - low - 1
+        open_ = inner > 0
+        low, high, limit, inner = low[open_], high[open_], limit[open_], inner[open_]
+        if len(low) == 0:
+            break
+        starts = np.cumsum(inner) - inner
+        segment = np.repeat(np.arange(len(low)), inner)
+        index = np.arange(len(segment)) - starts[segment] + low[segment] + 1
+        distance = _distance_to_segment(ring[index], ring[low], ring[high], segment)
+        worst = np.maximum.reduceat(distance, starts)
+        candidates = np.flatnonzero(distance == worst[segment])
+        owners = segment[candidates]
+        first = candidates[np.concatenate([[True], owners[1:] != owners[:-1]])]
+        split = index[first]
+        limit = np.minimum(limit, worst)
+        # A straight run has no order of importance; halving it would only cost depth.
+        curved = limit > 1e-6
+        importance[split[curved]] = limit[curved]
+        split, limit = split[curved], limit[curved]
+        low, high = np.concatenate([low[curved], split]), np.concatenate([split, high[curved]])
+        limit = np.concatenate([limit, limit])
+    return [
+        importance[begin : begin + count]
+        for begin, count in zip(begins.tolist(), counts.tolist(), strict=True)
+    ]
+
+
+def _distance_to_segment(points: Points, begin: Points, end: Points, segment: Ints) -> Points:
+    """Distance of every point, (n, 2), to its segment; begin and end (s, 2), segment (n,)."""
+    along = end - begin
+    length_squared = (along**2).sum(axis=1)
+    length_squared[length_squared == 0.0] = 1.0
+    direction = along / length_squared[:, None]
+    offset_x = points[:, 0] - begin[segment, 0]
+    offset_y = points[:, 1] - begin[segment, 1]
+    at = offset_x * direction[segment, 0] + offset_y * direction[segment, 1]
+    np.clip(at, 0.0, 1.0, out=at)
+    offset_x -= at * along[segment, 0]
+    offset_y -= at * along[segment, 1]
+    distance: Points = np.hypot(offset_x, offset_y)
+    return distance
+
+
+def _most_important(importance: Points, count: int) -> NDArray[np.bool_]:
+    """Mark the `count` most important points; among equals the earlier."""
+    keep = np.zeros(len(importance), dtype=np.bool_)
+    keep[np.argsort(-importance, kind="stable")[:count]] = True
+    return keep
+
+
+def _split_longest(points: Points, count: int) -> Points:
+    """Add points to the longest edges of a closed outline until there are `count`."""
+    along = np.roll(points, -1, axis=0) - points
+    lengths = np.hypot(along[:, 0], along[:, 1])
+    parts = [1] * len(points)
+    queue = [(-length, index) for index, length in enumerate(lengths.tolist())]
+    heapq.heapify(queue)
+    for _ in range(count - len(points)):
+        _, index = queue[0]
+        parts[index] += 1
+        heapq.heapreplace(queue, (-float(lengths[index]) / parts[index], index))
+    pieces = np.array(parts, dtype=np.int64)
+    edge = np.repeat(np.arange(len(points)), pieces)
+    step = np.arange(count) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    out: Points = points[edge] + along[edge] * (step / pieces[edge])[:, None]
+    return out
+
+
+def _trace_loops(
+    logits: NDArray[np.floating[Any]], width: int, height: int, max_side: int
+) -> list[Points]:
+    """All closed loops of the zero level, each starting at its topmost, then leftmost point."""
+    rows, columns = logits.shape
+    # One ring repeats the outermost logits up to the border, as clamped interpolation does; a ring
+    # of zero width that lies on the border is outside, and closes the outline there.
+    surface = np.pad(logits.astype(np.float64), 1, mode="edge")
+    surface = np.pad(surface, 1, constant_values=-1.0)  # (rows + 4, columns + 4)
+    xs = _node_positions(columns, width)
+    ys = _node_positions(rows, height)
+    shrink = min(1.0, max_side / max(width, height))
+    steps = int(np.ceil(max(width * shrink / columns, height * shrink / rows) / _FINE_CELL_PX))
+    steps = min(max(steps, 1), 16)
+
+    inside = surface > 0
+    corners = inside[:-1, :-1].astype(np.int8) + inside[:-1, 1:] + inside[1:, :-1] + inside[1:, 1:]
+    patch_row, patch_column = np.nonzero((corners > 0) & (corners < 4))
+    u = np.arange(steps + 1) / steps
+    left, right = (1.0 - u)[None, :], u[None, :]
+    top = (
+        surface[patch_row, patch_column][:, None] * left
+        + surface[patch_row, patch_column + 1][:, None] * right
+    )
+    bottom = (
+        surface[patch_row + 1, patch_column][:, None] * left
+        + surface[patch_row + 1, patch_column + 1][:, None] * right
+    )
+    # (patches, steps + 1, steps + 1); exact at the patch's own corners and edges, so neighbours
+    # agree on every shared value.
+    fine = top[:, None, :] * (1.0 - u)[None, :, None] + bottom[:, None, :] * u[None, :, None]
+
+    inner = fine > 0
+    codes = (
+        inner[:, :-1, :-1].astype(np.int8)
+        + 2 * inner[:, :-1, 1:]
+        + 4 * inner[:, 1:, 1:]
+        + 8 * inner[:, 1:, :-1]
+    )
+    patch, sub_row, sub_column = np.nonzero((codes > 0) & (codes < 15))
+    code = codes[patch, sub_row, sub_column].astype(np.int64)
+    value_tl = fine[patch, sub_row, sub_column]
+    value_tr = fine[patch, sub_row, sub_column + 1]
+    value_bl = fine[patch, sub_row + 1, sub_column]
+    value_br = fine[patch, sub_row + 1, sub_column + 1]
+    twist = value_tl * value_br - value_tr * value_bl
+    code[(code == 5) & (twist > 0)] = 16
+    code[(code == 10) & (twist < 0)] = 17
+
+    # Every crossing belongs to one side of the fine grid; its number is shared by both cells.
+    fine_row = patch_row[patch] * steps + sub_row
+    fine_column = patch_column[patch] * steps + sub_column
+    stride = (columns + 3) * steps + 1
+    vertex = fine_row * stride + fine_column
+    sides = np.stack(
+        [2 * vertex, 2 * (vertex + 1) + 1, 2 * (vertex + stride), 2 * vertex + 1], axis=1
+    )
+    x0, x1 = _fine_positions(xs, patch_column[patch], sub_column, steps)
+    y0, y1 = _fine_positions(ys, patch_row[patch], sub_row, steps)
+
+    first = np.arange(len(code))
+    second = np.flatnonzero(_LEAVES[code, 1] != _NONE)
+    cell = np.concatenate([first, second])
+    piece = np.concatenate([np.zeros_like(first), np.ones_like(second)])
+    leaves, enters = _LEAVES[code[cell], piece], _ENTERS[code[cell], piece]
+    source, target = sides[cell, leaves], sides[cell, enters]
+
+    # A side runs from one corner of its cell to the next: value and place at both of its ends.
+    horizontal = (leaves == _TOP) | (leaves == _BOTTOM)
+    begin = np.where(leaves == _RIGHT, value_tr[cell], value_tl[cell])
+    begin = np.where(leaves == _BOTTOM, value_bl[cell], begin)
+    end = np.where(leaves == _TOP, value_tr[cell], value_br[cell])
+    end = np.where(leaves == _LEFT, value_bl[cell], end)
+    at = begin / (begin - end)
+    fixed_x = np.where(leaves == _RIGHT, x1[cell], x0[cell])
+    fixed_y = np.where(leaves == _BOTTOM, y1[cell], y0[cell])
+    x = np.where(horizontal, x0[cell] + (x1 - x0)[cell] * at, fixed_x)
+    y = np.where(horizontal, fixed_y, y0[cell] + (y1 - y0)[cell] * at)
+    return _link(source, target, np.stack([x, y], axis=1))
+
+
+def _node_positions(count: int, size: int) -> Points:
+    """Footage px of the padded logits: the border twice, the half-pixel centres, the border."""
+    centres = (np.arange(count) + 0.5) * (size / count)
+    return np.concatenate([[0.0, 0.0], centres, [float(size), float(size)]])
+
+
+def _fine_positions(nodes: Points, patch: Ints, sub: Ints, steps: int) -> tuple[Points, Points]:
+    """Footage px of both ends of a fine cell along one axis."""
+    begin, size = nodes[patch], nodes[patch + 1] - nodes[patch]
+    return begin + size * (sub / steps), begin + size * ((sub + 1) / steps)
+
+
+def _link(source: Ints, target: Ints, points: Points) -> list[Points]:
+    """Chain directed pieces, source side to target side, into loops."""
+    order = np.argsort(source)
+    following = np.searchsorted(source[order], target).astype(np.int64)[order].tolist()
+    points = points[order]
+    used = bytearray(len(following))
+    loops: list[Points] = []
+    for begin in range(len(following)):
+        if used[begin]:
+            continue
+        chain: list[int] = []
+        at = begin
+        while not used[at]:
+            used[at] = 1
+            chain.append(at)
+            at = following[at]
+        loop = points[chain]
+        loop = loop[(loop != np.roll(loop, 1, axis=0)).any(axis=1)]
+        if len(loop) >= 3:
+            start = int(np.lexsort((loop[:, 0], loop[:, 1]))[0])
+            loops.append(np.roll(loop, -start, axis=0))
+    return loops
