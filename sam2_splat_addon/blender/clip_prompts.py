@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Prompts as Blender's own markers, both ways; imports bpy and core.
+
+A tracking object is a subject, a track is a click, a keyed and unmuted marker is a point on its frame.
+A track whose name begins with ``-`` excludes. A track whose name begins with ``box`` is a box: its
+marker's pattern area is the box. Mask prompts have no marker; they are kept as JSON on the clip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import bpy
+
+from ..core.coordinates import marker_to_pixel, pixel_to_marker
+from ..core.errors import PromptError
+from ..core.prompts import (
+    BoxPrompt,
+    FramePrompts,
+    ObjectPrompts,
+    PointPrompt,
+    PromptSet,
+    from_json,
+    to_json,
+)
+from .properties import OBJECT_COLORS
+
+EXCLUDE_PREFIX = "-"
+BOX_PREFIX = "box"
+EXCLUDE_COLOR = (0.75, 0.25, 0.9)
+
+# The name a subject gets when the user clicked without making an object of it first.
+CAMERA_SUBJECT = "Subject"
+
+
+def subjects(clip: bpy.types.MovieClip) -> list[bpy.types.MovieTrackingObject]:
+    """The tracking objects that stand for a subject.
+
+    The Camera object counts only when no other object has a track: so that a user who just
+    Ctrl+clicks gets a mask, and one who tracks the camera as well is not surprised.
+    """
+    objects = list(clip.tracking.objects)
+    named = [entry for entry in objects if not entry.is_camera]
+    if any(len(entry.tracks) for entry in named):
+        return named
+    return named + [entry for entry in objects if entry.is_camera and len(entry.tracks)]
+
+
+def subject_name(tracking_object: bpy.types.MovieTrackingObject) -> str:
+    return CAMERA_SUBJECT if tracking_object.is_camera else str(tracking_object.name)
+
+
+def sync_objects(clip: bpy.types.MovieClip) -> dict[str, int]:
+    """Give every subject a stable id and a colour; return name -> id.
+
+    A renamed subject keeps its id: when one name is gone and one is new, they are the same.
+    """
+    settings = clip.sam2_splat
+    names = [subject_name(entry) for entry in subjects(clip)]
+    known = {entry.name: entry for entry in settings.objects}
+    gone = [entry for name, entry in known.items() if name not in names]
+    new = [name for name in names if name not in known]
+    if len(gone) == 1 and len(new) == 1:
+        gone[0].name = new.pop()
+    next_id = max((entry.object_id for entry in settings.objects), default=0) + 1
+    for name in new:
+        entry = settings.objects.add()
+        entry.name = name
+        entry.object_id = next_id
+        entry.color = OBJECT_COLORS[(next_id - 1) % len(OBJECT_COLORS)]
+        next_id += 1
+    return {entry.name: entry.object_id for entry in settings.objects if entry.name in names}
+
+
+def collect(clip: bpy.types.MovieClip) -> PromptSet:
+    """All prompts of the clip, in footage pixels; raises PromptError when there are none."""
+    width, height = clip.size
+    ids = sync_objects(clip)
+    masks = _stored_masks(clip)
+    objects = []
+    for entry in subjects(clip):
+        name = subject_name(entry)
+        frames = _frames_of(entry.tracks, width, height)
+        for frame, prompts in masks.get(ids[name], {}).items():
+            clicked = frames.get(frame, FramePrompts(frame))
+            frames[frame] = FramePrompts(frame, clicked.points, clicked.box, prompts.mask)
+        if frames:
+            objects.append(ObjectPrompts(ids[name], name, tuple(frames[f] for f in sorted(frames))))
+    if not objects:
+        raise PromptError(
+            f"There is no click on {clip.name!r} yet.",
+            "Ctrl+click on the subject in the Clip Editor, then propagate.",
+        )
+    return PromptSet(tuple(sorted(objects, key=lambda item: item.id)), width, height)
+
+
+def _frames_of(
+    tracks: bpy.types.MovieTrackingTracks | bpy.types.MovieTrackingObjectTracks,
+    width: int,
+    height: int,
+) -> dict[int, FramePrompts]:
+    points: dict[int, list[PointPrompt]] = {}
+    boxes: dict[int, BoxPrompt] = {}
+    for track in tracks:
+        for marker in _prompting_markers(track):
+            if track.name.lower().startswith(BOX_PREFIX):
+                boxes[marker.frame] = _box_of(marker, width, height)
+                continue
+            x, y = marker_to_pixel(marker.co[0], marker.co[1], width, height)
+            include = not track.name.startswith(EXCLUDE_PREFIX)
+            points.setdefault(marker.frame, []).append(PointPrompt(x, y, include))
+    return {
+        frame: FramePrompts(frame, tuple(points.get(frame, ())), boxes.get(frame))
+        for frame in points.keys() | boxes.keys()
+    }
+
+
+def _prompting_markers(
+    track: bpy.types.MovieTrackingTrack,
+) -> Iterator[bpy.types.MovieTrackingMarker]:
+    # A tracker's own markers are not keyed, and disabled ones are muted: neither is a click.
+    return (marker for marker in track.markers if marker.is_keyed and not marker.mute)
+
+
+def _box_of(marker: bpy.types.MovieTrackingMarker, width: int, height: int) -> BoxPrompt:
+    corners = [
+        marker_to_pixel(marker.co[0] + x, marker.co[1] + y, width, height)
+        for x, y in marker.pattern_corners
+    ]
+    xs, ys = [x for x, _ in corners], [y for _, y in corners]
+    return BoxPrompt(
+        max(0.0, min(xs)), max(0.0, min(ys)), min(float(width), max(xs)), min(float(height), max(ys))
+    )
+
+
+def _stored_masks(clip: bpy.types.MovieClip) -> dict[int, dict[int, FramePrompts]]:
+    text = clip.sam2_splat.mask_prompts
+    if not text:
+        return {}
+    stored = from_json(text.encode(), f"The mask prompts of {clip.name!r}")
+    return {entry.id: {frame.frame: frame for frame in entry.frames} for entry in stored.objects}
+
+
+def apply(clip: bpy.types.MovieClip, prompts: PromptSet) -> None:
+    """Replace the clip's prompts: one tracking object per object, one track per click.
+
+    The set's ids are kept. ``prompts`` must have been checked against the footage.
+    """
+    width, height = clip.size
+    remove_all(clip)
+    settings = clip.sam2_splat
+    for entry in prompts.objects:
+        tracking_object = clip.tracking.objects.new(entry.name)
+        item = settings.objects.add()
+        item.name = tracking_object.name
+        item.object_id = entry.id
+        item.color = OBJECT_COLORS[(entry.id - 1) % len(OBJECT_COLORS)]
+        for frame in entry.frames:
+            for point in frame.points:
+                add_point(tracking_object, frame.frame, point, width, height)
+            if frame.box is not None:
+                _add_box(tracking_object, frame.frame, frame.box, width, height)
+    masks = tuple(
+        ObjectPrompts(
+            entry.id,
+            entry.name,
+            tuple(FramePrompts(f.frame, mask=f.mask) for f in entry.frames if f.mask is not None),
+        )
+        for entry in prompts.objects
+    )
+    masks = tuple(entry for entry in masks if entry.frames)
+    settings.mask_prompts = to_json(PromptSet(masks, width, height)).decode() if masks else ""
+
+
+def add_point(
+    tracking_object: bpy.types.MovieTrackingObject,
+    frame: int,
+    point: PointPrompt,
+    width: int,
+    height: int,
+) -> bpy.types.MovieTrackingTrack:
+    """Add one click as a track that prompts on ``frame`` only."""
+    track = tracking_object.tracks.new(name="click", frame=frame)
+    set_exclude(track, not point.include)
+    track.markers.insert_frame(frame, co=pixel_to_marker(point.x, point.y, width, height))
+    return track
+
+
+def set_exclude(track: bpy.types.MovieTrackingTrack, exclude: bool) -> None:
+    """Make a click exclude or include: the name's first character says it."""
+    plain = track.name.lstrip(EXCLUDE_PREFIX)
+    track.name = f"{EXCLUDE_PREFIX}{plain}" if exclude else plain
+    # Purple reads on most photos and is not the red of a disabled marker.
+    track.use_custom_color = exclude
+    track.color = EXCLUDE_COLOR
+
+
+def _add_box(
+    tracking_object: bpy.types.MovieTrackingObject,
+    frame: int,
+    box: BoxPrompt,
+    width: int,
+    height: int,
+) -> None:
+    track = tracking_object.tracks.new(name=BOX_PREFIX, frame=frame)
+    center = ((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2)
+    marker = track.markers.insert_frame(frame, co=pixel_to_marker(*center, width, height))
+    half_x, half_y = (box.x1 - box.x0) / 2 / width, (box.y1 - box.y0) / 2 / height
+    marker.pattern_corners = (
+        (-half_x, -half_y),
+        (half_x, -half_y),
+        (half_x, half_y),
+        (-half_x, half_y),
+    )
+
+
+def remove_all(clip: bpy.types.MovieClip) -> None:
+    """Remove every subject but the Camera, whose tracks may be the user's camera solve."""
+    for entry in list(clip.tracking.objects):
+        if not entry.is_camera:
+            clip.tracking.objects.remove(entry)
+    clip.sam2_splat.objects.clear()
+    clip.sam2_splat.mask_prompts = ""

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Footage as a movie clip, both ways; imports bpy and core.
+
+Blender ends a sequence at the first gap in its numbers, so photos become a clip through a staged folder of
+contiguous links. A clip that the user opened without us is taken as it is when its photos have no gap.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from pathlib import Path
+
+import bpy
+
+from ..core.errors import FootageError
+from ..core.footage import Footage, scan
+from ..core.protocol import FootageFiles
+from ..core.staging import stage
+from . import preferences
+
+_STORE_NAME = "sam2_splat_mattes"
+
+
+def load(path: Path) -> bpy.types.MovieClip:
+    """Open a folder of photos (or one of its photos) as a clip; raises FootageError.
+
+    Photos that are a clip already give that clip, with its prompts and settings, refreshed.
+    """
+    footage = scan(path)
+    first_link = stage(footage, _staging_folder(footage.folder))
+    clip = _existing_clip(footage.folder)
+    if clip is None:
+        clip = bpy.data.movieclips.load(str(first_link))
+        clip.name = footage.folder.name
+        # A clip nobody shows has no user and would be lost on saving.
+        clip.use_fake_user = True
+    else:
+        clip.filepath = str(first_link)
+        clip.reload()
+    settings = clip.sam2_splat
+    settings.footage_folder = str(footage.folder)
+    settings.first_file = ""
+    _remember(clip, footage)
+    if tuple(clip.size) != (footage.width, footage.height):
+        raise FootageError(
+            f"Blender reads {footage.paths[0].name} as {clip.size[0]}x{clip.size[1]} px, its header says"
+            f" {footage.width}x{footage.height} px.",
+            "Export that photo again.",
+        )
+    return clip
+
+
+def _remember(clip: bpy.types.MovieClip, footage: Footage) -> None:
+    settings = clip.sam2_splat
+    settings.frame_count = len(footage)
+    settings.unreadable_count = len(footage.unreadable)
+    settings.last_frame = len(footage)
+
+
+def _existing_clip(folder: Path) -> bpy.types.MovieClip | None:
+    for clip in bpy.data.movieclips:
+        known = clip.sam2_splat.footage_folder
+        if known and Path(bpy.path.abspath(known)) == folder:
+            return clip
+    return None
+
+
+def _staging_folder(folder: Path) -> Path:
+    digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    return preferences.cache_folder() / "footage" / digest
+
+
+def footage_of(clip: bpy.types.MovieClip) -> Footage:
+    """The photos behind a clip, frame 1 first; raises FootageError with what to do."""
+    settings = clip.sam2_splat
+    if not settings.footage_folder:
+        _adopt(clip)
+    footage = scan(Path(bpy.path.abspath(settings.footage_folder)))
+    if settings.first_file:
+        footage = _from_file(footage, settings.first_file)
+    if len(footage) != settings.frame_count:
+        raise FootageError(
+            f"{footage.folder} had {settings.frame_count} photos when it was loaded and has"
+            f" {len(footage)} now.",
+            "Load the photos again; the clicks and settings stay.",
+        )
+    return footage
+
+
+def _adopt(clip: bpy.types.MovieClip) -> None:
+    """Take a clip that was opened with Blender's own Open Clip."""
+    if clip.source != "SEQUENCE":
+        raise FootageError(
+            f"{clip.name!r} is a movie file; the trainer needs photos.",
+            "Export its frames as images and load their folder.",
+        )
+    first = Path(bpy.path.abspath(clip.filepath))
+    footage = _from_file(scan(first), first.name)
+    if clip.frame_duration != len(footage) or clip.frame_offset:
+        raise FootageError(
+            f"Blender shows {clip.frame_duration} frames of {clip.name!r}, but {first.parent} has"
+            f" {len(footage)} photos from {first.name} on: their numbers have gaps.",
+            "Load the folder with SAM2 Splat's Load Photos, which closes the gaps.",
+        )
+    settings = clip.sam2_splat
+    settings.footage_folder = str(first.parent)
+    settings.first_file = first.name
+    _remember(clip, footage)
+
+
+def _from_file(footage: Footage, name: str) -> Footage:
+    """The footage from that photo on, since the frame a clip was opened at is its frame 1."""
+    start = footage.frame_of(Path(name)) - 1
+    frames = tuple(
+        dataclasses.replace(frame, index=index) for index, frame in enumerate(footage.frames[start:])
+    )
+    return dataclasses.replace(footage, frames=frames)
+
+
+def footage_files(footage: Footage) -> FootageFiles:
+    """The footage as the worker needs it."""
+    return FootageFiles(
+        folder=str(footage.folder),
+        paths=tuple(str(path) for path in footage.paths),
+        width=footage.width,
+        height=footage.height,
+        fingerprint=footage.fingerprint(),
+    )
+
+
+def store_folder(clip: bpy.types.MovieClip, footage: Footage) -> Path:
+    """Where the clip's mattes are: beside the photos, or in the cache when that folder is read-only."""
+    settings = clip.sam2_splat
+    if not settings.store_folder:
+        beside = footage.folder / _STORE_NAME
+        if os.access(footage.folder, os.W_OK):
+            settings.store_folder = str(beside)
+        else:
+            settings.store_folder = str(_staging_folder(footage.folder) / _STORE_NAME)
+    return Path(bpy.path.abspath(settings.store_folder))
+
+
+def restage_missing() -> None:
+    """Make the links of this file's clips again, as after a cleared cache or on another machine.
+
+    Photos that are gone are left to the operators, which say so when they are needed.
+    """
+    for clip in bpy.data.movieclips:
+        settings = clip.sam2_splat
+        if not settings.footage_folder or settings.first_file:
+            continue
+        folder = Path(bpy.path.abspath(settings.footage_folder))
+        if Path(bpy.path.abspath(clip.filepath)).exists() or not folder.is_dir():
+            continue
+        clip.filepath = str(stage(scan(folder), _staging_folder(folder)))
+        clip.reload()

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Add and remove subjects, and forget their results; imports bpy.
+
+No ``from __future__ import annotations`` here: Blender reads property annotations as values.
+"""
+
+import bpy
+from bpy.props import StringProperty
+from bpy.types import Context, Operator
+
+from ...core.errors import SplatError
+from ...core.matte_store import MatteStore
+from .. import clip_prompts, mask_layers, running
+from ..active_clip import active_clip, require_clip
+from ..footage_clip import footage_of, store_folder
+from ..running import report_error
+
+
+def _poll_clip(cls: type[Operator], context: Context) -> bool:
+    if active_clip(context) is None:
+        cls.poll_message_set("Load photos first")
+        return False
+    if running.current() is not None:
+        cls.poll_message_set("Wait for the running task, or cancel it")
+        return False
+    return True
+
+
+class SAM2SPLAT_OT_object_add(Operator):
+    """Add a subject; Ctrl+clicks in the Clip Editor then go to it"""
+
+    bl_idname = "sam2_splat.object_add"
+    bl_label = "Add Object"
+    bl_options = {"REGISTER", "UNDO"}
+
+    name: StringProperty(name="Name", default="Object")
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        return _poll_clip(cls, context)
+
+    def execute(self, context: Context) -> set[str]:
+        clip = active_clip(context)
+        objects = clip.tracking.objects
+        objects.active = objects.new(self.name)
+        clip_prompts.sync_objects(clip)
+        return {"FINISHED"}
+
+
+class SAM2SPLAT_OT_object_remove(Operator):
+    """Remove the active subject with its clicks and its mask layer"""
+
+    bl_idname = "sam2_splat.object_remove"
+    bl_label = "Remove Object"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        if not _poll_clip(cls, context):
+            return False
+        entry = active_clip(context).tracking.objects.active
+        if entry is None or entry.is_camera:
+            cls.poll_message_set("The Camera object can't be removed; delete its tracks instead")
+            return False
+        return True
+
+    def execute(self, context: Context) -> set[str]:
+        clip = active_clip(context)
+        settings = clip.sam2_splat
+        entry = clip.tracking.objects.active
+        name = clip_prompts.subject_name(entry)
+        clip.tracking.objects.remove(entry)
+        if settings.mask is not None:
+            mask_layers.remove_object_layer(settings.mask, name)
+        index = settings.objects.find(name)
+        if index >= 0:
+            settings.objects.remove(index)
+        return {"FINISHED"}
+
+
+class SAM2SPLAT_OT_toggle_exclude(Operator):
+    """Turn the selected clicks from include to exclude, or back"""
+
+    bl_idname = "sam2_splat.toggle_exclude"
+    bl_label = "Toggle Exclude"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        if not _poll_clip(cls, context):
+            return False
+        entry = active_clip(context).tracking.objects.active
+        if entry is None or entry.tracks.active is None:
+            cls.poll_message_set("Select a click first")
+            return False
+        return True
+
+    def execute(self, context: Context) -> set[str]:
+        tracks = active_clip(context).tracking.objects.active.tracks
+        chosen = [track for track in tracks if track.select] or [tracks.active]
+        exclude = not tracks.active.name.startswith(clip_prompts.EXCLUDE_PREFIX)
+        for track in chosen:
+            clip_prompts.set_exclude(track, exclude)
+        return {"FINISHED"}
+
+
+class SAM2SPLAT_OT_clear_results(Operator):
+    """Delete all mattes and mask layers of this clip; the clicks stay"""
+
+    bl_idname = "sam2_splat.clear_results"
+    bl_label = "Clear Results"
+    # The mattes on disk do not come back with Ctrl+Z.
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        return _poll_clip(cls, context)
+
+    def invoke(self, context: Context, event: bpy.types.Event) -> set[str]:
+        return context.window_manager.invoke_confirm(self, event)
+
+    def execute(self, context: Context) -> set[str]:
+        try:
+            clip = require_clip(context)
+            MatteStore(store_folder(clip, footage_of(clip))).clear()
+        except SplatError as error:
+            return report_error(self, error)
+        mask = clip.sam2_splat.mask
+        if mask is not None:
+            for entry in clip.sam2_splat.objects:
+                mask_layers.remove_object_layer(mask, entry.name)
+        return {"FINISHED"}
+
+
+CLASSES = (
+    SAM2SPLAT_OT_object_add,
+    SAM2SPLAT_OT_object_remove,
+    SAM2SPLAT_OT_toggle_exclude,
+    SAM2SPLAT_OT_clear_results,
+)

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The SAM2 Splat tab in the Clip Editor's sidebar; imports bpy."""
+
+from __future__ import annotations
+
+import bpy
+from bpy.types import Context, Panel, UILayout, UIList
+
+from ..client import environment
+from . import clip_prompts, running, worker
+from .active_clip import active_clip
+
+
+class _Sidebar:
+    bl_space_type = "CLIP_EDITOR"
+    bl_region_type = "UI"
+    bl_category = "SAM2 Splat"
+
+
+class SAM2SPLAT_UL_objects(UIList):
+    """The subjects: colour, name, number of clicks, and whether they are baked."""
+
+    def draw_item(
+        self,
+        context: Context,
+        layout: UILayout,
+        data: object,
+        item: bpy.types.MovieTrackingObject,
+        icon: int,
+        active_data: object,
+        active_property: str,
+        index: int = 0,
+        flt_flag: int = 0,
+    ) -> None:
+        clip = active_clip(context)
+        row = layout.row(align=True)
+        entry = clip.sam2_splat.objects.get(clip_prompts.subject_name(item)) if clip else None
+        if entry is not None:
+            swatch = row.row()
+            swatch.ui_units_x = 1.0
+            swatch.prop(entry, "color", text="")
+        if item.is_camera:
+            row.label(text=f"{clip_prompts.CAMERA_SUBJECT} (clicks without an object)")
+        else:
+            row.prop(item, "name", text="", emboss=False)
+        row.label(text=str(len(item.tracks)), icon="TRACKER")
+        if entry is not None:
+            row.prop(
+                entry,
+                "use_in_bake",
+                text="",
+                icon="HIDE_OFF" if entry.use_in_bake else "HIDE_ON",
+                emboss=False,
+            )
+
+    def filter_items(
+        self, context: Context, data: bpy.types.MovieTracking, property: str
+    ) -> tuple[list[int], list[int]]:
+        clip = active_clip(context)
+        names = {entry.name for entry in clip_prompts.subjects(clip)} if clip else set()
+        shown = self.bitflag_filter_item
+        return [shown if entry.name in names else 0 for entry in data.objects], []
+
+
+class SAM2SPLAT_PT_footage(_Sidebar, Panel):
+    bl_label = "Footage"
+
+    def draw(self, context: Context) -> None:
+        layout = self.layout
+        clip = active_clip(context)
+        layout.operator("sam2_splat.load", icon="FILE_FOLDER")
+        if clip is None:
+            layout.label(text="Load a folder of photos to begin", icon="INFO")
+            return
+        settings = clip.sam2_splat
+        column = layout.column(align=True)
+        if settings.frame_count:
+            column.label(text=f"{settings.frame_count} photos, {clip.size[0]} x {clip.size[1]} px")
+        else:
+            column.label(text=f"{clip.name}, {clip.size[0]} x {clip.size[1]} px")
+        if settings.unreadable_count:
+            column.label(
+                text=f"{settings.unreadable_count} photos can't be read and are left out",
+                icon="ERROR",
+            )
+
+
+class SAM2SPLAT_PT_objects(_Sidebar, Panel):
+    bl_label = "Objects"
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        return active_clip(context) is not None
+
+    def draw(self, context: Context) -> None:
+        layout = self.layout
+        clip = active_clip(context)
+        tracking = clip.tracking
+        row = layout.row()
+        row.template_list(
+            "SAM2SPLAT_UL_objects",
+            "",
+            tracking,
+            "objects",
+            tracking,
+            "active_object_index",
+            rows=3,
+        )
+        column = row.column(align=True)
+        column.operator("sam2_splat.object_add", text="", icon="ADD")
+        column.operator("sam2_splat.object_remove", text="", icon="REMOVE")
+        if not any(len(entry.tracks) for entry in clip_prompts.subjects(clip)):
+            layout.label(text="Ctrl+click on the subject", icon="RESTRICT_SELECT_OFF")
+        tracks = tracking.objects.active.tracks if tracking.objects.active else None
+        track = tracks.active if tracks else None
+        if track is not None:
+            excludes = track.name.startswith(clip_prompts.EXCLUDE_PREFIX)
+            layout.operator(
+                "sam2_splat.toggle_exclude",
+                text="Make It Include" if excludes else "Make It Exclude",
+                icon="ADD" if excludes else "REMOVE",
+            )
+
+
+class SAM2SPLAT_PT_propagate(_Sidebar, Panel):
+    bl_label = "Propagate"
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        return active_clip(context) is not None
+
+    def draw(self, context: Context) -> None:
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        settings = active_clip(context).sam2_splat
+        draw_environment(layout)
+        column = layout.column()
+        column.prop(settings, "model")
+        if settings.model != "bundled":
+            column.prop(settings, "checkpoint", placeholder="From the model folder")
+        column.prop(settings, "direction")
+        column.prop(settings, "use_range")
+        if settings.use_range:
+            span = column.column(align=True)
+            span.prop(settings, "first_frame")
+            span.prop(settings, "last_frame")
+        if not _draw_progress(layout):
+            row = layout.row()
+            row.scale_y = 1.5
+            row.operator("sam2_splat.propagate", icon="TRACKING_FORWARDS")
+            if settings.mask is not None:
+                layout.operator("sam2_splat.clear_results", icon="TRASH")
+
+
+class SAM2SPLAT_PT_bake(_Sidebar, Panel):
+    bl_label = "Bake"
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        return active_clip(context) is not None
+
+    def draw(self, context: Context) -> None:
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        settings = active_clip(context).sam2_splat
+        column = layout.column()
+        column.prop(settings, "alpha")
+        column.prop(settings, "grow_px")
+        column.prop(settings, "feather_px")
+        column.prop(settings, "fill_holes_px")
+        column.prop(settings, "drop_specks_px")
+        column.prop(settings, "invert")
+        row = layout.row()
+        row.scale_y = 1.5
+        row.operator("sam2_splat.bake", icon="RENDER_RESULT")
+        if settings.output_folder:
+            row = layout.row(align=True)
+            row.label(text=bpy.path.basename(settings.output_folder.rstrip("/\\")), icon="CHECKMARK")
+            row.operator("wm.path_open", text="Open Folder").filepath = settings.output_folder
+
+
+def _draw_progress(layout: UILayout) -> bool:
+    """The running task's bar and Cancel button; False when nothing runs."""
+    task = running.current()
+    if task is None:
+        return False
+    column = layout.column(align=True)
+    column.progress(factor=task.fraction, text=f"{task.title} {task.fraction:.0%}")
+    column.label(text=task.sentence)
+    column.operator("sam2_splat.cancel", icon="CANCEL")
+    return True
+
+
+def draw_environment(layout: UILayout) -> None:
+    """Say when the worker's packages are missing, with the button that gets them."""
+    if worker.packages_ready():
+        return
+    box = layout.box().column()
+    box.label(text="SAM 2 and PyTorch are not installed yet", icon="ERROR")
+    if worker.online():
+        box.operator("sam2_splat.install_packages", icon="IMPORT")
+        box.label(text=f"About {environment.DOWNLOAD_SIZE}, into the add-on's own folder")
+    else:
+        box.label(text="Allow Online Access in the preferences to get them")
+    _draw_progress(box)
+
+
+CLASSES = (
+    SAM2SPLAT_UL_objects,
+    SAM2SPLAT_PT_footage,
+    SAM2SPLAT_PT_objects,
+    SAM2SPLAT_PT_propagate,
+    SAM2SPLAT_PT_bake,
+)

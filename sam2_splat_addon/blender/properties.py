@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The settings a clip carries (``MovieClip.sam2_splat``), saved in the .blend; imports bpy.
+
+No ``from __future__ import annotations`` here: Blender reads property annotations as values.
+"""
+
+import bpy
+from bpy.props import (
+    BoolProperty,
+    CollectionProperty,
+    EnumProperty,
+    FloatProperty,
+    FloatVectorProperty,
+    IntProperty,
+    PointerProperty,
+    StringProperty,
+)
+from bpy.types import PropertyGroup
+
+MODEL_ITEMS = (
+    (
+        "bundled",
+        "Bundled (small)",
+        "The small model that comes with the add-on: quick, needs no download, less exact than SAM 2.1",
+    ),
+    ("sam2.1_hiera_tiny", "SAM 2.1 Tiny", "156 MB checkpoint"),
+    ("sam2.1_hiera_small", "SAM 2.1 Small", "184 MB checkpoint"),
+    ("sam2.1_hiera_base_plus", "SAM 2.1 Base+", "324 MB checkpoint"),
+    ("sam2.1_hiera_large", "SAM 2.1 Large", "898 MB checkpoint: the most exact"),
+)
+
+DIRECTION_ITEMS = (
+    ("both", "Both Ways", "From the prompted frames to both ends of the range"),
+    ("forward", "Forwards", "From the prompted frames to the end of the range"),
+    ("backward", "Backwards", "From the prompted frames to the start of the range"),
+)
+
+ALPHA_ITEMS = (
+    ("binary", "Binary", "Every pixel is kept or masked: what Postshot wants"),
+    ("soft", "Soft", "A smooth edge, from how sure the model is"),
+)
+
+# Colours that can be told apart, also by the colour-blind, and none of them red: Blender draws
+# disabled markers in red.
+OBJECT_COLORS = (
+    (0.00, 0.62, 0.90),
+    (0.95, 0.65, 0.00),
+    (0.00, 0.70, 0.45),
+    (0.80, 0.45, 0.75),
+    (0.95, 0.90, 0.25),
+    (0.35, 0.40, 0.95),
+)
+
+
+class SAM2SPLAT_PG_object(PropertyGroup):
+    """What a subject has beside its tracking object, which can carry no data of its own."""
+
+    object_id: IntProperty(min=1)
+    color: FloatVectorProperty(name="Color", subtype="COLOR", size=3, min=0.0, max=1.0)
+    use_in_bake: BoolProperty(
+        name="Bake", description="This object is kept in the baked images", default=True
+    )
+
+
+class SAM2SPLAT_PG_clip(PropertyGroup):
+    """Everything SAM2 Splat keeps with a movie clip."""
+
+    footage_folder: StringProperty(
+        name="Footage",
+        description="The folder of photos that this clip shows",
+        subtype="DIR_PATH",
+    )
+    first_file: StringProperty(
+        description="The photo that frame 1 shows, when the clip doesn't begin with the first one"
+    )
+    frame_count: IntProperty()
+    unreadable_count: IntProperty()
+    store_folder: StringProperty(
+        name="Mattes", description="Where the results are kept", subtype="DIR_PATH"
+    )
+    mask: PointerProperty(
+        type=bpy.types.Mask, name="Mask", description="The mask that shows the results"
+    )
+    objects: CollectionProperty(type=SAM2SPLAT_PG_object)
+    mask_prompts: StringProperty(
+        description="Mask prompts as JSON; clicks and boxes are markers, masks have no marker"
+    )
+
+    model: EnumProperty(name="Model", items=MODEL_ITEMS, default="bundled")
+    checkpoint: StringProperty(
+        name="Checkpoint",
+        description="A checkpoint file of your own; empty: the model folder of the preferences",
+        subtype="FILE_PATH",
+    )
+    direction: EnumProperty(name="Direction", items=DIRECTION_ITEMS, default="both")
+    use_range: BoolProperty(
+        name="Range", description="Propagate over a part of the footage only", default=False
+    )
+    first_frame: IntProperty(name="First", description="First frame (of the clip)", default=1, min=1)
+    last_frame: IntProperty(name="Last", description="Last frame (of the clip)", default=1, min=1)
+
+    alpha: EnumProperty(name="Alpha", items=ALPHA_ITEMS, default="binary")
+    invert: BoolProperty(
+        name="Invert", description="Mask the subject and keep the rest", default=False
+    )
+    grow_px: FloatProperty(
+        name="Grow",
+        description="Move the edge outwards, or inwards when negative, in px of the photo",
+        default=0.0,
+        soft_min=-20.0,
+        soft_max=20.0,
+    )
+    feather_px: FloatProperty(
+        name="Feather",
+        description="Width of the soft edge, in px of the photo",
+        default=0.0,
+        min=0.0,
+        soft_max=20.0,
+    )
+    fill_holes_px: IntProperty(
+        name="Fill Holes",
+        description="Fill holes of fewer pixels than this",
+        default=0,
+        min=0,
+        soft_max=10000,
+    )
+    drop_specks_px: IntProperty(
+        name="Drop Specks",
+        description="Drop separate parts of fewer pixels than this",
+        default=0,
+        min=0,
+        soft_max=10000,
+    )
+    output_folder: StringProperty(
+        name="Last Bake", description="Where the last bake went", subtype="DIR_PATH"
+    )
+
+
+CLASSES = (SAM2SPLAT_PG_object, SAM2SPLAT_PG_clip)
+
+
+def attach() -> None:
+    """Hang the settings onto Blender's types, once the classes are registered."""
+    bpy.types.MovieClip.sam2_splat = PointerProperty(type=SAM2SPLAT_PG_clip)
+
+
+def detach() -> None:
+    del bpy.types.MovieClip.sam2_splat

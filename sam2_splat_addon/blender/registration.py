@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one place where classes, properties, handlers and commands are registered; imports bpy."""
+
+from __future__ import annotations
+
+import bpy
+
+from ..core.errors import SplatError
+from . import command_line, footage_clip, panels, preferences, properties, running, worker
+from .operators import environment, load, objects, run
+
+_CLASSES = (
+    *properties.CLASSES,
+    *preferences.CLASSES,
+    *load.CLASSES,
+    *objects.CLASSES,
+    *run.CLASSES,
+    *environment.CLASSES,
+    *panels.CLASSES,
+)
+
+
+def register() -> None:
+    for cls in _CLASSES:
+        bpy.utils.register_class(cls)
+    properties.attach()
+    command_line.register()
+    bpy.app.handlers.load_pre.append(_before_load)
+    bpy.app.handlers.load_post.append(_after_load)
+
+
+def unregister() -> None:
+    running.abort_current()
+    worker.shut_down()
+    bpy.app.handlers.load_post.remove(_after_load)
+    bpy.app.handlers.load_pre.remove(_before_load)
+    command_line.unregister()
+    properties.detach()
+    for cls in reversed(_CLASSES):
+        bpy.utils.unregister_class(cls)
+
+
+@bpy.app.handlers.persistent
+def _before_load(*_: object) -> None:
+    running.abort_current()
+
+
+@bpy.app.handlers.persistent
+def _after_load(*_: object) -> None:
+    try:
+        footage_clip.restage_missing()
+    except SplatError as error:
+        # A handler can't report to the user; the operators meet the same fault and do.
+        print(f"SAM2 Splat: {error}")

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one worker this Blender keeps warm between jobs; imports bpy and client."""
+
+from __future__ import annotations
+
+import atexit
+from pathlib import Path
+
+import bpy
+
+from ..client.environment import WorkerEnvironment, find
+from ..client.job import WorkerKeeper
+from . import preferences
+
+_keeper: WorkerKeeper | None = None
+
+
+def environment() -> WorkerEnvironment:
+    """The Python and package folders the worker runs with; raises EnvironmentSetupError."""
+    return find(preferences.packages_folder())
+
+
+def keeper() -> WorkerKeeper:
+    """Start-on-demand keeper of the worker process."""
+    global _keeper
+    if _keeper is None:
+        _keeper = WorkerKeeper(environment(), addon_folder=Path(__file__).parents[1])
+        atexit.register(shut_down)
+    return _keeper
+
+
+def shut_down() -> None:
+    """End the worker; the next job starts another."""
+    global _keeper
+    if _keeper is not None:
+        _keeper.shutdown()
+        _keeper = None
+        atexit.unregister(shut_down)
+
+
+def online() -> bool:
+    """Whether the user lets add-ons use the network."""
+    return bool(bpy.app.online_access)

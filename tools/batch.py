@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The whole job in Blender without a window; runs inside Blender, imports bpy.
+
+    blender --background --python-exit-code 1 --python tools/batch.py -- --footage DIR --prompts FILE --bake
+
+Everything after ``--`` goes to SAM2 Splat; ``-- --help`` lists it. With an open .blend file its clip, clicks
+and settings are used where an option does not say otherwise. The installed extension is used when it is
+enabled, else the source tree this file lies in. Exit codes are those of ``blender --command sam2_splat``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import addon_utils
+import bpy
+
+
+def _package() -> str:
+    """The enabled extension's package, or the source tree's, registered."""
+    for name in bpy.context.preferences.addons.keys():
+        if name.startswith("bl_ext.") and name.endswith(".sam2_splat") and addon_utils.check(name)[1]:
+            return str(name)
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    importlib.import_module("sam2_splat_addon").register()
+    return "sam2_splat_addon"
+
+
+def main() -> int:
+    arguments = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else sys.argv[1:]
+    package = _package()
+    try:
+        batch = importlib.import_module(f"{package}.blender.batch")
+        return int(batch.main(arguments, "batch.py"))
+    finally:
+        if package == "sam2_splat_addon":
+            importlib.import_module(package).unregister()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
