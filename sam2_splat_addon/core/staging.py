@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from .atomic import write_atomic
 from .errors import FootageError
 from .footage import Footage
 
@@ -138,11 +139,5 @@ def _link(source: Path, link: Path) -> None:
 
 
 def _write_if_changed(path: Path, data: bytes) -> None:
-    if path.is_file() and path.read_bytes() == data:
-        return
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    if not path.is_file() or path.read_bytes() != data:
+        write_atomic(path, data)
