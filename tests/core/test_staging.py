@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Staged links are contiguous, carry one extension, and lead back to the photos."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from sam2_splat_addon.core.errors import FootageError
+from sam2_splat_addon.core.footage import Footage, scan
+from sam2_splat_addon.core.staging import MAP_NAME, read_stage, stage
+
+
+@pytest.fixture
+def footage(tmp_path: Path) -> Footage:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("IMG_2.JPG", "IMG_10.jpg", "x.png", "Ä photo (1).JPG"):
+        Image.new("RGB", (8, 8), (len(name), 5, 9)).save(folder / name)
+    return scan(folder)
+
+
+def links(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.name != MAP_NAME)
+
+
+def test_links_are_contiguous_share_an_extension_and_show_the_photos(
+    footage: Footage, tmp_path: Path
+) -> None:
+    folder = tmp_path / "cache" / "stage"
+    first = stage(footage, folder)
+    assert first == folder / "frame_000001.jpg"
+    assert links(folder) == [f"frame_{i:06d}.jpg" for i in range(1, 5)]
+    for frame in footage.frames:
+        link = folder / f"frame_{frame.frame:06d}.jpg"
+        assert link.read_bytes() == frame.path.read_bytes()
+
+
+def test_the_map_leads_from_frames_to_photos(footage: Footage, tmp_path: Path) -> None:
+    stage(footage, tmp_path / "stage")
+    stage_map = read_stage(tmp_path / "stage")
+    assert Path(stage_map.folder) == footage.folder
+    assert list(stage_map.sources) == [path.name for path in footage.paths]
+    assert stage_map.links[2] == "frame_000003.jpg"
+
+
+def test_staging_again_changes_nothing(footage: Footage, tmp_path: Path) -> None:
+    folder = tmp_path / "stage"
+    stage(footage, folder)
+    before = {path.name: path.lstat().st_mtime_ns for path in folder.iterdir()}
+    stage(footage, folder)
+    assert {path.name: path.lstat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_a_removed_photo_closes_the_gap_and_other_files_stay(
+    footage: Footage, tmp_path: Path
+) -> None:
+    folder = tmp_path / "stage"
+    stage(footage, folder)
+    (folder / "BL_proxy").mkdir()
+    footage.paths[0].unlink()
+    less = scan(footage.folder)
+    stage(less, folder)
+    assert links(folder) == ["BL_proxy", *(f"frame_{i:06d}.jpg" for i in range(1, 4))]
+    assert (folder / "frame_000001.jpg").read_bytes() == less.paths[0].read_bytes()
+    assert len(read_stage(folder).sources) == 3
+
+
+def test_links_of_another_extension_are_removed(footage: Footage, tmp_path: Path) -> None:
+    folder = tmp_path / "stage"
+    stage(footage, folder)
+    for path in footage.paths:
+        Image.open(path).save(path.with_suffix(".tif"))
+        path.unlink()
+    stage(scan(footage.folder), folder)
+    assert links(folder) == [f"frame_{i:06d}.tif" for i in range(1, 5)]
+
+
+@pytest.mark.parametrize("refused", [("symlink",), ("symlink", "link")])
+def test_where_links_are_refused_the_next_way_is_taken(
+    footage: Footage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: tuple[str, ...]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("a required privilege is not held by the client")
+
+    for name in refused:
+        monkeypatch.setattr(os, name, refuse)
+    folder = tmp_path / "stage"
+    stage(footage, folder)
+    link = folder / "frame_000001.jpg"
+    assert not link.is_symlink()
+    assert link.samefile(footage.paths[0]) is ("link" not in refused)
+    before = {path.name: path.stat().st_ino for path in folder.iterdir()}
+    stage(footage, folder)
+    assert {path.name: path.stat().st_ino for path in folder.iterdir()} == before
+
+    Image.new("RGB", (8, 8), (200, 0, 0)).save(tmp_path / "new.jpg")
+    (tmp_path / "new.jpg").replace(footage.paths[0])
+    stage(scan(footage.folder), folder)
+    assert link.read_bytes() == footage.paths[0].read_bytes()
+
+
+def test_a_folder_that_cannot_be_made_is_named(footage: Footage, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(FootageError, match="file"):
+        stage(footage, tmp_path / "file" / "stage")
+
+
+def test_a_missing_or_damaged_map_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FootageError, match="Load the photos again"):
+        read_stage(tmp_path)
+    (tmp_path / MAP_NAME).write_text("{")
+    with pytest.raises(FootageError, match="damaged"):
+        read_stage(tmp_path)
