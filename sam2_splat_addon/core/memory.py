@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How much memory this process has used at most; standard library only."""
+
+from __future__ import annotations
+
+import sys
+
+
+def peak_memory_mb() -> float:
+    """High-water mark of this process's resident memory, MB (10^6 bytes).
+
+    Linux and macOS tell it through ``getrusage`` (KiB on Linux, bytes on macOS), Windows through
+    ``GetProcessMemoryInfo``.
+    """
+    if sys.platform == "win32":
+        return _windows_peak_bytes() / 1e6
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def _windows_peak_bytes() -> int:
+    import ctypes
+    from ctypes import wintypes
+
+    class Counters(ctypes.Structure):
+        # PROCESS_MEMORY_COUNTERS of psapi.h
+        _fields_ = (
+            ("cb", wintypes.DWORD),
+            ("PageFaultCount", wintypes.DWORD),
+            ("PeakWorkingSetSize", ctypes.c_size_t),
+            ("WorkingSetSize", ctypes.c_size_t),
+            ("QuotaPeakPagedPoolUsage", ctypes.c_size_t),
+            ("QuotaPagedPoolUsage", ctypes.c_size_t),
+            ("QuotaPeakNonPagedPoolUsage", ctypes.c_size_t),
+            ("QuotaNonPagedPoolUsage", ctypes.c_size_t),
+            ("PagefileUsage", ctypes.c_size_t),
+            ("PeakPagefileUsage", ctypes.c_size_t),
+        )
+
+    counters = Counters()
+    counters.cb = ctypes.sizeof(Counters)
+    kernel = ctypes.WinDLL("kernel32")  # type: ignore[attr-defined]
+    kernel.GetCurrentProcess.restype = wintypes.HANDLE
+    kernel.K32GetProcessMemoryInfo(
+        wintypes.HANDLE(kernel.GetCurrentProcess()), ctypes.byref(counters), counters.cb
+    )
+    return int(counters.PeakWorkingSetSize)

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A picture of many frames at once: the matte over the photo, for a person to look at; Pillow and numpy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
+_CELL = 220
+_GAP = 4
+_TINT = np.array((0.0, 160.0, 230.0))
+_EDGE = (255, 235, 60)
+
+
+def contact_sheet(pairs: Sequence[tuple[Path, Path]], target: Path, columns: int = 8) -> None:
+    """Write a JPEG of small frames: subject in colour, the rest darkened, the matte's edge drawn.
+
+    Parameters
+    ----------
+    pairs
+        (photo, RGBA image whose alpha is the matte) of each frame.
+    target
+        The JPEG to write.
+    """
+    cells = [_cell(photo, matte) for photo, matte in pairs]
+    if not cells:
+        return
+    width = max(cell.width for cell in cells) + _GAP
+    height = max(cell.height for cell in cells) + _GAP
+    columns = min(columns, len(cells))
+    rows = math.ceil(len(cells) / columns)
+    sheet = Image.new("RGB", (columns * width + _GAP, rows * height + _GAP), (24, 24, 24))
+    for index, cell in enumerate(cells):
+        row, column = divmod(index, columns)
+        sheet.paste(cell, (_GAP + column * width, _GAP + row * height))
+    sheet.save(target, quality=88)
+
+
+def _cell(photo: Path, matte: Path) -> Image.Image:
+    with Image.open(photo) as image:
+        image.draft("RGB", (_CELL * 2, _CELL * 2))
+        small = image.convert("RGB")
+    scale = _CELL / max(small.size)
+    size = (max(1, round(small.width * scale)), max(1, round(small.height * scale)))
+    small = small.resize(size, Image.Resampling.BOX)
+    with Image.open(matte) as image:
+        alpha = image.getchannel("A").resize(size, Image.Resampling.BOX)
+    inside = np.asarray(alpha, dtype=np.float32)[..., None] / 255.0
+    pixels = np.asarray(small, dtype=np.float32)
+    shown = inside * (0.75 * pixels + 0.25 * _TINT) + (1.0 - inside) * (0.35 * pixels)
+    cell = Image.fromarray(shown.astype(np.uint8))
+    hard = alpha.point(lambda value: 255 if value > 127 else 0)
+    edge = hard.filter(ImageFilter.FIND_EDGES)
+    cell.paste(_EDGE, mask=edge)
+    ImageDraw.Draw(cell).text((3, 2), photo.stem, fill=(255, 255, 255))
+    return cell

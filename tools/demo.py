@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The main job on the bundled sample: photos to RGBA PNGs through Blender; standard library until .venv exists.
+
+    python tools/demo.py
+    python tools/demo.py --footage DIR --prompts FILE [--model NAME] [--frames A-B]
+
+Where ground truth lies beside the photos (a folder ``truth``), every frame's IoU is shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import List
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tools.setup_env import ROOT, ensure_environment
+
+SAMPLE = ROOT / "sample"
+
+
+def _options(arguments: List[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--footage", type=Path, default=SAMPLE / "photos", help="folder of photos")
+    parser.add_argument("--prompts", type=Path, help="prompts as JSON; the sample has its own")
+    parser.add_argument("--model", default="bundled")
+    parser.add_argument("--checkpoint", type=Path)
+    parser.add_argument("--frames", help="a range such as 1-12")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="default: build/demo/<name of the footage>")
+    options = parser.parse_args(arguments)
+    if options.prompts is None:
+        if options.footage.resolve() != (SAMPLE / "photos").resolve():
+            parser.error("--footage needs --prompts; docs/prompts.md shows the format")
+        options.prompts = SAMPLE / "prompts.json"
+    if options.out is None:
+        name = options.footage.resolve()
+        options.out = ROOT / "build" / "demo" / (name.parent.name if name.name == "photos" else name.name)
+    return options
+
+
+def main(arguments: List[str]) -> int:
+    options = _options(arguments)
+    ensure_environment()
+    from tools.demo_report import run
+
+    return run(options)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
