@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The bundled model: a small SAM 2 that comes with the extension. May import: torch, sam2.
+
+Everything that makes SAM 2 what it is (prompt encoder, mask decoder, memory encoder, memory
+attention, object pointers) is sam2's own code. Ours is what feeds it: a trunk of plain 3x3
+convolutions in place of Hiera, which costs a fiftieth of it and can be trained from scratch on a
+desktop processor, and a neck that carries the trunk's context up to stride 4, where thin parts
+live.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import torch
+from sam2.modeling.backbones.image_encoder import ImageEncoder
+from sam2.modeling.memory_attention import MemoryAttention, MemoryAttentionLayer
+from sam2.modeling.memory_encoder import CXBlock, Fuser, MaskDownSampler, MemoryEncoder
+from sam2.modeling.position_encoding import PositionEmbeddingSine
+from sam2.modeling.sam.transformer import RoPEAttention
+from sam2.modeling.sam2_base import SAM2Base
+from torch import Tensor, nn
+
+BUNDLED_WEIGHTS: Final = Path(__file__).parent / "weights" / "bundled.safetensors"
+"""The weights that come with the extension: safetensors, fp16, cast to fp32 when loaded."""
+
+BUNDLED_IMAGE_SIZE: Final = 512
+"""Side in px of the square that a frame is squashed to. Mattes come out at a quarter of it."""
+
+ARCHITECTURE: Final = "sam2-splat-small-1"
+"""Name and version of the architecture, written into the weights' metadata."""
+
+TRUNK_WIDTHS: Final = (32, 64, 128, 192)  # channels at strides 4, 8, 16, 32
+TRUNK_BLOCKS: Final = (1, 2, 3, 2)  # residual blocks at those strides
+NECK_WIDTHS: Final = (32, 64)  # channels handed to the mask decoder at strides 4 and 8
+MODEL_WIDTH: Final = 128  # channels of the embedding, the decoder and the memory
+STRIDE: Final = 16  # px of the input per cell of the embedding
+
+
+def _norm_act(channels: int) -> nn.Sequential:
+    return nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions around a shortcut.
+
+    Depthwise convolutions are left out on purpose: on a processor their backward pass costs far
+    more than the arithmetic they save.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm1 = _norm_act(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(channels)
+        nn.init.zeros_(self.norm2.weight)  # starts as the identity
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, C, H, W] to [B, C, H, W]."""
+        y = self.norm2(self.conv2(self.norm1(self.conv1(x))))
+        return torch.relu(x + y)
+
+
+class ConvTrunk(nn.Module):
+    """Plain convolution trunk: strides 4, 8, 16 and 32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.channel_list = list(reversed(TRUNK_WIDTHS))  # coarse first, as sam2 lists them
+        self.patch = nn.PixelUnshuffle(4)  # 3 x 4 x 4 = 48 channels, nothing lost
+        stages: list[nn.Module] = []
+        incoming = 48
+        for level, (width, blocks) in enumerate(zip(TRUNK_WIDTHS, TRUNK_BLOCKS, strict=True)):
+            enter = nn.Conv2d(
+                incoming, width, 3, stride=1 if level == 0 else 2, padding=1, bias=False
+            )
+            body = [ResidualBlock(width) for _ in range(blocks)]
+            stages.append(nn.Sequential(enter, _norm_act(width), *body))
+            incoming = width
+        self.stages = nn.ModuleList(stages)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Map frames [B, 3, S, S] to four feature maps, fine first.
+
+        Returns
+        -------
+        list of Tensor
+            [B, 32, S/4, S/4], [B, 64, S/8, S/8], [B, 128, S/16, S/16], [B, 192, S/32, S/32].
+        """
+        x = self.patch(x)  # [B, 48, S/4, S/4]
+        features: list[Tensor] = []
+        for stage in self.stages:
+            x = stage(x)
+            features.append(x)
+        return features
+
+
+class TopDownNeck(nn.Module):
+    """Carries context from stride 32 up to strides 16, 8 and 4, with one 3x3 convolution at each.
+
+    sam2's own neck hands the decoder bare lateral features at strides 4 and 8. With a trunk this
+    small those know little of the object, and thin parts are lost; so they get the context first.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.d_model = MODEL_WIDTH
+        self.backbone_channel_list = list(reversed(TRUNK_WIDTHS))
+        fine, middle, coarse, context = TRUNK_WIDTHS
+        self.lateral32 = nn.Conv2d(context, MODEL_WIDTH, 1)
+        self.lateral16 = nn.Conv2d(coarse, MODEL_WIDTH, 1)
+        self.smooth16 = self._smooth(MODEL_WIDTH)
+        self.embed = nn.Conv2d(MODEL_WIDTH, MODEL_WIDTH, 1)
+        self.down16 = nn.Conv2d(MODEL_WIDTH, NECK_WIDTHS[1], 1)
+        self.lateral8 = nn.Conv2d(middle, NECK_WIDTHS[1], 1)
+        self.smooth8 = self._smooth(NECK_WIDTHS[1])
+        self.down8 = nn.Conv2d(NECK_WIDTHS[1], NECK_WIDTHS[0], 1)
+        self.lateral4 = nn.Conv2d(fine, NECK_WIDTHS[0], 1)
+        self.smooth4 = self._smooth(NECK_WIDTHS[0])
+        self.position_encoding = PositionEmbeddingSine(num_pos_feats=MODEL_WIDTH, normalize=True)
+
+    @staticmethod
+    def _smooth(channels: int) -> nn.Sequential:
+        conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        return nn.Sequential(conv, *_norm_act(channels))
+
+    def forward(self, xs: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Map the trunk's four maps to three, with their position encodings.
+
+        Parameters
+        ----------
+        xs : list of Tensor
+            The four maps of `ConvTrunk.forward`.
+
+        Returns
+        -------
+        tuple of (list of Tensor, list of Tensor)
+            Features [B, 32, S/4, S/4], [B, 64, S/8, S/8], [B, 128, S/16, S/16], and encodings of
+            128 channels at the same three sizes (sam2 reads the sizes of all, the values of the
+            last).
+        """
+        s4, s8, s16, s32 = xs
+        x = self.lateral16(s16) + _double(self.lateral32(s32))  # [B, 128, S/16, S/16]
+        x = self.smooth16(x)
+        embedding = self.embed(x)  # [B, 128, S/16, S/16]
+        x = self.smooth8(self.lateral8(s8) + _double(self.down16(x)))  # [B, 64, S/8, S/8]
+        middle = x
+        fine = self.smooth4(self.lateral4(s4) + _double(self.down8(x)))  # [B, 32, S/4, S/4]
+        features = [fine, middle, embedding]
+        return features, [self.position_encoding(f) for f in features]
+
+
+def _double(x: Tensor) -> Tensor:
+    return nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+def _memory_attention(side: int) -> MemoryAttention:
+    def attention(*, cross: bool) -> RoPEAttention:
+        return RoPEAttention(
+            rope_theta=10000.0,
+            rope_k_repeat=cross,
+            feat_sizes=(side, side),
+            embedding_dim=MODEL_WIDTH,
+            num_heads=1,
+            downsample_rate=1,
+            dropout=0.0,
+        )
+
+    layer = MemoryAttentionLayer(
+        activation="relu",
+        dim_feedforward=4 * MODEL_WIDTH,
+        dropout=0.0,
+        pos_enc_at_attn=False,
+        self_attention=attention(cross=False),
+        d_model=MODEL_WIDTH,
+        pos_enc_at_cross_attn_keys=True,
+        pos_enc_at_cross_attn_queries=False,
+        cross_attention=attention(cross=True),
+    )
+    stack = MemoryAttention(
+        d_model=MODEL_WIDTH, pos_enc_at_input=True, layer=layer, num_layers=2, batch_first=True
+    )
+    for block in stack.layers:
+        # Queries and keys begin in one space: attention starts out as likeness of appearance.
+        cross = block.cross_attn_image
+        cross.k_proj.load_state_dict(cross.q_proj.state_dict())
+    return stack
+
+
+def _memory_encoder() -> MemoryEncoder:
+    encoder = MemoryEncoder(
+        out_dim=MODEL_WIDTH,
+        in_dim=MODEL_WIDTH,
+        position_encoding=PositionEmbeddingSine(num_pos_feats=MODEL_WIDTH, normalize=True),
+        mask_downsampler=MaskDownSampler(
+            embed_dim=MODEL_WIDTH, kernel_size=4, stride=4, padding=0, total_stride=STRIDE
+        ),
+        fuser=Fuser(
+            CXBlock(
+                dim=MODEL_WIDTH,
+                kernel_size=3,
+                padding=1,
+                layer_scale_init_value=0.1,
+                use_dwconv=False,
+            ),
+            num_layers=1,
+        ),
+    )
+    nn.init.eye_(encoder.pix_feat_proj.weight[:, :, 0, 0])  # memory starts as what was seen
+    return encoder
+
+
+def build_bundled_model(image_size: int = BUNDLED_IMAGE_SIZE) -> SAM2Base:
+    """Build the bundled model with random weights, in eval mode, fp32, on the CPU.
+
+    Parameters
+    ----------
+    image_size : int
+        Side in px of the square input, a multiple of 32. The model is fully convolutional, so the
+        same weights fit every size; the released ones are trained for `BUNDLED_IMAGE_SIZE`.
+
+    Returns
+    -------
+    SAM2Base
+        Load `BUNDLED_WEIGHTS` into it strictly (after a cast to fp32) before use.
+
+    Raises
+    ------
+    ValueError
+        When `image_size` is not a positive multiple of 32.
+    """
+    if image_size <= 0 or image_size % 32:
+        raise ValueError(f"image_size must be a positive multiple of 32, not {image_size}.")
+    model = SAM2Base(
+        image_encoder=ImageEncoder(trunk=ConvTrunk(), neck=TopDownNeck()),
+        memory_attention=_memory_attention(image_size // STRIDE),
+        memory_encoder=_memory_encoder(),
+        num_maskmem=5,  # the conditioning frames and the last four
+        image_size=image_size,
+        backbone_stride=STRIDE,
+        sigmoid_scale_for_mem_enc=20.0,
+        sigmoid_bias_for_mem_enc=-10.0,
+        use_mask_input_as_output_without_sam=True,
+        directly_add_no_mem_embed=True,
+        use_high_res_features_in_sam=True,
+        multimask_output_in_sam=False,
+        iou_prediction_use_sigmoid=True,
+        use_obj_ptrs_in_encoder=True,
+        max_obj_ptrs_in_encoder=8,
+        # Pointers carry no time: training clips are short, and a sine of a distance never seen in
+        # training is noise.
+        add_tpos_enc_to_obj_ptrs=False,
+        only_obj_ptrs_in_the_past_for_eval=True,
+        pred_obj_scores=True,
+        pred_obj_scores_mlp=True,
+        fixed_no_obj_ptr=True,
+        use_mlp_for_obj_ptr_proj=True,
+        no_obj_embed_spatial=True,
+    )
+    # sam2 sizes these two for a neck of equal widths; ours hands over what each level has.
+    decoder = model.sam_mask_decoder
+    decoder.conv_s0 = nn.Conv2d(NECK_WIDTHS[0], MODEL_WIDTH // 8, 1)
+    decoder.conv_s1 = nn.Conv2d(NECK_WIDTHS[1], MODEL_WIDTH // 4, 1)
+    model.eval()
+    return model

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Turns a training state into the weights that ship; a script. May import: torch, safetensors.
+
+    python tools/train/export.py --state build/train/state.pt
+
+Same state, same bytes: nothing of the day or the machine is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from sam2_splat_addon.engine.bundled_model import (
+    ARCHITECTURE,
+    BUNDLED_IMAGE_SIZE,
+    BUNDLED_WEIGHTS,
+    build_bundled_model,
+)
+from tools.train.state import read_state
+
+
+def export(state_file: Path, out: Path, image_size: int, data: str) -> int:
+    """Write a state's weights as fp16 safetensors with metadata; return the bytes written.
+
+    Parameters
+    ----------
+    state_file : Path
+        What `train.py` saved.
+    out : Path
+        Written whole or not at all.
+    image_size : int
+        Side of the square input that the weights are meant for, px.
+    data : str
+        One line on what they were trained on.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no state file.
+    RuntimeError
+        When the state is of another architecture.
+    """
+    state = read_state(state_file)
+    build_bundled_model(image_size).load_state_dict(state["model"], strict=True)
+    half: dict[str, Tensor] = {
+        name: tensor.contiguous().half() if tensor.is_floating_point() else tensor.contiguous()
+        for name, tensor in sorted(state["model"].items())
+    }
+    if not all(torch.isfinite(t).all() for t in half.values() if t.is_floating_point()):
+        raise RuntimeError(f"{state_file} holds values that do not fit fp16.")
+    metadata = {
+        "architecture": ARCHITECTURE,
+        "image_size": str(image_size),
+        "steps": str(state["progress"]["total_steps"]),
+        "data": data,
+        "format": "pt",
+    }
+    content = save(half, metadata)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(out.name + ".part")
+    temporary.write_bytes(content)
+    os.replace(temporary, out)
+    return len(content)
+
+
+def main() -> int:
+    """Run the script; return the exit code."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=BUNDLED_WEIGHTS)
+    parser.add_argument("--size", type=int, default=BUNDLED_IMAGE_SIZE)
+    parser.add_argument("--data", default="captures rendered with tools/capture/train_set.py")
+    options = parser.parse_args()
+    written = export(options.state, options.out, options.size, options.data)
+    print(f"{options.out}: {written / 1e6:.2f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Builds training batches in a process of its own. May import: numpy, OpenCV.
+
+Batch number `i` of a seed is drawn from a generator of its own, so a resumed run sees the batches
+that an uninterrupted one would have seen (as long as no new captures appear).
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from dataclasses import dataclass
+from multiprocessing.queues import Queue
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tools.train.clips import Clip, sample_clip
+from tools.train.library import OCCLUDER_ID, Image, Library
+from tools.train.prompts import box, clicks
+
+_MIN_AREA_SHARE: Final = 0.003  # of the frame: smaller targets are not prompted
+_RESCAN_EVERY: Final = 40  # batches
+MAX_CLICKS: Final = 3
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """What a batch holds.
+
+    Attributes
+    ----------
+    size : int
+        Side S of the frames, px.
+    clips, length, objects : int
+        Clips C, frames T of each, objects K followed in each.
+    rendered : float
+        Share of clips that are a capture as rendered.
+    seed : int
+        Of the whole run.
+    """
+
+    size: int
+    clips: int
+    length: int
+    objects: int
+    rendered: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's data.
+
+    Attributes
+    ----------
+    frames : ndarray of uint8
+        [C, T, S, S, 3] RGB.
+    targets : ndarray of uint8
+        [C, K, T, S/2, S/2] visible coverage, 0..255.
+    points : ndarray of float32
+        [C, K, MAX_CLICKS, 2] include clicks on frame 0, px of S.
+    boxes : ndarray of float32
+        [C, K, 2, 2] corners on frame 0, px of S.
+    """
+
+    frames: Image
+    targets: Image
+    points: NDArray[np.float32]
+    boxes: NDArray[np.float32]
+
+
+def make_batch(plan: BatchPlan, library: Library, index: int) -> Batch:
+    """Draw batch number `index`."""
+    rng = np.random.default_rng([plan.seed, index])
+    made = [_make_clip(rng, plan, library) for _ in range(plan.clips)]
+    return Batch(
+        frames=np.stack([clip.frames for clip, _, _, _ in made]),
+        targets=np.stack([targets for _, targets, _, _ in made]),
+        points=np.stack([points for _, _, points, _ in made]),
+        boxes=np.stack([boxes for _, _, _, boxes in made]),
+    )
+
+
+def _make_clip(
+    rng: np.random.Generator, plan: BatchPlan, library: Library
+) -> tuple[Clip, Image, NDArray[np.float32], NDArray[np.float32]]:
+    while True:
+        clip = sample_clip(rng, library, plan.size, plan.length, plan.rendered)
+        counts = np.bincount(clip.ids[0].ravel(), minlength=256)
+        floor = _MIN_AREA_SHARE * plan.size**2
+        usable = [i for i in range(1, OCCLUDER_ID) if counts[i] >= floor]
+        if usable:
+            break
+    rng.shuffle(usable)
+    # The subject first, then the rest in random order, over again where there are too few.
+    usable.sort(key=lambda i: i != 1)
+    chosen = [usable[k % len(usable)] for k in range(plan.objects)]
+    half = plan.size // 2
+    targets = np.empty((plan.objects, plan.length, half, half), np.uint8)
+    points = np.empty((plan.objects, MAX_CLICKS, 2), np.float32)
+    boxes = np.empty((plan.objects, 2, 2), np.float32)
+    for k, label in enumerate(chosen):
+        for t in range(plan.length):
+            mask = (clip.ids[t] == label).astype(np.uint8) * 255
+            targets[k, t] = cv2.resize(mask, (half, half), interpolation=cv2.INTER_AREA)
+        first = clip.ids[0] == label
+        points[k] = clicks(rng, first, MAX_CLICKS)
+        boxes[k] = box(rng, first)
+    return clip, targets, points, boxes
+
+
+class Feeder:
+    """A process that makes batches ahead of use, in order.
+
+    Parameters
+    ----------
+    plan : BatchPlan
+        What to make.
+    scenes : Path
+        Folder of captures, looked at again now and then.
+    grounds : Path or None
+        Folder of pictures and videos used as grounds.
+    first : int
+        Number of the first batch.
+    """
+
+    def __init__(self, plan: BatchPlan, scenes: Path, grounds: Path | None, first: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._queue: Queue[Batch] = context.Queue(maxsize=8)
+        self._process = context.Process(
+            target=_serve, args=(self._queue, plan, scenes, grounds, first), daemon=True
+        )
+        self._process.start()
+
+    def next(self) -> Batch:
+        """Return the next batch, waiting for it.
+
+        Raises
+        ------
+        RuntimeError
+            When the process died; its own traceback stands on standard error.
+        """
+        while self._queue.empty():
+            self._process.join(0.01)
+            if self._process.exitcode is not None and self._queue.empty():
+                raise RuntimeError("The batch process died; its traceback stands above.")
+        return self._queue.get()
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.terminate()
+        self._process.join()
+
+
+def _serve(
+    queue: Queue[Batch], plan: BatchPlan, scenes: Path, grounds: Path | None, first: int
+) -> None:
+    if hasattr(os, "nice"):
+        os.nice(1)
+    cv2.setNumThreads(1)
+    library = Library(scenes)
+    if grounds is not None:
+        library.add_grounds(grounds)
+    index = first
+    while True:
+        if (index - first) % _RESCAN_EVERY == 0 and library.rescan():
+            print(f"captures: {len(library.scenes)}", flush=True)
+        queue.put(make_batch(plan, library, index))
+        index += 1

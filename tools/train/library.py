@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keeps rendered captures and ground pictures in memory. May import: numpy, OpenCV.
+
+A capture is a folder `<kind>_<seed>/` with `0000.jpg ...` and `0000.png ...` (8-bit instance ids)
+that appears complete, by a rename; so a training run can begin while captures are still being made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+OCCLUDER_ID: Final = 255
+_VIDEO_SUFFIXES: Final = {".mp4", ".mov", ".avi", ".mkv", ".webm"}
+_PICTURE_SUFFIXES: Final = {".jpg", ".jpeg", ".png"}
+
+Image = NDArray[np.uint8]
+"""[H, W, 3] RGB or [H, W] ids."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One rendered capture.
+
+    Attributes
+    ----------
+    name : str
+        The folder's name, `<kind>_<seed>`.
+    frames : list of Image
+        [H, W, 3] RGB, in the order of the orbit.
+    ids : list of Image
+        [H, W] instance ids: 0 ground, 1 subject, 2.. other objects, 255 what passes in front.
+    areas : dict of int to tuple of int
+        Visible px of every object on every frame.
+    """
+
+    name: str
+    frames: list[Image]
+    ids: list[Image]
+    areas: dict[int, tuple[int, ...]]
+
+
+def read_picture(path: Path) -> Image:
+    """Read one picture as [H, W, 3] RGB.
+
+    Raises
+    ------
+    OSError
+        When the file is no picture that OpenCV reads.
+    """
+    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise OSError(f"{path} is not a readable picture.")
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def read_scene(folder: Path) -> Scene:
+    """Read a capture's frames and ids.
+
+    Raises
+    ------
+    OSError
+        When the folder has no frame, or a frame lacks its ids or has them in another size.
+    """
+    frames: list[Image] = []
+    ids: list[Image] = []
+    for path in sorted(folder.glob("[0-9]*.jpg")):
+        picture = read_picture(path)
+        labels = cv2.imread(str(path.with_suffix(".png")), cv2.IMREAD_GRAYSCALE)
+        if labels is None or labels.shape != picture.shape[:2]:
+            raise OSError(f"{path} has no ids of its own size beside it.")
+        frames.append(picture)
+        ids.append(np.asarray(labels, np.uint8))
+    if not frames:
+        raise OSError(f"{folder} holds no frames.")
+    counts = np.stack([np.bincount(labels.ravel(), minlength=256) for labels in ids])
+    objects = [i for i in range(1, OCCLUDER_ID) if counts[:, i].any()]
+    areas = {i: tuple(int(n) for n in counts[:, i]) for i in objects}
+    return Scene(folder.name, frames, ids, areas)
+
+
+@dataclass
+class Library:
+    """All scenes under a folder, and pictures that serve as grounds.
+
+    Attributes
+    ----------
+    root : Path
+        The folder of capture folders; may be empty at first.
+    scenes : list of Scene
+        What `rescan` has found so far, by name.
+    grounds : list of Image
+        Pictures without any known object, [H, W, 3].
+    """
+
+    root: Path
+    scenes: list[Scene] = field(default_factory=list)
+    grounds: list[Image] = field(default_factory=list)
+
+    def rescan(self) -> int:
+        """Read capture folders that appeared since the last call; return how many."""
+        known = {scene.name for scene in self.scenes}
+        folders = sorted(self.root.iterdir()) if self.root.is_dir() else []
+        fresh = [
+            path
+            for path in folders
+            if path.name not in known
+            and not path.name.startswith(".")
+            and (path / "scene.json").is_file()
+        ]
+        self.scenes += [read_scene(path) for path in fresh]
+        self.scenes.sort(key=lambda scene: scene.name)
+        return len(fresh)
+
+    def add_grounds(self, folder: Path, *, side: int = 448, per_video: int = 24) -> None:
+        """Take ground pictures from the pictures and videos under a folder.
+
+        Parameters
+        ----------
+        folder : Path
+            Searched with its sub-folders.
+        side : int
+            Longest side kept, px.
+        per_video : int
+            Pictures taken from each video, evenly spread.
+        """
+        for path in sorted(folder.rglob("*")):
+            if path.suffix.lower() in _PICTURE_SUFFIXES:
+                self.grounds.append(_limit(read_picture(path), side))
+            elif path.suffix.lower() in _VIDEO_SUFFIXES:
+                self.grounds += [_limit(frame, side) for frame in _video_frames(path, per_video)]
+
+
+def _limit(picture: Image, side: int) -> Image:
+    height, width = picture.shape[:2]
+    scale = min(1.0, side / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _video_frames(path: Path, count: int) -> list[Image]:
+    capture = cv2.VideoCapture(str(path))
+    total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    frames: list[Image] = []
+    for index in np.linspace(0, max(total - 1, 0), count, dtype=int):
+        capture.set(cv2.CAP_PROP_POS_FRAMES, float(index))
+        good, bgr = capture.read()
+        if good:
+            frames.append(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8))
+    capture.release()
+    return frames

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The training losses and the IoU. May import: torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How the parts of the loss are weighed.
+
+    Attributes
+    ----------
+    balance : float
+        0: every pixel counts alike; 1: object and background count alike however small the object.
+    bce, dice, iou, presence : float
+        Factors of the four parts.
+    """
+
+    balance: float
+    bce: float = 1.0
+    dice: float = 1.0
+    iou: float = 0.1
+    presence: float = 0.1
+
+
+def soft_iou(logits: Tensor, target: Tensor) -> Tensor:
+    """IoU of the mask `logits > 0` with a coverage target cut at one half; both empty counts as 1.
+
+    Parameters
+    ----------
+    logits, target : Tensor
+        [B, H, W]; target in 0..1.
+
+    Returns
+    -------
+    Tensor
+        [B], without gradient.
+    """
+    with torch.no_grad():
+        guess, truth = logits > 0, target > 0.5
+        both = (guess & truth).sum((1, 2)).float()  # [B]
+        either = (guess | truth).sum((1, 2)).float()  # [B]
+        return torch.where(either > 0, both / either.clamp(min=1), torch.ones_like(both))
+
+
+def mask_loss(logits: Tensor, target: Tensor, weights: Weights) -> Tensor:
+    """Class-balanced binary cross-entropy plus dice, per mask.
+
+    Parameters
+    ----------
+    logits, target : Tensor
+        [B, H, W]; target is coverage in 0..1.
+    weights : Weights
+        `balance`, `bce` and `dice` are used.
+
+    Returns
+    -------
+    Tensor
+        [B].
+    """
+    share = target.mean((1, 2), keepdim=True).clamp(0.005, 0.995)  # [B, 1, 1]
+    inside = (0.5 / share) ** weights.balance
+    outside = (0.5 / (1 - share)) ** weights.balance
+    pixel = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    pixel = pixel * (target * inside + (1 - target) * outside)
+    chance = logits.sigmoid()
+    overlap = 2 * (chance * target).sum((1, 2)) + 1
+    dice = 1 - overlap / (chance.sum((1, 2)) + target.sum((1, 2)) + 1)
+    total: Tensor = weights.bce * pixel.mean((1, 2)) + weights.dice * dice
+    return total
+
+
+def frame_loss(
+    logits: Tensor,
+    target: Tensor,
+    predicted_iou: Tensor,
+    presence: Tensor,
+    weights: Weights,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Loss of one frame's masks.
+
+    Masks count only where the object is there and was not declared absent (a declared absence
+    overwrites the logits, so no gradient would reach them); presence counts always.
+
+    Parameters
+    ----------
+    logits : Tensor
+        [B, h, w] mask logits; brought to the target's size bilinearly.
+    target : Tensor
+        [B, H, W] coverage, 0..1.
+    predicted_iou, presence : Tensor
+        [B] predicted IoU in 0..1 and object-score logits.
+    weights : Weights
+        Factors of the parts.
+
+    Returns
+    -------
+    tuple of Tensor
+        The loss (a scalar), [B] IoU reached, [B] whether the object is there.
+    """
+    size = target.shape[-2:]
+    logits = F.interpolate(logits[:, None].float(), size, mode="bilinear", align_corners=False)[
+        :, 0
+    ]
+    there = target.sum((1, 2)) > 4  # [B]; four px of coverage
+    valid = (there & (presence > 0)).float()  # [B]
+    reached = soft_iou(logits, target)
+    count = valid.sum().clamp(min=1)
+    masks = (mask_loss(logits.clamp(-40, 40), target, weights) * valid).sum() / count
+    quality = (((predicted_iou - reached) ** 2) * valid).sum() / count
+    score = F.binary_cross_entropy_with_logits(presence, there.float())
+    return masks + weights.iou * quality + weights.presence * score, reached, there
