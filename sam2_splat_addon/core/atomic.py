@@ -14,9 +14,9 @@ from typing import BinaryIO
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """Open a binary file that takes ``path``'s place when the block ends without an error.
 
-    The temporary file lies in the same folder, so the final ``os.replace`` is one rename; on an error
-    it is removed and ``path`` is as it was. The name carries the process id, so that two processes
-    never write into one temporary file.
+    The temporary file lies in the same folder, so the final ``os.replace`` is one rename; on an
+    error it is removed and ``path`` is as it was. The name carries the process id, so that two
+    processes never write into one temporary file.
 
     Raises
     ------

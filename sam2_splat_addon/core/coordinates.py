@@ -2,7 +2,8 @@
 """Conversions between footage pixels, marker space and mask space; numpy only.
 
 Footage pixels are pixel-edge coordinates in stored order: (0, 0) is the top-left corner of the
-top-left pixel, x grows to the right, y grows downwards, the centre of the first pixel is (0.5, 0.5).
+top-left pixel, x grows to the right, y grows downwards, the centre of the first pixel is (0.5,
+0.5).
 
 Marker space is what ``MovieTrackingMarker.co`` holds: (0, 0) is the bottom-left corner of the frame
 and (1, 1) its top-right corner.

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The run manifest: everything that decides a run's bytes, and keys made from it; core, msgspec.
 
-Two runs with equal manifests on one machine give equal mattes. Objects don't influence each other, so
-each object has a key of its own: a store keeps what it has for an object as long as its key is the same.
+Two runs with equal manifests on one machine give equal mattes. Objects don't influence each other,
+so each object has a key of its own: a store keeps what it has for an object as long as its key is
+the same.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The matte store: every result on disk, one atomic file per object and frame; core, numpy, msgspec.
+"""The matte store: results on disk, one atomic file per object and frame; core, numpy, msgspec.
 
 Layout of a store folder::
 
@@ -105,9 +105,7 @@ def encode_record(record: MatteRecord) -> bytes:
             record.prompted,
         )
     )
-    payload = zlib.compress(
-        np.ascontiguousarray(record.logits, dtype="<f2").tobytes(), _ZLIB_LEVEL
-    )
+    payload = zlib.compress(np.ascontiguousarray(record.logits, dtype="<f2").tobytes(), _ZLIB_LEVEL)
     body = _PREFIX.pack(_MAGIC, _FORMAT, len(header)) + header + payload
     return body + _CRC.pack(zlib.crc32(body))
 
@@ -152,8 +150,8 @@ class MatteStore:
     def open(cls, folder: Path, *, create: bool = False) -> MatteStore:
         """Open a store; raises StoreError.
 
-        With ``create``, for the one process that writes into it, the folder is made and what a killed
-        run left half-written is swept away.
+        With ``create``, for the one process that writes into it, the folder is made and what a
+        killed run left half-written is swept away.
         """
         if create:
             try:

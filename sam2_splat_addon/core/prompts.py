@@ -10,8 +10,8 @@ A :class:`PromptSet` is immutable, compares by value and travels as JSON (``sche
                               "box": {"x0": 300, "y0": 200, "x1": 900, "y1": 1700},
                               "mask": {"width": 1200, "height": 1800, "runs": [0, 5, 20]}}]}]}
 
-``points``, ``box`` and ``mask`` may each be left out. ``width`` and ``height`` of the set may be left
-out by hand-written files; then the prompts are taken to be in the footage's own pixels.
+``points``, ``box`` and ``mask`` may each be left out. ``width`` and ``height`` of the set may be
+left out by hand-written files; then the prompts are taken to be in the footage's own pixels.
 """
 
 from __future__ import annotations
@@ -207,8 +207,7 @@ def _checked_frame(
 ) -> FramePrompts:
     where = f"{name!r}, frame {prompts.frame}"
     points = tuple(
-        PointPrompt(point.x * scale_x, point.y * scale_y, point.include)
-        for point in prompts.points
+        PointPrompt(point.x * scale_x, point.y * scale_y, point.include) for point in prompts.points
     )
     for point in points:
         if not (0.0 <= point.x <= width and 0.0 <= point.y <= height):
@@ -240,7 +239,9 @@ def _checked_frame(
 
 def to_json(prompts: PromptSet) -> bytes:
     """Encode as indented UTF-8 JSON, the same bytes for equal sets."""
-    return msgspec.json.format(msgspec.json.encode(prompts), indent=2) + b"\n"
+    # Decoded once more, since Python's 300 and 300.0 are equal but are not written alike.
+    floats = msgspec.json.decode(msgspec.json.encode(prompts), type=PromptSet)
+    return msgspec.json.format(msgspec.json.encode(floats), indent=2) + b"\n"
 
 
 class _VersionOnly(msgspec.Struct):

@@ -4,13 +4,14 @@
 A message is the four bytes ``S2SP``, a 4-byte little-endian length and that many bytes of
 MessagePack, tagged by ``type``. Requests go to the worker's standard input; events come back on its
 standard output, which the worker keeps for them alone (anything else it or a library prints goes to
-standard error and is forwarded as log lines by the client). When its input ends, the worker ends: so
-it never outlives Blender.
+standard error and is forwarded as log lines by the client). When its input ends, the worker ends:
+so it never outlives Blender.
 
 After its start the worker sends one :class:`Ready`. Then each request is answered by any number of
-:class:`Progress`, :class:`FrameDone` and :class:`Log` and exactly one last event: :class:`Finished`,
-:class:`Failed` or :class:`Stopped`. Requests run in the order they came. A :class:`CancelRequest` has
-no answer of its own: it stops the requests sent before it that are not yet answered, and none after.
+:class:`Progress`, :class:`FrameDone` and :class:`Log` and exactly one last event:
+:class:`Finished`, :class:`Failed` or :class:`Stopped`. Requests run in the order they came. A
+:class:`CancelRequest` has no answer of its own: it stops the requests sent before it that are not
+yet answered, and none after.
 """
 
 from __future__ import annotations
@@ -113,9 +114,9 @@ class Log(msgspec.Struct, frozen=True, tag="log"):
 class Progress(msgspec.Struct, frozen=True, tag="progress"):
     """Where the request is.
 
-    ``stage`` is one of "loading", "propagating", "baking"; ``done`` of ``total`` steps; ``frame`` and
-    ``object_name`` say what was just done; seconds are 0 while unknown. ``peak_memory_mb`` is the
-    worker's own high-water mark.
+    ``stage`` is one of "loading", "propagating", "baking"; ``done`` of ``total`` steps; ``frame``
+    and ``object_name`` say what was just done; seconds are 0 while unknown. ``peak_memory_mb`` is
+    the worker's own high-water mark.
     """
 
     stage: str
@@ -179,7 +180,9 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
 _ERROR_KINDS: dict[str, type[SplatError]] = {
     name: kind
     for name, kind in vars(errors).items()
-    if isinstance(kind, type) and issubclass(kind, SplatError) and kind.__init__ is SplatError.__init__
+    if isinstance(kind, type)
+    and issubclass(kind, SplatError)
+    and kind.__init__ is SplatError.__init__
 }
 
 
@@ -192,8 +195,8 @@ class Stopped(msgspec.Struct, frozen=True, tag="stopped"):
 Request = PropagateRequest | BakeRequest | CancelRequest
 Event = Ready | Log | Progress | FrameDone | Finished | Failed | Stopped
 
-_requests = msgspec.msgpack.Decoder(Request)
-_events = msgspec.msgpack.Decoder(Event)
+_requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
+_events: msgspec.msgpack.Decoder[Event] = msgspec.msgpack.Decoder(Event)
 
 
 def write_message(stream: BinaryIO, message: Request | Event) -> None:

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The worker's main loop: reads requests, runs them one by one, writes events; core and engine.
+
+torch and sam2 are imported by the first request that needs them, not before: so the worker is ready
+in a fraction of a second, and a missing package becomes an answer instead of a crash.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import queue
+import threading
+import traceback
+from collections.abc import Callable
+from typing import BinaryIO
+
+from ..core.errors import Cancelled, EnvironmentSetupError, SplatError, WorkerError
+from ..core.protocol import (
+    PROTOCOL_VERSION,
+    BakeRequest,
+    CancelRequest,
+    Event,
+    Failed,
+    Finished,
+    FrameDone,
+    Log,
+    Progress,
+    PropagateRequest,
+    Ready,
+    Stopped,
+    read_request,
+    write_message,
+)
+
+_REPORTED_PACKAGES = ("torch", "sam2", "numpy", "msgspec", "pillow", "opencv-python-headless")
+
+# What torch's and OpenCV's allocators say; they raise a RuntimeError, not a MemoryError.
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "insufficient memory")
+
+Job = PropagateRequest | BakeRequest
+
+
+class _Outbox:
+    """Writes events, from any thread; ends the process when nobody reads them any more."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def send(self, event: Event) -> None:
+        with self._lock:
+            try:
+                write_message(self._stream, event)
+            except OSError:
+                os._exit(1)
+
+
+class _Inbox:
+    """Reads requests in a thread of its own, so that a cancel arrives while another one runs."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._jobs: queue.SimpleQueue[tuple[Job, threading.Event]] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._unanswered: list[threading.Event] = []
+        threading.Thread(target=self._read, name="requests", daemon=True).start()
+
+    def next(self) -> tuple[Job, threading.Event]:
+        """The next request and the event that says it is cancelled (blocking)."""
+        return self._jobs.get()
+
+    def answered(self, cancelled: threading.Event) -> None:
+        """Forget a request: a cancel that comes now is too late for it."""
+        with self._lock:
+            self._unanswered.remove(cancelled)
+
+    def _read(self) -> None:
+        while True:
+            try:
+                request = read_request(self._stream)
+            except SplatError:
+                # After that nothing on the stream can be trusted. The client shows these lines.
+                traceback.print_exc()
+                os._exit(2)
+            if request is None:
+                # The client closed the pipe, or died. Nobody waits for a result: end at once,
+                # whatever the main thread does. Files are whole or absent, so nothing is lost.
+                os._exit(0)
+            with self._lock:
+                if isinstance(request, CancelRequest):
+                    for cancelled in self._unanswered:
+                        cancelled.set()
+                else:
+                    cancelled = threading.Event()
+                    self._unanswered.append(cancelled)
+                    self._jobs.put((request, cancelled))
+
+
+def serve(requests: BinaryIO, events: BinaryIO) -> None:
+    """Say Ready, then answer requests until their stream ends; never returns."""
+    outbox = _Outbox(events)
+    outbox.send(Ready(PROTOCOL_VERSION, os.getpid(), _versions()))
+    inbox = _Inbox(requests)
+    while True:
+        job, cancelled = inbox.next()
+        answer = _answer(job, outbox.send, cancelled.is_set)
+        inbox.answered(cancelled)
+        outbox.send(answer)
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for package in _REPORTED_PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _answer(
+    job: Job, send: Callable[[Event], None], cancelled: Callable[[], bool]
+) -> Finished | Failed | Stopped:
+    """Run one request to its end and say how it ended. The one place that catches everything."""
+    frames: set[int] = set()
+
+    def send_frame_done(event: FrameDone) -> None:
+        frames.add(event.frame)
+        send(event)
+
+    try:
+        if cancelled():
+            return Stopped()
+        if isinstance(job, PropagateRequest):
+            return _propagate(job, send, send_frame_done, cancelled)
+        return _bake(job, send, send_frame_done, cancelled)
+    except Cancelled:
+        return Stopped(len(frames))
+    except SplatError as error:
+        return Failed.from_error(error)
+    except ModuleNotFoundError as error:
+        return Failed(
+            EnvironmentSetupError.__name__,
+            f"The worker lacks the package {error.name}.",
+            "Install the worker's packages again in the add-on's preferences.",
+            traceback.format_exc(),
+        )
+    except Exception as error:  # noqa: BLE001 - whatever it is, the client gets it as an answer
+        return _unforeseen(error)
+
+
+def _unforeseen(error: Exception) -> Failed:
+    trace = traceback.format_exc()
+    told = str(error).lower()
+    if type(error).__name__ == "OutOfMemoryError" or "cuda out of memory" in told:
+        message = "The graphics card ran out of memory."
+    elif isinstance(error, MemoryError) or any(sign in told for sign in _OUT_OF_MEMORY):
+        message = "The machine ran out of memory."
+    else:
+        message = f"The worker met an error it did not expect: {type(error).__name__}: {error}."
+        fix = "Please report it together with the lines in Blender's console."
+        return Failed(type(error).__name__, message, fix, trace)
+    fix = "Close other programs, or choose a smaller model or another device."
+    return Failed(WorkerError.__name__, message, fix, trace)
+
+
+def _propagate(
+    request: PropagateRequest,
+    send: Callable[[Event], None],
+    send_frame_done: Callable[[FrameDone], None],
+    cancelled: Callable[[], bool],
+) -> Finished:
+    send(Progress("loading", 0, 1))
+    from . import propagate
+
+    report = propagate.run(
+        request,
+        on_progress=send,
+        on_frame_done=send_frame_done,
+        on_log=send,
+        cancelled=cancelled,
+    )
+    return Finished("")
+
+
+def _bake(
+    request: BakeRequest,
+    send: Callable[[Event], None],
+    send_frame_done: Callable[[FrameDone], None],
+    cancelled: Callable[[], bool],
+) -> Finished:
+    from . import bake
+
+    raise NotImplementedError

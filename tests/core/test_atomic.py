@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files are there whole or not at all."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from sam2_splat_addon.core.atomic import atomic_file, sweep_temporaries, write_atomic
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_written_bytes_are_there_and_no_temporary_is_left(tmp_path: Path) -> None:
+    write_atomic(tmp_path / "a.bin", b"first")
+    write_atomic(tmp_path / "a.bin", b"second")
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("a.bin", b"second")]
+
+
+def test_an_error_while_writing_leaves_the_old_file_alone(tmp_path: Path) -> None:
+    target = tmp_path / "a.bin"
+    target.write_bytes(b"old")
+    with pytest.raises(RuntimeError), atomic_file(target) as stream:
+        stream.write(b"half of the new")
+        raise RuntimeError("the disk is full")
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("a.bin", b"old")]
+
+
+def test_until_the_block_ends_the_old_file_is_what_others_read(tmp_path: Path) -> None:
+    target = tmp_path / "a.bin"
+    target.write_bytes(b"old")
+    with atomic_file(target) as stream:
+        stream.write(b"new")
+        stream.flush()
+        assert target.read_bytes() == b"old"
+    assert target.read_bytes() == b"new"
+
+
+def test_a_missing_folder_is_an_os_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        write_atomic(tmp_path / "nowhere" / "a.bin", b"")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is of POSIX")
+def test_a_killed_writer_leaves_no_target_and_its_temporary_is_swept(tmp_path: Path) -> None:
+    script = textwrap.dedent(
+        """
+        import os, signal, sys
+        from pathlib import Path
+        from sam2_splat_addon.core.atomic import atomic_file
+        with atomic_file(Path(sys.argv[1])) as stream:
+            stream.write(b"half")
+            stream.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+        """
+    )
+    below = tmp_path / "objects" / "001"
+    below.mkdir(parents=True)
+    write_atomic(below / "kept.matte", b"whole")
+    command = [sys.executable, "-c", script, str(below / "lost.matte")]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == -signal.SIGKILL
+    assert not (below / "lost.matte").exists()
+    assert len(list(below.iterdir())) == 2
+    sweep_temporaries(tmp_path)
+    assert [p.name for p in below.iterdir()] == ["kept.matte"]

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Prompts: JSON both ways, and every fault found before a run begins."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from sam2_splat_addon.core.errors import PromptError
+from sam2_splat_addon.core.prompts import (
+    BoxPrompt,
+    FramePrompts,
+    MaskPrompt,
+    ObjectPrompts,
+    PointPrompt,
+    PromptSet,
+    from_json,
+    read_json,
+    to_json,
+)
+
+W, H, COUNT = 1200, 1800, 48
+CLICK = FramePrompts(1, (PointPrompt(612.5, 940.5),))
+
+
+def one(*frames: FramePrompts, name: str = "chair") -> PromptSet:
+    return PromptSet((ObjectPrompts(1, name, frames),), W, H)
+
+
+def full_set() -> PromptSet:
+    mask = MaskPrompt.from_array(np.eye(W // 100, dtype=bool).repeat(2, axis=0)[:18, :12])
+    return PromptSet(
+        (
+            ObjectPrompts(
+                1,
+                "Stuhl für Käufer 🪑",
+                (
+                    FramePrompts(
+                        1,
+                        (PointPrompt(612.5, 940.5), PointPrompt(0.1, 1799.9, include=False)),
+                        BoxPrompt(300, 200, 900, 1700),
+                    ),
+                    FramePrompts(7, mask=mask),
+                ),
+            ),
+            ObjectPrompts(4, "lamp", (FramePrompts(3, box=BoxPrompt(0, 0, W, H)),)),
+        ),
+        W,
+        H,
+    )
+
+
+def test_json_gives_the_same_set_back() -> None:
+    assert from_json(to_json(full_set())) == full_set()
+
+
+def test_equal_sets_give_equal_bytes() -> None:
+    assert to_json(full_set()) == to_json(from_json(to_json(full_set())))
+
+
+def test_json_written_by_hand_needs_only_what_it_says() -> None:
+    frame = b'{"frame": 1, "points": [{"x": 5, "y": 6}]}'
+    text = b'{"objects": [{"id": 1, "name": "chair", "frames": [' + frame + b"]}]}"
+    prompts = from_json(text)
+    assert prompts == PromptSet(
+        (ObjectPrompts(1, "chair", (FramePrompts(1, (PointPrompt(5.0, 6.0),)),)),)
+    )
+    assert prompts.checked(10, 10, 1).width == 10
+
+
+def test_the_documented_example_is_read() -> None:
+    from sam2_splat_addon.core import prompts
+
+    assert prompts.__doc__ is not None
+    example = prompts.__doc__.partition("::")[2].partition("``points``")[0]
+    read = from_json(example.encode())
+    assert read.object(1).frames[0].box == BoxPrompt(300, 200, 900, 1700)
+
+
+def test_a_byte_order_mark_of_a_windows_editor_is_no_fault(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.json"
+    path.write_bytes(b"\xef\xbb\xbf" + to_json(full_set()))
+    assert read_json(path) == full_set()
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"", "truncated"),
+        (b"no json", "malformed"),
+        (b"[]", "Expected `object`"),
+        (b'{"objects": [{"id": "x", "name": "a"}]}', "objects[0].id"),
+        (b'{"objects": [], "versoin": 1}', "versoin"),
+        (b'{"objects": [{"id": 1, "name": "a", "frames": [{"frame": 1, "dot": 1}]}]}', "dot"),
+    ],
+)
+def test_malformed_json_names_the_file_and_the_place(
+    tmp_path: Path, data: bytes, told: str
+) -> None:
+    path = tmp_path / "clicks.json"
+    path.write_bytes(data)
+    with pytest.raises(PromptError) as caught:
+        read_json(path)
+    assert "clicks.json" in caught.value.message
+    assert told in caught.value.message
+    assert caught.value.fix
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PromptError, match=r"nothing\.json"):
+        read_json(tmp_path / "nothing.json")
+
+
+def test_another_schema_version_is_told_as_such_even_when_its_fields_are_unknown() -> None:
+    with pytest.raises(PromptError, match="schema version 9, this program reads 1"):
+        from_json(b'{"version": 9, "things": []}')
+
+
+def test_checked_sorts_drops_empty_frames_and_fills_in_the_size() -> None:
+    late = FramePrompts(9, (PointPrompt(1, 1, include=False),))
+    second = ObjectPrompts(2, "b", (FramePrompts(4), late, CLICK))
+    first = ObjectPrompts(1, "a", (CLICK,))
+    checked = PromptSet((second, first)).checked(W, H, COUNT)
+    assert checked == PromptSet((first, ObjectPrompts(2, "b", (CLICK, late))), W, H)
+
+
+def test_a_checked_set_stays_as_it_is() -> None:
+    checked = full_set().checked(W, H, COUNT)
+    assert checked.checked(W, H, COUNT) == checked
+
+
+def test_prompts_made_on_a_proxy_are_scaled() -> None:
+    proxy = PromptSet(
+        (
+            ObjectPrompts(
+                1, "a", (FramePrompts(1, (PointPrompt(75, 150),), BoxPrompt(0, 0, 300, 450)),)
+            ),
+        ),
+        300,
+        450,
+    )
+    frame = proxy.checked(W, H, COUNT).object(1).frames[0]
+    assert frame.points == (PointPrompt(300, 600),)
+    assert frame.box == BoxPrompt(0, 0, 1200, 1800)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "told"),
+    [
+        (PromptSet(()), "no prompts"),
+        (one(), "no click that says where it is"),
+        (one(FramePrompts(1, (PointPrompt(5, 5, include=False),))), "no click that says where"),
+        (
+            one(FramePrompts(1, mask=MaskPrompt(W, H, (W * H,)))),
+            "no click that says where",
+        ),
+        (one(CLICK, CLICK), "same frame twice"),
+        (one(FramePrompts(49, CLICK.points)), "frame 49, the footage has frames 1 to 48"),
+        (one(FramePrompts(0, CLICK.points)), "frame 0"),
+        (one(FramePrompts(1, (PointPrompt(1200.5, 3),))), "outside"),
+        (one(FramePrompts(1, (PointPrompt(3, -0.1),))), "outside"),
+        (one(FramePrompts(1, (PointPrompt(float("nan"), 3),))), "outside"),
+        (one(FramePrompts(1, box=BoxPrompt(5, 5, 5, 9))), "is empty or leaves the frame"),
+        (one(FramePrompts(1, box=BoxPrompt(5, 5, 9, 1801))), "is empty or leaves the frame"),
+        (one(FramePrompts(1, box=BoxPrompt(5, float("nan"), 9, 9))), "is empty or leaves"),
+        (one(FramePrompts(1, mask=MaskPrompt(100, 100, (0, 10000)))), "mask is 100x100 px"),
+        (one(FramePrompts(1, mask=MaskPrompt(12, 18, (0, 215)))), "sum up to 215"),
+        (
+            PromptSet((ObjectPrompts(1, "a", (CLICK,)), ObjectPrompts(1, "b", (CLICK,)))),
+            "different and count from 1",
+        ),
+        (PromptSet((ObjectPrompts(0, "a", (CLICK,)),)), "different and count from 1"),
+        (PromptSet((ObjectPrompts(1, "a", (CLICK,)),), 1800, 1200), "made on 1800x1200 px"),
+        (msgspec.structs.replace(one(CLICK), version=2), "schema version 2"),
+    ],
+)
+def test_checked_names_what_is_wrong(prompts: PromptSet, told: str) -> None:
+    with pytest.raises(PromptError) as caught:
+        prompts.checked(W, H, COUNT)
+    assert told in caught.value.message
+
+
+def test_clicks_on_the_very_border_are_inside() -> None:
+    corners = tuple(PointPrompt(x, y) for x in (0, W) for y in (0, H))
+    assert one(FramePrompts(COUNT, corners)).checked(W, H, COUNT)
+
+
+def test_an_unknown_object_is_a_prompt_error() -> None:
+    with pytest.raises(PromptError, match="no object 3"):
+        full_set().object(3)
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        np.zeros((3, 4), bool),
+        np.ones((3, 4), bool),
+        np.eye(5, dtype=bool),
+        np.random.default_rng(1).random((37, 23)) > 0.5,
+        np.zeros((1, 1), bool),
+    ],
+    ids=["empty", "full", "diagonal", "noise", "one pixel"],
+)
+def test_masks_survive_run_lengths(mask: np.ndarray) -> None:
+    encoded = MaskPrompt.from_array(mask)
+    assert sum(encoded.runs) == mask.size
+    np.testing.assert_array_equal(encoded.to_array(), mask)
+
+
+def test_positive_logits_are_inside() -> None:
+    logits = np.array([[-1.0, 0.0, 0.5]])
+    assert MaskPrompt.from_array(logits).runs == (2, 1)
+
+
+def test_a_mask_of_another_rank_is_refused() -> None:
+    with pytest.raises(PromptError, match=r"\(2, 3, 4\)"):
+        MaskPrompt.from_array(np.zeros((2, 3, 4)))
+
+
+def test_runs_that_do_not_fill_the_mask_are_refused() -> None:
+    for runs in ((5,), (-1, 13), (6, 7)):
+        with pytest.raises(PromptError, match="4x3 px"):
+            MaskPrompt(4, 3, runs).to_array()
+
+
+def test_prompts_are_immutable_values() -> None:
+    assert hash(full_set()) == hash(full_set())
+    with pytest.raises((AttributeError, dataclasses.FrozenInstanceError)):
+        CLICK.frame = 3  # type: ignore[misc]
