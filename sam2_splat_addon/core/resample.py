@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Small logits to the footage's size, in stripes; numpy only.
+
+Bilinear with half-pixel centres: output pixel i takes the value at (i + 0.5) * n_in / n_out - 0.5,
+clamped to the outermost samples. That is `interpolate(mode="bilinear", align_corners=False)` of
+PyTorch, weights rounded to float32 as there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+# Rows per stripe: 64 rows of 6000 float32 are 1.5 MB, which stays in a processor's cache.
+STRIPE_ROWS = 64
+
+
+def _taps(
+    size_in: int, size_out: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Lower sample, upper sample and the upper one's weight for every output position."""
+    scale = np.float32(size_in) / np.float32(size_out)
+    # A fused multiply-add in float32, as PyTorch's: exact here, rounded once.
+    exact = np.float64(scale) * (np.arange(size_out, dtype=np.float64) + 0.5) - 0.5
+    at = np.maximum(exact.astype(np.float32), np.float32(0.0))
+    lower = np.minimum(at.astype(np.int64), size_in - 1)
+    upper = np.minimum(lower + 1, size_in - 1)
+    return lower, upper, (at - lower.astype(np.float32)).astype(np.float32)
+
+
+def stripes(
+    logits: NDArray[np.floating[Any]], width: int, height: int, rows: int = STRIPE_ROWS
+) -> Iterator[tuple[int, Floats]]:
+    """Interpolate in horizontal stripes, so that the whole never exists as float.
+
+    Parameters
+    ----------
+    logits
+        (h, w), any floating type.
+    width, height
+        Size to interpolate to, px.
+    rows
+        Height of a stripe, px; the last one may be lower.
+
+    Yields
+    ------
+    top : int
+        First row of the stripe.
+    stripe : NDArray
+        (up to `rows`, width) float32.
+    """
+    left, right, x_weight = _taps(logits.shape[1], width)
+    upper, lower, y_weight = _taps(logits.shape[0], height)
+    small = logits.astype(np.float32, copy=False)
+    # Widened once: (h, width) float32.
+    wide = small[:, left]
+    wide += (small[:, right] - wide) * x_weight
+    for top in range(0, height, rows):
+        at = slice(top, top + rows)
+        yield top, _blend(wide, upper[at], lower[at], y_weight[at])
+
+
+def _blend(
+    wide: Floats, upper: NDArray[np.int64], lower: NDArray[np.int64], weight: Floats
+) -> Floats:
+    """Rows between `upper` and `lower`, in place for speed."""
+    here: Floats = wide[upper]
+    change: Floats = wide[lower]
+    change -= here
+    change *= weight[:, None]
+    here += change
+    return here
+
+
+def upsample(logits: NDArray[np.floating[Any]], width: int, height: int) -> Floats:
+    """Interpolate (h, w) to (height, width) float32 at once; for small sizes."""
+    out = np.empty((height, width), dtype=np.float32)
+    for top, stripe in stripes(logits, width, height):
+        out[top : top + len(stripe)] = stripe
+    return out
+
+
+def upsample_binary(
+    logits: NDArray[np.floating[Any]], width: int, height: int
+) -> NDArray[np.bool_]:
+    """Where the interpolated logits are above 0, (height, width) bool.
+
+    Only rows and columns that can hold an inside pixel are interpolated; the others are outside.
+    """
+    out = np.zeros((height, width), dtype=np.bool_)
+    inside = logits > 0
+    if not inside.any():
+        return out
+    rows = _reached(inside.any(axis=1), height)
+    columns = _reached(inside.any(axis=0), width)
+    left, right, x_weight = (taps[columns] for taps in _taps(logits.shape[1], width))
+    upper, lower, y_weight = (taps[rows] for taps in _taps(logits.shape[0], height))
+    small = logits.astype(np.float32, copy=False)
+    wide = small[:, left]
+    wide += (small[:, right] - wide) * x_weight
+    for top in range(0, len(upper), STRIPE_ROWS):
+        at = slice(top, top + STRIPE_ROWS)
+        here = _blend(wide, upper[at], lower[at], y_weight[at])
+        np.greater(here, 0, out=out[rows, columns][at])
+    return out
+
+
+def _reached(inside: NDArray[np.bool_], size_out: int) -> slice:
+    """Output positions with an inside sample among their two taps, as one range."""
+    lower, upper, _ = _taps(len(inside), size_out)
+    reached = np.flatnonzero(inside[lower] | inside[upper])
+    return slice(int(reached[0]), int(reached[-1]) + 1)
