@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import bpy
@@ -31,7 +32,8 @@ from ..core.prompts import read_json
 from . import clip_prompts, footage_clip, preferences
 from .active_clip import active_clip
 from .bake_task import BakeTask
-from .properties import ALPHA_ITEMS, DIRECTION_ITEMS, MODEL_ITEMS
+from .job_task import JobTask
+from .properties import ALPHA_ITEMS, DIRECTION_ITEMS, MODEL_ITEMS, SAM2SPLAT_PG_clip
 from .propagate_task import PropagateTask
 from .running import Task, run_to_end
 
@@ -103,7 +105,18 @@ def main(arguments: Sequence[str], program: str = "sam2_splat") -> int:
     return 0
 
 
-def run(options: argparse.Namespace) -> bpy.types.MovieClip:
+@dataclass(frozen=True)
+class BatchResult:
+    """What a run came to: the clip, object id -> name, frame -> photo, and what it cost."""
+
+    clip: bpy.types.MovieClip
+    names: dict[int, str]
+    sources: dict[int, Path]
+    seconds_per_frame: float
+    worker_peak_mb: float
+
+
+def run(options: argparse.Namespace) -> BatchResult:
     """Load, prompt, propagate and bake as the options say; raises SplatError."""
     clip = _clip(options)
     settings = clip.sam2_splat
@@ -113,13 +126,21 @@ def run(options: argparse.Namespace) -> bpy.types.MovieClip:
         prompts = read_json(options.prompts)
         clip_prompts.apply(clip, prompts.checked(footage.width, footage.height, len(footage)))
     _apply_settings(settings, options)
+    done: list[JobTask] = []
     for task in _tasks(clip, options):
         run_to_end(task, _ProgressLine())
         print(task.summary, flush=True)
+        done.append(task)
     if options.save is not None:
         bpy.ops.wm.save_as_mainfile(filepath=str(options.save.absolute()))
         print(f"Saved {options.save}", flush=True)
-    return clip
+    return BatchResult(
+        clip,
+        {object_id: name for name, object_id in clip_prompts.sync_objects(clip).items()},
+        {frame.frame: frame.path for frame in footage_clip.footage_of(clip).frames},
+        done[0].seconds_per_frame,
+        max(task.worker_peak_mb for task in done),
+    )
 
 
 def _clip(options: argparse.Namespace) -> bpy.types.MovieClip:
@@ -137,7 +158,7 @@ def _clip(options: argparse.Namespace) -> bpy.types.MovieClip:
     return clip
 
 
-def _apply_settings(settings: object, options: argparse.Namespace) -> None:
+def _apply_settings(settings: SAM2SPLAT_PG_clip, options: argparse.Namespace) -> None:
     given = {
         "model": options.model,
         "checkpoint": str(options.checkpoint.absolute()) if options.checkpoint else None,
@@ -155,8 +176,8 @@ def _apply_settings(settings: object, options: argparse.Namespace) -> None:
             setattr(settings, name, value)
     if options.frames:
         first, last = _frame_range(options.frames)
-        settings.use_range = True  # type: ignore[attr-defined]
-        settings.first_frame, settings.last_frame = first, last  # type: ignore[attr-defined]
+        settings.use_range = True
+        settings.first_frame, settings.last_frame = first, last
 
 
 def _frame_range(text: str) -> tuple[int, int]:
@@ -170,7 +191,7 @@ def _frame_range(text: str) -> tuple[int, int]:
     return numbers
 
 
-def _tasks(clip: bpy.types.MovieClip, options: argparse.Namespace) -> Iterator[Task]:
+def _tasks(clip: bpy.types.MovieClip, options: argparse.Namespace) -> Iterator[JobTask]:
     """Each is made when the one before has ended: the bake needs what propagation leaves."""
     yield PropagateTask(
         clip,

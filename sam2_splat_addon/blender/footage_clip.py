@@ -37,8 +37,8 @@ def load(path: Path) -> bpy.types.MovieClip:
         # A clip nobody shows has no user and would be lost on saving.
         clip.use_fake_user = True
     else:
+        # Blender reads the files anew whenever the path is set.
         clip.filepath = str(first_link)
-        clip.reload()
     settings = clip.sam2_splat
     settings.footage_folder = str(footage.folder)
     settings.first_file = ""
@@ -155,4 +155,3 @@ def restage_missing() -> None:
         if Path(bpy.path.abspath(clip.filepath)).exists() or not folder.is_dir():
             continue
         clip.filepath = str(stage(scan(folder), _staging_folder(folder)))
-        clip.reload()

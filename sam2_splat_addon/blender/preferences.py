@@ -75,7 +75,7 @@ def _preferences() -> SAM2SPLAT_AP_preferences | None:
     return addon.preferences if addon else None
 
 
-def _folder(attribute: str, variable: str, name: str) -> Path:
+def _folder(attribute: str, name: str, variable: str = "") -> Path:
     chosen = getattr(_preferences(), attribute, "") or os.environ.get(variable, "")
     if chosen:
         return Path(bpy.path.abspath(chosen))
@@ -92,17 +92,17 @@ def user_folder() -> Path:
 
 def cache_folder() -> Path:
     """Where staged links to photos are kept."""
-    return _folder("cache_folder", CACHE_VARIABLE, "cache")
+    return _folder("cache_folder", "cache", CACHE_VARIABLE)
 
 
 def model_folder() -> Path:
     """Where downloaded checkpoints are looked for."""
-    return _folder("model_folder", MODELS_VARIABLE, "models")
+    return _folder("model_folder", "models", MODELS_VARIABLE)
 
 
 def packages_folder() -> Path:
     """Where the worker's packages are installed."""
-    return _folder("packages_folder", "SAM2_SPLAT_SITE", "packages")
+    return _folder("packages_folder", "packages")
 
 
 def device() -> str:

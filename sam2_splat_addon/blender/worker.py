@@ -9,15 +9,30 @@ from pathlib import Path
 import bpy
 
 from ..client.environment import WorkerEnvironment, find
-from ..client.job import WorkerKeeper
+from ..client.keeper import WorkerKeeper
+from ..core.errors import EnvironmentSetupError
 from . import preferences
 
 _keeper: WorkerKeeper | None = None
+# Only a yes is remembered: packages don't vanish while Blender runs, but they may arrive.
+_ready = False
 
 
 def environment() -> WorkerEnvironment:
     """The Python and package folders the worker runs with; raises EnvironmentSetupError."""
     return find(preferences.packages_folder())
+
+
+def packages_ready() -> bool:
+    """Whether there is an environment to run the worker with; cheap enough for panels."""
+    global _ready
+    if not _ready:
+        try:
+            environment()
+        except EnvironmentSetupError:
+            return False
+        _ready = True
+    return _ready
 
 
 def keeper() -> WorkerKeeper:

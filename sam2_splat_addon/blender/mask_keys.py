@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sets and reads the keys of mask layers without disturbing what the user looks at; imports bpy and core.
+
+Blender offers no access to the keys of a mask layer: one key is inserted by an operator of the Clip
+Editor, for the scene's current frame and every layer with selected points, and read back by evaluating
+the mask on that frame. Both happen here in an empty scene of our own, so that the user's playhead stays
+where it is and nothing but masks is evaluated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.errors import SplatError
+
+SCRATCH_SCENE = ".sam2_splat_keys"
+_FREE_HANDLES = 0
+_CHANNELS = ("co", "handle_left", "handle_right")
+
+
+@dataclass(frozen=True)
+class SplineState:
+    """The points of one spline in mask space, float32: what a key holds of it.
+
+    Attributes
+    ----------
+    co, left, right
+        (n, 2) points, their left and their right handles.
+    cyclic
+        Whether the spline is closed; an open one encloses nothing.
+    """
+
+    co: NDArray[np.float32]
+    left: NDArray[np.float32]
+    right: NDArray[np.float32]
+    cyclic: bool
+
+
+@contextmanager
+def scratch_scene() -> Iterator[bpy.types.Scene]:
+    """An empty scene to evaluate masks in; removed afterwards unless it was there before."""
+    existing = bpy.data.scenes.get(SCRATCH_SCENE)
+    scene = existing or bpy.data.scenes.new(SCRATCH_SCENE)
+    try:
+        yield scene
+    finally:
+        if existing is None:
+            remove_scratch_scene()
+
+
+def remove_scratch_scene() -> None:
+    """Remove the scene that `scratch_scene` works in, if it is there."""
+    scene = bpy.data.scenes.get(SCRATCH_SCENE)
+    if scene is not None:
+        bpy.data.scenes.remove(scene)
+
+
+def evaluate(scene: bpy.types.Scene, frame: int) -> None:
+    """Bring all masks to a frame, without the handlers that `frame_set` calls."""
+    scene.frame_current = frame
+    scene.view_layers[0].update()
+
+
+@contextmanager
+def points_restored(mask: bpy.types.Mask, layer: bpy.types.MaskLayer | None) -> Iterator[None]:
+    """Leave the points as they were, unkeyed edits included.
+
+    The given layer, if any, shows its keys for the user's frame instead: it has been rewritten.
+    """
+    written = layer.name if layer is not None else None
+    before = {
+        other.name: layer_state(other) for other in mask.layers if other.name != written
+    }
+    try:
+        yield
+    finally:
+        if written is not None:
+            # Without this the layer would go on showing the frame that was written last.
+            mask.update_tag(refresh={"TIME"})
+            bpy.context.view_layer.update()
+        for name, splines in before.items():
+            for spline, state in zip(mask.layers[name].splines, splines, strict=True):
+                set_points(spline, state.co, state.left, state.right)
+
+
+def layer_state(layer: bpy.types.MaskLayer) -> tuple[SplineState, ...]:
+    """The points of a layer's splines as they are now."""
+    return tuple(_spline_state(spline) for spline in layer.splines)
+
+
+def _spline_state(spline: bpy.types.MaskSpline) -> SplineState:
+    count = len(spline.points)
+    values = [np.empty(count * 2, dtype=np.float32) for _ in _CHANNELS]
+    for channel, flat in zip(_CHANNELS, values, strict=True):
+        spline.points.foreach_get(channel, flat)
+    co, left, right = (flat.reshape(count, 2) for flat in values)
+    return SplineState(co, left, right, bool(spline.use_cyclic))
+
+
+def set_points(
+    spline: bpy.types.MaskSpline,
+    co: NDArray[np.float32],
+    left: NDArray[np.float32],
+    right: NDArray[np.float32],
+) -> None:
+    """Set a spline's points and handles in bulk, (n, 2) each, mask space."""
+    for channel, values in zip(_CHANNELS, (co, left, right), strict=True):
+        spline.points.foreach_set(channel, np.ascontiguousarray(values).ravel())
+
+
+def add_splines(layer: bpy.types.MaskLayer, counts: tuple[int, ...]) -> None:
+    """Give an empty layer closed splines of straight edges with so many points each."""
+    for count in counts:
+        spline = layer.splines.new()
+        spline.points.add(count - len(spline.points))
+        spline.use_cyclic = True
+        spline.points.foreach_set("handle_type", np.full(count, _FREE_HANDLES, dtype=np.int32))
+
+
+def insert_key(layer: bpy.types.MaskLayer, scene: bpy.types.Scene, frame: int, co: Any) -> None:
+    """Key a layer's points on a frame; call it within `mask_editor`.
+
+    Parameters
+    ----------
+    co
+        (points of all splines, 2) float32, mask space.
+    """
+    # First the frame, then the points: evaluating the frame would overwrite them.
+    evaluate(scene, frame)
+    start = 0
+    for spline in layer.splines:
+        stop = start + len(spline.points)
+        set_points(spline, co[start:stop], co[start:stop], co[start:stop])
+        start = stop
+    with bpy.context.temp_override(scene=scene, view_layer=scene.view_layers[0]):
+        result = bpy.ops.mask.shape_key_insert()
+    if "FINISHED" not in result:
+        raise SplatError(
+            f'Blender would not set a key on frame {frame} of the mask layer "{layer.name}".',
+            "Unlock the layer and try again.",
+        )
+
+
+@contextmanager
+def mask_editor(
+    mask: bpy.types.Mask, layer: bpy.types.MaskLayer, clip: bpy.types.MovieClip
+) -> Iterator[None]:
+    """A context in which mask operators act on one layer alone.
+
+    Borrows a Clip Editor, or any other editor where none is open, and gives it back as it was.
+    """
+    window = bpy.context.window or bpy.context.window_manager.windows[0]
+    areas = list(window.screen.areas)
+    area = next((one for one in areas if one.type == "CLIP_EDITOR"), None)
+    if area is None:
+        area = min(areas, key=lambda one: one.width * one.height)
+    kind = area.ui_type
+    others = [(one, one.hide_select) for one in mask.layers if one.name != layer.name]
+    own = (layer.hide, layer.hide_select)
+    area.type = "CLIP_EDITOR"
+    space: Any = area.spaces.active
+    before = (space.clip, space.mask, space.mode, space.view)
+    try:
+        layer.hide = layer.hide_select = False
+        for one, _ in others:
+            # The operator keys every layer that has selected points and can be selected.
+            one.hide_select = True
+        for spline in layer.splines:
+            spline.points.foreach_set("select", np.ones(len(spline.points), dtype=bool))
+        space.clip, space.mask, space.mode = clip, mask, "MASK"
+        region = next(one for one in area.regions if one.type == "WINDOW")
+        with bpy.context.temp_override(
+            window=window, area=area, region=region, space_data=space
+        ):
+            yield
+    finally:
+        for spline in layer.splines:
+            spline.points.foreach_set("select", np.zeros(len(spline.points), dtype=bool))
+        for one, hidden in others:
+            one.hide_select = hidden
+        layer.hide, layer.hide_select = own
+        space.clip, space.mask, space.mode, space.view = before
+        if area.ui_type != kind:
+            area.ui_type = kind

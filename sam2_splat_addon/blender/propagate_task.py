@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Propagation from the clip's clicks to its mask layers; imports bpy, core and client."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import bpy
+
+from ..core.errors import CheckpointError, PromptError
+from ..core.manifest import RunSettings
+from ..core.matte_store import MatteStore
+from ..core.prompts import PromptSet
+from ..core.protocol import ModelChoice, PropagateRequest
+from . import clip_prompts, preferences
+from .footage_clip import footage_files, footage_of, store_folder
+from .job_task import JobTask, with_warnings
+from .properties import SAM2SPLAT_PG_clip
+from .result_layers import LayerBuild
+
+# The part of the progress bar that the worker's job has; the mask layers have the rest.
+_JOB_SHARE = 0.9
+_BUNDLED = "bundled"
+
+
+class PropagateTask(JobTask):
+    """Collects prompts, lets the worker propagate, and makes the mask layers.
+
+    Raises (when made)
+    ------------------
+    SplatError
+        No prompts, unusable footage, a range outside the footage, no checkpoint, no packages.
+    """
+
+    title = "Propagating"
+
+    def __init__(self, clip: bpy.types.MovieClip, *, device: str, threads: int) -> None:
+        footage = footage_of(clip)
+        prompts = clip_prompts.collect(clip).checked(footage.width, footage.height, len(footage))
+        self.store = store_folder(clip, footage)
+        self._names = {entry.id: entry.name for entry in prompts.objects}
+        self._build: LayerBuild | None = None
+        settings = clip.sam2_splat
+        request = PropagateRequest(
+            footage=footage_files(footage),
+            prompts=prompts,
+            store=str(self.store),
+            model=ModelChoice(settings.model, checkpoint_path(settings), device, threads),
+            settings=_run_settings(settings, prompts, len(footage)),
+        )
+        super().__init__(clip, request, _JOB_SHARE)
+
+    def step(self, deadline: float) -> bool:
+        if self._build is None:
+            if not super().step(deadline):
+                return False
+            self._build = LayerBuild(self.clip(), MatteStore.open(self.store, create=True), self._names)
+        while not self._build.step():
+            if time.monotonic() >= deadline:
+                self.fraction = _JOB_SHARE + (1.0 - _JOB_SHARE) * self._build.fraction
+                self.sentence = f"Mask layers, frame {self._build.frame}"
+                return False
+        self.fraction = 1.0
+        self.sentence = self.summary = self._summary()
+        return True
+
+    def _summary(self) -> str:
+        assert self._build is not None
+        count = self._build.frame_count
+        if self.cancelled:
+            return f"Cancelled; {count} frames are finished and shown. Propagate again to go on"
+        what = ", ".join(self._names.values())
+        speed = f" at {self.seconds_per_frame:.2f} s a frame" if self.seconds_per_frame else ""
+        return with_warnings(f"Propagated {what} over {count} frames{speed}", self.warnings)
+
+
+def _run_settings(settings: SAM2SPLAT_PG_clip, prompts: PromptSet, frame_count: int) -> RunSettings:
+    first, last = 1, frame_count
+    if settings.use_range:
+        first, last = settings.first_frame, min(settings.last_frame, frame_count)
+        if first > last:
+            raise PromptError(
+                f"The range {first} to {last} holds no frame of the footage (1 to {frame_count}).",
+                "Correct First and Last.",
+            )
+    return RunSettings(first, last, settings.direction)
+
+
+def checkpoint_path(settings: SAM2SPLAT_PG_clip) -> str:
+    """The checkpoint file the settings mean, empty for the bundled model; raises CheckpointError."""
+    if settings.checkpoint and settings.model != _BUNDLED:
+        return str(Path(bpy.path.abspath(settings.checkpoint)))
+    if settings.model == _BUNDLED:
+        return ""
+    path = preferences.model_folder() / f"{settings.model}.pt"
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path.name} is not in {path.parent}.",
+            "Download it with the button in the panel, or choose the bundled model.",
+        )
+    return str(path)

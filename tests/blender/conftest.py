@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A real Blender (the bpy module) for every test: a fresh file each, the add-on registered where asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import bpy
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture(autouse=True)
+def fresh_file() -> Iterator[None]:
+    """An empty file before every test."""
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    yield
+
+
+@pytest.fixture(scope="session")
+def addon_session() -> Iterator[None]:
+    """The add-on registered once: Blender dies at its exit when classes stay registered."""
+    import sam2_splat_addon
+
+    sam2_splat_addon.register()
+    yield
+    sam2_splat_addon.unregister()
+
+
+@pytest.fixture
+def addon(addon_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The registered add-on, with a cache folder of the test's own."""
+    monkeypatch.setenv("SAM2_SPLAT_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def make_photos(tmp_path: Path) -> Callable[..., Path]:
+    """Write photos of a bright square moving over a dark ground; returns their folder."""
+
+    def make(
+        count: int = 4,
+        size: tuple[int, int] = (120, 180),
+        pattern: str = "IMG_{:04d}.JPG",
+        name: str = "photos",
+    ) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        width, height = size
+        noise = np.random.default_rng(7).integers(0, 40, (height, width, 3))
+        for index in range(count):
+            pixels = noise.copy()
+            left, top = width // 4 + 3 * index, height // 3
+            pixels[top : top + height // 3, left : left + width // 3] += 180
+            image = Image.fromarray(pixels.astype(np.uint8))
+            # Numbers with gaps, as a camera leaves them when shots are deleted.
+            image.save(folder / pattern.format(2041 + index + index // 2), quality=95)
+        return folder
+
+    return make

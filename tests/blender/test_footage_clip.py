@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Photos with any names become one contiguous clip, and the clip leads back to the photos."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import bpy
+import pytest
+
+from sam2_splat_addon.core.errors import FootageError
+
+pytestmark = pytest.mark.usefixtures("addon")
+MakePhotos = Callable[..., Path]
+
+
+def test_names_with_gaps_become_one_clip_of_all_photos(make_photos: MakePhotos) -> None:
+    from sam2_splat_addon.blender import footage_clip
+
+    folder = make_photos(count=6)
+    clip = footage_clip.load(folder)
+    assert clip.frame_duration == 6
+    assert tuple(clip.size) == (120, 180)
+    names = [path.name for path in footage_clip.footage_of(clip).paths]
+    assert names == sorted(path.name for path in folder.iterdir())
+
+
+def test_names_without_digits_become_one_clip(tmp_path: Path, make_photos: MakePhotos) -> None:
+    from sam2_splat_addon.blender import footage_clip
+
+    folder = make_photos(count=3)
+    for path, name in zip(sorted(folder.iterdir()), ("b.jpg", "a.JPG", "c (1).jpg"), strict=True):
+        path.rename(folder / name)
+    clip = footage_clip.load(folder)
+    assert clip.frame_duration == 3
+    names = [path.name for path in footage_clip.footage_of(clip).paths]
+    assert names == ["a.JPG", "b.jpg", "c (1).jpg"]
+
+
+def test_loading_again_keeps_the_clip_and_its_clicks(make_photos: MakePhotos) -> None:
+    from sam2_splat_addon.blender import footage_clip
+
+    folder = make_photos(count=3)
+    clip = footage_clip.load(folder)
+    clip.tracking.objects.new("chair")
+    (folder / "IMG_9999.JPG").write_bytes((folder / "IMG_2041.JPG").read_bytes())
+    again = footage_clip.load(folder)
+    assert again == clip
+    assert "chair" in again.tracking.objects
+    assert again.sam2_splat.frame_count == 4
+    assert again.frame_duration == 4
+
+
+def test_photos_that_changed_under_the_clip_are_noticed(make_photos: MakePhotos) -> None:
+    from sam2_splat_addon.blender import footage_clip
+
+    folder = make_photos(count=3)
+    clip = footage_clip.load(folder)
+    next(folder.iterdir()).unlink()
+    with pytest.raises(FootageError, match="3 photos when it was loaded and has 2 now"):
+        footage_clip.footage_of(clip)
+
+
+def test_a_clip_opened_by_hand_is_taken_from_the_frame_it_was_opened_at(
+    make_photos: MakePhotos,
+) -> None:
+    from sam2_splat_addon.blender import footage_clip
+
+    folder = make_photos(count=4, pattern="f{:04d}.jpg")
+    for index, path in enumerate(sorted(folder.iterdir())):
+        path.rename(folder / f"g{index:04d}.jpg")
+    clip = bpy.data.movieclips.load(str(folder / "g0001.jpg"))
+    assert [path.name for path in footage_clip.footage_of(clip).paths] == [
+        "g0001.jpg",
+        "g0002.jpg",
+        "g0003.jpg",
+    ]
+
+
+def test_a_clip_opened_by_hand_over_a_gap_is_refused_with_the_remedy(
+    make_photos: MakePhotos,
+) -> None:
+    from sam2_splat_addon.blender import footage_clip
+
+    folder = make_photos(count=4)
+    clip = bpy.data.movieclips.load(str(folder / "IMG_2041.JPG"))
+    with pytest.raises(FootageError, match="Load Photos"):
+        footage_clip.footage_of(clip)
+
+
+def test_the_clip_comes_back_after_saving_and_clearing_the_cache(
+    make_photos: MakePhotos, tmp_path: Path
+) -> None:
+    import shutil
+
+    from sam2_splat_addon.blender import footage_clip
+
+    clip = footage_clip.load(make_photos(count=5))
+    clip.sam2_splat.grow_px = 3.0
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "scene.blend"))
+    shutil.rmtree(tmp_path / "cache")
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "scene.blend"))
+    (clip,) = bpy.data.movieclips
+    assert clip.frame_duration == 5
+    assert Path(clip.filepath).exists()
+    assert clip.sam2_splat.grow_px == 3.0
+
+
+def test_a_movie_file_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    import cv2
+    import numpy as np
+
+    from sam2_splat_addon.blender import footage_clip
+
+    path = tmp_path / "movie.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 24, (64, 48))
+    for _ in range(3):
+        writer.write(np.zeros((48, 64, 3), np.uint8))
+    writer.release()
+    clip = bpy.data.movieclips.load(str(path))
+    with pytest.raises(FootageError, match="movie file"):
+        footage_clip.footage_of(clip)
+
+
+def test_the_load_operator_reports_an_empty_folder(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RuntimeError, match="holds no photos"):
+        bpy.ops.sam2_splat.load(filepath=str(tmp_path / "empty"))
