@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fills the worker's package folder with pip, resumable; imports core and msgspec only."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from ..core.errors import EnvironmentSetupError
+from .pip_process import run_pip
+from .requirements import HASHED_LOCKS, LOCKS, STEPS, TORCH_LOCK, Step, fingerprint, read_pins
+
+# What the user is told before the download; the larger end is a Linux with CUDA.
+DOWNLOAD_SIZE = "0.4 to 3 GB"
+STAMP_NAME = "sam2_splat_packages.json"
+LOG_NAME = "install.log"
+
+
+class Stamp(msgspec.Struct, frozen=True):
+    """What a package folder holds.
+
+    Attributes
+    ----------
+    python
+        The Python that its compiled packages are for, such as "3.11".
+    done
+        Lock name -> fingerprint of the lock when its step was finished.
+    """
+
+    python: str
+    done: dict[str, str]
+
+
+@dataclass(frozen=True)
+class InstallProgress:
+    """How far an installation is.
+
+    Attributes
+    ----------
+    step, steps
+        The running step, from 1, and how many there are.
+    title
+        What is being installed.
+    line
+        pip's latest line; may be empty.
+    seconds
+        Time since the installation began.
+    """
+
+    step: int
+    steps: int
+    title: str
+    line: str
+    seconds: float
+
+
+def install(
+    folder: Path,
+    *,
+    python: Path | None = None,
+    wheels: Path | None = None,
+    online: bool = True,
+    torch_index: str = "",
+    locks: Path = LOCKS,
+    wait_s: float = 0.1,
+) -> Iterator[InstallProgress]:
+    """Fill a folder with the worker's packages, yielding progress at least every `wait_s` seconds.
+
+    The work happens in a folder beside it, which takes its place when all is there. Closing the
+    iterator cancels; a later call goes on after the last finished step.
+
+    Parameters
+    ----------
+    folder
+        The package folder to make or to bring up to date.
+    python
+        The worker's Python; the running one by default.
+    wheels
+        Folder with wheels and source archives to take packages from, besides the index.
+    online
+        Whether a package index may be asked; without it all must lie in `wheels`.
+    torch_index
+        Address of a package index with another build of torch, such as one for a CUDA version.
+    locks
+        Folder with the locks.
+    wait_s
+        Longest time that one step of the iterator blocks, in seconds.
+
+    Raises
+    ------
+    EnvironmentSetupError
+        No pip, no network, no space, no permission, or pip failed for a reason it says.
+    """
+    started = time.monotonic()
+    interpreter = python or Path(sys.executable)
+    if not online and (wheels is None or not wheels.is_dir()):
+        raise EnvironmentSetupError(
+            "Packages can't be installed without the network: no folder of wheels is at hand.",
+            "Allow Online Access in Blender's preferences, or put the wheels beside the add-on.",
+        )
+    version = _version_of(interpreter)
+    wanted = Stamp(version, {step.lock: fingerprint(locks / step.lock) for step in STEPS})
+    if read_stamp(folder) == wanted:
+        return
+    partial = folder.with_name(folder.name + ".partial")
+    try:
+        begun = read_stamp(partial)
+        if begun is None or begun.python != version:
+            if partial.exists():
+                shutil.rmtree(partial)
+            partial.mkdir(parents=True)
+            begun = Stamp(version, {})
+        sources = _source_arguments(wheels, online)
+        for number, step in enumerate(STEPS, start=1):
+            mark = wanted.done[step.lock]
+            if begun.done.get(step.lock) == mark:
+                continue
+            command = [*_pip(interpreter, partial), "install", "--target", str(partial)]
+            command += [*_step_arguments(step, locks, partial, torch_index), *sources]
+            log = partial / LOG_NAME
+            for line in run_pip(command, _pip_environment(partial), log, wait_s):
+                yield InstallProgress(
+                    number, len(STEPS), step.title, line, time.monotonic() - started
+                )
+            begun = Stamp(version, {**begun.done, step.lock: mark})
+            _write_stamp(partial, begun)
+        _take_place(partial, folder)
+    except OSError as problem:
+        raise EnvironmentSetupError(
+            f"Packages could not be installed in {folder}: {problem}.",
+            "Choose a folder you may write to, with room for a few gigabytes.",
+        ) from problem
+
+
+def read_stamp(folder: Path) -> Stamp | None:
+    """Return what a package folder says of itself, or None where it says nothing readable."""
+    try:
+        return msgspec.json.decode((folder / STAMP_NAME).read_bytes(), type=Stamp)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def _write_stamp(folder: Path, stamp: Stamp) -> None:
+    unfinished = folder / (STAMP_NAME + ".tmp")
+    unfinished.write_bytes(msgspec.json.encode(stamp))
+    os.replace(unfinished, folder / STAMP_NAME)
+
+
+def _ask(python: Path, code: str) -> str:
+    """Return what a Python prints for a line of code; empty where it fails."""
+    try:
+        answer = subprocess.run(
+            [str(python), "-c", code], capture_output=True, text=True, check=True, timeout=60
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return answer.stdout.strip()
+
+
+def _version_of(python: Path) -> str:
+    version = _ask(python, "import sys; print('{}.{}'.format(*sys.version_info))")
+    if not version:
+        raise EnvironmentSetupError(
+            f"{python} does not run as a Python.", "Reinstall Blender, or name another Python."
+        )
+    return version
+
+
+def _pip(python: Path, folder: Path) -> list[str]:
+    """Return the command for pip: the folder's own once it is there, else Python's.
+
+    Blender's Python may come without pip, but with the wheel that ensurepip would install; a wheel
+    of pip runs as it lies, so that nothing is written into Blender.
+    """
+    if (folder / "pip").is_dir() or _ask(python, "import pip; print(pip.__version__)"):
+        return [str(python), "-s", "-m", "pip"]
+    bundled = _ask(
+        python,
+        "import ensurepip, pathlib;"
+        "print(*pathlib.Path(ensurepip.__file__).parent.glob('_bundled/pip-*.whl'))",
+    )
+    if not bundled:
+        raise EnvironmentSetupError(
+            f"{python} has no pip.",
+            "Install it (on Debian and Ubuntu: apt install python3-pip), then install again.",
+        )
+    return [str(python), "-s", str(Path(bundled) / "pip")]
+
+
+def _pip_environment(folder: Path) -> dict[str, str]:
+    """Return pip's environment: the user's own, less what would send packages elsewhere."""
+    unwanted = ("PYTHONPATH", "PYTHONHOME", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_LOG")
+    environment = {k: v for k, v in os.environ.items() if k not in unwanted}
+    environment |= {
+        # Source packages are built with the build tools and the torch of the folder itself.
+        "PYTHONPATH": str(folder),
+        "PIP_USER": "0",
+        "PIP_REQUIRE_VIRTUALENV": "0",
+        "PIP_NO_INPUT": "1",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        # sam2's extension only fills holes in masks, and needs a CUDA compiler.
+        "SAM2_BUILD_CUDA": "0",
+    }
+    return environment
+
+
+def _step_arguments(step: Step, locks: Path, folder: Path, torch_index: str) -> list[str]:
+    arguments = ["--upgrade", "--progress-bar", "off", *step.arguments]
+    if step.lock == TORCH_LOCK:
+        # torch brings its dependencies along: at the versions that the hash lock has settled.
+        constraints = folder / "constraints.txt"
+        pins = [pin for lock in HASHED_LOCKS for pin in read_pins(locks / lock)]
+        constraints.write_text("".join(f"{pin.name}=={pin.version}\n" for pin in pins), "utf-8")
+        arguments += ["--constraint", str(constraints)]
+        if torch_index:
+            arguments += ["--extra-index-url", torch_index]
+    return [*arguments, "--requirement", str(locks / step.lock)]
+
+
+def _source_arguments(wheels: Path | None, online: bool) -> list[str]:
+    arguments = [] if online else ["--no-index"]
+    if wheels is not None and wheels.is_dir():
+        arguments += ["--find-links", str(wheels)]
+    return arguments
+
+
+def _take_place(partial: Path, folder: Path) -> None:
+    """Put the finished folder where the old one stood; on failure the old one stays."""
+    old = folder.with_name(folder.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(partial, folder)
+    shutil.rmtree(old, ignore_errors=True)
