@@ -37,8 +37,7 @@ def load(path: Path) -> bpy.types.MovieClip:
         # A clip nobody shows has no user and would be lost on saving.
         clip.use_fake_user = True
     else:
-        # Blender reads the files anew whenever the path is set.
-        clip.filepath = str(first_link)
+        _point_to(clip, first_link)
     settings = clip.sam2_splat
     settings.footage_folder = str(footage.folder)
     settings.first_file = ""
@@ -50,6 +49,13 @@ def load(path: Path) -> bpy.types.MovieClip:
             "Export that photo again.",
         )
     return clip
+
+
+def _point_to(clip: bpy.types.MovieClip, first_link: Path) -> None:
+    """Set the clip's path; Blender then reads the files anew, even at the same path."""
+    clip.filepath = str(first_link)
+    # It does so when it evaluates the scene, and not before.
+    bpy.context.view_layer.update()
 
 
 def _remember(clip: bpy.types.MovieClip, footage: Footage) -> None:
@@ -154,4 +160,4 @@ def restage_missing() -> None:
         folder = Path(bpy.path.abspath(settings.footage_folder))
         if Path(bpy.path.abspath(clip.filepath)).exists() or not folder.is_dir():
             continue
-        clip.filepath = str(stage(scan(folder), _staging_folder(folder)))
+        _point_to(clip, stage(scan(folder), _staging_folder(folder)))
