@@ -98,15 +98,15 @@ def upsample_binary(
         return out
     rows = _reached(inside.any(axis=1), height)
     columns = _reached(inside.any(axis=0), width)
-    left, right, x_weight = (taps[columns] for taps in _taps(logits.shape[1], width))
-    upper, lower, y_weight = (taps[rows] for taps in _taps(logits.shape[0], height))
+    left, right, x_weight = _taps(logits.shape[1], width)
+    upper, lower, y_weight = _taps(logits.shape[0], height)
     small = logits.astype(np.float32, copy=False)
-    wide = small[:, left]
-    wide += (small[:, right] - wide) * x_weight
-    for top in range(0, len(upper), STRIPE_ROWS):
-        at = slice(top, top + STRIPE_ROWS)
+    wide = small[:, left[columns]]
+    wide += (small[:, right[columns]] - wide) * x_weight[columns]
+    for top in range(rows.start, rows.stop, STRIPE_ROWS):
+        at = slice(top, min(top + STRIPE_ROWS, rows.stop))
         here = _blend(wide, upper[at], lower[at], y_weight[at])
-        np.greater(here, 0, out=out[rows, columns][at])
+        np.greater(here, 0, out=out[at, columns])
     return out
 
 

@@ -46,6 +46,8 @@ _DAMAGED = (
 # EXIF tags that describe the photo; a TIFF's other tags describe that file's layout.
 _TIFF_EXIF_TAGS = (270, 271, 272, 274, 282, 283, 296, 305, 306, 315, 33432, 34665, 34853)
 
+_DIRECT_COMPRESSIONS = (1, 8, 32946, 32773)  # none, two names of deflate, PackBits
+
 _STRIPE_ROWS = 256  # bounds the view transform's temporary memory
 
 
@@ -164,14 +166,15 @@ def _decode_png16(path: Path) -> ImagePixels:
 def _decode_tiff(path: Path, header: ImageHeader, exposure: float) -> ImagePixels:
     with tifffile.TiffFile(path) as tiff:
         page: Any = tiff.pages[0]
-        icc = page.tags.get(34675)
+        profile = page.tags.get(34675)
+        icc = None if profile is None else bytes(profile.value)
         orientation = page.tags.get(274)
         # Other compressions and colour models are left to OpenCV's own library.
-        direct = page.compression.name in ("NONE", "DEFLATE", "ADOBE_DEFLATE", "PACKBITS")
-        direct = direct and page.photometric.name in ("RGB", "MINISBLACK") and header.bit_depth >= 8
+        direct = page.compression in _DIRECT_COMPRESSIONS and page.photometric in (1, 2)
+        direct = direct and header.bit_depth >= 8
         if direct:
             array = page.asarray()
-            if page.planarconfig.name == "SEPARATE" and array.ndim == 3:
+            if page.planarconfig == 2 and array.ndim == 3:
                 array = np.moveaxis(array, 0, 2)
         else:
             array = _decode_upright(path, None if orientation is None else orientation.valueoffset)
@@ -185,8 +188,7 @@ def _decode_tiff(path: Path, header: ImageHeader, exposure: float) -> ImagePixel
         )
     if array.ndim == 3 and array.shape[2] > 3 and not header.has_alpha:
         array = array[:, :, :3]
-    icc_bytes = bytes(icc.value) if icc is not None else None
-    return _assemble(array, icc_bytes if _is_rgb(icc_bytes) else None, _tiff_exif(path))
+    return _assemble(array, icc if _is_rgb(icc) else None, _tiff_exif(path))
 
 
 def _decode_upright(path: Path, orientation_offset: int | None) -> NDArray[Any]:
@@ -203,6 +205,8 @@ def _decode_upright(path: Path, orientation_offset: int | None) -> NDArray[Any]:
 
 def _decode_exr(path: Path, exposure: float) -> ImagePixels:
     with OpenEXR.File(str(path), separate_channels=True) as file:
+        if not file.parts:  # the library prints what it could not read and goes on without it
+            raise ValueError("its image data is damaged or cut short")
         channels = {name: channel.pixels for name, channel in file.channels().items()}
     colors = _exr_color_names(tuple(channels))
     if not colors:
