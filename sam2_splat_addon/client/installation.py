@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,7 +71,7 @@ def install(
     torch_index: str = "",
     locks: Path = LOCKS,
     wait_s: float = 0.1,
-) -> Iterator[InstallProgress]:
+) -> Generator[InstallProgress, None, None]:
     """Fill a folder with the worker's packages, yielding progress at least every `wait_s` seconds.
 
     The work happens in a folder beside it, which takes its place when all is there. Closing the

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -56,7 +56,7 @@ def run_pip(
     environment: Mapping[str, str],
     log: Path,
     wait_s: float,
-) -> Iterator[str]:
+) -> Generator[str, None, None]:
     """Run pip, yielding its latest line (or an empty string) at least every `wait_s` seconds.
 
     Closing the iterator, or an exception in its consumer, ends pip and what it started.

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Builds the extension's zips, one for each platform and Python; runs Blender's own tool.
+
+    python tools/build_extension.py                          # all of them, into dist/
+    python tools/build_extension.py --platform linux-x64 --python 3.11
+
+Blender wants `__init__.py` beside the manifest, so manifest, package and wheels are staged first.
+Each zip carries the wheels of one platform and one Python alone: Blender 4.2 picks wheels by their
+platform and not by their Python, and would load those of another Python from a common zip.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tools.fetch_wheels import PLATFORMS, PYTHONS, LockedWheel, fetch, read_lock
+from tools.setup_env import ensure_environment
+
+PACKAGE = ROOT / "sam2_splat_addon"
+MANIFEST = ROOT / "blender_manifest.toml"
+DIST = ROOT / "dist"
+
+# Python -> (first Blender, first Blender that is too new; "" where none is yet).
+BLENDERS = {"3.11": ("4.2.0", "5.1.0"), "3.13": ("5.1.0", "")}
+_NOT_PACKAGED = shutil.ignore_patterns("__pycache__", "*.py[cod]", ".*", "*.tmp")
+
+
+def blender_ext() -> Path:
+    """Return the path of Blender's extension tool, a plain Python script inside the bpy package."""
+    spec = importlib.util.find_spec("bpy")
+    if spec is None or spec.origin is None:
+        raise SystemExit("bpy is missing here: run this with .venv's Python.")
+    tools = Path(spec.origin).parent.glob("*/scripts/addons_core/bl_pkg/cli/blender_ext.py")
+    return next(tools)
+
+
+def staged_manifest(wheels: list[LockedWheel], platform: str, python: str) -> dict[str, Any]:
+    """Return the manifest of one zip: the repository's, narrowed to a platform and a Python."""
+    manifest = tomllib.loads(MANIFEST.read_text(encoding="utf-8"))
+    first, too_new = BLENDERS[python]
+    narrowed = {
+        "platforms": [platform],
+        "blender_version_min": first,
+        **({"blender_version_max": too_new} if too_new else {}),
+        "wheels": [f"./wheels/{wheel.file}" for wheel in wheels],
+    }
+    # A TOML table ends what is before it, so the permissions stay last.
+    return {k: v for k, v in (manifest | narrowed).items() if k != "permissions"} | {
+        "permissions": manifest["permissions"]
+    }
+
+
+def stage(folder: Path, platform: str, python: str) -> None:
+    """Lay out one zip's content in an empty folder."""
+    import tomli_w
+
+    wheels = [w for w in read_lock() if (w.platform, w.python) == (platform, python)]
+    fetch(tuple(wheels))
+    shutil.copytree(PACKAGE, folder, ignore=_NOT_PACKAGED, dirs_exist_ok=True)
+    shutil.copy2(ROOT / "LICENSE", folder / "LICENSE")
+    (folder / "wheels").mkdir()
+    for wheel in wheels:
+        shutil.copy2(wheel.path, folder / "wheels" / wheel.file)
+    manifest = tomli_w.dumps(staged_manifest(wheels, platform, python))
+    (folder / "blender_manifest.toml").write_text(manifest, encoding="utf-8")
+
+
+def zip_name(platform: str, python: str) -> str:
+    """Return the file name of one zip, which says which Blenders it is for."""
+    manifest = tomllib.loads(MANIFEST.read_text(encoding="utf-8"))
+    first = BLENDERS[python][0].removesuffix(".0")
+    return f"{manifest['id']}-{manifest['version']}-{platform}-blender{first}.zip"
+
+
+def build(platform: str, python: str, folder: Path = DIST) -> Path:
+    """Stage, build and validate one zip; return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / zip_name(platform, python)
+    with tempfile.TemporaryDirectory() as place:
+        staged = Path(place) / "stage"
+        staged.mkdir()
+        stage(staged, platform, python)
+        finished = Path(place) / target.name
+        _blender_ext("build", "--source-dir", str(staged), "--output-filepath", str(finished))
+        _blender_ext("validate", str(finished))
+        shutil.move(finished, target)
+    return target
+
+
+def _blender_ext(*arguments: str) -> None:
+    ran = subprocess.run(
+        [sys.executable, str(blender_ext()), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if ran.returncode != 0:
+        raise SystemExit(f"Blender's {arguments[0]} refused:\n{ran.stdout}{ran.stderr}")
+
+
+def main() -> int:
+    """Build what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--platform", choices=sorted(PLATFORMS), action="append")
+    parser.add_argument("--python", choices=PYTHONS, action="append")
+    parser.add_argument("--output", type=Path, default=DIST, help="folder for the zips")
+    options = parser.parse_args()
+    ensure_environment()
+    for platform in options.platform or sorted(PLATFORMS):
+        for python in options.python or PYTHONS:
+            print(build(platform, python, options.output))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
