@@ -182,7 +182,13 @@ def _propagate(
         on_log=send,
         cancelled=cancelled,
     )
-    return Finished("")
+    return Finished(
+        report.summary,
+        frames=report.frames,
+        seconds=report.seconds,
+        peak_memory_mb=report.peak_memory_mb,
+        warnings=report.warnings,
+    )
 
 
 def _bake(

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A real worker process around an engine that misbehaves on demand."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sam2_splat_addon.client.environment import WorkerEnvironment
+from sam2_splat_addon.client.keeper import WorkerKeeper
+from sam2_splat_addon.core.manifest import RunSettings
+from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt, PromptSet
+from sam2_splat_addon.core.protocol import FootageFiles, ModelChoice, PropagateRequest
+
+HERE = Path(__file__).parent
+ADDON = HERE.parents[1] / "sam2_splat_addon"
+
+Ask = Callable[..., PropagateRequest]
+
+
+@pytest.fixture(scope="session")
+def environment() -> WorkerEnvironment:
+    return WorkerEnvironment(Path(sys.executable), ())
+
+
+@pytest.fixture(scope="session")
+def unruly_addon(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The add-on's own core and worker, under another name, with ``unruly_engine.py`` as engine."""
+    addon = tmp_path_factory.mktemp("extensions") / "sam2_splat"
+    shutil.copytree(ADDON / "core", addon / "core", ignore=shutil.ignore_patterns("__pycache__"))
+    (addon / "engine").mkdir()
+    for name in ("__init__.py", "worker.py", "worker_start.py"):
+        shutil.copy(ADDON / "engine" / name, addon / "engine" / name)
+    shutil.copy(HERE / "unruly_engine.py", addon / "engine" / "propagate.py")
+    (addon / "__init__.py").write_text("import bpy  # the worker must not come here\n")
+    return addon
+
+
+@pytest.fixture
+def keeper(environment: WorkerEnvironment, unruly_addon: Path) -> Iterator[WorkerKeeper]:
+    keeper = WorkerKeeper(environment, addon_folder=unruly_addon)
+    yield keeper
+    keeper.shutdown()
+
+
+@pytest.fixture
+def ask(tmp_path: Path) -> Ask:
+    """Make a request; ``behaviour`` picks what the unruly engine does."""
+
+    def make(behaviour: str, frames: int = 5, objects: int = 1) -> PropagateRequest:
+        click = (FramePrompts(1, (PointPrompt(1, 1),)),)
+        return PropagateRequest(
+            FootageFiles(str(tmp_path), ("a.jpg",) * frames, 8, 8, "fingerprint"),
+            PromptSet(tuple(ObjectPrompts(i + 1, "chair" * 100, click) for i in range(objects))),
+            str(tmp_path / "store"),
+            ModelChoice(behaviour),
+            RunSettings(last_frame=frames),
+        )
+
+    return make

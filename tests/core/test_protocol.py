@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Messages survive the wire, and what is no message is told as such."""
+
+from __future__ import annotations
+
+import io
+import struct
+
+import msgspec
+import pytest
+
+from sam2_splat_addon.core import errors
+from sam2_splat_addon.core.bake_plan import BakeOptions
+from sam2_splat_addon.core.errors import ProtocolError, SplatError, WorkerError
+from sam2_splat_addon.core.manifest import RunSettings
+from sam2_splat_addon.core.matte_store import MatteScores
+from sam2_splat_addon.core.prompts import (
+    BoxPrompt,
+    FramePrompts,
+    MaskPrompt,
+    ObjectPrompts,
+    PointPrompt,
+    PromptSet,
+)
+from sam2_splat_addon.core.protocol import (
+    PROTOCOL_VERSION,
+    BakeRequest,
+    CancelRequest,
+    EditedMatte,
+    Event,
+    Failed,
+    Finished,
+    FootageFiles,
+    FrameDone,
+    Log,
+    ModelChoice,
+    Progress,
+    PropagateRequest,
+    Ready,
+    Request,
+    Stopped,
+    read_event,
+    read_request,
+    write_message,
+)
+
+FOOTAGE = FootageFiles("/photos/Stühle", ("/photos/Stühle/IMG_1.JPG",), 1200, 1800, "abc")
+FRAME = FramePrompts(
+    1, (PointPrompt(1.5, 2.25, include=False),), BoxPrompt(1, 2, 3, 4), MaskPrompt(2, 2, (1, 3))
+)
+PROMPTS = PromptSet((ObjectPrompts(1, "chair", (FRAME,)),), 1200, 1800)
+REQUESTS = [
+    PropagateRequest(FOOTAGE, PROMPTS, "/store", ModelChoice("bundled"), RunSettings(3, 9, "forward")),
+    BakeRequest(
+        FOOTAGE, "/store", "/out", BakeOptions(alpha="soft", grow_px=-1.5, objects=(1, 2)),
+        (EditedMatte(1, 3, ((0.0, 0.0, 5.0, 0.0, 5.0, 5.0),)),),
+    ),
+    CancelRequest(),
+]  # fmt: skip
+EVENTS = [
+    Ready(PROTOCOL_VERSION, 4711, {"torch": "2.13.0"}),
+    Log("warning", "zwölf\nlines"),
+    Progress("propagating", 3, 48, 3, "chair", 0.42, 18.9, 812.5),
+    FrameDone(3, 1, MatteScores(5.0, 0.9, 0.3)),
+    FrameDone(3, 0),
+    Finished("48 frames", "/out", 48, 20.5, 900.0, ("frame 3 is empty",)),
+    Failed("BakeError", "The disk is full.", "Free some.", "Traceback"),
+    Stopped(12),
+]
+
+
+def wire(*messages: Request | Event) -> io.BytesIO:
+    stream = io.BytesIO()
+    for message in messages:
+        write_message(stream, message)
+    stream.seek(0)
+    return stream
+
+
+def test_every_request_comes_over_as_it_was_in_order() -> None:
+    stream = wire(*REQUESTS)
+    assert [read_request(stream) for _ in REQUESTS] == REQUESTS
+    assert read_request(stream) is None
+
+
+def test_every_event_comes_over_as_it_was_in_order() -> None:
+    stream = wire(*EVENTS)
+    assert [read_event(stream) for _ in EVENTS] == EVENTS
+    assert read_event(stream) is None
+
+
+def test_these_tests_have_every_message_there_is() -> None:
+    assert {type(m) for m in REQUESTS} == set(Request.__args__)
+    assert {type(m) for m in EVENTS} == set(Event.__args__)
+
+
+def test_a_big_message_comes_over() -> None:
+    runs = tuple(range(300_000))
+    mask = MaskPrompt(1, sum(runs), runs)
+    prompts = PromptSet((ObjectPrompts(1, "a", (FramePrompts(1, mask=mask),)),))
+    request = PropagateRequest(FOOTAGE, prompts, "/store", ModelChoice("bundled"))
+    assert read_request(wire(request)) == request
+
+
+def test_a_stream_that_ends_within_a_message_is_an_error_at_any_byte() -> None:
+    data = wire(EVENTS[3]).getvalue()
+    for length in range(1, len(data)):
+        with pytest.raises(ProtocolError, match="ended within a message"):
+            read_event(io.BytesIO(data[:length]))
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"Traceback (most recent call last):\n", b"\n" * 8, b"\0" * 8, b"S2S\x01abcd", b"h"],
+)
+def test_what_is_no_message_is_quoted(garbage: bytes) -> None:
+    with pytest.raises(ProtocolError, match="no message") as caught:
+        read_event(io.BytesIO(garbage))
+    assert repr(garbage[:8]) in caught.value.message
+
+
+def test_an_absurd_length_is_refused_before_memory_is_asked_for() -> None:
+    with pytest.raises(ProtocolError, match="claims"):
+        read_event(io.BytesIO(b"S2SP" + struct.pack("<I", 0xFFFFFFFF)))
+
+
+@pytest.mark.parametrize("body", [b"", b"\xc1", msgspec.msgpack.encode({"type": "unheard of"})])
+def test_a_message_of_another_kind_is_refused(body: bytes) -> None:
+    framed = b"S2SP" + struct.pack("<I", len(body)) + body
+    with pytest.raises(ProtocolError, match="request can't be read"):
+        read_request(io.BytesIO(framed))
+    with pytest.raises(ProtocolError, match="event can't be read"):
+        read_event(io.BytesIO(framed))
+
+
+def test_a_request_is_no_event() -> None:
+    with pytest.raises(ProtocolError):
+        read_event(wire(CancelRequest()))
+
+
+def test_the_first_word_of_another_version_is_still_understood() -> None:
+    body = msgspec.msgpack.encode({"type": "ready", "protocol": 99, "pid": "new field"})
+    event = read_event(io.BytesIO(b"S2SP" + struct.pack("<I", len(body)) + body))
+    assert isinstance(event, Ready)
+    assert event.protocol == 99
+
+
+TYPED = [
+    kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, SplatError)
+]
+
+
+@pytest.mark.parametrize("kind", TYPED, ids=lambda kind: kind.__name__)
+def test_every_typed_error_comes_over_as_itself(kind: type[SplatError]) -> None:
+    sent = Failed.from_error(kind("It is so.", "Do this."))
+    came = read_event(wire(sent))
+    assert isinstance(came, Failed)
+    error = came.to_error()
+    assert type(error) is kind
+    assert (error.message, error.fix) == ("It is so.", "Do this.")
+
+
+def test_a_special_error_comes_over_as_the_kind_it_is_of() -> None:
+    class LensError(errors.FootageError):
+        def __init__(self, lens: str) -> None:
+            super().__init__(f"{lens} is dirty.", "Clean it.")
+
+    error = Failed.from_error(LensError("50 mm")).to_error()
+    assert type(error) is errors.FootageError
+    assert str(error) == "50 mm is dirty. Clean it."
+
+
+def test_an_unforeseen_error_comes_over_as_a_worker_error() -> None:
+    assert type(Failed("ZeroDivisionError", "by zero").to_error()) is WorkerError
