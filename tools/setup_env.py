@@ -180,7 +180,11 @@ def _run(title: str, command: List[str]) -> None:
     """Run one step, showing its title and seconds, with its output in the log."""
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
     environment.update(
-        PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_NO_INPUT="1", PIP_USER="0", SAM2_BUILD_CUDA="0"
+        PIP_DISABLE_PIP_VERSION_CHECK="1",
+        PIP_NO_INPUT="1",
+        PIP_USER="0",
+        PIP_ROOT_USER_ACTION="ignore",
+        SAM2_BUILD_CUDA="0",
     )
     started = time.monotonic()
     print(f"{title} ...", end="", flush=True)

@@ -94,7 +94,7 @@ def _test(arguments: List[str]) -> Count:
     # One thread each gives the same bits on every machine, and leaves the other core to the worker.
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         environment[variable] = "1"
-    counts = []
+    counts: List[Count] = []
     with tempfile.TemporaryDirectory() as reports:
         for group in _groups(paths):
             name = " ".join(group)

@@ -205,6 +205,7 @@ def _pip_environment(folder: Path) -> dict[str, str]:
         "PIP_USER": "0",
         "PIP_REQUIRE_VIRTUALENV": "0",
         "PIP_NO_INPUT": "1",
+        "PIP_ROOT_USER_ACTION": "ignore",
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         # sam2's extension only fills holes in masks, and needs a CUDA compiler.
         "SAM2_BUILD_CUDA": "0",
