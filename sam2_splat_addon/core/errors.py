@@ -56,5 +56,5 @@ class EnvironmentSetupError(SplatError):
     """The worker's packages are missing or could not be installed."""
 
 
-class Cancelled(Exception):
+class Cancelled(Exception):  # noqa: N818 - it is no error
     """Raised inside the engine to unwind when the user cancelled; not an error."""
