@@ -37,7 +37,6 @@ class PropagateReport:
     warnings: tuple[str, ...] = ()
 
 
-
 def run(
     request: PropagateRequest,
     *,

@@ -50,7 +50,10 @@ FRAME = FramePrompts(
 )
 PROMPTS = PromptSet((ObjectPrompts(1, "chair", (FRAME,)),), 1200, 1800)
 REQUESTS = [
-    PropagateRequest(FOOTAGE, PROMPTS, "/store", ModelChoice("bundled"), RunSettings(3, 9, "forward")),
+    PropagateRequest(
+        FOOTAGE, PROMPTS, "/store", ModelChoice("bundled", "", "cpu", 2),
+        RunSettings(3, 9, "forward", 256),
+    ),
     BakeRequest(
         FOOTAGE, "/store", "/out", BakeOptions(alpha="soft", grow_px=-1.5, objects=(1, 2)),
         (EditedMatte(1, 3, ((0.0, 0.0, 5.0, 0.0, 5.0, 5.0),)),),
