@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The whole job in Blender without a window; runs inside Blender, imports bpy.
 
-    blender --background --python-exit-code 1 --python tools/batch.py -- --footage DIR --prompts FILE --bake
+    blender -b --python-exit-code 1 -P tools/batch.py -- --footage DIR --prompts FILE --bake
 
-Everything after ``--`` goes to SAM2 Splat; ``-- --help`` lists it. With an open .blend file its clip, clicks
-and settings are used where an option does not say otherwise. The installed extension is used when it is
-enabled, else the source tree this file lies in. Exit codes are those of ``blender --command sam2_splat``.
+Everything after ``--`` goes to SAM2 Splat; ``-- --help`` lists it. With an open .blend file its
+clip, clicks and settings are used where an option does not say otherwise. The installed extension is used
+when it is enabled, else the source tree this file lies in. Exit codes are those of
+``blender --command sam2_splat``.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ import bpy
 
 def _package() -> str:
     """The enabled extension's package, or the source tree's, registered."""
-    for name in bpy.context.preferences.addons.keys():
-        if name.startswith("bl_ext.") and name.endswith(".sam2_splat") and addon_utils.check(name)[1]:
+    for addon in bpy.context.preferences.addons:
+        name = addon.module
+        ours = name.startswith("bl_ext.") and name.endswith(".sam2_splat")
+        if ours and addon_utils.check(name)[1]:
             return str(name)
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     importlib.import_module("sam2_splat_addon").register()
@@ -29,6 +32,7 @@ def _package() -> str:
 
 
 def main() -> int:
+    """Run the job with this process's arguments; returns the exit code."""
     arguments = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else sys.argv[1:]
     package = _package()
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A picture of many frames at once: the matte over the photo, for a person to look at; Pillow and numpy."""
+"""A picture of many frames at once, the matte over each photo; imports Pillow and numpy."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The main job on the bundled sample: photos to RGBA PNGs through Blender; standard library until .venv exists.
+"""The main job on the bundled sample, through Blender; standard library until .venv exists.
 
     python tools/demo.py
     python tools/demo.py --footage DIR --prompts FILE [--model NAME] [--frames A-B]
@@ -37,11 +37,14 @@ def _options(arguments: List[str]) -> argparse.Namespace:
         options.prompts = SAMPLE / "prompts.json"
     if options.out is None:
         name = options.footage.resolve()
-        options.out = ROOT / "build" / "demo" / (name.parent.name if name.name == "photos" else name.name)
+        options.out = (
+            ROOT / "build" / "demo" / (name.parent.name if name.name == "photos" else name.name)
+        )
     return options
 
 
 def main(arguments: List[str]) -> int:
+    """Make .venv where it is missing, run the demo in it, return the exit code."""
     options = _options(arguments)
     ensure_environment()
     from tools.demo_report import run

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the demo inside .venv and reports on it: table, memory, contact sheet; imports bpy through the add-on."""
+"""Runs the demo inside .venv and reports: table, memory, contact sheet; imports bpy."""
 
 from __future__ import annotations
 
@@ -64,13 +64,17 @@ def run(options: argparse.Namespace) -> int:
         sam2_splat_addon.unregister()
     seconds = time.perf_counter() - begin
 
-    rows = _rows(MatteStore.open(store_folder), result.names, result.sources, baked, options.footage)
+    rows = _rows(
+        MatteStore.open(store_folder), result.names, result.sources, baked, options.footage
+    )
     _print_table(rows)
     sheet = options.out / "contact_sheet.jpg"
     pairs = [(path, baked / f"{path.stem}.png") for path in result.sources.values()]
     contact_sheet([pair for pair in pairs if pair[1].is_file()], sheet)
     print(f"Propagation       {result.seconds_per_frame:.2f} s a frame; everything {seconds:.0f} s")
-    print(f"Peak memory       worker {result.worker_peak_mb:.0f} MB, Blender {_own_peak_mb():.0f} MB")
+    print(
+        f"Peak memory       worker {result.worker_peak_mb:.0f} MB, Blender {_own_peak_mb():.0f} MB"
+    )
     print(f"PNGs              {baked}")
     print(f"Contact sheet     {sheet}")
     print(f"Blender file      {options.out / 'demo.blend'}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Everything that imports bpy: registration, operators, panels, and the conversions to and from clips."""
+"""Everything that imports bpy: registration, operators, panels, clip and mask conversions."""
 
 from __future__ import annotations
 

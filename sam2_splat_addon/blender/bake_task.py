@@ -64,7 +64,9 @@ def _options(clip: bpy.types.MovieClip) -> BakeOptions:
     ids = clip_prompts.sync_objects(clip)
     chosen = [ids[e.name] for e in settings.objects if e.use_in_bake and e.name in ids]
     if ids and not chosen:
-        raise BakeError("No object takes part in the bake.", "Switch one on in the list of objects.")
+        raise BakeError(
+            "No object takes part in the bake.", "Switch one on in the list of objects."
+        )
     return BakeOptions(
         alpha=settings.alpha,
         invert=settings.invert,

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The whole job from a command line: ``blender --command sam2_splat`` and ``tools/batch.py``; imports bpy.
+"""The whole job from a command line; imports bpy.
 
-Exit codes: 0 done, 1 an unforeseen error, 2 wrong usage, 3 footage, 4 prompts, 5 checkpoint or packages,
-6 worker, 7 bake or store, 130 cancelled with Ctrl+C.
+Both ``blender --command sam2_splat`` and ``tools/batch.py`` end here. Exit codes: 0 done, 1 an
+unforeseen error, 2 wrong usage, 3 footage, 4 prompts, 5 checkpoint or packages, 6 worker, 7 bake or
+store, 130 cancelled with Ctrl+C.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ from . import clip_prompts, footage_clip, preferences
 from .active_clip import active_clip
 from .bake_task import BakeTask
 from .job_task import JobTask
-from .properties import ALPHA_ITEMS, DIRECTION_ITEMS, MODEL_ITEMS, SAM2SPLAT_PG_clip
 from .propagate_task import PropagateTask
+from .properties import ALPHA_ITEMS, DIRECTION_ITEMS, MODEL_ITEMS, SAM2SPLAT_PG_clip
 from .running import Task, run_to_end
 
 _EXIT_CODES: tuple[tuple[type[SplatError], int], ...] = (
@@ -61,14 +62,21 @@ def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
         " 6 worker, 7 bake or store, 130 cancelled.",
     )
     own.add_argument(
-        "--footage", type=Path, metavar="DIR", help="folder of photos; default: the open file's clip"
+        "--footage",
+        type=Path,
+        metavar="DIR",
+        help="folder of photos; default: the open file's clip",
     )
     own.add_argument(
         "--prompts", type=Path, metavar="FILE", help="prompts as JSON; default: the clip's markers"
     )
     own.add_argument("--model", choices=[item[0] for item in MODEL_ITEMS], help="default: bundled")
     own.add_argument("--checkpoint", type=Path, metavar="FILE", help="a checkpoint of your own")
-    own.add_argument("--device", choices=[item[0] for item in preferences.DEVICE_ITEMS], help="default: the preferences'")
+    own.add_argument(
+        "--device",
+        choices=[item[0] for item in preferences.DEVICE_ITEMS],
+        help="default: the preferences'",
+    )
     own.add_argument("--threads", type=int, help="processor threads; default: the preferences'")
     own.add_argument("--frames", metavar="A-B", help="propagate over these frames only, from 1")
     own.add_argument("--direction", choices=[item[0] for item in DIRECTION_ITEMS])
@@ -147,14 +155,14 @@ def _clip(options: argparse.Namespace) -> bpy.types.MovieClip:
     if options.footage is not None:
         clip = footage_clip.load(options.footage.absolute())
         bpy.context.scene.active_clip = clip
+        width, height = clip.size
         print(
-            f"{clip.name}: {clip.sam2_splat.frame_count} photos of {clip.size[0]}x{clip.size[1]} px",
-            flush=True,
+            f"{clip.name}: {clip.sam2_splat.frame_count} photos of {width}x{height} px", flush=True
         )
         return clip
     clip = active_clip(bpy.context)
     if clip is None:
-        raise FootageError("There is no clip to work on.", "Name a folder of photos with --footage.")
+        raise FootageError("There is no clip to work on.", "Name photos with --footage.")
     return clip
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Prompts as Blender's own markers, both ways; imports bpy and core.
 
-A tracking object is a subject, a track is a click, a keyed and unmuted marker is a point on its frame.
-A track whose name begins with ``-`` excludes. A track whose name begins with ``box`` is a box: its
-marker's pattern area is the box. Mask prompts have no marker; they are kept as JSON on the clip.
+A tracking object is a subject, a track is a click, a keyed and unmuted marker is a point on its
+frame. A track whose name begins with ``-`` excludes. A track whose name begins with ``box`` is a
+box: its marker's pattern area. Mask prompts have no marker; they are kept as JSON on the clip.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ def subjects(clip: bpy.types.MovieClip) -> list[bpy.types.MovieTrackingObject]:
 
 
 def subject_name(tracking_object: bpy.types.MovieTrackingObject) -> str:
+    """The name of the subject that a tracking object stands for."""
     return CAMERA_SUBJECT if tracking_object.is_camera else str(tracking_object.name)
 
 
@@ -129,7 +130,10 @@ def _box_of(marker: bpy.types.MovieTrackingMarker, width: int, height: int) -> B
     ]
     xs, ys = [x for x, _ in corners], [y for _, y in corners]
     return BoxPrompt(
-        max(0.0, min(xs)), max(0.0, min(ys)), min(float(width), max(xs)), min(float(height), max(ys))
+        max(0.0, min(xs)),
+        max(0.0, min(ys)),
+        min(float(width), max(xs)),
+        min(float(height), max(ys)),
     )
 
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Footage as a movie clip, both ways; imports bpy and core.
 
-Blender ends a sequence at the first gap in its numbers, so photos become a clip through a staged folder of
-contiguous links. A clip that the user opened without us is taken as it is when its photos have no gap.
+Blender ends a sequence at the first gap in its numbers, so photos become a clip through a staged
+folder of contiguous links. A clip that the user opened without us is taken as it is when its photos
+have no gap.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ def load(path: Path) -> bpy.types.MovieClip:
     _remember(clip, footage)
     if tuple(clip.size) != (footage.width, footage.height):
         raise FootageError(
-            f"Blender reads {footage.paths[0].name} as {clip.size[0]}x{clip.size[1]} px, its header says"
-            f" {footage.width}x{footage.height} px.",
+            f"Blender reads {footage.paths[0].name} as {clip.size[0]}x{clip.size[1]} px,"
+            f" its header says {footage.width}x{footage.height} px.",
             "Export that photo again.",
         )
     return clip
@@ -120,7 +121,8 @@ def _from_file(footage: Footage, name: str) -> Footage:
     """The footage from that photo on, since the frame a clip was opened at is its frame 1."""
     start = footage.frame_of(Path(name)) - 1
     frames = tuple(
-        dataclasses.replace(frame, index=index) for index, frame in enumerate(footage.frames[start:])
+        dataclasses.replace(frame, index=index)
+        for index, frame in enumerate(footage.frames[start:])
     )
     return dataclasses.replace(footage, frames=frames)
 
@@ -137,7 +139,7 @@ def footage_files(footage: Footage) -> FootageFiles:
 
 
 def store_folder(clip: bpy.types.MovieClip, footage: Footage) -> Path:
-    """Where the clip's mattes are: beside the photos, or in the cache when that folder is read-only."""
+    """Where the clip's mattes are: beside the photos, or in the cache where that is read-only."""
     settings = clip.sam2_splat
     if not settings.store_folder:
         beside = footage.folder / _STORE_NAME

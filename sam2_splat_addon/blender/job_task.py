@@ -6,10 +6,10 @@ from __future__ import annotations
 import bpy
 
 from ..client.job import Job, JobState
-from ..core.errors import FootageError, WorkerError
+from ..core.errors import WorkerError
 from ..core.protocol import BakeRequest, PropagateRequest
 from . import worker
-from .active_clip import clip_by_uid
+from .active_clip import require_clip_by_uid
 
 
 class JobTask:
@@ -65,17 +65,9 @@ class JobTask:
 
     def clip(self) -> bpy.types.MovieClip:
         """The clip the task works on; raises FootageError when it was deleted meanwhile."""
-        clip = clip_by_uid(self._clip_uid)
-        if clip is None:
-            raise FootageError(
-                "The clip was deleted while its frames were computed.",
-                "Load the photos again: what was finished is kept and found again.",
-            )
-        return clip
+        return require_clip_by_uid(self._clip_uid)
 
 
 def with_warnings(summary: str, warnings: tuple[str, ...]) -> str:
     """A summary that ends with what the user should know."""
     return " ".join((summary, *warnings))
-
-

@@ -177,7 +177,9 @@ class SAM2SPLAT_PT_bake(_Sidebar, Panel):
         row.operator("sam2_splat.bake", icon="RENDER_RESULT")
         if settings.output_folder:
             row = layout.row(align=True)
-            row.label(text=bpy.path.basename(settings.output_folder.rstrip("/\\")), icon="CHECKMARK")
+            row.label(
+                text=bpy.path.basename(settings.output_folder.rstrip("/\\")), icon="CHECKMARK"
+            )
             row.operator("wm.path_open", text="Open Folder").filepath = settings.output_folder
 
 

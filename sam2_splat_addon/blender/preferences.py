@@ -35,7 +35,7 @@ class SAM2SPLAT_AP_preferences(AddonPreferences):
     )
     cache_folder: StringProperty(
         name="Cache",
-        description="Where links to photos with uneven names are kept; empty: the add-on's own folder",
+        description="Where links to the photos are kept; empty: the add-on's own folder",
         subtype="DIR_PATH",
     )
     packages_folder: StringProperty(
@@ -71,7 +71,7 @@ CLASSES = (SAM2SPLAT_AP_preferences,)
 
 def _preferences() -> SAM2SPLAT_AP_preferences | None:
     """The preferences, or None where the package runs without being enabled as an add-on."""
-    addon = bpy.context.preferences.addons.get(ADDON_PACKAGE)
+    addon: bpy.types.Addon | None = bpy.context.preferences.addons.get(ADDON_PACKAGE)
     return addon.preferences if addon else None
 
 
@@ -106,10 +106,12 @@ def packages_folder() -> Path:
 
 
 def device() -> str:
+    """The device the user chose: auto, cpu, cuda or mps."""
     preferences = _preferences()
     return preferences.device if preferences else "auto"
 
 
 def threads() -> int:
+    """Processor threads of the worker; 0 is as many as there are cores."""
     preferences = _preferences()
     return preferences.threads if preferences else 0

@@ -55,7 +55,9 @@ class PropagateTask(JobTask):
         if self._build is None:
             if not super().step(deadline):
                 return False
-            self._build = LayerBuild(self.clip(), MatteStore.open(self.store, create=True), self._names)
+            self._build = LayerBuild(
+                self.clip(), MatteStore.open(self.store, create=True), self._names
+            )
         while not self._build.step():
             if time.monotonic() >= deadline:
                 self.fraction = _JOB_SHARE + (1.0 - _JOB_SHARE) * self._build.fraction
@@ -88,7 +90,7 @@ def _run_settings(settings: SAM2SPLAT_PG_clip, prompts: PromptSet, frame_count: 
 
 
 def checkpoint_path(settings: SAM2SPLAT_PG_clip) -> str:
-    """The checkpoint file the settings mean, empty for the bundled model; raises CheckpointError."""
+    """The checkpoint the settings mean, empty for the bundled model; raises CheckpointError."""
     if settings.checkpoint and settings.model != _BUNDLED:
         return str(Path(bpy.path.abspath(settings.checkpoint)))
     if settings.model == _BUNDLED:

@@ -21,7 +21,7 @@ MODEL_ITEMS = (
     (
         "bundled",
         "Bundled (small)",
-        "The small model that comes with the add-on: quick, needs no download, less exact than SAM 2.1",
+        "The small model that comes with the add-on: quick, no download, less exact",
     ),
     ("sam2.1_hiera_tiny", "SAM 2.1 Tiny", "156 MB checkpoint"),
     ("sam2.1_hiera_small", "SAM 2.1 Small", "184 MB checkpoint"),
@@ -96,7 +96,9 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
     use_range: BoolProperty(
         name="Range", description="Propagate over a part of the footage only", default=False
     )
-    first_frame: IntProperty(name="First", description="First frame (of the clip)", default=1, min=1)
+    first_frame: IntProperty(
+        name="First", description="First frame (of the clip)", default=1, min=1
+    )
     last_frame: IntProperty(name="Last", description="Last frame (of the clip)", default=1, min=1)
 
     alpha: EnumProperty(name="Alpha", items=ALPHA_ITEMS, default="binary")
@@ -145,4 +147,5 @@ def attach() -> None:
 
 
 def detach() -> None:
+    """Take the settings off Blender's types."""
     del bpy.types.MovieClip.sam2_splat

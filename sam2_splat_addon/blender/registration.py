@@ -21,6 +21,7 @@ _CLASSES = (
 
 
 def register() -> None:
+    """Register everything, in order."""
     for cls in _CLASSES:
         bpy.utils.register_class(cls)
     properties.attach()
@@ -30,6 +31,7 @@ def register() -> None:
 
 
 def unregister() -> None:
+    """End what runs and unregister everything, in reverse order."""
     running.abort_current()
     worker.shut_down()
     bpy.app.handlers.load_post.remove(_after_load)

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 
 import bpy
 
-from ..core.contours import trace
+from ..core.contours import from_outlines, trace
 from ..core.matte_store import MatteStore
 from ..core.slots import SlotPlanner
 from . import mask_layers
+from .active_clip import require_clip_by_uid
 
 # Tracing takes about as long as writing the keys, so a frame counts once in either.
 _PASSES = 2
@@ -39,7 +40,7 @@ class LayerBuild:
         self._total = _PASSES * sum(len(store.frames(i)) for i in self._names)
         self.frame_count = len({frame for i in self._names for frame in store.frames(i)})
         self._done = 0
-        self._steps = self._run(clip)
+        self._steps = self._run(clip.session_uid)
 
     def step(self) -> bool:
         """Work on one frame; True once everything is there."""
@@ -52,28 +53,38 @@ class LayerBuild:
         self.fraction = min(1.0, self._done / max(1, self._total))
         return False
 
-    def _run(self, clip: bpy.types.MovieClip) -> Iterator[int]:
-        if not self._names:
-            return
-        mask = _mask_of(clip)
-        size = (int(clip.size[0]), int(clip.size[1]))
+    def _run(self, uid: int) -> Iterator[int]:
         for object_id, name in self._names.items():
+            # Looked up anew for each object: an undo between two steps leaves stale references.
+            clip = require_clip_by_uid(uid)
+            size = (int(clip.size[0]), int(clip.size[1]))
+            offset = clip.frame_start - 1
+            mask = _mask_of(clip)
+            drawn = {
+                scene_frame - offset: mask_layers.read_object_layer(mask, name, scene_frame, size)
+                for scene_frame in mask_layers.edited_frames(mask, name)
+            }
             planner = SlotPlanner()
-            frames = self._store.frames(object_id)
+            frames = sorted({*self._store.frames(object_id), *drawn})
             for frame in frames:
-                planner.add(trace(self._store.read(object_id, frame).logits, *size))
+                # What the user drew wins over the model.
+                if frame in drawn:
+                    planner.add(from_outlines(drawn[frame]))
+                else:
+                    planner.add(trace(self._store.read(object_id, frame).logits, *size))
                 yield frame
-            scene_frames = [frame + clip.frame_start - 1 for frame in frames]
-            plan = planner.finish()
-            for _ in mask_layers.write_object_layer(mask, name, plan, scene_frames, size):
-                yield frames[0]
+            clip = require_clip_by_uid(uid)
+            scene_frames = [frame + offset for frame in frames]
+            edited = [frame + offset for frame in drawn]
+            for scene_frame in mask_layers.write_object_layer(
+                _mask_of(clip), clip, name, planner.finish(), scene_frames, size, edited=edited
+            ):
+                yield scene_frame - offset
 
 
 def _mask_of(clip: bpy.types.MovieClip) -> bpy.types.Mask:
-    """The clip's mask datablock, made when it is missing, as long as the footage."""
-    settings = clip.sam2_splat
-    if settings.mask is None:
-        settings.mask = bpy.data.masks.new(clip.name)
-    settings.mask.frame_start = clip.frame_start
-    settings.mask.frame_end = clip.frame_start + settings.frame_count - 1
-    return settings.mask
+    """The clip's mask, as long as its footage."""
+    mask = mask_layers.get_mask(clip)
+    mask.frame_start = clip.frame_start
+    mask.frame_end = clip.frame_start + clip.sam2_splat.frame_count - 1
+    return mask

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs one long task at a time, in the window from a timer or in background to its end; imports bpy.
+"""Runs one long task at a time, from the window's timer or in background; imports bpy.
 
-A task is a plain object with ``step``, ``cancel`` and ``abort`` (see :class:`Task`). The same task runs
-under a button and under a script: the window's timer calls ``step`` with a short deadline, background
-calls it until it ends.
+A task is a plain object with ``step``, ``cancel`` and ``abort`` (see :class:`Task`). The same task
+runs under a button and under a script: the window's timer calls ``step`` with a short deadline,
+background calls it until it ends.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import bpy
 
@@ -21,6 +21,10 @@ _TICK = 0.05
 _SHARE = 0.02
 # How long a background step may wait for the worker, s.
 _PATIENCE = 0.2
+
+
+# What Blender takes from an operator.
+Result = set[Literal["RUNNING_MODAL", "CANCELLED", "FINISHED", "PASS_THROUGH", "INTERFACE"]]
 
 
 class Task(Protocol):
@@ -47,7 +51,7 @@ class Task(Protocol):
     cancelled: bool
 
     def step(self, deadline: float) -> bool:
-        """Work until ``deadline`` (monotonic seconds) or until there is nothing to do; True at the end.
+        """Work until ``deadline`` (monotonic seconds), or until all is done: True at the end.
 
         Raises SplatError when the task failed.
         """
@@ -81,6 +85,7 @@ def _end() -> None:
 
 
 def cancel_current() -> None:
+    """Ask the running task to end soon."""
     if _current is not None:
         _current.cancel()
 
@@ -117,7 +122,7 @@ def run_to_end(task: Task, on_step: Callable[[Task], None] | None = None) -> Non
         _end()
 
 
-def report_error(operator: Any, error: SplatError) -> set[str]:
+def report_error(operator: Any, error: SplatError) -> Result:
     """Turn a typed error into the one report that Blender shows."""
     operator.report({"ERROR"}, str(error))
     return {"CANCELLED"}
@@ -134,7 +139,7 @@ class TaskOperator:
     def finished(self, context: bpy.types.Context, task: Task) -> None:
         """Called once the task ended, well or cancelled; for what only a window needs."""
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> Result:
         try:
             task = self.start(context)
             run_to_end(task)
@@ -142,7 +147,7 @@ class TaskOperator:
             return report_error(self, error)
         return self._close(context, task)
 
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
         if bpy.app.background:
             return self.execute(context)
         try:
@@ -151,10 +156,10 @@ class TaskOperator:
             return report_error(self, error)
         manager = context.window_manager
         self._timer = manager.event_timer_add(_TICK, window=context.window)
-        manager.modal_handler_add(self)
+        manager.modal_handler_add(self)  # type: ignore[arg-type]  # mixed into one
         return {"RUNNING_MODAL"}
 
-    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
         task = current()
         if task is None:  # aborted from outside: another file was loaded
             self._remove_timer(context)
@@ -185,9 +190,9 @@ class TaskOperator:
         abort_current()
         self._remove_timer(context)
 
-    def _close(self, context: bpy.types.Context, task: Task) -> set[str]:
+    def _close(self, context: bpy.types.Context, task: Task) -> Result:
         self.finished(context, task)
-        self.report({"WARNING" if task.cancelled else "INFO"}, task.summary)  # type: ignore[attr-defined]
+        self.report({"WARNING" if task.cancelled else "INFO"}, task.summary)
         if not bpy.app.background:
             # What Python changed from a timer is lost on the user's next Ctrl+Z without this.
             bpy.ops.ed.undo_push(message=task.title)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A real Blender (the bpy module) for every test: a fresh file each, the add-on registered where asked for."""
+"""A real Blender (the bpy module) for every test, with a fresh file each."""
 
 from __future__ import annotations
 
@@ -57,5 +57,17 @@ def make_photos(tmp_path: Path) -> Callable[..., Path]:
             # Numbers with gaps, as a camera leaves them when shots are deleted.
             image.save(folder / pattern.format(2041 + index + index // 2), quality=95)
         return folder
+
+    return make
+
+
+@pytest.fixture
+def make_clip(addon: None, tmp_path: Path) -> Callable[[int, int], bpy.types.MovieClip]:
+    """Make a clip of one plain frame of a size, in px; masks need no more."""
+
+    def make(width: int, height: int) -> bpy.types.MovieClip:
+        path = tmp_path / f"plain_{width}x{height}_0001.png"
+        Image.new("RGB", (width, height)).save(path)
+        return bpy.data.movieclips.load(str(path))
 
     return make

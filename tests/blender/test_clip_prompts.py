@@ -159,7 +159,7 @@ def test_applying_twice_replaces(clip: bpy.types.MovieClip) -> None:
 
 
 def test_a_marker_lies_where_blender_says_the_pixel_is(clip: bpy.types.MovieClip) -> None:
-    """A marker's ``co`` and the image's own pixels agree: row 0 of Blender's image is the bottom."""
+    """A marker's ``co`` and the image's own pixels agree; Blender's row 0 is the bottom one."""
     width, height = clip.size
     image = bpy.data.images.load(bpy.path.abspath(clip.filepath))
     pixels = np.array(image.pixels[:]).reshape(height, width, 4)

@@ -43,7 +43,9 @@ class InstallTask:
                 worker.shut_down()
                 return True
             self.fraction = (progress.step - 1) / progress.steps
-            self.sentence = f"{progress.title} ({progress.step} of {progress.steps}), {progress.seconds:.0f} s"
+            self.sentence = (
+                f"{progress.title} ({progress.step} of {progress.steps}), {progress.seconds:.0f} s"
+            )
             if time.monotonic() >= deadline:
                 return False
         self.summary = "Cancelled; the next installation goes on where this one stopped"
@@ -54,11 +56,11 @@ class InstallTask:
         self.cancelled = True
 
     def abort(self) -> None:
-        self._steps.close()  # type: ignore[attr-defined]
+        self._steps.close()
 
 
 class SAM2SPLAT_OT_install_packages(TaskOperator, Operator):
-    """Get PyTorch and SAM 2 into the add-on's own folder; nothing else on this machine is touched"""
+    """Get PyTorch and SAM 2 into the add-on's own folder; nothing else is touched"""
 
     bl_idname = "sam2_splat.install_packages"
     bl_label = "Install SAM 2"

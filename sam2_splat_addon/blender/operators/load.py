@@ -12,7 +12,7 @@ from bpy.types import Context, Event, Operator
 
 from ...core.errors import SplatError
 from .. import footage_clip
-from ..running import report_error
+from ..running import Result, report_error
 
 
 class SAM2SPLAT_OT_load(Operator):
@@ -26,13 +26,13 @@ class SAM2SPLAT_OT_load(Operator):
     filter_folder: bpy.props.BoolProperty(default=True, options={"HIDDEN"})
     filter_image: bpy.props.BoolProperty(default=True, options={"HIDDEN"})
 
-    def invoke(self, context: Context, event: Event) -> set[str]:
+    def invoke(self, context: Context, event: Event) -> Result:
         if self.filepath:
             return self.execute(context)
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
-    def execute(self, context: Context) -> set[str]:
+    def execute(self, context: Context) -> Result:
         try:
             clip = footage_clip.load(Path(bpy.path.abspath(self.filepath)))
         except SplatError as error:
@@ -46,7 +46,8 @@ class SAM2SPLAT_OT_load(Operator):
         )
         self.report(
             {"WARNING" if skipped else "INFO"},
-            f"{clip.name}: {settings.frame_count} photos of {clip.size[0]}x{clip.size[1]} px{skipped}",
+            f"{clip.name}: {settings.frame_count} photos of"
+            f" {clip.size[0]}x{clip.size[1]} px{skipped}",
         )
         return {"FINISHED"}
 

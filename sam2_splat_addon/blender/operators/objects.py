@@ -13,7 +13,7 @@ from ...core.matte_store import MatteStore
 from .. import clip_prompts, mask_layers, running
 from ..active_clip import active_clip, require_clip
 from ..footage_clip import footage_of, store_folder
-from ..running import report_error
+from ..running import Result, report_error
 
 
 def _poll_clip(cls: type[Operator], context: Context) -> bool:
@@ -39,7 +39,7 @@ class SAM2SPLAT_OT_object_add(Operator):
     def poll(cls, context: Context) -> bool:
         return _poll_clip(cls, context)
 
-    def execute(self, context: Context) -> set[str]:
+    def execute(self, context: Context) -> Result:
         clip = active_clip(context)
         objects = clip.tracking.objects
         objects.active = objects.new(self.name)
@@ -64,7 +64,7 @@ class SAM2SPLAT_OT_object_remove(Operator):
             return False
         return True
 
-    def execute(self, context: Context) -> set[str]:
+    def execute(self, context: Context) -> Result:
         clip = active_clip(context)
         settings = clip.sam2_splat
         entry = clip.tracking.objects.active
@@ -95,7 +95,7 @@ class SAM2SPLAT_OT_toggle_exclude(Operator):
             return False
         return True
 
-    def execute(self, context: Context) -> set[str]:
+    def execute(self, context: Context) -> Result:
         tracks = active_clip(context).tracking.objects.active.tracks
         chosen = [track for track in tracks if track.select] or [tracks.active]
         exclude = not tracks.active.name.startswith(clip_prompts.EXCLUDE_PREFIX)
@@ -116,10 +116,10 @@ class SAM2SPLAT_OT_clear_results(Operator):
     def poll(cls, context: Context) -> bool:
         return _poll_clip(cls, context)
 
-    def invoke(self, context: Context, event: bpy.types.Event) -> set[str]:
+    def invoke(self, context: Context, event: bpy.types.Event) -> Result:
         return context.window_manager.invoke_confirm(self, event)
 
-    def execute(self, context: Context) -> set[str]:
+    def execute(self, context: Context) -> Result:
         try:
             clip = require_clip(context)
             MatteStore(store_folder(clip, footage_of(clip))).clear()

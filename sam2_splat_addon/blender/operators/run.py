@@ -7,7 +7,7 @@ from .. import preferences, running
 from ..active_clip import active_clip, require_clip
 from ..bake_task import BakeTask
 from ..propagate_task import PropagateTask
-from ..running import Task, TaskOperator
+from ..running import Result, Task, TaskOperator
 
 
 class _ClipTask(TaskOperator, Operator):
@@ -44,7 +44,7 @@ class SAM2SPLAT_OT_propagate(_ClipTask):
 
 
 class SAM2SPLAT_OT_bake(_ClipTask):
-    """Write one RGBA PNG for every photo into a new folder beside the photos, ready for the trainer"""
+    """Write an RGBA PNG of every photo into a new folder beside the photos, for the trainer"""
 
     bl_idname = "sam2_splat.bake"
     bl_label = "Bake PNGs"
@@ -65,7 +65,7 @@ class SAM2SPLAT_OT_cancel(Operator):
     def poll(cls, context: Context) -> bool:
         return running.current() is not None
 
-    def execute(self, context: Context) -> set[str]:
+    def execute(self, context: Context) -> Result:
         running.cancel_current()
         return {"FINISHED"}
 
