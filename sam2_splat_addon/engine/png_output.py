@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fast PNG files, whole or not at all; imports core, numpy, OpenCV and isal.
+
+Every row goes through PNG's "up" filter (the difference to the row above) and Intel's deflate at its
+quickest level: about as small as the usual encoders make photos, and many times faster. The image is
+filtered and compressed in stripes, so no second copy of it is held. Format: ISO/IEC 15948.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import cv2
+import numpy as np
+from isal import isal_zlib
+from numpy.typing import NDArray
+
+from ..core.atomic import atomic_file
+
+Pixels = NDArray[np.unsignedinteger[Any]]  # uint8 or uint16
+Bytes = NDArray[np.uint8]
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_GREY, _RGBA = 0, 6  # colour types
+_FILTER_UP = 2
+_COMPRESSION_LEVEL = 1
+_STRIPE_BYTES = 4 << 20
+
+
+def write_rgba(
+    path: Path,
+    rgb: Pixels,
+    alpha: Pixels,
+    *,
+    icc: bytes | None = None,
+    exif: bytes | None = None,
+) -> None:
+    """Write a straight RGBA PNG; the colours stay whole under alpha 0.
+
+    Parameters
+    ----------
+    path
+        Replaced in one step once all is written.
+    rgb
+        (height, width, 3) uint8 or uint16.
+    alpha
+        (height, width), same type.
+    icc
+        ICC profile for an iCCP chunk.
+    exif
+        EXIF as a TIFF structure for an eXIf chunk.
+
+    Raises
+    ------
+    OSError
+        The file can't be written; nothing of it is left.
+    """
+    if rgb.shape != (*alpha.shape, 3) or rgb.dtype != alpha.dtype:
+        raise ValueError(f"rgb {rgb.shape} {rgb.dtype} and alpha {alpha.shape} {alpha.dtype}")
+
+    def rows(top: int, bottom: int) -> Pixels:
+        stripe: Pixels = np.empty((bottom - top, rgb.shape[1], 4), dtype=rgb.dtype)
+        channels = [0, 0, 1, 1, 2, 2, 3, 3]
+        cv2.mixChannels([rgb[top:bottom], alpha[top:bottom]], [stripe], channels)
+        return stripe
+
+    _write(path, rgb.shape[1], rgb.shape[0], rgb.dtype.itemsize, _RGBA, rows, icc, exif)
+
+
+def write_grey(path: Path, grey: Pixels) -> None:
+    """Write a one-channel PNG, (height, width) uint8 or uint16; raises OSError as `write_rgba`."""
+    height, width = grey.shape
+
+    def rows(top: int, bottom: int) -> Pixels:
+        return grey[top:bottom]
+
+    _write(path, width, height, grey.dtype.itemsize, _GREY, rows, None, None)
+
+
+def _write(
+    path: Path,
+    width: int,
+    height: int,
+    depth_bytes: int,
+    color_type: int,
+    rows: Callable[[int, int], Pixels],
+    icc: bytes | None,
+    exif: bytes | None,
+) -> None:
+    row_bytes = width * depth_bytes * (4 if color_type == _RGBA else 1)
+    stripe_rows = max(1, _STRIPE_BYTES // row_bytes)
+    with atomic_file(path) as file:
+        file.write(_SIGNATURE)
+        header = struct.pack(">IIBBBBB", width, height, depth_bytes * 8, color_type, 0, 0, 0)
+        _chunk(file, b"IHDR", header)
+        if icc:
+            _chunk(file, b"iCCP", b"ICC profile\0\0" + zlib.compress(icc))
+        if exif:
+            _chunk(file, b"eXIf", exif)
+        deflate = isal_zlib.compressobj(_COMPRESSION_LEVEL, isal_zlib.DEFLATED, 15)
+        above = np.zeros((1, row_bytes), dtype=np.uint8)
+        for top in range(0, height, stripe_rows):
+            stripe = _big_endian_bytes(rows(top, min(top + stripe_rows, height)), row_bytes)
+            _chunk(file, b"IDAT", deflate.compress(_filtered(stripe, above)))
+            above = stripe[-1:]
+        _chunk(file, b"IDAT", deflate.flush())
+        _chunk(file, b"IEND", b"")
+
+
+def _big_endian_bytes(pixels: Pixels, row_bytes: int) -> Bytes:
+    if pixels.dtype == np.uint16:
+        pixels = pixels.astype(">u2")
+    return np.ascontiguousarray(pixels).view(np.uint8).reshape(-1, row_bytes)
+
+
+def _filtered(stripe: Bytes, above: Bytes) -> Bytes:
+    """Rows with their filter type in front, each less the row above it (modulo 256)."""
+    out = np.empty((stripe.shape[0], 1 + stripe.shape[1]), dtype=np.uint8)
+    out[:, 0] = _FILTER_UP
+    np.subtract(stripe[:1], above, out=out[:1, 1:])
+    np.subtract(stripe[1:], stripe[:-1], out=out[1:, 1:])
+    return out
+
+
+def _chunk(file: BinaryIO, kind: bytes, data: bytes) -> None:
+    if data or kind == b"IEND":
+        file.write(struct.pack(">I", len(data)) + kind)
+        file.write(data)
+        file.write(struct.pack(">I", zlib.crc32(data, zlib.crc32(kind))))
