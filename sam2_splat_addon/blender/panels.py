@@ -6,9 +6,11 @@ from __future__ import annotations
 import bpy
 from bpy.types import Context, Panel, UILayout, UIList
 
-from ..client import environment
-from . import clip_prompts, running, worker
+from ..client import installation
+from ..core.catalogue import CHECKPOINTS
+from . import clip_prompts, preferences, running, worker
 from .active_clip import active_clip
+from .properties import BUNDLED, SAM2SPLAT_PG_clip
 
 
 class _Sidebar:
@@ -137,8 +139,7 @@ class SAM2SPLAT_PT_propagate(_Sidebar, Panel):
         draw_environment(layout)
         column = layout.column()
         column.prop(settings, "model")
-        if settings.model != "bundled":
-            column.prop(settings, "checkpoint", placeholder="From the model folder")
+        _draw_model(column, settings)
         column.prop(settings, "direction")
         column.prop(settings, "use_range")
         if settings.use_range:
@@ -195,6 +196,21 @@ def _draw_progress(layout: UILayout) -> bool:
     return True
 
 
+def _draw_model(column: UILayout, settings: SAM2SPLAT_PG_clip) -> None:
+    """The checkpoint's path, and the button that gets the official one."""
+    if settings.model == BUNDLED:
+        return
+    column.prop(settings, "checkpoint", placeholder="From the model folder")
+    entry = CHECKPOINTS[settings.model]
+    if settings.checkpoint or (preferences.model_folder() / entry.file_name).is_file():
+        return
+    size = f"{entry.bytes / 1e6:.0f} MB"
+    if worker.online():
+        column.operator("sam2_splat.download_model", text=f"Download ({size})", icon="IMPORT")
+    else:
+        column.label(text=f"Allow Online Access to get it ({size})", icon="ERROR")
+
+
 def draw_environment(layout: UILayout) -> None:
     """Say when the worker's packages are missing, with the button that gets them."""
     if worker.packages_ready():
@@ -203,7 +219,7 @@ def draw_environment(layout: UILayout) -> None:
     box.label(text="SAM 2 and PyTorch are not installed yet", icon="ERROR")
     if worker.online():
         box.operator("sam2_splat.install_packages", icon="IMPORT")
-        box.label(text=f"About {environment.DOWNLOAD_SIZE}, into the add-on's own folder")
+        box.label(text=f"About {installation.DOWNLOAD_SIZE}, into the add-on's own folder")
     else:
         box.label(text="Allow Online Access in the preferences to get them")
     _draw_progress(box)

@@ -6,6 +6,7 @@ No ``from __future__ import annotations`` here: Blender reads property annotatio
 
 import os
 from pathlib import Path
+from typing import cast
 
 import bpy
 from bpy.props import EnumProperty, IntProperty, StringProperty
@@ -72,7 +73,7 @@ CLASSES = (SAM2SPLAT_AP_preferences,)
 def _preferences() -> SAM2SPLAT_AP_preferences | None:
     """The preferences, or None where the package runs without being enabled as an add-on."""
     addon: bpy.types.Addon | None = bpy.context.preferences.addons.get(ADDON_PACKAGE)
-    return addon.preferences if addon else None
+    return cast(SAM2SPLAT_AP_preferences, addon.preferences) if addon else None
 
 
 def _folder(attribute: str, name: str, variable: str = "") -> Path:

@@ -16,12 +16,11 @@ from ..core.protocol import ModelChoice, PropagateRequest
 from . import clip_prompts, preferences
 from .footage_clip import footage_files, footage_of, store_folder
 from .job_task import JobTask, with_warnings
-from .properties import SAM2SPLAT_PG_clip
+from .properties import BUNDLED, SAM2SPLAT_PG_clip
 from .result_layers import LayerBuild
 
 # The part of the progress bar that the worker's job has; the mask layers have the rest.
 _JOB_SHARE = 0.9
-_BUNDLED = "bundled"
 
 
 class PropagateTask(JobTask):
@@ -91,9 +90,9 @@ def _run_settings(settings: SAM2SPLAT_PG_clip, prompts: PromptSet, frame_count: 
 
 def checkpoint_path(settings: SAM2SPLAT_PG_clip) -> str:
     """The checkpoint the settings mean, empty for the bundled model; raises CheckpointError."""
-    if settings.checkpoint and settings.model != _BUNDLED:
+    if settings.checkpoint and settings.model != BUNDLED:
         return str(Path(bpy.path.abspath(settings.checkpoint)))
-    if settings.model == _BUNDLED:
+    if settings.model == BUNDLED:
         return ""
     path = preferences.model_folder() / f"{settings.model}.pt"
     if not path.is_file():

@@ -17,9 +17,12 @@ from bpy.props import (
 )
 from bpy.types import PropertyGroup
 
+# The model that needs no checkpoint file.
+BUNDLED = "bundled"
+
 MODEL_ITEMS = (
     (
-        "bundled",
+        BUNDLED,
         "Bundled (small)",
         "The small model that comes with the add-on: quick, no download, less exact",
     ),

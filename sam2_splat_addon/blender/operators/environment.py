@@ -1,62 +1,81 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Install the worker's packages; imports bpy and client."""
+"""Get what the worker needs from the network: packages and checkpoints; imports bpy and client."""
+
+from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import bpy
 from bpy.types import Context, Operator
 
-from ...client import environment
-from ...core.errors import EnvironmentSetupError
+from ...client import installation
+from ...client.download import download
+from ...core.catalogue import CHECKPOINTS, Checkpoint
+from ...core.errors import CheckpointError, EnvironmentSetupError
 from .. import preferences, running, worker
+from ..active_clip import active_clip, require_clip
 from ..running import Task, TaskOperator
 
 # A wheels/ folder beside the add-on is used when there is one: that is the offline installation.
 _WHEELS = Path(__file__).parents[2] / "wheels"
+_OFFLINE_FIX = "Allow Online Access in the preferences, under System."
+
+# What the steps of a fetching task yield: 0 to 1, and a sentence.
+Steps = Generator[tuple[float, str], None, None]
 
 
-class InstallTask:
-    """Fills the add-on's package folder with torch and sam2."""
+class FetchTask:
+    """Runs a generator of (fraction, sentence) as a task; see :class:`running.Task`."""
 
-    title = "Installing"
-
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, title: str, steps: Steps, summary: str) -> None:
+        self.title = title
         self.fraction = 0.0
         self.sentence = "Starting"
-        self.summary = ""
+        self.summary = summary
         self.cancelled = False
-        self._steps: Iterator[environment.InstallProgress] = environment.install(
-            folder,
-            wheels=_WHEELS if _WHEELS.is_dir() else None,
-            online=worker.online(),
-            wait_s=0.2 if bpy.app.background else 0.01,
-        )
+        self._steps = steps
 
     def step(self, deadline: float) -> bool:
+        """Work until the deadline; True at the end."""
         while not self.cancelled:
             progress = next(self._steps, None)
             if progress is None:
                 self.fraction = 1.0
-                self.summary = "SAM 2 is installed"
-                worker.shut_down()
                 return True
-            self.fraction = (progress.step - 1) / progress.steps
-            self.sentence = (
-                f"{progress.title} ({progress.step} of {progress.steps}), {progress.seconds:.0f} s"
-            )
+            self.fraction, self.sentence = progress
             if time.monotonic() >= deadline:
                 return False
-        self.summary = "Cancelled; the next installation goes on where this one stopped"
+        self.summary = "Cancelled; the next try goes on where this one stopped"
         return True
 
     def cancel(self) -> None:
+        """Stop; what has arrived stays."""
         self.abort()
         self.cancelled = True
 
     def abort(self) -> None:
+        """Stop at once."""
         self._steps.close()
+
+
+def _install_steps() -> Steps:
+    for progress in installation.install(
+        preferences.packages_folder(),
+        wheels=_WHEELS if _WHEELS.is_dir() else None,
+        online=worker.online(),
+        wait_s=0.2 if bpy.app.background else 0.01,
+    ):
+        sentence = f"{progress.title} ({progress.step} of {progress.steps})"
+        yield (progress.step - 1) / progress.steps, f"{sentence}, {progress.seconds:.0f} s"
+    worker.shut_down()
+
+
+def _download_steps(entry: Checkpoint) -> Steps:
+    for progress in download(entry, preferences.model_folder()):
+        done, total = progress.done / 1e6, progress.total / 1e6
+        yield progress.done / progress.total, f"{entry.name}, {done:.0f} of {total:.0f} MB"
 
 
 class SAM2SPLAT_OT_install_packages(TaskOperator, Operator):
@@ -72,10 +91,29 @@ class SAM2SPLAT_OT_install_packages(TaskOperator, Operator):
 
     def start(self, context: Context) -> Task:
         if not worker.online() and not _WHEELS.is_dir():
-            raise EnvironmentSetupError(
-                "Blender is offline.", "Allow Online Access in the preferences, under System."
-            )
-        return InstallTask(preferences.packages_folder())
+            raise EnvironmentSetupError("Blender is offline.", _OFFLINE_FIX)
+        return FetchTask("Installing", _install_steps(), "SAM 2 is installed")
 
 
-CLASSES = (SAM2SPLAT_OT_install_packages,)
+class SAM2SPLAT_OT_download_model(TaskOperator, Operator):
+    """Download the chosen SAM 2.1 checkpoint, from its authors, into the model folder"""
+
+    bl_idname = "sam2_splat.download_model"
+    bl_label = "Download Model"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        clip = active_clip(context)
+        return (
+            running.current() is None and clip is not None and clip.sam2_splat.model in CHECKPOINTS
+        )
+
+    def start(self, context: Context) -> Task:
+        if not worker.online():
+            raise CheckpointError("Blender is offline.", _OFFLINE_FIX)
+        entry = CHECKPOINTS[require_clip(context).sam2_splat.model]
+        return FetchTask("Downloading", _download_steps(entry), f"{entry.file_name} is here")
+
+
+CLASSES = (SAM2SPLAT_OT_install_packages, SAM2SPLAT_OT_download_model)
