@@ -75,6 +75,9 @@ def _options(clip: bpy.types.MovieClip) -> BakeOptions:
         fill_holes_px=settings.fill_holes_px,
         drop_specks_px=settings.drop_specks_px,
         objects=tuple(sorted(chosen)),
+        black_rgb=settings.black_rgb,
+        sidecar_masks=settings.sidecar_masks,
+        exposure=settings.exposure,
     )
 
 

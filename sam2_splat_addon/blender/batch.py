@@ -35,7 +35,7 @@ from .active_clip import active_clip
 from .bake_task import BakeTask
 from .job_task import JobTask
 from .propagate_task import PropagateTask
-from .properties import ALPHA_ITEMS, DIRECTION_ITEMS, MODEL_ITEMS, SAM2SPLAT_PG_clip
+from .properties import ALPHA_ITEMS, DIRECTION_ITEMS, MODEL_ITEMS, SIDECAR_ITEMS, SAM2SPLAT_PG_clip
 from .running import Task, run_to_end
 
 _EXIT_CODES: tuple[tuple[type[SplatError], int], ...] = (
@@ -89,6 +89,11 @@ def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
     own.add_argument("--feather", type=float, metavar="PX")
     own.add_argument("--fill-holes", type=int, metavar="PX", help="holes of fewer pixels")
     own.add_argument("--drop-specks", type=int, metavar="PX", help="parts of fewer pixels")
+    own.add_argument(
+        "--black-rgb", action="store_true", default=None, help="multiply colour by alpha"
+    )
+    own.add_argument("--masks", choices=[item[0] for item in SIDECAR_ITEMS], help="mask files too")
+    own.add_argument("--exposure", type=float, metavar="STOPS", help="of EXR and float photos")
     own.add_argument("--save", type=Path, metavar="FILE", help="save the result as a .blend")
     return own
 
@@ -178,6 +183,9 @@ def _apply_settings(settings: SAM2SPLAT_PG_clip, options: argparse.Namespace) ->
         "feather_px": options.feather,
         "fill_holes_px": options.fill_holes,
         "drop_specks_px": options.drop_specks,
+        "black_rgb": options.black_rgb,
+        "sidecar_masks": options.masks,
+        "exposure": options.exposure,
     }
     for name, value in given.items():
         if value is not None:

@@ -173,6 +173,9 @@ class SAM2SPLAT_PT_bake(_Sidebar, Panel):
         column.prop(settings, "fill_holes_px")
         column.prop(settings, "drop_specks_px")
         column.prop(settings, "invert")
+        column.prop(settings, "black_rgb")
+        column.prop(settings, "sidecar_masks")
+        column.prop(settings, "exposure")
         row = layout.row()
         row.scale_y = 1.5
         row.operator("sam2_splat.bake", icon="RENDER_RESULT")

@@ -43,6 +43,12 @@ ALPHA_ITEMS = (
     ("soft", "Soft", "A smooth edge, from how sure the model is"),
 )
 
+SIDECAR_ITEMS = (
+    ("none", "None", "Only the RGBA images"),
+    ("postshot", "Postshot", "A folder of masks beside the images, named as these"),
+    ("colmap", "COLMAP", "A folder of masks named <photo>.png, as COLMAP's mask path wants"),
+)
+
 # Colours that can be told apart, also by the colour-blind, and none of them red: Blender draws
 # disabled markers in red.
 OBJECT_COLORS = (
@@ -135,6 +141,20 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
         default=0,
         min=0,
         soft_max=10000,
+    )
+    black_rgb: BoolProperty(
+        name="Black Background",
+        description="Multiply the colour by the alpha, for trainers that ignore the alpha;"
+        " Postshot wants this off",
+        default=False,
+    )
+    sidecar_masks: EnumProperty(name="Mask Files", items=SIDECAR_ITEMS, default="none")
+    exposure: FloatProperty(
+        name="Exposure",
+        description="Of EXR and float photos on their way to 16 bit, in stops",
+        default=0.0,
+        soft_min=-8.0,
+        soft_max=8.0,
     )
     output_folder: StringProperty(
         name="Last Bake", description="Where the last bake went", subtype="DIR_PATH"
