@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Fast PNG files, whole or not at all; imports core, numpy, OpenCV and isal.
 
-Every row goes through PNG's "up" filter (the difference to the row above) and Intel's deflate at its
-quickest level: about as small as the usual encoders make photos, and many times faster. The image is
-filtered and compressed in stripes, so no second copy of it is held. Format: ISO/IEC 15948.
+Every row goes through PNG's "up" filter (the difference to the row above) and Intel's deflate at
+its quickest level: about as small as the usual encoders make photos, and many times faster. The
+image is filtered and compressed in stripes, so no second copy of it is held. Format: ISO/IEC 15948.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ def write_rgba(
     *,
     icc: bytes | None = None,
     exif: bytes | None = None,
+    go_on: Callable[[], None] | None = None,
 ) -> None:
     """Write a straight RGBA PNG; the colours stay whole under alpha 0.
 
@@ -53,6 +54,8 @@ def write_rgba(
         ICC profile for an iCCP chunk.
     exif
         EXIF as a TIFF structure for an eXIf chunk.
+    go_on
+        Called several times while writing; what it raises ends the writing, and no file is left.
 
     Raises
     ------
@@ -68,17 +71,17 @@ def write_rgba(
         cv2.mixChannels([rgb[top:bottom], alpha[top:bottom]], [stripe], channels)
         return stripe
 
-    _write(path, rgb.shape[1], rgb.shape[0], rgb.dtype.itemsize, _RGBA, rows, icc, exif)
+    _write(path, rgb.shape[1], rgb.shape[0], rgb.dtype.itemsize, _RGBA, rows, go_on, icc, exif)
 
 
-def write_grey(path: Path, grey: Pixels) -> None:
+def write_grey(path: Path, grey: Pixels, *, go_on: Callable[[], None] | None = None) -> None:
     """Write a one-channel PNG, (height, width) uint8 or uint16; raises OSError as `write_rgba`."""
     height, width = grey.shape
 
     def rows(top: int, bottom: int) -> Pixels:
         return grey[top:bottom]
 
-    _write(path, width, height, grey.dtype.itemsize, _GREY, rows, None, None)
+    _write(path, width, height, grey.dtype.itemsize, _GREY, rows, go_on)
 
 
 def _write(
@@ -88,8 +91,9 @@ def _write(
     depth_bytes: int,
     color_type: int,
     rows: Callable[[int, int], Pixels],
-    icc: bytes | None,
-    exif: bytes | None,
+    go_on: Callable[[], None] | None,
+    icc: bytes | None = None,
+    exif: bytes | None = None,
 ) -> None:
     row_bytes = width * depth_bytes * (4 if color_type == _RGBA else 1)
     stripe_rows = max(1, _STRIPE_BYTES // row_bytes)
@@ -104,6 +108,8 @@ def _write(
         deflate = isal_zlib.compressobj(_COMPRESSION_LEVEL, isal_zlib.DEFLATED, 15)
         above = np.zeros((1, row_bytes), dtype=np.uint8)
         for top in range(0, height, stripe_rows):
+            if go_on is not None:
+                go_on()
             stripe = _big_endian_bytes(rows(top, min(top + stripe_rows, height)), row_bytes)
             _chunk(file, b"IDAT", deflate.compress(_filtered(stripe, above)))
             above = stripe[-1:]

@@ -54,6 +54,19 @@ def test_jpegs_decode_to_pillows_pixels_in_stored_order(tmp_path: Path, mode: st
     assert tags_of(pixels.exif) == ("Maker", 6, 50.0)
 
 
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_every_kind_of_colour_jpeg_decodes_to_pillows_pixels(
+    tmp_path: Path, subsampling: int, progressive: bool
+) -> None:
+    path = tmp_path / "a.jpg"
+    small = array(np.uint8)[:9, :7]
+    image = Image.fromarray(cv2.resize(small, (211, 333), interpolation=cv2.INTER_CUBIC))
+    image.save(path, subsampling=subsampling, progressive=progressive)
+    with Image.open(path) as image:
+        assert np.array_equal(decode(path).array, np.asarray(image))
+
+
 def test_profiles_of_other_colour_models_are_dropped(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     profile = SRGB[:16] + b"GRAY" + SRGB[20:]

@@ -1,0 +1,361 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Writes the images a trainer reads; imports core, numpy, and the engine's pixel modules.
+
+Every frame is decoded, matted and written by one thread of a small pool, so memory is bounded by
+the number of threads and not by the number of frames. A frame's bytes depend on nothing but its
+photo, its mattes and the options. What is finished when a bake stops early stays on disk, whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import importlib.metadata
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.atomic import write_atomic
+from ..core.bake_plan import BakeItem, BakeOptions, BakePlan, plan_bake
+from ..core.errors import BakeError, Cancelled, FootageError
+from ..core.footage import shorten
+from ..core.matte_store import MatteStore
+from ..core.memory import peak_memory_mb
+from ..core.protocol import BakeRequest, EditedMatte, FrameDone, Progress
+from ..core.scanline import fill
+from .matte import combine
+from .pixels import ImagePixels, decode, to_8_bit
+from .png_output import write_grey, write_rgba
+
+MANIFEST_NAME = "manifest.json"
+
+_MAX_THREADS = 8  # each holds a photo and its alpha: 0.4 GB at 54 megapixels and 8 bit
+_POLL_SECONDS = 0.1
+_STRIPE_ROWS = 256
+_PACKAGES = (
+    "numpy",
+    "pillow",
+    "simplejpeg",
+    "opencv-python-headless",
+    "tifffile",
+    "OpenEXR",
+    "isal",
+)
+
+
+class BakedImage(msgspec.Struct, frozen=True):
+    """One image: the frame, from 1, its photo's name, its own, and the objects in its alpha."""
+
+    frame: int
+    source: str
+    image: str
+    objects: tuple[int, ...]
+    edited: tuple[int, ...]
+
+
+class BakeManifest(msgspec.Struct, frozen=True):
+    """What made a folder of images. It is written last, so a folder that has it is complete.
+
+    It holds neither times nor absolute paths: the same input gives the same bytes.
+    """
+
+    footage: str
+    width: int
+    height: int
+    options: BakeOptions
+    images: tuple[BakedImage, ...]
+    without_matte: tuple[int, ...]
+    incomplete: tuple[int, ...]
+    versions: dict[str, str]
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class BakeReport:
+    """What a bake wrote; frames count from 1.
+
+    Attributes
+    ----------
+    folder, masks_folder
+        Where the images, and the sidecar masks if any, are.
+    frames
+        Baked frames, rising.
+    without_matte
+        Frames left out because nothing has a matte there.
+    incomplete
+        Frames baked although some object has no matte there.
+    """
+
+    folder: Path
+    masks_folder: Path | None
+    frames: tuple[int, ...]
+    without_matte: tuple[int, ...]
+    incomplete: tuple[int, ...]
+
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences for the user; empty when all frames were baked from all objects."""
+        said = []
+        if self.without_matte:
+            said.append(f"Left out, as nothing has a matte there: {_frames(self.without_matte)}.")
+        if self.incomplete:
+            said.append(f"Some objects have no matte here: {_frames(self.incomplete)}.")
+        return tuple(said)
+
+
+def _frames(frames: tuple[int, ...]) -> str:
+    word = "frame" if len(frames) == 1 else "frames"
+    return f"{word} {shorten([str(frame) for frame in frames])}"
+
+
+def bake(
+    request: BakeRequest,
+    store: MatteStore,
+    on_progress: Callable[[Progress], None],
+    cancelled: Callable[[], bool],
+    *,
+    on_frame_done: Callable[[FrameDone], None] | None = None,
+    threads: int = 0,
+) -> BakeReport:
+    """Bake all frames that have a matte.
+
+    Parameters
+    ----------
+    request
+        Footage, options, mattes that the user drew, and the output folder, which must not exist.
+    store
+        The mattes.
+    on_progress, on_frame_done
+        Called from this thread after every frame.
+    cancelled
+        Asked several times a second.
+    threads
+        Frames worked on at once; 0 chooses by the number of processors.
+
+    Raises
+    ------
+    BakeError
+        Nothing to bake, the folder exists or can't be written, the disk is full, a photo is gone,
+        damaged or has another size. Finished images stay.
+    StoreError
+        A matte is damaged.
+    Cancelled
+        `cancelled` said so. Finished images stay.
+    """
+    edited = {(matte.object_id, matte.frame): matte for matte in request.edited}
+    matted = {object_id: set(store.frames(object_id)) for object_id in store.objects()}
+    for object_id, frame in edited:
+        matted.setdefault(object_id, set()).add(frame)
+    sources = tuple(Path(path) for path in request.footage.paths)
+    plan = plan_bake(sources, Path(request.output_folder), request.options, matted)
+    stop = threading.Event()
+    job = _Job(request, store, edited, stop)
+    count = threads or min(os.cpu_count() or 1, _MAX_THREADS)
+    with _output_folders(plan):
+        _run(plan, job, stop, count, on_progress, on_frame_done, cancelled)
+        _write_manifest(plan, request, edited)
+    frames = tuple(item.frame for item in plan.items)
+    return BakeReport(plan.folder, plan.masks_folder, frames, plan.without_matte, plan.incomplete)
+
+
+def _run(
+    plan: BakePlan,
+    job: _Job,
+    stop: threading.Event,
+    threads: int,
+    on_progress: Callable[[Progress], None],
+    on_frame_done: Callable[[FrameDone], None] | None,
+    cancelled: Callable[[], bool],
+) -> None:
+    """Keep `threads` frames in work until all are done, one fails, or the user cancels."""
+    waiting = iter(plan.items)
+    working: dict[Future[None], int] = {}
+    started, done = time.monotonic(), 0
+    with ThreadPoolExecutor(threads, thread_name_prefix="bake") as pool:
+        try:
+            while True:
+                if cancelled():
+                    raise Cancelled
+                while len(working) < threads and (item := next(waiting, None)) is not None:
+                    working[pool.submit(job.bake, item)] = item.frame
+                if not working:
+                    return
+                finished, _ = wait(working, _POLL_SECONDS, FIRST_COMPLETED)
+                for future in sorted(finished, key=working.__getitem__):
+                    frame = working.pop(future)
+                    future.result()
+                    done += 1
+                    if on_frame_done is not None:
+                        on_frame_done(FrameDone(frame, 0))
+                    pace = (time.monotonic() - started) / done
+                    left = pace * (len(plan.items) - done)
+                    on_progress(
+                        Progress(
+                            "baking",
+                            done,
+                            len(plan.items),
+                            frame,
+                            seconds_per_frame=pace,
+                            seconds_left=left,
+                            peak_memory_mb=peak_memory_mb(),
+                        )
+                    )
+        finally:
+            stop.set()  # frames still in work end at their next step, without a file
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What all frames of one bake share."""
+
+    request: BakeRequest
+    store: MatteStore
+    edited: dict[tuple[int, int], EditedMatte]
+    stop: threading.Event
+
+    def bake(self, item: BakeItem) -> None:
+        """Decode, matte and write one frame; runs in a thread of the pool."""
+        options = self.request.options
+        pixels = self._decode(item.source)
+        self._go_on()
+        alpha = self._alpha(item, 8 if pixels.array.dtype == np.uint8 else 16)
+        if pixels.alpha is not None:
+            # Where the photo itself is transparent there is nothing to keep.
+            np.minimum(alpha, pixels.alpha, out=alpha)
+        self._go_on()
+        rgb = pixels.array
+        if options.black_rgb:
+            rgb = _premultiplied(rgb, alpha)
+        with _said_as_bake_error(item.target):
+            if item.mask is not None:
+                write_grey(item.mask, to_8_bit(alpha), go_on=self._go_on)
+            write_rgba(item.target, rgb, alpha, icc=pixels.icc, exif=pixels.exif, go_on=self._go_on)
+
+    def _go_on(self) -> None:
+        if self.stop.is_set():
+            raise Cancelled
+
+    def _decode(self, source: Path) -> ImagePixels:
+        footage = self.request.footage
+        try:
+            pixels = decode(source, exposure=self.request.options.exposure)
+        except FootageError as problem:
+            raise BakeError(
+                problem.message,
+                f"Put the photo back into {source.parent} or load the footage again, then bake.",
+            ) from problem
+        height, width = pixels.array.shape[:2]
+        if (width, height) != (footage.width, footage.height):
+            raise BakeError(
+                f"{source.name} is now {width}x{height}, but the footage was "
+                f"{footage.width}x{footage.height} when it was loaded.",
+                "Put the first photo back, or load the footage again and propagate.",
+            )
+        return pixels
+
+    def _alpha(self, item: BakeItem, depth: Any) -> NDArray[Any]:
+        footage = self.request.footage
+        logits, drawn = [], []
+        for object_id in item.objects:
+            edited = self.edited.get((object_id, item.frame))
+            if edited is None:
+                logits.append(self.store.read(object_id, item.frame).logits)
+                continue
+            outlines = [np.array(flat).reshape(-1, 2) for flat in edited.outlines]
+            drawn.append(fill(outlines, footage.width, footage.height))
+        return combine(logits, drawn, footage.width, footage.height, self.request.options, depth)
+
+
+def _premultiplied(rgb: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
+    """Colours times alpha, rounded to nearest."""
+    out = np.empty_like(rgb)
+    full = int(np.iinfo(rgb.dtype).max)
+    for top in range(0, rgb.shape[0], _STRIPE_ROWS):
+        rows = slice(top, top + _STRIPE_ROWS)
+        product = rgb[rows].astype(np.uint32) * alpha[rows, :, None]
+        out[rows] = (product + full // 2) // full
+    return out
+
+
+@contextlib.contextmanager
+def _output_folders(plan: BakePlan) -> Iterator[None]:
+    """Make the plan's folders; take them away again if the bake ends with nothing in them."""
+    folders = [folder for folder in (plan.folder, plan.masks_folder) if folder is not None]
+    made: list[Path] = []
+    try:
+        for folder in folders:
+            with _said_as_bake_error(folder):
+                try:
+                    folder.mkdir()
+                except FileExistsError:
+                    raise BakeError(
+                        f"{folder} exists already, and a bake never overwrites.",
+                        "Bake again: the next version gets a name of its own.",
+                    ) from None
+            made.append(folder)
+        yield
+    finally:
+        for folder in made:
+            with contextlib.suppress(OSError):  # not empty: what is finished stays
+                folder.rmdir()
+
+
+@contextlib.contextmanager
+def _said_as_bake_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as problem:
+        if problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            message = f"The disk is full: {path.name} could not be written."
+            fix = f"Free some space on the disk of {path.parent}, then bake again."
+        elif problem.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            message = f"The folder {path.parent} can't be written to."
+            fix = "Allow writing there, or copy the photos to a folder of your own."
+        elif problem.errno == errno.ENOENT:
+            message = f"The folder {path.parent} is gone."
+            fix = "Put it back, or load the footage from where it is now."
+        else:
+            message = f"{path} could not be written: {problem.strerror or problem}."
+            fix = "Check the disk, then bake again."
+        raise BakeError(message, fix) from problem
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for package in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            yield package, importlib.metadata.version(package)
+
+
+def _write_manifest(
+    plan: BakePlan, request: BakeRequest, edited: dict[tuple[int, int], EditedMatte]
+) -> None:
+    manifest = BakeManifest(
+        footage=request.footage.fingerprint,
+        width=request.footage.width,
+        height=request.footage.height,
+        options=request.options,
+        images=tuple(
+            BakedImage(
+                item.frame,
+                item.source.name,
+                item.target.name,
+                item.objects,
+                tuple(i for i in item.objects if (i, item.frame) in edited),
+            )
+            for item in plan.items
+        ),
+        without_matte=plan.without_matte,
+        incomplete=plan.incomplete,
+        versions=dict(_versions()),
+    )
+    with _said_as_bake_error(plan.folder / MANIFEST_NAME):
+        data = msgspec.json.format(msgspec.json.encode(manifest, order="deterministic"))
+        write_atomic(plan.folder / MANIFEST_NAME, data)
