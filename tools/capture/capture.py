@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Make one capture, frame by frame, resumable; which renderer it asks is the caller's choice."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from . import facts, photo, scene_file
+from .identity import SUBJECT, id_map
+from .scene import Development
+from .stage import Stage
+
+Report = Callable[[str], None]
+FloatImage = npt.NDArray[np.float32]
+
+
+class Renderer(Protocol):
+    """Turns a frame of a stage into a picture."""
+
+    def render(self, index: int) -> tuple[FloatImage, FloatImage, Development]:
+        """Return linear RGB (H, W, 3), coverage (H, W, 9) and the development of a frame."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a capture's files go, and what its truth holds.
+
+    Attributes
+    ----------
+    photos, truth
+        Folder names below the capture's folder, ``""`` for the folder itself.
+    names
+        The photos' names, one per frame.
+    truth_is_ids
+        Instance ids (see `identity`) instead of the subject's coverage from 0 to 255.
+    camera_data
+        Whether photos carry EXIF and an ICC profile.
+    quality
+        Of the JPEGs, 1 to 95.
+    """
+
+    photos: str
+    truth: str
+    names: tuple[str, ...]
+    truth_is_ids: bool
+    camera_data: bool
+    quality: int
+
+
+def plain_layout(frames: int, quality: int = 92) -> Layout:
+    """Return the layout of training scenes: ``0000.jpg`` and ``0000.png`` side by side."""
+    names = tuple(f"{i:04d}.jpg" for i in range(frames))
+    return Layout("", "", names, truth_is_ids=True, camera_data=False, quality=quality)
+
+
+def camera_layout(frames: int, quality: int = 84) -> Layout:
+    """Return the layout of a photo set: numbers as a camera gives them, a few deleted since."""
+    names = []
+    number = 2041
+    for i in range(frames):
+        names.append(f"IMG_{number}.JPG")
+        number += 3 if i % 11 == 7 else 2 if i % 5 == 1 else 1
+    return Layout(
+        "photos", "truth", tuple(names), truth_is_ids=False, camera_data=True, quality=quality
+    )
+
+
+def make_capture(
+    stage: Stage,
+    start_renderer: Callable[[Stage], Renderer],
+    layout: Layout,
+    out: Path,
+    resume: bool = False,
+    report: Report = print,
+) -> scene_file.SceneFacts:
+    """Render a capture into `out` and return its facts, which also stand in ``scene.json``.
+
+    With `resume`, frames whose photo and truth exist are kept. `start_renderer` is called when
+    the first frame has to be rendered.
+
+    Raises
+    ------
+    FileExistsError
+        If `out` holds files and `resume` is off.
+    """
+    if not resume and out.exists() and any(out.iterdir()):
+        raise FileExistsError(f"{out} is not empty: choose another folder, or pass --resume.")
+    for folder in (out, out / layout.photos, out / layout.truth):
+        folder.mkdir(parents=True, exist_ok=True)
+    plan = stage.plan
+    renderer: Renderer | None = None
+    frames = []
+    clicks: list[scene_file.Click] = []
+    for index, name in enumerate(layout.names):
+        photo_path = out / layout.photos / name
+        truth_path = out / layout.truth / f"{Path(name).stem}.png"
+        started = time.monotonic()
+        kept = resume and photo_path.exists() and truth_path.exists()
+        if not kept:
+            renderer = renderer or start_renderer(stage)
+            _make_frame(stage, renderer, index, layout, photo_path, truth_path)
+        truth = np.asarray(Image.open(truth_path))
+        mask = np.where(truth == SUBJECT, 255, 0) if layout.truth_is_ids else truth
+        mask = mask.astype(np.uint8)
+        frames.append(_frame_facts(stage, index, mask, photo_path, truth_path, out))
+        if index == 0:
+            clicks = facts.find_clicks(mask, stage.subject.anchors, stage.poses[0])
+        verb = "kept" if kept else f"{time.monotonic() - started:.2f} s"
+        report(f"{name} {index + 1}/{plan.frames} {verb} visible {frames[-1].visible:.2f}")
+    whole = scene_file.SceneFacts(
+        version=scene_file.VERSION,
+        kind=plan.kind,
+        seed=plan.seed,
+        size=plan.size,
+        distractors=tuple(stage.distractors),
+        clicks=tuple(clicks),
+        frames=tuple(frames),
+    )
+    photo.write_text(out / "scene.json", scene_file.encode(whole))
+    return whole
+
+
+def _make_frame(
+    stage: Stage, renderer: Renderer, index: int, layout: Layout, photo_path: Path, truth_path: Path
+) -> None:
+    """Render one frame; the truth is written first, so a photo never stands without it."""
+    linear, coverage, development = renderer.render(index)
+    truth: npt.NDArray[np.uint8]
+    if layout.truth_is_ids:
+        truth = id_map(coverage)
+    else:
+        truth = np.round(coverage[..., 0] * 255).astype(np.uint8)
+    photo.write_grey(truth_path, truth)
+    noise_seed = stage.plan.seed * 10_000 + index
+    pixels = photo.develop(
+        linear, development.exposure, development.warmth, development.noise, noise_seed
+    )
+    shot = None
+    if layout.camera_data:
+        shot = photo.plan_shot(index, development.exposure, stage.poses[index].lens)
+    photo.write_photo(photo_path, pixels, layout.quality, shot)
+
+
+def _frame_facts(
+    stage: Stage, index: int, mask: npt.NDArray[np.uint8], photo_path: Path, truth_path: Path, out: Path
+) -> scene_file.FrameFacts:
+    pose = stage.poses[index]
+    x, y, z = (round(float(v), 5) for v in pose.position)
+    axes = tuple(
+        (round(float(a), 6), round(float(b), 6), round(float(c), 6)) for a, b, c in pose.axes.T
+    )
+    return scene_file.FrameFacts(
+        file=photo_path.relative_to(out).as_posix(),
+        truth=truth_path.relative_to(out).as_posix(),
+        visible=round(facts.visible_share(mask, stage.subject, pose), 4),
+        box=facts.visible_box(mask),
+        camera=scene_file.CameraFacts((x, y, z), axes, round(pose.lens, 3)),
+    )

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What can be told of a frame from its truth and the subject's shape; numpy and OpenCV."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from .mesh import Array, Model
+from .orbit import Pose
+from .scene_file import Click
+
+Bytes = npt.NDArray[np.uint8]
+
+
+def silhouette(model: Model, pose: Pose) -> Bytes:
+    """Return the subject's outline with nothing in front of it, 0 or 1, shape (H, W).
+
+    Projected face by face, so it does not depend on the renderer.
+    """
+    width, height = pose.size
+    px, _ = pose.project(np.array(model.vertices))
+    # Positions in OpenCV count from the first pixel's centre, in sixteenths.
+    fixed = np.round((px - 0.5) * 16).astype(np.int32)
+    mask: Bytes = np.zeros((height, width), dtype=np.uint8)
+    for face in model.faces:
+        for k in range(1, len(face) - 1):
+            triangle = fixed[[face[0], face[k], face[k + 1]]]
+            cv2.fillConvexPoly(mask, triangle, 1, lineType=cv2.LINE_8, shift=4)
+    return mask
+
+
+def visible_share(truth: Bytes, model: Model, pose: Pose) -> float:
+    """Return the visible share, 0 to 1, of the subject's silhouette."""
+    whole = int(silhouette(model, pose).sum())
+    return 0.0 if whole == 0 else min(float((truth > 127).sum()) / whole, 1.0)
+
+
+def visible_box(truth: Bytes) -> tuple[int, int, int, int] | None:
+    """Return left, top, right, bottom (exclusive, px) of what is visible, or None."""
+    rows, columns = np.nonzero(truth > 127)
+    if rows.size == 0:
+        return None
+    return (int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1)
+
+
+def find_clicks(truth: Bytes, anchors: dict[str, tuple[float, float, float]], pose: Pose,
+                count: int = 3) -> list[Click]:
+    """Return up to `count` points that lie well inside the visible subject.
+
+    Each begins at a named anchor, moves to the deepest pixel close by and is dropped when the
+    subject is not visible there, or when another point is close already.
+    """
+    depth: Array = cv2.distanceTransform((truth >= 250).astype(np.uint8), cv2.DIST_L2, 5)
+    reach = max(2, round(max(pose.size) * 0.012))
+    clicks: list[Click] = []
+    for name, anchor in anchors.items():
+        px, _ = pose.project(np.array([anchor]))
+        x, y = int(px[0, 0]), int(px[0, 1])
+        if not (reach <= x < pose.size[0] - reach and reach <= y < pose.size[1] - reach):
+            continue
+        window = depth[y - reach:y + reach + 1, x - reach:x + reach + 1]
+        row, column = np.unravel_index(int(window.argmax()), window.shape)
+        if window[row, column] < 1.0:
+            continue
+        click = Click(name, x - reach + int(column) + 0.5, y - reach + int(row) + 0.5)
+        if all(max(abs(click.x - c.x), abs(click.y - c.y)) > 2 * reach for c in clicks):
+            clicks.append(click)
+        if len(clicks) == count:
+            break
+    return clicks
