@@ -4,16 +4,22 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 
 def peak_memory_mb() -> float:
     """High-water mark of this process's resident memory, MB (10^6 bytes).
 
-    Linux and macOS tell it through ``getrusage`` (KiB on Linux, bytes on macOS), Windows through
-    ``GetProcessMemoryInfo``.
+    Linux tells it in ``/proc`` (its ``getrusage`` begins with the mark of the process that started
+    this one, so a worker would report Blender's), macOS through ``getrusage`` in bytes, Windows
+    through ``GetProcessMemoryInfo``.
     """
     if sys.platform == "win32":
         return _windows_peak_bytes() / 1e6
+    if sys.platform == "linux":
+        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6  # "VmHWM:   9164 kB", meaning KiB
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
