@@ -12,11 +12,15 @@ import os
 import platform
 import queue
 import threading
+import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import BinaryIO
 
 from ..core.errors import Cancelled, EnvironmentSetupError, SplatError, WorkerError
+from ..core.matte_store import MatteStore
+from ..core.memory import peak_memory_mb
 from ..core.protocol import (
     PROTOCOL_VERSION,
     BakeRequest,
@@ -197,6 +201,17 @@ def _bake(
     send_frame_done: Callable[[FrameDone], None],
     cancelled: Callable[[], bool],
 ) -> Finished:
-    from . import bake
+    from .bake import bake
 
-    raise NotImplementedError
+    started = time.monotonic()
+    store = MatteStore.open(Path(request.store))
+    report = bake(request, store, send, cancelled, on_frame_done=send_frame_done)
+    images = "1 image" if len(report.frames) == 1 else f"{len(report.frames)} images"
+    return Finished(
+        f"Baked {images} into {report.folder}.",
+        output_folder=str(report.folder),
+        frames=len(report.frames),
+        seconds=time.monotonic() - started,
+        peak_memory_mb=peak_memory_mb(),
+        warnings=report.warnings(),
+    )
