@@ -8,7 +8,6 @@ takes no decoding.
 
 from __future__ import annotations
 
-import io
 import os
 import struct
 from collections.abc import Iterator
@@ -17,6 +16,14 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from .errors import FootageError
+from .tiff_tags import (
+    ORIENTATION,
+    Malformed,
+    exactly,
+    exif_orientation,
+    integer_tags,
+    valid_orientation,
+)
 
 ImageFormat = Literal["jpeg", "png", "tiff", "webp", "exr"]
 ColorModel = Literal["grey", "rgb", "palette", "cmyk", "layers"]
@@ -60,10 +67,6 @@ class ImageHeader:
     has_alpha: bool
 
 
-class _Malformed(Exception):  # noqa: N818 - never leaves this file
-    """The header can't be understood; the text completes "<file> can't be read: ..."."""
-
-
 def read_header(path: Path) -> ImageHeader:
     """Read an image's header.
 
@@ -84,7 +87,7 @@ def read_header(path: Path) -> ImageHeader:
     try:
         with path.open("rb") as file:
             header = _read(file)
-    except _Malformed as problem:
+    except Malformed as problem:
         raise FootageError(
             f"{path.name} can't be read: {problem}.",
             "Copy or export this photo again, or remove it.",
@@ -105,7 +108,7 @@ def read_header(path: Path) -> ImageHeader:
 def _read(file: BinaryIO) -> ImageHeader:
     start = file.read(16)
     if not start:
-        raise _Malformed("the file is empty")
+        raise Malformed("the file is empty")
     if start.startswith(b"\xff\xd8\xff"):
         header = _jpeg(file)
     elif start.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -117,17 +120,10 @@ def _read(file: BinaryIO) -> ImageHeader:
     elif start.startswith(b"\x76\x2f\x31\x01"):
         header = _exr(file)
     else:
-        raise _Malformed("it is not a JPEG, PNG, TIFF, WebP or EXR image")
+        raise Malformed("it is not a JPEG, PNG, TIFF, WebP or EXR image")
     if header.width < 1 or header.height < 1:
-        raise _Malformed("its header gives no size")
+        raise Malformed("its header gives no size")
     return header
-
-
-def _exactly(file: BinaryIO, count: int) -> bytes:
-    data = file.read(count)
-    if len(data) != count:
-        raise _Malformed("the file is cut short")
-    return data
 
 
 def _require_end_marker(file: BinaryIO, marker: bytes, after: int) -> None:
@@ -137,7 +133,7 @@ def _require_end_marker(file: BinaryIO, marker: bytes, after: int) -> None:
         file.seek(begin)
         if marker in file.read(size - begin):
             return
-    raise _Malformed("the file is cut short")
+    raise Malformed("the file is cut short")
 
 
 # JPEG: ISO/IEC 10918-1 annex B; inside entropy-coded data 0xFF is always stuffed, so that an
@@ -151,27 +147,27 @@ def _jpeg(file: BinaryIO) -> ImageHeader:
     orientation = 1
     found: tuple[int, int, int, int] | None = None
     while True:
-        if _exactly(file, 1) != b"\xff":
-            raise _Malformed("its header is damaged")
+        if exactly(file, 1) != b"\xff":
+            raise Malformed("its header is damaged")
         marker = 0xFF
         while marker == 0xFF:  # fill bytes may stand before a marker
-            marker = _exactly(file, 1)[0]
+            marker = exactly(file, 1)[0]
         if marker in _JPEG_STANDALONE:
             continue
         if marker == 0xD9:
-            raise _Malformed("it holds no image")
-        (length,) = struct.unpack(">H", _exactly(file, 2))
+            raise Malformed("it holds no image")
+        (length,) = struct.unpack(">H", exactly(file, 2))
         following = file.tell() + length - 2
         if marker in _JPEG_FRAMES:
-            depth, height, width, channels = struct.unpack(">BHHB", _exactly(file, 6))
+            depth, height, width, channels = struct.unpack(">BHHB", exactly(file, 6))
             found = width, height, channels, depth
         elif marker == 0xE1 and orientation == 1:
-            segment = _exactly(file, length - 2)
+            segment = exactly(file, length - 2)
             if segment.startswith(b"Exif\0\0"):
-                orientation = _exif_orientation(segment[6:])
+                orientation = exif_orientation(segment[6:])
         elif marker == 0xDA:
             if found is None:
-                raise _Malformed("its header is damaged")
+                raise Malformed("its header is damaged")
             _require_end_marker(file, b"\xff\xd9", following)
             break
         file.seek(following)
@@ -192,80 +188,35 @@ _PNG_COLORS: dict[int, tuple[ColorModel, int, bool]] = {
 
 def _png(file: BinaryIO) -> ImageHeader:
     file.seek(8)
-    length, kind = struct.unpack(">I4s", _exactly(file, 8))
+    length, kind = struct.unpack(">I4s", exactly(file, 8))
     if kind != b"IHDR" or length != 13:
-        raise _Malformed("its header is damaged")
-    width, height, depth, color_type = struct.unpack(">IIBB", _exactly(file, 13)[:10])
+        raise Malformed("its header is damaged")
+    width, height, depth, color_type = struct.unpack(">IIBB", exactly(file, 13)[:10])
     if color_type not in _PNG_COLORS:
-        raise _Malformed("its header is damaged")
+        raise Malformed("its header is damaged")
     color, channels, has_alpha = _PNG_COLORS[color_type]
     file.seek(4, os.SEEK_CUR)
     orientation = 1
     while True:
-        length, kind = struct.unpack(">I4s", _exactly(file, 8))
+        length, kind = struct.unpack(">I4s", exactly(file, 8))
         if kind == b"tRNS":
             has_alpha = True
         elif kind == b"eXIf":
-            orientation = _exif_orientation(_exactly(file, length))
+            orientation = exif_orientation(exactly(file, length))
             length = 0
         elif kind in (b"IDAT", b"IEND"):
             break
         file.seek(length + 4, os.SEEK_CUR)
     if kind == b"IEND":
-        raise _Malformed("it holds no image")
+        raise Malformed("it holds no image")
     _require_end_marker(file, b"IEND", file.tell())
     return ImageHeader("png", width, height, channels, depth, False, orientation, color, has_alpha)
 
 
-# TIFF 6.0 and BigTIFF: tag numbers and field types.
-_WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLES = 256, 257, 258, 262, 274, 277
+# TIFF 6.0 and BigTIFF.
+_WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _SAMPLES = 256, 257, 258, 262, 277
 _EXTRA_SAMPLES, _SAMPLE_FORMAT = 338, 339
 _OFFSETS_AND_COUNTS = ((273, 279), (324, 325))  # strips, tiles
-_INTEGER_TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}
-_TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
-_TYPE_SIZES |= {16: 8, 17: 8, 18: 8}
-
-
-def _integer_tags(file: BinaryIO, wanted: frozenset[int]) -> dict[int, tuple[int, ...]]:
-    """Integer-valued tags of the first directory of the TIFF structure that `file` holds."""
-    file.seek(0)
-    intro = _exactly(file, 8)
-    order = {b"II": "<", b"MM": ">"}.get(intro[:2])
-    if order is None:
-        raise _Malformed("its header is damaged")
-    big = intro[2:4] in (b"+\0", b"\0+")
-    if big:
-        (directory,) = struct.unpack(order + "Q", _exactly(file, 8))
-    else:
-        (directory,) = struct.unpack(order + "I", intro[4:])
-    count_code, entry_code = ("Q", "HHQ8s") if big else ("H", "HHI4s")
-    file.seek(directory)
-    (count,) = struct.unpack(order + count_code, _exactly(file, struct.calcsize("<" + count_code)))
-    if count > 4096:
-        raise _Malformed("its header is damaged")
-    entry_size = struct.calcsize("<" + entry_code)
-    entries = _exactly(file, count * entry_size)
-    tags: dict[int, tuple[int, ...]] = {}
-    for tag, kind, number, value in struct.iter_unpack(order + entry_code, entries):
-        if tag not in wanted or kind not in _INTEGER_TYPES:
-            continue
-        size = number * _TYPE_SIZES[kind]
-        if size > len(value):
-            file.seek(struct.unpack(order + ("Q" if big else "I"), value)[0])
-            value = _exactly(file, size)
-        tags[tag] = struct.unpack(f"{order}{number}{_INTEGER_TYPES[kind]}", value[:size])
-    return tags
-
-
-def _exif_orientation(exif: bytes) -> int:
-    """Orientation out of an EXIF block; a damaged block is no reason to refuse the photo."""
-    try:
-        value = _integer_tags(io.BytesIO(exif), frozenset({_ORIENTATION})).get(_ORIENTATION, (1,))[
-            0
-        ]
-    except (_Malformed, struct.error, ValueError, OverflowError):
-        return 1
-    return value if 1 <= value <= 8 else 1
 
 
 def _tiff(file: BinaryIO) -> ImageHeader:
@@ -274,19 +225,19 @@ def _tiff(file: BinaryIO) -> ImageHeader:
         _HEIGHT,
         _BITS,
         _PHOTOMETRIC,
-        _ORIENTATION,
+        ORIENTATION,
         _SAMPLES,
         _EXTRA_SAMPLES,
         _SAMPLE_FORMAT,
     }
-    tags = _integer_tags(file, frozenset(wanted).union(*_OFFSETS_AND_COUNTS))
+    tags = integer_tags(file, frozenset(wanted).union(*_OFFSETS_AND_COUNTS))
     if _WIDTH not in tags or _HEIGHT not in tags:
-        raise _Malformed("its header gives no size")
+        raise Malformed("its header gives no size")
     size = file.seek(0, os.SEEK_END)
     for offsets, counts in _OFFSETS_AND_COUNTS:
         ends = map(sum, zip(tags.get(offsets, ()), tags.get(counts, ()), strict=False))
         if max(ends, default=0) > size:
-            raise _Malformed("the file is cut short")
+            raise Malformed("the file is cut short")
     channels = tags.get(_SAMPLES, (1,))[0]
     colors: dict[int, ColorModel] = {2: "rgb", 3: "palette", 5: "cmyk", 6: "rgb", 8: "rgb"}
     # Extra samples: 1 associated alpha, 2 unassociated alpha, 0 anything.
@@ -298,7 +249,7 @@ def _tiff(file: BinaryIO) -> ImageHeader:
         channels=channels,
         bit_depth=tags.get(_BITS, (1,))[0],
         is_float=tags.get(_SAMPLE_FORMAT, (1,))[0] == 3,
-        orientation=min(max(tags.get(_ORIENTATION, (1,))[0], 1), 8),
+        orientation=valid_orientation(tags),
         color=colors.get(tags.get(_PHOTOMETRIC, (1,))[0], "grey"),
         has_alpha=has_alpha,
     )
@@ -310,34 +261,34 @@ def _webp_chunks(file: BinaryIO, end: int) -> Iterator[tuple[bytes, int, int]]:
     position = 12
     while position + 8 <= end:
         file.seek(position)
-        kind, length = struct.unpack("<4sI", _exactly(file, 8))
+        kind, length = struct.unpack("<4sI", exactly(file, 8))
         yield kind, position + 8, length
         position += 8 + length + (length & 1)
 
 
 def _webp(file: BinaryIO) -> ImageHeader:
     file.seek(4)
-    (riff_length,) = struct.unpack("<I", _exactly(file, 4))
+    (riff_length,) = struct.unpack("<I", exactly(file, 4))
     end = riff_length + 8
     if file.seek(0, os.SEEK_END) < end:
-        raise _Malformed("the file is cut short")
+        raise Malformed("the file is cut short")
     width = height = 0
     has_alpha, orientation = False, 1
     for kind, begin, length in _webp_chunks(file, end):
         file.seek(begin)
         if kind == b"VP8X":
-            data = _exactly(file, 10)
+            data = exactly(file, 10)
             has_alpha = bool(data[0] & 0x10)
             width = int.from_bytes(data[4:7], "little") + 1
             height = int.from_bytes(data[7:10], "little") + 1
         elif kind == b"VP8 " and not width:
-            width, height = (v & 0x3FFF for v in struct.unpack("<HH", _exactly(file, 10)[6:]))
+            width, height = (v & 0x3FFF for v in struct.unpack("<HH", exactly(file, 10)[6:]))
         elif kind == b"VP8L" and not width:
-            (bits,) = struct.unpack("<I", _exactly(file, 5)[1:])
+            (bits,) = struct.unpack("<I", exactly(file, 5)[1:])
             width, height = (bits & 0x3FFF) + 1, ((bits >> 14) & 0x3FFF) + 1
             has_alpha = bool(bits >> 28 & 1)
         elif kind == b"EXIF":
-            orientation = _exif_orientation(_exactly(file, length).removeprefix(b"Exif\0\0"))
+            orientation = exif_orientation(exactly(file, length).removeprefix(b"Exif\0\0"))
     channels = 4 if has_alpha else 3
     return ImageHeader("webp", width, height, channels, 8, False, orientation, "rgb", has_alpha)
 
@@ -347,7 +298,7 @@ def _exr(file: BinaryIO) -> ImageHeader:
     file.seek(8)
     attributes = dict(_exr_attributes(file))
     if not {"dataWindow", "channels"} <= attributes.keys():
-        raise _Malformed("its header is damaged")
+        raise Malformed("its header is damaged")
     left, top, right, bottom = struct.unpack("<4i", attributes["dataWindow"])
     names: list[str] = []
     kinds: set[int] = set()
@@ -378,15 +329,15 @@ def _exr(file: BinaryIO) -> ImageHeader:
 def _exr_attributes(file: BinaryIO) -> Iterator[tuple[str, bytes]]:
     def text() -> str:
         letters = bytearray()
-        while (letter := _exactly(file, 1)) != b"\0":
+        while (letter := exactly(file, 1)) != b"\0":
             letters += letter
             if len(letters) > 255:
-                raise _Malformed("its header is damaged")
+                raise Malformed("its header is damaged")
         return letters.decode("utf-8", "replace")
 
     while name := text():
         text()  # the attribute's type, implied by its name
-        (size,) = struct.unpack("<i", _exactly(file, 4))
+        (size,) = struct.unpack("<i", exactly(file, 4))
         if size < 0 or size > 1 << 24:
-            raise _Malformed("its header is damaged")
-        yield name, _exactly(file, size)
+            raise Malformed("its header is damaged")
+        yield name, exactly(file, size)
