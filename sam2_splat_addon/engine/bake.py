@@ -20,12 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.atomic import write_atomic
-from ..core.bake_plan import BakeItem, BakeOptions, BakePlan, plan_bake
+from ..core.bake_manifest import MANIFEST_NAME, describe, write_manifest
+from ..core.bake_plan import BakeItem, BakePlan, plan_bake
 from ..core.errors import BakeError, Cancelled, FootageError
 from ..core.footage import shorten
 from ..core.matte_store import MatteStore
@@ -35,8 +34,6 @@ from ..core.scanline import fill
 from .matte import combine
 from .pixels import ImagePixels, decode, to_8_bit
 from .png_output import write_grey, write_rgba
-
-MANIFEST_NAME = "manifest.json"
 
 _MAX_THREADS = 8  # each holds a photo and its alpha: 0.4 GB at 54 megapixels and 8 bit
 _POLL_SECONDS = 0.1
@@ -50,33 +47,6 @@ _PACKAGES = (
     "OpenEXR",
     "isal",
 )
-
-
-class BakedImage(msgspec.Struct, frozen=True):
-    """One image: the frame, from 1, its photo's name, its own, and the objects in its alpha."""
-
-    frame: int
-    source: str
-    image: str
-    objects: tuple[int, ...]
-    edited: tuple[int, ...]
-
-
-class BakeManifest(msgspec.Struct, frozen=True):
-    """What made a folder of images. It is written last, so a folder that has it is complete.
-
-    It holds neither times nor absolute paths: the same input gives the same bytes.
-    """
-
-    footage: str
-    width: int
-    height: int
-    options: BakeOptions
-    images: tuple[BakedImage, ...]
-    without_matte: tuple[int, ...]
-    incomplete: tuple[int, ...]
-    versions: dict[str, str]
-    version: int = 1
 
 
 @dataclass(frozen=True)
@@ -161,7 +131,9 @@ def bake(
     count = threads or min(os.cpu_count() or 1, _MAX_THREADS)
     with _output_folders(plan):
         _run(plan, job, stop, count, on_progress, on_frame_done, cancelled)
-        _write_manifest(plan, request, edited)
+        manifest = describe(plan, request, edited.keys(), dict(_versions()))
+        with _said_as_bake_error(plan.folder / MANIFEST_NAME):
+            write_manifest(plan.folder, manifest)
     frames = tuple(item.frame for item in plan.items)
     return BakeReport(plan.folder, plan.masks_folder, frames, plan.without_matte, plan.incomplete)
 
@@ -329,33 +301,7 @@ def _said_as_bake_error(path: Path) -> Iterator[None]:
 
 
 def _versions() -> Iterator[tuple[str, str]]:
+    """Versions of the packages that decide an image's bytes."""
     for package in _PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             yield package, importlib.metadata.version(package)
-
-
-def _write_manifest(
-    plan: BakePlan, request: BakeRequest, edited: dict[tuple[int, int], EditedMatte]
-) -> None:
-    manifest = BakeManifest(
-        footage=request.footage.fingerprint,
-        width=request.footage.width,
-        height=request.footage.height,
-        options=request.options,
-        images=tuple(
-            BakedImage(
-                item.frame,
-                item.source.name,
-                item.target.name,
-                item.objects,
-                tuple(i for i in item.objects if (i, item.frame) in edited),
-            )
-            for item in plan.items
-        ),
-        without_matte=plan.without_matte,
-        incomplete=plan.incomplete,
-        versions=dict(_versions()),
-    )
-    with _said_as_bake_error(plan.folder / MANIFEST_NAME):
-        data = msgspec.json.format(msgspec.json.encode(manifest, order="deterministic"))
-        write_atomic(plan.folder / MANIFEST_NAME, data)

@@ -20,6 +20,7 @@ import OpenEXR
 import pytest
 from PIL import Image
 
+from sam2_splat_addon.core.bake_manifest import MANIFEST_NAME, BakeManifest
 from sam2_splat_addon.core.bake_plan import BakeOptions, next_output_folder
 from sam2_splat_addon.core.errors import BakeError, Cancelled, StoreError
 from sam2_splat_addon.core.footage import scan
@@ -32,7 +33,7 @@ from sam2_splat_addon.core.protocol import (
     Progress,
 )
 from sam2_splat_addon.core.resample import upsample_binary
-from sam2_splat_addon.engine.bake import MANIFEST_NAME, BakeManifest, BakeReport, bake
+from sam2_splat_addon.engine.bake import BakeReport, bake
 from sam2_splat_addon.engine.pixels import decode, view_transform
 
 WIDTH, HEIGHT = 90, 130
