@@ -119,7 +119,8 @@ def _make() -> None:
         fingerprint = _fingerprint(step.lock)
         if done.get(step.lock.name) == fingerprint:
             continue
-        pip = [str(venv_python()), "-m", "pip", "install", "--progress-bar", "off"]
+        # Compiled on first use: of torch and Blender most is never imported.
+        pip = [str(venv_python()), "-m", "pip", "install", "--no-compile", "--progress-bar", "off"]
         title = f"[{number}/{steps}] {step.title}"
         _run(title, [*pip, *step.arguments, "-r", str(step.lock)])
         done[step.lock.name] = fingerprint

@@ -90,7 +90,7 @@ def _test(arguments: List[str]) -> Count:
     """Run pytest once per group of folders and add up."""
     paths = [a for a in arguments if (ROOT / a.split("::")[0]).exists() and not a.startswith("-")]
     options = [a for a in arguments if a not in paths]
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = dict(os.environ)
     # One thread each gives the same bits on every machine, and leaves the other core to the worker.
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         environment[variable] = "1"

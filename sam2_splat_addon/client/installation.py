@@ -214,7 +214,7 @@ def _pip_environment(folder: Path) -> dict[str, str]:
 
 
 def _step_arguments(step: Step, locks: Path, folder: Path, torch_index: str) -> list[str]:
-    arguments = ["--upgrade", "--progress-bar", "off", *step.arguments]
+    arguments = ["--upgrade", "--no-compile", "--progress-bar", "off", *step.arguments]
     if step.lock == TORCH_LOCK:
         # torch brings its dependencies along: at the versions that the hash lock has settled.
         constraints = folder / "constraints.txt"
