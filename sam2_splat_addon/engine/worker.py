@@ -29,7 +29,6 @@ from ..core.protocol import (
     Failed,
     Finished,
     FrameDone,
-    Log,
     Progress,
     PropagateRequest,
     Ready,
@@ -179,6 +178,7 @@ def _propagate(
     send(Progress("loading", 0, 1))
     from . import propagate
 
+    began = time.monotonic()
     report = propagate.run(
         request,
         on_progress=send,
@@ -189,8 +189,8 @@ def _propagate(
     return Finished(
         report.summary,
         frames=report.frames,
-        seconds=report.seconds,
-        peak_memory_mb=report.peak_memory_mb,
+        seconds=time.monotonic() - began,
+        peak_memory_mb=peak_memory_mb(),
         warnings=report.warnings,
     )
 
@@ -201,17 +201,18 @@ def _bake(
     send_frame_done: Callable[[FrameDone], None],
     cancelled: Callable[[], bool],
 ) -> Finished:
-    from .bake import bake
+    from . import bake
 
-    started = time.monotonic()
-    store = MatteStore.open(Path(request.store))
-    report = bake(request, store, send, cancelled, on_frame_done=send_frame_done)
+    began = time.monotonic()
+    # Not MatteStore.open: frames that the user drew need no store.
+    store = MatteStore(Path(request.store))
+    report = bake.bake(request, store, send, cancelled, on_frame_done=send_frame_done)
     images = "1 image" if len(report.frames) == 1 else f"{len(report.frames)} images"
     return Finished(
         f"Baked {images} into {report.folder}.",
-        output_folder=str(report.folder),
-        frames=len(report.frames),
-        seconds=time.monotonic() - started,
-        peak_memory_mb=peak_memory_mb(),
-        warnings=report.warnings(),
+        str(report.folder),
+        len(report.frames),
+        time.monotonic() - began,
+        peak_memory_mb(),
+        report.warnings(),
     )

@@ -32,8 +32,6 @@ class PropagateReport:
 
     summary: str
     frames: int
-    seconds: float = 0.0
-    peak_memory_mb: float = 0.0
     warnings: tuple[str, ...] = ()
 
 
