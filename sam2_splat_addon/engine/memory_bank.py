@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What SAM 2 keeps of past frames, pruned to what attention can reach; imports torch, sam2.
+
+A bank belongs to one object and one direction of propagation. Indices count frames from 0, as in
+sam2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sam2.modeling.sam2_base import SAM2Base
+from sam2.modeling.sam2_utils import select_closest_cond_frames
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class FrameMemory:
+    """One frame in memory.
+
+    Attributes
+    ----------
+    features
+        (1, M, h, w) bfloat16, as upstream keeps them; None once they are out of attention's reach.
+    pointer
+        (1, C), the object pointer.
+    """
+
+    features: Tensor | None
+    pointer: Tensor
+
+
+@dataclass(frozen=True)
+class MemoryReach:
+    """How far back attention looks, in frames, and at how many conditioning frames.
+
+    ``conditioning`` of 0 is no limit; otherwise at least 2.
+    """
+
+    features: int
+    pointers: int
+    conditioning: int
+
+    @classmethod
+    def of(cls, model: SAM2Base, max_conditioning: int) -> MemoryReach:
+        """The reach that the model's own settings give (see `SAM2Base` for their meaning)."""
+        stride = model.memory_temporal_stride_for_eval
+        # The oldest of num_maskmem - 1 frames, all but the last of which stand `stride` apart.
+        features = (model.num_maskmem - 2) * stride + 1 if model.num_maskmem > 1 else 0
+        pointers = model.max_obj_ptrs_in_encoder - 1 if model.use_obj_ptrs_in_encoder else 0
+        limit = 0 if max_conditioning <= 0 else max(max_conditioning, 2)
+        return cls(features, pointers, limit)
+
+
+class MemoryBank:
+    """The memories of one object in one pass.
+
+    Parameters
+    ----------
+    reach
+        What to keep and to show.
+    position
+        (1, M, h, w), the position encoding of memory features, the same for all frames.
+    conditioning
+        Memories of the frames whose prompts say where the object is, by rising index. Shared
+        between banks, never changed.
+    """
+
+    def __init__(
+        self, reach: MemoryReach, position: Tensor, conditioning: Mapping[int, FrameMemory]
+    ) -> None:
+        self._reach = reach
+        self._position = position
+        self._conditioning = dict(conditioning)
+        self._corrected: dict[int, FrameMemory] = {}
+        self._recent: dict[int, FrameMemory] = {}
+
+    @property
+    def corrected(self) -> Mapping[int, FrameMemory]:
+        """Frames that the user corrected, as this pass met them."""
+        return self._corrected
+
+    @property
+    def recent(self) -> Mapping[int, FrameMemory]:
+        """Tracked frames still within reach, as this pass met them."""
+        return self._recent
+
+    def add(self, index: int, memory: FrameMemory) -> None:
+        """Remember a tracked frame, and forget what no later frame of the pass can reach."""
+        self._recent[index] = memory
+        kept: dict[int, FrameMemory] = {}
+        for other, entry in self._recent.items():
+            # The next frame is one further away.
+            distance = abs(index - other) + 1
+            if distance <= self._reach.features:
+                kept[other] = entry
+            elif distance <= self._reach.pointers:
+                kept[other] = FrameMemory(None, entry.pointer)
+        self._recent = kept
+
+    def add_corrected(self, index: int, memory: FrameMemory) -> None:
+        """Remember a tracked frame that the user corrected: it conditions from here on."""
+        self._corrected[index] = memory
+
+    def restore(
+        self, corrected: Mapping[int, FrameMemory], recent: Mapping[int, FrameMemory]
+    ) -> None:
+        """Take up where another bank of the same object and pass stood."""
+        self._corrected = dict(corrected)
+        self._recent = dict(recent)
+
+    def output_dict(self, index: int) -> dict[str, dict[int, dict[str, Any]]]:
+        """The memories for the frame at ``index``, in the form that `SAM2Base` reads.
+
+        Of more conditioning frames than the limit the nearest are chosen, by sam2's own rule; one
+        that is left out yet lies within reach counts as a tracked frame, also as in sam2.
+        """
+        every = {**self._conditioning, **self._corrected}
+        selected, others = select_closest_cond_frames(index, every, self._reach.conditioning or -1)
+        furthest = max(self._reach.features, self._reach.pointers)
+        near = {at: entry for at, entry in others.items() if abs(at - index) <= furthest}
+        return {
+            "cond_frame_outputs": {at: self._shown(entry) for at, entry in selected.items()},
+            "non_cond_frame_outputs": {
+                at: self._shown(entry) for at, entry in {**near, **self._recent}.items()
+            },
+        }
+
+    def _shown(self, entry: FrameMemory) -> dict[str, Any]:
+        # Upstream leaves the features in bfloat16 and relies on concatenation with the pointers to
+        # widen them; where no pointer joins in, it fails. Widening is exact, so do it always.
+        features = None if entry.features is None else entry.features.to(entry.pointer.dtype)
+        return {
+            "maskmem_features": features,
+            "maskmem_pos_enc": [self._position],
+            "obj_ptr": entry.pointer,
+        }

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Small seeded SAM 2 models with random weights, with mixed masks and object scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from sam2.modeling.sam2_base import SAM2Base
+from torch import Tensor
+
+from sam2_splat_addon.core.manifest import RunSettings
+from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt
+from sam2_splat_addon.engine.architectures import build
+from sam2_splat_addon.engine.device import choose_device
+from sam2_splat_addon.engine.plan import plan_object, span_of
+from sam2_splat_addon.engine.session import FrameResult, Frames, Session
+
+IMAGE_SIZE = 64
+WIDTH, HEIGHT = 160, 96
+
+# Two torch processes of two threads each on two cores slow one another down many times over.
+torch.set_num_threads(1)
+
+FIRST_CLICK = ObjectPrompts(1, "thing", (FramePrompts(1, (PointPrompt(70.0, 40.0),)),))
+
+
+@dataclass(frozen=True)
+class TensorFrames:
+    """Frames that are already tensors, (N, 3, S, S)."""
+
+    tensors: Tensor
+
+    def __len__(self) -> int:
+        return len(self.tensors)
+
+    def stream(self, order: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
+        return ((index, self.tensors[index]) for index in order)
+
+
+def random_frames(count: int, image_size: int = IMAGE_SIZE) -> TensorFrames:
+    """Smooth coloured noise, another on every frame."""
+    generator = torch.Generator().manual_seed(7)
+    noise = torch.randn(count, 3, image_size // 8, image_size // 8, generator=generator)
+    return TensorFrames(torch.nn.functional.interpolate(noise, (image_size,) * 2, mode="bilinear"))
+
+
+def random_model(name: str, *, image_size: int = IMAGE_SIZE, seed: int = 3) -> SAM2Base:
+    """A model that takes some frames for empty and others not, with masks of both signs."""
+    torch.manual_seed(seed)
+    model = build(name, image_size=image_size)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            # Norms, biases and layer scales start at 0, 1 or next to nothing.
+            if parameter.ndim == 1:
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
+        last = model.sam_mask_decoder.pred_obj_score_head.layers[-1]
+        last.weight.mul_(300.0)
+        last.bias.fill_(100.0)
+        for _ in range(8):  # what counts as absent changes the memory, and so the scores
+            results = propagated(model, random_frames(5, image_size), [FIRST_CLICK])
+            scores = sorted(result.scores.object_score for result in results[1:])
+            if scores[1] < 0.0 < scores[-2]:
+                break
+            last.bias.sub_((scores[1] + scores[-2]) / 2)
+    return model
+
+
+def propagated(
+    model: SAM2Base,
+    frames: Frames,
+    objects: Sequence[ObjectPrompts],
+    settings: RunSettings = RunSettings(),  # noqa: B008 - frozen
+    *,
+    max_conditioning: int = 0,
+) -> list[FrameResult]:
+    """All results of our session, in the order in which they came."""
+    results: list[FrameResult] = []
+    span = span_of(settings, len(frames))
+    plans = [plan_object(entry, span, settings.direction) for entry in objects]
+    session = Session(
+        model,
+        frames,
+        (WIDTH, HEIGHT),
+        plans,
+        choose_device("cpu"),
+        max_conditioning=max_conditioning,
+    )
+    session.run(results.append)
+    return results
