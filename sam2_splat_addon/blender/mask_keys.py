@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sets and reads the keys of mask layers without disturbing what the user looks at; imports bpy and core.
+"""Sets and reads keys of mask layers, leaving the user's view alone; imports bpy and core.
 
-Blender offers no access to the keys of a mask layer: one key is inserted by an operator of the Clip
-Editor, for the scene's current frame and every layer with selected points, and read back by evaluating
-the mask on that frame. Both happen here in an empty scene of our own, so that the user's playhead stays
-where it is and nothing but masks is evaluated.
+Blender offers no access to the keys of a mask layer. A key is set by an operator of the Clip
+Editor, for the scene's current frame and every layer with selected points, and read by evaluating
+the mask on its frame. Both happen here in an empty scene of our own, so that the user's playhead
+stays where it is and nothing but masks is evaluated.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ..core.errors import SplatError
 
-SCRATCH_SCENE = ".sam2_splat_keys"
+_SCRATCH_SCENE = ".sam2_splat_keys"
 _FREE_HANDLES = 0
 _CHANNELS = ("co", "handle_left", "handle_right")
 
@@ -43,29 +43,38 @@ class SplineState:
     cyclic: bool
 
 
+def named(collection: Any, name: str) -> Any:
+    """The entry of one of Blender's collections with a name, or None."""
+    return collection.get(name)
+
+
 @contextmanager
 def scratch_scene() -> Iterator[bpy.types.Scene]:
     """An empty scene to evaluate masks in; removed afterwards unless it was there before."""
-    existing = bpy.data.scenes.get(SCRATCH_SCENE)
-    scene = existing or bpy.data.scenes.new(SCRATCH_SCENE)
+    existing = named(bpy.data.scenes, _SCRATCH_SCENE)
+    scene = existing or bpy.data.scenes.new(_SCRATCH_SCENE)
     try:
         yield scene
     finally:
-        if existing is None:
-            remove_scratch_scene()
-
-
-def remove_scratch_scene() -> None:
-    """Remove the scene that `scratch_scene` works in, if it is there."""
-    scene = bpy.data.scenes.get(SCRATCH_SCENE)
-    if scene is not None:
-        bpy.data.scenes.remove(scene)
+        scene = named(bpy.data.scenes, _SCRATCH_SCENE)
+        if existing is None and scene is not None:
+            bpy.data.scenes.remove(scene)
 
 
 def evaluate(scene: bpy.types.Scene, frame: int) -> None:
     """Bring all masks to a frame, without the handlers that `frame_set` calls."""
     scene.frame_current = frame
     scene.view_layers[0].update()
+
+
+def keyed_state(
+    scene: bpy.types.Scene, mask: bpy.types.Mask, layer_name: str, frame: int
+) -> tuple[SplineState, ...]:
+    """The points of a layer's splines as its keys have them on a frame."""
+    evaluate(scene, frame)
+    # The evaluated copy: in a window, the mask itself follows the window's scene only.
+    evaluated = mask.evaluated_get(scene.view_layers[0].depsgraph)
+    return layer_state(evaluated.layers[layer_name])
 
 
 @contextmanager
@@ -75,9 +84,7 @@ def points_restored(mask: bpy.types.Mask, layer: bpy.types.MaskLayer | None) -> 
     The given layer, if any, shows its keys for the user's frame instead: it has been rewritten.
     """
     written = layer.name if layer is not None else None
-    before = {
-        other.name: layer_state(other) for other in mask.layers if other.name != written
-    }
+    before = {other.name: layer_state(other) for other in mask.layers if other.name != written}
     try:
         yield
     finally:
@@ -141,7 +148,7 @@ def insert_key(layer: bpy.types.MaskLayer, scene: bpy.types.Scene, frame: int, c
         start = stop
     with bpy.context.temp_override(scene=scene, view_layer=scene.view_layers[0]):
         result = bpy.ops.mask.shape_key_insert()
-    if "FINISHED" not in result:
+    if result != {"FINISHED"}:
         raise SplatError(
             f'Blender would not set a key on frame {frame} of the mask layer "{layer.name}".',
             "Unlock the layer and try again.",
@@ -176,9 +183,7 @@ def mask_editor(
             spline.points.foreach_set("select", np.ones(len(spline.points), dtype=bool))
         space.clip, space.mask, space.mode = clip, mask, "MASK"
         region = next(one for one in area.regions if one.type == "WINDOW")
-        with bpy.context.temp_override(
-            window=window, area=area, region=region, space_data=space
-        ):
+        with bpy.context.temp_override(window=window, area=area, region=region, space_data=space):
             yield
     finally:
         for spline in layer.splines:

@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Mask layers that show mattes and can be edited: written, read back, edits found; imports bpy and core.
+"""Mask layers that show mattes and can be edited: write, read, find edits; imports bpy, core.
 
-One mask a clip, one layer an object, named after it, one key a frame. A layer's splines are the slots of
-a plan (`core/slots.py`). Frames that are not tracked show nothing: beside every run of tracked frames
-stands a key on which all splines are collapsed.
+One mask a clip, one layer an object, named after it, one key a frame. A layer's splines are the
+slots of a plan (`core/slots.py`). Frames that are not tracked show nothing: beside every run of
+tracked frames stands a key on which all splines are parked outside the picture.
 
-What was written is remembered in the mask itself, as one signature a frame, so that a frame the user has
-edited is known by its points being others.
+What was written is remembered in the mask itself, as one signature a frame, so that a frame the
+user has edited is known by its points being others.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 
 import bpy
 import msgspec
@@ -24,7 +25,7 @@ from ..core.coordinates import mask_to_pixels, pixels_to_mask
 from ..core.errors import SplatError
 from ..core.slots import SlotPlan
 from . import mask_keys
-from .mask_keys import SplineState
+from .mask_keys import SplineState, named
 
 # Custom property of the mask: layer name -> WrittenLayer as JSON.
 _WRITTEN = "sam2_splat_written"
@@ -120,26 +121,238 @@ def write_object_layer(
     """
     if len(scene_frames) != len(plan):
         raise ValueError("the plan and the frames differ in number")
-    names = (mask.name, clip.name)
-    layer = _remade_layer(mask, layer_name)
-    mask_keys.add_splines(layer, tuple(slot.count for slot in plan.slots))
-    written: dict[int, WrittenFrame] = {}
-    _remember(mask, layer_name, WrittenLayer({}))
-    owned = bpy.data.scenes.get(mask_keys.SCRATCH_SCENE) is None
-    try:
-        # The empty keys come first: a layer that is left unfinished is empty after its last frame
-        # as well.
-        for frame, index in _empty_frames(scene_frames).items():
-            written[frame] = _write(names, layer_name, frame, plan.collapsed(index), plan, size)
-        for index, frame in enumerate(scene_frames):
-            written[frame] = _write(names, layer_name, frame, plan.points(index), plan, size)
-            following = frame + 1
-            if index + 1 < len(scene_frames) and following not in written:
-                pass
-            yield frame
-    finally:
-        if owned:
-            mask_keys.remove_scratch_scene()
-        found = bpy.data.masks.get(names[0])
-        if found is not None and layer_name in found.layers:
-            _remember(found, layer_name, WrittenLayer(written, tuple(sorted(edited))))
+    target = _Target(mask.name, clip.name, layer_name, size)
+    counts = tuple(slot.count for slot in plan.slots)
+    mask_keys.add_splines(_remade_layer(mask, clip, layer_name), counts)
+    frames: dict[int, WrittenFrame] = {}
+    _remember(mask, layer_name, WrittenLayer(frames))
+    with mask_keys.scratch_scene():
+        try:
+            for frame in _empty_frames(scene_frames):
+                frames[frame] = _write_frame(target, frame, plan.parked(*size))
+            for index, frame in enumerate(scene_frames):
+                frames[frame] = _write_frame(target, frame, plan.points(index, *size))
+                yield frame
+        except GeneratorExit:
+            # Left unfinished, the layer must not hold its last shape on the frames to come.
+            if frames and index + 1 < len(plan) and frame + 1 not in frames:
+                frames[frame + 1] = _write_frame(target, frame + 1, plan.parked(*size))
+            raise
+        finally:
+            found = named(bpy.data.masks, target.mask)
+            if found is not None and layer_name in found.layers:
+                _remember(found, layer_name, WrittenLayer(frames, tuple(sorted(edited))))
+
+
+def read_object_layer(
+    mask: bpy.types.Mask, layer_name: str, scene_frame: int, size: tuple[int, int]
+) -> list[NDArray[np.float64]]:
+    """What an object's layer encloses on a frame, as the keys have it.
+
+    Parameters
+    ----------
+    size
+        Width and height of the footage in px.
+
+    Returns
+    -------
+    list of (n, 2) arrays
+        Closed outlines in footage pixels: outer ones counter-clockwise as seen on screen, holes
+        (outlines inside an odd number of others) clockwise. Curves are sampled as Blender draws
+        them. Feather, the layer's opacity and open splines count for nothing. Empty when there is
+        no such layer.
+    """
+    if layer_name not in mask.layers:
+        return []
+    with mask_keys.points_restored(mask, None), mask_keys.scratch_scene() as scene:
+        state = mask_keys.keyed_state(scene, mask, layer_name, scene_frame)
+    outlines = [mask_to_pixels(_polygon(spline), *size) for spline in state if spline.cyclic]
+    seen = [outline for outline in outlines if _touches_picture(outline, size)]
+    return [contour.points for contour in from_outlines(seen)]
+
+
+def edited_frames(mask: bpy.types.Mask, layer_name: str) -> tuple[int, ...]:
+    """Scene frames on which the user has changed an object's layer, rising.
+
+    Frames that were written as edited count, and so do the empty frames beside tracked ones where
+    the user has drawn something. Changes that are not keyed yet do not.
+    """
+    written = _remembered(mask, layer_name)
+    if written is None or layer_name not in mask.layers:
+        return ()
+    found = set(written.edited)
+    with mask_keys.points_restored(mask, None), mask_keys.scratch_scene() as scene:
+        for frame, expected in written.frames.items():
+            if frame not in found:
+                state = mask_keys.keyed_state(scene, mask, layer_name, frame)
+                if _differs(state, expected):
+                    found.add(frame)
+    return tuple(sorted(found))
+
+
+def remove_object_layer(mask: bpy.types.Mask, layer_name: str) -> None:
+    """Remove an object's layer and what is remembered of it; nothing happens when it has none."""
+    layer = named(mask.layers, layer_name)
+    if layer is not None:
+        mask.layers.remove(layer)
+    remembered = named(mask, _WRITTEN)
+    if remembered is not None and layer_name in remembered:
+        del remembered[layer_name]
+
+
+def rename_object_layer(mask: bpy.types.Mask, layer_name: str, new_name: str) -> None:
+    """Rename an object's layer together with what is remembered of it."""
+    layer = named(mask.layers, layer_name)
+    written = _remembered(mask, layer_name)
+    if layer is None:
+        return
+    layer.name = new_name
+    if written is not None:
+        del mask[_WRITTEN][layer_name]
+        _remember(mask, layer.name, written)
+
+
+@dataclass(frozen=True)
+class _Target:
+    """Where keys go, by name: references die when the user undoes between two frames."""
+
+    mask: str
+    clip: str
+    layer: str
+    size: tuple[int, int]
+
+
+def _write_frame(target: _Target, frame: int, points: NDArray[np.float64]) -> WrittenFrame:
+    """Key the layer's points, (n, 2) footage pixels, on one scene frame."""
+    mask = named(bpy.data.masks, target.mask)
+    clip = named(bpy.data.movieclips, target.clip)
+    layer = named(mask.layers, target.layer) if mask is not None else None
+    if mask is None or clip is None or layer is None:
+        raise SplatError(
+            f'The mask layer "{target.layer}" was removed while it was being written.',
+            "Propagate again to make it.",
+        )
+    if sum(len(spline.points) for spline in layer.splines) != len(points):
+        raise SplatError(
+            f'The mask layer "{target.layer}" was changed while it was being written.',
+            "Propagate again to make it.",
+        )
+    co = pixels_to_mask(points, *target.size).astype(np.float32)
+    if len(co):
+        with (
+            mask_keys.points_restored(mask, layer),
+            mask_keys.scratch_scene() as scene,
+            mask_keys.mask_editor(mask, layer, clip),
+        ):
+            mask_keys.insert_key(layer, scene, frame, co)
+    stops = np.cumsum([len(spline.points) for spline in layer.splines]).tolist()
+    parts = [
+        co[stop - len(spline.points) : stop]
+        for stop, spline in zip(stops, layer.splines, strict=True)
+    ]
+    return _signature([SplineState(part, part, part, cyclic=True) for part in parts])
+
+
+def _empty_frames(scene_frames: Sequence[int]) -> list[int]:
+    """The frames beside tracked ones that are not tracked, rising."""
+    tracked = set(scene_frames)
+    return sorted({frame + step for frame in tracked for step in (-1, 1)} - tracked)
+
+
+def _remade_layer(
+    mask: bpy.types.Mask, clip: bpy.types.MovieClip, layer_name: str
+) -> bpy.types.MaskLayer:
+    """An empty layer without keys, in the place and with the settings of the one before.
+
+    Splines can't be added to a layer that has keys, and Blender can't take keys away.
+    """
+    old = named(mask.layers, layer_name)
+    active = mask.active_layer_index
+    settings: dict[str, object] = {}
+    place = len(mask.layers)
+    if old is not None:
+        settings = {name: getattr(old, name) for name in _LAYER_SETTINGS}
+        place = mask.layers.find(layer_name)
+        mask.layers.remove(old)
+    layer = mask.layers.new(name=layer_name)
+    # Without it Blender fills outlines inside others, whatever their direction.
+    layer.use_fill_holes = True
+    for name, value in settings.items():
+        setattr(layer, name, value)
+    steps = len(mask.layers) - 1 - place
+    if steps > 0:
+        mask.active_layer_index = len(mask.layers) - 1
+        with mask_keys.mask_editor(mask, layer, clip):
+            for _ in range(steps):
+                bpy.ops.mask.layer_move(direction="UP")
+    mask.active_layer_index = active if old is not None else mask.layers.find(layer_name)
+    return mask.layers[layer_name]
+
+
+def _polygon(spline: SplineState) -> NDArray[np.float64]:
+    """A closed spline as straight pieces, (n, 2) in mask space."""
+    begin, leave = spline.co.astype(np.float64), spline.right.astype(np.float64)
+    end = np.roll(begin, -1, axis=0)
+    arrive = np.roll(spline.left.astype(np.float64), -1, axis=0)
+    straight = ((leave == begin) & (arrive == end)).all(axis=1)
+    if bool(straight.all()):
+        return begin
+    u = (np.arange(_CUBIC_STEPS) / _CUBIC_STEPS)[None, :, None]
+    curve = (
+        (1 - u) ** 3 * begin[:, None]
+        + 3 * u * (1 - u) ** 2 * leave[:, None]
+        + 3 * u**2 * (1 - u) * arrive[:, None]
+        + u**3 * end[:, None]
+    )  # (n, steps, 2)
+    wanted = np.ones(curve.shape[:2], dtype=bool)
+    wanted[straight, 1:] = False
+    return curve[wanted]
+
+
+def _touches_picture(outline: NDArray[np.float64], size: tuple[int, int]) -> bool:
+    return bool((outline.max(axis=0) > 0).all() and (outline.min(axis=0) < size).all())
+
+
+def _signature(splines: Sequence[SplineState]) -> WrittenFrame:
+    checksum, points = 0, 0
+    moments = np.zeros(3)
+    for spline in splines:
+        for values in (spline.co, spline.left, spline.right):
+            checksum = zlib.crc32(np.ascontiguousarray(values).tobytes(), checksum)
+        points += len(spline.co)
+        x, y = (_polygon(spline) - 0.5).T
+        next_x, next_y = np.roll(x, -1), np.roll(y, -1)
+        turn = x * next_y - next_x * y
+        moments += (
+            turn.sum() / 2.0,
+            ((x + next_x) * turn).sum() / 6.0,
+            ((y + next_y) * turn).sum() / 6.0,
+        )
+    area, first, second = moments.tolist()
+    return WrittenFrame(checksum, points, (area, first, second))
+
+
+def _differs(splines: Sequence[SplineState], expected: WrittenFrame) -> bool:
+    """Whether a layer shows something else than what was written.
+
+    A point that the user adds on one frame appears on the outline of all frames; the other frames
+    keep their shape, and are not edited.
+    """
+    found = _signature(splines)
+    if found.checksum == expected.checksum:
+        return False
+    if found.points == expected.points:
+        return True
+    return not np.allclose(found.moments, expected.moments, rtol=0.0, atol=_SAME_SHAPE)
+
+
+def _remember(mask: bpy.types.Mask, layer_name: str, written: WrittenLayer) -> None:
+    if named(mask, _WRITTEN) is None:
+        mask[_WRITTEN] = {}
+    mask[_WRITTEN][layer_name] = msgspec.json.encode(written).decode()
+
+
+def _remembered(mask: bpy.types.Mask, layer_name: str) -> WrittenLayer | None:
+    remembered = named(mask, _WRITTEN)
+    text = remembered.get(layer_name) if remembered is not None else None
+    return msgspec.json.decode(text, type=WrittenLayer) if text else None

@@ -15,7 +15,7 @@ is decided exactly: the two corners are joined where the surface's saddle point 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,23 +112,55 @@ def trace(
     if not bool((logits > 0).any()):
         return []
     loops = _trace_loops(logits, width, height, max_side)
-    traced = [(points, signed_area(points)) for points in loops]
-    kept = [(points, area) for points, area in traced if abs(area) >= min_area]
+    contours: list[Contour] = []
+    for points, area, around in _nested(loops, min_area):
+        is_hole = area < 0
+        parents = [at for at in around if contours[at].is_hole != is_hole]
+        contours.append(Contour(points, is_hole, abs(area), parents[-1] if parents else -1))
+    return contours
+
+
+def from_outlines(outlines: Sequence[Points], *, min_area: float = 1.0) -> list[Contour]:
+    """Make contours of outlines that run in any direction, such as those a person has drawn.
+
+    Parameters
+    ----------
+    outlines
+        (n, 2) footage pixels each, closed. One that lies inside an odd number of others is a hole.
+    min_area
+        Outlines that enclose less than this many px² are left out.
+
+    Returns
+    -------
+    list of Contour
+        Largest first, turned to the direction that `Contour` states.
+    """
+    contours: list[Contour] = []
+    for points, area, around in _nested(outlines, min_area):
+        is_hole = len(around) % 2 == 1
+        if (area < 0) != is_hole:
+            points = points[::-1].copy()
+        contours.append(Contour(points, is_hole, abs(area), around[-1] if around else -1))
+    return contours
+
+
+def _nested(
+    outlines: Sequence[Points], min_area: float
+) -> Iterator[tuple[Points, float, list[int]]]:
+    """Outlines by size with their signed areas and the places of those around them, inmost last."""
+    measured = [(points, signed_area(points)) for points in outlines if len(points) >= 3]
+    kept = [(points, area) for points, area in measured if abs(area) >= min_area]
     kept.sort(key=lambda item: (-abs(item[1]), item[0][0, 1], item[0][0, 0]))
     boxes = [(points.min(axis=0), points.max(axis=0)) for points, _ in kept]
-    contours: list[Contour] = []
     for index, (points, area) in enumerate(kept):
-        parent = -1
-        for other in range(index - 1, -1, -1):
-            if (kept[other][1] < 0) == (area < 0):
-                continue
-            low, high = boxes[other]
-            inside_box = bool((boxes[index][0] >= low).all() and (boxes[index][1] <= high).all())
-            if inside_box and contains(kept[other][0], points[0]):
-                parent = other
-                break
-        contours.append(Contour(points, area < 0, abs(area), parent))
-    return contours
+        low, high = boxes[index]
+        around = [
+            other
+            for other in range(index)
+            if bool((low >= boxes[other][0]).all() and (high <= boxes[other][1]).all())
+            and contains(kept[other][0], points[0])
+        ]
+        yield points, area, around
 
 
 def signed_area(points: Points) -> float:

@@ -4,7 +4,8 @@
 Blender keeps a layer's keys as flat lists of vertices, so a layer has the same splines with the
 same number of points on every frame. A *slot* is one such spline. Outlines are followed from frame
 to frame as *tracks*; tracks that are never there together share a slot, and on frames without an
-outline a slot collapses to one point, which renders nothing.
+outline a slot is *parked*: a small circle just above the picture. (Collapsed to one point it would
+render nothing either, but Blender takes half a minute over sixty points in one place.)
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ _FEWEST_POINTS = 4
 _MOST_SLOTS = 64
 # Share of the object's area that is not missed on any frame.
 _SPECK = 0.001
+# How far above the picture splines without an outline are parked, as a share of its longer side.
+_PARKING_DISTANCE = 0.02
 # Two outlines on successive frames are the same part when they differ by less than this.
 _SAME_PART = 1.5
 # Frames after which a part that was away counts as another part.
@@ -85,7 +88,6 @@ class SlotPlan:
     slots: tuple[Slot, ...]
     dropped: Points
     _held: tuple[dict[int, NDArray[np.float32]], ...]
-    _rest: tuple[dict[int, NDArray[np.float32]], ...]
 
     def __len__(self) -> int:
         """Count of frames."""
@@ -96,24 +98,32 @@ class SlotPlan:
         """Points of all slots together."""
         return sum(slot.count for slot in self.slots)
 
-    def points(self, index: int) -> Points:
-        """Points of all slots on one frame, (point_count, 2) footage pixels, slot after slot."""
-        parts = []
-        for number, slot in enumerate(self.slots):
-            outline = self._held[index].get(number)
-            if outline is None:
-                parts.append(np.tile(self._rest[index][number].astype(np.float64), (slot.count, 1)))
-            else:
-                parts.append(fit_count(outline.astype(np.float64), slot.count))
-        return np.concatenate(parts) if parts else np.zeros((0, 2))
+    def points(self, index: int, width: int, height: int) -> Points:
+        """Points of all slots on one frame, (point_count, 2) footage pixels, slot after slot.
 
-    def collapsed(self, index: int) -> Points:
-        """Like `points`, with every slot collapsed to one point of its own."""
-        parts = []
+        `width` and `height` are the footage's size in px.
+        """
+        parked = self.parked(width, height)
+        start = 0
         for number, slot in enumerate(self.slots):
             outline = self._held[index].get(number)
-            point = self._rest[index][number] if outline is None else outline[0]
-            parts.append(np.tile(point.astype(np.float64), (slot.count, 1)))
+            if outline is not None:
+                fitted = fit_count(outline.astype(np.float64), slot.count)
+                parked[start : start + slot.count] = fitted
+            start += slot.count
+        return parked
+
+    def parked(self, width: int, height: int) -> Points:
+        """Like `points`, for a frame without any outline."""
+        away = max(_PARKING_DISTANCE * max(width, height), 8.0)
+        spacing = width / max(len(self.slots), 1)
+        radius = min(away, spacing) / 4.0
+        parts = []
+        for number, slot in enumerate(self.slots):
+            angle = np.arange(slot.count) * (2.0 * np.pi / slot.count)
+            across = (number + 0.5) * spacing + radius * np.cos(angle)
+            turn = 1.0 if slot.is_hole else -1.0
+            parts.append(np.stack([across, turn * radius * np.sin(angle) - away], axis=1))
         return np.concatenate(parts) if parts else np.zeros((0, 2))
 
     def present(self, index: int) -> NDArray[np.bool_]:
@@ -186,7 +196,7 @@ class SlotPlanner:
         slots = tuple(
             Slot(count, tracks[0].is_hole) for count, tracks in zip(counts, packed, strict=True)
         )
-        return SlotPlan(slots, dropped, tuple(held), _resting_points(held, len(slots)))
+        return SlotPlan(slots, dropped, tuple(held))
 
     def _reduce(self, contours: Sequence[Contour]) -> list[_Outline]:
         """Leave as few points as the object's own shape on this frame allows."""
@@ -341,18 +351,3 @@ def _turned(outline: _Outline, before: _Outline) -> _Outline:
         outline.low,
         outline.high,
     )
-
-
-def _resting_points(
-    held: Sequence[dict[int, NDArray[np.float32]]], slots: int
-) -> tuple[dict[int, NDArray[np.float32]], ...]:
-    """Where every slot collapses to, per frame: the first point it had last, or will have first."""
-    rest: list[dict[int, NDArray[np.float32]]] = [{} for _ in held]
-    for number in range(slots):
-        nowhere = np.zeros(2, dtype=np.float32)
-        point = next((frame[number][0] for frame in held if number in frame), nowhere)
-        for index, frame in enumerate(held):
-            if number in frame:
-                point = frame[number][0]
-            rest[index][number] = point
-    return tuple(rest)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 
 class MaskRenderer:
-    """Renders masks at the footage's size, frame by frame, from a scene of its own.
+    """Renders a mask at the footage's size, frame by frame, from the current scene.
 
     Parameters
     ----------
@@ -26,7 +26,8 @@ class MaskRenderer:
 
     def __init__(self, mask: bpy.types.Mask, width: int, height: int, folder: Path) -> None:
         self.width, self.height, self.folder = width, height, folder
-        scene = bpy.data.scenes.new("mask_render")
+        # The current scene, since Blender evaluates masks for that one alone.
+        scene = bpy.context.scene
         self.scene = scene
         render = scene.render
         render.resolution_x, render.resolution_y = width, height
