@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import sys
 import tempfile
 import time
@@ -28,7 +27,7 @@ def _repeated(photos: Path, folder: Path, count: int) -> None:
     folder.mkdir()
     sources = itertools.cycle(sorted(photos.iterdir()))
     for index in range(count):
-        os.symlink(next(sources), folder / f"frame_{index + 1:06d}.jpg")
+        (folder / f"frame_{index + 1:06d}.jpg").symlink_to(next(sources))
 
 
 def _measure(photos: Path, model: str, checkpoint: str, count: int) -> tuple[float, float]:

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The buttons, pressed in background: what they do, and what they say when they can't."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import bpy
+import pytest
+
+pytestmark = pytest.mark.usefixtures("addon")
+MakePhotos = Callable[..., Path]
+
+
+def load(folder: Path) -> bpy.types.MovieClip:
+    bpy.ops.sam2_splat.load(filepath=str(folder))
+    return bpy.context.scene.active_clip
+
+
+def click(clip: bpy.types.MovieClip, name: str, frame: int, x: float, y: float) -> None:
+    """What a Ctrl+click at footage pixel (x, y) leaves behind."""
+    owner = clip.tracking.objects.get(name) or clip.tracking.objects.new(name)
+    track = owner.tracks.new(name="Track", frame=frame)
+    track.markers.insert_frame(frame, co=(x / clip.size[0], 1.0 - y / clip.size[1]))
+
+
+def test_load_propagate_bake_with_plain_clicks(make_photos: MakePhotos) -> None:
+    folder = make_photos(count=3)
+    clip = load(folder)
+    assert (bpy.context.scene.frame_start, bpy.context.scene.frame_end) == (1, 3)
+    click(clip, "Camera", 1, 50.5, 90.5)
+    assert bpy.ops.sam2_splat.propagate() == {"FINISHED"}
+    assert clip.sam2_splat.mask.layers.keys() == ["Subject"]
+    assert bpy.ops.sam2_splat.bake() == {"FINISHED"}
+    assert len(list(Path(clip.sam2_splat.output_folder).glob("*.png"))) == 3
+
+
+def test_propagate_without_a_click_says_where_to_click(make_photos: MakePhotos) -> None:
+    load(make_photos(count=2))
+    with pytest.raises(RuntimeError, match=r"Ctrl\+click"):
+        bpy.ops.sam2_splat.propagate()
+
+
+def test_bake_before_propagate_says_what_to_press(make_photos: MakePhotos) -> None:
+    clip = load(make_photos(count=2))
+    click(clip, "square", 1, 50.5, 90.5)
+    with pytest.raises(RuntimeError, match="Propagate"):
+        bpy.ops.sam2_splat.bake()
+    assert not list(Path(clip.sam2_splat.footage_folder).rglob("postshot*"))
+
+
+def test_two_objects_become_two_layers_and_one_alpha(make_photos: MakePhotos) -> None:
+    clip = load(make_photos(count=2))
+    click(clip, "square", 1, 50.5, 90.5)
+    click(clip, "ground", 2, 10.5, 10.5)
+    bpy.ops.sam2_splat.propagate()
+    assert sorted(clip.sam2_splat.mask.layers.keys()) == ["ground", "square"]
+    for entry in clip.sam2_splat.objects:
+        entry.use_in_bake = False
+    with pytest.raises(RuntimeError, match="Switch one on"):
+        bpy.ops.sam2_splat.bake()
+
+
+def test_objects_are_added_toggled_and_removed(make_photos: MakePhotos) -> None:
+    clip = load(make_photos(count=2))
+    bpy.ops.sam2_splat.object_add(name="chair")
+    tracking_object = clip.tracking.objects.active
+    assert tracking_object.name == "chair"
+    track = tracking_object.tracks.new(name="Track", frame=1)
+    tracking_object.tracks.active = track
+    track.select = True
+    bpy.ops.sam2_splat.toggle_exclude()
+    assert track.name == "-Track"
+    bpy.ops.sam2_splat.toggle_exclude()
+    assert track.name == "Track"
+    bpy.ops.sam2_splat.object_remove()
+    assert "chair" not in clip.tracking.objects
+    assert "chair" not in clip.sam2_splat.objects
+
+
+def test_nothing_is_offered_without_a_clip() -> None:
+    for name in ("propagate", "bake", "object_add", "clear_results"):
+        assert not getattr(bpy.ops.sam2_splat, name).poll()
+
+
+def test_clear_results_removes_layers_and_mattes_and_keeps_the_clicks(
+    make_photos: MakePhotos,
+) -> None:
+    folder = make_photos(count=2)
+    clip = load(folder)
+    click(clip, "square", 1, 50.5, 90.5)
+    bpy.ops.sam2_splat.propagate()
+    assert list(folder.rglob("*.matte"))
+    bpy.ops.sam2_splat.clear_results()
+    assert not list(folder.rglob("*.matte"))
+    assert len(clip.sam2_splat.mask.layers) == 0
+    assert len(clip.tracking.objects["square"].tracks) == 1
