@@ -14,8 +14,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from . import facts, photo, scene_file
-from .identity import SUBJECT, id_map
-from .scene import Development
+from .geometry import Geometry
+from .identity import SUBJECT, channel, id_map
 from .stage import Stage
 
 Report = Callable[[str], None]
@@ -25,8 +25,8 @@ FloatImage = npt.NDArray[np.float32]
 class Renderer(Protocol):
     """Turns a frame of a stage into a picture."""
 
-    def render(self, index: int) -> tuple[FloatImage, FloatImage, Development]:
-        """Return linear RGB (H, W, 3), coverage (H, W, 9) and the development of a frame."""
+    def render(self, index: int) -> FloatImage:
+        """Return a frame's linear RGB, shape (H, W, 3)."""
 
 
 @dataclass(frozen=True)
@@ -39,26 +39,32 @@ class Layout:
         Folder names below the capture's folder, ``""`` for the folder itself.
     names
         The photos' names, one per frame.
+    looks
+        Squared, how often each pixel is looked at for the truth.
     truth_is_ids
         Instance ids (see `identity`) instead of the subject's coverage from 0 to 255.
     camera_data
         Whether photos carry EXIF and an ICC profile.
     quality
         Of the JPEGs, 1 to 95.
+    brightness
+        Stops that are added to every frame's exposure.
     """
 
     photos: str
     truth: str
     names: tuple[str, ...]
+    looks: int
     truth_is_ids: bool
     camera_data: bool
     quality: int
+    brightness: float = 0.0
 
 
 def plain_layout(frames: int, quality: int = 92) -> Layout:
     """Return the layout of training scenes: ``0000.jpg`` and ``0000.png`` side by side."""
     names = tuple(f"{i:04d}.jpg" for i in range(frames))
-    return Layout("", "", names, truth_is_ids=True, camera_data=False, quality=quality)
+    return Layout("", "", names, 2, truth_is_ids=True, camera_data=False, quality=quality)
 
 
 def camera_layout(frames: int, quality: int = 84) -> Layout:
@@ -69,7 +75,7 @@ def camera_layout(frames: int, quality: int = 84) -> Layout:
         names.append(f"IMG_{number}.JPG")
         number += 3 if i % 11 == 7 else 2 if i % 5 == 1 else 1
     return Layout(
-        "photos", "truth", tuple(names), truth_is_ids=False, camera_data=True, quality=quality
+        "photos", "truth", tuple(names), 4, truth_is_ids=False, camera_data=True, quality=quality
     )
 
 
@@ -97,6 +103,7 @@ def make_capture(
         folder.mkdir(parents=True, exist_ok=True)
     plan = stage.plan
     renderer: Renderer | None = None
+    geometry = Geometry(stage)
     frames = []
     clicks: list[scene_file.Click] = []
     for index, name in enumerate(layout.names):
@@ -106,11 +113,12 @@ def make_capture(
         kept = resume and photo_path.exists() and truth_path.exists()
         if not kept:
             renderer = renderer or start_renderer(stage)
-            _make_frame(stage, renderer, index, layout, photo_path, truth_path)
+            _write_truth(geometry, index, layout, truth_path)
+            _write_photo(stage, renderer, index, layout, photo_path)
         truth = np.asarray(Image.open(truth_path))
         mask = np.where(truth == SUBJECT, 255, 0) if layout.truth_is_ids else truth
         mask = mask.astype(np.uint8)
-        frames.append(_frame_facts(stage, index, mask, photo_path, truth_path, out))
+        frames.append(_frame_facts(stage, geometry, index, mask, photo_path, truth_path, out))
         if index == 0:
             clicks = facts.find_clicks(mask, stage.subject.anchors, stage.poses[0])
         verb = "kept" if kept else f"{time.monotonic() - started:.2f} s"
@@ -128,31 +136,41 @@ def make_capture(
     return whole
 
 
-def _make_frame(
-    stage: Stage, renderer: Renderer, index: int, layout: Layout, photo_path: Path, truth_path: Path
-) -> None:
-    """Render one frame; the truth is written first, so a photo never stands without it."""
-    linear, coverage, development = renderer.render(index)
+def _write_truth(geometry: Geometry, index: int, layout: Layout, path: Path) -> None:
+    coverage = geometry.coverage(index, layout.looks)
     truth: npt.NDArray[np.uint8]
     if layout.truth_is_ids:
         truth = id_map(coverage)
     else:
-        truth = np.round(coverage[..., 0] * 255).astype(np.uint8)
-    photo.write_grey(truth_path, truth)
+        truth = np.round(coverage[..., channel(SUBJECT)] * 255).astype(np.uint8)
+    photo.write_grey(path, truth)
+
+
+def _write_photo(stage: Stage, renderer: Renderer, index: int, layout: Layout, path: Path) -> None:
+    linear = renderer.render(index)
+    _, development = stage.weather.at(stage.progress(index))
+    exposure = development.exposure + layout.brightness
     noise_seed = stage.plan.seed * 10_000 + index
     pixels = photo.develop(
-        linear, development.exposure, development.warmth, development.noise, noise_seed
+        linear, exposure, development.warmth, development.noise, noise_seed
     )
     shot = None
     if layout.camera_data:
-        shot = photo.plan_shot(index, development.exposure, stage.poses[index].lens)
-    photo.write_photo(photo_path, pixels, layout.quality, shot)
+        shot = photo.plan_shot(index, exposure, stage.poses[index].lens)
+    photo.write_photo(path, pixels, layout.quality, shot)
 
 
 def _frame_facts(
-    stage: Stage, index: int, mask: npt.NDArray[np.uint8], photo_path: Path, truth_path: Path, out: Path
+    stage: Stage,
+    geometry: Geometry,
+    index: int,
+    mask: npt.NDArray[np.uint8],
+    photo_path: Path,
+    truth_path: Path,
+    out: Path,
 ) -> scene_file.FrameFacts:
     pose = stage.poses[index]
+    whole = float(geometry.silhouette(index, 2).sum())  # px
     x, y, z = (round(float(v), 5) for v in pose.position)
     axes = tuple(
         (round(float(a), 6), round(float(b), 6), round(float(c), 6)) for a, b, c in pose.axes.T
@@ -160,7 +178,7 @@ def _frame_facts(
     return scene_file.FrameFacts(
         file=photo_path.relative_to(out).as_posix(),
         truth=truth_path.relative_to(out).as_posix(),
-        visible=round(facts.visible_share(mask, stage.subject, pose), 4),
+        visible=round(min(float(mask.sum()) / 255 / max(whole, 1.0), 1.0), 4),
         box=facts.visible_box(mask),
         camera=scene_file.CameraFacts((x, y, z), axes, round(pose.lens, 3)),
     )

@@ -1,20 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Finishes as Cycles materials, each marked with its owner's id; imports bpy."""
+"""Finishes as Cycles materials; imports bpy."""
 
 from __future__ import annotations
 
 import bpy
 
 from .finishes import BRICKS, CHECKER, NOISE, SPOTS, STRIPES, Colour, Finish
-from .identity import channel
-
-AOV_NAMES = ("ids0", "ids1", "ids2")  # three coverage channels in each
 
 Socket = bpy.types.NodeSocket
 
 
-def build_material(name: str, finish: Finish, instance: int) -> bpy.types.Material:
-    """Return a material that looks like `finish` and marks its pixels with `instance`."""
+def build_material(name: str, finish: Finish) -> bpy.types.Material:
+    """Return a material that looks like `finish`."""
     material = bpy.data.materials.new(name)
     material.use_nodes = True
     nodes = _Nodes(material.node_tree)
@@ -27,13 +24,6 @@ def build_material(name: str, finish: Finish, instance: int) -> bpy.types.Materi
         surface.inputs["Base Color"].default_value = (*colour, 1.0)
     else:
         nodes.tree.links.new(colour, surface.inputs["Base Color"])
-    where = channel(instance)
-    if where >= 0:
-        mark = nodes.tree.nodes.new("ShaderNodeOutputAOV")
-        mark.aov_name = AOV_NAMES[where // 3]
-        value = [0.0, 0.0, 0.0, 1.0]
-        value[where % 3] = 1.0
-        mark.inputs["Color"].default_value = value
     return material
 
 

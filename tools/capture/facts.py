@@ -7,34 +7,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .mesh import Array, Model
+from .mesh import Array
 from .orbit import Pose
 from .scene_file import Click
 
 Bytes = npt.NDArray[np.uint8]
-
-
-def silhouette(model: Model, pose: Pose) -> Bytes:
-    """Return the subject's outline with nothing in front of it, 0 or 1, shape (H, W).
-
-    Projected face by face, so it does not depend on the renderer.
-    """
-    width, height = pose.size
-    px, _ = pose.project(np.array(model.vertices))
-    # Positions in OpenCV count from the first pixel's centre, in sixteenths.
-    fixed = np.round((px - 0.5) * 16).astype(np.int32)
-    mask: Bytes = np.zeros((height, width), dtype=np.uint8)
-    for face in model.faces:
-        for k in range(1, len(face) - 1):
-            triangle = fixed[[face[0], face[k], face[k + 1]]]
-            cv2.fillConvexPoly(mask, triangle, 1, lineType=cv2.LINE_8, shift=4)
-    return mask
-
-
-def visible_share(truth: Bytes, model: Model, pose: Pose) -> float:
-    """Return the visible share, 0 to 1, of the subject's silhouette."""
-    whole = int(silhouette(model, pose).sum())
-    return 0.0 if whole == 0 else min(float((truth > 127).sum()) / whole, 1.0)
 
 
 def visible_box(truth: Bytes) -> tuple[int, int, int, int] | None:

@@ -28,6 +28,7 @@ from .mesh import Model
 from .scene import Item
 
 WALL_HEIGHT = 3.2  # metres
+WALL_CLEARANCE = 1.3  # metres between the farthest camera and the nearest wall
 
 
 def surroundings(rng: Random, reach: float, indoors: bool) -> list[Item]:
@@ -39,7 +40,7 @@ def surroundings(rng: Random, reach: float, indoors: bool) -> list[Item]:
         Distance from the middle to the farthest camera, in metres; walls stand beyond it.
     """
     floor = Model()
-    half = reach + 2.5 if indoors else 60.0
+    half = reach + 3.0 if indoors else 60.0
     floor.add("floor", [(-half, -half, 0), (half, -half, 0), (half, half, 0), (-half, half, 0)],
               [(0, 1, 2, 3)])
     finish = draw_floor(rng, rng.choice(FLOORS[:6] if indoors else FLOORS))
@@ -88,10 +89,10 @@ def _room(rng: Random, reach: float) -> list[Item]:
     for i in range(3):
         colours = (draw_colour(rng), draw_colour(rng), draw_colour(rng))
         finishes[f"print {i}"] = Finish(NOISE, colours, rng.uniform(3, 12), roughness=0.4)
-    half = reach + 2.4
+    half = reach + 2.9
     items = []
     for side in range(4):
-        away = reach + rng.uniform(0.5, 2.2)
+        away = reach + rng.uniform(WALL_CLEARANCE, 2.7)
         wall = Model()
         wall.box("wall", (0, 0.05, WALL_HEIGHT / 2), (2 * half, 0.1, WALL_HEIGHT))
         wall.box("trim", (0, -0.008, 0.05), (2 * half, 0.016, 0.1))

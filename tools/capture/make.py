@@ -6,9 +6,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+# Instead of this folder, whose modules would stand in the way of others of the same names.
+if not __package__:  # run as a script
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from tools.capture.capture import Renderer, camera_layout, make_capture, plain_layout
 from tools.capture.occluders import OCCLUDERS
@@ -43,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--samples", type=int, default=24, help="rays per pixel")
     parser.add_argument("--bounces", type=int, default=3, help="how often light is reflected")
     parser.add_argument("--quality", type=int, default=84, help="of the JPEGs")
+    parser.add_argument("--brightness", type=float, default=0.0, help="in stops")
     parser.add_argument("--names", choices=("camera", "plain"), default="camera")
     parser.add_argument("--place", choices=("room", "outdoors", "any"), default="any")
     parser.add_argument("--occluder", choices=(*OCCLUDERS, "none", "any"), default="any")
@@ -52,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     layout = (camera_layout if options.names == "camera" else plain_layout)(
         options.frames, options.quality
     )
+    layout = replace(layout, brightness=options.brightness)
     plan = StagePlan(
         kind=options.kind,
         seed=options.seed,
@@ -64,7 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def start_renderer(stage: Stage) -> Renderer:
         if options.renderer == "quick":
             return QuickRenderer(stage, oversampling=3)
-        from tools.capture.cycles import CyclesRenderer, CyclesSettings  # needs Blender's module
+        from tools.capture.cycles_render import (  # needs Blender's module
+            CyclesRenderer,
+            CyclesSettings,
+        )
 
         return CyclesRenderer(
             stage, CyclesSettings(options.samples, options.threads, options.bounces)

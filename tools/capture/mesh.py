@@ -158,10 +158,12 @@ class Model:
                         key[axis], key[u], key[v] = along, su, sv
                         edge.append(index[key[0], key[1], key[2], which])
                     faces.append(edge)
-        for sx in (-1, 1):
-            for sy in (-1, 1):
-                for sz in (-1, 1):
-                    faces.append([index[sx, sy, sz, axis] for axis in range(3)])
+        faces += [
+            [index[sx, sy, sz, axis] for axis in range(3)]
+            for sx in (-1, 1)
+            for sy in (-1, 1)
+            for sz in (-1, 1)
+        ]
         self.add(role, [v.tolist() for v in vertices], faces)
 
     def bar(

@@ -60,6 +60,8 @@ def plan_passage(
     model = _build(rng, kind, width, bottom, top)
     hides_much = kind in ("board", "porter")
     half = (model.bounds()[1][0] - model.bounds()[0][0]) / 2
+    if hides_much:
+        half = min(half, width * 0.52)  # the parcel counts, not the porter's arms
     travel = half + width / 2
     places: dict[int, tuple[Array, float]] = {}
     direction = rng.choice([-1, 1])
@@ -69,11 +71,11 @@ def plan_passage(
             break
         pose = poses[index]
         if step < partial:
-            aside = -travel * (partial - step - 0.35) / partial
+            aside = width * (step + 1) / (partial + 1) - travel
         elif step < partial + full:
             aside = width * 0.05 * (step - partial) if hides_much else width * rng.uniform(-0.4, 0.4)
         else:
-            aside = travel * (step - partial - full + 0.65) / partial
+            aside = travel - width * (length - step) / (partial + 1)
         side = pose.axes[:, 0] * direction
         side = side / math.hypot(side[0], side[1])
         spot = on_the_way(pose) + side * aside
@@ -120,10 +122,10 @@ def _build(rng: Random, kind: str, width: float, bottom: float, top: float) -> M
         model.transform(rotation("z", rng.choice([0.0, math.pi])))
         _scale_to(model, max(tall * 1.15, top + 0.25))
         if kind == "porter":
-            low = max(bottom - 0.06 * (top - bottom), 0.04)
-            model.box("parcel", (0, -0.22, (low + top) / 2), (width * 1.1, 0.25, (top - low) * 1.06),
-                      bevel=0.01)
-            model.box("tape", (0, -0.22, (low + top) / 2), (width * 0.1, 0.256, (top - low) * 1.066), 0.003)
+            low, high = bottom + 0.16 * (top - bottom), top - 0.02 * (top - bottom)
+            middle = (low + high) / 2
+            model.box("parcel", (0, -0.22, middle), (width, 0.25, high - low), bevel=0.01)
+            model.box("tape", (0, -0.22, middle), (width * 0.1, 0.256, high - low + 0.006), 0.003)
     return model
 
 

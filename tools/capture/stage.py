@@ -13,7 +13,7 @@ from random import Random
 import numpy as np
 
 from .finishes import draw_finish
-from .grounds import surroundings
+from .grounds import WALL_CLEARANCE, surroundings
 from .identity import FIRST_DISTRACTOR, OCCLUDER, SUBJECT
 from .lights import Weather
 from .mesh import Array, Model
@@ -111,11 +111,14 @@ class Stage:
         return Item(name, model, instance, {role: draw_finish(rng) for role in model.roles})
 
     def _add_distractors(self, rng: Random, distances: Array) -> None:
-        """Stand one to four other things about, off the cameras' way."""
+        """Stand up to four other things about, off the cameras' way."""
         taken = [(0.0, 0.0, self.subject.radius())]
         height = float(self.subject.bounds()[1][2])
-        inner, outer = float(distances.min()) * 0.72, float(distances.max()) + 0.35
-        for number in range(rng.randint(1, 4)):
+        inner, outer = float(distances.min()) * 0.72, float(distances.max())
+        wanted = rng.randint(2, 4)
+        for number in range(4 * wanted):  # some find no place
+            if len(self.distractors) == wanted:
+                break
             kind = self.plan.kind if rng.random() < 0.2 else rng.choice(list(KINDS))
             model = build_subject(kind, rng)
             factor = height * rng.uniform(0.35, 1.1) / float(model.bounds()[1][2])
@@ -146,7 +149,7 @@ def _free_spot(
 ) -> tuple[float, float] | None:
     """Return a place for a thing of `radius` that touches none of `taken` (x, y, radius).
 
-    It lies within `inner` of the middle or beyond `outer`: the cameras pass in between.
+    It lies within `inner` of the middle, or between `outer` and a wall: the cameras pass between.
     """
     nearest = taken[0][2] + radius + 0.03
     for _ in range(40):
@@ -156,7 +159,9 @@ def _free_spot(
             if away + radius >= inner:
                 continue
         else:
-            away = rng.uniform(outer + radius, outer + radius + 0.8)
+            away = rng.uniform(outer + 0.3 + radius, outer + 0.8 + radius)
+            if away + radius >= outer + WALL_CLEARANCE - 0.4:  # a sideboard may stand at the wall
+                continue
         x, y = away * math.cos(turn), away * math.sin(turn)
         if all(math.hypot(x - a, y - b) > r + radius for a, b, r in taken):
             return x, y

@@ -16,7 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+# Instead of this folder, whose modules would stand in the way of others of the same names.
+if not __package__:  # run as a script
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from tools.capture.capture import make_capture, plain_layout
 from tools.capture.quick import QuickRenderer

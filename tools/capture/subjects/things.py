@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from random import Random
 
 import numpy as np
@@ -191,7 +192,7 @@ def machine(rng: Random) -> Model:
                 step[2] *= -1
             points.append(points[-1] + step)
         radius = rng.uniform(0.025, 0.045)
-        for a, b in zip(points[:-1], points[1:], strict=True):
+        for a, b in pairwise(points):
             model.bar("pipe", a.tolist(), b.tolist(), radius)
             model.ellipsoid("joint", (float(b[0]), float(b[1]), float(b[2])),
                             (radius * 1.3, radius * 1.3, radius * 1.3), sides=12)

@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Cycles renderer: a stage's frames as linear colour and coverage; imports bpy and OpenEXR.
-
-Every material also writes 1 into the channel of the thing it belongs to, as an AOV. Cycles
-filters that like colour, so coverage comes out antialiased from the same render.
-"""
+"""The Cycles renderer: a stage's frames as linear colour; imports bpy and OpenEXR."""
 
 from __future__ import annotations
 
@@ -17,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import OpenEXR
 
-from .cycles_material import AOV_NAMES, build_material
+from .cycles_material import build_material
 from .identity import OCCLUDER
-from .scene import Development, Item, LightState, Sky
+from .scene import Item, LightState, Sky
 from .stage import Stage
 
 FloatImage = npt.NDArray[np.float32]
@@ -38,7 +34,7 @@ class CyclesSettings:
     bounces
         How often light is reflected.
     denoise
-        Whether Open Image Denoise cleans the picture; the coverage is left as it is.
+        Whether Open Image Denoise cleans the picture.
     """
 
     samples: int
@@ -71,9 +67,19 @@ class CyclesRenderer:
         self._scene.camera = self._camera
         _configure(self._scene, stage.plan.size, settings, stage.plan.seed)
 
-    def render(self, index: int) -> tuple[FloatImage, FloatImage, Development]:
-        """Return linear RGB (H, W, 3), coverage (H, W, 9) and the development of a frame."""
-        state, development = self._stage.weather.at(self._stage.progress(index))
+    def render(self, index: int) -> FloatImage:
+        """Return a frame's linear RGB, shape (H, W, 3)."""
+        self.set_frame(index)
+        with tempfile.TemporaryDirectory(prefix="capture-") as folder:
+            path = Path(folder) / "frame.exr"
+            self._scene.render.filepath = str(path)
+            bpy.ops.render.render(write_still=True)
+            with OpenEXR.File(str(path)) as stored:
+                return stored.channels()["RGB"].pixels[..., :3].astype(np.float32)
+
+    def set_frame(self, index: int) -> None:
+        """Move camera, light and occluder to where they are on a frame."""
+        state, _ = self._stage.weather.at(self._stage.progress(index))
         self._scene.frame_set(index + 1)  # the noise differs from frame to frame
         self._set_light(state)
         self._set_camera(index)
@@ -82,12 +88,6 @@ class CyclesRenderer:
             # Off stage it waits far below: hiding it would make Cycles build the scene anew.
             self._occluder.location = (0.0, 0.0, -50.0) if place is None else place.at
             self._occluder.rotation_euler = (0.0, 0.0, 0.0 if place is None else place.turn)
-        with tempfile.TemporaryDirectory(prefix="capture-") as folder:
-            path = Path(folder) / "frame.exr"
-            self._scene.render.filepath = str(path)
-            bpy.ops.render.render(write_still=True)
-            linear, coverage = _read(path, self._scene.view_layers[0].name)
-        return linear, coverage, development
 
     def _set_camera(self, index: int) -> None:
         pose = self._stage.poses[index]
@@ -115,7 +115,7 @@ def _place(item: Item) -> bpy.types.Object:
     mesh.from_pydata(model.vertices, [], model.faces)
     roles = model.roles
     for role in roles:
-        mesh.materials.append(build_material(role, item.finishes[role], item.instance))
+        mesh.materials.append(build_material(role, item.finishes[role]))
     slots = np.array([roles.index(role) for role in model.face_roles], dtype=np.int32)
     mesh.polygons.foreach_set("material_index", slots)
     mesh.polygons.foreach_set("use_smooth", np.array(model.face_smooth, dtype=bool))
@@ -170,7 +170,8 @@ def _configure(
     render.use_persistent_data = True
     render.use_compositing = False
     render.use_sequencer = False
-    render.image_settings.file_format = "OPEN_EXR_MULTILAYER"
+    render.image_settings.file_format = "OPEN_EXR"
+    render.image_settings.color_mode = "RGB"
     render.image_settings.color_depth = "32"
     render.image_settings.exr_codec = "NONE"
     cycles.device = "CPU"
@@ -182,7 +183,8 @@ def _configure(
     if settings.denoise:
         cycles.denoiser = "OPENIMAGEDENOISE"
         cycles.denoising_input_passes = "RGB_ALBEDO_NORMAL"
-        cycles.denoising_prefilter = "FAST"
+        cycles.denoising_prefilter = "NONE"
+        cycles.denoising_quality = "FAST"
     cycles.max_bounces = settings.bounces
     cycles.diffuse_bounces = settings.bounces
     cycles.glossy_bounces = settings.bounces
@@ -192,23 +194,3 @@ def _configure(
     cycles.sample_clamp_indirect = 3.0
     cycles.use_light_tree = False
     cycles.use_auto_tile = False
-    for name in AOV_NAMES:
-        aov = scene.view_layers[0].aovs.add()
-        aov.name = name
-        aov.type = "COLOR"
-
-
-def _read(path: Path, layer: str) -> tuple[FloatImage, FloatImage]:
-    """Return colour (H, W, 3) and coverage (H, W, 9) from a multilayer EXR file."""
-    with OpenEXR.File(str(path)) as stored:
-        planes = {name: channel.pixels for name, channel in stored.channels().items()}
-
-    def joined(name: str) -> FloatImage:
-        # OpenEXR hands out R, G, B (and A) together where a pass has just these.
-        for whole in (name, f"{name}.RGB", f"{name}.RGBA"):
-            if whole in planes:
-                return planes[whole][..., :3]
-        return np.stack([planes[f"{name}.{c}"] for c in "RGB"], axis=2)
-
-    coverage = np.concatenate([joined(f"{layer}.{name}") for name in AOV_NAMES], axis=2)
-    return joined(f"{layer}.Combined"), np.clip(coverage, 0.0, 1.0)
