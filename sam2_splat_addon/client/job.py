@@ -30,7 +30,7 @@ from ..core.protocol import (
 from .keeper import WorkerKeeper
 from .process import WorkerProcess
 
-CANCEL_GRACE = 0.4  # s that a worker gets to stop by itself; with its end it makes half a second
+CANCEL_GRACE = 0.35  # s that a worker gets to stop by itself; with its end it makes half a second
 _PATIENCE = 0.2  # s between two looks of a waiting caller at the world
 _KEPT_LOG_LINES = 1000
 
