@@ -37,6 +37,7 @@ from .png_output import write_grey, write_rgba
 
 _MAX_THREADS = 8  # each holds a photo and its alpha: 0.4 GB at 54 megapixels and 8 bit
 _POLL_SECONDS = 0.1
+_GRACE_SECONDS = 0.3
 _STRIPE_ROWS = 256
 _PACKAGES = (
     "numpy",
@@ -151,37 +152,40 @@ def _run(
     waiting = iter(plan.items)
     working: dict[Future[None], int] = {}
     started, done = time.monotonic(), 0
-    with ThreadPoolExecutor(threads, thread_name_prefix="bake") as pool:
-        try:
-            while True:
-                if cancelled():
-                    raise Cancelled
-                while len(working) < threads and (item := next(waiting, None)) is not None:
-                    working[pool.submit(job.bake, item)] = item.frame
-                if not working:
-                    return
-                finished, _ = wait(working, _POLL_SECONDS, FIRST_COMPLETED)
-                for future in sorted(finished, key=working.__getitem__):
-                    frame = working.pop(future)
-                    future.result()
-                    done += 1
-                    if on_frame_done is not None:
-                        on_frame_done(FrameDone(frame, 0))
-                    pace = (time.monotonic() - started) / done
-                    left = pace * (len(plan.items) - done)
-                    on_progress(
-                        Progress(
-                            "baking",
-                            done,
-                            len(plan.items),
-                            frame,
-                            seconds_per_frame=pace,
-                            seconds_left=left,
-                            peak_memory_mb=peak_memory_mb(),
-                        )
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="bake")
+    try:
+        while True:
+            if cancelled():
+                raise Cancelled
+            while len(working) < threads and (item := next(waiting, None)) is not None:
+                working[pool.submit(job.bake, item)] = item.frame
+            if not working:
+                return
+            finished, _ = wait(working, _POLL_SECONDS, FIRST_COMPLETED)
+            for future in sorted(finished, key=working.__getitem__):
+                frame = working.pop(future)
+                future.result()
+                done += 1
+                if on_frame_done is not None:
+                    on_frame_done(FrameDone(frame, 0))
+                pace = (time.monotonic() - started) / done
+                on_progress(
+                    Progress(
+                        "baking",
+                        done,
+                        len(plan.items),
+                        frame,
+                        seconds_per_frame=pace,
+                        seconds_left=pace * (len(plan.items) - done),
+                        peak_memory_mb=peak_memory_mb(),
                     )
-        finally:
-            stop.set()  # frames still in work end at their next step, without a file
+                )
+    finally:
+        # A frame that is being written ends within a stripe. One that is still being decoded has no
+        # file yet and ends before it makes one: not worth waiting for.
+        stop.set()
+        wait(working, _GRACE_SECONDS)
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 @dataclass(frozen=True)

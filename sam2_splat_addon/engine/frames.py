@@ -131,21 +131,21 @@ class FrameSource:
     def _square(self, path: Path) -> NDArray[np.uint8]:
         """The photo squashed to the model's square, (S, S, 3) uint8."""
         size = (self._image_size, self._image_size)
-        header = read_header(path)
-        # Pillow clips 16 bit, knows no EXR, and turns TIFFs by their orientation tag.
-        if header.bit_depth > 8 or header.format == "tiff":
-            image = Image.fromarray(to_8_bit(decode(path).array))
-            return np.array(image.resize(size))
-        try:
-            with Image.open(path) as image:
-                if self._exact:
-                    return np.array(image.convert("RGB").resize(size))
-                drafted = image.draft("RGB", size)
-                # A reduced scale rounds the size up; the box says which part of it is the photo.
-                box = None if drafted is None else drafted[1]
-                return np.array(image.convert("RGB").resize(size, box=box, reducing_gap=2.0))
-        except (OSError, SyntaxError, ValueError) as problem:
-            raise FootageError(
-                f"{path.name} can't be decoded: {str(problem).rstrip('.')}.",
-                "Copy or export this photo again, or remove it.",
-            ) from problem
+        if not self._exact and read_header(path).format == "jpeg":
+            return _reduced(path, size)
+        return np.array(Image.fromarray(to_8_bit(decode(path).array)).resize(size))
+
+
+def _reduced(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A JPEG decoded at the smallest scale that is no smaller than `size`, then squashed to it."""
+    try:
+        with Image.open(path) as image:
+            drafted = image.draft("RGB", size)
+            # A reduced scale rounds the size up; the box says which part of it is the photo.
+            box = None if drafted is None else drafted[1]
+            return np.array(image.convert("RGB").resize(size, box=box, reducing_gap=2.0))
+    except (OSError, SyntaxError, ValueError) as problem:
+        raise FootageError(
+            f"{path.name} can't be decoded: {str(problem).rstrip('.')}.",
+            "Copy or export this photo again, or remove it.",
+        ) from problem

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import OpenEXR
 import pytest
 import tifffile
 import torch
@@ -112,6 +113,26 @@ def test_the_quick_mode_stays_near_the_exact_one(tmp_path: Path) -> None:
     quick = upright_levels(FrameSource([path], SIZE, exact=False)[0])
     assert np.abs(exact - quick).max() < 24  # hard, saturated colour edges differ most
     assert np.abs(exact - quick).mean() < 1
+
+
+def test_the_quick_mode_names_a_damaged_photo_too(jpegs: list[Path]) -> None:
+    data = bytearray(jpegs[0].read_bytes())
+    table = data.index(b"\xff\xc4") + 5  # a Huffman table, which only decoding looks at
+    data[table : table + 16] = b"\xff" * 16
+    jpegs[0].write_bytes(data)
+    for exact in (True, False):
+        with pytest.raises(FootageError, match=r"0\.jpg"):
+            FrameSource(jpegs, SIZE, exact=exact)[0]
+
+
+def test_an_exr_looks_like_what_the_bake_writes(tmp_path: Path) -> None:
+    levels = np.asarray(photo(7)).astype(np.float32) / 255
+    linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+    path = tmp_path / "a.exr"
+    planes = {c: linear[:, :, i].astype(np.float32) for i, c in enumerate("RGB")}
+    OpenEXR.File({}, planes).write(str(path))
+    frame = FrameSource([path], SIZE)[0]
+    assert np.abs(upright_levels(frame) - expected_levels(photo(7))).max() < 0.01
 
 
 @pytest.mark.parametrize("kind", ["grey", "rgba", "palette", "png16", "grey16", "tiff", "tiff16"])
