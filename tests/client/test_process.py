@@ -120,8 +120,8 @@ def test_asking_for_events_does_not_wait_unless_asked_to(worker: WorkerProcess) 
 def test_requests_sent_before_ready_are_answered_in_order(worker: WorkerProcess, ask: Ask) -> None:
     worker.send(ask("well", frames=3))
     worker.send(ask("well", frames=4))
-    assert answer_of(worker) == Finished("3 frames", frames=3)
-    assert answer_of(worker) == Finished("4 frames", frames=4)
+    answers = [answer_of(worker) for _ in range(2)]
+    assert [a.summary for a in answers if isinstance(a, Finished)] == ["3 frames", "4 frames"]
 
 
 def test_the_worker_never_runs_the_add_ons_own_init_and_has_one_name(
@@ -223,10 +223,12 @@ def test_cancel_stops_what_runs_and_what_waits_but_nothing_sent_after(
     events_until(worker, FrameDone)
     worker.send(CancelRequest())
     worker.send(ask("well", frames=2))
-    stopped, *others = [answer_of(worker) for _ in range(3)]
+    stopped, never_began, finished = [answer_of(worker) for _ in range(3)]
     assert isinstance(stopped, Stopped)
     assert stopped.frames > 0
-    assert others == [Stopped(0), Finished("2 frames", frames=2)]
+    assert never_began == Stopped(0)
+    assert isinstance(finished, Finished)
+    assert finished.frames == 2
 
 
 @posix
