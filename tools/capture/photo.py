@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Develop a linear picture and write it as a camera would; imports numpy and Pillow."""
+"""Develop a linear picture and write it as a camera would; imports numpy, OpenCV and Pillow."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import IO
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms, TiffImagePlugin
 
 Bytes = npt.NDArray[np.uint8]
+_LENS_BLUR = 0.55  # px, standard deviation: no lens is sharper than its pixels
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def develop(
         Of the sensor's noise.
     """
     gains = np.array([1 + warmth, 1.0, 1 - warmth], dtype=np.float32) * np.float32(2.0**exposure)
-    light = np.maximum(linear * gains, 0.0)
+    light = cv2.GaussianBlur(np.maximum(linear * gains, 0.0), (0, 0), _LENS_BLUR)
     height, width = light.shape[:2]
     y, x = np.ogrid[-1:1:height * 1j, -1:1:width * 1j]
     light *= (1.0 - 0.11 * (x * x + y * y)).astype(np.float32)[..., None]  # the lens's fall-off
