@@ -64,7 +64,7 @@ class PropagateRequest(msgspec.Struct, frozen=True, tag="propagate"):
 
 
 class EditedMatte(msgspec.Struct, frozen=True):
-    """A matte that the user drew: closed outlines in footage pixels, even-odd filled.
+    """A matte that the user drew: closed outlines in footage pixels, filled by nonzero winding.
 
     Each outline is a flat tuple x0, y0, x1, y1, ...
     """
