@@ -57,7 +57,7 @@ class QuickRenderer:
             depth, owner, focal, pose.position, pose.axes, scene.points, scene.normals, scene.triangles,
             scene.smooth, scene.item_of, scene.finish_of, scene.items, scene.finishes,
             self._sky * state.sky, np.array(state.sun), state.to_sun, sun_axes, sun_map, blur,
-            self._dome_axes, domes, self._reach, lit,
+            self._dome_axes, domes, self._reach, self._oversampling, lit,
         )
         return self._gather(lit)
 

@@ -233,61 +233,71 @@ def _sky(z, sky, colour):
 @njit(cache=True, fastmath=True)
 def shade_view(
     depth, owner, focal, position, axes, points, normals, triangles, smooth, item_of, finish_of,
-    items, finishes, sky, sun, to_sun, sun_axes, sun_map, sun_blur, dome_axes, dome_maps, reach, out,
+    items, finishes, sky, sun, to_sun, sun_axes, sun_map, sun_blur, dome_axes, dome_maps, reach, block,
+    out,
 ):
     """Light every pixel of a view into `out`, shape (H, W, 3), linear RGB.
 
     Arrays: `normals` (T, 3, 3) per corner, `smooth` (T,), `item_of` and `finish_of` (T,), `items`
     (I, 5) as x, y, z and cosine and sine of the turn, `finishes` (F, F_WIDTH), `sky` (3, 3) as
-    zenith, horizon and below, `sun` (3,), `dome_axes` (K, 3, 3), `dome_maps` (K, M, M).
+    zenith, horizon and below, `sun` (3,), `dome_axes` (K, 3, 3), `dome_maps` (K, M, M). Light is
+    gathered once for each triangle in a square of `block` px; patterns and gleams for each px.
     """
     height, width = depth.shape
     colour, env, ambient = np.zeros(3), np.zeros(3), np.zeros(3)
     domes = dome_axes.shape[0]
-    for row in range(height):
-        for column in range(width):
-            rx = (column + 0.5 - width / 2) / focal
-            ry = (height / 2 - row - 0.5) / focal
-            dx = axes[0, 0] * rx + axes[0, 1] * ry - axes[0, 2]
-            dy = axes[1, 0] * rx + axes[1, 1] * ry - axes[1, 2]
-            dz = axes[2, 0] * rx + axes[2, 1] * ry - axes[2, 2]
-            length = math.sqrt(dx * dx + dy * dy + dz * dz)
-            t = owner[row, column]
-            if t < 0:
-                _sky(dz / length, sky, env)
-                for k in range(3):
-                    out[row, column, k] = env[k]
-                continue
-            far = 1.0 / depth[row, column]
-            x, y, z = position[0] + dx * far, position[1] + dy * far, position[2] + dz * far
-            dx, dy, dz = dx / length, dy / length, dz / length
-            nx, ny, nz = normals[t, 0, 0], normals[t, 0, 1], normals[t, 0, 2]
-            if smooth[t]:
-                a, b, c = points[triangles[t, 0]], points[triangles[t, 1]], points[triangles[t, 2]]
-                e0x, e0y, e0z = b[0] - a[0], b[1] - a[1], b[2] - a[2]
-                e1x, e1y, e1z = c[0] - a[0], c[1] - a[1], c[2] - a[2]
-                px, py, pz = x - a[0], y - a[1], z - a[2]
-                d00, d01 = e0x * e0x + e0y * e0y + e0z * e0z, e0x * e1x + e0y * e1y + e0z * e1z
-                d11 = e1x * e1x + e1y * e1y + e1z * e1z
-                p0, p1 = px * e0x + py * e0y + pz * e0z, px * e1x + py * e1y + pz * e1z
-                whole = d00 * d11 - d01 * d01
-                if whole > 1e-18:
-                    v = (d11 * p0 - d01 * p1) / whole
-                    w = (d00 * p1 - d01 * p0) / whole
-                    u = 1 - v - w
-                    n = normals[t]
-                    nx = u * n[0, 0] + v * n[1, 0] + w * n[2, 0]
-                    ny = u * n[0, 1] + v * n[1, 1] + w * n[2, 1]
-                    nz = u * n[0, 2] + v * n[1, 2] + w * n[2, 2]
-            size = max(math.sqrt(nx * nx + ny * ny + nz * nz), 1e-9)
-            nx, ny, nz = nx / size, ny / size, nz / size
-            facing = nx * dx + ny * dy + nz * dz
-            if facing > 0:
-                nx, ny, nz, facing = -nx, -ny, -nz, -facing
-            item = items[item_of[t]]
-            lx, ly = x - item[0], y - item[1]
-            finish = finishes[finish_of[t]]
-            _pattern(finish, item[3] * lx + item[4] * ly, item[3] * ly - item[4] * lx, z - item[2], colour)
+    known, light, total = -1, 0.0, 0.0
+    for step in range(height * width):
+        inside = step % (block * block)
+        square = step // (block * block)
+        row = square // (width // block) * block + inside // block
+        column = square % (width // block) * block + inside % block
+        if inside == 0:
+            known = -1
+        rx = (column + 0.5 - width / 2) / focal
+        ry = (height / 2 - row - 0.5) / focal
+        dx = axes[0, 0] * rx + axes[0, 1] * ry - axes[0, 2]
+        dy = axes[1, 0] * rx + axes[1, 1] * ry - axes[1, 2]
+        dz = axes[2, 0] * rx + axes[2, 1] * ry - axes[2, 2]
+        length = math.sqrt(dx * dx + dy * dy + dz * dz)
+        t = owner[row, column]
+        if t < 0:
+            _sky(dz / length, sky, env)
+            for k in range(3):
+                out[row, column, k] = env[k]
+            continue
+        far = 1.0 / depth[row, column]
+        x, y, z = position[0] + dx * far, position[1] + dy * far, position[2] + dz * far
+        dx, dy, dz = dx / length, dy / length, dz / length
+        nx, ny, nz = normals[t, 0, 0], normals[t, 0, 1], normals[t, 0, 2]
+        if smooth[t]:
+            a, b, c = points[triangles[t, 0]], points[triangles[t, 1]], points[triangles[t, 2]]
+            e0x, e0y, e0z = b[0] - a[0], b[1] - a[1], b[2] - a[2]
+            e1x, e1y, e1z = c[0] - a[0], c[1] - a[1], c[2] - a[2]
+            px, py, pz = x - a[0], y - a[1], z - a[2]
+            d00, d01 = e0x * e0x + e0y * e0y + e0z * e0z, e0x * e1x + e0y * e1y + e0z * e1z
+            d11 = e1x * e1x + e1y * e1y + e1z * e1z
+            p0, p1 = px * e0x + py * e0y + pz * e0z, px * e1x + py * e1y + pz * e1z
+            whole = d00 * d11 - d01 * d01
+            if whole > 1e-18:
+                v = (d11 * p0 - d01 * p1) / whole
+                w = (d00 * p1 - d01 * p0) / whole
+                u = 1 - v - w
+                n = normals[t]
+                nx = u * n[0, 0] + v * n[1, 0] + w * n[2, 0]
+                ny = u * n[0, 1] + v * n[1, 1] + w * n[2, 1]
+                nz = u * n[0, 2] + v * n[1, 2] + w * n[2, 2]
+        size = max(math.sqrt(nx * nx + ny * ny + nz * nz), 1e-9)
+        nx, ny, nz = nx / size, ny / size, nz / size
+        facing = nx * dx + ny * dy + nz * dz
+        if facing > 0:
+            nx, ny, nz, facing = -nx, -ny, -nz, -facing
+        item = items[item_of[t]]
+        lx, ly = x - item[0], y - item[1]
+        finish = finishes[finish_of[t]]
+        _pattern(finish, item[3] * lx + item[4] * ly, item[3] * ly - item[4] * lx, z - item[2], colour)
+        if t != known:
+            known = t
             bias = 0.006
             near = x * x + y * y < reach * reach * 0.9
             ox, oy, oz = x + nx * bias, y + ny * bias, z + nz * bias
@@ -310,23 +320,23 @@ def shade_view(
                 _sky(dome_axes[q, 2, 2], sky, env)
                 for k in range(3):
                     ambient[k] += weight * env[k]
-            up = 0.5 + 0.5 * nz
-            roughness, metallic = finish[F_ROUGHNESS], finish[F_METALLIC]
-            hx, hy, hz = to_sun[0] - dx, to_sun[1] - dy, to_sun[2] - dz
-            half = max(math.sqrt(hx * hx + hy * hy + hz * hz), 1e-9)
-            spread = max((nx * hx + ny * hy + nz * hz) / half, 0.0)
-            power = 2.0 / max(roughness**4, 1e-3)
-            gleam = (power + 2) / 8 * spread**power * light
-            _sky(dz - 2 * facing * nz, sky, env)
-            fresnel = (1 + facing) ** 5
-            for k in range(3):
-                glow = ambient[k] / max(total, 1e-6) * up + sky[2, k] * 0.5 * (1 - up)
-                matt = colour[k] * (sun[k] * light / math.pi + glow)
-                tint = metallic * colour[k] + (1 - metallic) * 0.04
-                mirror = tint + (1 - tint) * fresnel * (1 - roughness)
-                blocked = ambient[k] / max(total * sky[1, k], 1e-6)
-                shine = mirror * env[k] * min(blocked, 1.0) * (1 - 0.5 * roughness)
-                out[row, column, k] = (
-                    (1 - 0.9 * metallic) * matt + shine * (1 - 0.6 * roughness * (1 - metallic))
-                    + tint * sun[k] / math.pi * min(gleam, 30.0)
-                )
+        up = 0.5 + 0.5 * nz
+        roughness, metallic = finish[F_ROUGHNESS], finish[F_METALLIC]
+        hx, hy, hz = to_sun[0] - dx, to_sun[1] - dy, to_sun[2] - dz
+        half = max(math.sqrt(hx * hx + hy * hy + hz * hz), 1e-9)
+        spread = max((nx * hx + ny * hy + nz * hz) / half, 0.0)
+        power = 2.0 / max(roughness**4, 1e-3)
+        gleam = (power + 2) / 8 * spread**power * light
+        _sky(dz - 2 * facing * nz, sky, env)
+        fresnel = (1 + facing) ** 5
+        for k in range(3):
+            glow = ambient[k] / max(total, 1e-6) * up + sky[2, k] * 0.5 * (1 - up)
+            matt = colour[k] * (sun[k] * light / math.pi + glow)
+            tint = metallic * colour[k] + (1 - metallic) * 0.04
+            mirror = tint + (1 - tint) * fresnel * (1 - roughness)
+            blocked = ambient[k] / max(total * sky[1, k], 1e-6)
+            shine = mirror * env[k] * min(blocked, 1.0) * (1 - 0.5 * roughness)
+            out[row, column, k] = (
+                (1 - 0.9 * metallic) * matt + shine * (1 - 0.6 * roughness * (1 - metallic))
+                + tint * sun[k] / math.pi * min(gleam, 30.0)
+            )
