@@ -19,6 +19,15 @@ class _Sidebar:
     bl_category = "SAM2 Splat"
 
 
+class _ClipSidebar(_Sidebar):
+    """A panel that needs a clip."""
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        """Shown once there is a clip."""
+        return active_clip(context) is not None
+
+
 class SAM2SPLAT_UL_objects(UIList):
     """The subjects: colour, name, number of clicks, and whether they are baked."""
 
@@ -87,12 +96,8 @@ class SAM2SPLAT_PT_footage(_Sidebar, Panel):
             )
 
 
-class SAM2SPLAT_PT_objects(_Sidebar, Panel):
+class SAM2SPLAT_PT_objects(_ClipSidebar, Panel):
     bl_label = "Objects"
-
-    @classmethod
-    def poll(cls, context: Context) -> bool:
-        return active_clip(context) is not None
 
     def draw(self, context: Context) -> None:
         layout = self.layout
@@ -124,12 +129,8 @@ class SAM2SPLAT_PT_objects(_Sidebar, Panel):
             )
 
 
-class SAM2SPLAT_PT_propagate(_Sidebar, Panel):
+class SAM2SPLAT_PT_propagate(_ClipSidebar, Panel):
     bl_label = "Propagate"
-
-    @classmethod
-    def poll(cls, context: Context) -> bool:
-        return active_clip(context) is not None
 
     def draw(self, context: Context) -> None:
         layout = self.layout
@@ -154,12 +155,8 @@ class SAM2SPLAT_PT_propagate(_Sidebar, Panel):
                 layout.operator("sam2_splat.clear_results", icon="TRASH")
 
 
-class SAM2SPLAT_PT_bake(_Sidebar, Panel):
+class SAM2SPLAT_PT_bake(_ClipSidebar, Panel):
     bl_label = "Bake"
-
-    @classmethod
-    def poll(cls, context: Context) -> bool:
-        return active_clip(context) is not None
 
     def draw(self, context: Context) -> None:
         layout = self.layout
