@@ -107,7 +107,8 @@ def write_object_layer(
     size
         Width and height of the footage in px.
     edited
-        Those of `scene_frames` whose outlines are the user's own: they stay edited frames.
+        Those of `scene_frames` whose outlines are the user's own: they are written first and stay
+        edited frames.
 
     Yields
     ------
@@ -121,27 +122,35 @@ def write_object_layer(
     """
     if len(scene_frames) != len(plan):
         raise ValueError("the plan and the frames differ in number")
-    target = _Target(mask.name, clip.name, layer_name, size)
+    target = _Target(mask.session_uid, clip.session_uid, layer_name, size)
     counts = tuple(slot.count for slot in plan.slots)
     mask_keys.add_splines(_remade_layer(mask, clip, layer_name), counts)
     frames: dict[int, WrittenFrame] = {}
-    _remember(mask, layer_name, WrittenLayer(frames))
+    done: list[int] = []
+    # What the user drew is there in the layer alone, so it is written back first.
+    order = sorted(range(len(plan)), key=lambda index: scene_frames[index] not in edited)
     with mask_keys.scratch_scene():
         try:
             for frame in _empty_frames(scene_frames):
                 frames[frame] = _write_frame(target, frame, plan.parked(*size))
-            for index, frame in enumerate(scene_frames):
+            for index in order:
+                frame = scene_frames[index]
                 frames[frame] = _write_frame(target, frame, plan.points(index, *size))
+                done.append(frame)
                 yield frame
         except GeneratorExit:
-            # Left unfinished, the layer must not hold its last shape on the frames to come.
-            if frames and index + 1 < len(plan) and frame + 1 not in frames:
-                frames[frame + 1] = _write_frame(target, frame + 1, plan.parked(*size))
+            # Left unfinished, the layer must not hold its shapes on the frames to come. When the
+            # file has been closed meanwhile there is no layer.
+            if target.found() is not None:
+                for frame in _empty_frames(done):
+                    if frame not in frames:
+                        frames[frame] = _write_frame(target, frame, plan.parked(*size))
             raise
         finally:
-            found = named(bpy.data.masks, target.mask)
-            if found is not None and layer_name in found.layers:
-                _remember(found, layer_name, WrittenLayer(frames, tuple(sorted(edited))))
+            found = target.found()
+            if found is not None:
+                kept = tuple(sorted(frame for frame in edited if frame in frames))
+                _remember(found[0], layer_name, WrittenLayer(frames, kept))
 
 
 def read_object_layer(
@@ -214,24 +223,36 @@ def rename_object_layer(mask: bpy.types.Mask, layer_name: str, new_name: str) ->
 
 @dataclass(frozen=True)
 class _Target:
-    """Where keys go, by name: references die when the user undoes between two frames."""
+    """Where keys go: references die when the user undoes between two frames, these do not.
 
-    mask: str
-    clip: str
+    Attributes
+    ----------
+    mask, clip
+        Session uids, which no other file's data shares.
+    """
+
+    mask: int
+    clip: int
     layer: str
     size: tuple[int, int]
+
+    def found(self) -> tuple[bpy.types.Mask, bpy.types.MovieClip, bpy.types.MaskLayer] | None:
+        mask = next((one for one in bpy.data.masks if one.session_uid == self.mask), None)
+        clip = next((one for one in bpy.data.movieclips if one.session_uid == self.clip), None)
+        if mask is None or clip is None or self.layer not in mask.layers:
+            return None
+        return mask, clip, mask.layers[self.layer]
 
 
 def _write_frame(target: _Target, frame: int, points: NDArray[np.float64]) -> WrittenFrame:
     """Key the layer's points, (n, 2) footage pixels, on one scene frame."""
-    mask = named(bpy.data.masks, target.mask)
-    clip = named(bpy.data.movieclips, target.clip)
-    layer = named(mask.layers, target.layer) if mask is not None else None
-    if mask is None or clip is None or layer is None:
+    found = target.found()
+    if found is None:
         raise SplatError(
             f'The mask layer "{target.layer}" was removed while it was being written.',
             "Propagate again to make it.",
         )
+    mask, clip, layer = found
     if sum(len(spline.points) for spline in layer.splines) != len(points):
         raise SplatError(
             f'The mask layer "{target.layer}" was changed while it was being written.',

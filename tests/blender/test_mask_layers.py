@@ -276,6 +276,38 @@ def test_writing_that_is_stopped_leaves_the_frames_so_far_and_nothing_after(
     assert bpy.data.scenes.get(".sam2_splat_keys") is None
 
 
+def test_stopped_writing_has_kept_what_the_user_drew(make_clip: MakeClip, tmp_path: Path) -> None:
+    clip = make_clip(90, 60)
+    frames = [logits_of(disc(0.5, 0.5, 0.3))] * 8
+    mask = mask_layers.get_mask(clip)
+    writing = mask_layers.write_object_layer(
+        mask, clip, "chair", _plan(frames, 90, 60), range(1, 9), (90, 60), edited=[5]
+    )
+    assert [next(writing), next(writing)] == [5, 1]
+    writing.close()
+    renderer = MaskRenderer(mask, 90, 60, tmp_path)
+    assert [frame for frame in range(10) if renderer.values(frame).any()] == [1, 5]
+    assert mask_layers.edited_frames(mask, "chair") == (5,)
+
+
+def test_writing_dropped_after_another_file_was_opened_leaves_that_file_alone(
+    make_clip: MakeClip, tmp_path: Path
+) -> None:
+    clip = make_clip(90, 60)
+    frames = [logits_of(disc(0.4 + 0.02 * step, 0.5, 0.2)) for step in range(4)]
+    _write(clip, frames)
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "file.blend"))
+    writing = mask_layers.write_object_layer(
+        mask_layers.get_mask(clip), clip, "chair", _plan(frames, 90, 60), range(1, 5), (90, 60)
+    )
+    next(writing)
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "file.blend"))
+    writing.close()
+    mask = bpy.data.movieclips[0].sam2_splat.mask
+    assert mask_layers.edited_frames(mask, "chair") == ()
+    assert all(mask_layers.read_object_layer(mask, "chair", f, (90, 60)) for f in (1, 2, 3, 4))
+
+
 def test_layer_removed_while_it_is_written_is_a_clear_error(make_clip: MakeClip) -> None:
     clip = make_clip(90, 60)
     mask = mask_layers.get_mask(clip)
