@@ -60,7 +60,9 @@ def test_a_capture_has_photos_truth_and_facts(capture: Path) -> None:
 
 def test_photo_names_are_a_cameras_with_gaps() -> None:
     names = camera_layout(48).names
-    numbers = [int(match[1]) for name in names if (match := re.fullmatch(r"IMG_(\d{4})\.JPG", name))]
+    numbers = [
+        int(match[1]) for name in names if (match := re.fullmatch(r"IMG_(\d{4})\.JPG", name))
+    ]
     assert len(numbers) == len(set(numbers)) == 48
     assert numbers == sorted(numbers)
     assert numbers[-1] - numbers[0] > 47
@@ -78,7 +80,9 @@ def test_photos_carry_exif_that_rises_in_time_and_an_srgb_profile(capture: Path)
             assert 10 < details[0x920A] < 120  # focal length, mm
             assert 0 < details[0x829A] < 1  # exposure, s
             assert details[0x8827] > 0  # ISO
-            assert b"sRGB" in photo.info["icc_profile"] or b"s\0R\0G\0B" in photo.info["icc_profile"]
+            assert (
+                b"sRGB" in photo.info["icc_profile"] or b"s\0R\0G\0B" in photo.info["icc_profile"]
+            )
             stamps.append(details[0x9003])
     assert stamps == sorted(set(stamps))
 
@@ -107,13 +111,17 @@ def test_clicks_lie_on_the_subject_and_apart(capture: Path) -> None:
 def test_the_same_seed_gives_the_same_bytes(capture: Path, tmp_path: Path) -> None:
     assert main(_arguments(tmp_path / "again")) == 0
     first = sorted(path.relative_to(capture) for path in capture.rglob("*.*"))
-    again = sorted(path.relative_to(tmp_path / "again") for path in (tmp_path / "again").rglob("*.*"))
+    again = sorted(
+        path.relative_to(tmp_path / "again") for path in (tmp_path / "again").rglob("*.*")
+    )
     assert first == again
     for path in first:
         assert (capture / path).read_bytes() == (tmp_path / "again" / path).read_bytes(), path
 
 
-def test_resume_makes_what_is_missing_and_keeps_what_is_there(capture: Path, tmp_path: Path) -> None:
+def test_resume_makes_what_is_missing_and_keeps_what_is_there(
+    capture: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "half"
     make_capture(Stage(PLAN), QuickRenderer, camera_layout(2), out, report=lambda line: None)
     whole = {path: path.read_bytes() for path in out.rglob("*.*")}
@@ -177,12 +185,16 @@ def test_what_stands_in_front_is_taken_off_the_truth() -> None:
 def test_training_scenes_hold_ids_of_all_that_stands_about(tmp_path: Path) -> None:
     plan = StagePlan("stool", 3, SIZE, frames=4, sweep=0.3, occluder="board")
     layout: Layout = plain_layout(4)
-    facts = make_capture(Stage(plan), QuickRenderer, layout, tmp_path / "x", report=lambda line: None)
+    facts = make_capture(
+        Stage(plan), QuickRenderer, layout, tmp_path / "x", report=lambda line: None
+    )
     assert sorted(p.name for p in (tmp_path / "x").iterdir()) == sorted(
         [f"{i:04d}.{kind}" for i in range(4) for kind in ("jpg", "png")] + ["scene.json"]
     )
     found = {int(v) for i in range(4) for v in np.unique(_mask(tmp_path / "x" / f"{i:04d}.png"))}
-    others = set(range(identity.FIRST_DISTRACTOR, identity.FIRST_DISTRACTOR + len(facts.distractors)))
+    others = set(
+        range(identity.FIRST_DISTRACTOR, identity.FIRST_DISTRACTOR + len(facts.distractors))
+    )
     assert {identity.GROUND, identity.SUBJECT, identity.OCCLUDER} <= found
     assert found <= {identity.GROUND, identity.SUBJECT, identity.OCCLUDER} | others
 

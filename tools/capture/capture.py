@@ -151,9 +151,7 @@ def _write_photo(stage: Stage, renderer: Renderer, index: int, layout: Layout, p
     _, development = stage.weather.at(stage.progress(index))
     exposure = development.exposure + layout.brightness
     noise_seed = stage.plan.seed * 10_000 + index
-    pixels = photo.develop(
-        linear, exposure, development.warmth, development.noise, noise_seed
-    )
+    pixels = photo.develop(linear, exposure, development.warmth, development.noise, noise_seed)
     shot = None
     if layout.camera_data:
         shot = photo.plan_shot(index, exposure, stage.poses[index].lens)

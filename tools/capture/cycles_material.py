@@ -34,7 +34,9 @@ class _Nodes:
         self.tree = tree
         self.object_coordinates = tree.nodes.new("ShaderNodeTexCoord").outputs["Object"]
 
-    def mapped(self, vector: Socket, scale: tuple[float, float, float], turn: float = 0.0) -> Socket:
+    def mapped(
+        self, vector: Socket, scale: tuple[float, float, float], turn: float = 0.0
+    ) -> Socket:
         """Return the vector turned about z (radians), then scaled per axis."""
         # A "point" mapping scales before it turns, and the scale of a finish comes after: two nodes.
         for inputs in ({"Rotation": (0.0, 0.0, turn)}, {"Scale": scale}):
@@ -63,7 +65,9 @@ class _Nodes:
             socket.default_value = (*value, 1.0) if isinstance(value, tuple) else value
         return node
 
-    def ramp(self, factor: Socket, stops: list[tuple[float, Colour]], sharp: bool = False) -> Socket:
+    def ramp(
+        self, factor: Socket, stops: list[tuple[float, Colour]], sharp: bool = False
+    ) -> Socket:
         """Return a colour picked along `stops` (position 0 to 1, linear RGB) by `factor`."""
         node = self.tree.nodes.new("ShaderNodeValToRGB")
         node.color_ramp.interpolation = "CONSTANT" if sharp else "LINEAR"
@@ -92,12 +96,15 @@ def _pattern(nodes: _Nodes, finish: Finish) -> Colour | Socket:
     place = nodes.object_coordinates
     if finish.upright:
         place = nodes.swapped(place)
-    vector = nodes.mapped(place, tuple(s * finish.scale for s in finish.stretch), finish.turn)
+    x, y, z = (s * finish.scale for s in finish.stretch)
+    vector = nodes.mapped(place, (x, y, z), finish.turn)
     if finish.pattern == NOISE:
         node = nodes.texture("Noise", vector, Scale=1.0, Detail=2.0)
         colour = nodes.ramp(node.outputs["Fac"], [(0.35, first), (0.5, second), (0.65, third)])
     elif finish.pattern == CHECKER:
-        colour = nodes.texture("Checker", vector, Color1=first, Color2=second, Scale=1.0).outputs["Color"]
+        colour = nodes.texture("Checker", vector, Color1=first, Color2=second, Scale=1.0).outputs[
+            "Color"
+        ]
     elif finish.pattern == STRIPES:
         # One band of the wave node is pi / 10 units wide.
         node = nodes.texture("Wave", vector, Scale=0.31416, Distortion=0.0)
@@ -108,10 +115,21 @@ def _pattern(nodes: _Nodes, finish: Finish) -> Colour | Socket:
         colour = nodes.ramp(node.outputs["Fac"], stops, sharp=True)
     elif finish.pattern == SPOTS:
         node = nodes.texture("Voronoi", vector, Scale=1.0, Randomness=0.6)
-        colour = nodes.ramp(node.outputs["Distance"], [(0.0, second), (finish.edge, first)], sharp=True)
+        colour = nodes.ramp(
+            node.outputs["Distance"], [(0.0, second), (finish.edge, first)], sharp=True
+        )
     elif finish.pattern == BRICKS:
-        node = nodes.texture("Brick", vector, Color1=first, Color2=second, Mortar=third, Scale=1.0,
-                             Mortar_Size=0.02, Brick_Width=finish.edge, Row_Height=1.0)
+        node = nodes.texture(
+            "Brick",
+            vector,
+            Color1=first,
+            Color2=second,
+            Mortar=third,
+            Scale=1.0,
+            Mortar_Size=0.02,
+            Brick_Width=finish.edge,
+            Row_Height=1.0,
+        )
         node.offset = 0.0 if finish.edge < 1.5 else 0.5 if finish.edge < 4 else 0.37
         colour = node.outputs["Color"]
     else:

@@ -162,7 +162,7 @@ def _configure(
     scene: bpy.types.Scene, size: tuple[int, int], settings: CyclesSettings, seed: int
 ) -> None:
     render, cycles = scene.render, scene.cycles
-    render.engine = "CYCLES"
+    render.engine = "CYCLES"  # type: ignore[assignment]  # the stubs know of EEVEE alone
     render.resolution_x, render.resolution_y = size
     render.resolution_percentage = 100
     render.threads_mode = "FIXED"

@@ -7,7 +7,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .mesh import Array
 from .orbit import Pose
 from .scene_file import Click
 
@@ -22,14 +21,16 @@ def visible_box(truth: Bytes) -> tuple[int, int, int, int] | None:
     return (int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1)
 
 
-def find_clicks(truth: Bytes, anchors: dict[str, tuple[float, float, float]], pose: Pose,
-                count: int = 3) -> list[Click]:
+def find_clicks(
+    truth: Bytes, anchors: dict[str, tuple[float, float, float]], pose: Pose, count: int = 3
+) -> list[Click]:
     """Return up to `count` points that lie well inside the visible subject.
 
     Each begins at a named anchor, moves to the deepest pixel close by and is dropped when the
     subject is not visible there, or when another point is close already.
     """
-    depth: Array = cv2.distanceTransform((truth >= 250).astype(np.uint8), cv2.DIST_L2, 5)
+    inside = (truth >= 250).astype(np.uint8)
+    depth = np.asarray(cv2.distanceTransform(inside, cv2.DIST_L2, 5), dtype=np.float64)
     reach = max(2, round(max(pose.size) * 0.012))
     clicks: list[Click] = []
     for name, anchor in anchors.items():
@@ -37,7 +38,7 @@ def find_clicks(truth: Bytes, anchors: dict[str, tuple[float, float, float]], po
         x, y = int(px[0, 0]), int(px[0, 1])
         if not (reach <= x < pose.size[0] - reach and reach <= y < pose.size[1] - reach):
             continue
-        window = depth[y - reach:y + reach + 1, x - reach:x + reach + 1]
+        window = depth[y - reach : y + reach + 1, x - reach : x + reach + 1]
         row, column = np.unravel_index(int(window.argmax()), window.shape)
         if window[row, column] < 1.0:
             continue

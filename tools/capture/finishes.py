@@ -99,8 +99,19 @@ def wood(rng: Random, colour: Colour) -> Finish:
 def draw_finish(rng: Random) -> Finish:
     """Return the look of one part of a thing: plain, glossy, metal, wood or patterned."""
     style = rng.choice(
-        ["plain", "plain", "plain", "gloss", "metal", "wood", "wood", "checker", "stripes", "spots",
-         "mottled"]
+        [
+            "plain",
+            "plain",
+            "plain",
+            "gloss",
+            "metal",
+            "wood",
+            "wood",
+            "checker",
+            "stripes",
+            "spots",
+            "mottled",
+        ]
     )
     base, other, third = draw_colour(rng), draw_colour(rng), draw_colour(rng)
     roughness = rng.uniform(0.45, 0.9)
@@ -113,11 +124,22 @@ def draw_finish(rng: Random) -> Finish:
         return Finish(CHECKER, (base, other, third), rng.uniform(8, 30), roughness=roughness)
     if style == "stripes":
         stretch = rng.choice([(1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.7, 0.0, 0.7)])
-        return Finish(STRIPES, (base, other, base), rng.uniform(6, 28), stretch,
-                      edge=rng.uniform(0.3, 0.7), roughness=roughness)
+        return Finish(
+            STRIPES,
+            (base, other, base),
+            rng.uniform(6, 28),
+            stretch,
+            edge=rng.uniform(0.3, 0.7),
+            roughness=roughness,
+        )
     if style == "spots":
-        return Finish(SPOTS, (base, other, third), rng.uniform(25, 90), edge=rng.uniform(0.2, 0.4),
-                      roughness=roughness)
+        return Finish(
+            SPOTS,
+            (base, other, third),
+            rng.uniform(25, 90),
+            edge=rng.uniform(0.2, 0.4),
+            roughness=roughness,
+        )
     if style == "mottled":
         return mottled(base, rng.uniform(0.35, 0.7), rng.uniform(1.0, 1.8), rng.uniform(5, 30))
     return plain(base, rng.uniform(0.08, 0.3) if style == "gloss" else roughness)
@@ -130,26 +152,57 @@ def draw_floor(rng: Random, style: str) -> Finish:
     """Return the look of a floor of one of `FLOORS`."""
     turn = rng.uniform(0, 3.14159)
     base = draw_colour(rng, rng.choice(["stone", "neutral", "any", "wood"]))
-    other = shade(base, rng.choice([0.35, 0.6, 1.6, 2.2])) if rng.random() < 0.6 else draw_colour(rng)
+    other = (
+        shade(base, rng.choice([0.35, 0.6, 1.6, 2.2])) if rng.random() < 0.6 else draw_colour(rng)
+    )
     third = draw_colour(rng)
     roughness = rng.uniform(0.35, 0.9)
     size = rng.uniform(0.18, 0.5)
     joint = shade(base, rng.choice([0.25, 0.35, 1.8]))
     if style == "planks":
         base = draw_colour(rng, "wood")
-        return Finish(BRICKS, (base, shade(base, rng.uniform(0.55, 0.85)), shade(base, 0.2)),
-                      1 / rng.uniform(0.09, 0.16), turn=turn, edge=rng.uniform(7, 12), grain=0.35,
-                      grain_scale=18.0, roughness=roughness)
+        return Finish(
+            BRICKS,
+            (base, shade(base, rng.uniform(0.55, 0.85)), shade(base, 0.2)),
+            1 / rng.uniform(0.09, 0.16),
+            turn=turn,
+            edge=rng.uniform(7, 12),
+            grain=0.35,
+            grain_scale=18.0,
+            roughness=roughness,
+        )
     if style in ("tiles", "paving"):
         second = other if style == "paving" else shade(base, rng.uniform(0.6, 0.95))
-        return Finish(BRICKS, (base, second, joint), 1 / size, turn=turn, edge=rng.choice([1.0, 2.0]),
-                      grain=0.3, grain_scale=rng.uniform(9, 40), roughness=roughness)
+        return Finish(
+            BRICKS,
+            (base, second, joint),
+            1 / size,
+            turn=turn,
+            edge=rng.choice([1.0, 2.0]),
+            grain=0.3,
+            grain_scale=rng.uniform(9, 40),
+            roughness=roughness,
+        )
     if style == "checker":
-        return Finish(CHECKER, (base, other, third), 1 / size, turn=turn, grain=0.25,
-                      grain_scale=rng.uniform(9, 40), roughness=roughness)
+        return Finish(
+            CHECKER,
+            (base, other, third),
+            1 / size,
+            turn=turn,
+            grain=0.25,
+            grain_scale=rng.uniform(9, 40),
+            roughness=roughness,
+        )
     if style == "stripes":
-        return Finish(STRIPES, (base, other, third), rng.uniform(0.8, 4), (1.0, 0.0, 0.0), turn,
-                      grain=0.2, roughness=roughness)
+        return Finish(
+            STRIPES,
+            (base, other, third),
+            rng.uniform(0.8, 4),
+            (1.0, 0.0, 0.0),
+            turn,
+            grain=0.2,
+            roughness=roughness,
+        )
     if style == "carpet":
         finish = Finish(SPOTS, (base, other, third), rng.uniform(4, 20), turn=turn, edge=0.35)
         return replace(finish, grain=0.55, grain_scale=220.0, roughness=0.95)

@@ -93,8 +93,19 @@ def draw(scene: Triangles, pose: Pose, oversampling: int) -> tuple[Array, Owners
 def pack_finish(finish: Finish) -> list[float]:
     """Return a finish as a row of numbers; the columns stand in `raster`."""
     colours = [value for colour in finish.colours for value in colour]
-    return [float(finish.pattern), finish.scale, *finish.stretch, finish.turn, finish.edge, finish.grain,
-            finish.grain_scale, finish.roughness, finish.metallic, float(finish.upright), *colours]
+    return [
+        float(finish.pattern),
+        finish.scale,
+        *finish.stretch,
+        finish.turn,
+        finish.edge,
+        finish.grain,
+        finish.grain_scale,
+        finish.roughness,
+        finish.metallic,
+        float(finish.upright),
+        *colours,
+    ]
 
 
 def triangulate(items: list[Item]) -> Triangles:
@@ -115,8 +126,10 @@ def triangulate(items: list[Item]) -> Triangles:
                 face_of.append(k)
         index = np.array(corners, dtype=np.int32)  # (T, 3)
         flags = np.array(item.model.face_smooth, dtype=bool)[face_of]
-        flat = np.cross(vertices[index[:, 1]] - vertices[index[:, 0]],
-                        vertices[index[:, 2]] - vertices[index[:, 0]])  # (T, 3)
+        flat = np.cross(
+            vertices[index[:, 1]] - vertices[index[:, 0]],
+            vertices[index[:, 2]] - vertices[index[:, 0]],
+        )  # (T, 3)
         gathered = np.zeros_like(vertices)
         for k in range(3):
             np.add.at(gathered, index[flags, k], flat[flags])

@@ -41,8 +41,11 @@ def surroundings(rng: Random, reach: float, indoors: bool) -> list[Item]:
     """
     floor = Model()
     half = reach + 3.0 if indoors else 60.0
-    floor.add("floor", [(-half, -half, 0), (half, -half, 0), (half, half, 0), (-half, half, 0)],
-              [(0, 1, 2, 3)])
+    floor.add(
+        "floor",
+        [(-half, -half, 0), (half, -half, 0), (half, half, 0), (-half, half, 0)],
+        [(0, 1, 2, 3)],
+    )
     finish = draw_floor(rng, rng.choice(FLOORS[:6] if indoors else FLOORS))
     items = [Item("Floor", floor, GROUND, {"floor": finish})]
     if rng.random() < 0.35:
@@ -68,11 +71,17 @@ def _wallpaper(rng: Random, style: str) -> Finish:
     base = draw_colour(rng, rng.choice(["pastel", "neutral", "stone"]))
     light = shade(base, 1.25)
     if style == "stripes":
-        return Finish(STRIPES, (base, shade(base, 0.8), base), rng.uniform(2, 7), (1.0, 0.0, 0.0),
-                      roughness=0.9)
+        return Finish(
+            STRIPES,
+            (base, shade(base, 0.8), base),
+            rng.uniform(2, 7),
+            (1.0, 0.0, 0.0),
+            roughness=0.9,
+        )
     if style == "bricks":
-        return Finish(BRICKS, (base, shade(base, 0.7), light), 12.0, edge=3.0, roughness=0.9,
-                      upright=True)
+        return Finish(
+            BRICKS, (base, shade(base, 0.7), light), 12.0, edge=3.0, roughness=0.9, upright=True
+        )
     return replace(mottled(base, 0.88, 1.0, 2.0), roughness=0.9)
 
 
@@ -101,7 +110,9 @@ def _room(rng: Random, reach: float) -> list[Item]:
         _furnish(rng, wall, half)
         turn = side * math.pi / 2
         at = (-away * math.sin(turn), away * math.cos(turn), 0.0)
-        items.append(Item(f"Wall {side}", wall, GROUND, finishes, at, turn, lets_light_through=True))
+        items.append(
+            Item(f"Wall {side}", wall, GROUND, finishes, at, turn, lets_light_through=True)
+        )
     return items
 
 
@@ -162,11 +173,16 @@ def _distance(rng: Random, reach: float) -> Item:
             for _ in range(6):
                 s = rng.uniform(0.3, 0.7)
                 centre = (x + rng.gauss(0, 0.4), y + rng.gauss(0, 0.4), h * rng.uniform(0.6, 1))
-                model.ellipsoid(rng.choice(["leaf", "other leaf"]), centre, (s, s, s * 0.8), sides=12)
+                model.ellipsoid(
+                    rng.choice(["leaf", "other leaf"]), centre, (s, s, s * 0.8), sides=12
+                )
         elif kind == "hedge":
             model.box("leaf", (x, y, 0.5), (rng.uniform(0.8, 2.5), rng.uniform(0.8, 2.5), 1.0), 0.1)
         elif kind == "fence":
             for k in range(7):
-                model.box("trunk", (x + 0.16 * k * math.sin(a), y - 0.16 * k * math.cos(a), 0.5),
-                          (0.08, 0.08, 1.0))
+                model.box(
+                    "trunk",
+                    (x + 0.16 * k * math.sin(a), y - 0.16 * k * math.cos(a), 0.5),
+                    (0.08, 0.08, 1.0),
+                )
     return Item("Distance", model, GROUND, finishes)

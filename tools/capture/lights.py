@@ -36,10 +36,13 @@ class Weather:
         travel, cloud, warmth, exposure, sky = (drift(progress) for drift in self._drifts)
         azimuth = self._azimuth + self._travel * (progress - 0.5) * 2
         height = self._height + math.radians(5) * travel
-        to_sun = np.array([
-            math.cos(height) * math.cos(azimuth), math.cos(height) * math.sin(azimuth),
-            math.sin(height),
-        ])
+        to_sun = np.array(
+            [
+                math.cos(height) * math.cos(azimuth),
+                math.cos(height) * math.sin(azimuth),
+                math.sin(height),
+            ]
+        )
         power = self._strength * (1 + self._clouds * cloud)
         glow = self._warmth + 0.06 * warmth
         green, blue = 0.95 - 0.4 * max(glow, 0.0), 0.9 - 1.6 * max(glow, -0.05)

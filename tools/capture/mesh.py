@@ -195,7 +195,9 @@ class Model:
         else:
             tangents = np.gradient(points, axis=0)
         tangents /= np.maximum(np.linalg.norm(tangents, axis=1, keepdims=True), 1e-9)
-        normal = np.cross(tangents[0], [0.31, 0.17, 0.93] if abs(tangents[0][2]) < 0.9 else [1, 0, 0])
+        normal = np.cross(
+            tangents[0], [0.31, 0.17, 0.93] if abs(tangents[0][2]) < 0.9 else [1, 0, 0]
+        )
         turn = 2 * math.pi * (np.arange(sides) + 0.5) / sides
         rings = []
         for point, tangent, r in zip(points, tangents, radius, strict=True):
@@ -219,8 +221,12 @@ class Model:
             self.add(role, rings[-1].tolist(), [tuple(range(sides))])
 
     def lathe(
-        self, role: str, profile: Sequence[tuple[float, float]], centre: Point = (0, 0, 0),
-        sides: int = 28, smooth: bool = True,
+        self,
+        role: str,
+        profile: Sequence[tuple[float, float]],
+        centre: Point = (0, 0, 0),
+        sides: int = 28,
+        smooth: bool = True,
     ) -> None:
         """Add the solid of revolution of (radius, height) pairs about a vertical axis."""
         turn = 2 * math.pi * np.arange(sides) / sides
@@ -230,15 +236,19 @@ class Model:
             for a in turn
         ]
         faces = [
-            (k * sides + i, k * sides + (i + 1) % sides,
-             (k + 1) * sides + (i + 1) % sides, (k + 1) * sides + i)
+            (
+                k * sides + i,
+                k * sides + (i + 1) % sides,
+                (k + 1) * sides + (i + 1) % sides,
+                (k + 1) * sides + i,
+            )
             for k in range(len(profile) - 1)
             for i in range(sides)
         ]
         self.add(role, vertices, faces, smooth=smooth)
         for k, order in ((0, -1), (len(profile) - 1, 1)):
             if profile[k][0] > 1e-4:
-                ring = vertices[k * sides:(k + 1) * sides]
+                ring = vertices[k * sides : (k + 1) * sides]
                 self.add(role, ring, [tuple(range(sides))[::order]])
 
     def ellipsoid(self, role: str, centre: Point, radii: Point, sides: int = 18) -> None:
@@ -253,8 +263,14 @@ class Model:
         self.vertices[first:] = [(float(x), float(y), float(z)) for x, y, z in moved]
 
     def ring(
-        self, role: str, centre: Sequence[float], radius: float, thickness: float,
-        facing: Array | None = None, sides: int = 8, steps: int = 28,
+        self,
+        role: str,
+        centre: Sequence[float],
+        radius: float,
+        thickness: float,
+        facing: Array | None = None,
+        sides: int = 8,
+        steps: int = 28,
     ) -> None:
         """Add a torus around z, or around the z axis of the matrix `facing`."""
         turn = 2 * math.pi * np.arange(steps) / steps
@@ -264,8 +280,12 @@ class Model:
         self.tube(role, (path + np.array(centre)).tolist(), thickness, sides, closed=True)
 
     def slab(
-        self, role: str, outline: Sequence[Point], thickness: float,
-        hole: Sequence[Point] | None = None, bevel: float = 0.003,
+        self,
+        role: str,
+        outline: Sequence[Point],
+        thickness: float,
+        hole: Sequence[Point] | None = None,
+        bevel: float = 0.003,
     ) -> None:
         """Add an extruded outline about the plane z = 0, with an optional hole.
 

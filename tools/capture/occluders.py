@@ -32,9 +32,7 @@ class Passage:
     places: dict[int, tuple[Array, float]]
 
 
-def plan_passage(
-    rng: Random, poses: list[Pose], points: Array, kind: str | None = None
-) -> Passage:
+def plan_passage(rng: Random, poses: list[Pose], points: Array, kind: str | None = None) -> Passage:
     """Return an occluder that crosses the view of a subject.
 
     It is sized so that a board or a porter hides nearly all of the subject (vertices `points`,
@@ -73,7 +71,9 @@ def plan_passage(
         if step < partial:
             aside = width * (step + 1) / (partial + 1) - travel
         elif step < partial + full:
-            aside = width * 0.05 * (step - partial) if hides_much else width * rng.uniform(-0.4, 0.4)
+            aside = (
+                width * 0.05 * (step - partial) if hides_much else width * rng.uniform(-0.4, 0.4)
+            )
         else:
             aside = travel - width * (length - step) / (partial + 1)
         side = pose.axes[:, 0] * direction
@@ -91,7 +91,9 @@ def _build(rng: Random, kind: str, width: float, bottom: float, top: float) -> M
     if kind == "pole":
         radius = width * rng.uniform(0.06, 0.22)
         model.bar("pole", (0, 0, 0), (0, 0, tall * 1.6), radius, sides=14)
-        model.bar("band", (0, 0, bottom), (0, 0, bottom + (top - bottom) * 0.15), radius * 1.03, sides=14)
+        model.bar(
+            "band", (0, 0, bottom), (0, 0, bottom + (top - bottom) * 0.15), radius * 1.03, sides=14
+        )
     elif kind == "board":
         w = width * 1.12
         low = max(bottom - 0.1 * (top - bottom), 0.03)
@@ -106,14 +108,23 @@ def _build(rng: Random, kind: str, width: float, bottom: float, top: float) -> M
         model.lathe("pot", [(size * 0.3, z), (size * 0.45, z + size * 0.5), (1e-5, z + size * 0.5)])
         for i in range(3):
             a = 2.1 * i
-            model.bar("cord", (size * 0.4 * math.cos(a), size * 0.4 * math.sin(a), z + size * 0.5),
-                      (0, 0, z + size * 4), size * 0.015, sides=5)
+            model.bar(
+                "cord",
+                (size * 0.4 * math.cos(a), size * 0.4 * math.sin(a), z + size * 0.5),
+                (0, 0, z + size * 4),
+                size * 0.015,
+                sides=5,
+            )
         for i in range(16):
             with model.placed(rotation("z", 2.4 * i), (0, 0, z + size * 0.5)):
                 drop, out = rng.uniform(-0.9, 0.5) * size, rng.uniform(0.5, 0.9) * size
                 leaf = size * 0.12
-                model.tube("leaves", [(0, 0, 0), (out * 0.6, 0, size * 0.25), (out, 0, drop)],
-                           [leaf * 0.3, leaf, leaf * 0.2], sides=5)
+                model.tube(
+                    "leaves",
+                    [(0, 0, 0), (out * 0.6, 0, size * 0.25), (out, 0, drop)],
+                    [leaf * 0.3, leaf, leaf * 0.2],
+                    sides=5,
+                )
     elif kind == "ladder":
         model = KINDS["ladder"](rng)
         _scale_to(model, tall * 1.1)

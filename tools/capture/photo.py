@@ -48,7 +48,7 @@ def develop(
     gains = np.array([1 + warmth, 1.0, 1 - warmth], dtype=np.float32) * np.float32(2.0**exposure)
     light = cv2.GaussianBlur(np.maximum(linear * gains, 0.0), (0, 0), _LENS_BLUR)
     height, width = light.shape[:2]
-    y, x = np.ogrid[-1:1:height * 1j, -1:1:width * 1j]
+    y, x = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     light *= (1.0 - 0.11 * (x * x + y * y)).astype(np.float32)[..., None]  # the lens's fall-off
     # A shoulder above the middle tones, as cameras have; below it the tones stay linear.
     knee = np.float32(0.55)
@@ -72,7 +72,12 @@ def write_photo(path: Path, pixels: Bytes, quality: int, shot: Shot | None) -> N
     _write(
         path,
         lambda stream: image.save(
-            stream, "JPEG", quality=quality, optimize=True, subsampling="4:2:0", exif=exif,
+            stream,
+            "JPEG",
+            quality=quality,
+            optimize=True,
+            subsampling="4:2:0",
+            exif=exif,
             icc_profile=_srgb_profile(),
         ),
     )

@@ -54,10 +54,30 @@ class QuickRenderer:
         blur = max(0.7, math.tan(state.softness) * 0.35 * _SUN_SIDE / (2 * self._reach))
         lit = np.empty((*depth.shape, 3))
         raster.shade_view(
-            depth, owner, focal, pose.position, pose.axes, scene.points, scene.normals, scene.triangles,
-            scene.smooth, scene.item_of, scene.finish_of, scene.items, scene.finishes,
-            self._sky * state.sky, np.array(state.sun), state.to_sun, sun_axes, sun_map, blur,
-            self._dome_axes, domes, self._reach, self._oversampling, lit,
+            depth,
+            owner,
+            focal,
+            pose.position,
+            pose.axes,
+            scene.points,
+            scene.normals,
+            scene.triangles,
+            scene.smooth,
+            scene.item_of,
+            scene.finish_of,
+            scene.items,
+            scene.finishes,
+            self._sky * state.sky,
+            np.array(state.sun),
+            state.to_sun,
+            sun_axes,
+            sun_map,
+            blur,
+            self._dome_axes,
+            domes,
+            self._reach,
+            self._oversampling,
+            lit,
         )
         return self._gather(lit)
 

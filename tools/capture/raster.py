@@ -76,9 +76,20 @@ def draw_view(points, triangles, focal, depth, owner):
             polygon[k, 1] = middle_y - focal * polygon[k, 1] / d
             polygon[k, 2] = 1.0 / d
         for k in range(1, count - 1):
-            _fill(polygon[0, 0], polygon[0, 1], polygon[0, 2],
-                  polygon[k, 0], polygon[k, 1], polygon[k, 2],
-                  polygon[k + 1, 0], polygon[k + 1, 1], polygon[k + 1, 2], index, depth, owner)
+            _fill(
+                polygon[0, 0],
+                polygon[0, 1],
+                polygon[0, 2],
+                polygon[k, 0],
+                polygon[k, 1],
+                polygon[k, 2],
+                polygon[k + 1, 0],
+                polygon[k + 1, 1],
+                polygon[k + 1, 2],
+                index,
+                depth,
+                owner,
+            )
 
 
 @njit(cache=True, fastmath=True)
@@ -141,18 +152,23 @@ def _noise(x, y, z):
     i, j, k = int(fi), int(fj), int(fk)
     u, v, w = x - fi, y - fj, z - fk
     u, v, w = u * u * (3 - 2 * u), v * v * (3 - 2 * v), w * w * (3 - 2 * w)
-    low = ((_hash(i, j, k) * (1 - u) + _hash(i + 1, j, k) * u) * (1 - v)
-           + (_hash(i, j + 1, k) * (1 - u) + _hash(i + 1, j + 1, k) * u) * v)
-    high = ((_hash(i, j, k + 1) * (1 - u) + _hash(i + 1, j, k + 1) * u) * (1 - v)
-            + (_hash(i, j + 1, k + 1) * (1 - u) + _hash(i + 1, j + 1, k + 1) * u) * v)
+    low = (_hash(i, j, k) * (1 - u) + _hash(i + 1, j, k) * u) * (1 - v) + (
+        _hash(i, j + 1, k) * (1 - u) + _hash(i + 1, j + 1, k) * u
+    ) * v
+    high = (_hash(i, j, k + 1) * (1 - u) + _hash(i + 1, j, k + 1) * u) * (1 - v) + (
+        _hash(i, j + 1, k + 1) * (1 - u) + _hash(i + 1, j + 1, k + 1) * u
+    ) * v
     return low * (1 - w) + high * w
 
 
 @njit(cache=True, fastmath=True)
 def _rough_noise(x, y, z):
     """Return noise of three octaves, 0 to 1."""
-    return (0.55 * _noise(x, y, z) + 0.3 * _noise(2.1 * x + 7, 2.1 * y, 2.1 * z)
-            + 0.15 * _noise(4.3 * x, 4.3 * y + 5, 4.3 * z))
+    return (
+        0.55 * _noise(x, y, z)
+        + 0.3 * _noise(2.1 * x + 7, 2.1 * y, 2.1 * z)
+        + 0.15 * _noise(4.3 * x, 4.3 * y + 5, 4.3 * z)
+    )
 
 
 @njit(cache=True, fastmath=True)
@@ -176,7 +192,9 @@ def _pattern(finish, x, y, z, colour):
         else:
             first, second, third = 0.0, 2 - 2 * t, 2 * t - 1
     elif kind == 2:  # CHECKER
-        parity = (int(math.floor(u + 1e-4)) + int(math.floor(v + 1e-4)) + int(math.floor(w + 1e-4))) & 1
+        parity = (
+            int(math.floor(u + 1e-4)) + int(math.floor(v + 1e-4)) + int(math.floor(w + 1e-4))
+        ) & 1
         if parity == 1:
             first, second = 0.0, 1.0
     elif kind == 3:  # STRIPES
@@ -218,8 +236,11 @@ def _pattern(finish, x, y, z, colour):
         t = min(max((_rough_noise(x * g, y * g, z * g) - 0.3) / 0.35, 0.0), 1.0)
         factor = 1 - finish[F_GRAIN] * (1 - t)
     for k in range(3):
-        colour[k] = factor * (first * finish[F_COLOURS + k] + second * finish[F_COLOURS + 3 + k]
-                              + third * finish[F_COLOURS + 6 + k])
+        colour[k] = factor * (
+            first * finish[F_COLOURS + k]
+            + second * finish[F_COLOURS + 3 + k]
+            + third * finish[F_COLOURS + 6 + k]
+        )
 
 
 @njit(cache=True, fastmath=True)
@@ -232,8 +253,29 @@ def _sky(z, sky, colour):
 
 @njit(cache=True, fastmath=True)
 def shade_view(
-    depth, owner, focal, position, axes, points, normals, triangles, smooth, item_of, finish_of,
-    items, finishes, sky, sun, to_sun, sun_axes, sun_map, sun_blur, dome_axes, dome_maps, reach, block,
+    depth,
+    owner,
+    focal,
+    position,
+    axes,
+    points,
+    normals,
+    triangles,
+    smooth,
+    item_of,
+    finish_of,
+    items,
+    finishes,
+    sky,
+    sun,
+    to_sun,
+    sun_axes,
+    sun_map,
+    sun_blur,
+    dome_axes,
+    dome_maps,
+    reach,
+    block,
     out,
 ):
     """Light every pixel of a view into `out`, shape (H, W, 3), linear RGB.
@@ -295,7 +337,9 @@ def shade_view(
         item = items[item_of[t]]
         lx, ly = x - item[0], y - item[1]
         finish = finishes[finish_of[t]]
-        _pattern(finish, item[3] * lx + item[4] * ly, item[3] * ly - item[4] * lx, z - item[2], colour)
+        _pattern(
+            finish, item[3] * lx + item[4] * ly, item[3] * ly - item[4] * lx, z - item[2], colour
+        )
         if t != known:
             known = t
             bias = 0.006
@@ -311,12 +355,14 @@ def shade_view(
                 ambient[k] = 0.0
             total = 0.0
             for q in range(domes):
-                weight = (nx * dome_axes[q, 2, 0] + ny * dome_axes[q, 2, 1] + nz * dome_axes[q, 2, 2])
+                weight = nx * dome_axes[q, 2, 0] + ny * dome_axes[q, 2, 1] + nz * dome_axes[q, 2, 2]
                 if weight <= 0:
                     continue
                 total += weight
                 if near:
-                    weight *= 0.12 + 0.88 * _lit(ox, oy, oz, dome_axes[q], reach, dome_maps[q], 0.0, 0.004)
+                    weight *= 0.12 + 0.88 * _lit(
+                        ox, oy, oz, dome_axes[q], reach, dome_maps[q], 0.0, 0.004
+                    )
                 _sky(dome_axes[q, 2, 2], sky, env)
                 for k in range(3):
                     ambient[k] += weight * env[k]
@@ -337,6 +383,7 @@ def shade_view(
             blocked = ambient[k] / max(total * sky[1, k], 1e-6)
             shine = mirror * env[k] * min(blocked, 1.0) * (1 - 0.5 * roughness)
             out[row, column, k] = (
-                (1 - 0.9 * metallic) * matt + shine * (1 - 0.6 * roughness * (1 - metallic))
+                (1 - 0.9 * metallic) * matt
+                + shine * (1 - 0.6 * roughness * (1 - metallic))
                 + tint * sun[k] / math.pi * min(gleam, 30.0)
             )

@@ -66,7 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         os.replace(part, target)
         seconds = time.monotonic() - started
-        print(f"{number} {target} {plan.frames} frames, {seconds / plan.frames:.2f} s each", flush=True)
+        print(
+            f"{number} {target} {plan.frames} frames, {seconds / plan.frames:.2f} s each",
+            flush=True,
+        )
     return 0
 
 

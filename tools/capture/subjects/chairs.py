@@ -87,9 +87,14 @@ def stool(rng: Random) -> Model:
     else:
         share = 1 - level * splay / (inset + splay)
         for i in range(legs):
-            a, b = feet[i], feet[(i + 1) % legs]
+            start, end = feet[i], feet[(i + 1) % legs]
             z = level * height
-            model.bar("rung", (a[0] * share, a[1] * share, z), (b[0] * share, b[1] * share, z), 0.008)
+            model.bar(
+                "rung",
+                (start[0] * share, start[1] * share, z),
+                (end[0] * share, end[1] * share, z),
+                0.008,
+            )
     foot = feet[0]
     model.anchors |= {
         "seat": (0.0, 0.0, height),
@@ -156,8 +161,14 @@ def _sled(model: Model, rng: Random, seat: _Seat) -> None:
     splay = rng.uniform(0.0, 0.05)
     for s in (-1, 1):
         xs = s * (x + splay)
-        path = [(s * x, -y, z), (xs, -y - splay, 0.05), (xs, -y - splay + 0.03, radius),
-                (xs, y + splay - 0.03, radius), (xs, y + splay, 0.05), (s * x, y, z)]
+        path = [
+            (s * x, -y, z),
+            (xs, -y - splay, 0.05),
+            (xs, -y - splay + 0.03, radius),
+            (xs, y + splay - 0.03, radius),
+            (xs, y + splay, 0.05),
+            (s * x, y, z),
+        ]
         model.tube("legs", path, radius)
     for sy in (-1, 1):
         model.bar("legs", (-x, sy * y, z - radius), (x, sy * y, z - radius), radius)
@@ -169,8 +180,14 @@ def _cantilever(model: Model, rng: Random, seat: _Seat) -> None:
     x, y = seat.width * 0.46, seat.depth * 0.46
     z = seat.height - seat.thickness - radius
     for s in (-1, 1):
-        path = [(s * x, y, z), (s * x, -y + 0.04, z), (s * x, -y, z - 0.05), (s * x, -y, 0.05),
-                (s * x, -y + 0.05, radius), (s * x, y, radius)]
+        path = [
+            (s * x, y, z),
+            (s * x, -y + 0.04, z),
+            (s * x, -y, z - 0.05),
+            (s * x, -y, 0.05),
+            (s * x, -y + 0.05, radius),
+            (s * x, y, radius),
+        ]
         model.tube("legs", path, radius)
     model.bar("legs", (-x, y, radius), (x, y, radius), radius)
     model.bar("legs", (-x, y * 0.6, z), (x, y * 0.6, z), radius)

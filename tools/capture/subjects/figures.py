@@ -25,26 +25,43 @@ def animal(rng: Random) -> Model:
         for sy in (-1, 1):
             head = (sx * length * 0.33, sy * girth * 0.55, z - girth * 0.3)
             model.bar("legs", head, (head[0] * 1.1, head[1] * 1.15, 0.02), radius, radius * 0.8)
-            model.ellipsoid("feet", (head[0] * 1.1, head[1] * 1.15, 0.022),
-                            (radius * 1.3, radius * 1.1, 0.022), sides=10)
+            model.ellipsoid(
+                "feet",
+                (head[0] * 1.1, head[1] * 1.15, 0.022),
+                (radius * 1.3, radius * 1.1, 0.022),
+                sides=10,
+            )
     neck = rng.uniform(0.05, 0.35)
     at = (-length * 0.5 - neck * 0.35, 0.0, z + girth * 0.4 + neck)
     model.bar("body", (-length * 0.36, 0, z + girth * 0.2), at, girth * 0.55, girth * 0.4)
     size = rng.uniform(0.065, 0.1)
     model.ellipsoid("head", at, (size * 1.2, size, size))
-    model.ellipsoid("nose", (at[0] - size * 1.1, 0, at[2] - size * 0.2),
-                    (size * 0.5, size * 0.5, size * 0.4), sides=12)
+    model.ellipsoid(
+        "nose",
+        (at[0] - size * 1.1, 0, at[2] - size * 0.2),
+        (size * 0.5, size * 0.5, size * 0.4),
+        sides=12,
+    )
     ear = rng.uniform(0.04, 0.14)
     for s in (-1, 1):
         base = (at[0] + size * 0.2, s * size * 0.6, at[2] + size * 0.7)
         model.bar("ears", base, (base[0], s * (size * 0.6 + ear * 0.4), base[2] + ear), 0.03, 0.008)
-        model.ellipsoid("eyes", (at[0] - size * 0.85, s * size * 0.5, at[2] + size * 0.3),
-                        (0.014, 0.014, 0.014), sides=8)
-    tail = [(length * 0.45, 0, z + girth * 0.3), (length * 0.65, 0, z + 0.05),
-            (length * 0.75, 0, z + rng.uniform(-0.1, 0.25))]
+        model.ellipsoid(
+            "eyes",
+            (at[0] - size * 0.85, s * size * 0.5, at[2] + size * 0.3),
+            (0.014, 0.014, 0.014),
+            sides=8,
+        )
+    tail = [
+        (length * 0.45, 0, z + girth * 0.3),
+        (length * 0.65, 0, z + 0.05),
+        (length * 0.75, 0, z + rng.uniform(-0.1, 0.25)),
+    ]
     model.tube("legs", tail, [0.02, 0.015, 0.01])
     if rng.random() < 0.3:
-        model.box("saddle", (0, 0, z + girth * 0.75), (length * 0.35, girth * 1.5, girth * 0.7), 0.02)
+        model.box(
+            "saddle", (0, 0, z + girth * 0.75), (length * 0.35, girth * 1.5, girth * 0.7), 0.02
+        )
     model.anchors |= {
         "body": (0.0, -girth * (0.85 if boxy else 1.0), z),
         "head": (at[0], -size, at[2]),

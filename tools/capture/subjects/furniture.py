@@ -8,7 +8,7 @@ from random import Random
 
 import numpy as np
 
-from ..mesh import Model, ellipse, rotation, rounded_rectangle
+from ..mesh import Model, Point, ellipse, rotation, rounded_rectangle
 
 
 def table(rng: Random) -> Model:
@@ -18,9 +18,7 @@ def table(rng: Random) -> Model:
     width, depth = rng.uniform(0.5, 1.0), rng.uniform(0.45, 0.7)
     thick = rng.uniform(0.018, 0.045)
     is_round = rng.random() < 0.4
-    outline = (
-        ellipse(width, width, 36) if is_round else rounded_rectangle(width, depth, 0.03)
-    )
+    outline = ellipse(width, width, 36) if is_round else rounded_rectangle(width, depth, 0.03)
     with model.placed(np.eye(3), (0, 0, height - thick / 2)):
         model.slab("top", outline, thick, bevel=0.006)
     model.anchors["top"] = (0.0, 0.0, height)
@@ -38,8 +36,14 @@ def table(rng: Random) -> Model:
     for sx in (-1, 1):
         for sy in (-1, 1):
             foot_at = (sx * (x + splay), sy * (y + splay), 0)
-            model.bar("legs", (sx * x, sy * y, height - thick), foot_at, radius * 1.2, radius,
-                      sides=rng.choice([4, 10]))
+            model.bar(
+                "legs",
+                (sx * x, sy * y, height - thick),
+                foot_at,
+                radius * 1.2,
+                radius,
+                sides=rng.choice([4, 10]),
+            )
     if rng.random() < 0.4:
         model.box("shelf", (0, 0, height * 0.3), (2 * x, 2 * y, 0.018))
     model.anchors["leg"] = (-(x + splay / 2), -(y + splay / 2), height * 0.45)
@@ -56,19 +60,22 @@ def lamp(rng: Random) -> Model:
     shade_height = rng.uniform(0.14, 0.26)
     model.lathe("foot", [(foot, 0), (foot, 0.018), (stem * 2, 0.035), (1e-5, 0.036)])
     style = rng.choice(["straight", "arc", "joint"])
+    path: list[Point] = [(0, 0, 0.02)]
     if style == "straight":
-        path = [(0, 0, 0.02), (0, 0, height - shade_height * 0.7)]
+        path += [(0, 0, height - shade_height * 0.7)]
         head = (0.0, 0.0, height - shade_height)
     elif style == "arc":
         reach = rng.uniform(0.15, 0.35)
         turns = [math.pi * k / 8 for k in range(9)]
-        path = [(0, 0, 0.02), (0, 0, height - reach)]
-        path += [(reach / 2 * (1 - math.cos(a)), 0, height - reach + reach * 0.6 * math.sin(a))
-                 for a in turns[1:7]]
+        path += [(0, 0, height - reach)]
+        path += [
+            (reach / 2 * (1 - math.cos(a)), 0, height - reach + reach * 0.6 * math.sin(a))
+            for a in turns[1:7]
+        ]
         head = (path[-1][0], 0.0, path[-1][2] - shade_height)
     else:
         elbow = (-rng.uniform(0.1, 0.25), 0.0, height * 0.55)
-        path = [(0, 0, 0.02), elbow, (0.1, 0, height)]
+        path += [elbow, (0.1, 0, height)]
         head = (0.1, 0.0, height - shade_height)
     model.tube("stem", path, stem)
     top = shade * rng.uniform(0.35, 0.95)
@@ -97,8 +104,13 @@ def shelf(rng: Random) -> Model:
     else:
         for sx in (-1, 1):
             for sy in (-1, 1):
-                model.bar("sides", (sx * width / 2, sy * depth * 0.47, 0),
-                          (sx * width / 2, sy * depth * 0.47, height), 0.011, sides=4)
+                model.bar(
+                    "sides",
+                    (sx * width / 2, sy * depth * 0.47, 0),
+                    (sx * width / 2, sy * depth * 0.47, height),
+                    0.011,
+                    sides=4,
+                )
     if rng.random() < 0.3:
         model.box("panel", (0, depth / 2, height / 2), (width, 0.008, height))
     for i in range(boards):
@@ -113,8 +125,12 @@ def shelf(rng: Random) -> Model:
             tall = gap * rng.uniform(0.5, 0.9)
             if rng.random() < 0.65:
                 role = rng.choice(["book", "other book", "third book"])
-                model.box(role, (x + book / 2, -depth * 0.1, z + thick / 2 + tall / 2),
-                          (book, depth * 0.7, tall), bevel=0.002)
+                model.box(
+                    role,
+                    (x + book / 2, -depth * 0.1, z + thick / 2 + tall / 2),
+                    (book, depth * 0.7, tall),
+                    bevel=0.002,
+                )
             x += book + rng.uniform(0.0, 0.05)
     model.anchors |= {
         "board": (0.0, -depth / 2, 0.05 + (height - 0.07) / (boards - 1)),
@@ -134,9 +150,16 @@ def ladder(rng: Random) -> Model:
     steps = rng.randint(3, 5)
     flat = rng.random() < 0.6
     for s in (-1, 1):
-        model.bar("rails", (s * width / 2, -spread, 0), (s * width * 0.38, 0, height), radius, sides=4)
-        model.bar("rear", (s * width / 2, spread, 0), (s * width * 0.38, 0.02, height),
-                  radius * 0.8, sides=4)
+        model.bar(
+            "rails", (s * width / 2, -spread, 0), (s * width * 0.38, 0, height), radius, sides=4
+        )
+        model.bar(
+            "rear",
+            (s * width / 2, spread, 0),
+            (s * width * 0.38, 0.02, height),
+            radius * 0.8,
+            sides=4,
+        )
     for i in range(steps):
         t = (i + 0.7) / (steps + 0.2)
         half = width / 2 * (1 - t) + width * 0.38 * t
@@ -146,8 +169,12 @@ def ladder(rng: Random) -> Model:
         else:
             model.bar("steps", (-half, *centre[1:]), (half, *centre[1:]), 0.013)
         if i % 2 == 0:
-            model.bar("rear", (-half, spread * (1 - t), height * t),
-                      (half, spread * (1 - t), height * t), 0.009)
+            model.bar(
+                "rear",
+                (-half, spread * (1 - t), height * t),
+                (half, spread * (1 - t), height * t),
+                0.009,
+            )
     model.box("top", (0, 0, height), (width * 0.85, 0.14, 0.03))
     t = 0.7 / (steps + 0.2)
     model.anchors |= {
@@ -174,11 +201,18 @@ def bench(rng: Random) -> Model:
         model.bar("legs", (x, -0.18, height - 0.03), (x, 0.18, height - 0.03), 0.018, sides=4)
     if rng.random() < 0.6:
         for s in (-1, 1):
-            model.bar("legs", (s * width * 0.4, 0.16, height), (s * width * 0.4, 0.25, height + 0.4),
-                      0.018, sides=4)
+            model.bar(
+                "legs",
+                (s * width * 0.4, 0.16, height),
+                (s * width * 0.4, 0.25, height + 0.4),
+                0.018,
+                sides=4,
+            )
         for i in range(rng.randint(1, 3)):
             z = height + 0.38 - 0.12 * i
-            model.box("planks", (0, 0.16 + 0.22 * (z - height), z), (width, 0.02, 0.08), bevel=0.006)
+            model.box(
+                "planks", (0, 0.16 + 0.22 * (z - height), z), (width, 0.02, 0.08), bevel=0.006
+            )
     model.anchors |= {
         "seat": (0.0, -0.19 + plank * 0.5, height + 0.015),
         "seat side": (-width * 0.3, -0.19 + plank * 0.5, height + 0.015),
@@ -203,8 +237,11 @@ def rack(rng: Random) -> Model:
             with model.placed(rotation("z", 2 * math.pi * i / 3 + level)):
                 model.tube("hooks", [(0, 0, z), (0.1, 0, z + 0.02), (0.14, 0, z + 0.09)], 0.009)
     if rng.random() < 0.5:
-        model.lathe("hat", [(0.15, 0), (0.15, 0.01), (0.085, 0.02), (0.075, 0.11), (1e-5, 0.12)],
-                    (0.0, 0.0, height))
+        model.lathe(
+            "hat",
+            [(0.15, 0), (0.15, 0.01), (0.085, 0.02), (0.075, 0.11), (1e-5, 0.12)],
+            (0.0, 0.0, height),
+        )
     model.anchors |= {
         "pole": (0.0, -radius, height * 0.5),
         "pole top": (0.0, -radius, height * 0.8),

@@ -20,7 +20,7 @@ def bicycle(rng: Random) -> Model:
     thick = rng.uniform(0.012, 0.02)
     pair = rng.random() < 0.65
     gap = r * rng.uniform(2.6, 3.1)
-    for x in ((-gap / 2, gap / 2) if pair else (0.0,)):
+    for x in (-gap / 2, gap / 2) if pair else (0.0,):
         model.ring("tyre", (x, 0, r + thick), r, thick, upright)
         model.ring("rim", (x, 0, r + thick), r - thick, 0.006, upright, sides=6)
         model.bar("hub", (x, -0.03, r + thick), (x, 0.03, r + thick), 0.018)
@@ -32,11 +32,21 @@ def bicycle(rng: Random) -> Model:
     z = r + thick
     tube = rng.uniform(0.01, 0.016)
     if pair:
-        crank, seat, head = (-gap * 0.05, 0, z * 0.9), (-gap * 0.16, 0, z * 2.3), (gap * 0.3, 0, z * 2.4)
+        crank, seat, head = (
+            (-gap * 0.05, 0, z * 0.9),
+            (-gap * 0.16, 0, z * 2.3),
+            (gap * 0.3, 0, z * 2.4),
+        )
         rear, front = (-gap / 2, 0, z), (gap / 2, 0, z)
-        for a, b in ((crank, seat), (crank, head), (seat, head), (rear, crank), (rear, seat),
-                     (front, head)):
-            model.bar("frame", a, b, tube)
+        for start, end in (
+            (crank, seat),
+            (crank, head),
+            (seat, head),
+            (rear, crank),
+            (rear, seat),
+            (front, head),
+        ):
+            model.bar("frame", start, end, tube)
         model.bar("frame", head, (head[0] - 0.03, 0, z * 2.75), tube)
         model.bar("grips", (head[0] - 0.03, -0.2, z * 2.75), (head[0] - 0.03, 0.2, z * 2.75), 0.013)
         model.ellipsoid("saddle", (seat[0], 0, z * 2.42), (0.11, 0.055, 0.03), sides=12)
@@ -75,15 +85,27 @@ def broom(rng: Random) -> Model:
         model.box("head", (0, 0, 0.15), (w * 2, 0.05, 0.04))
         for i in range(22):
             x = -w + 2 * w * (i + 0.5) / 22
-            model.bar("bristles", (x, 0, 0.14), (x * 1.15, rng.uniform(-0.02, 0.02), 0.0), 0.009,
-                      0.006, sides=5)
+            model.bar(
+                "bristles",
+                (x, 0, 0.14),
+                (x * 1.15, rng.uniform(-0.02, 0.02), 0.0),
+                0.009,
+                0.006,
+                sides=5,
+            )
         model.anchors["head"] = (w * 0.4, -0.025, 0.15)
         model.anchors["bristles"] = (-w * 0.5, -0.01, 0.07)
     elif kind == "rake":
         model.box("head", (0, 0, 0.15), (0.4, 0.03, 0.025))
         for i in range(11):
-            model.bar("head", (-0.19 + 0.038 * i, 0, 0.14), (-0.19 + 0.038 * i, -0.05, 0.0), 0.007,
-                      0.004, sides=5)
+            model.bar(
+                "head",
+                (-0.19 + 0.038 * i, 0, 0.14),
+                (-0.19 + 0.038 * i, -0.05, 0.0),
+                0.007,
+                0.004,
+                sides=5,
+            )
         model.anchors["head"] = (0.1, -0.015, 0.15)
         model.anchors["head left"] = (-0.13, -0.015, 0.15)
     else:
@@ -103,7 +125,11 @@ def boxes(rng: Random) -> Model:
     z = 0.0
     size = rng.uniform(0.3, 0.5)
     for i in range(rng.randint(1, 4)):
-        w, d, h = size * rng.uniform(0.8, 1), size * rng.uniform(0.7, 1), size * rng.uniform(0.4, 0.8)
+        w, d, h = (
+            size * rng.uniform(0.8, 1),
+            size * rng.uniform(0.7, 1),
+            size * rng.uniform(0.4, 0.8),
+        )
         role = rng.choice(["card", "other card"])
         turn = rotation("z", rng.uniform(-0.3, 0.3))
         with model.placed(turn, (0, 0, z + h / 2)):
@@ -131,7 +157,9 @@ def sign(rng: Random) -> Model:
     radius = rng.uniform(0.01, 0.018)
     if rng.random() < 0.5:
         for x in (-1, 1):
-            model.bar("legs", (x * w * 0.3, -0.02, h * 0.98), (x * w * 0.5, -0.12, 0), radius, sides=4)
+            model.bar(
+                "legs", (x * w * 0.3, -0.02, h * 0.98), (x * w * 0.5, -0.12, 0), radius, sides=4
+            )
         model.bar("legs", (0, 0, h * 0.95), (0, 0.35, 0), radius, sides=4)
         leg = (-w * 0.46, -0.1, h * 0.2)
     else:
@@ -159,15 +187,26 @@ def machine(rng: Random) -> Model:
             model.ring("cage", (0, -0.03, h), r * (k + 1) / 3, 0.006, upright, sides=6)
         for i in range(12):
             a = math.pi * 2 * i / 12
-            model.bar("cage", (0, -0.03, h), (r * math.cos(a), -0.03, h + r * math.sin(a)), 0.003, sides=4)
+            model.bar(
+                "cage", (0, -0.03, h), (r * math.cos(a), -0.03, h + r * math.sin(a)), 0.003, sides=4
+            )
         for i in range(3):
             turn = upright @ rotation("z", 2.1 * i)
             with model.placed(turn, (0, 0.0, h)):
-                model.slab("blades", [(x * 1.0 + r * 0.5, y, z) for x, y, z in
-                                      rounded_rectangle(r * 0.9, r * 0.5, r * 0.2)], 0.006)
+                model.slab(
+                    "blades",
+                    [
+                        (x * 1.0 + r * 0.5, y, z)
+                        for x, y, z in rounded_rectangle(r * 0.9, r * 0.5, r * 0.2)
+                    ],
+                    0.006,
+                )
         model.bar("motor", (0, 0.0, h), (0, 0.12, h), 0.05)
-        model.anchors |= {"blade": (r * 0.5, -0.0, h), "pole": (0.0, -0.014, h * 0.4),
-                          "foot": (0.0, -0.1, 0.03)}
+        model.anchors |= {
+            "blade": (r * 0.5, -0.0, h),
+            "pole": (0.0, -0.014, h * 0.4),
+            "foot": (0.0, -0.1, 0.03),
+        }
     elif kind == "cart":
         w, d, z = rng.uniform(0.4, 0.6), rng.uniform(0.3, 0.4), rng.uniform(0.16, 0.25)
         deep = rng.uniform(0.12, 0.22)
@@ -177,12 +216,18 @@ def machine(rng: Random) -> Model:
             model.box("tray", (s * w / 2, 0, z + deep / 2), (0.015, d, deep))
             for t in (-1, 1):
                 model.ring("wheels", (t * w * 0.35, s * (d / 2 + 0.04), 0.09), 0.07, 0.02, upright)
-        path = [(w / 2, -d * 0.3, z), (w * 0.8, -d * 0.3, z + 0.5), (w * 0.8, d * 0.3, z + 0.5),
-                (w / 2, d * 0.3, z)]
+        path = [
+            (w / 2, -d * 0.3, z),
+            (w * 0.8, -d * 0.3, z + 0.5),
+            (w * 0.8, d * 0.3, z + 0.5),
+            (w / 2, d * 0.3, z),
+        ]
         model.tube("bail", path, 0.012)
-        model.anchors |= {"side": (0.0, -d / 2 - 0.008, z + deep * 0.5),
-                          "side left": (-w * 0.3, -d / 2 - 0.008, z + deep * 0.5),
-                          "wheel": (w * 0.35, -d / 2 - 0.06, 0.16)}
+        model.anchors |= {
+            "side": (0.0, -d / 2 - 0.008, z + deep * 0.5),
+            "side left": (-w * 0.3, -d / 2 - 0.008, z + deep * 0.5),
+            "wheel": (w * 0.35, -d / 2 - 0.06, 0.16),
+        }
     else:
         points = [np.array([0.0, 0.0, 0.05])]
         for i in range(rng.randint(4, 7)):
@@ -192,10 +237,14 @@ def machine(rng: Random) -> Model:
                 step[2] *= -1
             points.append(points[-1] + step)
         radius = rng.uniform(0.025, 0.045)
-        for a, b in pairwise(points):
-            model.bar("pipe", a.tolist(), b.tolist(), radius)
-            model.ellipsoid("joint", (float(b[0]), float(b[1]), float(b[2])),
-                            (radius * 1.3, radius * 1.3, radius * 1.3), sides=12)
+        for start, end in pairwise(points):
+            model.bar("pipe", start.tolist(), end.tolist(), radius)
+            model.ellipsoid(
+                "joint",
+                (float(end[0]), float(end[1]), float(end[2])),
+                (radius * 1.3, radius * 1.3, radius * 1.3),
+                sides=12,
+            )
         model.lathe("foot", [(0.16, 0), (0.16, 0.03), (0.05, 0.06), (1e-5, 0.06)])
         for k, name in ((0, "pipe"), (2, "second pipe"), (3, "third pipe")):
             m = (points[k] + points[k + 1]) / 2

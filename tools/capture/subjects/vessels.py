@@ -11,13 +11,16 @@ import numpy as np
 from ..mesh import Model, rotation
 
 
-def _handle(model: Model, role: str, x: float, low: float, high: float, reach: float,
-            radius: float) -> None:
+def _handle(
+    model: Model, role: str, x: float, low: float, high: float, reach: float, radius: float
+) -> None:
     """Add a handle as a half loop on the +x side."""
     path = []
     for k in range(9):
         a = math.pi * (k / 8 - 0.5)
-        path.append((x + reach * math.cos(a), 0.0, (low + high) / 2 + (high - low) / 2 * math.sin(a)))
+        path.append(
+            (x + reach * math.cos(a), 0.0, (low + high) / 2 + (high - low) / 2 * math.sin(a))
+        )
     model.tube(role, path, radius)
     model.anchors["handle"] = (x + reach, 0.0, (low + high) / 2)
 
@@ -45,8 +48,15 @@ def vase(rng: Random) -> Model:
     handles = rng.choice([0, 1, 1, 2])
     for i in range(handles):
         with model.placed(rotation("z", math.pi * i)):
-            _handle(model, "handle", neck * 1.05, height * 0.55, height * 0.88, 0.09,
-                    rng.uniform(0.009, 0.014))
+            _handle(
+                model,
+                "handle",
+                neck * 1.05,
+                height * 0.55,
+                height * 0.88,
+                0.09,
+                rng.uniform(0.009, 0.014),
+            )
     if rng.random() < 0.35:
         for _ in range(rng.randint(4, 9)):
             a, lean = rng.uniform(0, 2 * math.pi), rng.uniform(0.03, 0.2)
@@ -78,8 +88,10 @@ def teapot(rng: Random) -> Model:
     spout = [(-r * 0.8, 0, h * 0.3), (-r * 1.35, 0, h * 0.5), (-r * 1.65, 0, h * 0.95)]
     model.tube("body", spout, [0.03, 0.02, 0.013])
     if rng.random() < 0.35:
-        path = [(r * 0.9 * math.cos(a), 0, top + 0.16 * math.sin(a))
-                for a in (math.pi * k / 8 for k in range(9))]
+        path = [
+            (r * 0.9 * math.cos(a), 0, top + 0.16 * math.sin(a))
+            for a in (math.pi * k / 8 for k in range(9))
+        ]
         model.tube("handle", path, 0.009)
         model.anchors["handle"] = (0.0, 0.0, top + 0.16)
     else:
@@ -96,13 +108,25 @@ def bucket(rng: Random) -> Model:
     """Return a bucket with its bail up or down, sometimes with a mop or a brush in it."""
     model = Model()
     top, foot, h = rng.uniform(0.13, 0.18), rng.uniform(0.09, 0.13), rng.uniform(0.22, 0.34)
-    model.lathe("body", [(foot, 0), (top, h), (top + 0.012, h), (top + 0.012, h - 0.012),
-                         (top - 0.004, h - 0.012), (foot - 0.008, 0.02), (1e-5, 0.02)])
+    model.lathe(
+        "body",
+        [
+            (foot, 0),
+            (top, h),
+            (top + 0.012, h),
+            (top + 0.012, h - 0.012),
+            (top - 0.004, h - 0.012),
+            (foot - 0.008, 0.02),
+            (1e-5, 0.02),
+        ],
+    )
     if rng.random() < 0.5:
         model.ring("band", (0, 0, h * 0.6), foot + (top - foot) * 0.6, 0.006)
     tilt = rotation("x", rng.choice([0.0, 0.4, 1.3]))
-    bail = [(top * math.cos(a), 0.0, top * 1.15 * math.sin(a))
-            for a in (math.pi * k / 12 for k in range(13))]
+    bail = [
+        (top * math.cos(a), 0.0, top * 1.15 * math.sin(a))
+        for a in (math.pi * k / 12 for k in range(13))
+    ]
     with model.placed(tilt, (0, 0, h - 0.01)):
         model.tube("bail", bail, 0.006)
     if rng.random() < 0.35:
@@ -123,25 +147,36 @@ def basket(rng: Random) -> Model:
     for i in range(rings):
         t = i / (rings - 1)
         r = foot + (top - foot) * t
-        model.ring("rings", (0, 0, 0.012 + (h - 0.012) * t), r, 0.011 if i == rings - 1 else 0.007,
-                   sides=6)
+        model.ring(
+            "rings", (0, 0, 0.012 + (h - 0.012) * t), r, 0.011 if i == rings - 1 else 0.007, sides=6
+        )
     staves = rng.randint(10, 22)
     for i in range(staves):
         a = 2 * math.pi * i / staves
-        model.bar("staves", (foot * math.cos(a), foot * math.sin(a), 0.01),
-                  (top * math.cos(a), top * math.sin(a), h), 0.006, sides=5)
+        model.bar(
+            "staves",
+            (foot * math.cos(a), foot * math.sin(a), 0.01),
+            (top * math.cos(a), top * math.sin(a), h),
+            0.006,
+            sides=5,
+        )
     model.lathe("floor", [(foot, 0), (foot, 0.012), (1e-5, 0.012)])
     lift = rng.uniform(0.15, 0.3)
-    arch = [(top * math.cos(a), 0.0, h + lift * math.sin(a))
-            for a in (math.pi * k / 12 for k in range(13))]
+    arch = [
+        (top * math.cos(a), 0.0, h + lift * math.sin(a))
+        for a in (math.pi * k / 12 for k in range(13))
+    ]
     model.tube("rings", arch, 0.011)
     if rng.random() < 0.6:
         for _ in range(rng.randint(3, 7)):
             a, d = rng.uniform(0, 6.28), rng.uniform(0, foot * 0.6)
             s = rng.uniform(0.04, 0.07)
-            model.ellipsoid(rng.choice(["fruit", "other fruit"]),
-                            (d * math.cos(a), d * math.sin(a), rng.uniform(0.05, h * 0.7)), (s, s, s),
-                            sides=12)
+            model.ellipsoid(
+                rng.choice(["fruit", "other fruit"]),
+                (d * math.cos(a), d * math.sin(a), rng.uniform(0.05, h * 0.7)),
+                (s, s, s),
+                sides=12,
+            )
     model.anchors |= {
         "rim": (0.0, -top, h),
         "handle": (0.0, 0.0, h + lift),
@@ -154,8 +189,18 @@ def plant(rng: Random) -> Model:
     """Return a plant in a pot: broad leaves, blades or a small tree."""
     model = Model()
     top, foot, h = rng.uniform(0.1, 0.17), rng.uniform(0.07, 0.12), rng.uniform(0.14, 0.26)
-    model.lathe("pot", [(foot, 0), (top, h * 0.85), (top + 0.01, h * 0.85), (top + 0.01, h),
-                        (top - 0.005, h), (top - 0.01, h * 0.9), (1e-5, h * 0.9)])
+    model.lathe(
+        "pot",
+        [
+            (foot, 0),
+            (top, h * 0.85),
+            (top + 0.01, h * 0.85),
+            (top + 0.01, h),
+            (top - 0.005, h),
+            (top - 0.01, h * 0.9),
+            (1e-5, h * 0.9),
+        ],
+    )
     style = rng.choice(["leaves", "blades", "tree"])
     tall = rng.uniform(0.3, 0.7)
     if style == "tree":
@@ -182,8 +227,9 @@ def plant(rng: Random) -> Model:
     return model
 
 
-def _leaf(model: Model, around: float, lean: float, length: float, width: float, z: float,
-          stalk: bool) -> None:
+def _leaf(
+    model: Model, around: float, lean: float, length: float, width: float, z: float, stalk: bool
+) -> None:
     """Add one leaf that rises from the z axis at height z and bends outwards."""
     steps = 6
     left, right = [], []
