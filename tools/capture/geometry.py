@@ -26,7 +26,7 @@ Owners = npt.NDArray[np.int32]
 
 @dataclass(frozen=True)
 class Triangles:
-    """Items as triangles; see `raster.shade_view` for the shapes."""
+    """Items as triangles; see `shading.shade_view` for the shapes."""
 
     points: Array
     triangles: npt.NDArray[np.int32]
@@ -91,7 +91,7 @@ def draw(scene: Triangles, pose: Pose, oversampling: int) -> tuple[Array, Owners
 
 
 def pack_finish(finish: Finish) -> list[float]:
-    """Return a finish as a row of numbers; the columns stand in `raster`."""
+    """Return a finish as a row of numbers; the columns stand in `shading`."""
     colours = [value for colour in finish.colours for value in colour]
     return [
         float(finish.pattern),

@@ -13,7 +13,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from . import raster
+from . import raster, shading
 from .geometry import Geometry, Triangles, draw
 from .mesh import Array, rotation
 from .orbit import SENSOR_MM
@@ -53,7 +53,7 @@ class QuickRenderer:
         )
         blur = max(0.7, math.tan(state.softness) * 0.35 * _SUN_SIDE / (2 * self._reach))
         lit = np.empty((*depth.shape, 3))
-        raster.shade_view(
+        shading.shade_view(
             depth,
             owner,
             focal,
