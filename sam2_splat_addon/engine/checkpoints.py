@@ -276,22 +276,23 @@ def _fill(model: SAM2Base, weights: Mapping[str, Tensor], name: str, path: Path)
     wanted = {key: value.shape for key, value in model.state_dict().items()}
     found = {key: value.shape for key, value in weights.items()}
     if wanted != found:
-        looks_like = _looks_like(weights)
-        raise CheckpointError(
-            f"{path} does not fit {name}: "
-            + (f"it looks like {looks_like}." if looks_like else _first_difference(wanted, found)),
-            "Choose the model that the checkpoint was made for.",
-        )
+        other = _looks_like(weights)
+        if other and other != name:
+            reason, fix = f"it looks like {other}", "Choose the model it was made for."
+        else:
+            reason = _first_difference(wanted, found)
+            fix = "Choose a checkpoint that was made for this model."
+        raise CheckpointError(f"{path} does not fit {name}: {reason}.", fix)
     model.load_state_dict(dict(weights))
 
 
 def _first_difference(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> str:
     key = next(key for key in {**wanted, **found} if wanted.get(key) != found.get(key))
     if key not in found:
-        return f"{key} is missing."
+        return f"{key} is missing"
     if key not in wanted:
-        return f"it has a {key} of its own."
-    return f"{key} is {tuple(found[key])}, not {tuple(wanted[key])}."
+        return f"it has a {key} of its own"
+    return f"{key} is {tuple(found[key])}, not {tuple(wanted[key])}"
 
 
 # Channels of the first layer and number of blocks of the official image encoders.

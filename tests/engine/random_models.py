@@ -60,11 +60,11 @@ def random_model(name: str, *, image_size: int = IMAGE_SIZE, seed: int = 3) -> S
         last.weight.mul_(300.0)
         last.bias.fill_(100.0)
         for _ in range(8):  # what counts as absent changes the memory, and so the scores
-            results = propagated(model, random_frames(5, image_size), [FIRST_CLICK])
+            results = propagated(model, random_frames(4, image_size), [FIRST_CLICK])
             scores = sorted(result.scores.object_score for result in results[1:])
-            if scores[1] < 0.0 < scores[-2]:
+            if scores[0] < 0.0 < scores[-1]:
                 break
-            last.bias.sub_((scores[1] + scores[-2]) / 2)
+            last.bias.sub_((scores[0] + scores[-1]) / 2)
     return model
 
 

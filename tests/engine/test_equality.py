@@ -133,35 +133,29 @@ def _object(object_id: int, *frames: FramePrompts) -> ObjectPrompts:
     return ObjectPrompts(object_id, f"object {object_id}", frames)
 
 
-def test_the_random_models_masks_and_scores_have_both_signs() -> None:
-    for name in _CONFIGS:
-        results = propagated(_model(name), random_frames(6), [_object(1, _points(1, more=False))])
-        areas = [result.scores.area for result in results]
-        scores = [result.scores.object_score for result in results]
-        print(name, areas, scores)
-        assert min(scores) < 0.0 < max(scores)
-        assert any(0.02 < area < 0.98 for area in areas)
-
-
 @pytest.mark.parametrize("name", _CONFIGS)
 def test_points_box_and_mask_on_the_first_frame_forwards(name: str) -> None:
-    frames = random_frames(5)
+    frames = random_frames(4)
     objects = [
         _object(1, _points(1, more=False)),
         _object(2, _box_and_point(1)),
         _object(3, FramePrompts(1, mask=_mask())),
     ]
     ours = propagated(_model(name), frames, objects)
-    _assert_equal(ours, _upstream_outputs(_predictor(name), frames, objects), 15)
+    _assert_equal(ours, _upstream_outputs(_predictor(name), frames, objects), 12)
+    # Equality says little about masks that are all empty or all full.
+    assert any(0.02 < result.scores.area < 0.98 for result in ours)
+    scores = [result.scores.object_score for result in ours]
+    assert min(scores) < 0.0 < max(scores)
 
 
 @pytest.mark.parametrize("name", _CONFIGS)
 def test_points_and_mask_on_the_last_frame_backwards(name: str) -> None:
-    frames = random_frames(5)
-    objects = [_object(1, _points(5)), _object(2, FramePrompts(5, mask=_mask()))]
+    frames = random_frames(4)
+    objects = [_object(1, _points(4)), _object(2, FramePrompts(4, mask=_mask()))]
     ours = propagated(_model(name), frames, objects)
     upstream = _upstream_outputs(_predictor(name), frames, objects, reverse=True)
-    _assert_equal(ours, upstream, 10)
+    _assert_equal(ours, upstream, 8)
 
 
 @pytest.mark.parametrize("frame_prompts", [_points(1), _box(1), FramePrompts(1, mask=_mask())])

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Small real photos, a small random checkpoint, and propagate requests over them; for tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from safetensors.torch import save_file
+
+from sam2_splat_addon.core.manifest import RunSettings
+from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt, PromptSet
+from sam2_splat_addon.core.protocol import FootageFiles, ModelChoice, PropagateRequest
+from sam2_splat_addon.engine.architectures import BUNDLED
+
+from .random_models import HEIGHT, IMAGE_SIZE, WIDTH, random_model
+
+
+def write_photos(folder: Path, count: int) -> FootageFiles:
+    """JPEGs of smooth noise."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths: list[str] = []
+    for number in range(count):
+        noise = np.random.default_rng(number).integers(0, 255, (12, 20, 3), dtype=np.uint8)
+        path = folder / f"IMG_{number:04d}.jpg"
+        Image.fromarray(noise).resize((WIDTH, HEIGHT)).save(path, quality=95)
+        paths.append(str(path))
+    return FootageFiles(str(folder), tuple(paths), WIDTH, HEIGHT, "fingerprint")
+
+
+def write_checkpoint(path: Path) -> Path:
+    """Random weights of the bundled model, with masks and scores of both signs."""
+    weights = random_model(BUNDLED).state_dict()
+    save_file({key: value.contiguous() for key, value in weights.items()}, path)
+    return path
+
+
+def clicked(object_id: int, frame: int, x: float, y: float, name: str = "thing") -> ObjectPrompts:
+    """An object with one click."""
+    return ObjectPrompts(object_id, name, (FramePrompts(frame, (PointPrompt(x, y),)),))
+
+
+def request(
+    footage: FootageFiles,
+    checkpoint: Path,
+    store: Path,
+    *objects: ObjectPrompts,
+    settings: RunSettings = RunSettings(image_size=IMAGE_SIZE),  # noqa: B008 - frozen
+) -> PropagateRequest:
+    """Propagate on one CPU thread."""
+    model = ModelChoice(BUNDLED, str(checkpoint), "cpu", 1)
+    return PropagateRequest(footage, PromptSet(objects), str(store), model, settings)
+
+
+def store_bytes(store: Path) -> dict[str, bytes]:
+    """Every file of a store by its relative path."""
+    files = (path for path in sorted(store.rglob("*")) if path.is_file())
+    return {path.relative_to(store).as_posix(): path.read_bytes() for path in files}
