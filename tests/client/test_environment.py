@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import io
 import os
@@ -23,6 +22,7 @@ from sam2_splat_addon.client.environment import WorkerEnvironment, check, find, 
 from sam2_splat_addon.client.pip_process import explain
 from sam2_splat_addon.client.requirements import LOCKS, STEPS, Pin, read_pins, wanted_pins
 from sam2_splat_addon.core.errors import EnvironmentSetupError
+from tests.tiny_packages import VERSION, make_wheel
 
 ROOT = Path(__file__).resolve().parents[2]
 # Lock -> the one package that the test's version of it pins.
@@ -32,28 +32,6 @@ PACKAGES = {
     "torch.txt": "torch",
     "sam2.txt": "sam2",
 }
-VERSION = "1.5"
-
-
-def make_wheel(folder: Path, name: str, code: str = "") -> Path:
-    """Write a pure-Python wheel of one package with one module."""
-    info = f"{name}-{VERSION}.dist-info"
-    files = {
-        f"{name}/__init__.py": code or f"NAME = {name!r}\n",
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {VERSION}\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\n"
-        "Root-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    record = ""
-    for path, text in files.items():
-        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=")
-        record += f"{path},sha256={digest.decode()},{len(text.encode())}\n"
-    files[f"{info}/RECORD"] = record + f"{info}/RECORD,,\n"
-    wheel = folder / f"{name}-{VERSION}-py3-none-any.whl"
-    with zipfile.ZipFile(wheel, "w") as archive:
-        for path, text in files.items():
-            archive.writestr(path, text)
-    return wheel
 
 
 def make_slow_source(folder: Path, name: str, pid_file: Path) -> Path:
