@@ -284,7 +284,7 @@ class Job:
         self.state = state
         if self._worker is not None:
             if kill:
-                self._worker.kill()
+                self._worker.kill(wait=False)  # in the window nobody should wait for that
             self._keeper.take_back(self._worker)
             self._worker = None
 

@@ -58,7 +58,8 @@ class WorkerKeeper:
             if self._lent:
                 raise WorkerError("Another job is running.", "Wait for its end, or cancel it.")
             if self._worker is not None and not self._worker.is_alive:
-                self._worker.kill()
+                # It writes no more by the time that the next one has started.
+                self._worker.kill(wait=False)
                 self._worker = None
             if self._worker is None:
                 self._worker = WorkerProcess(self._environment, addon_folder=self._addon_folder)

@@ -83,6 +83,7 @@ class WorkerProcess:
         )
         for thread in self._threads:
             thread.start()
+        self._reaper = threading.Thread(target=self._reap, name="sam2_splat reaper", daemon=True)
 
     @property
     def process_id(self) -> int:
@@ -136,13 +137,24 @@ class WorkerProcess:
             self._check_first(event)
         return event
 
-    def kill(self) -> None:
-        """End the worker and everything it started, now; safe to call twice and from any thread."""
+    def kill(self, *, wait: bool = True) -> None:
+        """End the worker and everything it started; safe to call twice and from any thread.
+
+        With ``wait`` it has ended, and pipes and threads are gone, when this returns. Without, it is
+        told to, and the rest follows by itself: a process with much memory takes a moment to die.
+        """
         with self._closing:
-            if self._closed:
-                return
-            self._closed = True
-        _kill_tree(self._process)
+            if not self._closed:
+                self._closed = True
+                _kill_tree(self._process)
+                self._reaper.start()
+        if wait:
+            self._reaper.join()
+
+    def _reap(self) -> None:
+        # A process stuck in a driver may outlive even SIGKILL for a while; it is not waited for.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_END_TIMEOUT)
         self._outgoing.put(None)
         pipes = (self._process.stdin, self._process.stdout, self._process.stderr)
         for thread, pipe in zip(self._threads, pipes, strict=True):
@@ -259,7 +271,7 @@ def _start(environment: WorkerEnvironment, addon_folder: Path) -> subprocess.Pop
 
 
 def _kill_tree(process: subprocess.Popen[bytes]) -> None:
-    """End the process and its children, and wait until it has ended."""
+    """Tell the process and its children to end, in a way that they can't refuse."""
     if sys.platform == "win32":
         # In a virtual environment python.exe only launches the real one, as its child.
         subprocess.run(
@@ -272,9 +284,6 @@ def _kill_tree(process: subprocess.Popen[bytes]) -> None:
     else:
         with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: EPERM for zombies
             os.killpg(process.pid, signal.SIGKILL)
-    # A process stuck in a driver may outlive even that for a while; it is not waited for.
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(_END_TIMEOUT)
 
 
 def _how_it_ended(code: int) -> str:
