@@ -10,10 +10,11 @@ import bpy
 from ..core.bake_plan import BakeOptions, next_output_folder
 from ..core.errors import BakeError
 from ..core.protocol import BakeRequest, EditedMatte
-from . import clip_prompts, mask_layers
+from . import clip_prompts
 from .footage_clip import footage_files, footage_of, store_folder
 from .job_task import JobTask, with_warnings
 from .properties import SAM2SPLAT_PG_clip
+from .result_layers import drawn_frames
 
 
 class BakeTask(JobTask):
@@ -86,12 +87,9 @@ def _edited(clip: bpy.types.MovieClip) -> tuple[EditedMatte, ...]:
     mask = clip.sam2_splat.mask
     if mask is None:
         return ()
-    ids = clip_prompts.sync_objects(clip)
-    size = (int(clip.size[0]), int(clip.size[1]))
     found = []
-    for name, object_id in ids.items():
-        for scene_frame in mask_layers.edited_frames(mask, name):
-            outlines = mask_layers.read_object_layer(mask, name, scene_frame, size)
-            flat = tuple(tuple(float(v) for v in outline.ravel()) for outline in outlines)
-            found.append(EditedMatte(object_id, scene_frame - clip.frame_start + 1, flat))
+    for name, object_id in clip_prompts.sync_objects(clip).items():
+        for frame, outlines in drawn_frames(clip, mask, name).items():
+            flat = tuple(tuple(outline.ravel().tolist()) for outline in outlines)
+            found.append(EditedMatte(object_id, frame, flat))
     return tuple(found)

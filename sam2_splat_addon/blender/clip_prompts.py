@@ -23,6 +23,7 @@ from ..core.prompts import (
     from_json,
     to_json,
 )
+from . import mask_layers
 from .properties import OBJECT_COLORS
 
 EXCLUDE_PREFIX = "-"
@@ -54,7 +55,8 @@ def subject_name(tracking_object: bpy.types.MovieTrackingObject) -> str:
 def sync_objects(clip: bpy.types.MovieClip) -> dict[str, int]:
     """Give every subject a stable id and a colour; return name -> id.
 
-    A renamed subject keeps its id: when one name is gone and one is new, they are the same.
+    A renamed subject keeps its id and its mask layer: when one name is gone and one is new, they are
+    the same.
     """
     settings = clip.sam2_splat
     names = [subject_name(entry) for entry in subjects(clip)]
@@ -62,6 +64,8 @@ def sync_objects(clip: bpy.types.MovieClip) -> dict[str, int]:
     gone = [entry for name, entry in known.items() if name not in names]
     new = [name for name in names if name not in known]
     if len(gone) == 1 and len(new) == 1:
+        if settings.mask is not None:
+            mask_layers.rename_object_layer(settings.mask, gone[0].name, new[0])
         gone[0].name = new.pop()
     next_id = max((entry.object_id for entry in settings.objects), default=0) + 1
     for name in new:

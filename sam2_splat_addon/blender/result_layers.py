@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import bpy
+import numpy as np
+from numpy.typing import NDArray
 
 from ..core.contours import from_outlines, trace
 from ..core.matte_store import MatteStore
@@ -60,10 +62,7 @@ class LayerBuild:
             size = (int(clip.size[0]), int(clip.size[1]))
             offset = clip.frame_start - 1
             mask = _mask_of(clip)
-            drawn = {
-                scene_frame - offset: mask_layers.read_object_layer(mask, name, scene_frame, size)
-                for scene_frame in mask_layers.edited_frames(mask, name)
-            }
+            drawn = drawn_frames(clip, mask, name)
             planner = SlotPlanner()
             frames = sorted({*self._store.frames(object_id), *drawn})
             for frame in frames:
@@ -80,6 +79,25 @@ class LayerBuild:
                 _mask_of(clip), clip, name, planner.finish(), scene_frames, size, edited=edited
             ):
                 yield scene_frame - offset
+
+
+def drawn_frames(
+    clip: bpy.types.MovieClip, mask: bpy.types.Mask, name: str
+) -> dict[int, list[NDArray[np.float64]]]:
+    """The frames of the footage where the user edited an object's layer, with its outlines.
+
+    Returns
+    -------
+    dict
+        Frame -> closed outlines, (n, 2) footage pixels each.
+    """
+    size = (int(clip.size[0]), int(clip.size[1]))
+    offset = clip.frame_start - 1
+    return {
+        scene_frame - offset: mask_layers.read_object_layer(mask, name, scene_frame, size)
+        for scene_frame in mask_layers.edited_frames(mask, name)
+        if 1 <= scene_frame - offset <= clip.sam2_splat.frame_count
+    }
 
 
 def _mask_of(clip: bpy.types.MovieClip) -> bpy.types.Mask:

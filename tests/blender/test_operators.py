@@ -7,7 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import bpy
+import numpy as np
 import pytest
+from PIL import Image
+
+from sam2_splat_addon.core import scanline
 
 pytestmark = pytest.mark.usefixtures("addon")
 MakePhotos = Callable[..., Path]
@@ -96,3 +100,45 @@ def test_clear_results_removes_layers_and_mattes_and_keeps_the_clicks(
     assert not list(folder.rglob("*.matte"))
     assert len(clip.sam2_splat.mask.layers) == 0
     assert len(clip.tracking.objects["square"].tracks) == 1
+
+
+def test_an_edited_frame_is_kept_by_the_next_propagation_and_baked(
+    make_photos: MakePhotos,
+) -> None:
+    from sam2_splat_addon.blender import mask_keys, mask_layers
+    from sam2_splat_addon.core.coordinates import pixels_to_mask
+
+    clip = load(make_photos(count=3))
+    click(clip, "square", 1, 50.5, 90.5)
+    bpy.ops.sam2_splat.propagate()
+    mask = clip.sam2_splat.mask
+    layer = mask.layers["square"]
+    points = sum(len(spline.points) for spline in layer.splines)
+    # The user draws a triangle on frame 2 and nothing else.
+    corners = np.array([(20.0, 30.0), (100.0, 30.0), (60.0, 150.0)])
+    drawn = corners[np.minimum(np.arange(points) * 3 // points, 2)]
+    co = pixels_to_mask(drawn, *clip.size).astype(np.float32)
+    with (
+        mask_keys.scratch_scene() as scene,
+        mask_keys.mask_editor(mask, layer, clip),
+    ):
+        mask_keys.insert_key(layer, scene, 2, co)
+    assert mask_layers.edited_frames(mask, "square") == (2,)
+    click(clip, "square", 3, 55.5, 95.5)
+    bpy.ops.sam2_splat.propagate()
+    assert mask_layers.edited_frames(mask, "square") == (2,)
+    bpy.ops.sam2_splat.bake()
+    images = sorted(Path(clip.sam2_splat.output_folder).glob("*.png"))
+    alpha = np.asarray(Image.open(images[1]))[..., 3] > 0
+    expected = scanline.fill([corners], *clip.size)
+    union = (alpha | expected).sum()
+    assert (alpha & expected).sum() / union > 0.97
+
+
+def test_renaming_an_object_keeps_its_layer(make_photos: MakePhotos) -> None:
+    clip = load(make_photos(count=2))
+    click(clip, "square", 1, 50.5, 90.5)
+    bpy.ops.sam2_splat.propagate()
+    clip.tracking.objects["square"].name = "box"
+    bpy.ops.sam2_splat.propagate()
+    assert clip.sam2_splat.mask.layers.keys() == ["box"]
