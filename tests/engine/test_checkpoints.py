@@ -99,6 +99,7 @@ def test_a_truncated_file_is_told(tiny_checkpoint: Path, tmp_path: Path) -> None
         load_model(_TINY, official, _CPU)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x80\x04garbage", b"PK\x03\x04"])
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 def test_a_file_that_is_no_checkpoint_is_told(content: bytes, suffix: str, tmp_path: Path) -> None:
@@ -116,6 +117,7 @@ class _Hostile:
         return os.mkdir, (str(self._target),)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_a_pickle_that_runs_code_is_refused_and_does_not_run(tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     path = tmp_path / "hostile.pt"
