@@ -2,14 +2,14 @@
 """The bundled model: a small SAM 2 that comes with the extension. May import: torch, sam2.
 
 Everything that makes SAM 2 what it is (prompt encoder, mask decoder, memory encoder, memory
-attention, object pointers) is sam2's own code. Ours is what feeds it: a trunk of plain 3x3
-convolutions in place of Hiera, which costs a fiftieth of it and can be trained from scratch on a
-desktop processor, and a neck that carries the trunk's context up to stride 4, where thin parts
-live.
+attention, object pointers) is sam2's own code. Ours is what feeds it: EfficientNet-Lite0 in place
+of Hiera, at a small part of its cost, and a neck that carries context up to stride 4, where thin
+parts live.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -25,15 +25,16 @@ from torch import Tensor, nn
 BUNDLED_WEIGHTS: Final = Path(__file__).parent / "weights" / "bundled.safetensors"
 """The weights that come with the extension: safetensors, fp16, cast to fp32 when loaded."""
 
-BUNDLED_IMAGE_SIZE: Final = 512
+BUNDLED_IMAGE_SIZE: Final = 384
 """Side in px of the square that a frame is squashed to. Mattes come out at a quarter of it."""
 
-ARCHITECTURE: Final = "sam2-splat-small-1"
+ARCHITECTURE: Final = "sam2-splat-lite-1"
 """Name and version of the architecture, written into the weights' metadata."""
 
-TRUNK_WIDTHS: Final = (32, 64, 128, 192)  # channels at strides 4, 8, 16, 32
-TRUNK_BLOCKS: Final = (1, 2, 3, 2)  # residual blocks at those strides
+TRUNK_WIDTHS: Final = (24, 40, 112, 192)  # channels at strides 4, 8, 16, 32
 NECK_WIDTHS: Final = (32, 64)  # channels handed to the mask decoder at strides 4 and 8
+SAM2_MEAN: Final = (0.485, 0.456, 0.406)  # RGB in 0..1, taken off every frame
+SAM2_STD: Final = (0.229, 0.224, 0.225)  # and divided by
 MODEL_WIDTH: Final = 128  # channels of the embedding, the decoder and the memory
 STRIDE: Final = 16  # px of the input per cell of the embedding
 
@@ -45,7 +46,7 @@ def _norm_act(channels: int) -> nn.Sequential:
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions around a shortcut.
 
-    Depthwise convolutions are left out on purpose: on a processor their backward pass costs far
+    No depthwise ones here, where training happens: on a processor their backward pass costs far
     more than the arithmetic they save.
     """
 
@@ -63,37 +64,115 @@ class ResidualBlock(nn.Module):
         return torch.relu(x + y)
 
 
-class ConvTrunk(nn.Module):
-    """Plain convolution trunk: strides 4, 8, 16 and 32."""
+@dataclass(frozen=True)
+class _Stage:
+    """A run of inverted residuals: how many, kernel, stride of the first, expansion, channels."""
+
+    count: int
+    kernel: int
+    stride: int
+    expand: int
+    width: int
+
+
+STEM_WIDTH: Final = 32
+STAGES: Final = (
+    _Stage(1, 3, 1, 1, 16),
+    _Stage(2, 3, 2, 6, 24),
+    _Stage(2, 5, 2, 6, 40),
+    _Stage(3, 3, 2, 6, 80),
+    _Stage(3, 5, 1, 6, 112),
+    _Stage(4, 5, 2, 6, 192),
+)
+"""EfficientNet-Lite0 without its last stage and head (Tan and Le 2019; Google's "lite" variant)."""
+
+_OUTPUTS: Final = (1, 2, 4, 5)  # the stages whose results are handed on
+
+
+class SameConv(nn.Module):
+    """A convolution with a bias, padded as TensorFlow's SAME, as the trunk's weights expect.
+
+    With stride 2 on an even size that is one pixel less before than after.
+    """
+
+    def __init__(self, incoming: int, width: int, kernel: int, stride: int, groups: int) -> None:
+        super().__init__()
+        before = (kernel - stride) // 2 if stride > 1 else kernel // 2
+        after = kernel - stride - before if stride > 1 else kernel // 2
+        self.border = (before, after, before, after)
+        even = before == after
+        self.conv = nn.Conv2d(
+            incoming, width, kernel, stride, padding=before if even else 0, groups=groups
+        )
+        self.even = even
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, C, H, W] to [B, width, H / stride, W / stride]."""
+        if not self.even:
+            x = nn.functional.pad(x, self.border)
+        y: Tensor = self.conv(x)
+        return y
+
+
+class InvertedResidual(nn.Module):
+    """Expand, filter each channel by itself, project; with a shortcut where shapes allow it."""
+
+    def __init__(self, incoming: int, stage: _Stage, stride: int) -> None:
+        super().__init__()
+        inner = incoming * stage.expand
+        self.expand = SameConv(incoming, inner, 1, 1, 1) if stage.expand > 1 else None
+        self.filter = SameConv(inner, inner, stage.kernel, stride, inner)
+        self.project = SameConv(inner, stage.width, 1, 1, 1)
+        self.shortcut = stride == 1 and incoming == stage.width
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, C, H, W] to [B, width, H / stride, W / stride]."""
+        y = x if self.expand is None else nn.functional.relu6(self.expand(x), inplace=True)
+        y = self.project(nn.functional.relu6(self.filter(y), inplace=True))
+        result: Tensor = x + y if self.shortcut else y
+        return result
+
+
+class LiteTrunk(nn.Module):
+    """EfficientNet-Lite0 up to stride 32, its BatchNorm folded into the convolutions."""
+
+    scale: Tensor
+    shift: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.channel_list = list(reversed(TRUNK_WIDTHS))  # coarse first, as sam2 lists them
-        self.patch = nn.PixelUnshuffle(4)  # 3 x 4 x 4 = 48 channels, nothing lost
+        self.stem = SameConv(3, STEM_WIDTH, 3, 2, 1)
         stages: list[nn.Module] = []
-        incoming = 48
-        for level, (width, blocks) in enumerate(zip(TRUNK_WIDTHS, TRUNK_BLOCKS, strict=True)):
-            enter = nn.Conv2d(
-                incoming, width, 3, stride=1 if level == 0 else 2, padding=1, bias=False
-            )
-            body = [ResidualBlock(width) for _ in range(blocks)]
-            stages.append(nn.Sequential(enter, _norm_act(width), *body))
-            incoming = width
+        incoming = STEM_WIDTH
+        for stage in STAGES:
+            blocks: list[nn.Module] = []
+            for number in range(stage.count):
+                stride = stage.stride if number == 0 else 1
+                blocks.append(InvertedResidual(incoming, stage, stride))
+                incoming = stage.width
+            stages.append(nn.Sequential(*blocks))
         self.stages = nn.ModuleList(stages)
+        # From SAM 2's normalisation to the (value - 127) / 128 that these weights were trained on.
+        mean, std = torch.tensor(SAM2_MEAN), torch.tensor(SAM2_STD)
+        scale, shift = std * 255 / 128, (mean * 255 - 127) / 128
+        self.register_buffer("scale", scale.view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("shift", shift.view(1, 3, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Map frames [B, 3, S, S] to four feature maps, fine first.
+        """Map frames [B, 3, S, S], normalised as SAM 2's are, to four feature maps, fine first.
 
         Returns
         -------
         list of Tensor
-            [B, 32, S/4, S/4], [B, 64, S/8, S/8], [B, 128, S/16, S/16], [B, 192, S/32, S/32].
+            [B, 24, S/4, S/4], [B, 40, S/8, S/8], [B, 112, S/16, S/16], [B, 192, S/32, S/32].
         """
-        x = self.patch(x)  # [B, 48, S/4, S/4]
+        x = nn.functional.relu6(self.stem(x * self.scale + self.shift))  # [B, 32, S/2, S/2]
         features: list[Tensor] = []
-        for stage in self.stages:
+        for number, stage in enumerate(self.stages):
             x = stage(x)
-            features.append(x)
+            if number in _OUTPUTS:
+                features.append(x)
         return features
 
 
@@ -124,7 +203,7 @@ class TopDownNeck(nn.Module):
     @staticmethod
     def _smooth(channels: int) -> nn.Sequential:
         conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        return nn.Sequential(conv, *_norm_act(channels))
+        return nn.Sequential(conv, *_norm_act(channels), ResidualBlock(channels))
 
     def forward(self, xs: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Map the trunk's four maps to three, with their position encodings.
@@ -132,7 +211,7 @@ class TopDownNeck(nn.Module):
         Parameters
         ----------
         xs : list of Tensor
-            The four maps of `ConvTrunk.forward`.
+            The four maps of `LiteTrunk.forward`.
 
         Returns
         -------
@@ -234,7 +313,7 @@ def build_bundled_model(image_size: int = BUNDLED_IMAGE_SIZE) -> SAM2Base:
     if image_size <= 0 or image_size % 32:
         raise ValueError(f"image_size must be a positive multiple of 32, not {image_size}.")
     model = SAM2Base(
-        image_encoder=ImageEncoder(trunk=ConvTrunk(), neck=TopDownNeck()),
+        image_encoder=ImageEncoder(trunk=LiteTrunk(), neck=TopDownNeck()),
         memory_attention=_memory_attention(image_size // STRIDE),
         memory_encoder=_memory_encoder(),
         num_maskmem=5,  # the conditioning frames and the last four

@@ -58,9 +58,9 @@ def sample_clip(rng: Rng, library: Library, size: int, length: int, rendered: fl
     rendered : float
         Share of clips that are a capture as rendered.
     """
-    scenes = [scene for scene in library.scenes if len(scene.frames) >= 2]
-    if scenes and rng.random() < rendered:
-        clip = _rendered(rng, scenes[int(rng.integers(len(scenes)))], size, length)
+    if library.scenes and rng.random() < rendered * library.trust:
+        scene = library.pick(rng)
+        clip = _rendered(rng, scene, size, length)
     else:
         clip = _composite(rng, library, size, length)
     return Clip(_photometric(rng, clip.frames), clip.ids)
@@ -137,8 +137,8 @@ def _backdrop(rng: Rng, library: Library, size: int, length: int) -> tuple[Image
     """Frames and ids of what lies behind: a capture with its objects, a picture, a floor."""
     ids = np.zeros((length, size, size), np.uint8)
     choice = rng.random()
-    if library.scenes and choice < 0.4:
-        scene = library.scenes[int(rng.integers(len(library.scenes)))]
+    if library.scenes and choice < 0.4 * library.trust:
+        scene = library.pick(rng)
         clip = _rendered(rng, scene, size, length)
         return clip.frames, clip.ids
     if library.grounds and choice < 0.65:
@@ -161,9 +161,9 @@ def _backdrop(rng: Rng, library: Library, size: int, length: int) -> tuple[Image
 
 def _sprite(rng: Rng, library: Library, length: int) -> _Sprite | None:
     """Cut a turning object out of a capture, or draw one."""
-    if not library.scenes or rng.random() < 0.15:
+    if not library.scenes or rng.random() > 0.85 * library.trust:
         return _Sprite(sprites(rng, length), [(0.0, 0.0)] * length)
-    scene = library.scenes[int(rng.integers(len(library.scenes)))]
+    scene = library.pick(rng)
     order = _order(rng, len(scene.frames), length)
     seen = [
         i for i, areas in scene.areas.items() if min(areas[n] for n in order) >= _MIN_SPRITE_AREA

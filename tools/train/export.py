@@ -9,6 +9,7 @@ Same state, same bytes: nothing of the day or the machine is written.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+METADATA_KEY: Final = "sam2_splat"
 ROOT: Final = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
@@ -59,14 +61,14 @@ def export(state_file: Path, out: Path, image_size: int, data: str) -> int:
     }
     if not all(torch.isfinite(t).all() for t in half.values() if t.is_floating_point()):
         raise RuntimeError(f"{state_file} holds values that do not fit fp16.")
-    metadata = {
+    about = {
         "architecture": ARCHITECTURE,
-        "image_size": str(image_size),
-        "steps": str(state["progress"]["total_steps"]),
+        "image_size": image_size,
+        "steps": state["progress"]["total_steps"],
         "data": data,
-        "format": "pt",
     }
-    content = save(half, metadata)
+    # One key: safetensors writes several in an order that changes from call to call.
+    content = save(half, {METADATA_KEY: json.dumps(about, sort_keys=True)})
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(out.name + ".part")
     temporary.write_bytes(content)

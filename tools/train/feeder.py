@@ -12,7 +12,8 @@ import os
 from dataclasses import dataclass
 from multiprocessing.queues import Queue
 from pathlib import Path
-from typing import Final
+from queue import Full
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -61,16 +62,31 @@ class Batch:
         [C, T, S, S, 3] RGB.
     targets : ndarray of uint8
         [C, K, T, S/2, S/2] visible coverage, 0..255.
+    standing : ndarray of uint8
+        [C, T, S/4, S/4] coverage by anything that has an id, 0..255: what stands out from the ground.
     points : ndarray of float32
-        [C, K, MAX_CLICKS, 2] include clicks on frame 0, px of S.
+        [C, K, T, MAX_CLICKS, 2] include clicks, px of S; zeros where the object is not seen.
     boxes : ndarray of float32
-        [C, K, 2, 2] corners on frame 0, px of S.
+        [C, K, T, 2, 2] corners, px of S; zeros where the object is not seen.
     """
 
     frames: Image
     targets: Image
+    standing: Image
     points: NDArray[np.float32]
     boxes: NDArray[np.float32]
+
+    def as_images(self) -> Batch:
+        """Return the same frames as C*T clips of one frame each."""
+        clips, length = self.frames.shape[:2]
+
+        def split(x: NDArray[Any]) -> NDArray[Any]:  # [C, K, T, ...] to [C*T, K, 1, ...]
+            turned = x.swapaxes(1, 2)
+            return turned.reshape(clips * length, x.shape[1], 1, *x.shape[3:])
+
+        frames = self.frames.reshape(clips * length, 1, *self.frames.shape[2:])
+        standing = self.standing.reshape(clips * length, 1, *self.standing.shape[2:])
+        return Batch(frames, split(self.targets), standing, split(self.points), split(self.boxes))
 
 
 def make_batch(plan: BatchPlan, library: Library, index: int) -> Batch:
@@ -80,9 +96,17 @@ def make_batch(plan: BatchPlan, library: Library, index: int) -> Batch:
     return Batch(
         frames=np.stack([clip.frames for clip, _, _, _ in made]),
         targets=np.stack([targets for _, targets, _, _ in made]),
+        standing=np.stack([_standing(clip) for clip, _, _, _ in made]),
         points=np.stack([points for _, _, points, _ in made]),
         boxes=np.stack([boxes for _, _, _, boxes in made]),
     )
+
+
+def _standing(clip: Clip) -> Image:
+    quarter = clip.ids.shape[-1] // 4
+    masks = (clip.ids > 0).astype(np.uint8) * 255
+    shrunk = [cv2.resize(m, (quarter, quarter), interpolation=cv2.INTER_AREA) for m in masks]
+    return np.asarray(shrunk, np.uint8)
 
 
 def _make_clip(
@@ -101,15 +125,16 @@ def _make_clip(
     chosen = [usable[k % len(usable)] for k in range(plan.objects)]
     half = plan.size // 2
     targets = np.empty((plan.objects, plan.length, half, half), np.uint8)
-    points = np.empty((plan.objects, MAX_CLICKS, 2), np.float32)
-    boxes = np.empty((plan.objects, 2, 2), np.float32)
+    points = np.zeros((plan.objects, plan.length, MAX_CLICKS, 2), np.float32)
+    boxes = np.zeros((plan.objects, plan.length, 2, 2), np.float32)
     for k, label in enumerate(chosen):
         for t in range(plan.length):
-            mask = (clip.ids[t] == label).astype(np.uint8) * 255
+            seen = clip.ids[t] == label
+            mask = seen.astype(np.uint8) * 255
             targets[k, t] = cv2.resize(mask, (half, half), interpolation=cv2.INTER_AREA)
-        first = clip.ids[0] == label
-        points[k] = clicks(rng, first, MAX_CLICKS)
-        boxes[k] = box(rng, first)
+            if seen.any():
+                points[k, t] = clicks(rng, seen, MAX_CLICKS)
+                boxes[k, t] = box(rng, seen)
     return clip, targets, points, boxes
 
 
@@ -169,5 +194,14 @@ def _serve(
     while True:
         if (index - first) % _RESCAN_EVERY == 0 and library.rescan():
             print(f"captures: {len(library.scenes)}", flush=True)
-        queue.put(make_batch(plan, library, index))
+        batch = make_batch(plan, library, index)
+        while True:
+            parent = multiprocessing.parent_process()
+            if parent is None or not parent.is_alive():
+                return  # the trainer is gone: so is the need for batches
+            try:
+                queue.put(batch, timeout=5.0)
+                break
+            except Full:
+                continue
         index += 1

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 OCCLUDER_ID: Final = 255
+ENOUGH_SCENES: Final = 24
 _VIDEO_SUFFIXES: Final = {".mp4", ".mov", ".avi", ".mkv", ".webm"}
 _PICTURE_SUFFIXES: Final = {".jpg", ".jpeg", ".png"}
 
@@ -101,6 +102,16 @@ class Library:
     root: Path
     scenes: list[Scene] = field(default_factory=list)
     grounds: list[Image] = field(default_factory=list)
+
+    @property
+    def trust(self) -> float:
+        """How far captures may be drawn on, 0 to 1: a few of them would be learned by heart."""
+        return min(1.0, len(self.scenes) / ENOUGH_SCENES)
+
+    def pick(self, rng: np.random.Generator) -> Scene:
+        """Draw a scene; chairs twice as often as any other, being what people try first."""
+        weights = np.array([2.0 if "chair" in scene.name else 1.0 for scene in self.scenes])
+        return self.scenes[int(rng.choice(len(weights), p=weights / weights.sum()))]
 
     def rescan(self) -> int:
         """Read capture folders that appeared since the last call; return how many."""

@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+
+PRESENT_PX: Final = 4.0  # of coverage, at the target's size; less is taken as absent
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,8 @@ class Weights:
         0: every pixel counts alike; 1: object and background count alike however small the object.
     bce, dice, iou, presence : float
         Factors of the four parts.
+    standing : float
+        Factor of the auxiliary loss of `FigureGround`.
     """
 
     balance: float
@@ -27,6 +32,41 @@ class Weights:
     dice: float = 1.0
     iou: float = 0.1
     presence: float = 0.1
+    standing: float = 0.5
+
+
+class FigureGround(nn.Module):
+    """Auxiliary heads that read off the image features what stands out from the ground.
+
+    They need no prompt, so they teach the trunk from the first step; the model that ships is
+    without them.
+
+    Parameters
+    ----------
+    fine, coarse : int
+        Channels of the decoder's stride-4 features and of the embedding.
+    """
+
+    def __init__(self, fine: int, coarse: int) -> None:
+        super().__init__()
+        self.fine = nn.Conv2d(fine, 1, 1)
+        self.coarse = nn.Conv2d(coarse, 1, 1)
+
+    def forward(self, fine: Tensor, coarse: Tensor, standing: Tensor) -> Tensor:
+        """Return the loss.
+
+        Parameters
+        ----------
+        fine, coarse : Tensor
+            [N, C, S/4, S/4] and [N, C', S/16, S/16].
+        standing : Tensor
+            [N, S/4, S/4] coverage, 0..1.
+        """
+        small = F.avg_pool2d(standing[:, None], 4)[:, 0]
+        plain = Weights(balance=0.0)
+        near = mask_loss(self.fine(fine)[:, 0], standing, plain)
+        far = mask_loss(self.coarse(coarse)[:, 0], small, plain)
+        return (near + 0.5 * far).mean()
 
 
 def soft_iou(logits: Tensor, target: Tensor) -> Tensor:
@@ -108,7 +148,7 @@ def frame_loss(
     logits = F.interpolate(logits[:, None].float(), size, mode="bilinear", align_corners=False)[
         :, 0
     ]
-    there = target.sum((1, 2)) > 4  # [B]; four px of coverage
+    there = target.sum((1, 2)) > PRESENT_PX  # [B]
     valid = (there & (presence > 0)).float()  # [B]
     reached = soft_iou(logits, target)
     count = valid.sum().clamp(min=1)

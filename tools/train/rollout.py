@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tools.train.feeder import Batch
-from tools.train.objective import Weights, frame_loss
+from tools.train.objective import PRESENT_PX, FigureGround, Weights, frame_loss
 from tools.train.prompts import corrective_click
 
 MEAN: Final = (0.485, 0.456, 0.406)  # of SAM 2's input, RGB in 0..1
@@ -89,23 +89,29 @@ class _Features:
     positions: list[Tensor]
     sizes: list[tuple[int, int]]
 
-    def at(self, frame: int, objects: int) -> tuple[list[Tensor], list[Tensor]]:
-        """One frame's features, repeated for every object: per level [HW, C*K, channels]."""
-        feats = [x[:, :, frame].repeat_interleave(objects, dim=1) for x in self.levels]
+    def at(self, frame: int, owners: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """One frame's features of the clip that each object is in: per level [HW, B, channels]."""
+        feats = [x[:, :, frame][:, owners] for x in self.levels]
         positions = [x[:, :1].expand(-1, feats[0].shape[1], -1) for x in self.positions]
         return feats, positions
 
 
-def _encode(model: SAM2Base, frames: Tensor) -> _Features:
+def _encode(model: SAM2Base, frames: Tensor) -> tuple[_Features, list[Tensor]]:
+    """Encode [C, T, S, S, 3]; also return the maps as [C*T, channels, h, w], fine first."""
     clips, length = frames.shape[:2]
     out = model.forward_image(to_input(frames.flatten(0, 1)))
     _, feats, positions, sizes = model._prepare_backbone_features(out)
     levels = [x.unflatten(1, (clips, length)) for x in feats]  # [HW, C, T, channels]
-    return _Features(levels, positions, sizes)
+    return _Features(levels, positions, sizes), out["backbone_fpn"]
 
 
 def run_clip(
-    model: SAM2Base, batch: Batch, prompt: Prompt, weights: Weights, rng: np.random.Generator
+    model: SAM2Base,
+    figure_ground: FigureGround,
+    batch: Batch,
+    prompt: Prompt,
+    weights: Weights,
+    rng: np.random.Generator,
 ) -> Outcome:
     """Prompt every object on frame 0, carry it through the clip, and sum the frames' losses.
 
@@ -113,8 +119,11 @@ def run_clip(
     ----------
     model : SAM2Base
         With `image_size` equal to the batch's S.
+    figure_ground : FigureGround
+        The auxiliary heads.
     batch : Batch
-        C clips of T frames, K objects each; B = C*K masks are handled as one batch.
+        C clips of T frames, K objects each. The B <= C*K of them that are seen on frame 0 are
+        handled as one batch.
     prompt : Prompt
         What frame 0 gets.
     weights : Weights
@@ -124,16 +133,23 @@ def run_clip(
     """
     device = model.device
     frames = torch.from_numpy(batch.frames).to(device)
-    _clips, objects, length = batch.targets.shape[:3]
-    targets = torch.from_numpy(batch.targets).to(device).flatten(0, 1).float() / 255  # [B, T, h, w]
-    features = _encode(model, frames)
+    clips, objects, length = batch.targets.shape[:3]
+    targets = torch.from_numpy(batch.targets).to(device).flatten(0, 1).float() / 255
+    seen = (targets[:, 0].sum((1, 2)) > PRESENT_PX).nonzero()[:, 0]  # [B]
+    owners = torch.arange(clips, device=device).repeat_interleave(objects)[seen]  # [B]
+    targets = targets[seen]  # [B, T, h, w]
+    points_given = _prompt_points(batch, prompt, seen)
+    features, maps = _encode(model, frames)
+    standing = torch.from_numpy(batch.standing).to(device).flatten(0, 1).float() / 255
+    aside: Tensor = weights.standing * figure_ground(maps[0], maps[-1], standing)
     memory: dict[str, dict[int, Any]] = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
     losses: list[Tensor] = []
     ious: list[Tensor] = []
     right: list[Tensor] = []
     for t in range(length):
-        feats, positions = features.at(t, objects)
-        points, masks = _prompt_inputs(model, batch, prompt, targets[:, 0], t)
+        feats, positions = features.at(t, owners)
+        points = points_given if t == 0 else None
+        masks = _whole(targets[:, 0], model) if t == 0 and prompt.kind == "mask" else None
         attempts = 2 if t == 0 and prompt.correct else 1
         logits, logits_before = targets[:, :0], None
         for attempt in range(attempts):
@@ -171,7 +187,7 @@ def run_clip(
     first = [] if prompt.kind == "mask" else ious[:1]
     rest = ious if prompt.kind == "mask" else ious[1:]
     return Outcome(
-        loss=torch.stack(losses).mean(),
+        loss=torch.stack(losses).mean() + aside,
         prompted_iou=_mean(first),
         tracked_iou=_mean(rest),
         presence_right=_mean(right),
@@ -182,26 +198,28 @@ def _mean(values: list[Tensor]) -> float:
     return float(torch.stack(values).nanmean()) if values else float("nan")
 
 
-def _prompt_inputs(
-    model: SAM2Base, batch: Batch, prompt: Prompt, target: Tensor, frame: int
-) -> tuple[dict[str, Tensor] | None, Tensor | None]:
-    if frame > 0:
-        return None, None
+def _whole(target: Tensor, model: SAM2Base) -> Tensor:
+    """Bring coverage [B, h, w] to a binary mask prompt [B, 1, S, S]."""
+    size = (model.image_size, model.image_size)
+    whole = F.interpolate(target[:, None], size, mode="bilinear", align_corners=False)
+    return (whole > 0.5).float()
+
+
+def _prompt_points(batch: Batch, prompt: Prompt, seen: Tensor) -> dict[str, Tensor] | None:
+    """Clicks or box corners on frame 0 as sam2 takes them; None when a mask is given."""
     if prompt.kind == "mask":
-        size = (model.image_size, model.image_size)
-        whole = F.interpolate(target[:, None], size, mode="bilinear", align_corners=False)
-        return None, (whole > 0.5).float()  # [B, 1, S, S]
+        return None
     if prompt.kind == "box":
-        coords = torch.from_numpy(batch.boxes)
+        given = batch.boxes[:, :, 0]
         labels = torch.tensor([2, 3], dtype=torch.int32)
     else:
-        coords = torch.from_numpy(batch.points[:, :, : prompt.clicks])
+        given = batch.points[:, :, 0, : prompt.clicks]
         labels = torch.ones(prompt.clicks, dtype=torch.int32)
-    coords = coords.flatten(0, 1).to(model.device)  # [B, P, 2]
+    coords = torch.from_numpy(given).flatten(0, 1).to(seen.device)[seen]  # [B, P, 2]
     return {
         "point_coords": coords,
-        "point_labels": labels.to(model.device).expand(coords.shape[0], -1),
-    }, None
+        "point_labels": labels.to(seen.device).expand(coords.shape[0], -1),
+    }
 
 
 def _correct(

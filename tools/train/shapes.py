@@ -83,9 +83,13 @@ def ground(rng: Rng, side: int) -> Image:
     return np.asarray(out, np.uint8)
 
 
-def _part(rng: Rng) -> NDArray[np.float64]:
-    """Points of a part in 3D, [N, 3] in -1..1: a bar, a board or a blob."""
-    centre = rng.uniform(-0.6, 0.6, 3)
+def _part(rng: Rng, earlier: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Points of a part in 3D, [N, 3] in about -1..1: a bar, board or blob, joined to another."""
+    centre = rng.uniform(-0.3, 0.3, 3)
+    if earlier:
+        other = earlier[int(rng.integers(len(earlier)))]
+        at = other[int(rng.integers(len(other)))]
+        centre = np.clip(at + (other.mean(axis=0) - at) * rng.uniform(0, 0.6), -0.8, 0.8)
     kind = rng.random()
     size = rng.uniform(0.2, 0.9, 3)
     if kind < 0.5:  # bar
@@ -118,10 +122,12 @@ def sprites(rng: Rng, count: int, side: int = 192) -> list[Image]:
     list of Image
         [side, side, 4] RGBA, alpha hard.
     """
-    parts = [_part(rng) for _ in range(int(rng.integers(2, 8)))]
+    parts: list[NDArray[np.float64]] = []
+    for _ in range(int(rng.integers(2, 8))):
+        parts.append(_part(rng, parts))
     skins = [texture(rng, side) if rng.random() < 0.6 else None for _ in parts]
     colours = [_colour(rng) for _ in parts]
-    if rng.random() < 0.5:
+    if rng.random() < 0.7:
         skins, colours = [skins[0]] * len(parts), [colours[0]] * len(parts)
     start, step = rng.uniform(0, 6.28), np.radians(rng.uniform(-14, 14))
     tilt = rng.uniform(0, 0.6)

@@ -41,6 +41,7 @@ class Progress:
 def save_state(
     path: Path,
     model: nn.Module,
+    aside: nn.Module,
     optimizer: torch.optim.Optimizer,
     progress: Progress,
     rng: np.random.Generator,
@@ -49,6 +50,7 @@ def save_state(
     temporary = path.with_name(path.name + ".part")
     state = {
         "model": model.state_dict(),
+        "aside": aside.state_dict(),
         "optimizer": optimizer.state_dict(),
         "progress": asdict(progress),
         "torch_rng": torch.get_rng_state(),
@@ -74,12 +76,15 @@ def read_state(path: Path) -> dict[str, Any]:
 def restore(
     state: dict[str, Any],
     model: nn.Module,
+    aside: nn.Module,
     optimizer: torch.optim.Optimizer,
     progress: Progress,
     rng: np.random.Generator,
 ) -> Progress:
     """Take up a state: all of it when its stage goes on, only the weights when a new one begins."""
     model.load_state_dict(state["model"])
+    if "aside" in state:
+        aside.load_state_dict(state["aside"])
     before = Progress(**state["progress"])
     if before.stage != progress.stage or before.done:
         progress.total_steps = before.total_steps

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import math
+import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -26,15 +27,16 @@ from torch import nn
 ROOT: Final = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from sam2_splat_addon.engine.bundled_model import build_bundled_model
+from sam2_splat_addon.engine.bundled_model import MODEL_WIDTH, build_bundled_model
 from tools.train.feeder import BatchPlan, Feeder
-from tools.train.objective import Weights
+from tools.train.objective import FigureGround, Weights
+from tools.train.pretrained import load_trunk
 from tools.train.rollout import Outcome, draw_prompt, run_clip
 from tools.train.state import Progress, read_state, restore, save_state
 
 SAVE_EVERY: Final = 120.0  # seconds
 LOG_EVERY: Final = 20  # steps
-WARM_UP: Final = 100  # steps
+WARM_UP: Final = 50  # steps
 COLUMNS: Final = (
     "stage", "step", "total_steps", "minutes", "lr", "loss", "prompted_iou", "tracked_iou",
     "presence_right", "seconds_per_step",
@@ -52,7 +54,9 @@ class Stage:
     freeze_norms : bool
         Whether BatchNorm keeps its statistics.
     trunk_lr : float
-        Learning rate of the image encoder, as a factor.
+        Learning rate of the trunk, as a factor; 0 leaves it as it is, and saves its backward pass.
+    stills : float
+        Share of steps that prompt every frame by itself and use no memory.
     """
 
     clips: int
@@ -60,11 +64,12 @@ class Stage:
     objects: int
     freeze_norms: bool
     trunk_lr: float
+    stills: float
 
 
 STAGES: Final = {
-    "image": Stage(clips=6, length=1, objects=3, freeze_norms=False, trunk_lr=1.0),
-    "video": Stage(clips=2, length=6, objects=2, freeze_norms=True, trunk_lr=0.5),
+    "image": Stage(clips=6, length=1, objects=3, freeze_norms=False, trunk_lr=0.0, stills=1.0),
+    "video": Stage(clips=2, length=6, objects=2, freeze_norms=True, trunk_lr=0.0, stills=0.3),
 }
 
 
@@ -74,7 +79,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--stage", choices=sorted(STAGES), required=True)
     parser.add_argument("--name", help="a stage's own name, to run the same kind several times")
     parser.add_argument("--size", type=int, default=256, help="side of the input, px")
-    parser.add_argument("--minutes", type=float, required=True, help="length of the stage")
+    span = parser.add_mutually_exclusive_group(required=True)
+    span.add_argument("--minutes", type=float, help="length of the stage by the clock")
+    span.add_argument("--steps", type=int, help="length of the stage in steps: reproducible")
     parser.add_argument("--state", type=Path, required=True, help="state file, read and written")
     parser.add_argument("--scenes", type=Path, default=ROOT / "build" / "capture" / "train")
     parser.add_argument("--grounds", type=Path, help="folder of pictures and videos for grounds")
@@ -83,9 +90,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--length", type=int, help="frames per clip")
     parser.add_argument("--objects", type=int, help="objects per clip")
     parser.add_argument("--lr", type=float, default=6e-4)
-    parser.add_argument("--trunk-lr", type=float, help="factor of the image encoder's rate")
+    parser.add_argument("--trunk-lr", type=float, help="factor of the trunk's rate")
+    parser.add_argument("--stills", type=float, help="share of steps without memory")
+    parser.add_argument("--learn-norms", action="store_true", help="BatchNorm goes on learning")
+    parser.add_argument("--pretrained", type=Path, help="where the trunk's package is unpacked")
     parser.add_argument("--final-lr", type=float, default=0.02, help="last rate, as a factor")
-    parser.add_argument("--balance", type=float, default=1.0, help="class balance, 0 to 1")
+    parser.add_argument("--balance", type=float, default=0.3, help="class balance, 0 to 1")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cpu", help="cpu, cuda or mps")
     parser.add_argument("--threads", type=int, default=1)
@@ -95,19 +105,24 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Run one stage to its end; return the exit code."""
     options = parse(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends through `finally`: state saved
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     stage = _stage(options)
     device = torch.device(options.device)
     model = build_bundled_model(options.size)
+    model.image_encoder.trunk.requires_grad_(stage.trunk_lr > 0)
     progress = Progress(options.name or f"{options.stage}-{options.size}")
     rng = np.random.default_rng(options.seed)
     model.to(device=device, memory_format=torch.channels_last)
-    optimizer = _optimizer(model, options.lr, stage.trunk_lr)
+    aside = FigureGround(MODEL_WIDTH // 8, MODEL_WIDTH).to(device)
+    optimizer = _optimizer(nn.ModuleList([model, aside]), options.lr, stage.trunk_lr)
     if options.state.exists():
-        progress = restore(read_state(options.state), model, optimizer, progress, rng)
+        progress = restore(read_state(options.state), model, aside, optimizer, progress, rng)
     else:
         options.state.parent.mkdir(parents=True, exist_ok=True)
+        if options.pretrained:
+            load_trunk(model.image_encoder.trunk, options.pretrained)
         # Begins by taking every object as present: a declared absence would hide the masks' loss.
         nn.init.constant_(model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias, 4.0)
     plan = BatchPlan(
@@ -115,20 +130,21 @@ def main(arguments: list[str] | None = None) -> int:
     )
     feeder = Feeder(plan, options.scenes, options.grounds, progress.total_steps)
     log = options.state.with_suffix(".csv")
-    budget = options.minutes * 60
     began, saved, logged = time.monotonic() - progress.elapsed, time.monotonic(), time.monotonic()
     recent: list[tuple[float, Outcome]] = []
     weights = Weights(balance=options.balance)
     try:
-        while progress.elapsed < budget:
+        while (done := _share_done(progress, options)) < 1.0:
             _train_mode(model, stage)
-            rate = _rate(progress, budget, options.final_lr)
+            rate = _rate(progress.step, done, options.final_lr)
             for group in optimizer.param_groups:
                 group["lr"] = options.lr * group["factor"] * rate
             batch = feeder.next()
-            prompt = draw_prompt(rng, video=stage.length > 1)
+            stills = rng.random() < stage.stills
+            batch = batch.as_images() if stills else batch
+            prompt = draw_prompt(rng, video=not stills)
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                outcome = run_clip(model, batch, prompt, weights, rng)
+                outcome = run_clip(model, aside, batch, prompt, weights, rng)
             optimizer.zero_grad(set_to_none=True)
             outcome.loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -142,11 +158,11 @@ def main(arguments: list[str] | None = None) -> int:
                 _log(log, progress, options.lr * rate, recent, (now - logged) / LOG_EVERY)
                 recent, logged = [], now
             if now - saved > SAVE_EVERY:
-                save_state(options.state, model, optimizer, progress, rng)
+                save_state(options.state, model, aside, optimizer, progress, rng)
                 saved = now
         progress.done = True
     finally:
-        save_state(options.state, model, optimizer, progress, rng)
+        save_state(options.state, model, aside, optimizer, progress, rng)
         feeder.close()
     return 0
 
@@ -157,16 +173,17 @@ def _stage(options: argparse.Namespace) -> Stage:
         clips=options.clips or usual.clips,
         length=options.length or usual.length,
         objects=options.objects or usual.objects,
-        freeze_norms=usual.freeze_norms,
+        freeze_norms=usual.freeze_norms and not options.learn_norms,
         trunk_lr=usual.trunk_lr if options.trunk_lr is None else options.trunk_lr,
+        stills=usual.stills if options.stills is None else options.stills,
     )
 
 
 def _optimizer(model: nn.Module, lr: float, trunk_lr: float) -> torch.optim.Optimizer:
-    """AdamW; no decay on norms, biases and embeddings, a rate of its own for the image encoder."""
+    """AdamW; no decay on norms and biases, a rate of its own for the trunk."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        key = (name.startswith("image_encoder."), parameter.ndim > 1)
+        key = (".image_encoder.trunk." in name, parameter.ndim > 1)
         groups.setdefault(key, []).append(parameter)
     return torch.optim.AdamW(
         [
@@ -189,10 +206,15 @@ def _train_mode(model: nn.Module, stage: Stage) -> None:
                 module.eval()
 
 
-def _rate(progress: Progress, budget: float, last: float) -> float:
-    """Warm-up by steps, then a cosine over the stage's time down to `last`."""
-    warm = min(1.0, (progress.step + 1) / WARM_UP)
-    done = min(1.0, progress.elapsed / budget)
+def _share_done(progress: Progress, options: argparse.Namespace) -> float:
+    if options.steps:
+        return float(progress.step / options.steps)
+    return float(progress.elapsed / (60 * options.minutes))
+
+
+def _rate(step: int, done: float, last: float) -> float:
+    """Warm-up by steps, then a cosine over the stage down to `last`."""
+    warm = min(1.0, (step + 1) / WARM_UP)
     return warm * (last + (1 - last) * 0.5 * (1 + math.cos(math.pi * done)))
 
 

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tests of the training tool, on tiny captures drawn here. May import: anything."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from sam2_splat_addon.engine.bundled_model import build_bundled_model
+from tools.train import train
+from tools.train.clips import sample_clip
+from tools.train.evaluate import load_weights, mask_iou, track
+from tools.train.export import export
+from tools.train.feeder import BatchPlan, make_batch
+from tools.train.library import Library
+from tools.train.objective import FigureGround, Weights, frame_loss, soft_iou
+from tools.train.prompts import centre_click, clicks, corrective_click
+from tools.train.rollout import Prompt, run_clip
+from tools.train.state import Progress, read_state, restore, save_state
+
+
+def draw_scene(folder: Path, frames: int = 4) -> None:
+    """Write a capture: a bright box that moves over a dark floor, with its ids."""
+    folder.mkdir(parents=True)
+    for i in range(frames):
+        picture = np.full((96, 64, 3), 40, np.uint8)
+        ids = np.zeros((96, 64), np.uint8)
+        picture[30:70, 10 + i : 40 + i] = (200, 180, 60)
+        ids[30:70, 10 + i : 40 + i] = 1
+        picture[5:20, 45:60] = (90, 90, 220)
+        ids[5:20, 45:60] = 2
+        cv2.imwrite(str(folder / f"{i:04d}.jpg"), picture)
+        cv2.imwrite(str(folder / f"{i:04d}.png"), ids)
+    (folder / "scene.json").write_text("{}")
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("captures")
+    draw_scene(root / "box_1")
+    draw_scene(root / "box_2")
+    return root
+
+
+def test_library_reads_captures_that_appear_later_and_each_once(tmp_path: Path) -> None:
+    library = Library(tmp_path / "none yet")
+    assert library.rescan() == 0
+    draw_scene(library.root / "box_1")
+    draw_scene(library.root / ".unfinished")
+    assert library.rescan() == 1
+    assert library.rescan() == 0
+    assert library.scenes[0].areas[1] == (1200,) * 4
+    assert library.scenes[0].areas[2] == (225,) * 4
+
+
+def test_capture_without_ids_is_refused(tmp_path: Path) -> None:
+    draw_scene(tmp_path / "box_1")
+    (tmp_path / "box_1" / "0002.png").unlink()
+    with pytest.raises(OSError, match=r"0002\.jpg has no ids"):
+        Library(tmp_path).rescan()
+
+
+@pytest.mark.parametrize("rendered", [0.0, 1.0])
+def test_same_seed_gives_the_same_clip(scenes: Path, rendered: float) -> None:
+    library = Library(scenes)
+    library.rescan()
+    first, second = (
+        sample_clip(np.random.default_rng(7), library, 64, 3, rendered) for _ in range(2)
+    )
+    assert first.frames.shape == (3, 64, 64, 3)
+    assert np.array_equal(first.frames, second.frames)
+    assert np.array_equal(first.ids, second.ids)
+    other = sample_clip(np.random.default_rng(8), library, 64, 3, rendered)
+    assert not np.array_equal(first.frames, other.frames)
+
+
+def test_batch_prompts_lie_on_their_targets(scenes: Path) -> None:
+    library = Library(scenes)
+    library.rescan()
+    batch = make_batch(BatchPlan(64, 3, 2, 2, 0.5, 1), library, 0)
+    assert batch.frames.shape == (3, 2, 64, 64, 3)
+    assert batch.targets.shape == (3, 2, 2, 32, 32)
+    for c in range(3):
+        for k in range(2):
+            for x, y in batch.points[c, k, 0]:
+                assert batch.targets[c, k, 0, int(y) // 2, int(x) // 2] > 0
+    stills = batch.as_images()
+    assert stills.frames.shape == (6, 1, 64, 64, 3)
+    assert np.array_equal(stills.targets[3, 1, 0], batch.targets[1, 1, 1])
+    assert np.array_equal(stills.points[3, 1, 0], batch.points[1, 1, 1])
+
+
+def test_clicks_stay_inside_thin_parts_and_corrections_hit_the_error() -> None:
+    rng = np.random.default_rng(0)
+    mask = np.zeros((40, 40), bool)
+    mask[5:35, 20] = True
+    mask[5:12, 10:31] = True
+    for x, y in clicks(rng, mask, 3):
+        assert mask[int(y), int(x)]
+    x, y = centre_click(mask)
+    assert mask[int(y), int(x)]
+    guess = mask.copy()
+    guess[5:12] = False
+    (x, y), label = corrective_click(rng, mask, guess)
+    assert label == 1
+    assert y < 12
+    guess = mask.copy()
+    guess[:, 32:] = True
+    (x, y), label = corrective_click(rng, mask, guess)
+    assert label == 0
+    assert x >= 32
+    with pytest.raises(ValueError, match="empty mask"):
+        centre_click(np.zeros((4, 4), bool))
+
+
+def test_loss_prefers_the_right_mask_and_ignores_masks_of_absent_objects() -> None:
+    target = torch.zeros(2, 32, 32)
+    target[:, 8:24, 8:24] = 1
+    good = (target * 2 - 1) * 8
+    weights = Weights(balance=0.3)
+    score, quality = torch.full((2,), 5.0), torch.ones(2)
+    right, reached, there = frame_loss(good, target, quality, score, weights)
+    wrong, _, _ = frame_loss(-good, target, quality, score, weights)
+    assert right < 0.05 < wrong
+    assert torch.equal(reached, torch.ones(2))
+    assert bool(there.all())
+    assert float(soft_iou(-good, target).max()) == 0.0
+    logits = good.clone().requires_grad_(True)
+    loss, _, there = frame_loss(logits, torch.zeros_like(target), quality, -score, weights)
+    loss.backward()
+    assert not bool(there.any())
+    assert logits.grad is not None
+    assert float(logits.grad.abs().sum()) == 0.0
+
+
+@pytest.mark.parametrize("kind", ["clicks", "box", "mask"])
+def test_gradient_of_a_tracked_frame_reaches_memory_and_neck(scenes: Path, kind: str) -> None:
+    torch.manual_seed(0)
+    library = Library(scenes)
+    library.rescan()
+    batch = make_batch(BatchPlan(64, 1, 2, 2, 1.0, 1), library, 0)
+    model = build_bundled_model(64).train()
+    torch.nn.init.constant_(model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias, 4.0)
+    prompt = Prompt(kind, 2, correct=kind == "clicks")  # type: ignore[arg-type]
+    outcome = run_clip(
+        model, FigureGround(16, 128), batch, prompt, Weights(0.3), np.random.default_rng(0)
+    )
+    outcome.loss.backward()
+    for name in (
+        "memory_attention.layers.0.cross_attn_image.k_proj.weight",
+        "memory_encoder.pix_feat_proj.weight",
+        "image_encoder.neck.lateral4.weight",
+        "sam_mask_decoder.conv_s0.weight",
+    ):
+        gradient = model.get_parameter(name).grad
+        assert gradient is not None, name
+        assert float(gradient.abs().sum()) > 0, name
+
+
+def run_stage(scenes: Path, state: Path, steps: int) -> None:
+    small = ["--stage", "video", "--size", "64", "--clips", "1", "--length", "2", "--objects", "1"]
+    where = ["--state", str(state), "--scenes", str(scenes)]
+    assert train.main([*small, *where, "--steps", str(steps)]) == 0
+
+
+def test_stage_trains_logs_saves_and_a_next_stage_starts_from_it(
+    scenes: Path, tmp_path: Path
+) -> None:
+    state = tmp_path / "state.pt"
+    run_stage(scenes, state, train.LOG_EVERY)
+    first = read_state(state)
+    assert first["progress"]["done"]
+    assert first["progress"]["total_steps"] == train.LOG_EVERY
+    with state.with_suffix(".csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 1
+    assert float(rows[0]["loss"]) > 0
+    run_stage(scenes, state, 2)
+    second = read_state(state)
+    assert second["progress"]["total_steps"] == train.LOG_EVERY + 2
+    assert not state.with_name("state.pt.part").exists()
+    key = "memory_encoder.pix_feat_proj.weight"
+    moved = (first["model"][key] - second["model"][key]).abs().max()
+    assert 0 < float(moved) < 0.1
+
+
+def test_interrupted_stage_takes_up_step_optimizer_and_generator(tmp_path: Path) -> None:
+    layer, aside = torch.nn.Linear(2, 2), torch.nn.Linear(1, 1)
+    optimizer = torch.optim.AdamW(layer.parameters())
+    layer(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    rng = np.random.default_rng(3)
+    save_state(tmp_path / "s.pt", layer, aside, optimizer, Progress("a", 5, 9, 1.5), rng)
+    expected = rng.random()
+    other, fresh = torch.nn.Linear(2, 2), np.random.default_rng(4)
+    again = torch.optim.AdamW(other.parameters())
+    state = read_state(tmp_path / "s.pt")
+    progress = restore(state, other, aside, again, Progress("a"), fresh)
+    assert progress == Progress("a", 5, 9, 1.5)
+    assert fresh.random() == expected
+    assert torch.equal(other.weight, layer.weight)
+    assert len(again.state) == 2
+    progress = restore(state, other, aside, again, Progress("b"), fresh)
+    assert progress == Progress("b", 0, 9)
+
+
+def test_export_writes_the_same_bytes_twice_and_the_model_reads_them(
+    scenes: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    model = build_bundled_model(64)
+    optimizer = torch.optim.AdamW(model.parameters())
+    state = tmp_path / "state.pt"
+    save_state(
+        state,
+        model,
+        torch.nn.Linear(1, 1),
+        optimizer,
+        Progress("a", done=True),
+        np.random.default_rng(0),
+    )
+    size = export(state, tmp_path / "a.safetensors", 64, "nothing")
+    export(state, tmp_path / "b.safetensors", 64, "nothing")
+    content = (tmp_path / "a.safetensors").read_bytes()
+    assert content == (tmp_path / "b.safetensors").read_bytes()
+    assert size == len(content) < 12_000_000
+    loaded = load_weights(tmp_path / "a.safetensors", 64)
+    frames = [np.zeros((96, 64, 3), np.uint8)] * 3
+    tracked = track(loaded, frames, np.array([[30.0, 50.0]], np.float32))
+    assert [mask.shape for mask in tracked.masks] == [(96, 64)] * 3
+
+
+def test_iou_of_masks() -> None:
+    mask = np.zeros((4, 4), bool)
+    assert mask_iou(mask, mask) == 1.0
+    other = mask.copy()
+    other[0, :2] = True
+    mask[0, 1:3] = True
+    assert mask_iou(mask, other) == pytest.approx(1 / 3)
+
+
+def test_training_begins_before_any_capture_exists(tmp_path: Path) -> None:
+    state = tmp_path / "state.pt"
+    run_stage(tmp_path / "none", state, 1)
+    assert state.exists()
