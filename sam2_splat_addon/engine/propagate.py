@@ -29,13 +29,15 @@ from ..core.manifest import (
 )
 from ..core.matte_store import MatteRecord, MatteStore
 from ..core.memory import peak_memory_mb
-from ..core.protocol import FrameDone, Log, ModelChoice, Progress, PropagateRequest
-from .checkpoints import LoadedModel, checkpoint_path, load_model, sha256_of
+from ..core.protocol import FrameDone, Log, Progress, PropagateRequest
+from .checkpoints import checkpoint_path, sha256_of
 from .device import DeviceChoice, choose_device, use_threads
 from .frames import FrameSource
+from .model_keeper import ModelKeeper
 from .plan import ObjectPlan, plan_object, span_of
 from .resume_state import load_state, remove_state, save_state
-from .session import FrameResult, Session, SessionState, frames_done
+from .session import FrameResult, Session
+from .session_state import SessionState, frames_done
 
 ENGINE_VERSION: Final = "1"
 """Part of every object's key: raise it when the same inputs give other mattes than before."""
@@ -64,37 +66,6 @@ class PropagateReport:
     summary: str
     frames: int
     warnings: tuple[str, ...] = ()
-
-
-class ModelKeeper:
-    """Keeps the last model loaded, so that the next request with the same wishes starts at once."""
-
-    def __init__(self) -> None:
-        self._key: tuple[object, ...] = ()
-        self._model: LoadedModel | None = None
-
-    def get(
-        self,
-        choice: ModelChoice,
-        digest: str,
-        device: torch.device,
-        image_size: int,
-        on_progress: Callable[[float], None],
-    ) -> LoadedModel:
-        """The kept model if it is the one asked for, else load it; raises CheckpointError."""
-        key = (choice.name, digest, device, image_size)
-        if self._model is None or key != self._key:
-            self._model = None  # never two models in memory
-            checkpoint = Path(choice.checkpoint) if choice.checkpoint else None
-            self._model = load_model(
-                choice.name,
-                checkpoint,
-                device,
-                image_size=image_size or None,
-                on_progress=on_progress,
-            )
-            self._key = key
-        return self._model
 
 
 _keeper = ModelKeeper()

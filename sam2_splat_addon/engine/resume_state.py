@@ -20,7 +20,7 @@ from torch import Tensor
 from ..core.atomic import write_atomic
 from ..core.errors import StoreError
 from .memory_bank import FrameMemory
-from .session import BankState, SessionState
+from .session_state import BankState, SessionState
 
 _FILE_NAME: Final = "session.safetensors"
 _METADATA_KEY: Final = "session"

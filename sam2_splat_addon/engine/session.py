@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -27,9 +27,14 @@ from .memory_bank import FrameMemory, MemoryBank, MemoryReach
 from .plan import ObjectPlan
 from .prompt_tensors import PromptTensors, prompt_tensors
 from .sam2_steps import ImageFeatures, Prediction, Sam2Steps
-
-Direction = Literal["forward", "backward"]
-DIRECTIONS: tuple[Direction, ...] = ("forward", "backward")
+from .session_state import (
+    DIRECTIONS,
+    BankState,
+    Direction,
+    SessionState,
+    is_done,
+    tracked_frames,
+)
 
 MAX_CONDITIONING = 16
 """Conditioning frames that a frame attends to, nearest first.
@@ -68,37 +73,6 @@ class FrameResult:
     logits: NDArray[np.float32]
     scores: MatteScores
     prompted: bool
-
-
-@dataclass(frozen=True)
-class BankState:
-    """What `MemoryBank` holds of one object."""
-
-    conditioning: Mapping[int, FrameMemory]
-    corrected: Mapping[int, FrameMemory]
-    recent: Mapping[int, FrameMemory]
-
-
-@dataclass(frozen=True)
-class SessionState:
-    """Where a session stands, enough to go on from there with the same results.
-
-    Attributes
-    ----------
-    direction
-        The pass that runs; conditioning and the passes before it are done.
-    last_frame
-        The last frame of the pass that is done; 0 when none is.
-    position
-        (1, M, h, w), the position encoding of memories.
-    banks
-        By object id.
-    """
-
-    direction: Direction
-    last_frame: int
-    position: Tensor
-    banks: Mapping[int, BankState]
 
 
 @dataclass
@@ -264,8 +238,8 @@ class Session:
         tracked = {
             object_id: {
                 frame
-                for frame in _tracked(plan, direction)
-                if not _is_done(frame, direction, current.last_frame)
+                for frame in tracked_frames(plan, direction)
+                if not is_done(frame, direction, current.last_frame)
             }
             for object_id, plan in self._plans.items()
         }
@@ -335,29 +309,6 @@ class Session:
         width, height = self._size
         side = self._steps.model.image_size
         return prompt_tensors(prompts, width, height, side, self._choice.device)
-
-
-def _tracked(plan: ObjectPlan, direction: Direction) -> tuple[int, ...]:
-    return plan.forward if direction == "forward" else plan.backward
-
-
-def _is_done(frame: int, direction: Direction, last_frame: int) -> bool:
-    if last_frame == 0:
-        return False
-    return frame <= last_frame if direction == "forward" else frame >= last_frame
-
-
-def frames_done(plan: ObjectPlan, state: SessionState) -> set[int]:
-    """The frames of the plan that have their result when a session stands at ``state``."""
-    done = {entry.frame for entry in plan.conditioning if entry.frame in plan.results}
-    for direction in DIRECTIONS[: DIRECTIONS.index(state.direction) + 1]:
-        running = direction == state.direction
-        done.update(
-            frame
-            for frame in _tracked(plan, direction)
-            if not running or _is_done(frame, direction, state.last_frame)
-        )
-    return done
 
 
 def _stop_if(cancelled: Callable[[], bool]) -> None:

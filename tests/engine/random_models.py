@@ -46,8 +46,13 @@ def random_frames(count: int, image_size: int = IMAGE_SIZE) -> TensorFrames:
     return TensorFrames(torch.nn.functional.interpolate(noise, (image_size,) * 2, mode="bilinear"))
 
 
-def random_model(name: str, *, image_size: int = IMAGE_SIZE, seed: int = 3) -> SAM2Base:
-    """A model that takes some frames for empty and others not, with masks of both signs."""
+def random_model(
+    name: str, *, image_size: int = IMAGE_SIZE, seed: int = 3, always_seen: bool = False
+) -> SAM2Base:
+    """A model whose masks have both signs, and that takes some frames for empty and others not.
+
+    With ``always_seen`` it takes none for empty, so that every change shows in the logits.
+    """
     torch.manual_seed(seed)
     model = build(name, image_size=image_size)
     generator = torch.Generator().manual_seed(seed)
@@ -58,7 +63,9 @@ def random_model(name: str, *, image_size: int = IMAGE_SIZE, seed: int = 3) -> S
                 parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
         last = model.sam_mask_decoder.pred_obj_score_head.layers[-1]
         last.weight.mul_(300.0)
-        last.bias.fill_(100.0)
+        last.bias.fill_(1000.0 if always_seen else 100.0)
+        if always_seen:
+            return model
         for _ in range(8):  # what counts as absent changes the memory, and so the scores
             results = propagated(model, random_frames(4, image_size), [FIRST_CLICK])
             scores = sorted(result.scores.object_score for result in results[1:])

@@ -37,7 +37,7 @@ _OUT = PointPrompt(40.0, 20.0, include=False)
 
 @cache
 def _model() -> SAM2Base:
-    return random_model(BUNDLED)
+    return random_model(BUNDLED, always_seen=True)
 
 
 def _object(object_id: int, *frames: FramePrompts) -> ObjectPrompts:
