@@ -20,57 +20,12 @@ from safetensors.torch import load_file
 from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 
+from ..core.catalogue import CHECKPOINTS, Checkpoint
 from ..core.errors import CheckpointError
 from .architectures import BUNDLED, MODEL_NAMES, build
 from .bundled_model import BUNDLED_WEIGHTS
 
-_BASE_ADDRESS: Final = "https://dl.fbaipublicfiles.com/segment_anything_2/092824/"
 _CHUNK: Final = 1 << 20  # bytes hashed at a time
-
-
-@dataclass(frozen=True)
-class CatalogueEntry:
-    """An official checkpoint (Apache-2.0): its model's name, and how to know the file."""
-
-    name: str
-    bytes: int
-    sha256: str
-
-    @property
-    def file_name(self) -> str:
-        return f"{self.name}.pt"
-
-    @property
-    def url(self) -> str:
-        return _BASE_ADDRESS + self.file_name
-
-
-# Sizes and sums as published in more than one public table.
-CATALOGUE: Final = {
-    entry.name: entry
-    for entry in (
-        CatalogueEntry(
-            "sam2.1_hiera_tiny",
-            156008466,
-            "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69",
-        ),
-        CatalogueEntry(
-            "sam2.1_hiera_small",
-            184416285,
-            "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38",
-        ),
-        CatalogueEntry(
-            "sam2.1_hiera_base_plus",
-            323606802,
-            "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5",
-        ),
-        CatalogueEntry(
-            "sam2.1_hiera_large",
-            898083611,
-            "2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318",
-        ),
-    )
-}
 
 
 @dataclass(frozen=True)
@@ -129,7 +84,7 @@ def sha256_of(path: Path, on_progress: Callable[[float], None] = lambda _: None)
 
 
 def verify(
-    path: Path, entry: CatalogueEntry, on_progress: Callable[[float], None] = lambda _: None
+    path: Path, entry: Checkpoint, on_progress: Callable[[float], None] = lambda _: None
 ) -> str:
     """Make sure that a file is the official checkpoint; returns its sha-256.
 
@@ -165,7 +120,7 @@ def checkpoint_path(name: str, checkpoint: Path | str | None) -> Path:
     CheckpointError
         None was given, or it is not there.
     """
-    entry = CATALOGUE.get(name)
+    entry = CHECKPOINTS.get(name)
     if checkpoint:
         path = Path(checkpoint)
     elif name == BUNDLED:
@@ -216,7 +171,7 @@ def load_model(
     """
     path = checkpoint_path(name, checkpoint)
     model = build(name, image_size=image_size)
-    entry = CATALOGUE.get(name)
+    entry = CHECKPOINTS.get(name)
     if entry is not None and path.name == entry.file_name and path.stat().st_size < entry.bytes:
         verify(path, entry)  # says what is wrong, before a slow attempt to read it
     digest = sha256_of(path, on_progress)
@@ -231,7 +186,7 @@ def load_model(
     return LoadedModel(model.to(device), name, digest, warnings)
 
 
-def _missing(path: Path, entry: CatalogueEntry | None = None) -> CheckpointError:
+def _missing(path: Path, entry: Checkpoint | None = None) -> CheckpointError:
     fix = "Choose another file, or use the bundled model."
     if path == BUNDLED_WEIGHTS:
         fix = "Install the extension again."

@@ -12,11 +12,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from sam2_splat_addon.core.catalogue import CHECKPOINTS, Checkpoint
 from sam2_splat_addon.core.errors import CheckpointError
 from sam2_splat_addon.engine.architectures import BUNDLED, OFFICIAL_CONFIGS, build
 from sam2_splat_addon.engine.checkpoints import (
-    CATALOGUE,
-    CatalogueEntry,
     checkpoint_path,
     load_model,
     sha256_of,
@@ -38,12 +37,12 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_catalogue_names_the_four_official_checkpoints() -> None:
-    assert set(CATALOGUE) == set(OFFICIAL_CONFIGS)
-    entry = CATALOGUE[_TINY]
+    assert set(CHECKPOINTS) == set(OFFICIAL_CONFIGS)
+    entry = CHECKPOINTS[_TINY]
     assert entry.file_name == "sam2.1_hiera_tiny.pt"
     assert entry.url.startswith("https://dl.fbaipublicfiles.com/segment_anything_2/092824/")
     assert entry.url.endswith(entry.file_name)
-    assert all(len(entry.sha256) == 64 for entry in CATALOGUE.values())
+    assert all(len(entry.sha256) == 64 for entry in CHECKPOINTS.values())
 
 
 def test_a_checkpoint_of_ones_own_loads_with_a_warning_and_its_sum(tiny_checkpoint: Path) -> None:
@@ -93,7 +92,7 @@ def test_a_truncated_file_is_told(tiny_checkpoint: Path, tmp_path: Path) -> None
     cut.write_bytes(tiny_checkpoint.read_bytes()[: 1 << 20])
     with pytest.raises(CheckpointError, match=r"not a checkpoint, or damaged"):
         load_model(_TINY, cut, _CPU)
-    official = tmp_path / CATALOGUE[_TINY].file_name
+    official = tmp_path / CHECKPOINTS[_TINY].file_name
     official.write_bytes(cut.read_bytes())
     with pytest.raises(CheckpointError, match=r"not downloaded whole: it has 1048576 of 156008466"):
         load_model(_TINY, official, _CPU)
@@ -149,15 +148,15 @@ def test_a_missing_file_says_where_to_get_it(tmp_path: Path) -> None:
 def test_verify_tells_size_and_sum_apart_and_reports_progress(tmp_path: Path) -> None:
     path = tmp_path / "file.pt"
     path.write_bytes(b"x" * (3 << 20))
-    right = CatalogueEntry("file", 3 << 20, hashlib.sha256(path.read_bytes()).hexdigest())
+    right = Checkpoint("file", 3 << 20, hashlib.sha256(path.read_bytes()).hexdigest())
     fractions: list[float] = []
     assert verify(path, right, fractions.append) == right.sha256 == sha256_of(path)
     assert fractions == [1 / 3, 2 / 3, 1.0]
     with pytest.raises(CheckpointError, match="is not the official file"):
-        verify(path, CatalogueEntry("file", 5, right.sha256))
+        verify(path, Checkpoint("file", 5, right.sha256))
     with pytest.raises(CheckpointError, match="was not downloaded whole"):
-        verify(path, CatalogueEntry("file", 4 << 20, right.sha256))
+        verify(path, Checkpoint("file", 4 << 20, right.sha256))
     with pytest.raises(CheckpointError, match="is damaged or changed"):
-        verify(path, CatalogueEntry("file", 3 << 20, "0" * 64))
+        verify(path, Checkpoint("file", 3 << 20, "0" * 64))
     with pytest.raises(CheckpointError, match="does not exist"):
         verify(tmp_path / "no.pt", right)
