@@ -17,6 +17,7 @@ from tools.train.shapes import bar, ground, sprites, texture
 
 Rng = np.random.Generator
 SUBJECT_ID: Final = 1
+_HIDDEN_SHARE: Final = 0.12  # of clips in which an object is wholly hidden for a frame or two
 _MIN_SPRITE_AREA: Final = 300  # px; smaller cut-outs are crumbs behind something else
 
 
@@ -63,6 +64,8 @@ def sample_clip(rng: Rng, library: Library, size: int, length: int, rendered: fl
         clip = _rendered(rng, scene, size, length)
     else:
         clip = _composite(rng, library, size, length)
+    if length > 1 and rng.random() < _HIDDEN_SHARE:
+        _hide(rng, clip.frames, clip.ids)
     return Clip(_photometric(rng, clip.frames), clip.ids)
 
 
@@ -245,6 +248,28 @@ def _pass_in_front(rng: Rng, frames: Image, ids: Image) -> None:
             scale=(scale, scale),
             angle=0.0,
         )
+
+
+def _hide(rng: Rng, frames: Image, ids: Image) -> None:
+    """Put a board before one object so that one or two later frames show nothing of it."""
+    length, size = frames.shape[:2]
+    objects = [i for i in np.unique(ids[0]).tolist() if 0 < i < OCCLUDER_ID]
+    if not objects:
+        return
+    label = SUBJECT_ID if SUBJECT_ID in objects else objects[int(rng.integers(len(objects)))]
+    skin = texture(rng, size)
+    first = int(rng.integers(1, length))
+    for i in range(first, min(length, first + int(rng.integers(1, 3)))):
+        x, y, w, h = cv2.boundingRect((ids[i] == label).astype(np.uint8))
+        if w == 0:
+            continue
+        left, top = (int(rng.uniform(0.02, 0.3) * side) + 1 for side in (w, h))
+        right, bottom = (int(rng.uniform(0.02, 0.3) * side) + 1 for side in (w, h))
+        if rng.random() < 0.6:  # a pillar or a person reaches to the picture's lower edge
+            bottom = size
+        board = (slice(max(0, y - top), y + h + bottom), slice(max(0, x - left), x + w + right))
+        frames[i][board] = skin[board]
+        ids[i][board] = OCCLUDER_ID
 
 
 def _lay(

@@ -81,13 +81,16 @@ def restore(
     progress: Progress,
     rng: np.random.Generator,
 ) -> Progress:
-    """Take up a state: all of it when its stage goes on, only the weights when a new one begins."""
+    """Take up a state: all of it when its stage goes on; for a new one weights and moments."""
     model.load_state_dict(state["model"])
     if "aside" in state:
         aside.load_state_dict(state["aside"])
     before = Progress(**state["progress"])
     if before.stage != progress.stage or before.done:
         progress.total_steps = before.total_steps
+        moments = state["optimizer"].get("state")
+        if moments:
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
         return progress
     optimizer.load_state_dict(state["optimizer"])
     torch.set_rng_state(state["torch_rng"])
