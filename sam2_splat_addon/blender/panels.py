@@ -152,7 +152,7 @@ class SAM2SPLAT_PT_propagate(_ClipSidebar, Panel):
             row.scale_y = 1.5
             row.operator("sam2_splat.propagate", icon="TRACKING_FORWARDS")
             if settings.mask is not None:
-                layout.operator("sam2_splat.clear_results", icon="TRASH")
+                _draw_results(layout, context)
 
 
 class SAM2SPLAT_PT_bake(_ClipSidebar, Panel):
@@ -194,6 +194,16 @@ def _draw_progress(layout: UILayout) -> bool:
     column.label(text=task.sentence)
     column.operator("sam2_splat.cancel", icon="CANCEL")
     return True
+
+
+def _draw_results(layout: UILayout, context: Context) -> None:
+    """Switch the editor between the clicks and the masks they gave; forget the masks."""
+    space = context.space_data
+    if space is not None and space.type == "CLIP_EDITOR":
+        row = layout.row(align=True)
+        row.prop_enum(space, "mode", "TRACKING", text="Clicks")
+        row.prop_enum(space, "mode", "MASK", text="Masks")
+    layout.operator("sam2_splat.clear_results", icon="TRASH")
 
 
 def _draw_model(column: UILayout, settings: SAM2SPLAT_PG_clip) -> None:
