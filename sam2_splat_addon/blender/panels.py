@@ -218,7 +218,7 @@ def _draw_model(column: UILayout, settings: SAM2SPLAT_PG_clip) -> None:
     if worker.online():
         column.operator("sam2_splat.download_model", text=f"Download ({size})", icon="IMPORT")
     else:
-        column.label(text=f"Allow Online Access to get it ({size})", icon="ERROR")
+        column.label(text="Needs Online Access to download", icon="ERROR")
 
 
 def draw_environment(layout: UILayout) -> None:
@@ -226,12 +226,12 @@ def draw_environment(layout: UILayout) -> None:
     if worker.packages_ready():
         return
     box = layout.box().column()
-    box.label(text="SAM 2 and PyTorch are not installed yet", icon="ERROR")
+    box.label(text="SAM 2 is not installed yet", icon="ERROR")
     if worker.online():
         box.operator("sam2_splat.install_packages", icon="IMPORT")
-        box.label(text=f"About {installation.DOWNLOAD_SIZE}, into the add-on's own folder")
+        box.label(text=f"Downloads {installation.DOWNLOAD_SIZE}")
     else:
-        box.label(text="Allow Online Access in the preferences to get them")
+        box.label(text="Needs Online Access (preferences)")
     _draw_progress(box)
 
 
