@@ -191,7 +191,11 @@ def _draw_progress(layout: UILayout) -> bool:
         return False
     column = layout.column(align=True)
     column.progress(factor=task.fraction, text=f"{task.title} {task.fraction:.0%}")
-    column.label(text=task.sentence)
+    # The sidebar is narrow: what and which frame on one line, speed and time left on the next.
+    parts = task.sentence.split(", ")
+    for words in (parts[:2], parts[2:]):
+        if words:
+            column.label(text=", ".join(words))
     column.operator("sam2_splat.cancel", icon="CANCEL")
     return True
 
@@ -201,6 +205,7 @@ def _draw_results(layout: UILayout, context: Context) -> None:
     space = context.space_data
     if space is not None and space.type == "CLIP_EDITOR":
         row = layout.row(align=True)
+        row.use_property_split = False
         row.prop_enum(space, "mode", "TRACKING", text="Clicks")
         row.prop_enum(space, "mode", "MASK", text="Masks")
     layout.operator("sam2_splat.clear_results", icon="TRASH")

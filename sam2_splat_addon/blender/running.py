@@ -180,7 +180,7 @@ class TaskOperator:
             raise
         _redraw(context)
         if not ended:
-            context.workspace.status_text_set(f"{task.title}: {task.sentence}   (Esc to cancel)")
+            context.workspace.status_text_set(f"{task.sentence}   (Esc to cancel)")
             return {"PASS_THROUGH"}
         self._leave(context)
         return self._close(context, task)
