@@ -25,7 +25,7 @@ from torch import Tensor, nn
 BUNDLED_WEIGHTS: Final = Path(__file__).parent / "weights" / "bundled.safetensors"
 """The weights that come with the extension: safetensors, fp16, cast to fp32 when loaded."""
 
-BUNDLED_IMAGE_SIZE: Final = 384
+BUNDLED_IMAGE_SIZE: Final = 512
 """Side in px of the square that a frame is squashed to. Mattes come out at a quarter of it."""
 
 ARCHITECTURE: Final = "sam2-splat-lite-1"
