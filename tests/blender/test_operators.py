@@ -113,10 +113,11 @@ def test_an_edited_frame_is_kept_by_the_next_propagation_and_baked(
     bpy.ops.sam2_splat.propagate()
     mask = clip.sam2_splat.mask
     layer = mask.layers["square"]
-    points = sum(len(spline.points) for spline in layer.splines)
-    # The user draws a triangle on frame 2 and nothing else.
+    counts = [len(spline.points) for spline in layer.splines]
+    # The user draws a triangle on frame 2 with the first spline and moves the others off the frame.
     corners = np.array([(20.0, 30.0), (100.0, 30.0), (60.0, 150.0)])
-    drawn = corners[np.minimum(np.arange(points) * 3 // points, 2)]
+    drawn = np.full((sum(counts), 2), -50.0)
+    drawn[: counts[0]] = corners[np.arange(counts[0]) * 3 // counts[0]]
     co = pixels_to_mask(drawn, *clip.size).astype(np.float32)
     with (
         mask_keys.scratch_scene() as scene,
