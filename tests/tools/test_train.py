@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from sam2_splat_addon.engine.bundled_model import build_bundled_model
+from sam2_splat_addon.engine.bundled_model import BUNDLED_WEIGHTS, build_bundled_model
 from tools.train import train
 from tools.train.clips import sample_clip
 from tools.train.evaluate import load_weights, mask_iou, track
@@ -21,7 +21,7 @@ from tools.train.library import Library
 from tools.train.objective import FigureGround, Weights, frame_loss, soft_iou
 from tools.train.prompts import centre_click, clicks, corrective_click
 from tools.train.rollout import Prompt, run_clip
-from tools.train.state import Progress, read_state, restore, save_state
+from tools.train.state import Progress, read_exported, read_state, restore, save_state
 
 
 def draw_scene(folder: Path, frames: int = 4) -> None:
@@ -162,10 +162,10 @@ def test_gradient_of_a_tracked_frame_reaches_memory_and_neck(scenes: Path, kind:
         assert float(gradient.abs().sum()) > 0, name
 
 
-def run_stage(scenes: Path, state: Path, steps: int) -> None:
+def run_stage(scenes: Path, state: Path, steps: int, *more: str) -> None:
     small = ["--stage", "video", "--size", "64", "--clips", "1", "--length", "2", "--objects", "1"]
     where = ["--state", str(state), "--scenes", str(scenes)]
-    assert train.main([*small, *where, "--steps", str(steps)]) == 0
+    assert train.main([*small, *where, "--steps", str(steps), *more]) == 0
 
 
 def test_stage_trains_logs_saves_and_a_next_stage_starts_from_it(
@@ -207,6 +207,14 @@ def test_interrupted_stage_takes_up_step_optimizer_and_generator(tmp_path: Path)
     assert len(again.state) == 2
     progress = restore(state, other, aside, again, Progress("b"), fresh)
     assert progress == Progress("b", 0, 9)
+
+
+def test_training_goes_on_from_exported_weights(scenes: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state.pt"
+    run_stage(scenes, state, 1, "--start", str(BUNDLED_WEIGHTS))
+    key = "memory_encoder.pix_feat_proj.weight"
+    moved = (read_exported(BUNDLED_WEIGHTS)[key] - read_state(state)["model"][key]).abs().max()
+    assert 0 < float(moved) < 1e-3
 
 
 def test_export_writes_the_same_bytes_twice_and_the_model_reads_them(

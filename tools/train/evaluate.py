@@ -20,7 +20,6 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 from torch.nn import functional as F
@@ -36,7 +35,7 @@ from sam2_splat_addon.engine.bundled_model import (
 from tools.train.library import Image, read_picture, read_scene
 from tools.train.prompts import centre_click, clicks
 from tools.train.rollout import MANY_FRAMES, to_input
-from tools.train.state import read_state
+from tools.train.state import read_exported, read_state
 
 Masks = list[NDArray[np.bool_]]
 
@@ -67,7 +66,7 @@ def load_weights(path: Path, image_size: int) -> SAM2Base:
     """Build the model with the weights of a training state or of an exported file."""
     model = build_bundled_model(image_size)
     if path.suffix == ".safetensors":
-        weights = {k: v.float() if v.is_floating_point() else v for k, v in load_file(path).items()}
+        weights = read_exported(path)
     else:
         weights = read_state(path)["model"]
     model.load_state_dict(weights, strict=True)

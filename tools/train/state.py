@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Saves and restores a training run, whole or not at all. May import: torch, numpy."""
+"""Saves and restores a training run, whole or not at all. May import: torch, numpy, safetensors."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 
@@ -71,6 +72,11 @@ def read_state(path: Path) -> dict[str, Any]:
     # The file is our own and holds only tensors, numbers and strings.
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return state
+
+
+def read_exported(path: Path) -> dict[str, torch.Tensor]:
+    """Read weights as `export.py` writes them, in fp32."""
+    return {k: v.float() if v.is_floating_point() else v for k, v in load_file(path).items()}
 
 
 def restore(

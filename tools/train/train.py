@@ -32,7 +32,7 @@ from tools.train.feeder import BatchPlan, Feeder
 from tools.train.objective import FigureGround, Weights
 from tools.train.pretrained import load_trunk
 from tools.train.rollout import Outcome, draw_prompt, run_clip
-from tools.train.state import Progress, read_state, restore, save_state
+from tools.train.state import Progress, read_exported, read_state, restore, save_state
 
 SAVE_EVERY: Final = 120.0  # seconds
 LOG_EVERY: Final = 20  # steps
@@ -93,6 +93,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--trunk-lr", type=float, help="factor of the trunk's rate")
     parser.add_argument("--stills", type=float, help="share of steps without memory")
     parser.add_argument("--learn-norms", action="store_true", help="BatchNorm goes on learning")
+    parser.add_argument("--start", type=Path, help="exported weights to go on from")
     parser.add_argument("--pretrained", type=Path, help="where the trunk's package is unpacked")
     parser.add_argument("--final-lr", type=float, default=0.02, help="last rate, as a factor")
     parser.add_argument("--balance", type=float, default=0.3, help="class balance, 0 to 1")
@@ -121,10 +122,13 @@ def main(arguments: list[str] | None = None) -> int:
         progress = restore(read_state(options.state), model, aside, optimizer, progress, rng)
     else:
         options.state.parent.mkdir(parents=True, exist_ok=True)
-        if options.pretrained:
-            load_trunk(model.image_encoder.trunk, options.pretrained)
-        # Begins by taking every object as present: a declared absence would hide the masks' loss.
-        nn.init.constant_(model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias, 4.0)
+        if options.start:
+            model.load_state_dict(read_exported(options.start))
+        else:
+            if options.pretrained:
+                load_trunk(model.image_encoder.trunk, options.pretrained)
+            # Begins by taking every object as present: a declared absence would hide the masks' loss.
+            nn.init.constant_(model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias, 4.0)
     plan = BatchPlan(
         options.size, stage.clips, stage.length, stage.objects, options.rendered, options.seed
     )
