@@ -9,9 +9,9 @@ import bpy
 
 from ..core.bake_plan import BakeOptions, next_output_folder
 from ..core.errors import BakeError
-from ..core.protocol import BakeRequest, EditedMatte
+from ..core.protocol import BakeRequest, EditedMatte, FootageFiles
 from . import clip_prompts
-from .footage_clip import footage_files, footage_of, store_folder
+from .footage_clip import footage_of, store_folder
 from .job_task import JobTask, with_warnings
 from .properties import SAM2SPLAT_PG_clip
 from .result_layers import drawn_frames
@@ -39,7 +39,7 @@ class BakeTask(JobTask):
         footage = footage_of(clip)
         self.output_folder = output_folder or next_output_folder(footage.folder)
         request = BakeRequest(
-            footage=footage_files(footage),
+            footage=FootageFiles.of(footage),
             store=str(store_folder(clip, footage)),
             output_folder=str(self.output_folder),
             options=_options(clip),

@@ -17,7 +17,6 @@ import bpy
 
 from ..core.errors import FootageError
 from ..core.footage import Footage, scan
-from ..core.protocol import FootageFiles
 from ..core.staging import stage
 from . import preferences
 
@@ -125,17 +124,6 @@ def _from_file(footage: Footage, name: str) -> Footage:
         for index, frame in enumerate(footage.frames[start:])
     )
     return dataclasses.replace(footage, frames=frames)
-
-
-def footage_files(footage: Footage) -> FootageFiles:
-    """The footage as the worker needs it."""
-    return FootageFiles(
-        folder=str(footage.folder),
-        paths=tuple(str(path) for path in footage.paths),
-        width=footage.width,
-        height=footage.height,
-        fingerprint=footage.fingerprint(),
-    )
 
 
 def store_folder(clip: bpy.types.MovieClip, footage: Footage) -> Path:

@@ -12,9 +12,9 @@ from ..core.errors import CheckpointError, PromptError
 from ..core.manifest import RunSettings
 from ..core.matte_store import MatteStore
 from ..core.prompts import PromptSet
-from ..core.protocol import ModelChoice, PropagateRequest
+from ..core.protocol import FootageFiles, ModelChoice, PropagateRequest
 from . import clip_prompts, preferences
-from .footage_clip import footage_files, footage_of, store_folder
+from .footage_clip import footage_of, store_folder
 from .job_task import JobTask, with_warnings
 from .properties import BUNDLED, SAM2SPLAT_PG_clip
 from .result_layers import LayerBuild
@@ -42,7 +42,7 @@ class PropagateTask(JobTask):
         self._build: LayerBuild | None = None
         settings = clip.sam2_splat
         request = PropagateRequest(
-            footage=footage_files(footage),
+            footage=FootageFiles.of(footage),
             prompts=prompts,
             store=str(self.store),
             model=ModelChoice(settings.model, checkpoint_path(settings), device, threads),

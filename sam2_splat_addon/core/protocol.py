@@ -24,6 +24,7 @@ import msgspec
 from . import errors
 from .bake_plan import BakeOptions
 from .errors import ProtocolError, SplatError, WorkerError
+from .footage import Footage
 from .manifest import RunSettings
 from .matte_store import MatteScores
 from .prompts import PromptSet
@@ -42,6 +43,17 @@ class FootageFiles(msgspec.Struct, frozen=True):
     width: int
     height: int
     fingerprint: str
+
+    @classmethod
+    def of(cls, footage: Footage) -> FootageFiles:
+        """A scanned footage; raises FootageError when a photo can't be read any more."""
+        return cls(
+            str(footage.folder),
+            tuple(str(path) for path in footage.paths),
+            footage.width,
+            footage.height,
+            footage.fingerprint(),
+        )
 
 
 class ModelChoice(msgspec.Struct, frozen=True):

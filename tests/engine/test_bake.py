@@ -78,14 +78,7 @@ class Capture:
             self.store.write(record)
 
     def request(self, *edited: EditedMatte, **options: Any) -> BakeRequest:
-        footage = scan(self.folder)
-        files = FootageFiles(
-            str(footage.folder),
-            tuple(map(str, footage.paths)),
-            footage.width,
-            footage.height,
-            footage.fingerprint(),
-        )
+        files = FootageFiles.of(scan(self.folder))
         output = next_output_folder(self.folder)
         return BakeRequest(
             files, str(self.store.folder), str(output), BakeOptions(**options), edited

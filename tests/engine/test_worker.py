@@ -127,7 +127,7 @@ def ask(footage: Footage, checkpoint: Path, tmp_path: Path) -> Ask:
     def make(store: str = "store", *, at: tuple[float, float] = (40.0, 70.0)) -> PropagateRequest:
         click = (FramePrompts(3, (PointPrompt(*at),)),)
         return PropagateRequest(
-            files(footage),
+            FootageFiles.of(footage),
             PromptSet((ObjectPrompts(1, "box", click),), WIDTH, HEIGHT),
             str(tmp_path / store),
             ModelChoice("bundled", str(checkpoint), "cpu", 1),
@@ -135,11 +135,6 @@ def ask(footage: Footage, checkpoint: Path, tmp_path: Path) -> Ask:
         )
 
     return make
-
-
-def files(footage: Footage) -> FootageFiles:
-    paths = tuple(str(frame.path) for frame in footage.frames)
-    return FootageFiles(str(footage.folder), paths, WIDTH, HEIGHT, footage.fingerprint())
 
 
 def contents(request: PropagateRequest) -> dict[str, bytes]:
@@ -218,7 +213,7 @@ def test_a_bake_follows_on_the_same_worker(
     request = ask()
     shared_worker.answered(request)
     output = tmp_path / "postshot_v001"
-    bake = BakeRequest(files(footage), request.store, str(output), BakeOptions())
+    bake = BakeRequest(FootageFiles.of(footage), request.store, str(output), BakeOptions())
     events = shared_worker.answered(bake)
     assert isinstance(events[-1], Finished), events[-1]
     assert events[-1].output_folder == str(output)
@@ -233,7 +228,7 @@ def test_a_bake_without_mattes_is_a_typed_answer(
     shared_worker: Pipes, footage: Footage, tmp_path: Path
 ) -> None:
     bake = BakeRequest(
-        files(footage), str(tmp_path / "nothing"), str(tmp_path / "out"), BakeOptions()
+        FootageFiles.of(footage), str(tmp_path / "nothing"), str(tmp_path / "out"), BakeOptions()
     )
     events = shared_worker.answered(bake)
     assert isinstance(events[-1], Failed)

@@ -42,16 +42,9 @@ def _measure(photos: Path, model: str, checkpoint: str, count: int) -> tuple[flo
     with tempfile.TemporaryDirectory() as scratch:
         _repeated(photos, Path(scratch) / "photos", count)
         footage = scan(Path(scratch) / "photos")
-        files = FootageFiles(
-            str(footage.folder),
-            tuple(str(path) for path in footage.paths),
-            footage.width,
-            footage.height,
-            footage.fingerprint(),
-        )
         prompts = read_json(ROOT / "sample" / "prompts.json")
         request = PropagateRequest(
-            files,
+            FootageFiles.of(footage),
             prompts.checked(footage.width, footage.height, len(footage)),
             str(Path(scratch) / "store"),
             ModelChoice(model, checkpoint),
