@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from ..core.atomic import write_atomic
 from ..core.errors import EnvironmentSetupError
 from .pip_process import run_pip
 from .requirements import HASHED_LOCKS, LOCKS, STEPS, TORCH_LOCK, Step, fingerprint, read_pins
@@ -149,9 +150,7 @@ def read_stamp(folder: Path) -> Stamp | None:
 
 
 def _write_stamp(folder: Path, stamp: Stamp) -> None:
-    unfinished = folder / (STAMP_NAME + ".tmp")
-    unfinished.write_bytes(msgspec.json.encode(stamp))
-    os.replace(unfinished, folder / STAMP_NAME)
+    write_atomic(folder / STAMP_NAME, msgspec.json.encode(stamp))
 
 
 def _ask(python: Path, code: str) -> str:
