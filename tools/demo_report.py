@@ -15,6 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from sam2_splat_addon.core.bake_plan import next_output_folder
+from sam2_splat_addon.core.errors import SplatError
+from sam2_splat_addon.core.matte_store import MatteStore
+from sam2_splat_addon.core.memory import peak_memory_mb
 from tools.contact_sheet import contact_sheet
 
 
@@ -37,14 +41,13 @@ def run(options: argparse.Namespace) -> int:
 
     import sam2_splat_addon
     from sam2_splat_addon.blender import batch
-    from sam2_splat_addon.core.errors import SplatError
-    from sam2_splat_addon.core.matte_store import MatteStore
 
     print(f"Blender {bpy.app.version_string}, Python {sys.version.split()[0]}", flush=True)
     store_folder = options.out / "mattes"
     # A kept store would make this a resume, and its timing a lie.
     shutil.rmtree(store_folder, ignore_errors=True)
-    baked = _next_free(options.out)
+    options.out.mkdir(parents=True, exist_ok=True)
+    baked = next_output_folder(options.out)
     arguments = ["--footage", str(options.footage), "--prompts", str(options.prompts)]
     arguments += ["--model", options.model, "--threads", str(options.threads)]
     arguments += ["--store", str(store_folder), "--bake", "--output", str(baked)]
@@ -73,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
     contact_sheet([pair for pair in pairs if pair[1].is_file()], sheet)
     print(f"Propagation       {result.seconds_per_frame:.2f} s a frame; everything {seconds:.0f} s")
     print(
-        f"Peak memory       worker {result.worker_peak_mb:.0f} MB, Blender {_own_peak_mb():.0f} MB"
+        f"Peak memory       worker {result.worker_peak_mb:.0f} MB, Blender {peak_memory_mb():.0f} MB"
     )
     print(f"PNGs              {baked}")
     print(f"Contact sheet     {sheet}")
@@ -81,15 +84,8 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _next_free(out: Path) -> Path:
-    from sam2_splat_addon.core.bake_plan import next_output_folder
-
-    out.mkdir(parents=True, exist_ok=True)
-    return next_output_folder(out)
-
-
 def _rows(
-    store: object, names: dict[int, str], sources: dict[int, Path], baked: Path, footage: Path
+    store: MatteStore, names: dict[int, str], sources: dict[int, Path], baked: Path, footage: Path
 ) -> list[FrameReport]:
     truth = footage.parent / "truth"
     rows = []
@@ -98,9 +94,9 @@ def _rows(
         if not image.is_file():
             continue
         scores = [
-            store.read(object_id, frame).scores.predicted_iou  # type: ignore[attr-defined]
+            store.read(object_id, frame).scores.predicted_iou
             for object_id in names
-            if store.has(object_id, frame)  # type: ignore[attr-defined]
+            if store.has(object_id, frame)
         ]
         mask = truth / f"{source.stem}.png"
         value = iou(_alpha(image), _grey(mask)) if mask.is_file() else None
@@ -136,10 +132,3 @@ def _print_table(rows: list[FrameReport]) -> None:
     print()
     if with_truth:
         print(f"Mean IoU          {np.mean(with_truth):.4f} over {len(with_truth)} frames")
-
-
-def _own_peak_mb() -> float:
-    """High-water mark of this process, MB; 0 where the system does not tell."""
-    from sam2_splat_addon.core.memory import peak_memory_mb
-
-    return peak_memory_mb()
