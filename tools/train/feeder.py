@@ -19,11 +19,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.train.clips import Clip, sample_clip
+from tools.train.clips import SUBJECT_ID, Clip, sample_clip
 from tools.train.library import OCCLUDER_ID, Image, Library
 from tools.train.prompts import box, clicks
 
 _MIN_AREA_SHARE: Final = 0.003  # of the frame: smaller targets are not prompted
+_SUBJECT_SHARE: Final = 0.8  # of clips with one object in which that is the subject
 _RESCAN_EVERY: Final = 40  # batches
 MAX_CLICKS: Final = 3
 
@@ -42,6 +43,8 @@ class BatchPlan:
         Share of clips that are a capture as rendered.
     seed : int
         Of the whole run.
+    chairs : float
+        How many times as often a chair is drawn as any other kind.
     """
 
     size: int
@@ -50,6 +53,7 @@ class BatchPlan:
     objects: int
     rendered: float
     seed: int
+    chairs: float = 2.0
 
 
 @dataclass(frozen=True)
@@ -120,8 +124,9 @@ def _make_clip(
         if usable:
             break
     rng.shuffle(usable)
-    # The subject first, then the rest in random order, over again where there are too few.
-    usable.sort(key=lambda i: i != 1)
+    # Mostly the subject first, then the rest at random, over again where there are too few.
+    if plan.objects > 1 or rng.random() < _SUBJECT_SHARE:
+        usable.sort(key=lambda i: i != SUBJECT_ID)
     chosen = [usable[k % len(usable)] for k in range(plan.objects)]
     half = plan.size // 2
     targets = np.empty((plan.objects, plan.length, half, half), np.uint8)
@@ -187,7 +192,7 @@ def _serve(
     if hasattr(os, "nice"):
         os.nice(1)
     cv2.setNumThreads(1)
-    library = Library(scenes)
+    library = Library(scenes, chairs=plan.chairs)
     if grounds is not None:
         library.add_grounds(grounds)
     index = first

@@ -97,11 +97,14 @@ class Library:
         What `rescan` has found so far, by name.
     grounds : list of Image
         Pictures without any known object, [H, W, 3].
+    chairs : float
+        How many times as often a chair is drawn as any other kind, being what people try first.
     """
 
     root: Path
     scenes: list[Scene] = field(default_factory=list)
     grounds: list[Image] = field(default_factory=list)
+    chairs: float = 2.0
 
     @property
     def trust(self) -> float:
@@ -109,8 +112,9 @@ class Library:
         return min(1.0, len(self.scenes) / ENOUGH_SCENES)
 
     def pick(self, rng: np.random.Generator) -> Scene:
-        """Draw a scene; chairs twice as often as any other, being what people try first."""
-        weights = np.array([2.0 if "chair" in scene.name else 1.0 for scene in self.scenes])
+        """Draw a scene."""
+        chairs = [scene.name.startswith("chair") for scene in self.scenes]
+        weights = np.where(chairs, self.chairs, 1.0)
         return self.scenes[int(rng.choice(len(weights), p=weights / weights.sum()))]
 
     def rescan(self) -> int:

@@ -86,6 +86,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--scenes", type=Path, default=ROOT / "build" / "capture" / "train")
     parser.add_argument("--grounds", type=Path, help="folder of pictures and videos for grounds")
     parser.add_argument("--rendered", type=float, default=0.5, help="share of clips as rendered")
+    parser.add_argument("--chairs", type=float, default=2.0, help="weight of chairs")
     parser.add_argument("--clips", type=int, help="clips per step")
     parser.add_argument("--length", type=int, help="frames per clip")
     parser.add_argument("--objects", type=int, help="objects per clip")
@@ -130,7 +131,13 @@ def main(arguments: list[str] | None = None) -> int:
             # Begins by taking every object as present: a declared absence would hide the masks' loss.
             nn.init.constant_(model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias, 4.0)
     plan = BatchPlan(
-        options.size, stage.clips, stage.length, stage.objects, options.rendered, options.seed
+        options.size,
+        stage.clips,
+        stage.length,
+        stage.objects,
+        options.rendered,
+        options.seed,
+        options.chairs,
     )
     feeder = Feeder(plan, options.scenes, options.grounds, progress.total_steps)
     log = options.state.with_suffix(".csv")
