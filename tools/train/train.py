@@ -27,7 +27,7 @@ from torch import nn
 ROOT: Final = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from sam2_splat_addon.engine.bundled_model import MODEL_WIDTH, build_bundled_model
+from sam2_splat_addon.engine.bundled_model import MODEL_WIDTH, LiteTrunk, build_bundled_model
 from tools.train.feeder import BatchPlan, Feeder
 from tools.train.objective import FigureGround, Weights
 from tools.train.pretrained import load_trunk
@@ -92,6 +92,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--objects", type=int, help="objects per clip")
     parser.add_argument("--lr", type=float, default=6e-4)
     parser.add_argument("--trunk-lr", type=float, help="factor of the trunk's rate")
+    parser.add_argument(
+        "--trunk-from", type=int, default=0, help="its stages below stay as they are"
+    )
     parser.add_argument("--stills", type=float, help="share of steps without memory")
     parser.add_argument("--learn-norms", action="store_true", help="BatchNorm goes on learning")
     parser.add_argument("--start", type=Path, help="exported weights to go on from")
@@ -113,7 +116,7 @@ def main(arguments: list[str] | None = None) -> int:
     stage = _stage(options)
     device = torch.device(options.device)
     model = build_bundled_model(options.size)
-    model.image_encoder.trunk.requires_grad_(stage.trunk_lr > 0)
+    _free_trunk(model.image_encoder.trunk, options.trunk_from if stage.trunk_lr > 0 else None)
     progress = Progress(options.name or f"{options.stage}-{options.size}")
     rng = np.random.default_rng(options.seed)
     model.to(device=device, memory_format=torch.channels_last)
@@ -188,6 +191,13 @@ def _stage(options: argparse.Namespace) -> Stage:
         trunk_lr=usual.trunk_lr if options.trunk_lr is None else options.trunk_lr,
         stills=usual.stills if options.stills is None else options.stills,
     )
+
+
+def _free_trunk(trunk: LiteTrunk, first: int | None) -> None:
+    """Let the trunk learn from stage `first` on (0: all of it, stem included; None: nothing)."""
+    trunk.requires_grad_(first == 0)
+    if first:
+        trunk.stages[first:].requires_grad_(True)
 
 
 def _optimizer(model: nn.Module, lr: float, trunk_lr: float) -> torch.optim.Optimizer:
