@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keeps one worker warm between jobs; imports core only."""
+"""Keeps one worker warm between jobs and previews; imports core only."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from .process import ADDON_FOLDER, WorkerProcess
 
 class WorkerKeeper:
     """Lends the one worker to one job at a time, and starts it when there is none.
+
+    A preview shares the worker whenever no job has it.
 
     A worker that stays up has its model loaded, so the next job begins at once.
 
@@ -57,14 +59,27 @@ class WorkerKeeper:
         with self._lock:
             if self._lent:
                 raise WorkerError("Another job is running.", "Wait for its end, or cancel it.")
-            if self._worker is not None and not self._worker.is_alive:
-                # It writes no more by the time that the next one has started.
-                self._worker.kill(wait=False)
-                self._worker = None
-            if self._worker is None:
-                self._worker = WorkerProcess(self._environment, addon_folder=self._addon_folder)
+            worker = self._running()
             self._lent = True
-            return self._worker
+            return worker
+
+    def share(self) -> WorkerProcess | None:
+        """The worker for a preview, started when need be; None while a job has it.
+
+        The preview reads its own events alone and gives nothing back: a job may take the worker at
+        any time. Raises WorkerError when the worker can't be started.
+        """
+        with self._lock:
+            return None if self._lent else self._running()
+
+    def _running(self) -> WorkerProcess:
+        if self._worker is not None and not self._worker.is_alive:
+            # It writes no more by the time that the next one has started.
+            self._worker.kill(wait=False)
+            self._worker = None
+        if self._worker is None:
+            self._worker = WorkerProcess(self._environment, addon_folder=self._addon_folder)
+        return self._worker
 
     def take_back(self, worker: WorkerProcess) -> None:
         """The job is done with the worker, dead or alive."""

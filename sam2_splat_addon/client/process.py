@@ -24,6 +24,10 @@ from ..core.protocol import (
     PROTOCOL_VERSION,
     Event,
     Log,
+    PreviewDone,
+    PreviewDropped,
+    PreviewEvent,
+    PreviewFailed,
     Ready,
     Request,
     read_event,
@@ -73,6 +77,8 @@ class WorkerProcess:
         self._lines: collections.deque[str] = collections.deque(maxlen=_KEPT_LINES)
         # None marks the end of the events, an error the end of their sense.
         self._incoming: queue.SimpleQueue[Event | SplatError | None] = queue.SimpleQueue()
+        # Kept apart, so that neither a job nor a preview meets the other's events.
+        self._previews: queue.SimpleQueue[PreviewEvent] = queue.SimpleQueue()
         self._outgoing: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._ready_by = time.monotonic() + start_timeout
         self._start_timeout = start_timeout
@@ -98,6 +104,11 @@ class WorkerProcess:
     def is_alive(self) -> bool:
         return not self._closed and self._failure is None and self._process.poll() is None
 
+    @property
+    def was_killed(self) -> bool:
+        """Whether this side ended it while nothing was wrong with it."""
+        return self._closed and self._failure is None
+
     def last_lines(self, count: int = _KEPT_LINES) -> list[str]:
         """The last lines the worker printed, at most 200."""
         return list(self._lines)[-count:]
@@ -110,7 +121,7 @@ class WorkerProcess:
         """The next event, or None when none came within ``timeout`` seconds.
 
         What the worker prints comes as :class:`Log` events of level "output". :class:`Ready` is
-        given too, after its version was checked.
+        given too, after its version was checked. Answers to previews are not among them.
 
         Raises
         ------
@@ -136,6 +147,13 @@ class WorkerProcess:
         if not self._ready and not isinstance(event, Log):
             self._check_first(event)
         return event
+
+    def next_preview(self) -> PreviewEvent | None:
+        """The next answer to a preview that is there; `next_event` tells when the worker ended."""
+        try:
+            return self._previews.get(False)
+        except queue.Empty:
+            return None
 
     def kill(self, *, wait: bool = True) -> None:
         """End the worker and everything it started; safe to call twice and from any thread.
@@ -223,7 +241,10 @@ class WorkerProcess:
         stream = _binary(self._process.stdout)
         try:
             while (event := read_event(stream)) is not None:
-                self._incoming.put(event)
+                if isinstance(event, PreviewDone | PreviewDropped | PreviewFailed):
+                    self._previews.put(event)
+                else:
+                    self._incoming.put(event)
         except ProtocolError as error:
             self._incoming.put(error)
         self._incoming.put(None)

@@ -12,6 +12,10 @@ After its start the worker sends one :class:`Ready`. Then each request is answer
 :class:`Finished`, :class:`Failed` or :class:`Stopped`. Requests run in the order they came. A
 :class:`CancelRequest` has no answer of its own: it stops the requests sent before it that are not
 yet answered, and none after.
+
+A :class:`PreviewRequest` is answered by exactly one :class:`PreviewDone`, :class:`PreviewDropped`
+or :class:`PreviewFailed` with its ticket. It gives way: a newer preview or any job that arrives
+before it is answered drops it at its next step.
 """
 
 from __future__ import annotations
@@ -20,13 +24,14 @@ import struct
 from typing import BinaryIO
 
 import msgspec
+import numpy as np
 
 from . import errors
 from .bake_plan import BakeOptions
 from .errors import ProtocolError, SplatError, WorkerError
 from .footage import Footage
 from .manifest import RunSettings
-from .matte_store import MatteScores
+from .matte_store import Logits, MatteScores
 from .prompts import PromptSet
 
 PROTOCOL_VERSION = 1
@@ -94,6 +99,38 @@ class BakeRequest(msgspec.Struct, frozen=True, tag="bake"):
     output_folder: str
     options: BakeOptions
     edited: tuple[EditedMatte, ...] = ()
+
+
+class PreviewRequest(msgspec.Struct, frozen=True, tag="preview"):
+    """Segment one frame from its prompts, to look at; nothing is written.
+
+    Attributes
+    ----------
+    photo
+        Absolute path of the frame's file.
+    width, height
+        The footage's size, px.
+    frame
+        Which frame the photo is.
+    prompts
+        In footage pixels. Only what stands on ``frame`` counts; with nothing there, the model is
+        loaded and the photo encoded, so that the first click is answered at once.
+    model
+        The same as in the propagation, for the same result.
+    image_size
+        As in :class:`RunSettings`.
+    ticket
+        Names the request in its answer; ``client/preview.py`` counts them.
+    """
+
+    photo: str
+    width: int
+    height: int
+    frame: int
+    prompts: PromptSet
+    model: ModelChoice
+    image_size: int = 0
+    ticket: int = 0
 
 
 class CancelRequest(msgspec.Struct, frozen=True, tag="cancel"):
@@ -204,8 +241,60 @@ class Stopped(msgspec.Struct, frozen=True, tag="stopped"):
     frames: int = 0
 
 
-Request = PropagateRequest | BakeRequest | CancelRequest
-Event = Ready | Log | Progress | FrameDone | Finished | Failed | Stopped
+class PreviewMatte(msgspec.Struct, frozen=True):
+    """One object on the frame: what propagation writes for it, bit for bit.
+
+    ``logits`` are (height, width) little-endian float16, row by row.
+    """
+
+    object_id: int
+    height: int
+    width: int
+    logits: bytes
+    scores: MatteScores
+
+    @classmethod
+    def of(cls, object_id: int, logits: Logits, scores: MatteScores) -> PreviewMatte:
+        """From (h, w) float16 logits."""
+        data = np.ascontiguousarray(logits, dtype="<f2").tobytes()
+        height, width = logits.shape
+        return cls(object_id, height, width, data, scores)
+
+    def array(self) -> Logits:
+        """The logits, (h, w) float16, read-only; inside is > 0."""
+        return np.frombuffer(self.logits, dtype="<f2").reshape(self.height, self.width)
+
+
+class PreviewDone(msgspec.Struct, frozen=True, tag="preview_done"):
+    """The answer to a preview.
+
+    ``mattes`` has every object of the request that is included by a prompt on the frame. An object
+    whose prompts there only exclude is not among them: propagation tracks it and then corrects it,
+    which needs what came before.
+    """
+
+    ticket: int
+    frame: int
+    mattes: tuple[PreviewMatte, ...]
+    seconds: float
+
+
+class PreviewDropped(msgspec.Struct, frozen=True, tag="preview_dropped"):
+    """A newer preview or a job took this one's place."""
+
+    ticket: int
+
+
+class PreviewFailed(msgspec.Struct, frozen=True, tag="preview_failed"):
+    """The preview ended with an error."""
+
+    ticket: int
+    failure: Failed
+
+
+Request = PropagateRequest | BakeRequest | PreviewRequest | CancelRequest
+PreviewEvent = PreviewDone | PreviewDropped | PreviewFailed
+Event = Ready | Log | Progress | FrameDone | Finished | Failed | Stopped | PreviewEvent
 
 _requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
 _events: msgspec.msgpack.Decoder[Event] = msgspec.msgpack.Decoder(Event)

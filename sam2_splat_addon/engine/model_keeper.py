@@ -41,3 +41,7 @@ class ModelKeeper:
             )
             self._key = key
         return self._model
+
+
+shared = ModelKeeper()
+"""The worker's one keeper: propagation and preview use the same model."""

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import torch
 
 from ..core.errors import Cancelled
@@ -30,10 +29,10 @@ from ..core.manifest import (
 from ..core.matte_store import MatteRecord, MatteStore
 from ..core.memory import peak_memory_mb
 from ..core.protocol import FrameDone, Log, Progress, PropagateRequest
+from . import model_keeper
 from .checkpoints import checkpoint_path, sha256_of
 from .device import DeviceChoice, choose_device, use_threads
 from .frames import FrameSource
-from .model_keeper import ModelKeeper
 from .plan import ObjectPlan, plan_object, span_of
 from .resume_state import load_state, remove_state, save_state
 from .session import FrameResult, Session
@@ -46,7 +45,6 @@ SAVE_SECONDS: Final = 15.0
 """How often a run saves its memories: what a kill costs at most."""
 
 _RATE_WINDOW: Final = 24  # mattes that the speed is measured over
-_HALF_MAX: Final = float(np.finfo(np.float16).max)
 
 
 @dataclass(frozen=True)
@@ -66,9 +64,6 @@ class PropagateReport:
     summary: str
     frames: int
     warnings: tuple[str, ...] = ()
-
-
-_keeper = ModelKeeper()
 
 
 def run(
@@ -153,7 +148,9 @@ def run(
             f"Nothing to do: all {count} mattes are up to date.", 0, tuple(warnings)
         )
 
-    loaded = _keeper.get(request.model, digest, choice.device, settings.image_size, loading)
+    loaded = model_keeper.shared.get(
+        request.model, digest, choice.device, settings.image_size, loading
+    )
     for text in loaded.warnings:
         on_log(Log("warning", text))
     paths = [Path(path) for path in footage.paths]
@@ -251,9 +248,13 @@ class _Writer:
         self._times: deque[float] = deque([time.monotonic()], maxlen=_RATE_WINDOW)
 
     def write(self, result: FrameResult) -> MatteRecord:
-        logits = np.clip(result.logits, -_HALF_MAX, _HALF_MAX).astype(np.float16)  # (h, w)
         record = MatteRecord(
-            result.object_id, result.frame, *self._size, logits, result.scores, result.prompted
+            result.object_id,
+            result.frame,
+            *self._size,
+            result.half_logits(),
+            result.scores,
+            result.prompted,
         )
         self._store.write(record)
         self.written += 1

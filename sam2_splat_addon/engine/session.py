@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import torch
@@ -43,6 +43,8 @@ Upstream attends to all, so the cost of a frame grows with every frame the user 
 is more than most objects ever get; with more, the ones left out are the furthest away in time.
 """
 
+_HALF_MAX: Final = float(np.finfo(np.float16).max)
+
 
 class Frames(Protocol):
     """Footage as model input, as `frames.FrameSource` gives it."""
@@ -73,6 +75,10 @@ class FrameResult:
     logits: NDArray[np.float32]
     scores: MatteScores
     prompted: bool
+
+    def half_logits(self) -> NDArray[np.float16]:
+        """The logits as the store keeps them, clipped to what float16 holds, (h, w)."""
+        return np.clip(self.logits, -_HALF_MAX, _HALF_MAX).astype(np.float16)
 
 
 @dataclass
@@ -216,7 +222,7 @@ class Session:
                     memory, self._position = self._steps.remember(image, prediction, from_user=True)
                     self._conditioning[object_id][frame - 1] = memory
                     if frame in plan.results:
-                        on_result(_result(object_id, frame, prediction, prompted=True))
+                        on_result(frame_result(object_id, frame, prediction, prompted=True))
 
     def _new_pass(self, direction: Direction) -> _Pass:
         return _Pass(
@@ -282,7 +288,7 @@ class Session:
             )
         corrected = correction is not None
         memory, _ = self._steps.remember(image, prediction, from_user=corrected)
-        result = _result(plan.object_id, frame, prediction, prompted=corrected)
+        result = frame_result(plan.object_id, frame, prediction, prompted=corrected)
 
         def remember() -> None:
             if corrected:
@@ -316,7 +322,10 @@ def _stop_if(cancelled: Callable[[], bool]) -> None:
         raise Cancelled
 
 
-def _result(object_id: int, frame: int, prediction: Prediction, *, prompted: bool) -> FrameResult:
+def frame_result(
+    object_id: int, frame: int, prediction: Prediction, *, prompted: bool
+) -> FrameResult:
+    """What leaves the session of a prediction."""
     logits = prediction.logits[0, 0].to(torch.float32).cpu().numpy()  # (h, w)
     scores = MatteScores(
         object_score=float(prediction.object_score),

@@ -29,6 +29,11 @@ from ..core.protocol import (
     Failed,
     Finished,
     FrameDone,
+    PreviewDone,
+    PreviewDropped,
+    PreviewEvent,
+    PreviewFailed,
+    PreviewRequest,
     Progress,
     PropagateRequest,
     Ready,
@@ -42,7 +47,7 @@ _REPORTED_PACKAGES = ("torch", "sam2", "numpy", "msgspec", "pillow", "opencv-pyt
 # What torch's and OpenCV's allocators say; they raise a RuntimeError, not a MemoryError.
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "insufficient memory")
 
-Job = PropagateRequest | BakeRequest
+Job = PropagateRequest | BakeRequest | PreviewRequest
 
 
 class _Outbox:
@@ -67,7 +72,7 @@ class _Inbox:
         self._stream = stream
         self._jobs: queue.SimpleQueue[tuple[Job, threading.Event]] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._unanswered: list[threading.Event] = []
+        self._unanswered: list[tuple[Job, threading.Event]] = []
         threading.Thread(target=self._read, name="requests", daemon=True).start()
 
     def next(self) -> tuple[Job, threading.Event]:
@@ -77,7 +82,7 @@ class _Inbox:
     def answered(self, cancelled: threading.Event) -> None:
         """Forget a request: a cancel that comes now is too late for it."""
         with self._lock:
-            self._unanswered.remove(cancelled)
+            self._unanswered = [entry for entry in self._unanswered if entry[1] is not cancelled]
 
     def _read(self) -> None:
         while True:
@@ -92,12 +97,13 @@ class _Inbox:
                 # whatever the main thread does. Files are whole or absent, so nothing is lost.
                 os._exit(0)
             with self._lock:
-                if isinstance(request, CancelRequest):
-                    for cancelled in self._unanswered:
+                for job, cancelled in self._unanswered:
+                    # Whatever comes, a preview gives way to it.
+                    if isinstance(request, CancelRequest) or isinstance(job, PreviewRequest):
                         cancelled.set()
-                else:
+                if not isinstance(request, CancelRequest):
                     cancelled = threading.Event()
-                    self._unanswered.append(cancelled)
+                    self._unanswered.append((request, cancelled))
                     self._jobs.put((request, cancelled))
 
 
@@ -108,7 +114,11 @@ def serve(requests: BinaryIO, events: BinaryIO) -> None:
     inbox = _Inbox(requests)
     while True:
         job, cancelled = inbox.next()
-        answer = _answer(job, outbox.send, cancelled.is_set)
+        answer: Event
+        if isinstance(job, PreviewRequest):
+            answer = _answer_preview(job, cancelled.is_set)
+        else:
+            answer = _answer(job, outbox.send, cancelled.is_set)
         inbox.answered(cancelled)
         outbox.send(answer)
 
@@ -124,9 +134,11 @@ def _versions() -> dict[str, str]:
 
 
 def _answer(
-    job: Job, send: Callable[[Event], None], cancelled: Callable[[], bool]
+    job: PropagateRequest | BakeRequest,
+    send: Callable[[Event], None],
+    cancelled: Callable[[], bool],
 ) -> Finished | Failed | Stopped:
-    """Run one request to its end and say how it ended. The one place that catches everything."""
+    """Run one request to its end and say how it ended."""
     frames: set[int] = set()
 
     def send_frame_done(event: FrameDone) -> None:
@@ -141,17 +153,38 @@ def _answer(
         return _bake(job, send, send_frame_done, cancelled)
     except Cancelled:
         return Stopped(len(frames))
-    except SplatError as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, the client gets it as an answer
+        return _failed(error)
+
+
+def _answer_preview(job: PreviewRequest, dropped: Callable[[], bool]) -> PreviewEvent:
+    """Run one preview, unless something newer has come, and say how it ended."""
+    try:
+        if dropped():
+            return PreviewDropped(job.ticket)
+        began = time.monotonic()
+        from . import preview
+
+        mattes = preview.run(job, dropped)
+        return PreviewDone(job.ticket, job.frame, mattes, time.monotonic() - began)
+    except Cancelled:
+        return PreviewDropped(job.ticket)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the client gets it as an answer
+        return PreviewFailed(job.ticket, _failed(error))
+
+
+def _failed(error: Exception) -> Failed:
+    """What went wrong, as the client gets it; called while the exception is handled."""
+    if isinstance(error, SplatError):
         return Failed.from_error(error)
-    except ModuleNotFoundError as error:
+    if isinstance(error, ModuleNotFoundError):
         return Failed(
             EnvironmentSetupError.__name__,
             f"The worker lacks the package {error.name}.",
             "Install the worker's packages again in the add-on's preferences.",
             traceback.format_exc(),
         )
-    except Exception as error:  # noqa: BLE001 - whatever it is, the client gets it as an answer
-        return _unforeseen(error)
+    return _unforeseen(error)
 
 
 def _unforeseen(error: Exception) -> Failed:

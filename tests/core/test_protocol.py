@@ -7,6 +7,7 @@ import io
 import struct
 
 import msgspec
+import numpy as np
 import pytest
 
 from sam2_splat_addon.core import errors
@@ -34,6 +35,11 @@ from sam2_splat_addon.core.protocol import (
     FrameDone,
     Log,
     ModelChoice,
+    PreviewDone,
+    PreviewDropped,
+    PreviewFailed,
+    PreviewMatte,
+    PreviewRequest,
     Progress,
     PropagateRequest,
     Ready,
@@ -58,6 +64,7 @@ REQUESTS = [
         FOOTAGE, "/store", "/out", BakeOptions(alpha="soft", grow_px=-1.5, objects=(1, 2)),
         (EditedMatte(1, 3, ((0.0, 0.0, 5.0, 0.0, 5.0, 5.0),)),),
     ),
+    PreviewRequest("/photos/IMG_1.JPG", 1200, 1800, 1, PROMPTS, ModelChoice("bundled"), 512, 7),
     CancelRequest(),
 ]  # fmt: skip
 EVENTS = [
@@ -69,6 +76,9 @@ EVENTS = [
     Finished("48 frames", "/out", 48, 20.5, 900.0, ("frame 3 is empty",)),
     Failed("BakeError", "The disk is full.", "Free some.", "Traceback"),
     Stopped(12),
+    PreviewDone(7, 3, (PreviewMatte(1, 1, 2, b"\0\x3c\0\xbc", MatteScores(5.0, 0.9, 0.5)),), 0.25),
+    PreviewDropped(8),
+    PreviewFailed(9, Failed("PromptError", "The click is outside the frame.")),
 ]
 
 
@@ -95,6 +105,15 @@ def test_every_event_comes_over_as_it_was_in_order() -> None:
 def test_these_tests_have_every_message_there_is() -> None:
     assert {type(m) for m in REQUESTS} == set(Request.__args__)
     assert {type(m) for m in EVENTS} == set(Event.__args__)
+
+
+def test_a_preview_has_the_logits_bit_for_bit() -> None:
+    logits = np.array([[1.5, -2.0, 0.1], [np.float16(6e-8), 65504, -0.0]], dtype=np.float16)
+    matte = PreviewMatte.of(4, logits, MatteScores(1.0, 0.5, 0.2))
+    (event,) = [read_event(wire(PreviewDone(1, 2, (matte,), 0.0)))]
+    assert isinstance(event, PreviewDone)
+    assert event.mattes[0].array().tobytes() == logits.tobytes()
+    assert event.mattes[0].array().shape == (2, 3)
 
 
 def test_a_big_message_comes_over() -> None:

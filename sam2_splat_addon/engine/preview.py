@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One frame from its prompts, at once, for the eye; imports core, torch.
+
+The photo is read and encoded by the code that propagation uses, and the prompts are decoded without
+memory, as those of a conditioning frame are: so a preview equals what propagation writes there, bit
+for bit. What took long is kept: the model, the last frames' features, the last mattes.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from torch import Tensor
+
+from ..core.errors import Cancelled, FootageError
+from ..core.prompts import FramePrompts, PromptSet
+from ..core.protocol import PreviewMatte, PreviewRequest
+from . import model_keeper
+from .checkpoints import LoadedModel, checkpoint_path, sha256_of
+from .device import DeviceChoice, choose_device, use_threads
+from .frames import FrameSource
+from .prompt_tensors import prompt_tensors
+from .sam2_steps import ImageFeatures, Sam2Steps
+from .session import frame_result
+
+FEATURES_MB: Final = 128
+"""What the kept features may take: about 6 frames at 1024 px, 24 at 512 px; always at least one."""
+
+_KEPT_MATTES: Final = 64  # of 128 KiB at 1024 px
+
+_PhotoKey = tuple[str, int, int]
+
+
+class _Features:
+    """The features of the last frames looked at, by photo; position encodings are kept once."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit  # bytes
+        self._maps: OrderedDict[_PhotoKey, tuple[list[Tensor], list[tuple[int, int]]]] = (
+            OrderedDict()
+        )
+        self._positions: list[Tensor] = []
+
+    def get(self, key: _PhotoKey) -> ImageFeatures | None:
+        if key not in self._maps:
+            return None
+        self._maps.move_to_end(key)
+        maps, sizes = self._maps[key]
+        return ImageFeatures(maps, self._positions, sizes)
+
+    def keep(self, key: _PhotoKey, image: ImageFeatures) -> None:
+        # The encodings of positions depend on the model's input size alone, and outweigh the maps.
+        self._positions = image.positions
+        self._maps[key] = (image.maps, image.sizes)
+        while len(self._maps) > 1 and self._bytes() > self._limit:
+            self._maps.popitem(last=False)
+
+    def _bytes(self) -> int:
+        return sum(entry.nbytes for maps, _ in self._maps.values() for entry in maps)
+
+
+class _Previewer:
+    """Answers previews with one model."""
+
+    def __init__(self, loaded: LoadedModel, choice: DeviceChoice) -> None:
+        self.loaded = loaded
+        self._choice = choice
+        self._steps = Sam2Steps(loaded.model, frame_count=1)  # nothing but memory asks for it
+        self._features = _Features(FEATURES_MB << 20)
+        self._mattes: OrderedDict[tuple[_PhotoKey, FramePrompts], PreviewMatte] = OrderedDict()
+
+    def mattes(
+        self, request: PreviewRequest, prompts: PromptSet, dropped: Callable[[], bool]
+    ) -> tuple[PreviewMatte, ...]:
+        """The mattes of all objects of ``prompts``, which has this frame alone."""
+        photo = _photo_key(request.photo)
+        with self._choice.computing():
+            image = self._image(photo, dropped)
+            return tuple(
+                self._matte(entry.id, entry.frames[0], photo, image, request, dropped)
+                for entry in prompts.objects
+            )
+
+    def _image(self, photo: _PhotoKey, dropped: Callable[[], bool]) -> ImageFeatures:
+        image = self._features.get(photo)
+        if image is None:
+            frame = FrameSource([Path(photo[0])], self.loaded.model.image_size)[0]  # (3, S, S)
+            _stop_if(dropped)
+            image = self._steps.encode(frame)
+            self._features.keep(photo, image)
+        return image
+
+    def _matte(
+        self,
+        object_id: int,
+        prompts: FramePrompts,
+        photo: _PhotoKey,
+        image: ImageFeatures,
+        request: PreviewRequest,
+        dropped: Callable[[], bool],
+    ) -> PreviewMatte:
+        key = (photo, prompts)
+        if key not in self._mattes:
+            _stop_if(dropped)
+            side, device = self.loaded.model.image_size, self._choice.device
+            tensors = prompt_tensors(prompts, request.width, request.height, side, device)
+            prediction = self._steps.condition(prompts.frame - 1, image, tensors)
+            result = frame_result(object_id, prompts.frame, prediction, prompted=True)
+            self._mattes[key] = PreviewMatte.of(object_id, result.half_logits(), result.scores)
+            if len(self._mattes) > _KEPT_MATTES:
+                self._mattes.popitem(last=False)
+        self._mattes.move_to_end(key)
+        # Another object may have had the same prompts.
+        return msgspec.structs.replace(self._mattes[key], object_id=object_id)
+
+
+_previewer: _Previewer | None = None
+
+
+def run(request: PreviewRequest, dropped: Callable[[], bool]) -> tuple[PreviewMatte, ...]:
+    """Segment one frame from its prompts.
+
+    Parameters
+    ----------
+    request
+        See :class:`PreviewRequest`; with nothing that includes on its frame, everything is made
+        ready and there are no mattes.
+    dropped
+        Asked between steps: whether nobody waits for the answer any more.
+
+    Raises
+    ------
+    SplatError
+        The prompts, the model, the device or the photo are not as they should be.
+    Cancelled
+        ``dropped`` said so.
+    """
+    global _previewer
+    prompts = _prompts_of_frame(request)
+    use_threads(request.model.threads)
+    choice = choose_device(request.model.device)
+    digest = sha256_of(checkpoint_path(request.model.name, request.model.checkpoint))
+    _stop_if(dropped)
+    loaded = model_keeper.shared.get(
+        request.model, digest, choice.device, request.image_size, lambda _: None
+    )
+    if _previewer is None or _previewer.loaded is not loaded:
+        _previewer = _Previewer(loaded, choice)
+    _stop_if(dropped)
+    return _previewer.mattes(request, prompts, dropped)
+
+
+def _prompts_of_frame(request: PreviewRequest) -> PromptSet:
+    """What includes objects on the request's frame, checked as a propagation checks it."""
+    objects = []
+    for entry in request.prompts.objects:
+        frames = tuple(
+            prompts
+            for prompts in entry.frames
+            if prompts.frame == request.frame and prompts.includes_something
+        )
+        if frames:
+            objects.append(msgspec.structs.replace(entry, frames=frames))
+    if not objects:
+        return PromptSet(())
+    prompts = msgspec.structs.replace(request.prompts, objects=tuple(objects))
+    return prompts.checked(request.width, request.height, request.frame)
+
+
+def _photo_key(photo: str) -> _PhotoKey:
+    """Path, size and time of the file: a photo that changed is read again."""
+    try:
+        status = Path(photo).stat()
+    except OSError as error:
+        raise FootageError(
+            f"{Path(photo).name} can't be read: {error.strerror}.",
+            "Put the photo back, or load the footage again.",
+        ) from error
+    return (photo, status.st_size, status.st_mtime_ns)
+
+
+def _stop_if(dropped: Callable[[], bool]) -> None:
+    if dropped():
+        raise Cancelled
