@@ -13,18 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.errors import EnvironmentSetupError
-from .installation import DOWNLOAD_SIZE, InstallProgress, install, read_stamp
+from .installation import read_stamp
 from .requirements import LOCKS, Pin, wanted_pins
-
-__all__ = [
-    "DOWNLOAD_SIZE",
-    "SITE_VARIABLE",
-    "InstallProgress",
-    "WorkerEnvironment",
-    "check",
-    "find",
-    "install",
-]
 
 # Package folders, separated as PATH is, that go before any other; for scripts and tests.
 SITE_VARIABLE = "SAM2_SPLAT_SITE"

@@ -18,7 +18,8 @@ import msgspec
 import pytest
 
 from sam2_splat_addon.client import environment, installation
-from sam2_splat_addon.client.environment import WorkerEnvironment, check, find, install
+from sam2_splat_addon.client.environment import WorkerEnvironment, check, find
+from sam2_splat_addon.client.installation import install
 from sam2_splat_addon.client.pip_process import explain
 from sam2_splat_addon.client.requirements import LOCKS, STEPS, Pin, read_pins, wanted_pins
 from sam2_splat_addon.core.errors import EnvironmentSetupError

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import io
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,6 +14,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms, TiffImagePlugin
+
+from sam2_splat_addon.core.atomic import atomic_file
 
 Bytes = npt.NDArray[np.uint8]
 _LENS_BLUR = 0.55  # px, standard deviation: no lens is sharper than its pixels
@@ -95,11 +95,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _write(path: Path, save: Callable[[IO[bytes]], object]) -> None:
-    buffer = io.BytesIO()
-    save(buffer)
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(buffer.getvalue())
-    os.replace(part, path)
+    with atomic_file(path) as stream:
+        save(stream)
 
 
 def plan_shot(index: int, exposure: float, lens: float) -> Shot:

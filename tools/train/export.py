@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Final
@@ -23,6 +22,7 @@ METADATA_KEY: Final = "sam2_splat"
 ROOT: Final = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from sam2_splat_addon.core.atomic import write_atomic
 from sam2_splat_addon.engine.bundled_model import (
     ARCHITECTURE,
     BUNDLED_IMAGE_SIZE,
@@ -70,9 +70,7 @@ def export(state_file: Path, out: Path, image_size: int, data: str) -> int:
     # One key: safetensors writes several in an order that changes from call to call.
     content = save(half, {METADATA_KEY: json.dumps(about, sort_keys=True)})
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(out.name + ".part")
-    temporary.write_bytes(content)
-    os.replace(temporary, out)
+    write_atomic(out, content)
     return len(content)
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import nn
+
+from sam2_splat_addon.core.atomic import atomic_file
 
 
 @dataclass
@@ -48,7 +49,6 @@ def save_state(
     rng: np.random.Generator,
 ) -> None:
     """Write everything a run needs to go on; the old file stays until the new one is complete."""
-    temporary = path.with_name(path.name + ".part")
     state = {
         "model": model.state_dict(),
         "aside": aside.state_dict(),
@@ -57,8 +57,8 @@ def save_state(
         "torch_rng": torch.get_rng_state(),
         "numpy_rng": rng.bit_generator.state,
     }
-    torch.save(state, temporary)
-    os.replace(temporary, path)
+    with atomic_file(path) as stream:
+        torch.save(state, stream)
 
 
 def read_state(path: Path) -> dict[str, Any]:
