@@ -101,7 +101,7 @@ class Preview:
         """Take in what the worker has said and send what is due."""
         try:
             self._take_answers()
-            if self.busy and not self._keeper.is_lent:
+            if not self._keeper.is_lent:
                 self._look_after_worker()
                 self._send()
         except SplatError as error:
@@ -128,8 +128,10 @@ class Preview:
         """Read the worker's other events, as no job does so now; raises SplatError."""
         if self._asked is not None and self._worker is not None and self._worker.was_killed:
             self._ask_again()  # by a job or a shutdown: the request is not to blame
-        if self._asked is None:
+        if self._next is not None and self._asked is None:
             self._worker = self._keeper.share()
+        if not self.busy and self._worker is not None and not self._worker.is_alive:
+            self._worker = None  # nobody waits for it; the next request starts another
         while self._worker is not None and (event := self._worker.next_event()) is not None:
             if isinstance(event, Log):
                 self._log.append(event)

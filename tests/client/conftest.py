@@ -36,6 +36,7 @@ def unruly_addon(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("__init__.py", "worker.py", "worker_start.py"):
         shutil.copy(ADDON / "engine" / name, addon / "engine" / name)
     shutil.copy(HERE / "unruly_engine.py", addon / "engine" / "propagate.py")
+    shutil.copy(HERE / "unruly_preview.py", addon / "engine" / "preview.py")
     (addon / "__init__.py").write_text("import bpy  # the worker must not come here\n")
     return addon
 

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Takes the place of engine/preview.py in a copy of the add-on; ``request.photo`` says what to do.
+
+The frame of the request comes back as the logits.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from ..core.errors import Cancelled, FootageError
+from ..core.matte_store import MatteScores
+from ..core.protocol import PreviewMatte, PreviewRequest
+
+
+def run(request: PreviewRequest, dropped: Callable[[], bool]) -> tuple[PreviewMatte, ...]:
+    match request.photo:
+        case "patient":  # until something newer comes
+            end = time.monotonic() + 30
+            while time.monotonic() < end:
+                if dropped():
+                    raise Cancelled
+                time.sleep(0.005)
+        case "typed":
+            raise FootageError("The photo is gone.", "Put it back.")
+        case "bug":
+            {}["missing"]
+        case "exit":
+            os._exit(7)
+        case "chatty":
+            print("said by the preview")
+    if dropped():
+        raise Cancelled
+    logits = np.full((2, 3), request.frame, np.float16)
+    return (PreviewMatte.of(1, logits, MatteScores(1.0, 0.5, 0.25)),)

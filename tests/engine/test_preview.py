@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A preview equals what propagation writes, keeps little, and gives way."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from PIL import Image
+
+from sam2_splat_addon.core.errors import Cancelled, FootageError, PromptError
+from sam2_splat_addon.core.matte_store import MatteStore
+from sam2_splat_addon.core.prompts import (
+    BoxPrompt,
+    FramePrompts,
+    MaskPrompt,
+    ObjectPrompts,
+    PointPrompt,
+    PromptSet,
+)
+from sam2_splat_addon.core.protocol import (
+    FootageFiles,
+    ModelChoice,
+    PreviewMatte,
+    PreviewRequest,
+    PropagateRequest,
+)
+from sam2_splat_addon.engine import preview, propagate
+from sam2_splat_addon.engine.architectures import BUNDLED
+
+from .photo_footage import request, write_checkpoint, write_photos
+from .random_models import HEIGHT, IMAGE_SIZE, WIDTH
+
+_CLICK = (PointPrompt(70.0, 40.0), PointPrompt(20.25, 80.5, include=False))
+_BOX = BoxPrompt(30.0, 20.0, 120.0, 80.0)
+_MASK = MaskPrompt.from_array(np.hypot(*(np.indices((HEIGHT, WIDTH)) - 48)) < 30)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("checkpoint") / "random.safetensors")
+
+
+@pytest.fixture(scope="module")
+def footage(tmp_path_factory: pytest.TempPathFactory) -> FootageFiles:
+    return write_photos(tmp_path_factory.mktemp("photos"), 4)
+
+
+def _ask(wish: PropagateRequest, frame: int) -> PreviewRequest:
+    """The preview of one frame of a propagation."""
+    return PreviewRequest(
+        wish.footage.paths[frame - 1],
+        wish.footage.width,
+        wish.footage.height,
+        frame,
+        wish.prompts,
+        wish.model,
+        wish.settings.image_size,
+    )
+
+
+def _preview(wish: PropagateRequest, frame: int) -> tuple[PreviewMatte, ...]:
+    return preview.run(_ask(wish, frame), lambda: False)
+
+
+def _propagate(wish: PropagateRequest) -> MatteStore:
+    propagate.run(
+        wish,
+        on_progress=lambda _: None,
+        on_frame_done=lambda _: None,
+        on_log=lambda _: None,
+        cancelled=lambda: False,
+    )
+    return MatteStore.open(Path(wish.store))
+
+
+@pytest.mark.parametrize("order", ["preview first", "propagation first"])
+def test_every_prompted_frame_equals_what_propagation_writes_bit_for_bit(
+    order: str, footage: FootageFiles, checkpoint: Path, tmp_path: Path
+) -> None:
+    one = ObjectPrompts(1, "a", (FramePrompts(2, _CLICK), FramePrompts(3, _CLICK[:1], _BOX)))
+    two = ObjectPrompts(5, "b", (FramePrompts(2, mask=_MASK), FramePrompts(4, _CLICK, mask=_MASK)))
+    wish = request(footage, checkpoint, tmp_path, one, two)
+    if order == "propagation first":
+        store = _propagate(wish)
+    seen = {frame: _preview(wish, frame) for frame in (2, 3, 4, 2, 3)}
+    if order == "preview first":
+        store = _propagate(wish)
+    assert {frame: [m.object_id for m in mattes] for frame, mattes in seen.items()} == {
+        2: [1, 5],
+        3: [1],
+        4: [5],
+    }
+    for frame, mattes in seen.items():
+        for matte in mattes:
+            record = store.read(matte.object_id, frame)
+            assert record.prompted
+            assert matte.array().tobytes() == record.logits.tobytes()
+            assert matte.scores == record.scores
+            assert matte.array().shape == record.logits.shape
+
+
+def test_a_frame_whose_prompts_only_exclude_has_no_preview(
+    footage: FootageFiles, checkpoint: Path, tmp_path: Path
+) -> None:
+    excluding = FramePrompts(3, (PointPrompt(5.0, 5.0, include=False),))
+    one = ObjectPrompts(1, "a", (FramePrompts(2, _CLICK), excluding))
+    two = ObjectPrompts(2, "b", (FramePrompts(3, _CLICK),))
+    wish = request(footage, checkpoint, tmp_path, one, two)
+    assert [matte.object_id for matte in _preview(wish, 3)] == [2]
+
+
+def test_without_prompts_the_frame_is_made_ready_and_only_read_once(
+    footage: FootageFiles, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = Path(shutil.copy(footage.paths[0], tmp_path / "photo.jpg"))
+    alone = msgspec.structs.replace(footage, paths=(str(photo),))
+    wish = request(alone, checkpoint, tmp_path)
+    assert _preview(wish, 1) == ()
+    clicked = request(
+        alone, checkpoint, tmp_path, ObjectPrompts(1, "a", (FramePrompts(1, _CLICK),))
+    )
+
+    class NoFrames:
+        def __init__(self, *_: object) -> None:
+            raise AssertionError("the photo was read again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(preview, "FrameSource", NoFrames)
+        before = _preview(clicked, 1)
+    # Another photo under the same name is another one.
+    Image.new("RGB", (WIDTH, HEIGHT), (200, 30, 90)).save(photo)
+    os.utime(photo, ns=(1, 1))
+    assert _preview(clicked, 1) != before
+
+
+def test_frames_beyond_the_bound_are_forgotten_the_oldest_first(
+    footage: FootageFiles, checkpoint: Path, tmp_path: Path
+) -> None:
+    wish = request(footage, checkpoint, tmp_path)
+    _preview(wish, 1)
+    previewer = preview._previewer
+    assert previewer is not None
+    image = previewer._features.get(preview._photo_key(footage.paths[0]))
+    assert image is not None
+    size = sum(entry.nbytes for entry in image.maps)
+    features = preview._Features(2 * size + 1)
+    for key in ("a", "b", "a", "c"):
+        if features.get((key, 0, 0)) is None:
+            features.keep((key, 0, 0), image)
+    assert [features.get((key, 0, 0)) is not None for key in "abc"] == [True, False, True]
+    tiny = preview._Features(1)
+    tiny.keep(("a", 0, 0), image)
+    assert tiny.get(("a", 0, 0)) is not None
+
+
+@pytest.mark.parametrize("step", [0, 1, 2])
+def test_a_dropped_preview_stops_at_its_next_step(
+    step: int, footage: FootageFiles, checkpoint: Path, tmp_path: Path
+) -> None:
+    one = ObjectPrompts(1, "a", (FramePrompts(1, (PointPrompt(11.0 + step, 40.0),)),))
+    asked = _ask(request(footage, checkpoint, tmp_path, one), 1)
+    looks = iter(range(100))
+    with pytest.raises(Cancelled):
+        preview.run(asked, lambda: next(looks) >= step)
+    assert next(looks) == step + 1
+
+
+def test_what_cannot_be_previewed_is_a_clear_error(
+    footage: FootageFiles, checkpoint: Path, tmp_path: Path
+) -> None:
+    outside = ObjectPrompts(1, "a", (FramePrompts(1, (PointPrompt(WIDTH + 5.0, 1.0),)),))
+    with pytest.raises(PromptError, match="outside the"):
+        _preview(request(footage, checkpoint, tmp_path, outside), 1)
+    gone = msgspec.structs.replace(footage, paths=(str(tmp_path / "gone.jpg"),))
+    with pytest.raises(FootageError, match=r"gone\.jpg can't be read"):
+        _preview(request(gone, checkpoint, tmp_path), 1)
+
+
+def test_the_bundled_model_needs_no_checkpoint(footage: FootageFiles) -> None:
+    prompts = PromptSet((ObjectPrompts(1, "a", (FramePrompts(1, _CLICK),)),))
+    model = ModelChoice(BUNDLED, "", "cpu", 1)
+    asked = PreviewRequest(footage.paths[0], WIDTH, HEIGHT, 1, prompts, model, IMAGE_SIZE)
+    (matte,) = preview.run(asked, lambda: False)
+    assert matte.array().shape == (IMAGE_SIZE // 4, IMAGE_SIZE // 4)
