@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which frames of an object are worth a look, how much, and why in words; core, numpy, msgspec.
+
+Nothing but the store is asked. A frame's badness joins its doubts as chances are joined:
+1 - (1 - a)(1 - b)..., so that several small ones list it too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Sequence
+from typing import Literal
+
+import msgspec
+
+from .doubts import LISTED, Doubt, MatteSequence, doubts_about
+from .errors import StoreError
+from .matte_shape import MatteShape, measure
+from .matte_store import MatteStore
+
+FrameState = Literal["good", "doubtful", "absent", "corrected"]
+
+
+class FrameReview(msgspec.Struct, frozen=True):
+    """What the review says of one object on one frame.
+
+    Attributes
+    ----------
+    object_id, frame
+        Both count from 1.
+    state
+        ``good``; ``doubtful``: worth a look; ``absent``: no matte, whether listed or not;
+        ``corrected``: the user has drawn this frame.
+    badness
+        0 to 1; the frame is listed from `LISTED` on.
+    reasons
+        Why, as sentences without a full stop, the weightiest first; empty for a good frame.
+    predicted_iou, object_score, area
+        As the store has them.
+    agreement
+        IoU with the neighbouring mattes, aligned, the better of the two; 1 without neighbours.
+    parts
+        Separate parts that are more than specks.
+    """
+
+    object_id: int
+    frame: int
+    state: FrameState
+    badness: float
+    reasons: tuple[str, ...]
+    predicted_iou: float
+    object_score: float
+    area: float
+    agreement: float
+    parts: int
+
+    @property
+    def listed(self) -> bool:
+        """Whether the frame is worth a look."""
+        return self.badness >= LISTED
+
+
+class ShapeReader:
+    """Measures an object's mattes and keeps the measures, a few hundred bytes a frame.
+
+    A matte that has been written anew since is measured anew.
+    """
+
+    def __init__(self, store: MatteStore) -> None:
+        self._store = store
+        self._known: dict[tuple[int, int], tuple[int, MatteShape]] = {}
+
+    def read(self, object_id: int) -> Iterator[MatteShape]:
+        """The object's mattes in rising order of frames, one step of a generator each.
+
+        A matte that vanishes meanwhile is left out; raises StoreError for a damaged one.
+        """
+        for frame in self._store.frames(object_id):
+            path = self._store.path(object_id, frame)
+            try:
+                written = path.stat().st_mtime_ns
+            except FileNotFoundError:
+                continue
+            known = self._known.get((object_id, frame))
+            if known is None or known[0] != written:
+                try:
+                    known = (written, measure(self._store.read(object_id, frame)))
+                except StoreError:
+                    if not path.exists():
+                        continue
+                    raise
+                self._known[object_id, frame] = known
+            yield known[1]
+
+
+def review_object(
+    store: MatteStore, object_id: int, corrected: Collection[int] = ()
+) -> list[FrameReview]:
+    """Review everything the store holds of an object; see `judge`. Raises StoreError."""
+    return judge(object_id, list(ShapeReader(store).read(object_id)), corrected)
+
+
+def worst_first(reviews: Sequence[FrameReview]) -> list[FrameReview]:
+    """The frames worth a look, of any objects, worst first."""
+    listed = [review for review in reviews if review.listed]
+    return sorted(listed, key=lambda one: (-one.badness, one.frame, one.object_id))
+
+
+def judge(
+    object_id: int, shapes: Sequence[MatteShape], corrected: Collection[int] = ()
+) -> list[FrameReview]:
+    """Judge one object's frames against each other.
+
+    Parameters
+    ----------
+    object_id
+        Goes into the result.
+    shapes
+        Of all its frames, rising.
+    corrected
+        Frames that the user has drawn; they are trusted, and what the model says of them is not
+        asked.
+
+    Returns
+    -------
+    list of FrameReview
+        One for each shape, in their order.
+    """
+    if not shapes:
+        return []
+    sequence = MatteSequence(shapes)
+    reviews = []
+    for at, shape in enumerate(shapes):
+        drawn = shape.frame in corrected
+        doubts = (
+            [] if drawn else sorted(doubts_about(sequence, at), key=lambda doubt: -doubt.weight)
+        )
+        badness = 1.0 - math.prod(1.0 - doubt.weight for doubt in doubts)
+        state: FrameState = "good"
+        if drawn:
+            state = "corrected"
+        elif shape.absent:
+            state = "absent"
+        elif badness >= LISTED:
+            state = "doubtful"
+        reviews.append(
+            FrameReview(
+                object_id,
+                shape.frame,
+                state,
+                badness,
+                _said(doubts, badness),
+                shape.scores.predicted_iou,
+                shape.scores.object_score,
+                shape.area,
+                sequence.best_agreement(at),
+                shape.parts,
+            )
+        )
+    return reviews
+
+
+# A doubt below this is not mentioned beside weightier ones.
+_WORTH_SAYING = 0.25
+
+
+def _said(doubts: Sequence[Doubt], badness: float) -> tuple[str, ...]:
+    """The reasons to show for doubts in falling order; a listed frame has at least one."""
+    said = tuple(doubt.reason for doubt in doubts if doubt.weight >= _WORTH_SAYING)
+    return said or tuple(doubt.reason for doubt in doubts[:1] if badness >= LISTED)
