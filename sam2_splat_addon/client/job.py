@@ -15,15 +15,14 @@ from dataclasses import dataclass
 
 from ..core.errors import SplatError
 from ..core.protocol import (
-    BakeRequest,
     CancelRequest,
     Event,
     Failed,
     Finished,
     FrameDone,
+    JobRequest,
     Log,
     Progress,
-    PropagateRequest,
     Ready,
     Stopped,
 )
@@ -100,7 +99,7 @@ class Job:
     def __init__(
         self,
         keeper: WorkerKeeper,
-        request: PropagateRequest | BakeRequest,
+        request: JobRequest,
         *,
         cancel_grace: float = CANCEL_GRACE,
     ) -> None:
@@ -289,7 +288,12 @@ class Job:
             self._worker = None
 
 
-_STAGES = {"loading": "Loading the model", "propagating": "Propagating", "baking": "Baking"}
+_STAGES = {
+    "loading": "Loading the model",
+    "propagating": "Propagating",
+    "baking": "Baking",
+    "reporting": "Reporting",
+}
 
 
 def describe(progress: Progress) -> str:

@@ -70,16 +70,6 @@ class ModelChoice(msgspec.Struct, frozen=True):
     threads: int = 0
 
 
-class PropagateRequest(msgspec.Struct, frozen=True, tag="propagate"):
-    """Carry the prompts through the footage, every matte into the store folder."""
-
-    footage: FootageFiles
-    prompts: PromptSet
-    store: str
-    model: ModelChoice
-    settings: RunSettings = RunSettings()
-
-
 class EditedMatte(msgspec.Struct, frozen=True):
     """A matte that the user drew: closed outlines in footage pixels, filled by nonzero winding.
 
@@ -91,6 +81,36 @@ class EditedMatte(msgspec.Struct, frozen=True):
     outlines: tuple[tuple[float, ...], ...]
 
 
+class FrameRange(msgspec.Struct, frozen=True):
+    """Frames ``first`` to ``last``, both included."""
+
+    first: int
+    last: int
+
+
+class PropagateRequest(msgspec.Struct, frozen=True, tag="propagate"):
+    """Carry the prompts through the footage, every matte into the store folder.
+
+    Attributes
+    ----------
+    update
+        Bring only these frames up to date, to what a run over all of them would give there, and
+        leave the mattes of the others as they are, also where they are older than the prompts.
+        None is all.
+    edited
+        Mattes that the user drew: each is a mask prompt in place of what else its object has on
+        that frame.
+    """
+
+    footage: FootageFiles
+    prompts: PromptSet
+    store: str
+    model: ModelChoice
+    settings: RunSettings = RunSettings()
+    update: FrameRange | None = None
+    edited: tuple[EditedMatte, ...] = ()
+
+
 class BakeRequest(msgspec.Struct, frozen=True, tag="bake"):
     """Write the images a trainer reads into ``output_folder``, which must not exist yet."""
 
@@ -98,6 +118,24 @@ class BakeRequest(msgspec.Struct, frozen=True, tag="bake"):
     store: str
     output_folder: str
     options: BakeOptions
+    edited: tuple[EditedMatte, ...] = ()
+
+
+class ReportRequest(msgspec.Struct, frozen=True, tag="report"):
+    """Write the review of a store as a table and as a page with pictures into a folder.
+
+    Attributes
+    ----------
+    names
+        The objects to review, id -> name.
+    edited
+        Mattes that the user drew: their frames count as corrected.
+    """
+
+    footage: FootageFiles
+    store: str
+    output_folder: str
+    names: dict[int, str]
     edited: tuple[EditedMatte, ...] = ()
 
 
@@ -163,9 +201,9 @@ class Log(msgspec.Struct, frozen=True, tag="log"):
 class Progress(msgspec.Struct, frozen=True, tag="progress"):
     """Where the request is.
 
-    ``stage`` is one of "loading", "propagating", "baking"; ``done`` of ``total`` steps; ``frame``
-    and ``object_name`` say what was just done; seconds are 0 while unknown. ``peak_memory_mb`` is
-    the worker's own high-water mark.
+    ``stage`` is one of "loading", "propagating", "baking", "reporting"; ``done`` of ``total``
+    steps; ``frame`` and ``object_name`` say what was just done; seconds are 0 while unknown.
+    ``peak_memory_mb`` is the worker's own high-water mark.
     """
 
     stage: str
@@ -292,7 +330,8 @@ class PreviewFailed(msgspec.Struct, frozen=True, tag="preview_failed"):
     failure: Failed
 
 
-Request = PropagateRequest | BakeRequest | PreviewRequest | CancelRequest
+JobRequest = PropagateRequest | BakeRequest | ReportRequest
+Request = JobRequest | PreviewRequest | CancelRequest
 PreviewEvent = PreviewDone | PreviewDropped | PreviewFailed
 Event = Ready | Log | Progress | FrameDone | Finished | Failed | Stopped | PreviewEvent
 

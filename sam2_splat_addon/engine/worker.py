@@ -29,6 +29,7 @@ from ..core.protocol import (
     Failed,
     Finished,
     FrameDone,
+    JobRequest,
     PreviewDone,
     PreviewDropped,
     PreviewEvent,
@@ -37,6 +38,7 @@ from ..core.protocol import (
     Progress,
     PropagateRequest,
     Ready,
+    ReportRequest,
     Stopped,
     read_request,
     write_message,
@@ -47,7 +49,7 @@ _REPORTED_PACKAGES = ("torch", "sam2", "numpy", "msgspec", "pillow", "opencv-pyt
 # What torch's and OpenCV's allocators say; they raise a RuntimeError, not a MemoryError.
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "insufficient memory")
 
-Job = PropagateRequest | BakeRequest | PreviewRequest
+Job = JobRequest | PreviewRequest
 
 
 class _Outbox:
@@ -134,7 +136,7 @@ def _versions() -> dict[str, str]:
 
 
 def _answer(
-    job: PropagateRequest | BakeRequest,
+    job: JobRequest,
     send: Callable[[Event], None],
     cancelled: Callable[[], bool],
 ) -> Finished | Failed | Stopped:
@@ -150,6 +152,8 @@ def _answer(
             return Stopped()
         if isinstance(job, PropagateRequest):
             return _propagate(job, send, send_frame_done, cancelled)
+        if isinstance(job, ReportRequest):
+            return _report(job, send, cancelled)
         return _bake(job, send, send_frame_done, cancelled)
     except Cancelled:
         return Stopped(len(frames))
@@ -248,4 +252,21 @@ def _bake(
         time.monotonic() - began,
         peak_memory_mb(),
         report.warnings(),
+    )
+
+
+def _report(
+    request: ReportRequest, send: Callable[[Event], None], cancelled: Callable[[], bool]
+) -> Finished:
+    from . import report
+
+    began = time.monotonic()
+    written = report.write_report(request, send, cancelled)
+    worth = "1 is" if written.listed == 1 else f"{written.listed} are"
+    return Finished(
+        f"Reviewed {written.mattes} mattes, {worth} worth a look: {written.folder}.",
+        str(written.folder),
+        written.mattes,
+        time.monotonic() - began,
+        peak_memory_mb(),
     )

@@ -43,6 +43,7 @@ from sam2_splat_addon.core.protocol import (
     Progress,
     PropagateRequest,
     Ready,
+    ReportRequest,
     Request,
     Stopped,
     read_event,
@@ -64,6 +65,7 @@ REQUESTS = [
         FOOTAGE, "/store", "/out", BakeOptions(alpha="soft", grow_px=-1.5, objects=(1, 2)),
         (EditedMatte(1, 3, ((0.0, 0.0, 5.0, 0.0, 5.0, 5.0),)),),
     ),
+    ReportRequest(FOOTAGE, "/store", "/report", {1: "chair", 2: "lamp"}, (EditedMatte(1, 3, ()),)),
     PreviewRequest("/photos/IMG_1.JPG", 1200, 1800, 1, PROMPTS, ModelChoice("bundled"), 512, 7),
     CancelRequest(),
 ]  # fmt: skip

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Writes the review of a store as CSV and HTML; imports core and the engine's pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..core.atomic import atomic_file, write_atomic
+from ..core.errors import BakeError, Cancelled, StoreError
+from ..core.matte_store import MatteStore
+from ..core.protocol import Progress, ReportRequest
+from ..core.review import review_object, worst_first
+from ..core.review_report import CSV_NAME, HTML_NAME, ReportLine, csv_table, html_page
+from .report_pictures import picture_with_matte
+
+MOST_PICTURES = 200
+"""The page stays below some 8 MB; the table has all frames."""
+
+
+@dataclass(frozen=True)
+class ReviewReport:
+    """What was written.
+
+    Attributes
+    ----------
+    folder
+        Where ``review.csv`` and ``review.html`` are.
+    mattes, listed
+        How many were reviewed, and how many of them are worth a look.
+    """
+
+    folder: Path
+    mattes: int
+    listed: int
+
+
+def write_report(
+    request: ReportRequest,
+    on_progress: Callable[[Progress], None],
+    cancelled: Callable[[], bool],
+) -> ReviewReport:
+    """Review all objects of the request and write both files, each whole or not at all.
+
+    Raises
+    ------
+    StoreError
+        There are no mattes, or one is damaged.
+    FootageError
+        A photo to be shown is missing or damaged.
+    BakeError
+        The folder can't be written.
+    Cancelled
+        ``cancelled`` said so.
+    """
+    store = MatteStore.open(Path(request.store))
+    photos = [Path(path) for path in request.footage.paths]
+    lines: list[ReportLine] = []
+    for object_id, name in sorted(request.names.items()):
+        corrected = {one.frame for one in request.edited if one.object_id == object_id}
+        lines += [
+            ReportLine(review, name, photos[review.frame - 1].name)
+            for review in review_object(store, object_id, corrected)
+            if review.frame <= len(photos)
+        ]
+        if cancelled():
+            raise Cancelled
+    if not lines:
+        raise StoreError(f"There are no mattes in {store.folder}.", "Press Propagate first.")
+    listed = worst_first([line.review for line in lines])
+    shown = listed[:MOST_PICTURES]
+    by_place = {(line.review.object_id, line.review.frame): line for line in lines}
+
+    def pictures() -> Iterator[tuple[ReportLine, bytes]]:
+        for done, review in enumerate(shown, start=1):
+            if cancelled():
+                raise Cancelled
+            line = by_place[review.object_id, review.frame]
+            logits = store.read(review.object_id, review.frame).logits
+            yield line, picture_with_matte(photos[review.frame - 1], logits)
+            on_progress(Progress("reporting", done, len(shown), review.frame, line.object_name))
+
+    folder = Path(request.output_folder)
+    title = Path(request.footage.folder).name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(folder / CSV_NAME, csv_table(lines))
+        with atomic_file(folder / HTML_NAME) as page:
+            page.writelines(html_page(title, lines, pictures(), len(listed) - len(shown)))
+    except OSError as problem:
+        raise BakeError(
+            f"The report can't be written into {folder}: {problem.strerror or problem}.",
+            "Choose another folder.",
+        ) from problem
+    return ReviewReport(folder, len(lines), len(listed))
