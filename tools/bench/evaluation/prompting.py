@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Prompts as a user would give them, from the truth; may import core, numpy and OpenCV."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, get_args
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sam2_splat_addon.core.errors import PromptError
+from sam2_splat_addon.core.prompts import (
+    BoxPrompt,
+    FramePrompts,
+    MaskPrompt,
+    ObjectPrompts,
+    PointPrompt,
+    PromptSet,
+)
+from tools.bench.evaluation.sources import Clip, Subject
+
+PromptKind = Literal["1click", "3clicks", "box", "mask"]
+PROMPT_KINDS: Final[tuple[PromptKind, ...]] = get_args(PromptKind)
+
+_CLICK_DEPTH: Final = 3.0  # px from the rim that a click keeps where the object is thick enough
+
+Mask = NDArray[np.bool_]
+
+
+def prompts_for(clip: Clip, kind: PromptKind) -> PromptSet:
+    """Prompt every subject on the first frame that shows it; the same clip gives the same prompts.
+
+    Raises
+    ------
+    PromptError
+        The truth shows a subject on no frame.
+    """
+    objects = []
+    height = width = 0
+    for subject in clip.subjects:
+        index, truth = _first_sight(clip, subject)
+        height, width = truth.shape
+        frame = _prompt(truth, kind, subject.clicks if index == 0 else (), index + 1)
+        objects.append(ObjectPrompts(subject.id, subject.name, (frame,)))
+    return PromptSet(tuple(objects), width, height)
+
+
+def place_clicks(
+    truth: Mask, count: int, given: tuple[tuple[float, float], ...] = ()
+) -> list[tuple[float, float]]:
+    """Clicks on a mask: those given, then the deepest point, then points far from all others.
+
+    Parameters
+    ----------
+    truth
+        (H, W), not empty.
+    count
+        How many.
+    given
+        Places that are known to be good, best first.
+
+    Returns
+    -------
+    list of (x, y)
+        Centres of pixels inside, px from the top left corner.
+    """
+    padded = np.pad(truth.astype(np.uint8), 1)
+    depth = cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1]  # (H, W) px
+    chosen = list(given[:count])
+    if not chosen:
+        row, column = np.unravel_index(int(depth.argmax()), depth.shape)
+        chosen = [(float(column) + 0.5, float(row) + 0.5)]
+    rows, columns = np.nonzero(depth >= min(_CLICK_DEPTH, float(depth.max())))
+    candidates = np.stack([columns, rows], axis=1) + 0.5  # (N, 2) x, y
+    while len(chosen) < count:
+        gaps = np.linalg.norm(candidates[:, None] - np.array(chosen)[None], axis=2).min(axis=1)
+        x, y = candidates[int(gaps.argmax())]
+        chosen.append((float(x), float(y)))
+    return chosen
+
+
+def _first_sight(clip: Clip, subject: Subject) -> tuple[int, Mask]:
+    for index in range(len(clip.photos)):
+        truth = clip.truth(index, subject)
+        if truth is not None and truth.any():
+            return index, truth
+    raise PromptError(
+        f"{clip.name}: the truth shows {subject.name} on no frame.",
+        "Leave this clip out, or mark the object.",
+    )
+
+
+def _prompt(
+    truth: Mask, kind: PromptKind, given: tuple[tuple[float, float], ...], frame: int
+) -> FramePrompts:
+    if kind == "mask":
+        return FramePrompts(frame, mask=MaskPrompt.from_array(truth))
+    if kind == "box":
+        left, top, width, height = cv2.boundingRect(truth.astype(np.uint8))
+        return FramePrompts(frame, box=BoxPrompt(left, top, left + width, top + height))
+    clicks = place_clicks(truth, 1 if kind == "1click" else 3, given)
+    return FramePrompts(frame, points=tuple(PointPrompt(x, y) for x, y in clicks))
