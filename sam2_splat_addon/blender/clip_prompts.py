@@ -8,7 +8,8 @@ box: its marker's pattern area. Mask prompts have no marker; they are kept as JS
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 import bpy
 
@@ -28,6 +29,7 @@ from .properties import OBJECT_COLORS
 
 EXCLUDE_PREFIX = "-"
 BOX_PREFIX = "box"
+INCLUDE_COLOR = (0.3, 0.95, 0.75)
 EXCLUDE_COLOR = (0.75, 0.25, 0.9)
 
 # The name a subject gets when the user clicked without making an object of it first.
@@ -85,7 +87,8 @@ def collect(clip: bpy.types.MovieClip) -> PromptSet:
     objects = []
     for entry in subjects(clip):
         name = subject_name(entry)
-        frames = _frames_of(entry.tracks, width, height)
+        clicks = ((t, m) for t in entry.tracks for m in t.markers if _is_prompt(m))
+        frames = _gathered(clicks, width, height)
         for frame, prompts in masks.get(ids[name], {}).items():
             clicked = frames.get(frame, FramePrompts(frame))
             frames[frame] = FramePrompts(frame, clicked.points, clicked.box, prompts.mask)
@@ -99,35 +102,70 @@ def collect(clip: bpy.types.MovieClip) -> PromptSet:
     return PromptSet(tuple(sorted(objects, key=lambda item: item.id)), width, height)
 
 
-def _frames_of(
-    tracks: bpy.types.MovieTrackingTracks | bpy.types.MovieTrackingObjectTracks,
+def on_frame(clip: bpy.types.MovieClip, frame: int) -> dict[str, FramePrompts]:
+    """What is said on one frame, by subject's name; quick enough to ask on every redraw."""
+    width, height = clip.size
+    masks = _stored_masks(clip)
+    ids = {entry.name: entry.object_id for entry in clip.sam2_splat.objects} if masks else {}
+    found = {}
+    for entry in subjects(clip):
+        name = subject_name(entry)
+        clicks = _gathered(markers_on(entry, frame), width, height)
+        clicked = clicks.get(frame, FramePrompts(frame))
+        drawn = masks.get(ids.get(name, 0), {}).get(frame)
+        if drawn is not None:
+            clicked = FramePrompts(frame, clicked.points, clicked.box, drawn.mask)
+        if not clicked.is_empty:
+            found[name] = clicked
+    return found
+
+
+def markers_on(
+    tracking_object: bpy.types.MovieTrackingObject, frame: int
+) -> Iterator[tuple[bpy.types.MovieTrackingTrack, bpy.types.MovieTrackingMarker]]:
+    """The tracks that prompt on a frame, each with its marker there."""
+    for track in tracking_object.tracks:
+        marker = track.markers.find_frame(frame, exact=True)
+        if marker is not None and _is_prompt(marker):
+            yield track, marker
+
+
+def is_box(track: bpy.types.MovieTrackingTrack) -> bool:
+    """Whether a track is a box, not a click."""
+    return track.name.lower().startswith(BOX_PREFIX)
+
+
+def excludes(track: bpy.types.MovieTrackingTrack) -> bool:
+    """Whether a track's clicks say where the object is not."""
+    return track.name.startswith(EXCLUDE_PREFIX)
+
+
+def _gathered(
+    clicks: Iterable[tuple[bpy.types.MovieTrackingTrack, bpy.types.MovieTrackingMarker]],
     width: int,
     height: int,
 ) -> dict[int, FramePrompts]:
     points: dict[int, list[PointPrompt]] = {}
     boxes: dict[int, BoxPrompt] = {}
-    for track in tracks:
-        for marker in _prompting_markers(track):
-            if track.name.lower().startswith(BOX_PREFIX):
-                boxes[marker.frame] = _box_of(marker, width, height)
-                continue
-            x, y = marker_to_pixel(marker.co[0], marker.co[1], width, height)
-            include = not track.name.startswith(EXCLUDE_PREFIX)
-            points.setdefault(marker.frame, []).append(PointPrompt(x, y, include))
+    for track, marker in clicks:
+        if is_box(track):
+            boxes[marker.frame] = box_of(marker, width, height)
+            continue
+        x, y = marker_to_pixel(marker.co[0], marker.co[1], width, height)
+        points.setdefault(marker.frame, []).append(PointPrompt(x, y, not excludes(track)))
     return {
         frame: FramePrompts(frame, tuple(points.get(frame, ())), boxes.get(frame))
         for frame in points.keys() | boxes.keys()
     }
 
 
-def _prompting_markers(
-    track: bpy.types.MovieTrackingTrack,
-) -> Iterator[bpy.types.MovieTrackingMarker]:
+def _is_prompt(marker: bpy.types.MovieTrackingMarker) -> bool:
     # A tracker's own markers are not keyed, and disabled ones are muted: neither is a click.
-    return (marker for marker in track.markers if marker.is_keyed and not marker.mute)
+    return bool(marker.is_keyed and not marker.mute)
 
 
-def _box_of(marker: bpy.types.MovieTrackingMarker, width: int, height: int) -> BoxPrompt:
+def box_of(marker: bpy.types.MovieTrackingMarker, width: int, height: int) -> BoxPrompt:
+    """The box that a marker's pattern area makes, cut to the frame, footage pixels."""
     corners = [
         marker_to_pixel(marker.co[0] + x, marker.co[1] + y, width, height)
         for x, y in marker.pattern_corners
@@ -145,7 +183,12 @@ def _stored_masks(clip: bpy.types.MovieClip) -> dict[int, dict[int, FramePrompts
     text = clip.sam2_splat.mask_prompts
     if not text:
         return {}
-    stored = from_json(text.encode(), f"The mask prompts of {clip.name!r}")
+    return _decoded_masks(text, clip.name)
+
+
+@lru_cache(maxsize=2)
+def _decoded_masks(text: str, name: str) -> dict[int, dict[int, FramePrompts]]:
+    stored = from_json(text.encode(), f"The mask prompts of {name!r}")
     return {entry.id: {frame.frame: frame for frame in entry.frames} for entry in stored.objects}
 
 
@@ -167,7 +210,7 @@ def apply(clip: bpy.types.MovieClip, prompts: PromptSet) -> None:
             for point in frame.points:
                 add_point(tracking_object, frame.frame, point, width, height)
             if frame.box is not None:
-                _add_box(tracking_object, frame.frame, frame.box, width, height)
+                add_box(tracking_object, frame.frame, frame.box, width, height)
     masks = tuple(
         ObjectPrompts(
             entry.id,
@@ -190,29 +233,42 @@ def add_point(
     """Add one click as a track that prompts on ``frame`` only."""
     track = tracking_object.tracks.new(name="click", frame=frame)
     set_exclude(track, not point.include)
-    track.markers.insert_frame(frame, co=pixel_to_marker(point.x, point.y, width, height))
+    _only_on(track, frame, pixel_to_marker(point.x, point.y, width, height))
     return track
+
+
+def _only_on(
+    track: bpy.types.MovieTrackingTrack, frame: int, co: tuple[float, float]
+) -> bpy.types.MovieTrackingMarker:
+    """Put a new track's marker on its frame and keep Blender from drawing it on others."""
+    for beside in (frame - 1, frame + 1):
+        track.markers.insert_frame(beside, co=co).mute = True
+    # Last: an insertion leaves earlier references stale.
+    return track.markers.insert_frame(frame, co=co)
 
 
 def set_exclude(track: bpy.types.MovieTrackingTrack, exclude: bool) -> None:
     """Make a click exclude or include: the name's first character says it."""
     plain = track.name.lstrip(EXCLUDE_PREFIX)
     track.name = f"{EXCLUDE_PREFIX}{plain}" if exclude else plain
-    # Purple reads on most photos and is not the red of a disabled marker.
-    track.use_custom_color = exclude
-    track.color = EXCLUDE_COLOR
+    # Neither is the red of a disabled marker, and the colour-blind can tell them apart.
+    track.use_custom_color = True
+    track.color = EXCLUDE_COLOR if exclude else INCLUDE_COLOR
 
 
-def _add_box(
+def add_box(
     tracking_object: bpy.types.MovieTrackingObject,
     frame: int,
     box: BoxPrompt,
     width: int,
     height: int,
-) -> None:
+) -> bpy.types.MovieTrackingTrack:
+    """Add a box as a track whose pattern area it is, on ``frame`` only."""
     track = tracking_object.tracks.new(name=BOX_PREFIX, frame=frame)
+    track.use_custom_color = True
+    track.color = INCLUDE_COLOR
     center = ((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2)
-    marker = track.markers.insert_frame(frame, co=pixel_to_marker(*center, width, height))
+    marker = _only_on(track, frame, pixel_to_marker(*center, width, height))
     half_x, half_y = (box.x1 - box.x0) / 2 / width, (box.y1 - box.y0) / 2 / height
     marker.pattern_corners = (
         (-half_x, -half_y),
@@ -220,6 +276,7 @@ def _add_box(
         (half_x, half_y),
         (-half_x, half_y),
     )
+    return track
 
 
 def remove_all(clip: bpy.types.MovieClip) -> None:

@@ -7,7 +7,7 @@ import bpy
 
 from ..client.job import Job, JobState
 from ..core.errors import WorkerError
-from ..core.protocol import BakeRequest, PropagateRequest
+from ..core.protocol import FrameDone, JobRequest
 from . import worker
 from .active_clip import require_clip_by_uid
 
@@ -20,9 +20,7 @@ class JobTask:
 
     title = "Working"
 
-    def __init__(
-        self, clip: bpy.types.MovieClip, request: PropagateRequest | BakeRequest, share: float = 1.0
-    ) -> None:
+    def __init__(self, clip: bpy.types.MovieClip, request: JobRequest, share: float = 1.0) -> None:
         self.fraction = 0.0
         self.sentence = ""
         self.summary = ""
@@ -43,6 +41,8 @@ class JobTask:
         self.sentence = progress.sentence
         self.worker_peak_mb = max(self.worker_peak_mb, progress.peak_memory_mb)
         self.seconds_per_frame = progress.seconds_per_frame or self.seconds_per_frame
+        for done in self._job.new_frames():
+            self.frame_done(done)
         for line in self._job.log_lines():
             print(f"SAM2 Splat: {line.text}", flush=True)  # Blender's console is the add-on's log
         if not state.is_over:
@@ -56,6 +56,9 @@ class JobTask:
             self.warnings = self._job.result.warnings
             self.worker_peak_mb = max(self.worker_peak_mb, self._job.result.peak_memory_mb)
         return True
+
+    def frame_done(self, done: FrameDone) -> None:
+        """Called for every matte or image that has come onto disk."""
 
     def cancel(self) -> None:
         self._job.cancel()

@@ -14,6 +14,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import bpy
 import msgspec
@@ -175,9 +176,7 @@ def read_object_layer(
         return []
     with mask_keys.points_restored(mask, None), mask_keys.scratch_scene() as scene:
         state = mask_keys.keyed_state(scene, mask, layer_name, scene_frame)
-    outlines = [mask_to_pixels(_polygon(spline), *size) for spline in state if spline.cyclic]
-    seen = [outline for outline in outlines if _touches_picture(outline, size)]
-    return [contour.points for contour in from_outlines(seen)]
+    return _outlines(state, size)
 
 
 def edited_frames(mask: bpy.types.Mask, layer_name: str) -> tuple[int, ...]:
@@ -197,6 +196,45 @@ def edited_frames(mask: bpy.types.Mask, layer_name: str) -> tuple[int, ...]:
                 if _differs(state, expected):
                     found.add(frame)
     return tuple(sorted(found))
+
+
+def shown_edit(mask: bpy.types.Mask, layer_name: str, scene_frame: int) -> int | None:
+    """What tells the user's drawing on a frame apart from others; None where the frame has none.
+
+    Looks at the points as they stand in the window now, unkeyed changes included, and is quick
+    enough for drawing; :func:`edited_frames` looks at the keys of all frames.
+
+    Parameters
+    ----------
+    scene_frame
+        The frame that the window's scene is on.
+    """
+    written = _remembered(mask, layer_name)
+    layer = named(mask.layers, layer_name)
+    if written is None or layer is None:
+        return None
+    expected = written.frames.get(scene_frame)
+    state = mask_keys.layer_state(layer)
+    checksum = _checksum(state)
+    if scene_frame in written.edited:
+        return checksum
+    if expected is None or checksum == expected.checksum or not _differs(state, expected):
+        return None
+    return checksum
+
+
+def shown_outlines(
+    mask: bpy.types.Mask, layer_name: str, size: tuple[int, int]
+) -> list[NDArray[np.float64]]:
+    """The closed outlines of an object's layer as they stand in the window now.
+
+    Parameters
+    ----------
+    size
+        Width and height to scale to, px.
+    """
+    state = mask_keys.layer_state(mask.layers[layer_name])
+    return _outlines(state, size)
 
 
 def remove_object_layer(mask: bpy.types.Mask, layer_name: str) -> None:
@@ -310,6 +348,13 @@ def _remade_layer(
     return mask.layers[layer_name]
 
 
+def _outlines(state: Sequence[SplineState], size: tuple[int, int]) -> list[NDArray[np.float64]]:
+    """Closed splines as outlines in px, holes turned the other way; see `read_object_layer`."""
+    outlines = [mask_to_pixels(_polygon(spline), *size) for spline in state if spline.cyclic]
+    seen = [outline for outline in outlines if _touches_picture(outline, size)]
+    return [contour.points for contour in from_outlines(seen)]
+
+
 def _polygon(spline: SplineState) -> NDArray[np.float64]:
     """A closed spline as straight pieces, (n, 2) in mask space."""
     begin, leave = spline.co.astype(np.float64), spline.right.astype(np.float64)
@@ -334,12 +379,18 @@ def _touches_picture(outline: NDArray[np.float64], size: tuple[int, int]) -> boo
     return bool((outline.max(axis=0) > 0).all() and (outline.min(axis=0) < size).all())
 
 
-def _signature(splines: Sequence[SplineState]) -> WrittenFrame:
-    checksum, points = 0, 0
-    moments = np.zeros(3)
+def _checksum(splines: Sequence[SplineState]) -> int:
+    checksum = 0
     for spline in splines:
         for values in (spline.co, spline.left, spline.right):
             checksum = zlib.crc32(np.ascontiguousarray(values).tobytes(), checksum)
+    return checksum
+
+
+def _signature(splines: Sequence[SplineState]) -> WrittenFrame:
+    points = 0
+    moments = np.zeros(3)
+    for spline in splines:
         points += len(spline.co)
         x, y = (_polygon(spline) - 0.5).T
         next_x, next_y = np.roll(x, -1), np.roll(y, -1)
@@ -350,7 +401,7 @@ def _signature(splines: Sequence[SplineState]) -> WrittenFrame:
             ((y + next_y) * turn).sum() / 6.0,
         )
     area, first, second = moments.tolist()
-    return WrittenFrame(checksum, points, (area, first, second))
+    return WrittenFrame(_checksum(splines), points, (area, first, second))
 
 
 def _differs(splines: Sequence[SplineState], expected: WrittenFrame) -> bool:
@@ -376,4 +427,9 @@ def _remember(mask: bpy.types.Mask, layer_name: str, written: WrittenLayer) -> N
 def _remembered(mask: bpy.types.Mask, layer_name: str) -> WrittenLayer | None:
     remembered = named(mask, _WRITTEN)
     text = remembered.get(layer_name) if remembered is not None else None
-    return msgspec.json.decode(text, type=WrittenLayer) if text else None
+    return _decoded(text) if text else None
+
+
+@lru_cache(maxsize=16)
+def _decoded(text: str) -> WrittenLayer:
+    return msgspec.json.decode(text, type=WrittenLayer)

@@ -12,8 +12,8 @@ from ..core.errors import CheckpointError, PromptError
 from ..core.manifest import RunSettings
 from ..core.matte_store import MatteStore
 from ..core.prompts import PromptSet
-from ..core.protocol import FootageFiles, ModelChoice, PropagateRequest
-from . import clip_prompts, preferences
+from ..core.protocol import FootageFiles, FrameDone, ModelChoice, PropagateRequest
+from . import clip_prompts, preferences, shown_mattes
 from .footage_clip import footage_of, store_folder
 from .job_task import JobTask, with_warnings
 from .properties import BUNDLED, SAM2SPLAT_PG_clip
@@ -54,6 +54,8 @@ class PropagateTask(JobTask):
         if self._build is None:
             if not super().step(deadline):
                 return False
+            # What a changed prompt has made void is gone from the store.
+            shown_mattes.forget(self._clip_uid)
             self._build = LayerBuild(
                 self.clip(), MatteStore.open(self.store, create=True), self._names
             )
@@ -65,6 +67,10 @@ class PropagateTask(JobTask):
         self.fraction = 1.0
         self.sentence = self.summary = self._summary()
         return True
+
+    def frame_done(self, done: FrameDone) -> None:
+        """The overlay shows the new matte from its next drawing on."""
+        shown_mattes.forget(self._clip_uid, done.object_id, done.frame)
 
     def _summary(self) -> str:
         assert self._build is not None

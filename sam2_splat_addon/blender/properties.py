@@ -61,11 +61,22 @@ OBJECT_COLORS = (
 )
 
 
+OVERLAY_ITEMS = (
+    ("color", "Overlay", "The photo, with every object in its colour"),
+    ("matte", "Matte", "What is kept in white, the rest in black"),
+    ("cutout", "Cut-Out", "What is kept of the photo, before a checkerboard"),
+)
+
+
 class SAM2SPLAT_PG_object(PropertyGroup):
     """What a subject has beside its tracking object, which can carry no data of its own."""
 
     object_id: IntProperty(min=1)
-    color: FloatVectorProperty(name="Color", subtype="COLOR", size=3, min=0.0, max=1.0)
+    # Display values, so that the swatch and the overlay are the same on the screen.
+    color: FloatVectorProperty(name="Color", subtype="COLOR_GAMMA", size=3, min=0.0, max=1.0)
+    show: BoolProperty(
+        name="Show", description="Show this object's mask and clicks in the editor", default=True
+    )
     use_in_bake: BoolProperty(
         name="Bake", description="This object is kept in the baked images", default=True
     )
@@ -161,14 +172,36 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
     )
 
 
-CLASSES = (SAM2SPLAT_PG_object, SAM2SPLAT_PG_clip)
+class SAM2SPLAT_PG_scene(PropertyGroup):
+    """How the results look in this scene's Clip Editors."""
+
+    show_overlay: BoolProperty(
+        name="Masks", description="Show the masks over the photo", default=True
+    )
+    overlay_mode: EnumProperty(name="View", items=OVERLAY_ITEMS, default="color")
+    overlay_opacity: FloatProperty(
+        name="Opacity",
+        description="Of the colours over the photo",
+        subtype="FACTOR",
+        default=0.4,
+        min=0.0,
+        max=1.0,
+    )
+    show_clicks: BoolProperty(
+        name="Clicks", description="Show clicks and boxes over the photo", default=True
+    )
+
+
+CLASSES = (SAM2SPLAT_PG_object, SAM2SPLAT_PG_clip, SAM2SPLAT_PG_scene)
 
 
 def attach() -> None:
     """Hang the settings onto Blender's types, once the classes are registered."""
     bpy.types.MovieClip.sam2_splat = PointerProperty(type=SAM2SPLAT_PG_clip)
+    bpy.types.Scene.sam2_splat = PointerProperty(type=SAM2SPLAT_PG_scene)
 
 
 def detach() -> None:
     """Take the settings off Blender's types."""
+    del bpy.types.Scene.sam2_splat
     del bpy.types.MovieClip.sam2_splat

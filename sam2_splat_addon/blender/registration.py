@@ -6,7 +6,7 @@ from __future__ import annotations
 import bpy
 
 from ..core.errors import SplatError
-from . import command_line, footage_clip, panels, preferences, properties, running, worker
+from . import command_line, footage_clip, overlay, panels, preferences, properties, running, worker
 from .operators import environment, load, objects, run
 
 _CLASSES = (
@@ -26,6 +26,7 @@ def register() -> None:
         bpy.utils.register_class(cls)
     properties.attach()
     command_line.register()
+    overlay.register()
     bpy.app.handlers.load_pre.append(_before_load)
     bpy.app.handlers.load_post.append(_after_load)
 
@@ -36,6 +37,7 @@ def unregister() -> None:
     worker.shut_down()
     bpy.app.handlers.load_post.remove(_after_load)
     bpy.app.handlers.load_pre.remove(_before_load)
+    overlay.unregister()
     command_line.unregister()
     properties.detach()
     for cls in reversed(_CLASSES):
@@ -45,6 +47,7 @@ def unregister() -> None:
 @bpy.app.handlers.persistent
 def _before_load(*_: object) -> None:
     running.abort_current()
+    overlay.drop()
 
 
 @bpy.app.handlers.persistent

@@ -10,7 +10,7 @@ from bpy.types import Context, Operator
 
 from ...core.errors import SplatError
 from ...core.matte_store import MatteStore
-from .. import clip_prompts, mask_layers, running
+from .. import clip_prompts, mask_layers, running, shown_mattes
 from ..active_clip import active_clip, require_clip
 from ..footage_clip import footage_of, store_folder
 from ..running import Result, report_error
@@ -123,6 +123,7 @@ class SAM2SPLAT_OT_clear_results(Operator):
         try:
             clip = require_clip(context)
             MatteStore(store_folder(clip, footage_of(clip))).clear()
+            shown_mattes.forget(clip.session_uid)
         except SplatError as error:
             return report_error(self, error)
         mask = clip.sam2_splat.mask

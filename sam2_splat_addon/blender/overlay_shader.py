@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The overlay's shaders, made on first use and dropped with the add-on; imports bpy's gpu.
+
+All of them draw one rectangle in the region's pixels and find out for each pixel of the screen where in
+the photo it lies. Colours go to the screen as they are: the Clip Editor's region is not colour
+managed.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import gpu
+from gpu.types import GPUShader
+
+# Its stubs know no constructors.
+_types: Any = gpu.types
+
+# `uv` is (0, 0) at the photo's bottom left corner and (1, 1) at its top right one.
+_VERTEX = """
+void main()
+{
+  at = pos;
+  gl_Position = ModelViewProjectionMatrix * vec4(pos, 0.0, 1.0);
+}
+"""
+
+# Bilinear with half-pixel centres and clamped ends, as core/resample does; in floats of our own,
+# since the filters of graphics cards round their weights to 8 bit.
+_MATTE = """
+float logit_at(vec2 uv)
+{
+  ivec2 size = textureSize(logits, 0);
+  vec2 place = vec2(uv.x, 1.0 - uv.y) * vec2(size) - 0.5;
+  place = clamp(place, vec2(0.0), vec2(size - 1));
+  ivec2 low = ivec2(floor(place));
+  ivec2 high = min(low + 1, size - 1);
+  vec2 share = place - vec2(low);
+  float a = texelFetch(logits, low, 0).r;
+  float b = texelFetch(logits, ivec2(high.x, low.y), 0).r;
+  float c = texelFetch(logits, ivec2(low.x, high.y), 0).r;
+  float d = texelFetch(logits, high, 0).r;
+  return mix(mix(a, b, share.x), mix(c, d, share.x), share.y);
+}
+
+void main()
+{
+  vec2 uv = at * place.xy + place.zw;
+  /* Derivatives first: they are undefined where neighbours have left. */
+  vec2 shown = uv;
+  if (footage.z > 0.5) {
+    shown = (floor(uv * footage.xy) + 0.5) / footage.xy;
+  }
+  float value = logit_at(shown);
+  float smooth_value = logit_at(uv);
+  float slope = max(length(vec2(dFdx(smooth_value), dFdy(smooth_value))), 1e-6);
+  if (any(lessThan(uv, vec2(0.0))) || any(greaterThan(uv, vec2(1.0)))) {
+    discard;
+  }
+  float inside = footage.z > 0.5 ? step(1e-9, value) : clamp(value / slope + 0.5, 0.0, 1.0);
+  float line = clamp(footage.w + 0.5 - abs(smooth_value) / slope, 0.0, 1.0);
+  line *= footage.w > 0.0 ? 1.0 : 0.0;
+  result = vec4(color.rgb, max(inside * color.a, line));
+}
+"""
+
+_UNION = """
+void main()
+{
+  vec2 uv = at * place.xy + place.zw;
+  if (any(lessThan(uv, vec2(0.0))) || any(greaterThan(uv, vec2(1.0)))) {
+    discard;
+  }
+  float inside = texelFetch(coverage, ivec2(at), 0).r;
+  if (look.x < 0.5) {
+    result = vec4(vec3(inside), 1.0);
+  }
+  else {
+    ivec2 square = ivec2(floor(at / look.y));
+    float grey = ((square.x + square.y) & 1) == 0 ? 0.24 : 0.34;
+    result = vec4(vec3(grey), 1.0 - inside);
+  }
+}
+"""
+
+# A disc with a ring and a plus or a minus, `mark.xyz` being its centre and radius.
+_POINT = """
+float edge(float distance_to)
+{
+  return clamp(0.5 - distance_to, 0.0, 1.0);
+}
+
+void main()
+{
+  vec2 away = at - mark.xy;
+  float reach = length(away);
+  vec2 arm = abs(away);
+  float half_width = max(mark.z * 0.14, 0.75);
+  float bar = max(arm.x - mark.z * 0.52, arm.y - half_width);
+  if (mark.w > 0.5) {
+    bar = min(bar, max(arm.y - mark.z * 0.52, arm.x - half_width));
+  }
+  float disc = edge(reach - mark.z);
+  float ring = edge(abs(reach - mark.z) - max(mark.z * 0.12, 0.8));
+  float shadow = edge(reach - mark.z * 1.35) * 0.45;
+  vec4 drawn = vec4(0.0, 0.0, 0.0, shadow);
+  drawn = mix(drawn, vec4(color.rgb, 1.0), disc);
+  drawn = mix(drawn, vec4(1.0), max(ring, edge(bar)));
+  result = drawn;
+}
+"""
+
+
+@lru_cache(maxsize=1)
+def matte() -> GPUShader:
+    """One object's matte: `logits`, `place` (region px to uv: scale, offset), `color`, `footage`.
+
+    `footage` is the photo's width and height in px, whether to show its pixels, and half the width
+    of the outline in px of the screen (0: none).
+    """
+    return _make(_MATTE, {"logits": "FLOAT_2D"}, ("place", "color", "footage"))
+
+
+@lru_cache(maxsize=1)
+def union() -> GPUShader:
+    """All mattes together: `coverage` of the region's size, `place`, `look`.
+
+    `look.x` is 0 for black and white and 1 for a checker around the photo's kept part, `look.y` the
+    checker's square in px.
+    """
+    return _make(_UNION, {"coverage": "FLOAT_2D"}, ("place", "look"))
+
+
+@lru_cache(maxsize=1)
+def point() -> GPUShader:
+    """One click: `mark` (centre x and y, radius, 1 for plus or 0 for minus), `color`."""
+    return _make(_POINT, {}, ("mark", "color"))
+
+
+def drop() -> None:
+    """Forget the shaders: they must not outlive the window's graphics context."""
+    for made in (matte, union, point):
+        made.cache_clear()
+
+
+def _make(fragment: str, samplers: dict[str, str], vectors: tuple[str, ...]) -> GPUShader:
+    info = _types.GPUShaderCreateInfo()
+    info.push_constant("MAT4", "ModelViewProjectionMatrix")
+    for name in vectors:
+        info.push_constant("VEC4", name)
+    for slot, (name, kind) in enumerate(samplers.items()):
+        info.sampler(slot, kind, name)
+    info.vertex_in(0, "VEC2", "pos")
+    passed = _types.GPUStageInterfaceInfo("sam2_splat_passed")
+    passed.smooth("VEC2", "at")
+    info.vertex_out(passed)
+    info.fragment_out(0, "VEC4", "result")
+    info.vertex_source(_VERTEX)
+    info.fragment_source(fragment)
+    shader: GPUShader = gpu.shader.create_from_info(info)
+    return shader

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which matte of an object the overlay shows on a frame, kept in memory; imports bpy and core.
+
+In this order: the live preview of the clicks as they are now, what the user drew in the mask layer,
+what the store has. Files are read once; who writes one calls :func:`forget`.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.errors import StoreError
+from ..core.matte_store import MatteScores, MatteStore
+from ..core.prompts import FramePrompts
+from ..core.scanline import fill
+from . import mask_layers
+
+Source = Literal["preview", "edited", "stored"]
+
+# 256 x 256 float16 each.
+_KEPT_STORED = 192
+_KEPT_PREVIEWS = 64
+# What the user drew is filled anew whenever it changes, at this size at most, px.
+_EDITED_SIDE = 1024
+_KEPT_EDITED = 12
+
+
+@dataclass(frozen=True, eq=False)
+class ShownMatte:
+    """A matte to look at; compared by identity, so that it can name its texture.
+
+    Attributes
+    ----------
+    source
+        Where it is from.
+    values
+        (h, w), any size: stretched over the photo by bilinear interpolation; inside is > 0.
+    scores
+        What the model thinks of it; None for what the user drew.
+    """
+
+    source: Source
+    values: NDArray[Any]
+    scores: MatteScores | None = None
+
+
+@dataclass(frozen=True)
+class _Previewed:
+    """A preview and what it was made of."""
+
+    prompts: FramePrompts
+    model: str
+    matte: ShownMatte
+
+
+# Keyed by clip (its session uid), object and frame; the last by the outlines' checksum besides.
+_previews: OrderedDict[tuple[int, int, int], _Previewed] = OrderedDict()
+_stored: OrderedDict[tuple[int, int, int], ShownMatte | None] = OrderedDict()
+_edited: OrderedDict[tuple[int, int, int, int], ShownMatte] = OrderedDict()
+
+
+def matte_of(
+    clip: bpy.types.MovieClip,
+    object_id: int,
+    name: str,
+    frame: int,
+    prompts: FramePrompts | None,
+    model: str,
+) -> ShownMatte | None:
+    """The matte to show, None when there is none.
+
+    Parameters
+    ----------
+    object_id, name
+        Of the object.
+    frame
+        Of the clip, from 1.
+    prompts
+        What stands on the frame for this object now.
+    model
+        The model that previews are made with now; see :func:`keep_preview`.
+    """
+    key = (clip.session_uid, object_id, frame)
+    if prompts is not None:
+        preview = previewed(key, prompts, model)
+        if preview is not None:
+            return preview
+    return _edited_matte(clip, key, name) or _stored_matte(clip, key)
+
+
+def previewed(key: tuple[int, int, int], prompts: FramePrompts, model: str) -> ShownMatte | None:
+    """The preview of exactly these prompts with this model, if it is still there."""
+    kept = _previews.get(key)
+    if kept is None or kept.prompts != prompts or kept.model != model:
+        return None
+    return kept.matte
+
+
+def keep_preview(
+    key: tuple[int, int, int],
+    prompts: FramePrompts,
+    model: str,
+    values: NDArray[Any],
+    scores: MatteScores,
+) -> None:
+    """Take in a preview of (clip's session uid, object, frame).
+
+    Parameters
+    ----------
+    model
+        Any text that names the model; a preview shows as long as it is the same.
+    """
+    _previews[key] = _Previewed(prompts, model, ShownMatte("preview", values, scores))
+    _trim(_previews, _KEPT_PREVIEWS, key)
+
+
+def forget(uid: int, object_id: int | None = None, frame: int | None = None) -> None:
+    """The store has something else now: for a clip, or for one object of it, or on one frame."""
+    for key in list(_stored):
+        if key[0] == uid and object_id in (None, key[1]) and frame in (None, key[2]):
+            del _stored[key]
+
+
+def clear() -> None:
+    """Forget everything: another file is loaded, or the add-on ends."""
+    for kept in (_previews, _stored, _edited):
+        kept.clear()
+
+
+def _stored_matte(clip: bpy.types.MovieClip, key: tuple[int, int, int]) -> ShownMatte | None:
+    if key not in _stored:
+        _stored[key] = _read(clip, key[1], key[2])
+    _trim(_stored, _KEPT_STORED, key)
+    return _stored[key]
+
+
+def _read(clip: bpy.types.MovieClip, object_id: int, frame: int) -> ShownMatte | None:
+    folder = clip.sam2_splat.store_folder
+    store = MatteStore(Path(bpy.path.abspath(folder))) if folder else None
+    if store is None or not store.has(object_id, frame):
+        return None
+    try:
+        record = store.read(object_id, frame)
+    except StoreError as error:
+        # Drawing can't report; the operators meet the same file and do.
+        print(f"SAM2 Splat: {error}")
+        return None
+    return ShownMatte("stored", record.logits, record.scores)
+
+
+def _edited_matte(
+    clip: bpy.types.MovieClip, key: tuple[int, int, int], name: str
+) -> ShownMatte | None:
+    mask = clip.sam2_splat.mask
+    if mask is None:
+        return None
+    scene_frame = key[2] + clip.frame_start - 1
+    checksum = mask_layers.shown_edit(mask, name, scene_frame)
+    if checksum is None:
+        return None
+    full = (*key, checksum)
+    if full not in _edited:
+        width, height = clip.size
+        scale = min(1.0, _EDITED_SIDE / max(width, height))
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        inside = fill(mask_layers.shown_outlines(mask, name, size), *size)
+        _edited[full] = ShownMatte("edited", np.where(inside, 1.0, -1.0).astype(np.float16))
+    _trim(_edited, _KEPT_EDITED, full)
+    return _edited[full]
+
+
+def _trim(kept: OrderedDict[Any, Any], size: int, used: Any) -> None:
+    kept.move_to_end(used)
+    while len(kept) > size:
+        kept.popitem(last=False)
