@@ -4,6 +4,7 @@
 python tools/test.py                      # everything
 python tools/test.py --fast               # everything but the tests marked slow
 python tools/test.py --lint --types       # only these
+python tools/test.py --window             # only those in a real Blender window (Linux, root)
 python tools/test.py tests/core -k natural  # these tests, with pytest's own arguments
 """
 
@@ -26,7 +27,9 @@ from tools.setup_env import ensure_environment
 
 # Blender's module can live only once in a process and can take the process down at its end,
 # so the folders whose tests import it run apart from the rest and from each other.
-_APART = ("tests/blender", "tests/packaging", "tests/tools")
+_APART = ("tests/blender", "tests/packaging", "tests/tools", "tests/window")
+# These open Blenders of their own, which take minutes to fetch: only --window runs them.
+_WINDOW = "tests/window"
 
 
 class Count(NamedTuple):
@@ -45,9 +48,20 @@ def main() -> int:
     parser.add_argument("--fast", action="store_true", help="leave out the tests marked slow")
     parser.add_argument("--lint", action="store_true", help="ruff: rules and format")
     parser.add_argument("--types", action="store_true", help="mypy")
+    parser.add_argument("--window", action="store_true", help="only the tests in Blender's window")
+    parser.add_argument(
+        "--window-minutes",
+        type=float,
+        default=60.0,
+        metavar="N",
+        help="how long fetching the Blenders for --window may take; what is missing is skipped",
+    )
     options, for_pytest = parser.parse_known_args()
     ensure_environment()
 
+    if options.window:
+        _make_blenders(options.window_minutes)
+        for_pytest = [_WINDOW, *for_pytest]
     only_tests = bool(for_pytest)
     everything = not (options.lint or options.types or only_tests)
     checks: Dict[str, List[str]] = {}
@@ -70,6 +84,18 @@ def main() -> int:
     elif failed:
         print(f"Failed: {', '.join(failed)}")
     return 1 if failed else 0
+
+
+def _make_blenders(minutes: float) -> None:
+    """Make the Blenders of the window tests ready; say which can't be, and why."""
+    from tools.window.debian import RELEASES, NoWindowError, make
+
+    deadline = time.monotonic() + 60.0 * minutes
+    for release in RELEASES:
+        try:
+            make(release, deadline)
+        except NoWindowError as problem:
+            print(f"Without Blender {release.blender} in a window. {problem}", flush=True)
 
 
 def _check(name: str, command: List[str]) -> bool:
@@ -111,11 +137,12 @@ def _test(arguments: List[str]) -> Count:
 
 
 def _groups(paths: List[str]) -> List[List[str]]:
-    """Split test paths (all of tests/ when empty) into those that share a process."""
+    """Split test paths (all but the window's when empty) into those that share a process."""
     if not paths:
         found = sorted((ROOT / "tests").iterdir())
         wanted = [p for p in found if p.name.startswith("test_") or any(p.rglob("test_*.py"))]
         paths = [p.relative_to(ROOT).as_posix() for p in wanted]
+        paths.remove(_WINDOW)
     elif "tests" in (path.rstrip("/") for path in paths):
         return _groups([])
     together = [path for path in paths if not path.startswith(_APART)]

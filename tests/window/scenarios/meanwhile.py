@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Undo, delete the clip, open a new file, all while SAM 2 works; played inside Blender."""
+
+from __future__ import annotations
+
+import shutil
+
+import bpy
+
+from tools.window.driver import Play, Until, Window
+
+SEAT = (304, 444)
+
+
+def forget(window: Window) -> None:
+    """Forget what was computed: found again, it would leave the next run with nothing to do."""
+    shutil.rmtree(window.folder / "photos" / "sam2_splat_mattes")
+
+
+def started(window: Window) -> Play:
+    """Load, click and propagate until mattes come in."""
+    yield from window.load(window.folder / "photos")
+    yield from window.click(*SEAT, ctrl=True)
+    window.run("propagate")
+    running = window.addon("running")
+    yield Until(lambda: running.current().fraction > 0.1, "frames come in", 120)
+
+
+def scenario(window: Window) -> Play:
+    running = window.addon("running")
+
+    yield from started(window)
+    yield from window.press("Z", ctrl=True)
+    yield from window.idle()
+    yield from window.picture("after_undo")
+
+    forget(window)
+    yield from started(window)
+    bpy.data.movieclips.remove(window.clip)
+    yield from window.idle()
+
+    forget(window)
+    yield from started(window)
+    bpy.ops.wm.read_homefile(app_template="")
+    yield Until(lambda: running.current() is None, "the new file ends the task")
+    yield from window.open()
+    yield from window.load(window.folder / "photos")
+    window.note(frames=window.clip.sam2_splat.frame_count)
+    yield from window.picture("new_file")

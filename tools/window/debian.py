@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Makes and keeps the Debians whose Blender the window tests open; no bpy.
+
+Each lies in a folder of its own outside the clone and is made once, step by step: debootstrap, then
+Blender with a virtual screen and PyTorch, then what else the worker needs for that Debian's Python. A
+step that was finished is not done again; one that was interrupted is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sam2_splat_addon.client.requirements import BUILD_LOCK, LOCKS, STEPS, TORCH_LOCK, read_pins
+from tools.window.chroot import CERTIFICATES, command_inside
+
+# Where the Debians are kept; about 2 GB each.
+CACHE_VARIABLE = "SAM2_SPLAT_WINDOW_CACHE"
+MIRROR_VARIABLE = "SAM2_SPLAT_DEBIAN_MIRROR"
+_MIRROR = "http://deb.debian.org/debian"
+# Inside a Debian: the worker's packages, torch apart, which is Debian's own.
+SITE = "/opt/sam2_splat_site"
+DEBIAN_SITE = "/usr/lib/python3/dist-packages"
+
+_PACKAGES = (
+    # Blender, and what Debian's package of it forgets.
+    *("blender", "python3-numpy", "python3-cattr", "python3-requests"),
+    # A screen, OpenGL in software, a picture of the screen.
+    *("xvfb", "xauth", "libgl1-mesa-dri", "libegl1", "imagemagick"),
+    # The zip's own wheel is for the Pythons of blender.org's builds.
+    "python3-msgspec",
+    # Debian's PyTorch is for the processor alone, and a tenth of PyPI's to download.
+    *("python3-torch", "python3-pip"),
+)
+_APT_CONF = """\
+APT::Install-Recommends "false";
+Acquire::Languages "none";
+Acquire::Retries "3";
+Acquire::Check-Valid-Until "false";
+"""
+_DPKG_CONF = """\
+force-unsafe-io
+path-exclude=/usr/share/doc/*
+path-exclude=/usr/share/man/*
+path-exclude=/usr/share/locale/*
+"""
+
+
+class NoWindowError(Exception):
+    """Window tests can't run here; its text is one sentence that says why."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """One Debian.
+
+    Attributes
+    ----------
+    suite
+        Debian's name of it.
+    blender
+        The Blender it holds, as people call it.
+    zip_python
+        Which of the extension's zips its Blender takes: the Python of blender.org's build.
+    """
+
+    suite: str
+    blender: str
+    zip_python: str
+
+
+RELEASES = (Release("sid", "5.2", "3.13"), Release("trixie", "4.3", "3.11"))
+
+
+def root_of(release: Release) -> Path:
+    """Return the folder of a release's Debian, whether or not it is there."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    cache = Path(chosen) if chosen else Path.home() / ".cache" / "sam2-splat-window"
+    return cache / release.suite
+
+
+def is_ready(release: Release) -> bool:
+    """Return whether a release's Debian is there, whole."""
+    root = root_of(release)
+    return all(_is_done(root, name) for name in _steps())
+
+
+def obstacle() -> str:
+    """Return why this machine can't hold window tests, as a sentence; empty where it can."""
+    if not sys.platform.startswith("linux"):
+        return "Window tests need Linux: they open Blender inside a Debian."
+    if os.geteuid() != 0:
+        return "Window tests need root, to open Blender inside a Debian of their own."
+    missing = [name for name in ("unshare", "chroot", "mount") if shutil.which(name) is None]
+    if missing:
+        return f"Window tests need {' and '.join(missing)}, which this machine lacks."
+    tried = subprocess.run(
+        ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "true"],
+        capture_output=True,
+        check=False,
+    )
+    if tried.returncode != 0:
+        return "Window tests need mounts of their own, which this machine does not allow."
+    return ""
+
+
+def make(release: Release, deadline: float) -> None:
+    """Bring a release's Debian to completion, printing a line for each step.
+
+    Parameters
+    ----------
+    release
+        Which.
+    deadline
+        Monotonic seconds; a step that is not done by then is given up.
+
+    Raises
+    ------
+    NoWindowError
+        It can't be done here, or not in time. What is finished stays for the next try.
+    """
+    if problem := obstacle():
+        raise NoWindowError(problem)
+    root = root_of(release)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with _one_at_a_time(root.with_suffix(".lock")):
+        if is_ready(release):
+            return
+        mirror = _reachable_mirror(release)
+        print(f"Making a Debian {release.suite} with Blender {release.blender} in {root}")
+        for name, title in _steps().items():
+            if _is_done(root, name):
+                continue
+            log = root.with_suffix(".log")
+            _run(title, _commands(name, root, release, mirror), log, deadline)
+            if name == "base":
+                _settle(root)
+            _mark(root, name).parent.mkdir(exist_ok=True)
+            _mark(root, name).touch()
+
+
+def _steps() -> dict[str, str]:
+    """Return the steps' names, which change with what they install, and their titles."""
+    pins = hashlib.sha256("\n".join(_pins()).encode() + _sam2_lock().read_bytes()).hexdigest()
+    packages = hashlib.sha256(" ".join(_PACKAGES).encode()).hexdigest()
+    return {
+        "base": "Debian",
+        f"blender-{packages[:12]}": "Blender, a screen, PyTorch",
+        f"site-{pins[:12]}": "The worker's other packages",
+    }
+
+
+def _pins() -> list[str]:
+    """Return what the worker needs besides torch, with versions.
+
+    Without the locks' hashes: those are for the Pythons that Blender is published with.
+    """
+    locks = [step.lock for step in STEPS if step.lock not in (TORCH_LOCK, _sam2_lock().name)]
+    locks.remove(BUILD_LOCK)
+    return [f"{pin.name}=={pin.version}" for lock in locks for pin in read_pins(LOCKS / lock)]
+
+
+def _sam2_lock() -> Path:
+    return LOCKS / "sam2.txt"
+
+
+def _commands(name: str, root: Path, release: Release, mirror: str) -> list[list[str]]:
+    if name == "base":
+        shutil.rmtree(root, ignore_errors=True)
+        # In namespaces of its own, so that what it mounts does not outlive it.
+        apart = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork"]
+        debootstrap = ["debootstrap", "--variant=minbase", release.suite, str(root), mirror]
+        return [[*apart, "--kill-child", "--mount-proc", *debootstrap]]
+    if name.startswith("blender"):
+        quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+        fetch = ["apt-get", "install", "-qy", *_PACKAGES]
+        # What a killed run left half installed.
+        repair = ["dpkg", "--configure", "-a"]
+        return [
+            command_inside(root, command, variables=quiet)
+            for command in (repair, ["apt-get", "update", "-q"], fetch, ["apt-get", "clean"])
+        ]
+    pip = ["python3", "-m", "pip", "install", "--target", SITE, "--upgrade", "--no-compile"]
+    pip += ["--no-deps", "--progress-bar", "off", "--root-user-action", "ignore"]
+    build = [f"{pin.name}=={pin.version}" for pin in read_pins(LOCKS / BUILD_LOCK)]
+    sam2 = [f"{pin.name}=={pin.version}" for pin in read_pins(_sam2_lock())]
+    # What comes as source is built with what is there already; sam2 without its CUDA extension.
+    variables = {"PYTHONPATH": SITE, "SAM2_BUILD_CUDA": "0"}
+    return [
+        command_inside(root, command, binds=(CERTIFICATES,), variables=variables)
+        for command in (
+            [*pip, *build],
+            [*pip, "--no-build-isolation", *_pins()],
+            [*pip, "--no-build-isolation", *sam2],
+        )
+    ]
+
+
+def _settle(root: Path) -> None:
+    """Tell apt and dpkg inside to fetch little, write fast and start no service."""
+    (root / "etc/apt/apt.conf.d/90window").write_text(_APT_CONF, encoding="utf-8")
+    (root / "etc/dpkg/dpkg.cfg.d/90window").write_text(_DPKG_CONF, encoding="utf-8")
+    policy = root / "usr/sbin/policy-rc.d"
+    policy.write_text("#!/bin/sh\nexit 101\n", encoding="utf-8")
+    policy.chmod(0o755)
+    # Compiling all of torch and sympy takes a minute; what is imported compiles itself.
+    compiler = root / "usr/bin/py3compile"
+    compiler.symlink_to("/bin/true")
+    with (root / "var/lib/dpkg/diversions").open("a", encoding="utf-8") as diversions:
+        diversions.write("/usr/bin/py3compile\n/usr/bin/py3compile.distrib\n:\n")
+
+
+def _mark(root: Path, name: str) -> Path:
+    return root / "var" / "lib" / "sam2_splat_window" / name
+
+
+def _is_done(root: Path, name: str) -> bool:
+    return _mark(root, name).exists()
+
+
+def _reachable_mirror(release: Release) -> str:
+    """Return the address of a Debian mirror that answers."""
+    if shutil.which("debootstrap") is None and not _is_done(root_of(release), "base"):
+        raise NoWindowError(
+            "Window tests need debootstrap: install it with apt install debootstrap."
+        )
+    mirror = os.environ.get(MIRROR_VARIABLE) or _own_mirror() or _MIRROR
+    address = f"{mirror.rstrip('/')}/dists/{release.suite}/Release"
+    try:
+        with urllib.request.urlopen(address, timeout=20) as answer:
+            answer.read(1)
+    except (OSError, urllib.error.URLError) as problem:
+        raise NoWindowError(
+            f"The Debian mirror {mirror} could not be reached ({problem}); name another one in "
+            f"{MIRROR_VARIABLE}."
+        ) from problem
+    return mirror
+
+
+def _own_mirror() -> str:
+    """Return the mirror that this machine's own apt uses, where it is a Debian."""
+    lists = Path("/etc/apt")
+    for path in (lists / "sources.list", *sorted((lists / "sources.list.d").glob("*"))):
+        if not path.is_file():
+            continue
+        text = path.read_text(encoding="utf-8", errors="replace")
+        found = re.search(r"^(?:URIs:|deb\s.*?)\s*(https?://\S+/debian/?)(?=\s)", text, re.M)
+        if found:
+            return found[1]
+    return ""
+
+
+def _run(title: str, commands: list[list[str]], log: Path, deadline: float) -> None:
+    """Run one step's commands, its title and seconds on the screen, their words in the log."""
+    started = time.monotonic()
+    print(f"  {title} ...", end="", flush=True)
+    try:
+        for command in commands:
+            _run_one(title, command, log, deadline)
+    finally:
+        print(f" {time.monotonic() - started:.0f} s", flush=True)
+
+
+def _run_one(title: str, command: list[str], log: Path, deadline: float) -> None:
+    with log.open("ab") as file:
+        begin = file.tell()
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
+        )
+        try:
+            process.wait(timeout=max(deadline - time.monotonic(), 1.0))
+        except subprocess.TimeoutExpired:
+            raise NoWindowError(
+                f"Making the Debian took too long, at {title!r}; "
+                "python tools/test.py --window goes on from there."
+            ) from None
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+    if process.returncode != 0:
+        with log.open("rb") as file:
+            file.seek(begin)
+            said = file.read().decode(errors="replace").strip().splitlines()[-4:]
+        raise NoWindowError(f"{title} failed: {' / '.join(said)} (all of it in {log}).")
+
+
+@contextlib.contextmanager
+def _one_at_a_time(path: Path) -> Iterator[None]:
+    """Hold a file lock, so that two runs do not make the same Debian at once."""
+    with path.open("w", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Plays a scenario in Blender's window as a user would; runs inside Blender, imports bpy.
+
+    blender --enable-event-simulate -P driver.py -- SCENARIO.py FOLDER
+
+A scenario is a file with a generator function `scenario(window)`. It yields conditions: the play goes
+on as soon as one holds, and fails, naming it, when it does not in time. Mouse and keys go in as events,
+so that Blender's own tools and keymaps answer them. What the play saw is left in the folder: pictures of
+the window, and `seen.json`, which says where on them the photo is.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+# How often the play looks, s; between two looks Blender handles events and draws.
+_LOOK = 0.03
+_PATIENCE = 30.0
+
+
+@dataclass(frozen=True)
+class Until:
+    """What a step of the play waits for.
+
+    Attributes
+    ----------
+    holds
+        The condition.
+    what
+        The condition in words, for when it does not come true.
+    seconds
+        How long to wait for it.
+    """
+
+    holds: Callable[[], object]
+    what: str
+    seconds: float = _PATIENCE
+
+
+Play = Iterator[Until]
+
+
+@dataclass
+class _Draws:
+    """Counts how often the Clip Editor was drawn."""
+
+    count: int = 0
+
+    def __call__(self) -> None:
+        self.count += 1
+
+
+@dataclass
+class Window:
+    """Blender's window with one large Clip Editor, and hands to use it with.
+
+    Attributes
+    ----------
+    folder
+        Where the play leaves what it saw, and may keep files of its own.
+    seen
+        What goes to `seen.json`.
+    """
+
+    folder: Path
+    seen: dict[str, Any] = field(default_factory=dict)
+    _draws: _Draws = field(default_factory=_Draws)
+    _at: tuple[int, int] | None = None
+
+    # What there is.
+
+    @property
+    def area(self) -> bpy.types.Area:
+        """The Clip Editor, or what is to become it: the largest area."""
+        areas = bpy.context.window_manager.windows[0].screen.areas
+        return max(areas, key=lambda area: area.width * area.height)
+
+    @property
+    def space(self) -> Any:
+        """The Clip Editor's settings."""
+        return self.area.spaces.active
+
+    @property
+    def clip(self) -> bpy.types.MovieClip:
+        """The clip that the editor shows."""
+        return self.space.clip
+
+    def region(self, kind: str = "WINDOW") -> bpy.types.Region:
+        """One region of the Clip Editor."""
+        return next(region for region in self.area.regions if region.type == kind)
+
+    def addon(self, module: str) -> Any:
+        """One of the add-on's own modules, such as `running`."""
+        names = [entry.module for entry in bpy.context.preferences.addons]
+        package = next(name for name in names if name.endswith(".sam2_splat"))
+        return importlib.import_module(f"{package}.blender.{module}")
+
+    def note(self, **facts: object) -> None:
+        """Leave facts for the test that started the play."""
+        self.seen.update(facts)
+
+    # What to wait for.
+
+    def open(self) -> Play:
+        """Make the largest area a Clip Editor whose sidebar shows the add-on's tab."""
+        self.area.type = "CLIP_EDITOR"
+        self.space.show_region_ui = True
+        bpy.types.SpaceClipEditor.draw_handler_add(self._draws, (), "WINDOW", "POST_PIXEL")
+        # Before the first draw the sidebar's tab is read-only and the view has no size.
+        yield from self.drawn()
+        sidebar: Any = self.region("UI")
+        sidebar.active_panel_category = "SAM2 Splat"
+        yield from self.drawn()
+
+    def drawn(self) -> Play:
+        """Wait until the editor has been drawn twice more: what changed is on the screen then."""
+        before = self._draws.count
+
+        def twice() -> bool:
+            for region in self.area.regions:
+                region.tag_redraw()
+            return self._draws.count >= before + 2
+
+        yield Until(twice, "the Clip Editor is drawn")
+
+    def idle(self, seconds: float = 240.0) -> Play:
+        """Wait until no task of the add-on runs."""
+        running = self.addon("running")
+        yield Until(lambda: running.current() is None, "the running task ends", seconds)
+
+    # What to do.
+
+    def run(self, operator: str, **properties: object) -> set[str]:
+        """Run an operator in the Clip Editor as its button would; `sam2_splat.` may be left out."""
+        group, _, name = operator.rpartition(".")
+        call = getattr(getattr(bpy.ops, group or "sam2_splat"), name)
+        with bpy.context.temp_override(
+            window=bpy.context.window_manager.windows[0],
+            area=self.area,
+            region=self.region(),
+            space_data=self.space,
+        ):
+            answer: set[str] = call("INVOKE_DEFAULT", **properties)
+        return answer
+
+    def load(self, photos: Path) -> Play:
+        """Load photos and show the whole of the first."""
+        self.run("load", filepath=str(photos))
+        yield Until(lambda: self.clip is not None, "the photos are loaded")
+        yield from self.drawn()
+        self.run("clip.view_all")
+        yield from self.drawn()
+
+    def point_at(self, x: float, y: float) -> Generator[Until, None, tuple[int, int]]:
+        """Move the mouse over a pixel of the photo (origin top left); gives window pixels."""
+        width, height = self.clip.size
+        region = self.region()
+        across, up = region.view2d.view_to_region(x / width, 1 - y / height, clip=False)
+        at = (int(region.x + across), int(region.y + up))
+        self._send("MOUSEMOVE", "NOTHING", at)
+        yield from self.drawn()
+        return at
+
+    def click(self, x: float, y: float, **modifiers: bool) -> Play:
+        """Click on a pixel of the photo; modifiers as in `ctrl=True`."""
+        at = yield from self.point_at(x, y)
+        yield from self._strike("LEFTMOUSE", at, modifiers)
+
+    def drag(self, start: tuple[float, float], end: tuple[float, float], **modifiers: bool) -> Play:
+        """Press on a pixel of the photo, move to another and let go there."""
+        at = yield from self.point_at(*start)
+        self._send("LEFTMOUSE", "PRESS", at, modifiers)
+        yield from self.drawn()
+        for share in (0.25, 0.5, 0.75, 1.0):
+            x, y = (a + (b - a) * share for a, b in zip(start, end, strict=True))
+            at = yield from self.point_at(x, y)
+        self._send("LEFTMOUSE", "RELEASE", at, modifiers)
+        yield from self.drawn()
+
+    def press(self, key: str, **modifiers: bool) -> Play:
+        """Press a key with the mouse where it is, over the middle of the editor at first."""
+        region = self.region()
+        at = self._at or (region.x + region.width // 2, region.y + region.height // 2)
+        if self._at is None:
+            self._send("MOUSEMOVE", "NOTHING", at)
+            yield from self.drawn()
+        yield from self._strike(key, at, modifiers)
+
+    def picture(self, name: str) -> Play:
+        """Take a picture of the window as it is now, and note where the photo is on it."""
+        yield from self.drawn()
+        target = self.folder / f"{name}.png"
+        shown = subprocess.run(["import", "-window", "root", str(target)], check=False)
+        assert shown.returncode == 0, "the screen could not be pictured"
+        pictures = self.seen.setdefault("pictures", {})
+        pictures[name] = {"photo": self._photo_on_screen(), "editor": self._box(self.region())}
+
+    # How it is done.
+
+    def _strike(self, key: str, at: tuple[int, int], modifiers: dict[str, bool]) -> Play:
+        for value in ("PRESS", "RELEASE"):
+            self._send(key, value, at, modifiers)
+            yield from self.drawn()
+
+    def _send(
+        self,
+        key: str,
+        value: str,
+        at: tuple[int, int],
+        modifiers: dict[str, bool] | None = None,
+    ) -> None:
+        self._at = at
+        simulate: Any = bpy.context.window_manager.windows[0].event_simulate
+        simulate(type=key, value=value, x=at[0], y=at[1], **(modifiers or {}))
+
+    def _photo_on_screen(self) -> list[float] | None:
+        """Left, top, right, bottom of the whole photo, in the picture's pixels."""
+        if self.clip is None:
+            return None
+        region = self.region()
+        left, low = region.view2d.view_to_region(0.0, 0.0, clip=False)
+        right, high = region.view2d.view_to_region(1.0, 1.0, clip=False)
+        tall = bpy.context.window_manager.windows[0].height
+        return [
+            region.x + left,
+            tall - (region.y + high),
+            region.x + right,
+            tall - (region.y + low),
+        ]
+
+    @staticmethod
+    def _box(region: bpy.types.Region) -> list[float]:
+        tall = bpy.context.window_manager.windows[0].height
+        return [
+            region.x,
+            tall - (region.y + region.height),
+            region.x + region.width,
+            tall - region.y,
+        ]
+
+
+def perform(scenario: Callable[[Window], Play], folder: Path) -> None:
+    """Play a scenario from Blender's timer, then end Blender: with 0 where all of it held."""
+    window = Window(folder)
+    # The splash would take the first click for itself; later is too late.
+    bpy.context.preferences.view.show_splash = False
+
+    def whole() -> Play:
+        yield from window.open()
+        yield from scenario(window)
+
+    steps = whole()
+    waiting: Until | None = None
+    give_up = 0.0
+
+    def tick() -> float:
+        nonlocal waiting, give_up
+        try:
+            if waiting is not None and not waiting.holds():
+                assert time.monotonic() < give_up, f"waited in vain until {waiting.what}"
+                return _LOOK
+            waiting = next(steps)
+            give_up = time.monotonic() + waiting.seconds
+        except StopIteration:
+            _leave(window, 0)
+        except BaseException:  # noqa: BLE001  # a timer's exceptions end nowhere else
+            traceback.print_exc()
+            subprocess.run(["import", "-window", "root", str(folder / "failed.png")], check=False)
+            _leave(window, 1)
+        return _LOOK
+
+    bpy.app.timers.register(tick, first_interval=0.5, persistent=True)
+
+
+def _leave(window: Window, code: int) -> None:
+    """End Blender at once, worker included: its exit handlers are not part of the play."""
+    (window.folder / "seen.json").write_text(json.dumps(window.seen, indent=1), encoding="utf-8")
+    window.addon("worker").shut_down()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _scenario(path: Path) -> Callable[[Window], Play]:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    scenario: Callable[[Window], Play] = module.scenario
+    return scenario
+
+
+if __name__ == "__main__":
+    # Scenarios import this file by its name in the repository; it must then be one and the same.
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    sys.modules["tools.window.driver"] = sys.modules["__main__"]
+    what, where = sys.argv[sys.argv.index("--") + 1 :]
+    perform(_scenario(Path(what)), Path(where))

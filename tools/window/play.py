@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Starts a Debian's Blender with the extension installed, with a window or without; no bpy."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import tomllib
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tools.window.chroot import Bind, command_inside
+from tools.window.debian import DEBIAN_SITE, SITE, Release, root_of
+
+ROOT = Path(__file__).resolve().parents[2]
+# The same folder under its names inside and outside.
+_REPOSITORY = "/repository"
+_SESSION = "/session"
+_SCREEN = (1600, 1000)
+_VARIABLES = {
+    "HOME": f"{_SESSION}/home",
+    "SAM2_SPLAT_SITE": f"{SITE}:{DEBIAN_SITE}",
+    # One core for Blender, which draws in software here, and one for the worker.
+    "OMP_NUM_THREADS": "1",
+    "LP_NUM_THREADS": "1",
+    # Blender's shaders take seconds to compile in software; the second start finds them.
+    "MESA_SHADER_CACHE_DIR": "/var/cache/mesa",
+}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a Blender ended.
+
+    Attributes
+    ----------
+    code
+        Its exit code.
+    said
+        All that it printed.
+    """
+
+    code: int
+    said: str
+
+
+@dataclass(frozen=True)
+class Played:
+    """What a play left.
+
+    Attributes
+    ----------
+    folder
+        Its pictures.
+    seen
+        Its facts; see :mod:`tools.window.driver`.
+    """
+
+    folder: Path
+    seen: dict[str, Any]
+
+
+class InstalledBlender:
+    """A release's Blender with the extension installed from its zip.
+
+    Parameters
+    ----------
+    release
+        Which Debian; it must be ready.
+    session
+        An empty folder for Blender's settings, photos and what plays leave; inside it is /session.
+    """
+
+    def __init__(self, release: Release, session: Path) -> None:
+        self.release = release
+        self.session = session
+        (session / "home").mkdir()
+
+    def install(self, archive: Path) -> Ended:
+        """Install the extension's zip as *Install from Disk* does, and enable it."""
+        mine = self.session / archive.name
+        _without_wheels(archive, mine)
+        return self.blender(
+            *("--command", "extension", "install-file", "-r", "user_default", "-e"),
+            self.inside(mine),
+        )
+
+    def inside(self, path: Path) -> str:
+        """Return the name that a file of the session or the repository has inside."""
+        if path.is_relative_to(self.session):
+            return f"{_SESSION}/{path.relative_to(self.session)}"
+        return f"{_REPOSITORY}/{path.relative_to(ROOT)}"
+
+    def blender(self, *arguments: str, seconds: float = 300.0) -> Ended:
+        """Run Blender without a screen; paths as they are inside."""
+        return self._run(["blender", *arguments], seconds)
+
+    def play(self, scenario: Path, seconds: float = 600.0) -> Played:
+        """Play a scenario in a window, in the session's folder of the scenario's name.
+
+        Raises
+        ------
+        AssertionError
+            It did not hold, or was not done in time; with all that Blender said.
+        """
+        folder = self.session / scenario.stem
+        folder.mkdir(exist_ok=True)
+        width, height = _SCREEN
+        ended = self._run(
+            [
+                *("xvfb-run", "-a", "-s", f"-screen 0 {width}x{height}x24"),
+                *("blender", "--enable-event-simulate", "--python-exit-code", "9"),
+                *("-p", "0", "0", str(width), str(height)),
+                *("-P", f"{_REPOSITORY}/tools/window/driver.py"),
+                *("--", self.inside(scenario), self.inside(folder)),
+            ],
+            seconds,
+        )
+        assert ended.code == 0, f"{scenario.stem} ended with {ended.code}:\n{ended.said[-6000:]}"
+        seen = json.loads((folder / "seen.json").read_text(encoding="utf-8"))
+        return Played(folder, seen)
+
+    def _run(self, command: Sequence[str], seconds: float) -> Ended:
+        inside = command_inside(
+            root_of(self.release),
+            command,
+            binds=(Bind(ROOT, _REPOSITORY), Bind(self.session, _SESSION, writable=True)),
+            variables=_VARIABLES,
+        )
+        with subprocess.Popen(
+            inside,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+        ) as process:
+            try:
+                said, _ = process.communicate(timeout=seconds)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                said, _ = process.communicate()
+                said += f"\nNot done after {seconds:.0f} s."
+        return Ended(process.returncode, said)
+
+
+def _without_wheels(archive: Path, target: Path) -> None:
+    """Copy a zip less its wheels, which are for another Python than Debian's.
+
+    Debian's own msgspec stands in for them.
+    """
+    with zipfile.ZipFile(archive) as source, zipfile.ZipFile(target, "w") as copy:
+        for name in source.namelist():
+            if name.startswith("wheels/"):
+                continue
+            content = source.read(name)
+            if name == "blender_manifest.toml":
+                text = re.sub(r"^wheels = \[.*?\]\n", "", content.decode(), flags=re.M | re.S)
+                assert "wheels" not in tomllib.loads(text)
+                content = text.encode()
+            copy.writestr(name, content)
