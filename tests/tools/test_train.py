@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from sam2_splat_addon.engine.bundled_model import BUNDLED_WEIGHTS, build_bundled_model
+from sam2_splat_addon.engine.checkpoints import load_model
 from tools.train import train
 from tools.train.clips import sample_clip
-from tools.train.evaluate import load_weights, mask_iou, track
 from tools.train.export import export
 from tools.train.feeder import BatchPlan, make_batch
 from tools.train.library import Library
@@ -237,19 +237,10 @@ def test_export_writes_the_same_bytes_twice_and_the_model_reads_them(
     content = (tmp_path / "a.safetensors").read_bytes()
     assert content == (tmp_path / "b.safetensors").read_bytes()
     assert size == len(content) < 12_000_000
-    loaded = load_weights(tmp_path / "a.safetensors", 64)
-    frames = [np.zeros((96, 64, 3), np.uint8)] * 3
-    tracked = track(loaded, frames, np.array([[30.0, 50.0]], np.float32))
-    assert [mask.shape for mask in tracked.masks] == [(96, 64)] * 3
-
-
-def test_iou_of_masks() -> None:
-    mask = np.zeros((4, 4), bool)
-    assert mask_iou(mask, mask) == 1.0
-    other = mask.copy()
-    other[0, :2] = True
-    mask[0, 1:3] = True
-    assert mask_iou(mask, other) == pytest.approx(1 / 3)
+    cpu = torch.device("cpu")
+    loaded = load_model("bundled", tmp_path / "a.safetensors", cpu, image_size=64).model
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor.half().to(tensor.dtype)), name
 
 
 def test_training_begins_before_any_capture_exists(tmp_path: Path) -> None:
