@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import re
 from pathlib import Path
 
 import bpy
@@ -93,6 +94,19 @@ def footage_of(clip: bpy.types.MovieClip) -> Footage:
             "Load the photos again; the clicks and settings stay.",
         )
     return footage
+
+
+def photo_of(clip: bpy.types.MovieClip, frame: int) -> Path | None:
+    """The file that a clip shows on its frame, or None; quick, where :func:`footage_of` is sure."""
+    first = Path(bpy.path.abspath(clip.filepath))
+    numbers = list(re.finditer(r"[0-9]+", first.stem))
+    if not numbers:
+        return first if frame == 1 and first.is_file() else None
+    digits = numbers[-1]
+    number = str(int(digits[0]) + frame - 1).zfill(len(digits[0]))
+    stem = first.stem[: digits.start()] + number + first.stem[digits.end() :]
+    photo = first.with_name(stem + first.suffix)
+    return photo if frame >= 1 and photo.is_file() else None
 
 
 def _adopt(clip: bpy.types.MovieClip) -> None:

@@ -190,18 +190,41 @@ class SAM2SPLAT_PG_scene(PropertyGroup):
     show_clicks: BoolProperty(
         name="Clicks", description="Show clicks and boxes over the photo", default=True
     )
+    live_preview: BoolProperty(
+        name="Live Preview",
+        description="Show the mask of this frame right after a click",
+        default=True,
+    )
 
 
-CLASSES = (SAM2SPLAT_PG_object, SAM2SPLAT_PG_clip, SAM2SPLAT_PG_scene)
+class SAM2SPLAT_PG_window(PropertyGroup):
+    """What is neither saved nor undone."""
+
+    use_tool: BoolProperty(
+        name="Mask Clicks",
+        description="Click to include, Alt+click to exclude, drag a box, X to delete what is under"
+        " the mouse; off: Blender's own mouse buttons",
+        default=False,
+    )
+
+
+CLASSES = (
+    SAM2SPLAT_PG_object,
+    SAM2SPLAT_PG_clip,
+    SAM2SPLAT_PG_scene,
+    SAM2SPLAT_PG_window,
+)
 
 
 def attach() -> None:
     """Hang the settings onto Blender's types, once the classes are registered."""
     bpy.types.MovieClip.sam2_splat = PointerProperty(type=SAM2SPLAT_PG_clip)
+    bpy.types.WindowManager.sam2_splat = PointerProperty(type=SAM2SPLAT_PG_window)
     bpy.types.Scene.sam2_splat = PointerProperty(type=SAM2SPLAT_PG_scene)
 
 
 def detach() -> None:
     """Take the settings off Blender's types."""
     del bpy.types.Scene.sam2_splat
+    del bpy.types.WindowManager.sam2_splat
     del bpy.types.MovieClip.sam2_splat

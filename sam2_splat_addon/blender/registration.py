@@ -6,7 +6,17 @@ from __future__ import annotations
 import bpy
 
 from ..core.errors import SplatError
-from . import command_line, footage_clip, overlay, panels, preferences, properties, running, worker
+from . import (
+    command_line,
+    footage_clip,
+    live_preview,
+    overlay,
+    panels,
+    preferences,
+    properties,
+    running,
+    worker,
+)
 from .operators import environment, load, objects, run
 
 _CLASSES = (
@@ -27,6 +37,7 @@ def register() -> None:
     properties.attach()
     command_line.register()
     overlay.register()
+    live_preview.register()
     bpy.app.handlers.load_pre.append(_before_load)
     bpy.app.handlers.load_post.append(_after_load)
 
@@ -34,9 +45,10 @@ def register() -> None:
 def unregister() -> None:
     """End what runs and unregister everything, in reverse order."""
     running.abort_current()
-    worker.shut_down()
     bpy.app.handlers.load_post.remove(_after_load)
     bpy.app.handlers.load_pre.remove(_before_load)
+    live_preview.unregister()
+    worker.shut_down()
     overlay.unregister()
     command_line.unregister()
     properties.detach()
@@ -47,6 +59,7 @@ def unregister() -> None:
 @bpy.app.handlers.persistent
 def _before_load(*_: object) -> None:
     running.abort_current()
+    live_preview.forget()
     overlay.drop()
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import StoreError
+from ..core.manifest import StoreManifest, read_manifest
 from ..core.matte_store import MatteScores, MatteStore
 from ..core.prompts import FramePrompts
 from ..core.scanline import fill
@@ -64,6 +65,8 @@ class _Previewed:
 _previews: OrderedDict[tuple[int, int, int], _Previewed] = OrderedDict()
 _stored: OrderedDict[tuple[int, int, int], ShownMatte | None] = OrderedDict()
 _edited: OrderedDict[tuple[int, int, int, int], ShownMatte] = OrderedDict()
+# The manifest of each clip's store, by the clip.
+_runs: dict[int, StoreManifest | None] = {}
 
 
 def matte_of(
@@ -103,6 +106,31 @@ def previewed(key: tuple[int, int, int], prompts: FramePrompts, model: str) -> S
     return kept.matte
 
 
+def is_settled(
+    clip: bpy.types.MovieClip, object_id: int, prompts: FramePrompts, model: str
+) -> bool:
+    """Whether the store's matte is what a preview of these prompts would show.
+
+    On a prompted frame both are the same, bit for bit.
+    """
+    uid, folder = clip.session_uid, clip.sam2_splat.store_folder
+    if not folder:
+        return False
+    if uid not in _runs:
+        try:
+            _runs[uid] = read_manifest(MatteStore(Path(bpy.path.abspath(folder))).manifest_path)
+        except StoreError as error:
+            print(f"SAM2 Splat: {error}")
+            _runs[uid] = None
+    manifest = _runs[uid]
+    if manifest is None or manifest.run.model != model:
+        return False
+    known = {entry.id: entry.frames for entry in manifest.run.prompts.objects}
+    if prompts not in known.get(object_id, ()):
+        return False
+    return _stored_matte(clip, (uid, object_id, prompts.frame)) is not None
+
+
 def keep_preview(
     key: tuple[int, int, int],
     prompts: FramePrompts,
@@ -123,6 +151,7 @@ def keep_preview(
 
 def forget(uid: int, object_id: int | None = None, frame: int | None = None) -> None:
     """The store has something else now: for a clip, or for one object of it, or on one frame."""
+    _runs.pop(uid, None)
     for key in list(_stored):
         if key[0] == uid and object_id in (None, key[1]) and frame in (None, key[2]):
             del _stored[key]
@@ -132,6 +161,7 @@ def clear() -> None:
     """Forget everything: another file is loaded, or the add-on ends."""
     for kept in (_previews, _stored, _edited):
         kept.clear()
+    _runs.clear()
 
 
 def _stored_matte(clip: bpy.types.MovieClip, key: tuple[int, int, int]) -> ShownMatte | None:

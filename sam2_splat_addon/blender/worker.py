@@ -10,10 +10,12 @@ import bpy
 
 from ..client.environment import WorkerEnvironment, find
 from ..client.keeper import WorkerKeeper
+from ..client.preview import Preview
 from ..core.errors import EnvironmentSetupError
 from . import preferences
 
 _keeper: WorkerKeeper | None = None
+_preview: Preview | None = None
 # Only a yes is remembered: packages don't vanish while Blender runs, but they may arrive.
 _ready = False
 
@@ -44,9 +46,23 @@ def keeper() -> WorkerKeeper:
     return _keeper
 
 
+def preview() -> Preview:
+    """Previews from that worker; raises EnvironmentSetupError."""
+    global _preview
+    if _preview is None:
+        _preview = Preview(keeper())
+    return _preview
+
+
+def asked_preview() -> Preview | None:
+    """The previews when there was an ask already, else None."""
+    return _preview
+
+
 def shut_down() -> None:
     """End the worker; the next job starts another."""
-    global _keeper
+    global _keeper, _preview
+    _preview = None
     if _keeper is not None:
         _keeper.shutdown()
         _keeper = None

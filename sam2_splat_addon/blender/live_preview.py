@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Asks the worker for the mask of the frame at hand when its clicks change; imports bpy, client.
+
+A timer compares the clicks of the shown frame with those that were asked about last, so that Blender's
+own markers, scripts, undo and our tool all count alike. It never waits for the worker.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import bpy
+
+from ..core.errors import SplatError
+from ..core.prompts import FramePrompts, ObjectPrompts, PromptSet
+from ..core.protocol import ModelChoice, PreviewDone, PreviewRequest
+from . import clip_prompts, footage_clip, overlay, preferences, running, shown_mattes, worker
+from .frame_view import clip_frame
+from .propagate_task import checkpoint_path
+
+# Seconds between two looks: while an answer is awaited, while there is something to click on, and
+# while there is not.
+_TICK_BUSY = 0.03
+_TICK = 0.1
+_TICK_IDLE = 0.5
+# How long the playhead rests on a frame before the worker is troubled with it, s.
+_REST = 0.3
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What a preview is asked for: the clicks without an answer on a clip's frame.
+
+    Attributes
+    ----------
+    uid
+        The clip's session uid.
+    model
+        As in :func:`overlay.model_key`.
+    prompts
+        By object; none means that the worker only gets ready for the frame.
+    """
+
+    uid: int
+    frame: int
+    model: str
+    prompts: tuple[ObjectPrompts, ...]
+
+
+@dataclass
+class _State:
+    """What the timer knows from look to look."""
+
+    place: tuple[int, int] = (0, 0)
+    since: float = 0.0
+    asked: _Question | None = None
+    ticket: int = 0
+    problem: str = ""
+
+
+_state = _State()
+
+
+def register() -> None:
+    """Begin to look; in background nothing is previewed."""
+    if not bpy.app.background:
+        bpy.app.timers.register(_tick, first_interval=1.0, persistent=True)
+
+
+def unregister() -> None:
+    """Stop looking."""
+    if bpy.app.timers.is_registered(_tick):
+        bpy.app.timers.unregister(_tick)
+    forget()
+
+
+def forget() -> None:
+    """Another file is loaded: what was asked about is gone."""
+    global _state
+    _state = _State()
+
+
+def problem() -> str:
+    """Why there is no preview, when one was asked for in vain; else empty."""
+    return _state.problem
+
+
+def is_busy() -> bool:
+    """Whether an answer to clicks is awaited."""
+    asked = _state.asked
+    return asked is not None and bool(asked.prompts) and _state.ticket != 0
+
+
+def _tick() -> float:
+    space = _editor()
+    scene = bpy.context.scene
+    if space is None or scene is None or not scene.sam2_splat.live_preview:
+        return _TICK_IDLE
+    _take_answers()
+    clip = space.clip
+    if running.current() is not None or not _is_ours(clip) or not worker.packages_ready():
+        return _TICK_IDLE
+    _look(clip, clip_frame(space))
+    return _TICK_BUSY if _state.ticket else _TICK
+
+
+def _editor() -> bpy.types.SpaceClipEditor | None:
+    """The first Clip Editor on the screen that shows a clip."""
+    for window in bpy.context.window_manager.windows:
+        if window.screen.is_animation_playing:
+            return None
+        for area in window.screen.areas:
+            if area.type == "CLIP_EDITOR":
+                space: Any = area.spaces.active
+                if space.clip is not None and space.view == "CLIP":
+                    return space  # type: ignore[no-any-return]
+    return None
+
+
+def _is_ours(clip: bpy.types.MovieClip) -> bool:
+    """Whether a clip is there to be masked: other people's camera tracking starts no worker."""
+    settings = clip.sam2_splat
+    return bool(
+        settings.footage_folder
+        or len(settings.objects)
+        or bpy.context.window_manager.sam2_splat.use_tool
+    )
+
+
+def _look(clip: bpy.types.MovieClip, frame: int) -> None:
+    now = time.monotonic()
+    if _state.place != (clip.session_uid, frame):
+        _state.place, _state.since = (clip.session_uid, frame), now
+    if any(
+        clip_prompts.subject_name(entry) not in clip.sam2_splat.objects
+        for entry in clip_prompts.subjects(clip)
+    ):
+        clip_prompts.sync_objects(clip)
+    question = _question(clip, frame)
+    if question == _state.asked or now - _state.since < _REST:
+        return
+    _state.asked, _state.ticket, _state.problem = question, 0, ""
+    _ask(clip, question)
+
+
+def _question(clip: bpy.types.MovieClip, frame: int) -> _Question:
+    model = overlay.model_key(clip.sam2_splat)
+    objects = []
+    for name, prompts in clip_prompts.on_frame(clip, frame).items():
+        entry = clip.sam2_splat.objects.get(name)
+        if entry is None or not prompts.includes_something:
+            continue
+        key = (clip.session_uid, entry.object_id, frame)
+        if shown_mattes.previewed(key, prompts, model) is None and not shown_mattes.is_settled(
+            clip, entry.object_id, prompts, clip.sam2_splat.model
+        ):
+            objects.append(ObjectPrompts(entry.object_id, name, (prompts,)))
+    return _Question(clip.session_uid, frame, model, tuple(objects))
+
+
+def _ask(clip: bpy.types.MovieClip, question: _Question) -> None:
+    settings = clip.sam2_splat
+    width, height = clip.size
+    try:
+        photo = footage_clip.photo_of(clip, question.frame)
+        if photo is None:
+            return
+        request = PreviewRequest(
+            photo=str(photo),
+            width=width,
+            height=height,
+            frame=question.frame,
+            prompts=PromptSet(question.prompts, width, height),
+            model=ModelChoice(
+                settings.model,
+                checkpoint_path(settings),
+                preferences.device(),
+                preferences.threads(),
+            ),
+        )
+        _state.ticket = worker.preview().ask(request)
+    except SplatError as error:
+        # No preview is no failure: the panel says why, Propagate says it aloud.
+        _state.problem = str(error)
+
+
+def _take_answers() -> None:
+    preview = worker.asked_preview()
+    if preview is None:
+        return
+    for done in preview.poll():
+        _keep(done)
+    for line in preview.log_lines():
+        print(f"SAM2 Splat: {line.text}", flush=True)
+    if preview.error is not None and _state.ticket:
+        _state.ticket, _state.problem = 0, str(preview.error)
+        if preview.trace:
+            print(preview.trace, flush=True)
+        overlay.redraw()
+
+
+def _keep(done: PreviewDone) -> None:
+    asked = _state.asked
+    if asked is None or done.ticket != _state.ticket:
+        return  # the clicks have changed since, and were asked about again
+    _state.ticket = 0
+    prompts: dict[int, FramePrompts] = {entry.id: entry.frames[0] for entry in asked.prompts}
+    for matte in done.mattes:
+        key = (asked.uid, matte.object_id, done.frame)
+        shown_mattes.keep_preview(
+            key, prompts[matte.object_id], asked.model, matte.array(), matte.scores
+        )
+    # Answered: the next look finds no question, and asks nothing.
+    _state.asked = _Question(asked.uid, asked.frame, asked.model, ())
+    overlay.redraw()
