@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The run manifest: everything that decides a run's bytes, and keys made from it; core, msgspec.
 
-Two runs with equal manifests on one machine give equal mattes. Objects don't influence each other,
-so each object has a key of its own: a store keeps what it has for an object as long as its key is
-the same.
+Two runs with equal manifests on one machine give equal mattes. Within a run, not everything decides
+every matte: so each matte has a key of its own (the engine makes them, from :meth:`RunManifest.key`
+and the prompts that reach that frame), and a store keeps a matte as long as its key is the same.
 """
 
 from __future__ import annotations
@@ -29,15 +29,21 @@ class RunSettings(msgspec.Struct, frozen=True):
         ``both``, ``forward`` or ``backward`` from the prompted frames.
     image_size
         Side of the model's square input, px; 0 is the model's own.
+    nearby_prompts
+        0: a frame attends to all prompted frames of its object (to the nearest 16 of more), and
+        a changed prompt may change every frame. Otherwise it attends only to that many on either
+        side, and what SAM 2 remembers of tracked frames starts anew at each prompted frame: so a
+        changed prompt changes no frame beyond that many prompted frames away.
     """
 
     first_frame: int = 1
     last_frame: int = 0
     direction: str = "both"
     image_size: int = 0
+    nearby_prompts: int = 0
 
 
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = 2
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -64,29 +70,29 @@ class RunManifest(msgspec.Struct, frozen=True):
     prompts: PromptSet
     version: int = MANIFEST_VERSION
 
-    def object_key(self, object_id: int) -> str:
-        """Hash of everything that decides this object's mattes (hex, 64 digits).
-
-        The object's name is left out: renaming it changes no matte.
-        """
-        own = self.prompts.object(object_id)
-        prompts = PromptSet(
-            (msgspec.structs.replace(own, name=""),), self.prompts.width, self.prompts.height
+    def key(self) -> str:
+        """Hash of what decides every matte alike: all but prompts and the frames asked for."""
+        settings = msgspec.structs.replace(
+            self.settings, first_frame=1, last_frame=0, direction="both", nearby_prompts=0
         )
-        alone = msgspec.structs.replace(self, prompts=prompts)
-        return hashlib.sha256(msgspec.json.encode(alone, order="deterministic")).hexdigest()
+        common = msgspec.structs.replace(self, prompts=PromptSet(()), settings=settings)
+        return hashlib.sha256(msgspec.json.encode(common, order="deterministic")).hexdigest()
 
 
 class StoreManifest(msgspec.Struct, frozen=True):
-    """What a store's ``manifest.json`` holds: the last run and the key behind each object."""
+    """What a store's ``manifest.json`` holds: the last run, and the key behind each matte.
+
+    ``matte_keys`` are by object id and frame. A matte without a key is of no known run.
+    """
 
     run: RunManifest
-    object_keys: dict[str, str]
+    matte_keys: dict[int, dict[int, str]]
 
 
 def write_manifest(path: Path, manifest: StoreManifest) -> None:
     """Write as indented JSON, whole or not at all; the same bytes for equal manifests."""
-    data = msgspec.json.encode(manifest, order="deterministic")
+    plain = msgspec.to_builtins(manifest, str_keys=True)  # numbers as keys could not be sorted
+    data = msgspec.json.encode(plain, order="deterministic")
     try:
         write_atomic(path, msgspec.json.format(data, indent=2) + b"\n")
     except OSError as error:

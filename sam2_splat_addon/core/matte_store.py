@@ -5,7 +5,8 @@ Layout of a store folder::
 
     manifest.json               what made it (core/manifest.py)
     objects/001/000001.matte    object 1, frame 1
-    state/                      what a killed run needs to go on (written by the engine)
+    cleared/002/                object 2, which the user has cleared and may want back
+    state/                      what later runs can go on from (written by the engine)
 
 A ``.matte`` file is ``b"S2SM"``, a format byte, the length of the header (4 bytes, little endian),
 the header (MessagePack), the logits (little-endian float16, zlib), and the CRC-32 of everything
@@ -17,6 +18,7 @@ from __future__ import annotations
 import shutil
 import struct
 import zlib
+from collections.abc import Container
 from pathlib import Path
 
 import msgspec
@@ -172,7 +174,7 @@ class MatteStore:
 
     @property
     def state_folder(self) -> Path:
-        """Where the engine keeps what a killed run needs to go on."""
+        """Where the engine keeps what later runs can go on from."""
         return self.folder / "state"
 
     def _object_folder(self, object_id: int) -> Path:
@@ -224,7 +226,7 @@ class MatteStore:
             return []
         return sorted(int(entry.stem) for entry in folder.glob("[0-9]*.matte"))
 
-    def remove(self, object_id: int, frames: range | None = None) -> None:
+    def remove(self, object_id: int, frames: Container[int] | None = None) -> None:
         """Forget the object's mattes, all or those on ``frames``; raises StoreError."""
         try:
             for frame in self.frames(object_id):
@@ -233,12 +235,47 @@ class MatteStore:
         except OSError as error:
             raise self._not_removable(error) from error
 
+    def set_aside(self, object_id: int) -> None:
+        """Hide all of an object's mattes, so that `put_back` can undo it; raises StoreError."""
+        try:
+            shutil.rmtree(self._aside_folder(object_id), ignore_errors=True)
+            if self._object_folder(object_id).is_dir():
+                self._aside_folder(object_id).parent.mkdir(exist_ok=True)
+                self._object_folder(object_id).rename(self._aside_folder(object_id))
+        except OSError as error:
+            raise self._not_removable(error) from error
+
+    def put_back(self, object_id: int) -> None:
+        """Bring back what was set aside, unless the object has new mattes; raises StoreError."""
+        try:
+            if self.frames(object_id):
+                self.drop_aside(object_id)
+            elif self._aside_folder(object_id).is_dir():
+                shutil.rmtree(self._object_folder(object_id), ignore_errors=True)
+                self._aside_folder(object_id).rename(self._object_folder(object_id))
+        except OSError as error:
+            raise self._not_removable(error) from error
+
+    def drop_aside(self, object_id: int) -> None:
+        """Forget what was set aside of an object."""
+        shutil.rmtree(self._aside_folder(object_id), ignore_errors=True)
+
+    def aside(self) -> list[int]:
+        """The ids of the objects whose mattes are set aside, rising."""
+        root = self.folder / "cleared"
+        if not root.is_dir():
+            return []
+        return sorted(int(entry.name) for entry in root.iterdir() if entry.name.isdigit())
+
+    def _aside_folder(self, object_id: int) -> Path:
+        return self.folder / "cleared" / f"{object_id:03d}"
+
     def clear(self) -> None:
         """Forget everything in the store; raises StoreError."""
         try:
             # The manifest goes first: without it nothing that is left counts as a result.
             self.manifest_path.unlink(missing_ok=True)
-            for name in ("objects", "state"):
+            for name in ("objects", "cleared", "state"):
                 if (self.folder / name).exists():
                     shutil.rmtree(self.folder / name)
         except OSError as error:

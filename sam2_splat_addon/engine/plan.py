@@ -5,23 +5,52 @@ All prompts are known before a run starts, so a result is a function of footage,
 settings alone:
 
 1. Conditioning frames, those whose prompts say where the object is, are segmented from their
-prompts,
-   inside the span or not. They keep that result.
+   prompts, inside the span or not. They keep that result.
 2. Forwards from the object's first conditioning frame to the span's end.
 3. Backwards from the same frame to the span's start, with a memory of its own.
 
 ``forward`` alone leaves out step 3. ``backward`` alone goes backwards from the object's *last*
 conditioning frame. A frame whose prompts only exclude can't be segmented from them: it is tracked
 like any other and then corrected by them.
+
+A pass is one stretch of frames that share a memory. Where prompts are to reach only nearby frames,
+it is cut into stretches at the conditioning frames, and each begins with an empty memory.
 """
 
 from __future__ import annotations
 
+from bisect import bisect
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from typing import Literal
 
 from ..core.errors import PromptError
 from ..core.manifest import RunSettings
 from ..core.prompts import FramePrompts, ObjectPrompts
+
+Direction = Literal["forward", "backward"]
+DIRECTIONS: tuple[Direction, ...] = ("forward", "backward")
+"""In the order in which the passes are computed."""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Frames that are tracked one after the other with one memory.
+
+    Attributes
+    ----------
+    direction
+        Of time.
+    frames
+        In the order of tracking.
+    conditioning
+        The conditioning frames that they may attend to, rising.
+    """
+
+    direction: Direction
+    frames: tuple[int, ...]
+    conditioning: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -38,8 +67,8 @@ class ObjectPlan:
         Frames to correct after they were tracked.
     results
         The frames that get a matte.
-    forward, backward
-        Frames to track, in the order of tracking.
+    stretches
+        Frames to track, in the order of the passes and of tracking.
     """
 
     object_id: int
@@ -47,8 +76,7 @@ class ObjectPlan:
     conditioning: tuple[FramePrompts, ...]
     corrections: tuple[FramePrompts, ...]
     results: range
-    forward: tuple[int, ...]
-    backward: tuple[int, ...]
+    stretches: tuple[Stretch, ...]
 
     def correction(self, frame: int) -> FramePrompts | None:
         """The prompts that correct this frame, if any."""
@@ -68,7 +96,9 @@ def span_of(settings: RunSettings, frame_count: int) -> range:
     return range(first, last + 1)
 
 
-def plan_object(prompts: ObjectPrompts, span: range, direction: str) -> ObjectPlan:
+def plan_object(
+    prompts: ObjectPrompts, span: range, direction: str, nearby_prompts: int = 0
+) -> ObjectPlan:
     """Plan one object of a checked prompt set.
 
     Parameters
@@ -79,19 +109,25 @@ def plan_object(prompts: ObjectPrompts, span: range, direction: str) -> ObjectPl
         The frames to have mattes for, step 1.
     direction
         ``both``, ``forward`` or ``backward``.
+    nearby_prompts
+        As in :class:`RunSettings`.
 
     Raises
     ------
     PromptError
-        Another direction.
+        Another direction, or a negative number of prompts.
     """
     if direction not in ("both", "forward", "backward"):
         raise PromptError(
             f"There is no direction called {direction!r}.", "Choose both, forward or backward."
         )
+    if nearby_prompts < 0:
+        raise PromptError(
+            f"A frame can't attend to {nearby_prompts} prompted frames.", "Choose 0 for all."
+        )
     conditioning = tuple(entry for entry in prompts.frames if entry.includes_something)
     corrections = tuple(entry for entry in prompts.frames if not entry.includes_something)
-    prompted = {entry.frame for entry in conditioning}
+    prompted = [entry.frame for entry in conditioning]
     first, last = min(prompted), max(prompted)
 
     results = span
@@ -100,13 +136,34 @@ def plan_object(prompts: ObjectPrompts, span: range, direction: str) -> ObjectPl
     elif direction == "backward":
         results = range(span.start, min(span.stop, last + 1))
     tracked = [frame for frame in results if frame not in prompted]
-    backwards = {frame for frame in tracked if direction == "backward" or frame < first}
+    # Where the backward pass begins, and ends the forward one.
+    turn = last if direction == "backward" else first
+    forward = [frame for frame in tracked if frame > turn]
+    backward = [frame for frame in reversed(tracked) if frame < turn]
     return ObjectPlan(
         prompts.id,
         prompts.name,
         conditioning,
         corrections,
         results,
-        tuple(frame for frame in tracked if frame not in backwards),
-        tuple(sorted(backwards, reverse=True)),
+        (
+            *_stretches("forward", forward, prompted, nearby_prompts),
+            *_stretches("backward", backward, prompted, nearby_prompts),
+        ),
     )
+
+
+def _stretches(
+    direction: Direction, tracked: Sequence[int], prompted: list[int], nearby: int
+) -> list[Stretch]:
+    """Cut a pass at its conditioning frames, unless all frames attend to all of these."""
+    if not tracked:
+        return []
+    if nearby == 0:
+        return [Stretch(direction, tuple(tracked), tuple(prompted))]
+    return [
+        Stretch(
+            direction, tuple(frames), tuple(prompted[max(before - nearby, 0) : before + nearby])
+        )
+        for before, frames in groupby(tracked, lambda frame: bisect(prompted, frame))
+    ]

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A propagate request from start to end: model, manifest, session, store; imports core and engine.
 
-What is already there stays: an object whose key (see `core.manifest`) is unchanged and whose
-mattes are all in the store is not computed again, and a run that was killed or cancelled goes on
-where it last saved its memories, to the same bytes as a run that was not.
+What is already there stays: a matte whose key (see `matte_keys`) is unchanged is not computed
+again. What has to be computed begins at the nearest memories that an earlier run left (see
+`memory_shelf`), be it that this run was cancelled or killed or that a prompt changed since: to the
+same bytes as a run that began with nothing.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,8 @@ from typing import Final
 
 import torch
 
-from ..core.errors import Cancelled
+from ..core.edited_prompts import with_edited
+from ..core.errors import Cancelled, PromptError
 from ..core.manifest import (
     Machine,
     RunManifest,
@@ -26,25 +27,21 @@ from ..core.manifest import (
     read_manifest,
     write_manifest,
 )
-from ..core.matte_store import MatteRecord, MatteStore
-from ..core.memory import peak_memory_mb
-from ..core.protocol import FrameDone, Log, Progress, PropagateRequest
+from ..core.matte_store import MatteStore
+from ..core.prompts import PromptSet
+from ..core.protocol import FrameDone, FrameRange, Log, Progress, PropagateRequest
 from . import model_keeper
 from .checkpoints import checkpoint_path, sha256_of
 from .device import DeviceChoice, choose_device, use_threads
 from .frames import FrameSource
+from .matte_keys import matte_keys
 from .plan import ObjectPlan, plan_object, span_of
-from .resume_state import load_state, remove_state, save_state
+from .run_store import MemorySaver, ResultWriter, StoredObject
 from .session import FrameResult, Session
-from .session_state import SessionState, frames_done
+from .work import work_for
 
 ENGINE_VERSION: Final = "1"
 """Part of every object's key: raise it when the same inputs give other mattes than before."""
-
-SAVE_SECONDS: Final = 15.0
-"""How often a run saves its memories: what a kill costs at most."""
-
-_RATE_WINDOW: Final = 24  # mattes that the speed is measured over
 
 
 @dataclass(frozen=True)
@@ -95,9 +92,9 @@ def run(
     """
     began = time.monotonic()
     footage, settings = request.footage, request.settings
-    prompts = request.prompts.checked(footage.width, footage.height, len(footage.paths))
-    span = span_of(settings, len(footage.paths))
-    plans = [plan_object(entry, span, settings.direction) for entry in prompts.objects]
+    prompts = with_edited(request.prompts, request.edited, footage.width, footage.height)
+    prompts = prompts.checked(footage.width, footage.height, len(footage.paths))
+    plans = _plans(request, prompts)
     warnings = [
         f"{plan.name!r} has no frame to propagate to in this direction and range."
         for plan in plans
@@ -124,28 +121,27 @@ def run(
         prompts=prompts,
     )
     store = MatteStore.open(Path(request.store), create=True)
-    keys = {plan.object_id: manifest.object_key(plan.object_id) for plan in plans}
+    objects = [StoredObject(plan, matte_keys(plan, manifest.key()), store) for plan in plans]
     stored = read_manifest(store.manifest_path)
-    known = {} if stored is None else stored.object_keys
-    outdated = [plan for plan in plans if not _is_up_to_date(plan, keys, known, store)]
-
-    state = None
-    if outdated:
-        wanted = {plan.object_id: keys[plan.object_id] for plan in outdated}
-        state = _resumable(load_state(store.state_folder, wanted), outdated, known, keys, store)
-        if state is None:
-            # Old mattes go before the manifest names the new run: a kill in between leaves gaps,
-            # never mattes of an older run under a new key.
-            for plan in outdated:
-                store.remove(plan.object_id, plan.results)
-    object_keys = {**known, **{str(object_id): key for object_id, key in keys.items()}}
-    write_manifest(store.manifest_path, StoreManifest(manifest, object_keys))
+    known = {} if stored is None else stored.matte_keys
+    wanted = {at.plan.object_id: _in_range(at.plan, request.update) for at in objects}
+    outdated = {
+        at.plan.object_id: at.outdated(wanted[at.plan.object_id], known.get(at.plan.object_id, {}))
+        for at in objects
+    }
+    # Old mattes go before the manifest has the new keys: a kill in between leaves gaps, never
+    # mattes of an older run under a new key.
+    for object_id, frames in outdated.items():
+        store.remove(object_id, frames)
+    write_manifest(store.manifest_path, StoreManifest(manifest, _all_keys(known, objects, wanted)))
     for text in warnings:
         on_log(Log("warning", text))
-    if not outdated:
-        count = sum(len(plan.results) for plan in plans)
+    total = sum(map(len, wanted.values()))
+    missing = sum(map(len, outdated.values()))
+    if not missing:
+        _tidy(objects)
         return PropagateReport(
-            f"Nothing to do: all {count} mattes are up to date.", 0, tuple(warnings)
+            f"Nothing to do: all {total} mattes are up to date.", 0, tuple(warnings)
         )
 
     loaded = model_keeper.shared.get(
@@ -153,39 +149,79 @@ def run(
     )
     for text in loaded.warnings:
         on_log(Log("warning", text))
-    paths = [Path(path) for path in footage.paths]
+    busy = [at for at in objects if outdated[at.plan.object_id]]
+    works = [work_for(at.plan, outdated[at.plan.object_id], at.saved) for at in busy]
+    starts = [part.frames[0] for work in works for part in work.parts if part.state is not None]
+    if starts:
+        on_log(Log("info", f"Going on where an earlier run stood, from frame {min(starts)}."))
     session = Session(
         loaded.model,
-        FrameSource(paths, loaded.model.image_size),
+        FrameSource([Path(path) for path in footage.paths], loaded.model.image_size),
         (footage.width, footage.height),
-        outdated,
+        works,
         choice,
     )
-    if state is not None:
-        on_log(Log("info", f"Going on where the last run stopped, at frame {state.last_frame}."))
-    writer = _Writer(store, outdated, state, (footage.width, footage.height))
-    wanted = {plan.object_id: keys[plan.object_id] for plan in outdated}
-    saver = _Saver(store.state_folder, session, wanted)
+    writer = ResultWriter(store, works, outdated, total, (footage.width, footage.height))
+    saver = MemorySaver(busy)
 
     def on_result(result: FrameResult) -> None:
-        record = writer.write(result)
-        on_frame_done(FrameDone(record.frame, record.object_id, record.scores))
-        on_progress(writer.progress(record))
+        record = writer.take(result)
+        if record is not None:
+            on_frame_done(FrameDone(record.frame, record.object_id, record.scores))
+        on_progress(writer.progress(result))
 
     try:
-        session.run(on_result, cancelled=cancelled, on_step=saver.step, resume=state)
+        session.run(on_result, cancelled=cancelled, on_remembered=saver.remembered)
     except Cancelled:
         saver.save()
         raise
-    remove_state(store.state_folder)
+    _tidy(objects)
     warnings += loaded.warnings
     seconds = time.monotonic() - began
     return PropagateReport(
-        f"{_count(writer.written, 'matte')} of {_count(len(outdated), 'object')}"
-        f" in {seconds:.1f} s.",
-        writer.written,
+        f"{_count(missing, 'matte')} of {_count(len(busy), 'object')} in {seconds:.1f} s.",
+        missing,
         tuple(warnings),
     )
+
+
+def _tidy(objects: list[StoredObject]) -> None:
+    for at in objects:
+        at.tidy()
+
+
+def _plans(request: PropagateRequest, prompts: PromptSet) -> list[ObjectPlan]:
+    settings = request.settings
+    span = span_of(settings, len(request.footage.paths))
+    return [
+        plan_object(entry, span, settings.direction, settings.nearby_prompts)
+        for entry in prompts.objects
+    ]
+
+
+def _in_range(plan: ObjectPlan, update: FrameRange | None) -> range:
+    """The results that the request wants up to date; raises PromptError for an empty range."""
+    if update is None:
+        return plan.results
+    if update.first > update.last:
+        raise PromptError(
+            f"There is no frame from {update.first} to {update.last}.",
+            "Let the first frame come before the last.",
+        )
+    return range(max(plan.results.start, update.first), min(plan.results.stop, update.last + 1))
+
+
+def _all_keys(
+    known: Mapping[int, Mapping[int, str]], objects: list[StoredObject], wanted: Mapping[int, range]
+) -> dict[int, dict[int, str]]:
+    """What stands in the manifest: new keys where mattes are brought up to date, else the old."""
+    every = {object_id: dict(keys) for object_id, keys in known.items()}
+    for at in objects:
+        frames = wanted[at.plan.object_id]
+        new = {frame: at.keys[frame] for frame in frames}
+        merged = {**every.get(at.plan.object_id, {}), **new}
+        every[at.plan.object_id] = dict(sorted(merged.items()))
+    return every
 
 
 def _machine(choice: DeviceChoice, threads: int) -> Machine:
@@ -199,98 +235,5 @@ def _machine(choice: DeviceChoice, threads: int) -> Machine:
     )
 
 
-def _is_up_to_date(
-    plan: ObjectPlan, keys: Mapping[int, str], known: Mapping[str, str], store: MatteStore
-) -> bool:
-    if known.get(str(plan.object_id)) != keys[plan.object_id]:
-        return False
-    return set(plan.results) <= set(store.frames(plan.object_id))
-
-
-def _resumable(
-    state: SessionState | None,
-    plans: list[ObjectPlan],
-    known: Mapping[str, str],
-    keys: Mapping[int, str],
-    store: MatteStore,
-) -> SessionState | None:
-    """The state, unless the store lacks one of the mattes that it counts as done."""
-    if state is None:
-        return None
-    for plan in plans:
-        if known.get(str(plan.object_id)) != keys[plan.object_id]:
-            return None
-        if not frames_done(plan, state) <= set(store.frames(plan.object_id)):
-            return None
-    return state
-
-
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-class _Writer:
-    """Writes results into the store and measures how fast they come."""
-
-    def __init__(
-        self,
-        store: MatteStore,
-        plans: list[ObjectPlan],
-        state: SessionState | None,
-        size: tuple[int, int],
-    ) -> None:
-        self._store = store
-        self._size = size
-        self._names = {plan.object_id: plan.name for plan in plans}
-        self._total = sum(len(plan.results) for plan in plans)
-        self._before = 0 if state is None else sum(len(frames_done(plan, state)) for plan in plans)
-        self.written = 0
-        self._times: deque[float] = deque([time.monotonic()], maxlen=_RATE_WINDOW)
-
-    def write(self, result: FrameResult) -> MatteRecord:
-        record = MatteRecord(
-            result.object_id,
-            result.frame,
-            *self._size,
-            result.half_logits(),
-            result.scores,
-            result.prompted,
-        )
-        self._store.write(record)
-        self.written += 1
-        self._times.append(time.monotonic())
-        return record
-
-    def progress(self, record: MatteRecord) -> Progress:
-        done = self._before + self.written
-        per_matte = (self._times[-1] - self._times[0]) / (len(self._times) - 1)
-        return Progress(
-            "propagating",
-            done,
-            self._total,
-            record.frame,
-            self._names[record.object_id],
-            per_matte * len(self._names),
-            per_matte * (self._total - done),
-            peak_memory_mb(),
-        )
-
-
-class _Saver:
-    """Saves a session's state every `SAVE_SECONDS`."""
-
-    def __init__(self, folder: Path, session: Session, keys: Mapping[int, str]) -> None:
-        self._folder = folder
-        self._session = session
-        self._keys = keys
-        self._saved = time.monotonic()
-
-    def step(self) -> None:
-        if time.monotonic() - self._saved >= SAVE_SECONDS:
-            self.save()
-
-    def save(self) -> None:
-        state = self._session.state()
-        if state is not None:
-            save_state(self._folder, state, self._keys)
-        self._saved = time.monotonic()

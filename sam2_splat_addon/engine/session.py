@@ -24,17 +24,10 @@ from ..core.matte_store import MatteScores
 from ..core.prompts import FramePrompts
 from .device import DeviceChoice
 from .memory_bank import FrameMemory, MemoryBank, MemoryReach
-from .plan import ObjectPlan
+from .plan import DIRECTIONS, Direction, ObjectPlan
 from .prompt_tensors import PromptTensors, prompt_tensors
 from .sam2_steps import ImageFeatures, Prediction, Sam2Steps
-from .session_state import (
-    DIRECTIONS,
-    BankState,
-    Direction,
-    SessionState,
-    is_done,
-    tracked_frames,
-)
+from .work import ObjectWork, StretchPart
 
 MAX_CONDITIONING = 16
 """Conditioning frames that a frame attends to, nearest first.
@@ -81,13 +74,6 @@ class FrameResult:
         return np.clip(self.logits, -_HALF_MAX, _HALF_MAX).astype(np.float16)
 
 
-@dataclass
-class _Pass:
-    direction: Direction
-    banks: dict[int, MemoryBank]
-    last_frame: int = 0
-
-
 class Session:
     """Propagates the prompts of several objects through footage.
 
@@ -99,7 +85,7 @@ class Session:
         The footage, squashed to the model's input.
     size
         The footage's (width, height), px: what the prompts are measured in.
-    plans
+    works
         What to compute, one per object.
     choice
         Device and number format.
@@ -112,30 +98,28 @@ class Session:
         model: SAM2Base,
         frames: Frames,
         size: tuple[int, int],
-        plans: Iterable[ObjectPlan],
+        works: Iterable[ObjectWork],
         choice: DeviceChoice,
         *,
         max_conditioning: int = MAX_CONDITIONING,
     ) -> None:
         self._frames = frames
         self._size = size
-        self._plans = {plan.object_id: plan for plan in plans if len(plan.results)}
+        self._works = {work.plan.object_id: work for work in works}
         self._choice = choice
         self._steps = Sam2Steps(model, len(frames))
         self._reach = MemoryReach.of(model, max_conditioning)
         self._position = torch.empty(0)  # made with the first memory
         self._conditioning: dict[int, dict[int, FrameMemory]] = {}
-        self._pass: _Pass | None = None
 
     def run(
         self,
         on_result: Callable[[FrameResult], None],
         *,
         cancelled: Callable[[], bool] = lambda: False,
-        on_step: Callable[[], None] = lambda: None,
-        resume: SessionState | None = None,
+        on_remembered: Callable[[int, int, MemoryBank], None] = lambda *_: None,
     ) -> None:
-        """Compute everything planned, or with ``resume`` what is left of it.
+        """Compute everything that is to be computed.
 
         Parameters
         ----------
@@ -143,55 +127,82 @@ class Session:
             Gets every matte as soon as it is there.
         cancelled
             Asked between the stages of a frame.
-        on_step
-            Called when a frame of a pass is done for all objects; `state` is then worth saving.
-        resume
-            A `state` of a session with the same footage, model, settings and (at least these)
-            plans.
+        on_remembered
+            Called with an object's id, a frame just tracked, and the bank that now remembers it;
+            the bank stays as it is until this is called for the object again.
 
         Raises
         ------
         Cancelled
-            As soon as ``cancelled`` says so; the memories stand as after the last whole frame.
+            As soon as ``cancelled`` says so.
         FootageError
             A frame can't be read.
         """
-        if not self._plans:
-            return
         with self._choice.computing():
-            if resume is None:
-                self._condition(on_result, cancelled)
-                directions = DIRECTIONS
-            else:
-                self._restore(resume)
-                directions = DIRECTIONS[DIRECTIONS.index(resume.direction) :]
-            for direction in directions:
-                if self._pass is None or self._pass.direction != direction:
-                    self._pass = self._new_pass(direction)
-                self._propagate(self._pass, on_result, cancelled, on_step)
+            self._condition(on_result, cancelled)
+            for direction in DIRECTIONS:
+                self._propagate(direction, on_result, cancelled, on_remembered)
 
-    def state(self) -> SessionState | None:
-        """Where the session stands; None before the conditioning frames are done."""
-        if self._pass is None:
-            return None
-        banks = {
-            object_id: BankState(
-                self._conditioning[object_id], dict(bank.corrected), dict(bank.recent)
-            )
-            for object_id, bank in self._pass.banks.items()
-        }
-        return SessionState(self._pass.direction, self._pass.last_frame, self._position, banks)
+    def _condition(
+        self, on_result: Callable[[FrameResult], None], cancelled: Callable[[], bool]
+    ) -> None:
+        wanted = sorted(set().union(*(work.conditioning for work in self._works.values())))
+        self._conditioning = {object_id: {} for object_id in self._works}
+        with contextlib.closing(self._encoded(wanted, cancelled)) as images:
+            for frame, image in images:
+                for object_id, work in self._works.items():
+                    if frame not in work.conditioning:
+                        continue
+                    _stop_if(cancelled)
+                    prompts = next(e for e in work.plan.conditioning if e.frame == frame)
+                    prediction = self._steps.condition(frame - 1, image, self._tensors(prompts))
+                    memory, self._position = self._steps.remember(image, prediction, from_user=True)
+                    self._conditioning[object_id][frame - 1] = memory
+                    if frame in work.plan.results:
+                        on_result(frame_result(object_id, frame, prediction, prompted=True))
 
-    def _restore(self, state: SessionState) -> None:
-        self._position = state.position.to(self._choice.device)
-        self._conditioning = {
-            object_id: self._here(state.banks[object_id].conditioning) for object_id in self._plans
+    def _propagate(
+        self,
+        direction: Direction,
+        on_result: Callable[[FrameResult], None],
+        cancelled: Callable[[], bool],
+        on_remembered: Callable[[int, int, MemoryBank], None],
+    ) -> None:
+        parts = {
+            object_id: {
+                frame: part
+                for part in work.parts
+                if part.stretch.direction == direction
+                for frame in part.frames
+            }
+            for object_id, work in self._works.items()
         }
-        self._pass = self._new_pass(state.direction)
-        self._pass.last_frame = state.last_frame
-        for object_id, bank in self._pass.banks.items():
-            kept = state.banks[object_id]
-            bank.restore(self._here(kept.corrected), self._here(kept.recent))
+        banks: dict[int, MemoryBank] = {}
+        order = sorted(set().union(*parts.values()), reverse=direction == "backward")
+        with contextlib.closing(self._encoded(order, cancelled)) as images:
+            for frame, image in images:
+                for object_id, work in self._works.items():
+                    part = parts[object_id].get(frame)
+                    if part is None:
+                        continue
+                    _stop_if(cancelled)
+                    if frame == part.frames[0]:
+                        banks[object_id] = self._bank(object_id, part)
+                    bank = banks[object_id]
+                    on_result(self._track(work.plan, frame, image, bank, direction))
+                    on_remembered(object_id, frame, bank)
+
+    def _bank(self, object_id: int, part: StretchPart) -> MemoryBank:
+        """The bank as it is when the part begins."""
+        conditioning = self._conditioning[object_id]
+        bank = MemoryBank(
+            self._reach,
+            self._position,
+            {frame - 1: conditioning[frame - 1] for frame in part.stretch.conditioning},
+        )
+        if part.state is not None:
+            bank.restore(self._here(part.state.corrected), self._here(part.state.recent))
+        return bank
 
     def _here(self, memories: Mapping[int, FrameMemory]) -> dict[int, FrameMemory]:
         """The memories on this session's device."""
@@ -204,81 +215,16 @@ class Session:
             for at, entry in memories.items()
         }
 
-    def _condition(
-        self, on_result: Callable[[FrameResult], None], cancelled: Callable[[], bool]
-    ) -> None:
-        wanted = sorted(
-            {entry.frame for plan in self._plans.values() for entry in plan.conditioning}
-        )
-        self._conditioning = {object_id: {} for object_id in self._plans}
-        with contextlib.closing(self._encoded(wanted, cancelled)) as images:
-            for frame, image in images:
-                for object_id, plan in self._plans.items():
-                    prompts = next((e for e in plan.conditioning if e.frame == frame), None)
-                    if prompts is None:
-                        continue
-                    _stop_if(cancelled)
-                    prediction = self._steps.condition(frame - 1, image, self._tensors(prompts))
-                    memory, self._position = self._steps.remember(image, prediction, from_user=True)
-                    self._conditioning[object_id][frame - 1] = memory
-                    if frame in plan.results:
-                        on_result(frame_result(object_id, frame, prediction, prompted=True))
-
-    def _new_pass(self, direction: Direction) -> _Pass:
-        return _Pass(
-            direction,
-            {
-                object_id: MemoryBank(self._reach, self._position, memories)
-                for object_id, memories in self._conditioning.items()
-            },
-        )
-
-    def _propagate(
-        self,
-        current: _Pass,
-        on_result: Callable[[FrameResult], None],
-        cancelled: Callable[[], bool],
-        on_step: Callable[[], None],
-    ) -> None:
-        direction = current.direction
-        tracked = {
-            object_id: {
-                frame
-                for frame in tracked_frames(plan, direction)
-                if not is_done(frame, direction, current.last_frame)
-            }
-            for object_id, plan in self._plans.items()
-        }
-        order = sorted(set().union(*tracked.values()), reverse=direction == "backward")
-        with contextlib.closing(self._encoded(order, cancelled)) as images:
-            for frame, image in images:
-                # Memories join when all objects are done: a frame counts whole or not at all.
-                joining: list[Callable[[], None]] = []
-                for object_id, plan in self._plans.items():
-                    if frame in tracked[object_id]:
-                        _stop_if(cancelled)
-                        bank = current.banks[object_id]
-                        result, join = self._track(
-                            plan, frame, image, bank, reverse=direction == "backward"
-                        )
-                        joining.append(join)
-                        on_result(result)
-                for join in joining:
-                    join()
-                current.last_frame = frame
-                on_step()
-
     def _track(
         self,
         plan: ObjectPlan,
         frame: int,
         image: ImageFeatures,
         bank: MemoryBank,
-        *,
-        reverse: bool,
-    ) -> tuple[FrameResult, Callable[[], None]]:
-        """Segment one object on one frame from memory; the second result puts it into the bank."""
-        index = frame - 1
+        direction: Direction,
+    ) -> FrameResult:
+        """Segment one object on one frame from memory, and remember it."""
+        index, reverse = frame - 1, direction == "backward"
         prediction = self._steps.track(index, image, bank, reverse=reverse)
         correction = plan.correction(frame)
         if correction is not None:
@@ -288,15 +234,11 @@ class Session:
             )
         corrected = correction is not None
         memory, _ = self._steps.remember(image, prediction, from_user=corrected)
-        result = frame_result(plan.object_id, frame, prediction, prompted=corrected)
-
-        def remember() -> None:
-            if corrected:
-                bank.add_corrected(index, memory)
-            else:
-                bank.add(index, memory)
-
-        return result, remember
+        if corrected:
+            bank.add_corrected(index, memory)
+        else:
+            bank.add(index, memory)
+        return frame_result(plan.object_id, frame, prediction, prompted=corrected)
 
     def _encoded(
         self, order: Sequence[int], cancelled: Callable[[], bool]

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from sam2_splat_addon.core.errors import PromptError, StoreError
+from sam2_splat_addon.core.errors import StoreError
 from sam2_splat_addon.core.manifest import (
+    MANIFEST_VERSION,
     Machine,
     RunManifest,
     RunSettings,
@@ -30,7 +31,7 @@ RUN = RunManifest(
 
 
 def stored(run: RunManifest) -> StoreManifest:
-    return StoreManifest(run, {str(o.id): run.object_key(o.id) for o in run.prompts.objects})
+    return StoreManifest(run, {o.id: {1: "ab", 2: "cd"} for o in run.prompts.objects})
 
 
 def test_a_manifest_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -55,43 +56,37 @@ def test_equal_manifests_give_equal_bytes_whatever_the_order_of_their_versions(
         {"width": 1201},
         {"model": "sam2.1_hiera_tiny"},
         {"checkpoint_sha256": "cd" * 32},
-        {"settings": RunSettings(direction="forward")},
         {"settings": RunSettings(image_size=256)},
         {"machine": replace(MACHINE, device="cuda")},
         {"machine": replace(MACHINE, threads=4)},
         {"machine": replace(MACHINE, versions={"torch": "2.14.0", "sam2": "1.1.0"})},
-        {"version": 2},
+        {"version": MANIFEST_VERSION + 1},
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_the_key_changes_with_everything_that_decides_a_matte(change: dict[str, Any]) -> None:
-    assert replace(RUN, **change).object_key(1) != RUN.object_key(1)
+def test_the_key_changes_with_everything_that_decides_all_mattes(change: dict[str, Any]) -> None:
+    assert replace(RUN, **change).key() != RUN.key()
 
 
-def test_the_key_changes_with_the_objects_own_prompts_alone() -> None:
-    moved = replace(LAMP, frames=(FramePrompts(3, (PointPrompt(9, 10),)),))
-    run = replace(RUN, prompts=PromptSet((CHAIR, moved), 1200, 1800))
-    assert run.object_key(1) == RUN.object_key(1)
-    assert run.object_key(2) != RUN.object_key(2)
-
-
-def test_the_key_does_not_change_with_a_name_or_with_other_objects_coming_and_going() -> None:
-    renamed = PromptSet((replace(CHAIR, name="Sessel"),), 1200, 1800)
-    assert replace(RUN, prompts=renamed).object_key(1) == RUN.object_key(1)
-
-
-def test_a_key_of_no_object_is_an_error() -> None:
-    with pytest.raises(PromptError):
-        RUN.object_key(9)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"settings": RunSettings(3, 9, "forward", nearby_prompts=2)},
+        {"prompts": PromptSet((CHAIR,), 1200, 1800)},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_the_key_leaves_out_prompts_and_the_frames_asked_for(change: dict[str, Any]) -> None:
+    assert replace(RUN, **change).key() == RUN.key()
 
 
 def test_no_foreign_or_newer_manifest_counts(tmp_path: Path) -> None:
     path = tmp_path / "manifest.json"
     assert read_manifest(path) is None
-    for data in (b"", b"{}", b"\x00\xff", b'{"run": 3, "object_keys": {}}'):
+    for data in (b"", b"{}", b"\x00\xff", b'{"run": 3, "matte_keys": {}}'):
         path.write_bytes(data)
         assert read_manifest(path) is None
-    write_manifest(path, stored(replace(RUN, version=2)))
+    write_manifest(path, stored(replace(RUN, version=MANIFEST_VERSION + 1)))
     assert read_manifest(path) is None
 
 

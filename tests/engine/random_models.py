@@ -16,6 +16,7 @@ from sam2_splat_addon.engine.architectures import build
 from sam2_splat_addon.engine.device import choose_device
 from sam2_splat_addon.engine.plan import plan_object, span_of
 from sam2_splat_addon.engine.session import FrameResult, Frames, Session
+from sam2_splat_addon.engine.work import work_for
 
 IMAGE_SIZE = 64
 WIDTH, HEIGHT = 160, 96
@@ -86,12 +87,14 @@ def propagated(
     """All results of our session, in the order in which they came."""
     results: list[FrameResult] = []
     span = span_of(settings, len(frames))
-    plans = [plan_object(entry, span, settings.direction) for entry in objects]
+    plans = [
+        plan_object(entry, span, settings.direction, settings.nearby_prompts) for entry in objects
+    ]
     session = Session(
         model,
         frames,
         (WIDTH, HEIGHT),
-        plans,
+        [work_for(plan, plan.results) for plan in plans],
         choose_device("cpu"),
         max_conditioning=max_conditioning,
     )

@@ -8,7 +8,7 @@ import pytest
 from sam2_splat_addon.core.errors import PromptError
 from sam2_splat_addon.core.manifest import RunSettings
 from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt
-from sam2_splat_addon.engine.plan import plan_object, span_of
+from sam2_splat_addon.engine.plan import ObjectPlan, Stretch, plan_object, span_of
 
 _IN = PointPrompt(1.0, 1.0)
 _OUT = PointPrompt(2.0, 2.0, include=False)
@@ -20,11 +20,21 @@ def _object(*frames: tuple[int, PointPrompt]) -> ObjectPrompts:
     )
 
 
+def _tracked(plan: ObjectPlan, direction: str) -> tuple[int, ...]:
+    """The frames of a pass, in the order of tracking."""
+    stretches = [stretch for stretch in plan.stretches if stretch.direction == direction]
+    return tuple(frame for stretch in stretches for frame in stretch.frames)
+
+
+def _passes(plan: ObjectPlan) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    return _tracked(plan, "forward"), _tracked(plan, "backward")
+
+
 def test_both_directions_start_at_the_first_including_prompt() -> None:
     plan = plan_object(_object((2, _OUT), (4, _IN), (6, _IN), (7, _OUT)), range(1, 10), "both")
     assert [entry.frame for entry in plan.conditioning] == [4, 6]
-    assert plan.forward == (5, 7, 8, 9)
-    assert plan.backward == (3, 2, 1)
+    assert _passes(plan) == ((5, 7, 8, 9), (3, 2, 1))
+    assert {stretch.conditioning for stretch in plan.stretches} == {(4, 6)}
     assert plan.results == range(1, 10)
     assert plan.correction(2) is not None
     assert plan.correction(7) is not None
@@ -33,12 +43,12 @@ def test_both_directions_start_at_the_first_including_prompt() -> None:
 
 def test_forward_alone_leaves_earlier_frames_alone() -> None:
     plan = plan_object(_object((4, _IN), (6, _IN)), range(1, 10), "forward")
-    assert (plan.results, plan.forward, plan.backward) == (range(4, 10), (5, 7, 8, 9), ())
+    assert (plan.results, _passes(plan)) == (range(4, 10), ((5, 7, 8, 9), ()))
 
 
 def test_backward_alone_starts_at_the_last_including_prompt() -> None:
     plan = plan_object(_object((4, _IN), (6, _IN)), range(1, 10), "backward")
-    assert (plan.results, plan.forward, plan.backward) == (range(1, 7), (), (5, 3, 2, 1))
+    assert (plan.results, _passes(plan)) == (range(1, 7), ((), (5, 3, 2, 1)))
 
 
 @pytest.mark.parametrize(
@@ -55,12 +65,34 @@ def test_prompts_outside_the_span_still_condition(
 ) -> None:
     plan = plan_object(_object((4, _IN)), span, "both")
     assert [entry.frame for entry in plan.conditioning] == [4]
-    assert (plan.results, plan.forward, plan.backward) == (span, forward, backward)
+    assert (plan.results, _passes(plan)) == (span, (forward, backward))
 
 
 def test_a_span_behind_the_direction_has_no_results() -> None:
     assert not len(plan_object(_object((8, _IN)), range(1, 5), "forward").results)
     assert not len(plan_object(_object((2, _IN)), range(5, 9), "backward").results)
+
+
+def test_nearby_prompts_cut_the_passes_at_prompted_frames() -> None:
+    thing = _object((4, _IN), (6, _IN), (7, _IN), (9, _IN))
+    plan = plan_object(thing, range(2, 12), "both", 1)
+    assert plan.stretches == (
+        Stretch("forward", (5,), (4, 6)),
+        Stretch("forward", (8,), (7, 9)),
+        Stretch("forward", (10, 11), (9,)),
+        Stretch("backward", (3, 2), (4,)),
+    )
+    plan = plan_object(thing, range(2, 12), "backward", 2)
+    assert plan.stretches == (
+        Stretch("backward", (8,), (6, 7, 9)),
+        Stretch("backward", (5,), (4, 6, 7)),
+        Stretch("backward", (3, 2), (4, 6)),
+    )
+
+
+def test_a_negative_number_of_prompts_is_a_clear_error() -> None:
+    with pytest.raises(PromptError, match="can't attend to -1"):
+        plan_object(_object((1, _IN)), range(1, 5), "both", -1)
 
 
 def test_an_unknown_direction_is_a_clear_error() -> None:

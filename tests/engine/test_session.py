@@ -24,9 +24,11 @@ from sam2_splat_addon.core.prompts import (
 )
 from sam2_splat_addon.engine.architectures import BUNDLED
 from sam2_splat_addon.engine.device import choose_device
+from sam2_splat_addon.engine.memory_bank import MemoryBank
 from sam2_splat_addon.engine.plan import ObjectPlan, plan_object
 from sam2_splat_addon.engine.prompt_tensors import prompt_tensors
 from sam2_splat_addon.engine.session import FrameResult, Session
+from sam2_splat_addon.engine.work import BankState, work_for
 
 from .random_models import HEIGHT, WIDTH, TensorFrames, propagated, random_frames, random_model
 
@@ -107,6 +109,21 @@ def test_excluding_clicks_before_the_first_including_one_refine_the_backward_pas
     assert [frame for frame in before if not _same(before[frame], after[frame])] == [3, 2, 1]
 
 
+def test_nearby_prompts_alone_reach_a_frame_when_that_is_asked_for() -> None:
+    frames = [_click(2), _click(5, _OTHER), _click(8), _click(11, _OTHER)]
+    before = _run(_object(1, *frames), frames=13, nearby_prompts=1)
+    moved = _object(1, *frames[:2], _click(8, _OTHER), frames[3])
+    after = _run(moved, frames=13, nearby_prompts=1)
+    changed = [at for at in sorted(before) if not _same(before[at], after[at])]
+    assert changed == [6, 7, 8, 9, 10]
+    corrected = _run(_object(1, *frames, _click(6, _OUT)), frames=13, nearby_prompts=1)
+    assert [at for at in before if not _same(before[at], corrected[at])] == [6, 7]
+    # With one prompted frame there is nothing to leave out.
+    alone = _run(_object(1, _click(5)))
+    near = _run(_object(1, _click(5)), nearby_prompts=1)
+    assert all(_same(alone[at], near[at]) for at in alone)
+
+
 def test_points_refine_a_mask_on_the_same_frame() -> None:
     rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH]
     mask = MaskPrompt.from_array((rows - 50) ** 2 + (columns - 80) ** 2 < 30**2)
@@ -157,7 +174,8 @@ def _plans(frames: int, *objects: ObjectPrompts) -> list[ObjectPlan]:
 
 def _session(frames: Any, *objects: ObjectPrompts) -> Session:
     plans = _plans(len(frames), *objects)
-    return Session(_model(), frames, (WIDTH, HEIGHT), plans, choose_device("cpu"))
+    works = [work_for(plan, plan.results) for plan in plans]
+    return Session(_model(), frames, (WIDTH, HEIGHT), works, choose_device("cpu"))
 
 
 def test_a_frame_is_decoded_and_encoded_once_in_a_pass_for_all_objects() -> None:
@@ -179,27 +197,40 @@ def test_every_matte_leaves_before_the_next_one_is_computed() -> None:
 
 
 @pytest.mark.parametrize("after", [0, 1, 2, 5, 9, 14])
-def test_a_cancelled_session_stops_where_it_is_and_its_state_is_of_a_whole_frame(
+def test_a_cancelled_session_stops_where_it_is_and_another_goes_on_from_its_banks(
     after: int,
 ) -> None:
-    frames = _Counted(random_frames(8))
     objects = _object(1, _click(3)), _object(2, _click(3, _OTHER))
-    session = _session(frames, *objects)
+    session = _session(random_frames(8), *objects)
     results: list[FrameResult] = []
+    banks: dict[tuple[int, int], BankState] = {}
+
+    def remembered(object_id: int, frame: int, bank: MemoryBank) -> None:
+        banks[object_id, frame] = BankState(dict(bank.corrected), dict(bank.recent))
+
     with pytest.raises(Cancelled):
-        session.run(results.append, cancelled=lambda: len(results) >= after)
+        session.run(
+            results.append,
+            cancelled=lambda: len(results) >= after,
+            on_remembered=remembered,
+        )
     assert len(results) == after
-    state = session.state()
-    if after <= 2:
-        assert state is None or state.last_frame == 0
-        return
-    assert state is not None
+    works = []
+    for plan in _plans(8, *objects):
+        done = {result.frame for result in results if result.object_id == plan.object_id}
+        left = set(plan.results) - done
+        works.append(
+            work_for(plan, left, lambda frame, at=plan.object_id: banks.get((at, frame)))  # type: ignore[misc]
+        )
     rest: list[FrameResult] = []
-    _session(random_frames(8), *objects).run(rest.append, resume=state)
+    Session(_model(), random_frames(8), (WIDTH, HEIGHT), works, choose_device("cpu")).run(
+        rest.append
+    )
     whole = propagated(_model(), random_frames(8), objects)
-    assert len(rest) == len(whole) - after + (after - 2) % 2  # half a frame is computed again
+    assert len([r for r in rest if r.frame != 3]) == len(whole) - max(after, 2)
     expected = {(r.object_id, r.frame): r for r in whole}
     assert all(_same(r, expected[r.object_id, r.frame]) for r in [*results, *rest])
+    assert {(r.object_id, r.frame) for r in [*results, *rest]} == set(expected)
 
 
 def _tensor_bytes() -> int:

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Mattes that the user drew, as mask prompts; imports core, numpy and msgspec.
+
+They travel as outlines, a few kilobytes whatever the photo's size, and are filled where they are
+used, at a size that no model's input exceeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from .prompts import FramePrompts, MaskPrompt, ObjectPrompts, PromptSet
+from .protocol import EditedMatte
+from .scanline import fill
+
+LONG_SIDE: Final = 2048
+"""Px of a filled mask: twice the input of the largest model, which squashes it further."""
+
+
+def mask_prompt(edited: EditedMatte, width: int, height: int) -> MaskPrompt:
+    """Fill a drawn matte of ``width`` x ``height`` px footage, no larger than `LONG_SIDE`."""
+    scale = min(1.0, LONG_SIDE / max(width, height))
+    columns, rows = max(round(width * scale), 1), max(round(height * scale), 1)
+    size = np.array([columns / width, rows / height])
+    outlines = [
+        np.asarray(flat, dtype=np.float64).reshape(-1, 2) * size for flat in edited.outlines
+    ]
+    return MaskPrompt.from_array(fill(outlines, columns, rows))
+
+
+def with_edited(
+    prompts: PromptSet, edited: Iterable[EditedMatte], width: int, height: int
+) -> PromptSet:
+    """The prompts with each drawn matte as a mask, in place of what else is on its frame.
+
+    Drawn mattes of objects that have no entry are left out, and so are empty ones: SAM 2 knows no
+    prompt that says that an object is not there.
+    """
+    by_object: dict[int, dict[int, FramePrompts]] = {}
+    for matte in edited:
+        mask = mask_prompt(matte, width, height)
+        if any(mask.runs[1::2]):
+            by_object.setdefault(matte.object_id, {})[matte.frame] = FramePrompts(
+                matte.frame, mask=mask
+            )
+    objects = tuple(_with_masks(entry, by_object.get(entry.id, {})) for entry in prompts.objects)
+    return msgspec.structs.replace(prompts, objects=objects)
+
+
+def _with_masks(entry: ObjectPrompts, masks: dict[int, FramePrompts]) -> ObjectPrompts:
+    others = (prompts for prompts in entry.frames if prompts.frame not in masks)
+    return msgspec.structs.replace(entry, frames=(*others, *masks.values()))

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keys of mattes: equal keys, equal bytes; imports core, sam2.
+
+The key of a conditioning frame is made of its own prompts. That of a tracked frame is made of the
+key of the frame tracked before it with the same memory, and of what else it is shown: conditioning
+frames (by their keys) and corrections. So a changed prompt changes exactly the keys that it
+reaches, as long as conditioning frames out of reach are left out: see `_shown`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+import msgspec
+from sam2.modeling.sam2_utils import select_closest_cond_frames
+
+from .plan import ObjectPlan, Stretch
+from .session import MAX_CONDITIONING
+
+NEAR: Final = 32
+"""Frames; no model's memory reaches further over tracked frames.
+
+A conditioning frame beyond the limit counts as a tracked one (see `memory_bank.MemoryBank`), and so
+shows only when it is as near as that.
+"""
+
+_DIGITS: Final = 32  # of 64: enough that no two meet by chance
+
+
+def matte_keys(plan: ObjectPlan, run_key: str) -> dict[int, str]:
+    """The key of every frame of the plan, tracked or conditioning.
+
+    Parameters
+    ----------
+    plan
+        Of one object.
+    run_key
+        What decides all mattes alike (`core.manifest.RunManifest.key`).
+    """
+    conditioning = {
+        entry.frame: _hash(run_key, "conditioning", msgspec.json.encode(entry).decode())
+        for entry in plan.conditioning
+    }
+    keys = dict(conditioning)
+    for stretch in plan.stretches:
+        before = _hash(run_key, stretch.direction)
+        corrected: dict[int, str] = {}
+        for frame in stretch.frames:
+            parts = [before, str(frame), *_shown(frame, stretch, conditioning, corrected)]
+            correction = plan.correction(frame)
+            if correction is not None:
+                parts.append(msgspec.json.encode(correction).decode())
+            before = keys[frame] = _hash(*parts)
+            if correction is not None:
+                corrected[frame] = before
+    return keys
+
+
+def _shown(
+    frame: int, stretch: Stretch, conditioning: dict[int, str], corrected: dict[int, str]
+) -> list[str]:
+    """The keys of the conditioning frames that attention may reach from a frame."""
+    every = {at: conditioning[at] for at in stretch.conditioning} | corrected
+    selected, others = select_closest_cond_frames(frame, every, MAX_CONDITIONING)
+    near = {at: key for at, key in others.items() if abs(at - frame) <= NEAR}
+    return [*selected.values(), "near", *near.values()]
+
+
+def _hash(*parts: str) -> str:
+    """Of the parts, in their order; none of them can run into the next."""
+    data = msgspec.json.encode(parts)
+    return hashlib.sha256(data).hexdigest()[:_DIGITS]

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Memories of tracked frames on disk, for runs that go on from there; core, torch, safetensors.
+
+One file for an object's bank after a frame, ``<object>/<frame>.safetensors``, whole or not at all:
+tensors named ``<group>/<index>/<part>``, and in the metadata the matte's key. What the bank held
+then is decided by the same as that matte, so it serves every run that gives this frame this key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import safetensors
+from safetensors.torch import load, save
+from torch import Tensor
+
+from ..core.atomic import write_atomic
+from ..core.errors import StoreError
+from .memory_bank import FrameMemory
+from .work import BankState
+
+_METADATA_KEY: Final = "bank"
+_SUFFIX: Final = ".safetensors"
+_GROUPS: Final = ("corrected", "recent")
+
+
+class _Header(msgspec.Struct, frozen=True):
+    """What safetensors' own names don't say."""
+
+    key: str
+    indices: dict[str, list[int]]  # in the order in which the bank holds them
+
+
+class MemoryShelf:
+    """The saved memories of one object.
+
+    Parameters
+    ----------
+    folder
+        For this object alone; made when something is saved.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def save(self, frame: int, key: str, state: BankState) -> None:
+        """Write the bank as it is after a frame, in place of an earlier one; raises StoreError."""
+        tensors: dict[str, Tensor] = {}
+        groups = dict(zip(_GROUPS, (state.corrected, state.recent), strict=True))
+        for group, memories in groups.items():
+            for at, memory in memories.items():
+                tensors[f"{group}/{at}/pointer"] = memory.pointer.cpu().contiguous()
+                if memory.features is not None:
+                    tensors[f"{group}/{at}/features"] = memory.features.cpu().contiguous()
+        header = _Header(key, {group: list(memories) for group, memories in groups.items()})
+        data = save(tensors, {_METADATA_KEY: msgspec.json.encode(header).decode()})
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(self._path(frame), data)
+        except OSError as error:
+            raise StoreError(
+                f"What the run remembers can't be written to {self._folder}: {error.strerror}.",
+                "Free some disk space, or choose another cache folder in the add-on's preferences.",
+            ) from error
+
+    def load(self, frame: int, key: str) -> BankState | None:
+        """The bank after a frame, when it was saved under this key; otherwise None.
+
+        A file that can't be read is none: the frames before it are then tracked again.
+        """
+        path = self._path(frame)
+        header = _header(path)
+        if header is None or header.key != key:
+            return None
+        try:
+            tensors = load(path.read_bytes())
+            return BankState(*(_group(group, header, tensors) for group in _GROUPS))
+        except (OSError, KeyError, safetensors.SafetensorError):
+            return None
+
+    def sweep(self, keeps: Callable[[int], bool], keys: Mapping[int, str]) -> None:
+        """Remove all but the frames to keep that stand under these keys; raises StoreError."""
+        try:
+            for path in sorted(self._folder.glob(f"[0-9]*{_SUFFIX}")):
+                frame = int(path.name.removesuffix(_SUFFIX))
+                header = _header(path)
+                if header is None or not keeps(frame) or header.key != keys.get(frame):
+                    path.unlink(missing_ok=True)
+            for folder in (self._folder, self._folder.parent):
+                if folder.is_dir() and not any(folder.iterdir()):
+                    folder.rmdir()
+        except OSError as error:
+            raise StoreError(
+                f"What earlier runs remember can't be removed from {self._folder}:"
+                f" {error.strerror}.",
+                "Close programs that use that folder, and see that it is writable.",
+            ) from error
+
+    def remove(self, frame: int) -> None:
+        """Forget one frame."""
+        self._path(frame).unlink(missing_ok=True)
+
+    def _path(self, frame: int) -> Path:
+        return self._folder / f"{frame:06d}{_SUFFIX}"
+
+
+def _header(path: Path) -> _Header | None:
+    """What a file says of itself; None when it is missing or can't be read."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as stream:
+            metadata = stream.metadata() or {}
+        return msgspec.json.decode(metadata.get(_METADATA_KEY, ""), type=_Header)
+    except (OSError, safetensors.SafetensorError, msgspec.MsgspecError):
+        return None
+
+
+def _group(name: str, header: _Header, tensors: Mapping[str, Tensor]) -> dict[int, FrameMemory]:
+    return {
+        at: FrameMemory(
+            tensors.get(f"{name}/{at}/features"),
+            tensors[f"{name}/{at}/pointer"],
+        )
+        for at in header.indices[name]
+    }
