@@ -43,7 +43,14 @@ class _Sprite:
     centres: list[tuple[float, float]]  # offset of each view's centre from the first's, in heights
 
 
-def sample_clip(rng: Rng, library: Library, size: int, length: int, rendered: float = 0.5) -> Clip:
+def sample_clip(
+    rng: Rng,
+    library: Library,
+    size: int,
+    length: int,
+    rendered: float = 0.5,
+    augment: float = 1.0,
+) -> Clip:
     """Draw one clip.
 
     Parameters
@@ -58,15 +65,18 @@ def sample_clip(rng: Rng, library: Library, size: int, length: int, rendered: fl
         Frames T.
     rendered : float
         Share of clips that are a capture as rendered.
+    augment : float
+        0 to 1: how often light, noise and crop of a rendered clip are changed.
     """
     if library.scenes and rng.random() < rendered * library.trust:
         scene = library.pick(rng)
-        clip = _rendered(rng, scene, size, length)
+        clip = _rendered(rng, scene, size, length, augment)
     else:
         clip = _composite(rng, library, size, length)
     if length > 1 and rng.random() < _HIDDEN_SHARE:
         _hide(rng, clip.frames, clip.ids)
-    return Clip(_photometric(rng, clip.frames), clip.ids)
+    frames = _photometric(rng, clip.frames) if rng.random() < augment else clip.frames
+    return Clip(frames, clip.ids)
 
 
 def _order(rng: Rng, available: int, length: int) -> list[int]:
@@ -79,10 +89,10 @@ def _order(rng: Rng, available: int, length: int) -> list[int]:
     return order[::-1] if rng.random() < 0.5 else order
 
 
-def _rendered(rng: Rng, scene: Scene, size: int, length: int) -> Clip:
+def _rendered(rng: Rng, scene: Scene, size: int, length: int, augment: float = 1.0) -> Clip:
     order = _order(rng, len(scene.frames), length)
     height, width = scene.ids[0].shape
-    boxes = _crop_boxes(rng, scene, order, height, width)
+    boxes = _crop_boxes(rng, scene, order, height, width, augment)
     flip = rng.random() < 0.5
     frames = np.empty((length, size, size, 3), np.uint8)
     ids = np.empty((length, size, size), np.uint8)
@@ -100,10 +110,10 @@ def _rendered(rng: Rng, scene: Scene, size: int, length: int) -> Clip:
 
 
 def _crop_boxes(
-    rng: Rng, scene: Scene, order: list[int], height: int, width: int
+    rng: Rng, scene: Scene, order: list[int], height: int, width: int, augment: float
 ) -> list[tuple[int, int, int, int]]:
     """Crop of each frame (x, y, w, h) in px: all of it, or a window that drifts on the subject."""
-    if rng.random() < 0.5:
+    if rng.random() >= 0.5 * augment:
         return [(0, 0, width, height)] * len(order)
     zoom = rng.uniform(0.5, 1.0)
     w = int(width * np.clip(zoom * rng.uniform(0.85, 1.2), 0.4, 1))

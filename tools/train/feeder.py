@@ -45,6 +45,8 @@ class BatchPlan:
         Of the whole run.
     chairs : float
         How many times as often a chair is drawn as any other kind.
+    augment : float
+        0 to 1: how often rendered clips are changed in light, noise and crop.
     """
 
     size: int
@@ -54,6 +56,7 @@ class BatchPlan:
     rendered: float
     seed: int
     chairs: float = 2.0
+    augment: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ def _make_clip(
     rng: np.random.Generator, plan: BatchPlan, library: Library
 ) -> tuple[Clip, Image, NDArray[np.float32], NDArray[np.float32]]:
     while True:
-        clip = sample_clip(rng, library, plan.size, plan.length, plan.rendered)
+        clip = sample_clip(rng, library, plan.size, plan.length, plan.rendered, plan.augment)
         counts = np.bincount(clip.ids[0].ravel(), minlength=256)
         floor = _MIN_AREA_SHARE * plan.size**2
         usable = [i for i in range(1, OCCLUDER_ID) if counts[i] >= floor]

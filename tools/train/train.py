@@ -87,6 +87,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--grounds", type=Path, help="folder of pictures and videos for grounds")
     parser.add_argument("--rendered", type=float, default=0.5, help="share of clips as rendered")
     parser.add_argument("--chairs", type=float, default=2.0, help="weight of chairs")
+    parser.add_argument("--augment", type=float, default=1.0, help="share of clips augmented")
     parser.add_argument("--clips", type=int, help="clips per step")
     parser.add_argument("--length", type=int, help="frames per clip")
     parser.add_argument("--objects", type=int, help="objects per clip")
@@ -141,6 +142,7 @@ def main(arguments: list[str] | None = None) -> int:
         options.rendered,
         options.seed,
         options.chairs,
+        options.augment,
     )
     feeder = Feeder(plan, options.scenes, options.grounds, progress.total_steps)
     log = options.state.with_suffix(".csv")
