@@ -69,14 +69,24 @@ def sync_objects(clip: bpy.types.MovieClip) -> dict[str, int]:
         if settings.mask is not None:
             mask_layers.rename_object_layer(settings.mask, gone[0].name, new[0])
         gone[0].name = new.pop()
-    next_id = max((entry.object_id for entry in settings.objects), default=0) + 1
     for name in new:
-        entry = settings.objects.add()
-        entry.name = name
-        entry.object_id = next_id
-        entry.color = OBJECT_COLORS[(next_id - 1) % len(OBJECT_COLORS)]
-        next_id += 1
+        _add_entry(clip, name, _next_id(clip))
     return {entry.name: entry.object_id for entry in settings.objects if entry.name in names}
+
+
+def _next_id(clip: bpy.types.MovieClip) -> int:
+    settings = clip.sam2_splat
+    highest = max((entry.object_id for entry in settings.objects), default=0)
+    return max(highest + 1, int(settings.next_object_id))
+
+
+def _add_entry(clip: bpy.types.MovieClip, name: str, object_id: int) -> None:
+    settings = clip.sam2_splat
+    entry = settings.objects.add()
+    entry.name = name
+    entry.object_id = object_id
+    entry.color = OBJECT_COLORS[(object_id - 1) % len(OBJECT_COLORS)]
+    settings.next_object_id = max(object_id + 1, int(settings.next_object_id))
 
 
 def collect(clip: bpy.types.MovieClip) -> PromptSet:
@@ -202,10 +212,7 @@ def apply(clip: bpy.types.MovieClip, prompts: PromptSet) -> None:
     settings = clip.sam2_splat
     for entry in prompts.objects:
         tracking_object = clip.tracking.objects.new(entry.name)
-        item = settings.objects.add()
-        item.name = tracking_object.name
-        item.object_id = entry.id
-        item.color = OBJECT_COLORS[(entry.id - 1) % len(OBJECT_COLORS)]
+        _add_entry(clip, tracking_object.name, entry.id)
         for frame in entry.frames:
             for point in frame.points:
                 add_point(tracking_object, frame.frame, point, width, height)

@@ -8,7 +8,7 @@ from bpy.types import Context, Panel, UILayout, UIList
 
 from ..client import installation
 from ..core.catalogue import CHECKPOINTS
-from . import clip_prompts, preferences, running, worker
+from . import clip_prompts, panels_tool, preferences, running, worker
 from .active_clip import active_clip
 from .properties import BUNDLED, SAM2SPLAT_PG_clip
 
@@ -51,16 +51,23 @@ class SAM2SPLAT_UL_objects(UIList):
             swatch.ui_units_x = 1.0
             swatch.prop(entry, "color", text="")
         if item.is_camera:
-            row.label(text=f"{clip_prompts.CAMERA_SUBJECT} (clicks without an object)")
+            row.label(text=clip_prompts.CAMERA_SUBJECT)
         else:
             row.prop(item, "name", text="", emboss=False)
         row.label(text=str(len(item.tracks)), icon="TRACKER")
         if entry is not None:
             row.prop(
                 entry,
+                "show",
+                text="",
+                icon="HIDE_OFF" if entry.show else "HIDE_ON",
+                emboss=False,
+            )
+            row.prop(
+                entry,
                 "use_in_bake",
                 text="",
-                icon="HIDE_OFF" if entry.use_in_bake else "HIDE_ON",
+                icon="RESTRICT_RENDER_OFF" if entry.use_in_bake else "RESTRICT_RENDER_ON",
                 emboss=False,
             )
 
@@ -116,8 +123,9 @@ class SAM2SPLAT_PT_objects(_ClipSidebar, Panel):
         column = row.column(align=True)
         column.operator("sam2_splat.object_add", text="", icon="ADD")
         column.operator("sam2_splat.object_remove", text="", icon="REMOVE")
-        if not any(len(entry.tracks) for entry in clip_prompts.subjects(clip)):
-            layout.label(text="Ctrl+click on the subject", icon="RESTRICT_SELECT_OFF")
+        row = layout.row()
+        row.scale_y = 1.25
+        panels_tool.draw_tool(row, context)
         tracks = tracking.objects.active.tracks if tracking.objects.active else None
         track = tracks.active if tracks else None
         if track is not None:
@@ -157,6 +165,7 @@ class SAM2SPLAT_PT_propagate(_ClipSidebar, Panel):
 
 class SAM2SPLAT_PT_bake(_ClipSidebar, Panel):
     bl_label = "Bake"
+    bl_order = 1  # below Review
 
     def draw(self, context: Context) -> None:
         layout = self.layout

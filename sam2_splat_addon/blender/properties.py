@@ -102,6 +102,8 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
         type=bpy.types.Mask, name="Mask", description="The mask that shows the results"
     )
     objects: CollectionProperty(type=SAM2SPLAT_PG_object)
+    # Ids are not given twice: the mattes of a removed object may still be on disk.
+    next_object_id: IntProperty(default=1, min=1)
     mask_prompts: StringProperty(
         description="Mask prompts as JSON; clicks and boxes are markers, masks have no marker"
     )

@@ -9,24 +9,28 @@ from ..core.errors import SplatError
 from . import (
     command_line,
     footage_clip,
+    keymap,
     live_preview,
     overlay,
     panels,
+    panels_tool,
     preferences,
     properties,
     running,
     worker,
 )
-from .operators import environment, load, objects, run
+from .operators import click, environment, load, objects, run
 
 _CLASSES = (
     *properties.CLASSES,
     *preferences.CLASSES,
     *load.CLASSES,
+    *click.CLASSES,
     *objects.CLASSES,
     *run.CLASSES,
     *environment.CLASSES,
     *panels.CLASSES,
+    *panels_tool.CLASSES,
 )
 
 
@@ -38,6 +42,8 @@ def register() -> None:
     command_line.register()
     overlay.register()
     live_preview.register()
+    panels_tool.register()
+    keymap.register()
     bpy.app.handlers.load_pre.append(_before_load)
     bpy.app.handlers.load_post.append(_after_load)
 
@@ -47,6 +53,8 @@ def unregister() -> None:
     running.abort_current()
     bpy.app.handlers.load_post.remove(_after_load)
     bpy.app.handlers.load_pre.remove(_before_load)
+    keymap.unregister()
+    panels_tool.unregister()
     live_preview.unregister()
     worker.shut_down()
     overlay.unregister()

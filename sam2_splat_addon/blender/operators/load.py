@@ -60,6 +60,8 @@ def show(context: Context, clip: bpy.types.MovieClip) -> None:
     space = context.space_data
     if space is not None and space.type == "CLIP_EDITOR":
         space.clip = clip
+        # A click is muted beside its frame, so that it shows on its own alone.
+        space.show_disabled = False
     # Scripts have no editor: the scene's clip is what the operators fall back to.
     scene.active_clip = clip
 

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The add-on's keys in the Clip Editor, changeable in the preferences; imports bpy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import bpy
+
+# Blender's own keymap of the Clip Editor's main region.
+_NAME = "Clip Editor"
+
+
+@dataclass(frozen=True)
+class _Key:
+    """One keymap item.
+
+    Attributes
+    ----------
+    operator
+        What it calls.
+    type, value
+        As in Blender's events.
+    properties
+        What the operator gets.
+    listed
+        Whether the preferences list it: the mouse's buttons are the tool itself.
+    """
+
+    operator: str
+    type: str
+    value: str = "PRESS"
+    shift: bool = False
+    ctrl: bool = False
+    alt: bool = False
+    properties: tuple[tuple[str, object], ...] = ()
+    listed: bool = True
+
+
+_KEYS = (
+    _Key("sam2_splat.tool", "K"),
+    _Key("sam2_splat.click", "LEFTMOUSE"),
+    _Key("sam2_splat.click", "LEFTMOUSE", alt=True, properties=(("include", False),)),
+    _Key("sam2_splat.click_delete", "X"),
+    _Key("sam2_splat.review_step", "PAGE_DOWN", properties=(("direction", "NEXT"),)),
+    _Key("sam2_splat.review_step", "PAGE_UP", properties=(("direction", "PREVIOUS"),)),
+    _Key("sam2_splat.click_hover", "MOUSEMOVE", "ANY", listed=False),
+    _Key(
+        "wm.context_toggle",
+        "Z",
+        shift=True,
+        alt=True,
+        properties=(("data_path", "scene.sam2_splat.show_overlay"),),
+    ),
+    _Key(
+        "wm.context_cycle_enum",
+        "Z",
+        properties=(("data_path", "scene.sam2_splat.overlay_mode"), ("wrap", True)),
+    ),
+)
+
+_made: list[tuple[bpy.types.KeyMap, bpy.types.KeyMapItem]] = []
+
+
+def register() -> None:
+    """Add the keys; in background there are none."""
+    configuration = bpy.context.window_manager.keyconfigs.addon
+    if configuration is None or bpy.app.background:
+        return
+    keymap = configuration.keymaps.new(name=_NAME, space_type="CLIP_EDITOR", region_type="WINDOW")
+    items: Any = keymap.keymap_items
+    for key in _KEYS:
+        item = items.new(
+            key.operator, key.type, key.value, shift=key.shift, ctrl=key.ctrl, alt=key.alt
+        )
+        for name, value in key.properties:
+            setattr(item.properties, name, value)
+        _made.append((keymap, item))
+
+
+def unregister() -> None:
+    """Take the keys away."""
+    for keymap, item in _made:
+        keymap.keymap_items.remove(item)
+    _made.clear()
+
+
+def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """Show the keys for changing, as the user has them."""
+    import rna_keymap_ui
+
+    user: Any = context.window_manager.keyconfigs.user
+    keymap = user.keymaps.get(_NAME)
+    for item in _user_items(keymap) if keymap is not None else ():
+        layout.context_pointer_set("keymap", keymap)
+        rna_keymap_ui.draw_kmi([], user, keymap, item, layout, 0)
+
+
+def _user_items(keymap: bpy.types.KeyMap) -> Iterator[Any]:
+    """The user's own versions of the listed keys."""
+    wanted = {(key.operator, key.properties) for key in _KEYS if key.listed}
+    for item in keymap.keymap_items:
+        for operator, properties in wanted:
+            if item.idname == operator and all(
+                getattr(item.properties, name, None) == value for name, value in properties
+            ):
+                yield item
+                break
