@@ -27,7 +27,12 @@ from sam2_splat_addon.core.protocol import (
     Finished,
     FootageFiles,
     FrameDone,
+    Log,
     ModelChoice,
+    PreviewDone,
+    PreviewDropped,
+    PreviewFailed,
+    PreviewRequest,
     Progress,
     PropagateRequest,
     Ready,
@@ -185,6 +190,62 @@ def test_a_cancelled_run_keeps_its_frames_and_the_next_ends_as_if_it_had_never_s
     assert told <= set(MatteStore.open(Path(broken.store)).frames(1))
     assert isinstance(shared_worker.answered(broken)[-1], Finished)
     assert contents(broken) == contents(whole)
+
+
+def preview_of(request: PropagateRequest, frame: int, ticket: int) -> PreviewRequest:
+    """The preview of one frame of a propagation."""
+    footage = request.footage
+    return PreviewRequest(
+        footage.paths[frame - 1],
+        footage.width,
+        footage.height,
+        frame,
+        request.prompts,
+        request.model,
+        request.settings.image_size,
+        ticket,
+    )
+
+
+def test_a_preview_shows_what_the_propagation_after_it_writes(
+    shared_worker: Pipes, ask: Ask
+) -> None:
+    request = ask()
+    shared_worker.send(preview_of(request, 3, 11))
+    answer = shared_worker.event()
+    assert isinstance(answer, PreviewDone), answer
+    assert (answer.ticket, answer.frame) == (11, 3)
+    (matte,) = answer.mattes
+    shared_worker.answered(request)
+    record = MatteStore.open(Path(request.store)).read(1, 3)
+    assert matte.array().tobytes() == record.logits.tobytes()
+    assert matte.scores == record.scores
+
+
+def test_a_preview_that_waits_gives_way_to_what_comes_after_it(
+    shared_worker: Pipes, ask: Ask
+) -> None:
+    first, second = ask("first"), ask("second", at=(20.0, 30.0))
+    shared_worker.send(first)
+    for ticket in (1, 2):
+        shared_worker.send(preview_of(first, 3, ticket))
+    told = shared_worker.answered(second)  # up to the end of the first job
+    assert isinstance(told[-1], Finished)
+    assert [shared_worker.event() for _ in range(2)] == [PreviewDropped(1), PreviewDropped(2)]
+    while not isinstance(event := shared_worker.event(), Finished):
+        assert isinstance(event, Progress | FrameDone | Log)
+
+
+def test_a_preview_of_a_photo_that_is_gone_is_a_typed_answer(
+    shared_worker: Pipes, ask: Ask, tmp_path: Path
+) -> None:
+    from msgspec.structs import replace
+
+    shared_worker.send(replace(preview_of(ask(), 3, 5), photo=str(tmp_path / "gone.png")))
+    answer = shared_worker.event()
+    assert isinstance(answer, PreviewFailed)
+    assert (answer.ticket, answer.failure.kind) == (5, "FootageError")
+    assert answer.failure.fix
 
 
 def test_a_checkpoint_that_is_not_there_is_a_typed_answer(
