@@ -37,13 +37,13 @@ class BakeTask(JobTask):
 
     def __init__(self, clip: bpy.types.MovieClip, output_folder: Path | None = None) -> None:
         footage = footage_of(clip)
-        self.output_folder = output_folder or next_output_folder(footage.folder)
+        self.output_folder = output_folder or next_output_folder(bake_folder(clip, footage.folder))
         request = BakeRequest(
             footage=FootageFiles.of(footage),
             store=str(store_folder(clip, footage)),
             output_folder=str(self.output_folder),
             options=_options(clip),
-            edited=_edited(clip),
+            edited=edited_mattes(clip),
         )
         super().__init__(clip, request)
 
@@ -58,6 +58,12 @@ class BakeTask(JobTask):
         self.summary = with_warnings(self._job.result.summary, self.warnings)
         self.clip().sam2_splat.output_folder = str(self.output_folder)
         return True
+
+
+def bake_folder(clip: bpy.types.MovieClip, footage_folder: Path) -> Path:
+    """The folder that the next bake's own folder will be in."""
+    chosen = clip.sam2_splat.bake_folder
+    return Path(bpy.path.abspath(chosen)) if chosen else footage_folder
 
 
 def _options(clip: bpy.types.MovieClip) -> BakeOptions:
@@ -82,8 +88,8 @@ def _options(clip: bpy.types.MovieClip) -> BakeOptions:
     )
 
 
-def _edited(clip: bpy.types.MovieClip) -> tuple[EditedMatte, ...]:
-    """What the user drew wins over the model, frame by frame."""
+def edited_mattes(clip: bpy.types.MovieClip) -> tuple[EditedMatte, ...]:
+    """What the user drew on any frame: it wins over the model."""
     mask = clip.sam2_splat.mask
     if mask is None:
         return ()

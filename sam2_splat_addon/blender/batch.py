@@ -36,6 +36,7 @@ from .bake_task import BakeTask
 from .job_task import JobTask
 from .propagate_task import PropagateTask
 from .properties import ALPHA_ITEMS, DIRECTION_ITEMS, MODEL_ITEMS, SIDECAR_ITEMS, SAM2SPLAT_PG_clip
+from .report_task import ReportTask
 from .running import Task, run_to_end
 
 _EXIT_CODES: tuple[tuple[type[SplatError], int], ...] = (
@@ -94,6 +95,9 @@ def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
     )
     own.add_argument("--masks", choices=[item[0] for item in SIDECAR_ITEMS], help="mask files too")
     own.add_argument("--exposure", type=float, metavar="STOPS", help="of EXR and float photos")
+    own.add_argument(
+        "--report", type=Path, metavar="DIR", help="write which frames to look at: CSV and HTML"
+    )
     own.add_argument("--save", type=Path, metavar="FILE", help="save the result as a .blend")
     return own
 
@@ -214,6 +218,8 @@ def _tasks(clip: bpy.types.MovieClip, options: argparse.Namespace) -> Iterator[J
         device=options.device or preferences.device(),
         threads=preferences.threads() if options.threads is None else options.threads,
     )
+    if options.report is not None:
+        yield ReportTask(clip, options.report.absolute())
     if options.bake:
         yield BakeTask(clip, output_folder=options.output and options.output.absolute())
 

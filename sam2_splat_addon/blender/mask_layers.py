@@ -123,7 +123,7 @@ def write_object_layer(
     """
     if len(scene_frames) != len(plan):
         raise ValueError("the plan and the frames differ in number")
-    target = _Target(mask.session_uid, clip.session_uid, layer_name, size)
+    target = LayerTarget(mask.session_uid, clip.session_uid, layer_name, size)
     counts = tuple(slot.count for slot in plan.slots)
     mask_keys.add_splines(_remade_layer(mask, clip, layer_name), counts)
     frames: dict[int, WrittenFrame] = {}
@@ -133,10 +133,10 @@ def write_object_layer(
     with mask_keys.scratch_scene():
         try:
             for frame in _empty_frames(scene_frames):
-                frames[frame] = _write_frame(target, frame, plan.parked(*size))
+                frames[frame] = write_frame(target, frame, plan.parked(*size))
             for index in order:
                 frame = scene_frames[index]
-                frames[frame] = _write_frame(target, frame, plan.points(index, *size))
+                frames[frame] = write_frame(target, frame, plan.points(index, *size))
                 done.append(frame)
                 yield frame
         except GeneratorExit:
@@ -145,13 +145,13 @@ def write_object_layer(
             if target.found() is not None:
                 for frame in _empty_frames(done):
                     if frame not in frames:
-                        frames[frame] = _write_frame(target, frame, plan.parked(*size))
+                        frames[frame] = write_frame(target, frame, plan.parked(*size))
             raise
         finally:
             found = target.found()
             if found is not None:
                 kept = tuple(sorted(frame for frame in edited if frame in frames))
-                _remember(found[0], layer_name, WrittenLayer(frames, kept))
+                remember(found[0], layer_name, WrittenLayer(frames, kept))
 
 
 def read_object_layer(
@@ -185,7 +185,7 @@ def edited_frames(mask: bpy.types.Mask, layer_name: str) -> tuple[int, ...]:
     Frames that were written as edited count, and so do the empty frames beside tracked ones where
     the user has drawn something. Changes that are not keyed yet do not.
     """
-    written = _remembered(mask, layer_name)
+    written = remembered(mask, layer_name)
     if written is None or layer_name not in mask.layers:
         return ()
     found = set(written.edited)
@@ -193,7 +193,7 @@ def edited_frames(mask: bpy.types.Mask, layer_name: str) -> tuple[int, ...]:
         for frame, expected in written.frames.items():
             if frame not in found:
                 state = mask_keys.keyed_state(scene, mask, layer_name, frame)
-                if _differs(state, expected):
+                if differs(state, expected):
                     found.add(frame)
     return tuple(sorted(found))
 
@@ -209,7 +209,7 @@ def shown_edit(mask: bpy.types.Mask, layer_name: str, scene_frame: int) -> int |
     scene_frame
         The frame that the window's scene is on.
     """
-    written = _remembered(mask, layer_name)
+    written = remembered(mask, layer_name)
     layer = named(mask.layers, layer_name)
     if written is None or layer is None:
         return None
@@ -218,7 +218,7 @@ def shown_edit(mask: bpy.types.Mask, layer_name: str, scene_frame: int) -> int |
     checksum = _checksum(state)
     if scene_frame in written.edited:
         return checksum
-    if expected is None or checksum == expected.checksum or not _differs(state, expected):
+    if expected is None or checksum == expected.checksum or not differs(state, expected):
         return None
     return checksum
 
@@ -242,25 +242,25 @@ def remove_object_layer(mask: bpy.types.Mask, layer_name: str) -> None:
     layer = named(mask.layers, layer_name)
     if layer is not None:
         mask.layers.remove(layer)
-    remembered = named(mask, _WRITTEN)
-    if remembered is not None and layer_name in remembered:
-        del remembered[layer_name]
+    group = named(mask, _WRITTEN)
+    if group is not None and layer_name in group:
+        del group[layer_name]
 
 
 def rename_object_layer(mask: bpy.types.Mask, layer_name: str, new_name: str) -> None:
     """Rename an object's layer together with what is remembered of it."""
     layer = named(mask.layers, layer_name)
-    written = _remembered(mask, layer_name)
+    written = remembered(mask, layer_name)
     if layer is None:
         return
     layer.name = new_name
     if written is not None:
         del mask[_WRITTEN][layer_name]
-        _remember(mask, layer.name, written)
+        remember(mask, layer.name, written)
 
 
 @dataclass(frozen=True)
-class _Target:
+class LayerTarget:
     """Where keys go: references die when the user undoes between two frames, these do not.
 
     Attributes
@@ -282,7 +282,7 @@ class _Target:
         return mask, clip, mask.layers[self.layer]
 
 
-def _write_frame(target: _Target, frame: int, points: NDArray[np.float64]) -> WrittenFrame:
+def write_frame(target: LayerTarget, frame: int, points: NDArray[np.float64]) -> WrittenFrame:
     """Key the layer's points, (n, 2) footage pixels, on one scene frame."""
     found = target.found()
     if found is None:
@@ -404,7 +404,7 @@ def _signature(splines: Sequence[SplineState]) -> WrittenFrame:
     return WrittenFrame(_checksum(splines), points, (area, first, second))
 
 
-def _differs(splines: Sequence[SplineState], expected: WrittenFrame) -> bool:
+def differs(splines: Sequence[SplineState], expected: WrittenFrame) -> bool:
     """Whether a layer shows something else than what was written.
 
     A point that the user adds on one frame appears on the outline of all frames; the other frames
@@ -418,15 +418,17 @@ def _differs(splines: Sequence[SplineState], expected: WrittenFrame) -> bool:
     return not np.allclose(found.moments, expected.moments, rtol=0.0, atol=_SAME_SHAPE)
 
 
-def _remember(mask: bpy.types.Mask, layer_name: str, written: WrittenLayer) -> None:
+def remember(mask: bpy.types.Mask, layer_name: str, written: WrittenLayer) -> None:
+    """Keep with the mask what was written into an object's layer."""
     if named(mask, _WRITTEN) is None:
         mask[_WRITTEN] = {}
     mask[_WRITTEN][layer_name] = msgspec.json.encode(written).decode()
 
 
-def _remembered(mask: bpy.types.Mask, layer_name: str) -> WrittenLayer | None:
-    remembered = named(mask, _WRITTEN)
-    text = remembered.get(layer_name) if remembered is not None else None
+def remembered(mask: bpy.types.Mask, layer_name: str) -> WrittenLayer | None:
+    """What was written into an object's layer; None when nothing was."""
+    group = named(mask, _WRITTEN)
+    text = group.get(layer_name) if group is not None else None
     return _decoded(text) if text else None
 
 

@@ -16,6 +16,7 @@ from . import (
     panels_tool,
     preferences,
     properties,
+    review_registration,
     running,
     worker,
 )
@@ -30,6 +31,7 @@ _CLASSES = (
     *run.CLASSES,
     *environment.CLASSES,
     *panels.CLASSES,
+    *review_registration.CLASSES,
     *panels_tool.CLASSES,
 )
 
@@ -41,6 +43,7 @@ def register() -> None:
     properties.attach()
     command_line.register()
     overlay.register()
+    review_registration.register()
     live_preview.register()
     panels_tool.register()
     keymap.register()
@@ -57,6 +60,7 @@ def unregister() -> None:
     panels_tool.unregister()
     live_preview.unregister()
     worker.shut_down()
+    review_registration.unregister()
     overlay.unregister()
     command_line.unregister()
     properties.detach()

@@ -284,6 +284,27 @@ def plan_slots(
     return planner.finish()
 
 
+def plan_frame(contours: Sequence[Contour], counts: Sequence[int]) -> SlotPlan:
+    """Put one frame's outlines into splines that are there already, large ones into long ones.
+
+    Parameters
+    ----------
+    contours
+        Of the frame, largest first. Those beyond the number of splines are dropped, smallest first.
+    counts
+        Points of each spline.
+    """
+    long_first = sorted(range(len(counts)), key=lambda number: -counts[number])
+    held = {
+        number: contour.points.astype(np.float32)
+        for number, contour in zip(long_first, contours, strict=False)
+    }
+    holes = {number for number, one in zip(long_first, contours, strict=False) if one.is_hole}
+    slots = tuple(Slot(count, number in holes) for number, count in enumerate(counts))
+    dropped = sum(contour.area for contour in contours[len(counts) :])
+    return SlotPlan(slots, np.array([dropped]), (held,))
+
+
 def _length(points: Points) -> float:
     along = np.roll(points, -1, axis=0) - points
     return float(np.hypot(along[:, 0], along[:, 1]).sum())

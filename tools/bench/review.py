@@ -86,6 +86,8 @@ def propagated(folder: Path, clicks: int, cache: Path) -> MatteStore:
             (photos / path.name).symlink_to(path.resolve())
     footage = scan(photos)
     store = MatteStore.open(cache / digest / f"{folder.name}_{clicks}", create=True)
+    if len(store.frames(1)) == len(footage):
+        return store
     points = clicked(truth_of(folder, 1), clicks)
     frame = FramePrompts(1, points)
     prompts = PromptSet((ObjectPrompts(1, "subject", (frame,)),), footage.width, footage.height)

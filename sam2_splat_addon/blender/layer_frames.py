@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One frame of an object's mask layer: whether it was edited, and other shapes on it; imports bpy.
+
+A layer has the same splines on all frames, so what is put on one frame has to fit into those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import bpy
+import msgspec
+
+from ..core.contours import Contour
+from ..core.errors import SplatError
+from ..core.slots import plan_frame
+from . import mask_keys
+from .mask_layers import LayerTarget, WrittenFrame, differs, remember, remembered, write_frame
+
+
+def written_frames(mask: bpy.types.Mask, layer_name: str) -> tuple[int, ...]:
+    """Scene frames that were written into an object's layer, rising."""
+    written = remembered(mask, layer_name)
+    return tuple(sorted(written.frames)) if written is not None else ()
+
+
+def is_edited(mask: bpy.types.Mask, layer_name: str, scene_frame: int) -> bool:
+    """Whether the user has changed an object's layer on a scene frame, going by its keys."""
+    written = remembered(mask, layer_name)
+    if written is None or layer_name not in mask.layers:
+        return False
+    if scene_frame in written.edited:
+        return True
+    expected = written.frames.get(scene_frame)
+    if expected is None:
+        return False
+    with mask_keys.points_restored(mask, None), mask_keys.scratch_scene() as scene:
+        return differs(mask_keys.keyed_state(scene, mask, layer_name, scene_frame), expected)
+
+
+def restore_frame(
+    mask: bpy.types.Mask,
+    clip: bpy.types.MovieClip,
+    layer_name: str,
+    scene_frame: int,
+    contours: Sequence[Contour],
+) -> None:
+    """Put SAM 2's mask back onto a frame that the user edited: it no longer counts as edited.
+
+    Parameters
+    ----------
+    contours
+        What the store has on that frame; nothing where it has no matte.
+
+    Raises
+    ------
+    SplatError
+        The layer is gone, or Blender would not set the key.
+    """
+    signature = _put(mask, clip, layer_name, scene_frame, contours)
+    written = remembered(mask, layer_name)
+    if written is not None:
+        edited = tuple(frame for frame in written.edited if frame != scene_frame)
+        frames = {**written.frames, scene_frame: signature}
+        remember(mask, layer_name, msgspec.structs.replace(written, frames=frames, edited=edited))
+
+
+def empty_frame(
+    mask: bpy.types.Mask, clip: bpy.types.MovieClip, layer_name: str, scene_frame: int
+) -> None:
+    """Take an object off a frame, as an edit of the user's; raises SplatError."""
+    _put(mask, clip, layer_name, scene_frame, ())
+    written = remembered(mask, layer_name)
+    if written is not None and scene_frame not in written.edited:
+        edited = tuple(sorted((*written.edited, scene_frame)))
+        remember(mask, layer_name, msgspec.structs.replace(written, edited=edited))
+
+
+def _put(
+    mask: bpy.types.Mask,
+    clip: bpy.types.MovieClip,
+    layer_name: str,
+    scene_frame: int,
+    contours: Sequence[Contour],
+) -> WrittenFrame:
+    layer = mask_keys.named(mask.layers, layer_name)
+    if layer is None:
+        raise SplatError(
+            f'There is no mask layer "{layer_name}".', "Propagate, which makes the layers."
+        )
+    size = (int(clip.size[0]), int(clip.size[1]))
+    plan = plan_frame(contours, [len(spline.points) for spline in layer.splines])
+    target = LayerTarget(mask.session_uid, clip.session_uid, layer_name, size)
+    return write_frame(target, scene_frame, plan.points(0, *size))

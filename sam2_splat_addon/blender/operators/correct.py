@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Correct single frames: drop an edit, make it a prompt, clear masks; imports bpy.
+
+No ``from __future__ import annotations`` here: Blender reads property annotations as values.
+"""
+
+from typing import NamedTuple
+
+import bpy
+from bpy.props import EnumProperty
+from bpy.types import Context, Operator
+
+from ...core.contours import trace
+from ...core.errors import PromptError, SplatError
+from ...core.matte_store import MatteStore
+from .. import clearing, clip_prompts, layer_frames, mask_layers, mask_prompts, review, running
+from ..active_clip import active_clip, require_clip
+from ..footage_clip import footage_of, store_folder
+from ..running import Result, report_error
+
+
+class Place(NamedTuple):
+    """The active object on the current frame."""
+
+    clip: bpy.types.MovieClip
+    mask: bpy.types.Mask
+    object_id: int
+    name: str
+    frame: int
+    scene_frame: int
+
+
+def place_of(context: Context) -> Place | None:
+    """What the buttons work on; None when the active object has no mask layer."""
+    clip = active_clip(context)
+    if clip is None or clip.sam2_splat.mask is None:
+        return None
+    entry = clip.tracking.objects.active
+    name = clip_prompts.subject_name(entry) if entry is not None else ""
+    known = clip.sam2_splat.objects.get(name)
+    if known is None or name not in clip.sam2_splat.mask.layers:
+        return None
+    now = context.scene.frame_current
+    frame = now - clip.frame_start + 1
+    return Place(clip, clip.sam2_splat.mask, known.object_id, name, frame, now)
+
+
+class _OnFrame:
+    """What the operators on the active object and the current frame have in common."""
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        if running.current() is not None:
+            cls.poll_message_set("Wait for the running task, or cancel it")  # type: ignore[attr-defined]
+            return False
+        if place_of(context) is None:
+            cls.poll_message_set("Choose an object that has a mask layer")  # type: ignore[attr-defined]
+            return False
+        return True
+
+
+class SAM2SPLAT_OT_restore_mask(_OnFrame, Operator):
+    """Drop your edit of the active object's mask on this frame"""
+
+    bl_idname = "sam2_splat.restore_mask"
+    bl_label = "Back to SAM 2's Mask"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def execute(self, context: Context) -> Result:
+        place = place_of(context)
+        assert place is not None  # poll has seen it
+        clip = place.clip
+        try:
+            store = MatteStore(store_folder(clip, footage_of(clip)))
+            contours = []
+            if store.has(place.object_id, place.frame):
+                logits = store.read(place.object_id, place.frame).logits
+                contours = trace(logits, int(clip.size[0]), int(clip.size[1]))
+            layer_frames.restore_frame(place.mask, clip, place.name, place.scene_frame, contours)
+        except SplatError as error:
+            return report_error(self, error)
+        review.forget_edits()
+        return {"FINISHED"}
+
+
+class SAM2SPLAT_OT_mask_to_prompt(_OnFrame, Operator):
+    """Make the active object's mask on this frame a prompt for the next propagation"""
+
+    bl_idname = "sam2_splat.mask_to_prompt"
+    bl_label = "Use as Prompt"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def execute(self, context: Context) -> Result:
+        place = place_of(context)
+        assert place is not None  # poll has seen it
+        size = (int(place.clip.size[0]), int(place.clip.size[1]))
+        outlines = mask_layers.read_object_layer(place.mask, place.name, place.scene_frame, size)
+        try:
+            if not 1 <= place.frame <= len(footage_of(place.clip)):
+                raise PromptError("The playhead is outside the clip.", "Go to one of its frames.")
+            mask_prompts.set_from_outlines(place.clip, place.object_id, place.frame, outlines)
+        except SplatError as error:
+            return report_error(self, error)
+        self.report({"INFO"}, f"Frame {place.frame} is a prompt for {place.name} now")
+        return {"FINISHED"}
+
+
+class SAM2SPLAT_OT_remove_mask_prompt(_OnFrame, Operator):
+    """Let the mask on this frame be a prompt no longer; the mask itself stays"""
+
+    bl_idname = "sam2_splat.remove_mask_prompt"
+    bl_label = "Remove Mask Prompt"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        if not super().poll(context):
+            return False
+        place = place_of(context)
+        if place is None or not mask_prompts.has_mask(place.clip, place.object_id, place.frame):
+            cls.poll_message_set("This frame has no mask prompt")
+            return False
+        return True
+
+    def execute(self, context: Context) -> Result:
+        place = place_of(context)
+        assert place is not None  # poll has seen it
+        mask_prompts.remove(place.clip, place.object_id, place.frame)
+        return {"FINISHED"}
+
+
+class SAM2SPLAT_OT_clear_masks(Operator):
+    """Remove masks; the clicks stay"""
+
+    bl_idname = "sam2_splat.clear_masks"
+    bl_label = "Clear"
+    bl_options = {"REGISTER", "UNDO"}
+
+    what: EnumProperty(
+        name="Clear",
+        items=(
+            ("FRAME", "This Frame", "The active object is not on this frame"),
+            ("OBJECT", "Active Object", "All masks of the active object"),
+            ("ALL", "All Objects", "All masks of this clip"),
+        ),
+    )
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        clip = active_clip(context)
+        if clip is None or clip.sam2_splat.mask is None:
+            cls.poll_message_set("There are no masks")
+            return False
+        if running.current() is not None:
+            cls.poll_message_set("Wait for the running task, or cancel it")
+            return False
+        return True
+
+    def execute(self, context: Context) -> Result:
+        clip = require_clip(context)
+        try:
+            if self.what == "ALL":
+                clearing.clear_objects(clip, {one.object_id for one in clip.sam2_splat.objects})
+            else:
+                self._clear_one(context, clip)
+        except SplatError as error:
+            return report_error(self, error)
+        review.forget_edits()
+        return {"FINISHED"}
+
+    def _clear_one(self, context: Context, clip: bpy.types.MovieClip) -> None:
+        place = place_of(context)
+        if place is None:
+            raise SplatError("The active object has no mask.", "Choose another object.")
+        if self.what == "OBJECT":
+            clearing.clear_objects(clip, {place.object_id})
+        else:
+            layer_frames.empty_frame(place.mask, clip, place.name, place.scene_frame)
+
+
+CLASSES = (
+    SAM2SPLAT_OT_restore_mask,
+    SAM2SPLAT_OT_mask_to_prompt,
+    SAM2SPLAT_OT_remove_mask_prompt,
+    SAM2SPLAT_OT_clear_masks,
+)

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Go through the frames worth a look, and write the review into files; imports bpy.
+
+No ``from __future__ import annotations`` here: Blender reads property annotations as values.
+"""
+
+import bpy
+from bpy.props import EnumProperty
+from bpy.types import Context, Operator
+
+from ...core.errors import SplatError
+from .. import review, running
+from ..active_clip import active_clip, require_clip
+from ..report_task import ReportTask
+from ..review_list import go_to
+from ..running import Result, Task, TaskOperator, report_error
+
+
+def _has_masks(cls: type[Operator], context: Context) -> bool:
+    clip = active_clip(context)
+    if clip is None or clip.sam2_splat.mask is None:
+        cls.poll_message_set("Propagate first")
+        return False
+    if running.current() is not None:
+        cls.poll_message_set("Wait for the running task, or cancel it")
+        return False
+    return True
+
+
+class SAM2SPLAT_OT_review(Operator):
+    """Find the frames to look at anew"""
+
+    bl_idname = "sam2_splat.review"
+    bl_label = "Review"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        return _has_masks(cls, context)
+
+    def execute(self, context: Context) -> Result:
+        try:
+            found = review.ensure(require_clip(context))
+        except SplatError as error:
+            return report_error(self, error)
+        count = len(found.listed())
+        self.report({"INFO"}, "1 mask to look at" if count == 1 else f"{count} masks to look at")
+        return {"FINISHED"}
+
+
+class SAM2SPLAT_OT_review_step(Operator):
+    """Go to the next or the previous frame that is worth a look"""
+
+    bl_idname = "sam2_splat.review_step"
+    bl_label = "Next Frame to Look At"
+    bl_options = {"REGISTER"}
+
+    direction: EnumProperty(
+        name="Direction",
+        items=(
+            ("NEXT", "Next", "The next frame to look at"),
+            ("PREVIOUS", "Previous", "The previous frame to look at"),
+        ),
+    )
+
+    @classmethod
+    def description(cls, context: Context, properties: bpy.types.OperatorProperties) -> str:
+        """What the button says when the mouse rests on it."""
+        which = "previous" if properties.direction == "PREVIOUS" else "next"
+        return f"Go to the {which} frame to look at"
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        clip = active_clip(context)
+        if clip is None or review.of_clip(clip) is None:
+            cls.poll_message_set("Propagate first")
+            return False
+        return True
+
+    def execute(self, context: Context) -> Result:
+        clip = require_clip(context)
+        found = review.of_clip(clip)
+        assert found is not None  # poll has seen it
+        listed = sorted(found.listed(review.chosen_object(clip)), key=lambda one: one.frame)
+        now = context.scene.frame_current - clip.frame_start + 1
+        if self.direction == "NEXT":
+            ahead = [one for one in listed if one.frame > now]
+        else:
+            ahead = [one for one in reversed(listed) if one.frame < now]
+        if not ahead:
+            self.report({"INFO"}, "No further frame to look at that way")
+            return {"CANCELLED"}
+        go_to(context, clip, ahead[0].frame, ahead[0].object_id)
+        shown = context.window_manager.sam2_splat_review
+        shown.keep_place((ahead[0].object_id, ahead[0].frame))
+        return {"FINISHED"}
+
+
+class SAM2SPLAT_OT_report(TaskOperator, Operator):
+    """Write the review beside the photos, as a table and as a page with pictures"""
+
+    bl_idname = "sam2_splat.report"
+    bl_label = "Write Report"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        return _has_masks(cls, context)
+
+    def start(self, context: Context) -> Task:
+        return ReportTask(require_clip(context))
+
+    def finished(self, context: Context, task: Task) -> None:
+        if isinstance(task, ReportTask) and not task.cancelled and not bpy.app.background:
+            bpy.ops.wm.path_open(filepath=str(task.page))
+
+
+CLASSES = (SAM2SPLAT_OT_review, SAM2SPLAT_OT_review_step, SAM2SPLAT_OT_report)

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Review panel in the Clip Editor's sidebar; imports bpy."""
+
+from __future__ import annotations
+
+import bpy
+from bpy.types import Context, Panel, UILayout, UIList
+
+from ..core.review import FrameState
+from . import mask_prompts, review
+from .active_clip import active_clip
+from .operators.correct import place_of
+from .review_list import SAM2SPLAT_PG_review_row
+
+_WORDS: dict[FrameState, str] = {
+    "good": "good",
+    "doubtful": "worth a look",
+    "absent": "no mask",
+    "corrected": "edited by you",
+}
+
+
+class SAM2SPLAT_UL_review(UIList):
+    """Frames to look at, worst first: frame, object, and why."""
+
+    def draw_item(
+        self,
+        context: Context,
+        layout: UILayout,
+        data: object,
+        item: SAM2SPLAT_PG_review_row,
+        icon: int,
+        active_data: object,
+        active_property: str,
+        index: int = 0,
+        flt_flag: int = 0,
+    ) -> None:
+        row = layout.row(align=True)
+        number = row.row()
+        number.ui_units_x = 2.2
+        number.alignment = "RIGHT"
+        number.label(text=str(item.frame))
+        row.label(text=f"{item.name}: {item.reason}" if _several(context) else item.reason)
+
+    def draw_filter(self, context: Context, layout: UILayout) -> None:
+        """Nothing: the toggle below the list narrows it."""
+
+
+def _several(context: Context) -> bool:
+    clip = active_clip(context)
+    return clip is not None and len(clip.sam2_splat.objects) > 1
+
+
+class SAM2SPLAT_PT_review(Panel):
+    bl_space_type = "CLIP_EDITOR"
+    bl_region_type = "UI"
+    bl_category = "SAM2 Splat"
+    bl_label = "Review"
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        """Shown once there are masks."""
+        clip = active_clip(context)
+        return clip is not None and clip.sam2_splat.mask is not None
+
+    def draw(self, context: Context) -> None:
+        layout = self.layout
+        clip = active_clip(context)
+        found = review.of_clip(clip)
+        shown = context.window_manager.sam2_splat_review
+        row = layout.row(align=True)
+        row.label(text=_headline(found))
+        row.operator("sam2_splat.review", text="", icon="FILE_REFRESH")
+        if found is None or not found.reviews:
+            return
+        layout.template_list(
+            "SAM2SPLAT_UL_review", "", shown, "rows", shown, "active_index", rows=4
+        )
+        row = layout.row(align=True)
+        step = row.operator("sam2_splat.review_step", text="Previous", icon="TRIA_LEFT")
+        step.direction = "PREVIOUS"
+        step = row.operator("sam2_splat.review_step", text="Next", icon="TRIA_RIGHT")
+        step.direction = "NEXT"
+        if len(found.reviews) > 1:
+            layout.prop(shown, "only_active")
+        layout.operator("sam2_splat.report", icon="FILE_TEXT")
+
+
+def _headline(found: review.ClipReview | None) -> str:
+    if found is None:
+        return "Looking at the masks"
+    if found.error:
+        return found.error
+    listed = len({one.frame for one in found.listed()})
+    frames = len(found.states())
+    return f"{listed} of {frames} frames to look at"
+
+
+class SAM2SPLAT_PT_correct(Panel):
+    bl_space_type = "CLIP_EDITOR"
+    bl_region_type = "UI"
+    bl_category = "SAM2 Splat"
+    bl_parent_id = "SAM2SPLAT_PT_review"
+    bl_label = "This Frame"
+
+    def draw(self, context: Context) -> None:
+        layout = self.layout
+        place = place_of(context)
+        column = layout.column(align=True)
+        if place is None:
+            column.label(text="Choose an object that has a mask")
+        else:
+            self._describe(column, place.clip, place.object_id, place.name, place.frame)
+            layout.operator("sam2_splat.restore_mask", icon="LOOP_BACK")
+            if mask_prompts.has_mask(place.clip, place.object_id, place.frame):
+                layout.operator("sam2_splat.remove_mask_prompt", icon="X")
+            else:
+                layout.operator("sam2_splat.mask_to_prompt", icon="MOD_MASK")
+        layout.operator_menu_enum("sam2_splat.clear_masks", "what", icon="TRASH")
+
+    @staticmethod
+    def _describe(
+        column: UILayout, clip: bpy.types.MovieClip, object_id: int, name: str, frame: int
+    ) -> None:
+        """The object's state on the frame, and all reasons."""
+        found = review.of_clip(clip)
+        own = found.reviews.get(object_id, []) if found is not None else []
+        here = next((one for one in own if one.frame == frame), None)
+        state = _WORDS[here.state] if here is not None else "no mask"
+        column.label(text=f"Frame {frame}, {name}: {state}")
+        for reason in here.reasons if here is not None else ():
+            column.label(text=reason, icon="DOT")
+
+
+CLASSES = (SAM2SPLAT_UL_review, SAM2SPLAT_PT_review, SAM2SPLAT_PT_correct)

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Everything of the review that is registered with Blender; imports bpy."""
+
+from __future__ import annotations
+
+import bpy
+
+from . import clearing, panels_review, review, review_list, review_strip
+from .operators import correct
+from .operators import review as review_operators
+
+CLASSES = (
+    *review_list.CLASSES,
+    *review_operators.CLASSES,
+    *correct.CLASSES,
+    *panels_review.CLASSES,
+)
+# A first look soon, when Blender has come up.
+_FIRST_TICK = 0.5  # s
+
+
+def register() -> None:
+    """Begin to watch; called when `CLASSES` are registered."""
+    review_list.attach()
+    clearing.attach()
+    review_strip.register()
+    for handlers in (bpy.app.handlers.undo_post, bpy.app.handlers.redo_post):
+        handlers.append(_after_undo)
+    bpy.app.handlers.load_pre.append(_before_load)
+    bpy.app.handlers.load_post.append(_after_load)
+    if not bpy.app.background:
+        bpy.app.timers.register(review.tick, first_interval=_FIRST_TICK, persistent=True)
+
+
+def unregister() -> None:
+    """Stop watching and leave nothing behind."""
+    if bpy.app.timers.is_registered(review.tick):
+        bpy.app.timers.unregister(review.tick)
+    bpy.app.handlers.load_post.remove(_after_load)
+    bpy.app.handlers.load_pre.remove(_before_load)
+    for handlers in (bpy.app.handlers.redo_post, bpy.app.handlers.undo_post):
+        handlers.remove(_after_undo)
+    review_strip.unregister()
+    review.clear()
+    clearing.detach()
+    review_list.detach()
+
+
+@bpy.app.handlers.persistent
+def _after_undo(*_: object) -> None:
+    clearing.reconcile_all()
+    review.forget_edits()
+
+
+@bpy.app.handlers.persistent
+def _before_load(*_: object) -> None:
+    review.clear()
+    review_strip.drop()
+
+
+@bpy.app.handlers.persistent
+def _after_load(*_: object) -> None:
+    clearing.reconcile_all()
