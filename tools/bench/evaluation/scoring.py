@@ -19,7 +19,7 @@ FOUND_IOU: Final = 0.5
 FOUND_WITHIN: Final = 3
 """Clear frames after an occlusion over which J is averaged for that."""
 
-_CLEAR: Final = 0.5  # of the largest area before the occlusion, which makes a frame clear
+_CLEAR: Final = 0.5  # of the largest area after the occlusion, which makes a frame clear
 
 
 class FrameScore(msgspec.Struct, frozen=True):
@@ -91,7 +91,7 @@ class ObjectScore(msgspec.Struct, frozen=True):
     lost
         Frames on which the object shows and the model says that it is not there.
     occlusion
-        None when it is never hidden, or not seen clearly after.
+        None when it is never hidden, or not seen after.
     seconds, cpu_seconds
         Per frame and object.
     frames
@@ -211,10 +211,10 @@ def summed(
 
 
 def occlusion_of(frames: Sequence[FrameScore]) -> Occlusion | None:
-    """The first stretch of frames, after one that shows the object, on which nothing of it shows.
+    """The first stretch of frames, between two that show the object, on which nothing of it shows.
 
-    None when there is none or no clear frame follows: one that shows at least half as much of the
-    object as the best frame before.
+    Frames after it are clear that show at least half as much of the object as the best of them:
+    one on which it is only coming out says little. None when it is never hidden.
     """
     shown = [frame.truth_area > 0 for frame in frames]
     if True not in shown or False not in shown[shown.index(True) :]:
@@ -224,10 +224,8 @@ def occlusion_of(frames: Sequence[FrameScore]) -> Occlusion | None:
         return None
     stop = shown.index(True, start)
     before = [frame for frame in frames[:start] if frame.truth_area > 0]
-    clear = _CLEAR * max(frame.truth_area for frame in before)
+    clear = _CLEAR * max(frame.truth_area for frame in frames[stop:])
     after = [frame for frame in frames[stop:] if frame.truth_area >= clear][:FOUND_WITHIN]
-    if not after:
-        return None
     hidden = frames[start:stop]
     return Occlusion(
         len(hidden),
