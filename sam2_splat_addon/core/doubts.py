@@ -138,8 +138,10 @@ def _absence(neighbours: Sequence[MatteShape]) -> Doubt:
 
 
 def _unsure(shape: MatteShape, usual: Usual) -> Doubt:
+    # SAM 2 learns to predict the IoU itself, so it has a meaning of its own as well: below 0.8 a
+    # matte needs work, and 0.78 leaves alone what hardly does.
     value = shape.scores.predicted_iou
-    weight = max(_ramp(value, 0.86, 0.66), _ramp(usual.predicted_iou - value, 0.02, 0.10))
+    weight = max(_ramp(value, 0.88, 0.68), _ramp(usual.predicted_iou - value, 0.02, 0.10))
     return Doubt(weight, f"SAM 2 is unsure (predicted overlap {value:.2f})")
 
 
