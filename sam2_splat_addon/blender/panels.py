@@ -3,13 +3,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import bpy
 from bpy.types import Context, Panel, UILayout, UIList
 
 from ..client import installation
+from ..core.bake_plan import next_output_folder
 from ..core.catalogue import CHECKPOINTS
-from . import clip_prompts, panels_tool, preferences, running, worker
+from ..core.errors import BakeError
+from . import clip_prompts, panels_tool, preferences, problems, running, worker
 from .active_clip import active_clip
+from .bake_task import bake_folder
+from .panels_tool import wrapped
 from .properties import BUNDLED, SAM2SPLAT_PG_clip
 
 
@@ -89,6 +95,7 @@ class SAM2SPLAT_PT_footage(_Sidebar, Panel):
         layout.operator("sam2_splat.load", icon="FILE_FOLDER")
         if clip is None:
             layout.label(text="Load a folder of photos to begin", icon="INFO")
+            _draw_problem(layout, None)
             return
         settings = clip.sam2_splat
         column = layout.column(align=True)
@@ -146,6 +153,7 @@ class SAM2SPLAT_PT_propagate(_ClipSidebar, Panel):
         layout.use_property_decorate = False
         settings = active_clip(context).sam2_splat
         draw_environment(layout)
+        _draw_problem(layout, settings)
         column = layout.column()
         column.prop(settings, "model")
         _draw_model(column, settings)
@@ -155,10 +163,14 @@ class SAM2SPLAT_PT_propagate(_ClipSidebar, Panel):
             span = column.column(align=True)
             span.prop(settings, "first_frame")
             span.prop(settings, "last_frame")
+        column.prop(settings, "nearby_prompts")
+        column.prop(context.scene.sam2_splat, "follow")
         if not _draw_progress(layout):
-            row = layout.row()
+            column = layout.column(align=True)
+            row = column.row(align=True)
             row.scale_y = 1.5
             row.operator("sam2_splat.propagate", icon="TRACKING_FORWARDS")
+            _draw_spans(column.row(align=True))
             if settings.mask is not None:
                 _draw_results(layout, context)
 
@@ -182,6 +194,8 @@ class SAM2SPLAT_PT_bake(_ClipSidebar, Panel):
         column.prop(settings, "black_rgb")
         column.prop(settings, "sidecar_masks")
         column.prop(settings, "exposure")
+        column.prop(settings, "bake_folder", placeholder="Beside the photos")
+        _draw_next_folder(layout, active_clip(context))
         row = layout.row()
         row.scale_y = 1.5
         row.operator("sam2_splat.bake", icon="RENDER_RESULT")
@@ -191,6 +205,46 @@ class SAM2SPLAT_PT_bake(_ClipSidebar, Panel):
                 text=bpy.path.basename(settings.output_folder.rstrip("/\\")), icon="CHECKMARK"
             )
             row.operator("wm.path_open", text="Open Folder").filepath = settings.output_folder
+
+
+def _draw_next_folder(layout: UILayout, clip: bpy.types.MovieClip) -> None:
+    """Where the next bake goes."""
+    if not clip.sam2_splat.footage_folder:
+        return
+    photos = Path(bpy.path.abspath(clip.sam2_splat.footage_folder))
+    try:
+        folder = next_output_folder(bake_folder(clip, photos))
+    except BakeError as error:
+        layout.label(text=error.message, icon="ERROR")
+        return
+    layout.label(text=f"To {folder.parent.name}/{folder.name}", icon="FILE_FOLDER")
+
+
+def _draw_spans(row: UILayout) -> None:
+    """Propagation over a part of the frames."""
+    row.operator(
+        "sam2_splat.propagate", text="Back", icon="TRACKING_BACKWARDS_SINGLE"
+    ).span = "backward"
+    row.operator("sam2_splat.propagate", text="This Frame").span = "frame"
+    row.operator(
+        "sam2_splat.propagate", text="On", icon="TRACKING_FORWARDS_SINGLE"
+    ).span = "forward"
+
+
+def _draw_problem(layout: UILayout, settings: SAM2SPLAT_PG_clip | None) -> None:
+    """What went wrong last, and what mends it."""
+    problem = problems.last()
+    if problem is None or running.current() is not None:
+        return
+    box = layout.box().column()
+    box.use_property_split = False
+    row = box.row()
+    lines = wrapped(problem.sentence, 34)
+    row.label(text=lines[0], icon="ERROR")
+    row.operator("sam2_splat.dismiss", text="", icon="X", emboss=False)
+    for line in lines[1:]:
+        box.label(text=line)
+    problems.draw_fix(box, problem, settings)
 
 
 def _draw_progress(layout: UILayout) -> bool:

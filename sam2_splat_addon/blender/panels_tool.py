@@ -67,11 +67,12 @@ class SAM2SPLAT_PT_overlay(Panel):
         column.prop(look, "live_preview")
         if live_preview.problem():
             column.label(text="There is no preview:", icon="INFO")
-            for line in _wrapped(live_preview.problem(), 38):
+            for line in wrapped(live_preview.problem(), 38):
                 column.label(text=line)
 
 
-def _wrapped(text: str, width: int) -> list[str]:
+def wrapped(text: str, width: int) -> list[str]:
+    """A sentence in lines of at most so many letters: labels don't wrap."""
     lines = [""]
     for word in text.split():
         if lines[-1] and len(lines[-1]) + 1 + len(word) > width:

@@ -12,7 +12,7 @@ from ..core.errors import CheckpointError, PromptError
 from ..core.manifest import RunSettings
 from ..core.matte_store import MatteStore
 from ..core.prompts import PromptSet
-from ..core.protocol import FootageFiles, FrameDone, ModelChoice, PropagateRequest
+from ..core.protocol import FootageFiles, FrameDone, FrameRange, ModelChoice, PropagateRequest
 from . import clip_prompts, preferences, shown_mattes
 from .footage_clip import footage_of, store_folder
 from .job_task import JobTask, with_warnings
@@ -26,6 +26,14 @@ _JOB_SHARE = 0.9
 class PropagateTask(JobTask):
     """Collects prompts, lets the worker propagate, and makes the mask layers.
 
+    Parameters
+    ----------
+    span
+        ``all`` frames of the range, or of those only ``forward`` or ``backward`` from ``here`` or
+        the ``frame`` itself; the mattes of others stay as they are.
+    here
+        A frame of the clip.
+
     Raises (when made)
     ------------------
     SplatError
@@ -34,19 +42,29 @@ class PropagateTask(JobTask):
 
     title = "Propagating"
 
-    def __init__(self, clip: bpy.types.MovieClip, *, device: str, threads: int) -> None:
+    def __init__(
+        self,
+        clip: bpy.types.MovieClip,
+        *,
+        device: str,
+        threads: int,
+        span: str = "all",
+        here: int = 1,
+    ) -> None:
         footage = footage_of(clip)
         prompts = clip_prompts.collect(clip).checked(footage.width, footage.height, len(footage))
         self.store = store_folder(clip, footage)
         self._names = {entry.id: entry.name for entry in prompts.objects}
         self._build: LayerBuild | None = None
         settings = clip.sam2_splat
+        run = _run_settings(settings, prompts, len(footage))
         request = PropagateRequest(
             footage=FootageFiles.of(footage),
             prompts=prompts,
             store=str(self.store),
             model=ModelChoice(settings.model, checkpoint_path(settings), device, threads),
-            settings=_run_settings(settings, prompts, len(footage)),
+            settings=run,
+            update=_update(span, here, run),
         )
         super().__init__(clip, request, _JOB_SHARE)
 
@@ -71,6 +89,9 @@ class PropagateTask(JobTask):
     def frame_done(self, done: FrameDone) -> None:
         """The overlay shows the new matte from its next drawing on."""
         shown_mattes.forget(self._clip_uid, done.object_id, done.frame)
+        scene = bpy.context.scene
+        if scene.sam2_splat.follow and not bpy.app.background:
+            scene.frame_current = done.frame + self.clip().frame_start - 1
 
     def _summary(self) -> str:
         assert self._build is not None
@@ -91,7 +112,21 @@ def _run_settings(settings: SAM2SPLAT_PG_clip, prompts: PromptSet, frame_count: 
                 f"The range {first} to {last} holds no frame of the footage (1 to {frame_count}).",
                 "Correct First and Last.",
             )
-    return RunSettings(first, last, settings.direction)
+    return RunSettings(first, last, settings.direction, nearby_prompts=settings.nearby_prompts)
+
+
+def _update(span: str, here: int, run: RunSettings) -> FrameRange | None:
+    """The frames to bring up to date, None for all; raises PromptError when there are none."""
+    if span == "all":
+        return None
+    first = run.first_frame if span == "backward" else max(here, run.first_frame)
+    last = run.last_frame if span == "forward" else min(here, run.last_frame)
+    if first > last:
+        raise PromptError(
+            f"Frame {here} is outside the frames {run.first_frame} to {run.last_frame}.",
+            "Move the playhead, or propagate all frames.",
+        )
+    return FrameRange(first, last)
 
 
 def checkpoint_path(settings: SAM2SPLAT_PG_clip) -> str:

@@ -115,6 +115,15 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
         subtype="FILE_PATH",
     )
     direction: EnumProperty(name="Direction", items=DIRECTION_ITEMS, default="both")
+    nearby_prompts: IntProperty(
+        name="Nearby Clicks",
+        description="0: every frame sees all frames with clicks, and a new click may change every"
+        " frame. Otherwise a frame sees only that many of them on either side, so a new click"
+        " changes the frames near it alone",
+        default=0,
+        min=0,
+        soft_max=8,
+    )
     use_range: BoolProperty(
         name="Range", description="Propagate over a part of the footage only", default=False
     )
@@ -169,6 +178,11 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
         soft_min=-8.0,
         soft_max=8.0,
     )
+    bake_folder: StringProperty(
+        name="Bake To",
+        description="The folder that gets a new folder with each bake; empty: beside the photos",
+        subtype="DIR_PATH",
+    )
     output_folder: StringProperty(
         name="Last Bake", description="Where the last bake went", subtype="DIR_PATH"
     )
@@ -191,6 +205,11 @@ class SAM2SPLAT_PG_scene(PropertyGroup):
     )
     show_clicks: BoolProperty(
         name="Clicks", description="Show clicks and boxes over the photo", default=True
+    )
+    follow: BoolProperty(
+        name="Follow",
+        description="The playhead goes along with the frames as their masks arrive",
+        default=False,
     )
     live_preview: BoolProperty(
         name="Live Preview",

@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 import bpy
 
 from ..core.errors import SplatError
+from . import problems
 
 # The window's timer, s, and how much of each tick the task may use: the rest belongs to Blender.
 _TICK = 0.05
@@ -123,7 +124,8 @@ def run_to_end(task: Task, on_step: Callable[[Task], None] | None = None) -> Non
 
 
 def report_error(operator: Any, error: SplatError) -> Result:
-    """Turn a typed error into the one report that Blender shows."""
+    """Turn a typed error into the one report that Blender shows, and keep it for the panel."""
+    problems.remember(error)
     operator.report({"ERROR"}, str(error))
     return {"CANCELLED"}
 
@@ -191,6 +193,7 @@ class TaskOperator:
         self._remove_timer(context)
 
     def _close(self, context: bpy.types.Context, task: Task) -> Result:
+        problems.forget()
         self.finished(context, task)
         self.report({"WARNING" if task.cancelled else "INFO"}, task.summary)
         if not bpy.app.background:

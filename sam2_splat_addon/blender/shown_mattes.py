@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import StoreError
-from ..core.manifest import StoreManifest, read_manifest
+from ..core.manifest import RunManifest, read_manifest
 from ..core.matte_store import MatteScores, MatteStore
 from ..core.prompts import FramePrompts
 from ..core.scanline import fill
@@ -66,7 +66,7 @@ _previews: OrderedDict[tuple[int, int, int], _Previewed] = OrderedDict()
 _stored: OrderedDict[tuple[int, int, int], ShownMatte | None] = OrderedDict()
 _edited: OrderedDict[tuple[int, int, int, int], ShownMatte] = OrderedDict()
 # The manifest of each clip's store, by the clip.
-_runs: dict[int, StoreManifest | None] = {}
+_runs: dict[int, RunManifest | None] = {}
 
 
 def matte_of(
@@ -123,9 +123,9 @@ def is_settled(
             print(f"SAM2 Splat: {error}")
             _runs[uid] = None
     manifest = _runs[uid]
-    if manifest is None or manifest.run.model != model:
+    if manifest is None or manifest.model != model:
         return False
-    known = {entry.id: entry.frames for entry in manifest.run.prompts.objects}
+    known = {entry.id: entry.frames for entry in manifest.prompts.objects}
     if prompts not in known.get(object_id, ()):
         return False
     return _stored_matte(clip, (uid, object_id, prompts.frame)) is not None

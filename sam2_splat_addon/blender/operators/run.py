@@ -1,13 +1,27 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Propagate, bake and cancel; imports bpy."""
+"""Propagate, bake and cancel; imports bpy.
 
+No ``from __future__ import annotations`` here: Blender reads property annotations as values.
+"""
+
+from typing import Any, cast
+
+from bpy.props import EnumProperty
 from bpy.types import Context, Operator
 
-from .. import preferences, running
+from .. import live_preview, overlay, preferences, problems, running, worker
 from ..active_clip import active_clip, require_clip
 from ..bake_task import BakeTask
+from ..frame_view import clip_frame
 from ..propagate_task import PropagateTask
 from ..running import Result, Task, TaskOperator
+
+SPAN_ITEMS = (
+    ("all", "All Frames", "Carry the clicks through all frames with SAM 2"),
+    ("forward", "From Here On", "Bring this frame and those after it up to date with the clicks"),
+    ("backward", "Back From Here", "Bring this frame and those before it up to date"),
+    ("frame", "This Frame", "Bring this frame alone up to date with the clicks"),
+)
 
 
 class _ClipTask(TaskOperator, Operator):
@@ -32,9 +46,25 @@ class SAM2SPLAT_OT_propagate(_ClipTask):
     bl_label = "Propagate"
     bl_options = {"REGISTER"}
 
+    span: EnumProperty(name="Frames", items=SPAN_ITEMS, default="all", options={"SKIP_SAVE"})
+
+    @classmethod
+    def description(cls, context: Context, properties: Any) -> str:
+        return {name: text for name, _, text in SPAN_ITEMS}[properties.span]
+
     def start(self, context: Context) -> Task:
+        clip = require_clip(context)
+        space = cast(Any, context.space_data)
+        if space is not None and space.type == "CLIP_EDITOR" and space.clip == clip:
+            here = clip_frame(space)
+        else:
+            here = context.scene.frame_current - clip.frame_start + 1
         return PropagateTask(
-            require_clip(context), device=preferences.device(), threads=preferences.threads()
+            clip,
+            device=preferences.device(),
+            threads=preferences.threads(),
+            span=self.span,
+            here=here,
         )
 
     def finished(self, context: Context, task: Task) -> None:
@@ -70,4 +100,41 @@ class SAM2SPLAT_OT_cancel(Operator):
         return {"FINISHED"}
 
 
-CLASSES = (SAM2SPLAT_OT_propagate, SAM2SPLAT_OT_bake, SAM2SPLAT_OT_cancel)
+class SAM2SPLAT_OT_restart_worker(Operator):
+    """End SAM 2's process; the next click or propagation starts a new one"""
+
+    bl_idname = "sam2_splat.restart_worker"
+    bl_label = "Restart SAM 2"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        return running.current() is None
+
+    def execute(self, context: Context) -> Result:
+        worker.shut_down()
+        live_preview.forget()
+        problems.forget()
+        overlay.redraw()
+        return {"FINISHED"}
+
+
+class SAM2SPLAT_OT_dismiss(Operator):
+    """Close this message"""
+
+    bl_idname = "sam2_splat.dismiss"
+    bl_label = "Close"
+    bl_options = {"INTERNAL"}
+
+    def execute(self, context: Context) -> Result:
+        problems.forget()
+        return {"FINISHED"}
+
+
+CLASSES = (
+    SAM2SPLAT_OT_propagate,
+    SAM2SPLAT_OT_bake,
+    SAM2SPLAT_OT_cancel,
+    SAM2SPLAT_OT_restart_worker,
+    SAM2SPLAT_OT_dismiss,
+)
