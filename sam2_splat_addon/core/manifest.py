@@ -3,7 +3,8 @@
 
 Two runs with equal manifests on one machine give equal mattes. Within a run, not everything decides
 every matte: so each matte has a key of its own (the engine makes them, from :meth:`RunManifest.key`
-and the prompts that reach that frame), and a store keeps a matte as long as its key is the same.
+and the prompts that reach that frame), which stands in its file, and a store keeps a matte as long
+as its key is the same.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ class RunSettings(msgspec.Struct, frozen=True):
         a changed prompt may change every frame. Otherwise it attends only to that many on either
         side, and what SAM 2 remembers of tracked frames starts anew at each prompted frame: so a
         changed prompt changes no frame beyond that many prompted frames away.
+    bitwise
+        True computes in sam2's own order, to the last bit. False takes quicker orders where there
+        are any (`engine/folded_attention.py`): logits differ by less than a ten-thousandth.
     """
 
     first_frame: int = 1
@@ -41,6 +45,7 @@ class RunSettings(msgspec.Struct, frozen=True):
     direction: str = "both"
     image_size: int = 0
     nearby_prompts: int = 0
+    bitwise: bool = False
 
 
 MANIFEST_VERSION = 2
@@ -79,30 +84,19 @@ class RunManifest(msgspec.Struct, frozen=True):
         return hashlib.sha256(msgspec.json.encode(common, order="deterministic")).hexdigest()
 
 
-class StoreManifest(msgspec.Struct, frozen=True):
-    """What a store's ``manifest.json`` holds: the last run, and the key behind each matte.
-
-    ``matte_keys`` are by object id and frame. A matte without a key is of no known run.
-    """
-
-    run: RunManifest
-    matte_keys: dict[int, dict[int, str]]
-
-
-def write_manifest(path: Path, manifest: StoreManifest) -> None:
+def write_manifest(path: Path, manifest: RunManifest) -> None:
     """Write as indented JSON, whole or not at all; the same bytes for equal manifests."""
-    plain = msgspec.to_builtins(manifest, str_keys=True)  # numbers as keys could not be sorted
-    data = msgspec.json.encode(plain, order="deterministic")
+    data = msgspec.json.encode(manifest, order="deterministic")
     try:
         write_atomic(path, msgspec.json.format(data, indent=2) + b"\n")
     except OSError as error:
         raise StoreError(f"The manifest {path} can't be written: {error.strerror}.") from error
 
 
-def read_manifest(path: Path) -> StoreManifest | None:
-    """Read a store's manifest; None when there is none or it is of another version."""
+def read_manifest(path: Path) -> RunManifest | None:
+    """Read the manifest of a store's last run; None when there is none or it is of another version."""
     try:
-        manifest = msgspec.json.decode(path.read_bytes(), type=StoreManifest)
+        manifest = msgspec.json.decode(path.read_bytes(), type=RunManifest)
     except FileNotFoundError:
         return None
     except msgspec.MsgspecError:
@@ -110,4 +104,4 @@ def read_manifest(path: Path) -> StoreManifest | None:
         return None
     except OSError as error:
         raise StoreError(f"The manifest {path} can't be read: {error.strerror}.") from error
-    return manifest if manifest.run.version == MANIFEST_VERSION else None
+    return manifest if manifest.version == MANIFEST_VERSION else None

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,16 +23,16 @@ from ..core.errors import Cancelled, PromptError
 from ..core.manifest import (
     Machine,
     RunManifest,
-    StoreManifest,
-    read_manifest,
     write_manifest,
 )
 from ..core.matte_store import MatteStore
 from ..core.prompts import PromptSet
 from ..core.protocol import FrameDone, FrameRange, Log, Progress, PropagateRequest
 from . import model_keeper
+from .allocator import keeping_freed_memory
 from .checkpoints import checkpoint_path, sha256_of
 from .device import DeviceChoice, choose_device, use_threads
+from .folded_attention import fold_attention
 from .frames import FrameSource
 from .matte_keys import matte_keys
 from .plan import ObjectPlan, plan_object, span_of
@@ -40,7 +40,7 @@ from .run_store import MemorySaver, ResultWriter, StoredObject
 from .session import FrameResult, Session
 from .work import work_for
 
-ENGINE_VERSION: Final = "1"
+ENGINE_VERSION: Final = "2"
 """Part of every object's key: raise it when the same inputs give other mattes than before."""
 
 
@@ -122,18 +122,13 @@ def run(
     )
     store = MatteStore.open(Path(request.store), create=True)
     objects = [StoredObject(plan, matte_keys(plan, manifest.key()), store) for plan in plans]
-    stored = read_manifest(store.manifest_path)
-    known = {} if stored is None else stored.matte_keys
     wanted = {at.plan.object_id: _in_range(at.plan, request.update) for at in objects}
-    outdated = {
-        at.plan.object_id: at.outdated(wanted[at.plan.object_id], known.get(at.plan.object_id, {}))
-        for at in objects
-    }
-    # Old mattes go before the manifest has the new keys: a kill in between leaves gaps, never
-    # mattes of an older run under a new key.
+    outdated = {at.plan.object_id: at.outdated(wanted[at.plan.object_id]) for at in objects}
+    # Old mattes go at once: a run that is cancelled leaves gaps, never mattes of two runs that
+    # look as if they belonged together.
     for object_id, frames in outdated.items():
         store.remove(object_id, frames)
-    write_manifest(store.manifest_path, StoreManifest(manifest, _all_keys(known, objects, wanted)))
+    write_manifest(store.manifest_path, manifest)
     for text in warnings:
         on_log(Log("warning", text))
     total = sum(map(len, wanted.values()))
@@ -149,6 +144,8 @@ def run(
     )
     for text in loaded.warnings:
         on_log(Log("warning", text))
+    folded = choice.device.type == "cpu" and not settings.bitwise
+    fold_attention(loaded.model, folded=folded)
     busy = [at for at in objects if outdated[at.plan.object_id]]
     works = [work_for(at.plan, outdated[at.plan.object_id], at.saved) for at in busy]
     starts = [part.frames[0] for work in works for part in work.parts if part.state is not None]
@@ -161,7 +158,7 @@ def run(
         works,
         choice,
     )
-    writer = ResultWriter(store, works, outdated, total, (footage.width, footage.height))
+    writer = ResultWriter(busy, works, outdated, total, (footage.width, footage.height))
     saver = MemorySaver(busy)
 
     def on_result(result: FrameResult) -> None:
@@ -171,7 +168,8 @@ def run(
         on_progress(writer.progress(result))
 
     try:
-        session.run(on_result, cancelled=cancelled, on_remembered=saver.remembered)
+        with keeping_freed_memory():
+            session.run(on_result, cancelled=cancelled, on_remembered=saver.remembered)
     except Cancelled:
         saver.save()
         raise
@@ -209,19 +207,6 @@ def _in_range(plan: ObjectPlan, update: FrameRange | None) -> range:
             "Let the first frame come before the last.",
         )
     return range(max(plan.results.start, update.first), min(plan.results.stop, update.last + 1))
-
-
-def _all_keys(
-    known: Mapping[int, Mapping[int, str]], objects: list[StoredObject], wanted: Mapping[int, range]
-) -> dict[int, dict[int, str]]:
-    """What stands in the manifest: new keys where mattes are brought up to date, else the old."""
-    every = {object_id: dict(keys) for object_id, keys in known.items()}
-    for at in objects:
-        frames = wanted[at.plan.object_id]
-        new = {frame: at.keys[frame] for frame in frames}
-        merged = {**every.get(at.plan.object_id, {}), **new}
-        every[at.plan.object_id] = dict(sorted(merged.items()))
-    return every
 
 
 def _machine(choice: DeviceChoice, threads: int) -> Machine:

@@ -47,12 +47,28 @@ class StoredObject:
             frame for stretch in plan.stretches for frame in stretch.frames[every - 1 :: every]
         }
 
-    def outdated(self, wanted: range, known: Mapping[int, str]) -> frozenset[int]:
+    def outdated(self, wanted: range) -> frozenset[int]:
         """The wanted frames that have no matte, or one of another key."""
-        there = set(self._store.frames(self.plan.object_id))
         return frozenset(
-            frame for frame in wanted if frame not in there or known.get(frame) != self.keys[frame]
+            frame
+            for frame in wanted
+            if self._store.key(self.plan.object_id, frame) != self.keys[frame]
         )
+
+    def write(self, result: FrameResult, width: int, height: int) -> MatteRecord:
+        """Put a result into the store, as of footage of this size in px; raises StoreError."""
+        record = MatteRecord(
+            self.plan.object_id,
+            result.frame,
+            width,
+            height,
+            result.half_logits(),
+            result.scores,
+            result.prompted,
+            self.keys[result.frame],
+        )
+        self._store.write(record)
+        return record
 
     def saved(self, frame: int) -> BankState | None:
         """The bank after this frame, when the shelf has it."""
@@ -80,16 +96,15 @@ class ResultWriter:
 
     def __init__(
         self,
-        store: MatteStore,
+        objects: list[StoredObject],
         works: list[ObjectWork],
         outdated: Mapping[int, Collection[int]],
         total: int,
         size: tuple[int, int],
     ) -> None:
-        self._store = store
+        self._objects = {at.plan.object_id: at for at in objects}
         self._outdated = outdated
         self._size = size
-        self._names = {work.plan.object_id: work.plan.name for work in works}
         self._total = total
         self._done = total - sum(map(len, outdated.values()))
         self._left = sum(work.size for work in works)
@@ -101,15 +116,7 @@ class ResultWriter:
         self._left -= 1
         if result.frame not in self._outdated[result.object_id]:
             return None
-        record = MatteRecord(
-            result.object_id,
-            result.frame,
-            *self._size,
-            result.half_logits(),
-            result.scores,
-            result.prompted,
-        )
-        self._store.write(record)
+        record = self._objects[result.object_id].write(result, *self._size)
         self._done += 1
         return record
 
@@ -120,8 +127,8 @@ class ResultWriter:
             self._done,
             self._total,
             result.frame,
-            self._names[result.object_id],
-            per_matte * len(self._names),
+            self._objects[result.object_id].plan.name,
+            per_matte * len(self._objects),
             per_matte * self._left,
             peak_memory_mb(),
         )

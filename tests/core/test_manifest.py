@@ -15,7 +15,6 @@ from sam2_splat_addon.core.manifest import (
     Machine,
     RunManifest,
     RunSettings,
-    StoreManifest,
     read_manifest,
     write_manifest,
 )
@@ -30,21 +29,17 @@ RUN = RunManifest(
 )  # fmt: skip
 
 
-def stored(run: RunManifest) -> StoreManifest:
-    return StoreManifest(run, {o.id: {1: "ab", 2: "cd"} for o in run.prompts.objects})
-
-
 def test_a_manifest_is_read_as_it_was_written(tmp_path: Path) -> None:
-    write_manifest(tmp_path / "manifest.json", stored(RUN))
-    assert read_manifest(tmp_path / "manifest.json") == stored(RUN)
+    write_manifest(tmp_path / "manifest.json", RUN)
+    assert read_manifest(tmp_path / "manifest.json") == RUN
 
 
 def test_equal_manifests_give_equal_bytes_whatever_the_order_of_their_versions(
     tmp_path: Path,
 ) -> None:
     turned = replace(MACHINE, versions=dict(reversed(MACHINE.versions.items())))
-    write_manifest(tmp_path / "a", stored(RUN))
-    write_manifest(tmp_path / "b", stored(replace(RUN, machine=turned)))
+    write_manifest(tmp_path / "a", RUN)
+    write_manifest(tmp_path / "b", replace(RUN, machine=turned))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -83,16 +78,16 @@ def test_the_key_leaves_out_prompts_and_the_frames_asked_for(change: dict[str, A
 def test_no_foreign_or_newer_manifest_counts(tmp_path: Path) -> None:
     path = tmp_path / "manifest.json"
     assert read_manifest(path) is None
-    for data in (b"", b"{}", b"\x00\xff", b'{"run": 3, "matte_keys": {}}'):
+    for data in (b"", b"{}", b"\x00\xff", b'{"footage": 3}'):
         path.write_bytes(data)
         assert read_manifest(path) is None
-    write_manifest(path, stored(replace(RUN, version=MANIFEST_VERSION + 1)))
+    write_manifest(path, replace(RUN, version=MANIFEST_VERSION + 1))
     assert read_manifest(path) is None
 
 
 def test_a_folder_that_is_not_there_is_a_store_error(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="can't be written"):
-        write_manifest(tmp_path / "nowhere" / "manifest.json", stored(RUN))
+        write_manifest(tmp_path / "nowhere" / "manifest.json", RUN)
     (tmp_path / "manifest.json").mkdir()
     with pytest.raises(StoreError, match="can't be read"):
         read_manifest(tmp_path / "manifest.json")

@@ -57,6 +57,14 @@ def test_a_record_comes_back_as_it_was(logits: np.ndarray) -> None:
     assert not after.prompted
 
 
+def test_what_made_a_matte_is_told_without_reading_it_whole(store: MatteStore) -> None:
+    store.write(MatteRecord(1, 7, 8, 8, record().logits, SCORES, key="ab12"))
+    store.write(record(frame=8))
+    store.path(1, 9).write_bytes(store.path(1, 7).read_bytes()[:20])
+    assert [store.key(1, frame) for frame in (7, 8, 9, 10)] == ["ab12", "", None, None]
+    assert store.read(1, 7).key == "ab12"
+
+
 def test_the_same_record_gives_the_same_bytes() -> None:
     assert encode_record(record()) == encode_record(decode_record(encode_record(record())))
 
