@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""SAM 2's attention to memories with less arithmetic, for the CPU; imports torch, sam2.
+
+A memory has 64 channels, yet sam2 makes keys and values of 256 from it, and every product of a
+query with a key or of a weight with a value costs 256 multiplications. On a CPU these products are
+most of a frame's time. The same sums in another order cost about half:
+
+- Values: the weighted mean is taken over the 64 channels, and the projections come after it. A
+  mean and a linear map can be exchanged, as the weights add up to 1.
+- Keys: a key is ``R(x, y) (W m + b)``, where the rotary encoding R turns the first half of the
+  channels by x and the second by y (`sam2.modeling.position_encoding.compute_axial_cis`). Over one
+  row of the grid the turn by y is constant, so for that half the query is taken back through
+  ``R(y) W`` once, instead of every key forwards: 64 channels in place of 128. What b adds there
+  is one number for a query and a row.
+
+Softmax runs over the rows as they come, with a running maximum (Milakov and Gimelshein, "Online
+normalizer calculation for softmax", 2018), so that scores exist only block by block.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from sam2.modeling.sam.transformer import RoPEAttention
+from sam2.modeling.sam2_base import SAM2Base
+from torch import Tensor
+from torch.nn import functional as F
+
+# Scores held at a time for each thread: 2 MiB, about what stays in a core's caches.
+_BLOCK_SCORES = 1 << 19
+
+
+def fold_attention(model: SAM2Base, *, folded: bool) -> None:
+    """Let the model attend to memories in folded form, or again as sam2 does.
+
+    Weights and their names stay. Where folding saves nothing (memories as wide as the keys, as in
+    the bundled model), or sam2's module is of another kind, nothing changes.
+    """
+    for layer in model.memory_attention.layers:
+        attention = layer.cross_attn_image
+        if isinstance(attention, FoldedAttention):
+            if not folded:
+                layer.cross_attn_image = _with_parts_of(attention, RoPEAttention)
+        elif folded and isinstance(attention, RoPEAttention) and _saves(attention):
+            layer.cross_attn_image = _with_parts_of(attention, FoldedAttention)
+
+
+def _saves(attention: RoPEAttention) -> bool:
+    return bool(attention.num_heads == 1 and attention.kv_in_dim < attention.internal_dim // 2)
+
+
+def _with_parts_of(source: RoPEAttention, kind: type[RoPEAttention]) -> RoPEAttention:
+    """An attention of ``kind`` with the weights and tables of ``source``, shared."""
+    other: RoPEAttention = kind(
+        embedding_dim=source.embedding_dim,
+        num_heads=source.num_heads,
+        downsample_rate=source.embedding_dim // source.internal_dim,
+        dropout=source.dropout_p,
+        kv_in_dim=source.kv_in_dim,
+        rope_k_repeat=source.rope_k_repeat,
+        feat_sizes=(1, 1),  # the table is taken over
+    )
+    other.compute_cis, other.freqs_cis = source.compute_cis, source.freqs_cis
+    for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
+        setattr(other, name, getattr(source, name))
+    return other.train(source.training)
+
+
+class FoldedAttention(RoPEAttention):
+    """`RoPEAttention` from an image to memories, for inference: the same result to a few last bits.
+
+    Channels: C of queries and keys, M of memories. Tokens: N = side * side of the image, K of the
+    memories, of which all but the last P carry a rotary position and are T frames of N.
+    """
+
+    freqs_cis: Tensor
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, num_k_exclude_rope: int = 0) -> Tensor:
+        """Attend.
+
+        Parameters
+        ----------
+        q
+            (B, N, C).
+        k
+            (B, K, M), memories plus their position encodings.
+        v
+            (B, K, M), the memories.
+        num_k_exclude_rope
+            P.
+
+        Returns
+        -------
+        Tensor
+            (B, N, C).
+
+        Raises
+        ------
+        ValueError
+            The image is not square, or the memories are of another size.
+        """
+        count = q.shape[1]
+        side = math.isqrt(count)
+        positioned = k.shape[1] - num_k_exclude_rope
+        if side * side != count or positioned % count:
+            raise ValueError(f"{positioned} memory tokens do not fit an image of {count}")
+        turns = self.freqs_cis  # (N, C / 2) complex
+        if turns.shape[0] != count:
+            turns = self.freqs_cis = self.compute_cis(end_x=side, end_y=side)
+        # Base 2: its exponential is the quicker one.
+        scale = math.log2(math.e) / math.sqrt(self.internal_dim)
+        queries = _turned(self.q_proj(q), turns) * scale  # (B, N, C)
+        means = torch.stack(
+            [
+                self._mean(queries[at], k[at], v[at], positioned, side, turns)
+                for at in range(len(queries))
+            ]
+        )  # (B, N, M)
+        attended: Tensor = self.out_proj(self.v_proj(means))
+        return attended
+
+    def _mean(
+        self, queries: Tensor, k: Tensor, v: Tensor, positioned: int, side: int, turns: Tensor
+    ) -> Tensor:
+        """The mean of ``v`` that each query's weights give, (N, M)."""
+        half = self.internal_dim // 2
+        width = k.shape[1]
+        frames = positioned // (side * side)
+        by_row = (frames, side, side, width)
+        keys, values = k[:positioned].view(by_row), v[:positioned].view(by_row)
+        across = turns[:side, : half // 2]  # (side, C / 4), the turns along a row
+        down = turns.view(side, side, half)[:, 0, half // 2 :]  # (side, C / 4), those of each row
+        weight, bias = self.k_proj.weight, self.k_proj.bias
+        back = weight[half:].T.contiguous()  # (M, C / 2), of the half that turns with y
+
+        turned_by_y = queries[:, half:].contiguous()  # (N, C / 2)
+        sought = queries.new_empty(len(queries), half + width)
+        sought[:, :half] = queries[:, :half]
+        row_keys = queries.new_empty(frames * side, half + width)
+        total = _Total(len(queries), width, k.device)
+        for y in range(side):
+            row = keys[:, y].reshape(-1, width)  # (T * side, M)
+            ahead = F.linear(row, weight[:half], bias[:half]).view(frames, side, half)
+            row_keys[:, :half] = _turned(ahead, across).view(-1, half)
+            row_keys[:, half:] = row
+            sought[:, half:] = turned_by_y @ _turned(back, down[y]).T
+            offset = turned_by_y @ _turned(bias[half:], down[y])  # (N)
+            total.add(sought, row_keys, values[:, y].reshape(-1, width), offset[:, None])
+        if positioned < len(k):
+            # Object pointers stand nowhere.
+            total.add(queries, self.k_proj(k[positioned:]), v[positioned:])
+        return total.mean()
+
+
+class _Total:
+    """A softmax-weighted mean whose keys come in parts; scores are exponents of 2."""
+
+    def __init__(self, count: int, width: int, device: torch.device) -> None:
+        self._highest = torch.full((count, 1), -math.inf, device=device)
+        self._weight = torch.zeros(count, 1, device=device)
+        self._sum = torch.zeros(count, width, device=device)
+
+    def add(
+        self, queries: Tensor, keys: Tensor, values: Tensor, offset: Tensor | None = None
+    ) -> None:
+        """Queries (N, D), keys (K, D), values (K, M); the offset (N, 1) joins each score."""
+        scores_at_once = _BLOCK_SCORES * torch.get_num_threads()
+        blocks = math.ceil(len(queries) * len(keys) / scores_at_once)
+        step = math.ceil(len(queries) / blocks)
+        scores = torch.empty(step, len(keys), device=keys.device)
+        for top in range(0, len(queries), step):
+            at = slice(top, top + step)
+            here = scores[: len(queries[at])]  # (up to step, K)
+            torch.mm(queries[at], keys.T, out=here)
+            highest = here.amax(dim=1, keepdim=True)  # (up to step, 1)
+            if offset is None:
+                highest = torch.maximum(self._highest[at], highest)
+                here.sub_(highest)
+            else:
+                highest = torch.maximum(self._highest[at], highest + offset[at])
+                here.sub_(highest - offset[at])
+            torch.exp2(here, out=here)
+            # What was summed before was relative to the highest score until then.
+            faded = torch.exp2(self._highest[at] - highest)
+            self._highest[at] = highest
+            self._weight[at] = self._weight[at] * faded + here.sum(dim=1, keepdim=True)
+            self._sum[at] = torch.addmm(self._sum[at] * faded, here, values)
+
+    def mean(self) -> Tensor:
+        return self._sum / self._weight
+
+
+def _turned(channels: Tensor, turns: Tensor) -> Tensor:
+    """Pairs of channels (..., 2 * D) turned as complex numbers by ``turns`` (D)."""
+    pairs = torch.view_as_complex(channels.reshape(*channels.shape[:-1], -1, 2).contiguous())
+    return torch.view_as_real(pairs * turns).flatten(-2)
