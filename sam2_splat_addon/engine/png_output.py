@@ -136,4 +136,4 @@ def _chunk(file: BinaryIO, kind: bytes, data: bytes) -> None:
     if data or kind == b"IEND":
         file.write(struct.pack(">I", len(data)) + kind)
         file.write(data)
-        file.write(struct.pack(">I", zlib.crc32(data, zlib.crc32(kind))))
+        file.write(struct.pack(">I", isal_zlib.crc32(data, isal_zlib.crc32(kind))))
