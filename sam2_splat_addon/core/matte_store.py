@@ -6,7 +6,7 @@ Layout of a store folder::
     manifest.json               what made it (core/manifest.py)
     objects/001/000001.matte    object 1, frame 1
     cleared/002/                object 2, which the user has cleared and may want back
-    state/                      what later runs can go on from (written by the engine)
+    state/001/                  what later runs of object 1 can go on from (the engine's own)
 
 A ``.matte`` file is ``b"S2SM"``, a format byte, the length of the header (4 bytes, little endian),
 the header (MessagePack), the logits (little-endian float16, zlib), and the CRC-32 of everything
@@ -178,10 +178,9 @@ class MatteStore:
     def manifest_path(self) -> Path:
         return self.folder / "manifest.json"
 
-    @property
-    def state_folder(self) -> Path:
-        """Where the engine keeps what later runs can go on from."""
-        return self.folder / "state"
+    def state_folder(self, object_id: int) -> Path:
+        """Where the engine keeps what later runs can go on from, for one object."""
+        return self.folder / "state" / f"{object_id:03d}"
 
     def _object_folder(self, object_id: int) -> Path:
         return self.folder / "objects" / f"{object_id:03d}"
@@ -246,8 +245,13 @@ class MatteStore:
             return None
 
     def remove(self, object_id: int, frames: Container[int] | None = None) -> None:
-        """Forget the object's mattes, all or those on ``frames``; raises StoreError."""
+        """Forget the object's mattes, all or those on ``frames``; raises StoreError.
+
+        With all of them goes what later runs could go on from.
+        """
         try:
+            if frames is None:
+                shutil.rmtree(self.state_folder(object_id), ignore_errors=True)
             for frame in self.frames(object_id):
                 if frames is None or frame in frames:
                     self.path(object_id, frame).unlink(missing_ok=True)
@@ -255,8 +259,12 @@ class MatteStore:
             raise self._not_removable(error) from error
 
     def set_aside(self, object_id: int) -> None:
-        """Hide all of an object's mattes, so that `put_back` can undo it; raises StoreError."""
+        """Hide all of an object's mattes, so that `put_back` can undo it; raises StoreError.
+
+        What later runs could go on from is not kept: it only saves time.
+        """
         try:
+            shutil.rmtree(self.state_folder(object_id), ignore_errors=True)
             shutil.rmtree(self._aside_folder(object_id), ignore_errors=True)
             if self._object_folder(object_id).is_dir():
                 self._aside_folder(object_id).parent.mkdir(exist_ok=True)

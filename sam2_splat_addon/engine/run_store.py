@@ -40,7 +40,7 @@ class StoredObject:
         self.plan = plan
         self.keys = keys
         self._store = store
-        self._shelf = MemoryShelf(store.state_folder / f"{plan.object_id:03d}")
+        self._shelf = MemoryShelf(store.state_folder(plan.object_id))
         longest = max((len(stretch.frames) for stretch in plan.stretches), default=0)
         every = max(SHELF_FRAMES, -(-longest // SHELF_FRAMES))
         self._kept = {

@@ -134,18 +134,21 @@ def test_remove_forgets_frames_or_all_of_one_object(store: MatteStore) -> None:
     for object_id in (1, 2):
         for frame in range(1, 6):
             store.write(record(object_id, frame))
+    store.state_folder(1).mkdir(parents=True)
     store.remove(1, range(2, 4))
     assert store.frames(1) == [1, 4, 5]
+    assert store.state_folder(1).is_dir()
     store.remove(1)
     assert store.objects() == [2]
+    assert not store.state_folder(1).exists()
     store.remove(9)
 
 
 def test_clear_forgets_everything_and_the_store_goes_on(store: MatteStore) -> None:
     store.write(record())
     store.manifest_path.write_bytes(b"{}")
-    store.state_folder.mkdir()
-    (store.state_folder / "banks").write_bytes(b"x")
+    store.state_folder(1).mkdir(parents=True)
+    (store.state_folder(1) / "bank").write_bytes(b"x")
     store.clear()
     assert list(store.folder.iterdir()) == []
     store.clear()

@@ -115,7 +115,7 @@ def test_every_frame_of_every_object_gets_a_matte_and_the_manifest_says_how(
     assert manifest.machine.device == "cpu"
     assert manifest.machine.versions.keys() >= {"torch", "sam2", "numpy", "pillow"}
     assert len({store.key(at, frame) for at in (1, 2) for frame in store.frames(at)}) == 2 * _FRAMES
-    assert not store.state_folder.exists()
+    assert not (tmp_path / "state").exists()
 
     assert run.report is not None
     assert run.report.frames == len(run.done) == 2 * _FRAMES
@@ -236,8 +236,7 @@ def test_a_state_that_cannot_be_used_costs_time_and_nothing_else(
 ) -> None:
     wish = request(footage, checkpoint, tmp_path, _A, _B)
     _cancelled_after(wish, 9)
-    store = MatteStore.open(tmp_path)
-    states = [path for path in store.state_folder.rglob("*") if path.is_file()]
+    states = [path for path in (tmp_path / "state").rglob("*") if path.is_file()]
     assert len(states) == 2
     for state in states:
         if damage == "truncated":
