@@ -24,13 +24,11 @@ from ..core.prompts import (
     from_json,
     to_json,
 )
-from . import mask_layers
-from .properties import OBJECT_COLORS
+from . import mask_layers, preferences
 
 EXCLUDE_PREFIX = "-"
 BOX_PREFIX = "box"
 INCLUDE_COLOR = (0.3, 0.95, 0.75)
-EXCLUDE_COLOR = (0.75, 0.25, 0.9)
 
 # The name a subject gets when the user clicked without making an object of it first.
 CAMERA_SUBJECT = "Subject"
@@ -85,7 +83,7 @@ def _add_entry(clip: bpy.types.MovieClip, name: str, object_id: int) -> None:
     entry = settings.objects.add()
     entry.name = name
     entry.object_id = object_id
-    entry.color = OBJECT_COLORS[(object_id - 1) % len(OBJECT_COLORS)]
+    entry.color = preferences.object_color(object_id)
     settings.next_object_id = max(object_id + 1, int(settings.next_object_id))
 
 
@@ -260,7 +258,7 @@ def set_exclude(track: bpy.types.MovieTrackingTrack, exclude: bool) -> None:
     track.name = f"{EXCLUDE_PREFIX}{plain}" if exclude else plain
     # Neither is the red of a disabled marker, and the colour-blind can tell them apart.
     track.use_custom_color = True
-    track.color = EXCLUDE_COLOR if exclude else INCLUDE_COLOR
+    track.color = preferences.exclude_color() if exclude else INCLUDE_COLOR
 
 
 def add_box(

@@ -21,7 +21,8 @@ from ..core.footage import Footage, scan
 from ..core.staging import stage
 from . import preferences
 
-_STORE_NAME = "sam2_splat_mattes"
+# The folder of mattes, beside the photos or in the cache.
+STORE_NAME = "sam2_splat_mattes"
 
 
 def load(path: Path) -> bpy.types.MovieClip:
@@ -63,6 +64,7 @@ def _remember(clip: bpy.types.MovieClip, footage: Footage) -> None:
     settings = clip.sam2_splat
     settings.frame_count = len(footage)
     settings.unreadable_count = len(footage.unreadable)
+    settings.unreadable_names = "\n".join(file.path.name for file in footage.unreadable)
     settings.last_frame = len(footage)
 
 
@@ -77,6 +79,18 @@ def _existing_clip(folder: Path) -> bpy.types.MovieClip | None:
 def _staging_folder(folder: Path) -> Path:
     digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
     return preferences.cache_folder() / "footage" / digest
+
+
+def proxy_folder(clip: bpy.types.MovieClip) -> Path:
+    """Where Blender's small copies of a loaded clip's photos go."""
+    folder = Path(bpy.path.abspath(clip.sam2_splat.footage_folder))
+    return _staging_folder(folder) / "proxies"
+
+
+def staged_folders() -> list[Path]:
+    """Every folder in the cache that holds links to photos and what was made of them."""
+    root = preferences.cache_folder() / "footage"
+    return sorted(entry for entry in root.iterdir() if entry.is_dir()) if root.is_dir() else []
 
 
 def footage_of(clip: bpy.types.MovieClip) -> Footage:
@@ -144,11 +158,11 @@ def store_folder(clip: bpy.types.MovieClip, footage: Footage) -> Path:
     """Where the clip's mattes are: beside the photos, or in the cache where that is read-only."""
     settings = clip.sam2_splat
     if not settings.store_folder:
-        beside = footage.folder / _STORE_NAME
+        beside = footage.folder / STORE_NAME
         if os.access(footage.folder, os.W_OK):
             settings.store_folder = str(beside)
         else:
-            settings.store_folder = str(_staging_folder(footage.folder) / _STORE_NAME)
+            settings.store_folder = str(_staging_folder(footage.folder) / STORE_NAME)
     return Path(bpy.path.abspath(settings.store_folder))
 
 

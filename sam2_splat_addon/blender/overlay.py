@@ -17,7 +17,7 @@ from gpu_extras.batch import batch_for_shader
 from mathutils import Matrix
 
 from ..core.coordinates import marker_to_pixel
-from . import clip_prompts, overlay_shader, overlay_textures, shown_mattes
+from . import clip_prompts, overlay_shader, overlay_textures, preferences, shown_mattes
 from .frame_view import FrameView, clip_frame
 from .shown_mattes import ShownMatte
 
@@ -216,7 +216,7 @@ def _draw_clicks(clip: bpy.types.MovieClip, frame: int, view: FrameView) -> None
                 continue
             at = marker_to_pixel(marker.co[0], marker.co[1], view.width, view.height)
             exclude = clip_prompts.excludes(track)
-            marks.append((at, exclude, clip_prompts.EXCLUDE_COLOR if exclude else color))
+            marks.append((at, exclude, preferences.exclude_color() if exclude else color))
     gpu.state.blend_set("ALPHA")
     shader = overlay_shader.point()
     radius = _POINT_RADIUS * _ui_scale()

@@ -12,11 +12,14 @@ from ..client import installation
 from ..core.bake_plan import next_output_folder
 from ..core.catalogue import CHECKPOINTS
 from ..core.errors import BakeError
-from . import clip_prompts, panels_tool, preferences, problems, running, worker
+from . import clip_prompts, footage_clip, panels_tool, preferences, problems, running, worker
 from .active_clip import active_clip
 from .bake_task import bake_folder
 from .panels_tool import wrapped
 from .properties import BUNDLED, SAM2SPLAT_PG_clip
+
+# How many odd photos the panel names.
+_NAMED = 3
 
 
 class _Sidebar:
@@ -103,11 +106,7 @@ class SAM2SPLAT_PT_footage(_Sidebar, Panel):
             column.label(text=f"{settings.frame_count} photos, {clip.size[0]} x {clip.size[1]} px")
         else:
             column.label(text=f"{clip.name}, {clip.size[0]} x {clip.size[1]} px")
-        if settings.unreadable_count:
-            column.label(
-                text=f"{settings.unreadable_count} photos can't be read and are left out",
-                icon="ERROR",
-            )
+        _draw_odd_photos(column, clip)
 
 
 class SAM2SPLAT_PT_objects(_ClipSidebar, Panel):
@@ -205,6 +204,23 @@ class SAM2SPLAT_PT_bake(_ClipSidebar, Panel):
                 text=bpy.path.basename(settings.output_folder.rstrip("/\\")), icon="CHECKMARK"
             )
             row.operator("wm.path_open", text="Open Folder").filepath = settings.output_folder
+
+
+def _draw_odd_photos(column: UILayout, clip: bpy.types.MovieClip) -> None:
+    """Photos that can't be read or are gone."""
+    settings = clip.sam2_splat
+    names = settings.unreadable_names.splitlines()
+    if settings.unreadable_count:
+        column.label(text=f"{settings.unreadable_count} can't be read, left out:", icon="ERROR")
+        for name in names[:_NAMED]:
+            column.label(text=name, icon="BLANK1")
+        if len(names) > _NAMED:
+            column.label(text=f"and {len(names) - _NAMED} more", icon="BLANK1")
+    if clip.source == "SEQUENCE" and footage_clip.photo_of(clip, 1) is None:
+        column.label(text="The photos are not where they were", icon="ERROR")
+        column.operator("sam2_splat.load", text="Find Them", icon="FILE_FOLDER")
+    elif clip.use_proxy:
+        column.label(text="The editor shows small copies", icon="INFO")
 
 
 def _draw_next_folder(layout: UILayout, clip: bpy.types.MovieClip) -> None:

@@ -6,10 +6,10 @@ No ``from __future__ import annotations`` here: Blender reads property annotatio
 
 import os
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import bpy
-from bpy.props import EnumProperty, IntProperty, StringProperty
+from bpy.props import EnumProperty, FloatVectorProperty, IntProperty, StringProperty
 from bpy.types import AddonPreferences, Context
 
 from . import ADDON_PACKAGE
@@ -24,6 +24,33 @@ DEVICE_ITEMS = (
 # Overrides for scripts, tests and machines without preferences.
 CACHE_VARIABLE = "SAM2_SPLAT_CACHE"
 MODELS_VARIABLE = "SAM2_SPLAT_MODELS"
+
+
+# Colours that can be told apart, also by the colour-blind, and none of them red: Blender draws
+# disabled markers in red.
+OBJECT_COLORS = (
+    (0.00, 0.62, 0.90),
+    (0.95, 0.65, 0.00),
+    (0.00, 0.70, 0.45),
+    (0.80, 0.45, 0.75),
+    (0.95, 0.90, 0.25),
+    (0.35, 0.40, 0.95),
+)
+EXCLUDE_COLOR = (0.75, 0.25, 0.9)
+
+Color = tuple[float, float, float]
+
+
+def _object_color(index: int) -> Any:
+    return FloatVectorProperty(
+        name=f"Color {index + 1}",
+        description="Colour of a new object; objects that are there keep theirs",
+        subtype="COLOR_GAMMA",
+        size=3,
+        min=0.0,
+        max=1.0,
+        default=OBJECT_COLORS[index],
+    )
 
 
 class SAM2SPLAT_AP_preferences(AddonPreferences):
@@ -53,18 +80,53 @@ class SAM2SPLAT_AP_preferences(AddonPreferences):
         max=256,
     )
 
+    # Display values, as the overlay draws them.
+    color_1: _object_color(0)
+    color_2: _object_color(1)
+    color_3: _object_color(2)
+    color_4: _object_color(3)
+    color_5: _object_color(4)
+    color_6: _object_color(5)
+    exclude_color: FloatVectorProperty(
+        name="Exclude",
+        description="Colour of clicks that exclude",
+        subtype="COLOR_GAMMA",
+        size=3,
+        min=0.0,
+        max=1.0,
+        default=EXCLUDE_COLOR,
+    )
+
     def draw(self, context: Context) -> None:
+        # What these import needs this module.
+        from . import cache, keymap, panels
+
         layout = self.layout
         layout.use_property_split = True
-        from . import panels
-
         panels.draw_environment(layout)
         column = layout.column()
         column.prop(self, "device")
         column.prop(self, "threads")
         column.prop(self, "model_folder", placeholder=str(model_folder()))
-        column.prop(self, "cache_folder", placeholder=str(cache_folder()))
         column.prop(self, "packages_folder", placeholder=str(packages_folder()))
+        column.prop(self, "cache_folder", placeholder=str(cache_folder()))
+        row = column.row(align=True)
+        row.label(text=f"The cache holds {cache.size() / 1e6:.0f} MB")
+        row.operator("sam2_splat.clear_cache", icon="TRASH")
+
+        header, body = layout.panel("sam2_splat_colors", default_closed=True)
+        header.label(text="Colors")
+        if body is not None:
+            row = body.row(align=True)
+            row.use_property_split = False
+            row.label(text="New objects")
+            for number in range(1, len(OBJECT_COLORS) + 1):
+                row.prop(self, f"color_{number}", text="")
+            body.prop(self, "exclude_color")
+        header, body = layout.panel("sam2_splat_keys", default_closed=True)
+        header.label(text="Keys in the Clip Editor")
+        if body is not None:
+            keymap.draw(body.column(), context)
 
 
 CLASSES = (SAM2SPLAT_AP_preferences,)
@@ -116,3 +178,22 @@ def threads() -> int:
     """Processor threads of the worker; 0 is as many as there are cores."""
     preferences = _preferences()
     return preferences.threads if preferences else 0
+
+
+def object_color(object_id: int) -> Color:
+    """The colour that an object of that id begins with."""
+    index = (object_id - 1) % len(OBJECT_COLORS)
+    preferences = _preferences()
+    if preferences is None:
+        return OBJECT_COLORS[index]
+    red, green, blue = getattr(preferences, f"color_{index + 1}")
+    return red, green, blue
+
+
+def exclude_color() -> Color:
+    """The colour of clicks that exclude."""
+    preferences = _preferences()
+    if preferences is None:
+        return EXCLUDE_COLOR
+    red, green, blue = preferences.exclude_color
+    return red, green, blue

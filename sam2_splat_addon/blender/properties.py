@@ -49,18 +49,6 @@ SIDECAR_ITEMS = (
     ("colmap", "COLMAP", "A folder of masks named <photo>.png, as COLMAP's mask path wants"),
 )
 
-# Colours that can be told apart, also by the colour-blind, and none of them red: Blender draws
-# disabled markers in red.
-OBJECT_COLORS = (
-    (0.00, 0.62, 0.90),
-    (0.95, 0.65, 0.00),
-    (0.00, 0.70, 0.45),
-    (0.80, 0.45, 0.75),
-    (0.95, 0.90, 0.25),
-    (0.35, 0.40, 0.95),
-)
-
-
 OVERLAY_ITEMS = (
     ("color", "Overlay", "The photo, with every object in its colour"),
     ("matte", "Matte", "What is kept in white, the rest in black"),
@@ -95,6 +83,7 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
     )
     frame_count: IntProperty()
     unreadable_count: IntProperty()
+    unreadable_names: StringProperty(description="One a line")
     store_folder: StringProperty(
         name="Mattes", description="Where the results are kept", subtype="DIR_PATH"
     )

@@ -9,6 +9,7 @@ from ..core.errors import SplatError
 from . import (
     command_line,
     footage_clip,
+    footage_proxy,
     keymap,
     live_preview,
     overlay,
@@ -20,7 +21,7 @@ from . import (
     running,
     worker,
 )
-from .operators import click, environment, load, objects, run
+from .operators import cache, click, environment, load, objects, run
 
 _CLASSES = (
     *properties.CLASSES,
@@ -30,6 +31,7 @@ _CLASSES = (
     *objects.CLASSES,
     *run.CLASSES,
     *environment.CLASSES,
+    *cache.CLASSES,
     *panels.CLASSES,
     *review_registration.CLASSES,
     *panels_tool.CLASSES,
@@ -58,6 +60,7 @@ def unregister() -> None:
     bpy.app.handlers.load_pre.remove(_before_load)
     keymap.unregister()
     panels_tool.unregister()
+    footage_proxy.unregister()
     live_preview.unregister()
     worker.shut_down()
     review_registration.unregister()
@@ -79,6 +82,7 @@ def _before_load(*_: object) -> None:
 def _after_load(*_: object) -> None:
     try:
         footage_clip.restage_missing()
+        footage_proxy.drop_missing()
     except SplatError as error:
         # A handler can't report to the user; the operators meet the same fault and do.
         print(f"SAM2 Splat: {error}")

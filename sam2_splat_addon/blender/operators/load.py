@@ -8,10 +8,11 @@ from pathlib import Path
 
 import bpy
 from bpy.props import StringProperty
-from bpy.types import Context, Event, Operator
+from bpy.types import Context, Event, FileHandler, Operator
 
 from ...core.errors import SplatError
-from .. import footage_clip
+from ...core.footage import IMAGE_EXTENSIONS
+from .. import footage_clip, footage_proxy
 from ..running import Result, report_error
 
 
@@ -62,8 +63,23 @@ def show(context: Context, clip: bpy.types.MovieClip) -> None:
         space.clip = clip
         # A click is muted beside its frame, so that it shows on its own alone.
         space.show_disabled = False
+        if not bpy.app.background and footage_proxy.is_wanted(clip):
+            footage_proxy.begin(context, clip)
     # Scripts have no editor: the scene's clip is what the operators fall back to.
     scene.active_clip = clip
 
 
-CLASSES = (SAM2SPLAT_OT_load,)
+class SAM2SPLAT_FH_photos(FileHandler):
+    """Photos dropped onto the Clip Editor: their whole folder becomes the clip"""
+
+    bl_idname = "SAM2SPLAT_FH_photos"
+    bl_label = "Photos for SAM2 Splat"
+    bl_import_operator = "sam2_splat.load"
+    bl_file_extensions = ";".join(sorted(IMAGE_EXTENSIONS))
+
+    @classmethod
+    def poll_drop(cls, context: Context) -> bool:
+        return context.area is not None and context.area.type == "CLIP_EDITOR"
+
+
+CLASSES = (SAM2SPLAT_OT_load, SAM2SPLAT_FH_photos)

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Quarter-size copies of large photos, so that the editor stays quick; imports bpy.
+
+Blender's own proxies, built by Blender's own job in the background. Only what the editor shows comes from
+them: SAM 2 and the bake read the photos.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import bpy
+
+from . import footage_clip
+
+# A frame of 6000 x 9000 px fills 200 MB of Blender's cache, its quarter 13 MB.
+_LARGE = 4000
+_QUARTER = 4
+# Seconds between two looks at how far the job has come.
+_LOOK = 2.0
+
+_waiting: set[int] = set()
+
+
+def is_wanted(clip: bpy.types.MovieClip) -> bool:
+    """Whether a clip's photos are large and a quarter of them is a whole number of pixels.
+
+    Blender takes four times the proxy's size for the clip's: with a remainder every click would lie a
+    little beside its place.
+    """
+    width, height = clip.size
+    return max(width, height) > _LARGE and not width % _QUARTER and not height % _QUARTER
+
+
+def begin(context: bpy.types.Context, clip: bpy.types.MovieClip) -> None:
+    """Have the quarter-size copies built that are missing; the editor shows them when all are there.
+
+    The context must be that of a Clip Editor which shows the clip.
+    """
+    clip.use_proxy = clip.use_proxy_custom_directory = True
+    clip.proxy.directory = str(footage_clip.proxy_folder(clip))
+    clip.proxy.build_25 = True
+    clip.proxy.quality = 85
+    if not _is_built(clip):
+        bpy.ops.clip.rebuild_proxy()
+    _waiting.add(clip.session_uid)
+    if not bpy.app.timers.is_registered(_watch):
+        bpy.app.timers.register(_watch, first_interval=0.1)
+
+
+def drop_missing() -> None:
+    """Show photos themselves where their small copies are gone, as from a cleared cache."""
+    for clip in bpy.data.movieclips:
+        if clip.use_proxy and clip.sam2_splat.frame_count and not _is_built(clip):
+            clip.use_proxy = False
+
+
+def unregister() -> None:
+    """Stop waiting."""
+    _waiting.clear()
+    if bpy.app.timers.is_registered(_watch):
+        bpy.app.timers.unregister(_watch)
+
+
+def _watch() -> float | None:
+    """Show the copies of every clip whose copies are all there; ends when none is waited for."""
+    for clip in bpy.data.movieclips:
+        if clip.session_uid in _waiting and _is_built(clip):
+            _waiting.discard(clip.session_uid)
+            _show(clip)
+    _waiting.intersection_update(clip.session_uid for clip in bpy.data.movieclips)
+    return _LOOK if _waiting else None
+
+
+def _is_built(clip: bpy.types.MovieClip) -> bool:
+    folder = Path(bpy.path.abspath(clip.proxy.directory)) / Path(clip.filepath).name / "proxy_25"
+    count = clip.sam2_splat.frame_count
+    # The job goes frame by frame; the last ones are there when the count is right.
+    return folder.is_dir() and sum(1 for _ in folder.glob("*.jpg")) >= count > 0
+
+
+def _show(clip: bpy.types.MovieClip) -> None:
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            space = cast(Any, area.spaces.active)
+            if area.type == "CLIP_EDITOR" and space.clip == clip:
+                space.clip_user.proxy_render_size = "PROXY_25"
+                area.tag_redraw()

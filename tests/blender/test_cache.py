@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The cache is measured and emptied without harm to open clips and to results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import bpy
+import pytest
+from PIL import Image
+
+pytestmark = pytest.mark.usefixtures("addon")
+
+
+def test_clearing_the_cache_keeps_mattes_and_open_clips(
+    make_photos: Callable[..., Path], tmp_path: Path
+) -> None:
+    from sam2_splat_addon.blender import cache, footage_clip
+
+    bpy.ops.sam2_splat.load(filepath=str(make_photos(count=3)))
+    clip = bpy.context.scene.active_clip
+    (staged,) = footage_clip.staged_folders()
+    (staged / "proxies").mkdir()
+    (staged / "proxies" / "small.jpg").write_bytes(b"x" * 5000)
+    mattes = staged / footage_clip.STORE_NAME
+    mattes.mkdir()
+    (mattes / "kept").write_bytes(b"y" * 100)
+    gone = staged.parent / "of_photos_that_are_gone"
+    gone.mkdir()
+    (gone / "frame_000001.jpg").write_bytes(b"z")
+    assert cache.size() >= 5101
+    bpy.ops.sam2_splat.clear_cache()
+    assert not (staged / "proxies").exists() and not gone.exists()
+    assert (mattes / "kept").read_bytes() == b"y" * 100
+    assert Path(bpy.path.abspath(clip.filepath)).exists()
+    assert clip.frame_duration == 3
+
+
+@pytest.mark.parametrize(
+    ("size", "wanted"),
+    [((4200, 2800), True), ((4201, 2800), False), ((4000, 2000), False), ((2800, 4200), True)],
+)
+def test_large_photos_get_small_copies_when_a_quarter_is_whole(
+    size: tuple[int, int], wanted: bool, tmp_path: Path
+) -> None:
+    from sam2_splat_addon.blender import footage_proxy
+
+    path = tmp_path / "plain_0001.png"
+    Image.new("1", size).save(path)
+    assert footage_proxy.is_wanted(bpy.data.movieclips.load(str(path))) is wanted
+
+
+def test_photos_can_be_dropped_onto_the_clip_editor_alone() -> None:
+    from sam2_splat_addon.blender.operators.load import SAM2SPLAT_FH_photos
+
+    assert not SAM2SPLAT_FH_photos.poll_drop(bpy.context)
+    area = bpy.context.window_manager.windows[0].screen.areas[0]
+    area.type = "CLIP_EDITOR"
+    with bpy.context.temp_override(area=area):
+        assert SAM2SPLAT_FH_photos.poll_drop(bpy.context)
+    known = SAM2SPLAT_FH_photos.bl_file_extensions.split(";")
+    assert ".jpg" in known and ".exr" in known
