@@ -24,6 +24,12 @@ def written_frames(mask: bpy.types.Mask, layer_name: str) -> tuple[int, ...]:
     return tuple(sorted(written.frames)) if written is not None else ()
 
 
+def written_as_edited(mask: bpy.types.Mask, layer_name: str) -> tuple[int, ...]:
+    """Those of them that held the user's edit when they were written."""
+    written = remembered(mask, layer_name)
+    return written.edited if written is not None else ()
+
+
 def is_edited(mask: bpy.types.Mask, layer_name: str, scene_frame: int) -> bool:
     """Whether the user has changed an object's layer on a scene frame, going by its keys."""
     written = remembered(mask, layer_name)

@@ -37,10 +37,10 @@ class SAM2SPLAT_UL_review(UIList):
     ) -> None:
         row = layout.row(align=True)
         number = row.row()
-        number.ui_units_x = 2.2
+        number.ui_units_x = 1.8
         number.alignment = "RIGHT"
         number.label(text=str(item.frame))
-        row.label(text=f"{item.name}: {item.reason}" if _several(context) else item.reason)
+        row.label(text=f"{item.name}: {item.summary}" if _several(context) else item.summary)
 
     def draw_filter(self, context: Context, layout: UILayout) -> None:
         """Nothing: the toggle below the list narrows it."""

@@ -19,7 +19,7 @@ import bpy
 from ..core.errors import SplatError
 from ..core.matte_store import MatteStore
 from ..core.review import FrameReview, FrameState, ShapeReader, judge, worst_first
-from . import clip_prompts, layer_frames, mask_layers, overlay, running
+from . import clip_prompts, layer_frames, mask_keys, mask_layers, overlay, running
 from .active_clip import active_clip
 
 _IDLE = 0.4  # s between two looks at what has changed
@@ -77,8 +77,10 @@ class _Watched:
     state: _State = ()
     reader: ShapeReader | None = None
     folder: str = ""
-    # Object id -> frames that the user has drawn; None until they have been looked for.
+    # Object id -> frames that the user has drawn; None until all frames were looked at.
     edited: dict[int, set[int]] | None = None
+    # Whether those may have changed since, by an undo, an operator or a task.
+    doubted: bool = False
     review: ClipReview = field(default_factory=ClipReview)
     # The frame the playhead was on, whose mask the user may be editing.
     frame: int = 0
@@ -104,10 +106,10 @@ def ensure(clip: bpy.types.MovieClip) -> ClipReview:
     return watched.review
 
 
-def forget_edits() -> None:
-    """Look for drawn frames anew: an undo, or an operator, may have changed any."""
+def doubt_edits() -> None:
+    """Look at the drawn frames anew: an undo, an operator or a task may have changed them."""
     for watched in _watched.values():
-        watched.edited = None
+        watched.doubted = True
 
 
 def clear() -> None:
@@ -139,8 +141,7 @@ def fill_list(clip: bpy.types.MovieClip) -> None:
         row.object_id = one.object_id
         row.frame = one.frame
         row.badness = one.badness
-        row.reason = one.reasons[0]
-        row.details = ". ".join(one.reasons)
+        row.summary = one.summary
     shown.keep_place(place)
 
 
@@ -174,23 +175,28 @@ def _run(clip: bpy.types.MovieClip, watched: _Watched) -> Iterator[None]:
     uid = clip.session_uid
     state = _state_of(clip, watched.folder) if watched.folder else ()
     result = ClipReview(names=_names(clip))
-    edited: dict[int, set[int]] = dict(watched.edited or {})
+    edited: dict[int, set[int]] = {}
     for object_id, name, _ in state:
         assert watched.reader is not None
         shapes = []
         for shape in watched.reader.read(object_id):
             shapes.append(shape)
             yield
-        if watched.edited is None:
+        known = None if watched.edited is None else watched.edited.get(object_id, set())
+        if known is None or watched.doubted:
             edited[object_id] = set()
-            for frame in _layer_frames(uid, name):
-                yield
-                if _is_edited(uid, name, frame):
-                    edited[object_id].add(frame)
+            with mask_keys.scratch_scene():
+                for frame in _candidates(uid, name, known, watched.frame):
+                    yield
+                    if _is_edited(uid, name, frame):
+                        edited[object_id].add(frame)
+        else:
+            edited[object_id] = known
         if shapes:
             result.reviews[object_id] = judge(object_id, shapes, edited.get(object_id, ()))
         yield
     watched.state, watched.edited, watched.review = state, edited, result
+    watched.doubted = False
 
 
 def _clip_by_uid(uid: int) -> bpy.types.MovieClip | None:
@@ -198,15 +204,23 @@ def _clip_by_uid(uid: int) -> bpy.types.MovieClip | None:
     return next((clip for clip in bpy.data.movieclips if clip.session_uid == uid), None)
 
 
-def _layer_frames(uid: int, name: str) -> list[int]:
-    """The clip's frames that were written into an object's layer."""
+def _candidates(uid: int, name: str, known: Collection[int] | None, at: int) -> list[int]:
+    """The clip's frames on which an object's layer may hold an edit.
+
+    All of them while nothing is known of the layer; later those that were edited, those that were
+    written as edited, and the ones the playhead is on and was on: nobody edits another.
+    """
     clip = _clip_by_uid(uid)
     mask = clip.sam2_splat.mask if clip is not None else None
     if clip is None or mask is None:
         return []
     offset = clip.frame_start - 1
-    frames = [frame - offset for frame in layer_frames.written_frames(mask, name)]
-    return [frame for frame in frames if 1 <= frame <= clip.sam2_splat.frame_count]
+    frames = {frame - offset for frame in layer_frames.written_frames(mask, name)}
+    if known is not None:
+        drawn = {frame - offset for frame in layer_frames.written_as_edited(mask, name)}
+        now = bpy.context.scene.frame_current
+        frames &= {*known, *drawn, now - offset, at - offset}
+    return sorted(frame for frame in frames if 1 <= frame <= clip.sam2_splat.frame_count)
 
 
 def _is_edited(uid: int, name: str, frame: int) -> bool:
@@ -269,7 +283,7 @@ def tick() -> float:
     global _steps
     if running.current() is not None:
         _steps = None
-        forget_edits()
+        doubt_edits()
         return _IDLE
     clip = _clip_in_view()
     if clip is None:
@@ -278,14 +292,15 @@ def tick() -> float:
     try:
         if _steps is not None and _steps[0] == clip.session_uid:
             return _work(clip, _steps[1])
-        if watched.edited is None or _state_of(clip, watched.folder) != watched.state:
+        outdated = _state_of(clip, watched.folder) != watched.state
+        if watched.edited is None or watched.doubted or outdated:
             _steps = (clip.session_uid, _run(clip, watched))
             return _BUSY
         _look_at_playhead(clip, watched)
     except SplatError as error:
         # A timer can't report: the panel shows it, until the store changes.
         watched.state = _state_of(clip, watched.folder)
-        watched.edited = watched.edited or {}
+        watched.edited, watched.doubted = watched.edited or {}, False
         watched.review = ClipReview(names=_names(clip), error=str(error))
         _steps = None
         overlay.redraw()

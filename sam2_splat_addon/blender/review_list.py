@@ -43,8 +43,7 @@ class SAM2SPLAT_PG_review_row(PropertyGroup):
     object_id: IntProperty()
     frame: IntProperty()
     badness: FloatProperty()
-    reason: StringProperty()
-    details: StringProperty()
+    summary: StringProperty()
 
 
 def _clicked(self: "SAM2SPLAT_PG_review", context: Context) -> None:

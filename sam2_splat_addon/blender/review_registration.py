@@ -49,7 +49,7 @@ def unregister() -> None:
 @bpy.app.handlers.persistent
 def _after_undo(*_: object) -> None:
     clearing.reconcile_all()
-    review.forget_edits()
+    review.doubt_edits()
 
 
 @bpy.app.handlers.persistent

@@ -23,6 +23,8 @@ _BOTTOM, _HEIGHT = 10.0, 7.0
 _BACK = (0.0, 0.0, 0.0, 0.55)
 _PLAYHEAD = (1.0, 1.0, 1.0, 1.0)
 _SHADOW = (0.0, 0.0, 0.0, 1.0)
+# The many good ones stay in the background.
+_FADED = 0.6
 # Cells of frames worth a look stand out of the strip, so that colour is not all that tells them.
 _RISE: dict[FrameState, float] = {"doubtful": 4.0, "absent": 4.0}
 
@@ -82,7 +84,8 @@ def cells(
         # A gap between the cells as long as there is room for one.
         right = left + (step - scale if step > 4.0 * scale else step)
         rise = _RISE.get(state, 0.0) * scale
-        found.append((left, bottom, right, top + rise, _rgba(STATE_COLORS[state])))
+        color = _rgba(STATE_COLORS[state], _FADED if state == "good" else 1.0)
+        found.append((left, bottom, right, top + rise, color))
     return found
 
 
@@ -101,9 +104,9 @@ def playhead(
     ]
 
 
-def _rgba(color: str) -> tuple[float, float, float, float]:
+def _rgba(color: str, alpha: float) -> tuple[float, float, float, float]:
     red, green, blue = (int(color[at : at + 2], 16) / 255.0 for at in (1, 3, 5))
-    return red, green, blue, 1.0
+    return red, green, blue, alpha
 
 
 def _draw() -> None:

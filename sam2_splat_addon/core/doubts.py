@@ -32,10 +32,13 @@ class Doubt:
         0 to 1; `LISTED` alone puts the frame on the list.
     reason
         In words, without a full stop.
+    short
+        In a word or two, for a narrow list.
     """
 
     weight: float
     reason: str
+    short: str
 
 
 @dataclass(frozen=True)
@@ -131,10 +134,10 @@ def doubts_about(sequence: MatteSequence, at: int) -> list[Doubt]:
 def _absence(neighbours: Sequence[MatteShape]) -> Doubt:
     beside = [one.frame for one in neighbours if not one.absent]
     if len(beside) == 2:
-        return Doubt(1.0, f"Object lost, though frames {beside[0]} and {beside[1]} have it")
+        return Doubt(1.0, f"Object lost, though frames {beside[0]} and {beside[1]} have it", "lost")
     if beside:
-        return Doubt(0.9, f"Object lost, though frame {beside[0]} has it")
-    return Doubt(0.6, "Object lost")
+        return Doubt(0.9, f"Object lost, though frame {beside[0]} has it", "lost")
+    return Doubt(0.6, "Object lost", "lost")
 
 
 def _unsure(shape: MatteShape, usual: Usual) -> Doubt:
@@ -142,36 +145,36 @@ def _unsure(shape: MatteShape, usual: Usual) -> Doubt:
     # matte needs work, and 0.78 leaves alone what hardly does.
     value = shape.scores.predicted_iou
     weight = max(_ramp(value, 0.88, 0.68), _ramp(usual.predicted_iou - value, 0.02, 0.10))
-    return Doubt(weight, f"SAM 2 is unsure (predicted overlap {value:.2f})")
+    return Doubt(weight, f"SAM 2 is unsure (predicted overlap {value:.2f})", f"unsure {value:.2f}")
 
 
 def _unseen(shape: MatteShape, usual: Usual) -> Doubt:
     score = shape.scores.object_score
     weight = _ramp(score, 0.8 * max(usual.object_score, 1.0), 0.0)
-    return Doubt(weight, f"SAM 2 hardly sees the object (score {score:.1f})")
+    return Doubt(weight, f"SAM 2 hardly sees the object (score {score:.1f})", "hardly seen")
 
 
 def _soft(shape: MatteShape, usual: Usual) -> Doubt:
     weight = 0.7 * _ramp(usual.sureness - shape.sureness, 0.04, 0.2)
-    return Doubt(weight, "The edge is vague")
+    return Doubt(weight, "The edge is vague", "vague edge")
 
 
 def _parts(shape: MatteShape, usual: Usual) -> Doubt:
     weight = 0.5 * _ramp(shape.parts - usual.parts, 1.0, 6.0)
-    return Doubt(weight, f"Falls into {shape.parts} parts")
+    return Doubt(weight, f"Falls into {shape.parts} parts", f"{shape.parts} parts")
 
 
 def _border(shape: MatteShape, usual: Usual) -> Doubt:
     weight = 0.5 * _ramp(shape.border - usual.border, 0.02, 0.2)
-    return Doubt(weight, "The mask runs into the picture's border")
+    return Doubt(weight, "The mask runs into the picture's border", "at the border")
 
 
 def _size(shape: MatteShape, origin: MatteShape | None) -> Doubt:
     if origin is None or origin.absent:
-        return Doubt(0.0, "")
+        return Doubt(0.0, "", "")
     ratio = shape.area / origin.area
     weight = _ramp(abs(math.log(ratio)), math.log(1.15), math.log(2.0))
-    return Doubt(weight, _changed(ratio, origin.frame))
+    return Doubt(weight, _changed(ratio, origin.frame), "shrank" if ratio < 1.0 else "grew")
 
 
 def _changed(ratio: float, frame: int) -> str:
@@ -185,9 +188,9 @@ def _changed(ratio: float, frame: int) -> str:
 def _other_shape(beside: Sequence[tuple[MatteShape, float]], usual: Usual) -> Doubt:
     seen = [(one.frame, value) for one, value in beside if not one.absent]
     if not seen:
-        return Doubt(0.0, "")
+        return Doubt(0.0, "", "")
     best = max(value for _, value in seen)
     weight = _ramp(best / max(usual.agreement, 1e-6), 0.85, 0.35)
     frames = " and ".join(str(frame) for frame, _ in seen)
     what = "frames" if len(seen) > 1 else "frame"
-    return Doubt(weight, f"Another shape than on {what} {frames}")
+    return Doubt(weight, f"Another shape than on {what} {frames}", "other shape")

@@ -35,6 +35,8 @@ class FrameReview(msgspec.Struct, frozen=True):
         0 to 1; the frame is listed from `LISTED` on.
     reasons
         Why, as sentences without a full stop, the weightiest first; empty for a good frame.
+    summary
+        The same in a few words, for a narrow list.
     predicted_iou, object_score, area
         As the store has them.
     agreement
@@ -48,6 +50,7 @@ class FrameReview(msgspec.Struct, frozen=True):
     state: FrameState
     badness: float
     reasons: tuple[str, ...]
+    summary: str
     predicted_iou: float
     object_score: float
     area: float
@@ -136,6 +139,7 @@ def judge(
             [] if drawn else sorted(doubts_about(sequence, at), key=lambda doubt: -doubt.weight)
         )
         badness = 1.0 - math.prod(1.0 - doubt.weight for doubt in doubts)
+        said = _worth_saying(doubts, badness)
         state: FrameState = "good"
         if drawn:
             state = "corrected"
@@ -149,7 +153,8 @@ def judge(
                 shape.frame,
                 state,
                 badness,
-                _said(doubts, badness),
+                tuple(doubt.reason for doubt in said),
+                ", ".join(doubt.short for doubt in said).capitalize(),
                 shape.scores.predicted_iou,
                 shape.scores.object_score,
                 shape.area,
@@ -164,7 +169,7 @@ def judge(
 _WORTH_SAYING = 0.25
 
 
-def _said(doubts: Sequence[Doubt], badness: float) -> tuple[str, ...]:
-    """The reasons to show for doubts in falling order; a listed frame has at least one."""
-    said = tuple(doubt.reason for doubt in doubts if doubt.weight >= _WORTH_SAYING)
-    return said or tuple(doubt.reason for doubt in doubts[:1] if badness >= LISTED)
+def _worth_saying(doubts: Sequence[Doubt], badness: float) -> Sequence[Doubt]:
+    """What to say of a frame, from doubts in falling order; of a listed one something at least."""
+    said = [doubt for doubt in doubts if doubt.weight >= _WORTH_SAYING]
+    return said or (doubts[:1] if badness >= LISTED else [])

@@ -50,7 +50,7 @@ def test_the_list_names_the_frame_and_says_why(clip: bpy.types.MovieClip) -> Non
     assert ("square", 3) in rows()
     shown = bpy.context.window_manager.sam2_splat_review
     row = next(row for row in shown.rows if row.frame == 3 and row.name == "square")
-    assert row.reason == "SAM 2 is unsure (predicted overlap 0.40)"
+    assert row.summary == "Unsure 0.40"
     assert rows() == [("square", 3)]
 
 
@@ -79,6 +79,8 @@ def test_next_and_previous_go_through_the_frames_in_their_order(
     seen = []
     while bpy.ops.sam2_splat.review_step(direction="NEXT") == {"FINISHED"}:
         seen.append(bpy.context.scene.frame_current)
+        shown = bpy.context.window_manager.sam2_splat_review
+        assert shown.rows[shown.active_index].frame == seen[-1]
     assert seen == frames
     while bpy.ops.sam2_splat.review_step(direction="PREVIOUS") == {"FINISHED"}:
         seen.append(bpy.context.scene.frame_current)

@@ -86,6 +86,7 @@ def test_a_frame_that_went_wrong_is_listed_with_its_reason(
     assert found[7].badness == max(review.badness for review in found.values())
     assert any(words in reason for reason in found[7].reasons), found[7].reasons
     assert found[7].state == ("absent" if "absent" in what else "doubtful")
+    assert found[7].summary
     assert set(found) <= {6, 7, 8}
 
 

@@ -79,7 +79,7 @@ class SAM2SPLAT_OT_restore_mask(_OnFrame, Operator):
             layer_frames.restore_frame(place.mask, clip, place.name, place.scene_frame, contours)
         except SplatError as error:
             return report_error(self, error)
-        review.forget_edits()
+        review.doubt_edits()
         return {"FINISHED"}
 
 
@@ -165,7 +165,7 @@ class SAM2SPLAT_OT_clear_masks(Operator):
                 self._clear_one(context, clip)
         except SplatError as error:
             return report_error(self, error)
-        review.forget_edits()
+        review.doubt_edits()
         return {"FINISHED"}
 
     def _clear_one(self, context: Context, clip: bpy.types.MovieClip) -> None:
