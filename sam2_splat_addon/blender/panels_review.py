@@ -40,6 +40,7 @@ class SAM2SPLAT_UL_review(UIList):
         number.ui_units_x = 1.8
         number.alignment = "RIGHT"
         number.label(text=str(item.frame))
+        row.separator()
         row.label(text=f"{item.name}: {item.summary}" if _several(context) else item.summary)
 
     def draw_filter(self, context: Context, layout: UILayout) -> None:

@@ -248,23 +248,24 @@ def _look_at_playhead(clip: bpy.types.MovieClip, watched: _Watched) -> None:
     mask, scene = clip.sam2_splat.mask, bpy.context.scene
     if mask is None or scene is None or watched.edited is None:
         return
-    now = scene.frame_current
-    offset = clip.frame_start - 1
+    now, before = scene.frame_current, watched.frame
+    watched.frame = now
+    frame = before - clip.frame_start + 1
     for object_id, name in watched.review.names.items():
         if object_id not in watched.review.reviews or name not in mask.layers:
             continue
         drawn = watched.edited.setdefault(object_id, set())
-        seen = {now: mask_layers.shown_edit(mask, name, now) is not None}
-        if watched.frame != now and watched.frame - offset in drawn:
-            # Left behind: only what was keyed has stayed.
-            seen[watched.frame] = layer_frames.is_edited(mask, name, watched.frame)
-        changed = {
-            frame - offset for frame, edited in seen.items() if edited != (frame - offset in drawn)
-        }
-        if changed:
-            drawn ^= changed
+        if before == now:
+            edited = mask_layers.shown_edit(mask, name, now) is not None
+        elif frame in drawn:
+            # Left behind: only what was keyed has stayed. (The points of the new frame may not be
+            # in place yet, so that is looked at next time.)
+            edited = layer_frames.is_edited(mask, name, before)
+        else:
+            continue
+        if edited != (frame in drawn):
+            drawn ^= {frame}
             _rejudge(clip, watched, object_id)
-    watched.frame = now
 
 
 def _clip_in_view() -> bpy.types.MovieClip | None:

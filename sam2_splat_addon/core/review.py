@@ -154,7 +154,7 @@ def judge(
                 state,
                 badness,
                 tuple(doubt.reason for doubt in said),
-                ", ".join(doubt.short for doubt in said).capitalize(),
+                ", ".join(doubt.short for doubt in said[:_BRIEFLY]).capitalize(),
                 shape.scores.predicted_iou,
                 shape.scores.object_score,
                 shape.area,
@@ -165,6 +165,8 @@ def judge(
     return reviews
 
 
+# How many doubts a few words can hold.
+_BRIEFLY = 2
 # A doubt below this is not mentioned beside weightier ones.
 _WORTH_SAYING = 0.25
 

@@ -195,3 +195,35 @@ def test_the_strip_has_a_cell_a_frame_and_marks_the_playhead() -> None:
     assert (left + right) / 2 == 150.0
     assert playhead(15, (11, 14), 400.0) == []
     assert cells({99: "good"}, (11, 14), 400.0) == [back]
+
+
+def test_an_edit_is_seen_while_the_playhead_stays_and_only_then(
+    clip: bpy.types.MovieClip,
+) -> None:
+    from sam2_splat_addon.blender import review
+
+    def settle() -> None:
+        for _ in range(100):
+            review.tick()
+
+    def corrected() -> list[int]:
+        found = review.of_clip(clip)
+        assert found is not None
+        return [one.frame for one in found.reviews[1] if one.state == "corrected"]
+
+    scene = bpy.context.scene
+    scene.frame_set(2)
+    settle()
+    spline = clip.sam2_splat.mask.layers["square"].splines[0]
+    for point in spline.points:
+        point.co = (point.co[0] + 0.1, point.co[1])
+    settle()
+    assert corrected() == [2]
+    # Nothing was keyed: what the user sees on coming back is SAM 2's mask again.
+    scene.frame_set(4)
+    settle()
+    assert corrected() == []
+    # The playhead is elsewhere before Blender has moved the points.
+    scene.frame_current = 1
+    review.tick()
+    assert corrected() == []
