@@ -46,13 +46,13 @@ class Capture:
             return np.asarray(image.convert("L")) > 127
 
 
-def make_capture(folder: Path) -> Capture:
-    """Write a capture into a folder, in place of what was there."""
+def make_capture(folder: Path, frames: int = FRAMES) -> Capture:
+    """Write a capture of so many photos into a folder, in place of what was there."""
     shutil.rmtree(folder, ignore_errors=True)
     made = Capture(folder / "photos", folder / "truth", folder / "prompts.json")
     for target in (made.photos, made.truth):
         target.mkdir(parents=True)
-        for path in sorted((SAMPLE / target.name).iterdir())[:FRAMES]:
+        for path in sorted((SAMPLE / target.name).iterdir())[:frames]:
             with Image.open(path) as image:
                 image.resize(SIZE, Image.Resampling.BOX).save(target / path.name, quality=92)
     prompts = json.loads((SAMPLE / "prompts.json").read_text(encoding="utf-8"))

@@ -12,28 +12,46 @@ from tools.window.play import Played
 Rgb = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
+# Px of the screen at the editor's lower edge that show more than the photo.
+_LOWER_EDGE = 60
+
 
 def photo_on(played: Played, name: str, size: tuple[int, int]) -> Rgb:
-    """Cut the photo out of a picture of the window, at a size of one's own.
+    """Read the photo's pixels off a picture of the window.
 
     Parameters
     ----------
     played
-        The play that took the picture, with the whole photo in view.
+        The play that took the picture.
     name
         The picture's name.
     size
-        Width and height of the result, px.
+        Width and height of the photo, px.
 
     Returns
     -------
     Rgb
-        (height, width, 3), 0 to 255.
+        (height, width, 3), 0 to 255: the picture where the centre of each pixel of the photo is; NaN
+        where that is outside the editor.
     """
-    box = played.seen["pictures"][name]["photo"]
+    seen = played.seen["pictures"][name]
+    left, top, right, bottom = seen["photo"]
+    x = np.floor(left + (np.arange(size[0]) + 0.5) * (right - left) / size[0]).astype(int)
+    y = np.floor(top + (np.arange(size[1]) + 0.5) * (bottom - top) / size[1]).astype(int)
     with Image.open(played.folder / f"{name}.png") as picture:
-        cut = picture.convert("RGB").resize(size, Image.Resampling.BILINEAR, box=tuple(box))
-    return np.asarray(cut, dtype=np.float32)
+        screen = np.asarray(picture.convert("RGB"), dtype=np.float32)
+    # Blender draws rulers and its name of the last step over the editor's lower edge.
+    edge_left, edge_top, edge_right, edge_bottom = seen["editor"]
+    seen_x = (x >= edge_left) & (x < edge_right)
+    seen_y = (y >= edge_top) & (y < edge_bottom - _LOWER_EDGE)
+    found = np.full((size[1], size[0], 3), np.nan, dtype=np.float32)
+    found[np.ix_(seen_y, seen_x)] = screen[np.ix_(y[seen_y], x[seen_x])]
+    return found
+
+
+def visible(pixels: Rgb) -> Mask:
+    """Return which pixels of the photo the picture shows."""
+    return np.asarray(~np.isnan(pixels[..., 0]))
 
 
 def changed(before: Rgb, after: Rgb, levels: float = 12.0) -> Mask:

@@ -23,8 +23,8 @@ def test_photos_and_prompts_become_pngs(
         *("--prompts", blender.inside(capture.prompts), "--frames", "1-3", "--bake"),
     )
     assert ended.code == 0, ended.said
-    baked = {path.stem for path in (capture.photos / "postshot_v001").glob("*.png")}
-    assert baked == set(capture.stems()), ended.said
+    baked = sorted(path.stem for path in (capture.photos / "postshot_v001").glob("*.png"))
+    assert baked == capture.stems()[:3], ended.said
 
 
 @WAYS

@@ -11,30 +11,58 @@ import numpy as np
 from PIL import Image
 
 from tests.window.capture import FRAMES, SIZE, Capture
-from tests.window.pictures import iou
-from tools.window.play import Played
+from tests.window.conftest import SCENARIOS
+from tests.window.pictures import changed, iou, photo_on, visible
+from tools.window.play import InstalledBlender, Played
 
 
 def test_first_try(played: Played, capture: Capture) -> None:
-    """Load, three clicks, propagate, bake: PNGs that keep the chair and the photo's own pixels."""
+    """Three clicks give a preview, masks on every photo that are drawn where they are, and PNGs."""
     assert played.seen["frames"] == FRAMES
     assert played.seen["layers"] == ["chair"]
     clicked = np.array(played.seen["clicked"])
     assert np.abs(clicked - [(304, 444), (183, 261), (241, 643)]).max() < 2.0
-    output = capture.photos / "postshot_v001"
-    assert sorted(path.stem for path in output.glob("*.png")) == capture.stems()
-    overlaps = []
-    for stem in capture.stems():
-        with (
-            Image.open(output / f"{stem}.png") as baked,
-            Image.open(capture.photos / f"{stem}.JPG") as photo,
-        ):
+
+    stems = capture.stems()
+    alphas = {}
+    for stem in stems:
+        path = capture.photos / "postshot_v001" / f"{stem}.png"
+        with Image.open(path) as baked, Image.open(capture.photos / f"{stem}.JPG") as photo:
             assert baked.mode == "RGBA"
-            assert baked.size == SIZE
             pixels = np.asarray(baked)
             assert np.array_equal(pixels[..., :3], np.asarray(photo))
-            overlaps.append(iou(pixels[..., 3] > 127, capture.truth_of(stem)))
-    assert np.mean(overlaps) > 0.7, overlaps
+        alphas[stem] = pixels[..., 3] > 127
+    assert np.mean([iou(alphas[stem], capture.truth_of(stem)) for stem in stems]) > 0.7
+
+    # The preview, in the object's colour, where the chair is.
+    bare, preview = photo_on(played, "loaded", SIZE), photo_on(played, "clicked", SIZE)
+    chair = capture.truth_of(stems[0])
+    assert iou(changed(bare, preview), chair) > 0.6
+    color = 255 * np.array(played.seen["color"])
+    inside = chair & changed(bare, preview)
+    was, became = (np.abs(view[inside] - color).mean() for view in (bare, preview))
+    assert became < 0.8 * was, "the chair is not in its object's colour"
+
+    # What is drawn on the fourth photo is what is baked there.
+    alpha = alphas[stems[3]]
+    plain = photo_on(played, "plain", SIZE)
+    assert iou(changed(plain, photo_on(played, "color", SIZE)), alpha) > 0.9
+    matte = photo_on(played, "matte", SIZE)
+    assert iou(matte[..., 0] > 127, alpha) > 0.97
+    close = photo_on(played, "matte_close", SIZE)
+    shown = visible(close)
+    assert 0.02 < shown.mean() < 0.5, "the view is not close"
+    assert 0.05 < alpha[shown].mean() < 0.95, "the view has no edge in it"
+    assert iou(close[shown][:, 0] > 127, alpha[shown]) > 0.99
+    kept = np.abs(photo_on(played, "cutout", SIZE) - plain).max(axis=2) < 3.0
+    assert kept[alpha].mean() > 0.97
+    assert kept[~alpha].mean() < 0.1
+
+
+def test_click_tool(played: Played) -> None:
+    """Each gesture of the click tool is one click, one box or one deletion, and one undo step."""
+    box = np.array(played.seen["boxes"])
+    assert np.abs(box - [150, 140, 470, 760]).max() < 3.0
 
 
 def test_cancel(played: Played) -> None:
@@ -46,3 +74,18 @@ def test_cancel(played: Played) -> None:
 def test_meanwhile(played: Played) -> None:
     """Undo, a deleted clip and a new file during a propagation do no harm."""
     assert played.seen["frames"] == FRAMES
+
+
+def test_review(blender: InstalledBlender, capture: Capture) -> None:
+    """A photo without the chair is listed; an edited mask counts as corrected until taken back."""
+    grey = capture.photos / f"{capture.stems()[3]}.JPG"
+    Image.new("RGB", SIZE, (128, 128, 128)).save(grey)
+    played = blender.play(SCENARIOS / "review.py")
+    states = played.seen["states"]
+    assert sorted(map(int, states)) == list(range(1, FRAMES + 1))
+    assert states["4"] in ("absent", "doubtful")
+    assert states["1"] == "good"
+    edited, restored = (photo_on(played, name, SIZE) for name in ("edited", "restored"))
+    assert changed(edited, restored).mean() > 0.02, (
+        "the edited mask is not drawn where it was moved"
+    )

@@ -108,6 +108,20 @@ class Window:
         package = next(name for name in names if name.endswith(".sam2_splat"))
         return importlib.import_module(f"{package}.blender.{module}")
 
+    def tracks(self) -> list[bpy.types.MovieTrackingTrack]:
+        """The clicks and boxes of the active object."""
+        return list(self.clip.tracking.objects.active.tracks)
+
+    @property
+    def look(self) -> Any:
+        """How masks and clicks are shown."""
+        return bpy.context.scene.sam2_splat
+
+    def has_mask(self) -> bool:
+        """Whether a mask lies over the frame that is shown, from a preview or a propagation."""
+        overlay, frame_view = self.addon("overlay"), self.addon("frame_view")
+        return any(True for _ in overlay._shown(self.clip, frame_view.clip_frame(self.space)))
+
     def note(self, **facts: object) -> None:
         """Leave facts for the test that started the play."""
         self.seen.update(facts)
@@ -118,6 +132,7 @@ class Window:
         """Make the largest area a Clip Editor whose sidebar shows the add-on's tab."""
         self.area.type = "CLIP_EDITOR"
         self.space.show_region_ui = True
+        self.space.show_region_toolbar = False
         bpy.types.SpaceClipEditor.draw_handler_add(self._draws, (), "WINDOW", "POST_PIXEL")
         # Before the first draw the sidebar's tab is read-only and the view has no size.
         yield from self.drawn()
@@ -136,7 +151,7 @@ class Window:
 
         yield Until(twice, "the Clip Editor is drawn")
 
-    def idle(self, seconds: float = 240.0) -> Play:
+    def idle(self, seconds: float = 400.0) -> Play:
         """Wait until no task of the add-on runs."""
         running = self.addon("running")
         yield Until(lambda: running.current() is None, "the running task ends", seconds)
@@ -153,7 +168,8 @@ class Window:
             region=self.region(),
             space_data=self.space,
         ):
-            answer: set[str] = call("INVOKE_DEFAULT", **properties)
+            # With an undo step of its own, which a call from Python goes without.
+            answer: set[str] = call("INVOKE_DEFAULT", True, **properties)
         return answer
 
     def load(self, photos: Path) -> Play:
@@ -161,7 +177,25 @@ class Window:
         self.run("load", filepath=str(photos))
         yield Until(lambda: self.clip is not None, "the photos are loaded")
         yield from self.drawn()
-        self.run("clip.view_all")
+        self.run("clip.view_all", fit_view=True)
+        yield from self.drawn()
+
+    def settled_preview(self) -> Play:
+        """Wait until the preview answers the clicks as they are now."""
+        live = self.addon("live_preview")
+        yield Until(lambda: not live.is_busy() and self.has_mask(), "the preview shows a mask", 120)
+        yield from self.drawn()
+
+    def go_to(self, frame: int) -> Play:
+        """Move the playhead."""
+        bpy.context.scene.frame_current = frame
+        yield from self.drawn()
+
+    def to_end(self, operator: str) -> Play:
+        """Run an operator that starts a task, such as `propagate`, and wait for the task's end."""
+        answer = self.run(operator)
+        assert "CANCELLED" not in answer, f"{operator} does not begin: {answer}"
+        yield from self.idle()
         yield from self.drawn()
 
     def point_at(self, x: float, y: float) -> Generator[Until, None, tuple[int, int]]:
@@ -178,6 +212,12 @@ class Window:
         """Click on a pixel of the photo; modifiers as in `ctrl=True`."""
         at = yield from self.point_at(x, y)
         yield from self._strike("LEFTMOUSE", at, modifiers)
+
+    def ctrl_click(self, x: float, y: float) -> Play:
+        """Make a click as Blender does by itself, a track of the active object."""
+        before = len(self.tracks())
+        yield from self.click(x, y, ctrl=True)
+        yield Until(lambda: len(self.tracks()) == before + 1, "Ctrl+click makes a track")
 
     def drag(self, start: tuple[float, float], end: tuple[float, float], **modifiers: bool) -> Play:
         """Press on a pixel of the photo, move to another and let go there."""
@@ -231,15 +271,13 @@ class Window:
         if self.clip is None:
             return None
         region = self.region()
-        left, low = region.view2d.view_to_region(0.0, 0.0, clip=False)
-        right, high = region.view2d.view_to_region(1.0, 1.0, clip=False)
+        # The other way round Blender gives whole px only.
+        u0, v0 = region.view2d.region_to_view(0.0, 0.0)
+        u1, v1 = region.view2d.region_to_view(region.width, region.height)
+        across, up = region.width / (u1 - u0), region.height / (v1 - v0)
+        left, low = region.x - u0 * across, region.y - v0 * up
         tall = bpy.context.window_manager.windows[0].height
-        return [
-            region.x + left,
-            tall - (region.y + high),
-            region.x + right,
-            tall - (region.y + low),
-        ]
+        return [left, tall - (low + up), left + across, tall - low]
 
     @staticmethod
     def _box(region: bpy.types.Region) -> list[float]:

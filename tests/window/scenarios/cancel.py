@@ -18,7 +18,7 @@ def mattes(window: Window) -> dict[Path, int]:
 
 def scenario(window: Window) -> Play:
     yield from window.load(window.folder / "photos")
-    yield from window.click(*SEAT, ctrl=True)
+    yield from window.ctrl_click(*SEAT)
     running = window.addon("running")
 
     window.run("propagate")
@@ -31,8 +31,7 @@ def scenario(window: Window) -> Play:
     window.note(kept=len(kept))
     yield from window.picture("cancelled")
 
-    window.run("propagate")
-    yield from window.idle()
+    yield from window.to_end("propagate")
     finished = mattes(window)
     window.note(finished=len(finished))
     again = [path.name for path, written in kept.items() if finished[path] != written]

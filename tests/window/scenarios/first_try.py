@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import bpy
-
 from tools.window.driver import Play, Until, Window
 
 # On the chair's seat, back and leg, in pixels of the photo.
@@ -17,28 +15,37 @@ def scenario(window: Window) -> Play:
     window.run("object_add", name="chair")
     yield from window.picture("loaded")
 
-    def tracks() -> list[bpy.types.MovieTrackingTrack]:
-        return list(window.clip.tracking.objects.active.tracks)
-
-    for number, (x, y) in enumerate(CLICKS, start=1):
-        yield from window.click(x, y, ctrl=True)
-        yield Until(lambda wanted=number: len(tracks()) == wanted, f"click {number} makes a track")
+    for at in CLICKS:
+        yield from window.ctrl_click(*at)
     width, height = window.clip.size
-    markers = [track.markers[0].co for track in tracks()]
+    markers = [track.markers[0].co for track in window.tracks()]
     window.note(clicked=[(co[0] * width, (1 - co[1]) * height) for co in markers])
+    yield Until(window.has_mask, "the preview shows a mask", 120)
     yield from window.picture("clicked")
+    window.note(color=list(window.clip.sam2_splat.objects["chair"].color))
 
     window.run("propagate")
     running = window.addon("running")
-    yield Until(lambda: running.current() is not None, "propagation begins")
     yield Until(lambda: running.current().fraction > 0.3, "frames come in", 120)
     yield from window.picture("propagating")
     yield from window.idle()
     window.note(layers=window.clip.sam2_splat.mask.layers.keys())
-    yield from window.picture("propagated")
 
-    window.run("bake")
-    yield Until(lambda: running.current() is not None, "the bake begins")
-    yield from window.idle()
-    yield from window.picture("baked")
+    yield from window.go_to(4)
+    window.look.show_clicks = False
+    window.look.show_overlay = False
+    yield from window.picture("plain")
+    window.look.show_overlay = True
+    yield from window.picture("color")
+    window.look.overlay_mode = "cutout"
+    yield from window.picture("cutout")
+    window.look.overlay_mode = "matte"
+    yield from window.picture("matte")
+    # Close to the chair's back, a pixel of the photo on several of the screen.
+    window.run("clip.view_zoom_ratio", ratio=4.0)
+    window.run("clip.view_pan", offset=(-200.0, 500.0))
+    yield from window.picture("matte_close")
+    window.look.overlay_mode = "color"
+
+    yield from window.to_end("bake")
     window.note(output=window.clip.sam2_splat.output_folder)

@@ -20,7 +20,7 @@ def forget(window: Window) -> None:
 def started(window: Window) -> Play:
     """Load, click and propagate until mattes come in."""
     yield from window.load(window.folder / "photos")
-    yield from window.click(*SEAT, ctrl=True)
+    yield from window.ctrl_click(*SEAT)
     window.run("propagate")
     running = window.addon("running")
     yield Until(lambda: running.current().fraction > 0.1, "frames come in", 120)
@@ -32,12 +32,16 @@ def scenario(window: Window) -> Play:
     yield from started(window)
     yield from window.press("Z", ctrl=True)
     yield from window.idle()
+    assert not window.tracks(), "Ctrl+Z does not take back the click"
     yield from window.picture("after_undo")
 
     forget(window)
     yield from started(window)
     bpy.data.movieclips.remove(window.clip)
     yield from window.idle()
+    yield from window.picture("clip_deleted")
+    # The report of it stays under the mouse and takes what is clicked there.
+    yield from window.press("ESC")
 
     forget(window)
     yield from started(window)

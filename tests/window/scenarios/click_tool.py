@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The click tool: click, Alt+click, drag, X, each undone with one Ctrl+Z; played inside Blender."""
+
+from __future__ import annotations
+
+from tools.window.driver import Play, Until, Window
+
+SEAT, BACK, FLOOR = (304, 444), (183, 261), (100, 800)
+BOX = ((150, 140), (470, 760))
+
+
+def clicks(window: Window) -> list[str]:
+    """The names of all clicks: `-` before one that excludes, `box` for a box."""
+    prompts = window.addon("clip_prompts")
+    return [track.name for entry in prompts.subjects(window.clip) for track in entry.tracks]
+
+
+def grown(window: Window, count: int) -> Until:
+    """There are so many clicks."""
+    return Until(lambda: len(clicks(window)) == count, f"there are {count} clicks")
+
+
+def scenario(window: Window) -> Play:
+    yield from window.load(window.folder / "photos")
+
+    # Off, a click is Blender's own: it selects.
+    yield from window.click(*SEAT)
+    yield from window.drawn()
+    assert not clicks(window), "a click does something while the tool is off"
+
+    window.run("tool")
+    yield from window.click(*SEAT)
+    yield grown(window, 1)
+    yield Until(window.has_mask, "the preview shows a mask", 120)
+    yield from window.picture("one_click")
+
+    yield from window.click(*FLOOR, alt=True)
+    yield grown(window, 2)
+    assert sum(name.startswith("-") for name in clicks(window)) == 1, clicks(window)
+    yield from window.press("Z", ctrl=True)
+    yield grown(window, 1)
+    assert not clicks(window)[0].startswith("-"), "undo took the wrong click"
+    yield from window.press("Z", ctrl=True, shift=True)
+    yield grown(window, 2)
+
+    yield from window.drag(*BOX)
+    yield grown(window, 3)
+    window.note(boxes=boxes(window))
+    yield from window.picture("box")
+
+    # X takes what is under the mouse, here the exclude.
+    yield from window.point_at(*FLOOR)
+    yield from window.press("X")
+    yield grown(window, 2)
+    assert not any(name.startswith("-") for name in clicks(window)), "X took the wrong click"
+
+    yield from window.click(*BACK)
+    yield grown(window, 3)
+    # Pressed on a click and let go, nothing is added: it is selected.
+    yield from window.click(*BACK)
+    yield from window.drawn()
+    assert len(clicks(window)) == 3, "a click on a click made another"
+    window.run("tool")
+    yield from window.picture("tool_off")
+
+
+def boxes(window: Window) -> list[list[float]]:
+    """The boxes on this frame, left, top, right, bottom, in pixels of the photo."""
+    prompts = window.addon("clip_prompts")
+    found = prompts.collect(window.clip).objects[0].frames[0].box
+    return [[found.x0, found.y0, found.x1, found.y1]]

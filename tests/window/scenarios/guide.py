@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The steps of docs/guide.md, a picture of each; played inside Blender."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tools.window.driver import Play, Until, Window
+
+# On the chair's seat, back and leg, in pixels of the photo.
+CLICKS = ((304, 444), (183, 261), (241, 643))
+
+
+def scenario(window: Window) -> Play:
+    running, review = window.addon("running"), window.addon("review")
+    yield from window.picture("1_empty")
+    yield from window.load(window.folder / "photos")
+    yield from window.picture("2_loaded")
+
+    window.run("object_add", name="chair")
+    window.run("tool")
+    for number, at in enumerate(CLICKS, start=1):
+        yield from window.click(*at)
+        yield Until(
+            lambda wanted=number: len(window.tracks()) == wanted,
+            f"click {number} is there",
+        )
+    yield from window.settled_preview()
+    yield from window.picture("3_clicked")
+
+    window.run("propagate")
+    yield Until(lambda: running.current().fraction > 0.4, "frames come in", 300)
+    yield from window.picture("4_propagating")
+    yield from window.idle()
+
+    def found() -> Any:
+        return review.of_clip(window.clip)
+
+    yield Until(lambda: found() is not None and found().states(), "the masks are reviewed", 60)
+    listed = found().listed()
+    worst = listed[0].frame if listed else 1
+    yield from window.go_to(worst)
+    yield from window.picture("5_review")
+    window.note(worst=worst, listed=len(listed))
+
+    yield from window.go_to(12)
+    window.look.overlay_mode = "cutout"
+    yield from window.picture("6_cutout")
+    window.look.overlay_mode = "color"
+
+    yield from window.to_end("bake")
+    yield from window.picture("7_baked")

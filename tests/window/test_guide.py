@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The pictures of docs/guide.md can be taken anew, and show what the guide says.
+
+To put them into the guide:
+
+    SAM2_SPLAT_GUIDE_PICTURES=docs/images python tools/test.py --window -k "guide and sid"
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tests.window.capture import make_capture
+from tests.window.conftest import SCENARIOS
+from tools.window.play import InstalledBlender
+
+# Enough of the sample for somebody to walk past.
+FRAMES = 24
+VARIABLE = "SAM2_SPLAT_GUIDE_PICTURES"
+# Of Blender's window: the Clip Editor without what is beside and below it.
+CUT = (0, 0, 1318, 930)
+WIDTH = 1000
+
+
+def test_guide(blender: InstalledBlender, tmp_path: Path) -> None:
+    make_capture(blender.session / "guide", FRAMES)
+    played = blender.play(SCENARIOS / "guide.py")
+    folder = Path(os.environ.get(VARIABLE) or tmp_path)
+    names = sorted(played.seen["pictures"])
+    assert [int(name[0]) for name in names] == list(range(1, 8))
+    size = 0
+    for name in names:
+        with Image.open(played.folder / f"{name}.png") as picture:
+            cut = picture.convert("RGB").crop(CUT)
+        assert np.asarray(cut).std() > 10, f"{name} shows nothing"
+        cut = cut.resize((WIDTH, WIDTH * cut.height // cut.width), Image.Resampling.LANCZOS)
+        target = folder / f"guide_{name}.jpg"
+        cut.save(target, quality=84, optimize=True)
+        size += target.stat().st_size
+    assert size < 1_000_000, "the guide's pictures are too large"
