@@ -157,6 +157,10 @@ class PreviewRequest(msgspec.Struct, frozen=True, tag="preview"):
         The same as in the propagation, for the same result.
     image_size
         As in :class:`RunSettings`.
+    propagation
+        What a propagation would be asked now, with all prompts. With it, objects whose prompts on
+        the frame only exclude are shown as well. That takes as long as it takes to track from the
+        nearest memories that earlier runs left, at the first click on a frame.
     ticket
         Names the request in its answer; ``client/preview.py`` counts them.
     """
@@ -168,6 +172,7 @@ class PreviewRequest(msgspec.Struct, frozen=True, tag="preview"):
     prompts: PromptSet
     model: ModelChoice
     image_size: int = 0
+    propagation: PropagateRequest | None = None
     ticket: int = 0
 
 
@@ -307,8 +312,8 @@ class PreviewDone(msgspec.Struct, frozen=True, tag="preview_done"):
     """The answer to a preview.
 
     ``mattes`` has every object of the request that is included by a prompt on the frame. An object
-    whose prompts there only exclude is not among them: propagation tracks it and then corrects it,
-    which needs what came before.
+    whose prompts there only exclude is among them when the request has its ``propagation``: it is
+    tracked and then corrected, which needs what came before.
     """
 
     ticket: int

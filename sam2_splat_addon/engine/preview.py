@@ -3,26 +3,26 @@
 
 The photo is read and encoded by the code that propagation uses, and the prompts are decoded without
 memory, as those of a conditioning frame are: so a preview equals what propagation writes there, bit
-for bit. What took long is kept: the model, the last frames' features, the last mattes.
+for bit. A frame whose prompts only exclude is left to a small propagation of its own
+(`corrected_preview`). What took long is kept: the model, the last frames' features, the last mattes.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 import msgspec
-from torch import Tensor
 
-from ..core.errors import Cancelled, FootageError
+from ..core.errors import Cancelled
 from ..core.prompts import FramePrompts, PromptSet
 from ..core.protocol import PreviewMatte, PreviewRequest
 from . import model_keeper
 from .checkpoints import LoadedModel, checkpoint_path, sha256_of
+from .corrected_preview import CorrectedPreviewer
 from .device import DeviceChoice, choose_device, use_threads
-from .frames import FrameSource
+from .kept_features import KeptFeatures, PhotoKey, photo_key
 from .prompt_tensors import prompt_tensors
 from .sam2_steps import ImageFeatures, Sam2Steps
 from .session import frame_result
@@ -32,36 +32,6 @@ FEATURES_MB: Final = 128
 
 _KEPT_MATTES: Final = 64  # of 128 KiB at 1024 px
 
-_PhotoKey = tuple[str, int, int]
-
-
-class _Features:
-    """The features of the last frames looked at, by photo; position encodings are kept once."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit  # bytes
-        self._maps: OrderedDict[_PhotoKey, tuple[list[Tensor], list[tuple[int, int]]]] = (
-            OrderedDict()
-        )
-        self._positions: list[Tensor] = []
-
-    def get(self, key: _PhotoKey) -> ImageFeatures | None:
-        if key not in self._maps:
-            return None
-        self._maps.move_to_end(key)
-        maps, sizes = self._maps[key]
-        return ImageFeatures(maps, self._positions, sizes)
-
-    def keep(self, key: _PhotoKey, image: ImageFeatures) -> None:
-        # The encodings of positions depend on the model's input size alone, and outweigh the maps.
-        self._positions = image.positions
-        self._maps[key] = (image.maps, image.sizes)
-        while len(self._maps) > 1 and self._bytes() > self._limit:
-            self._maps.popitem(last=False)
-
-    def _bytes(self) -> int:
-        return sum(entry.nbytes for maps, _ in self._maps.values() for entry in maps)
-
 
 class _Previewer:
     """Answers previews with one model."""
@@ -70,35 +40,43 @@ class _Previewer:
         self.loaded = loaded
         self._choice = choice
         self._steps = Sam2Steps(loaded.model, frame_count=1)  # nothing but memory asks for it
-        self._features = _Features(FEATURES_MB << 20)
-        self._mattes: OrderedDict[tuple[_PhotoKey, FramePrompts], PreviewMatte] = OrderedDict()
+        self._features = KeptFeatures(FEATURES_MB << 20)
+        self._corrected = CorrectedPreviewer(loaded, choice, self._features)
+        self._mattes: OrderedDict[tuple[PhotoKey, FramePrompts], PreviewMatte] = OrderedDict()
 
     def mattes(
         self, request: PreviewRequest, prompts: PromptSet, dropped: Callable[[], bool]
     ) -> tuple[PreviewMatte, ...]:
         """The mattes of all objects of ``prompts``, which has this frame alone."""
-        photo = _photo_key(request.photo)
+        photo = photo_key(request.photo)
         with self._choice.computing():
-            image = self._image(photo, dropped)
+            image = self._features.of(photo, self._steps, dropped)
             return tuple(
                 self._matte(entry.id, entry.frames[0], photo, image, request, dropped)
                 for entry in prompts.objects
             )
 
-    def _image(self, photo: _PhotoKey, dropped: Callable[[], bool]) -> ImageFeatures:
-        image = self._features.get(photo)
-        if image is None:
-            frame = FrameSource([Path(photo[0])], self.loaded.model.image_size)[0]  # (3, S, S)
-            _stop_if(dropped)
-            image = self._steps.encode(frame)
-            self._features.keep(photo, image)
-        return image
+    def corrected(
+        self, request: PreviewRequest, threads: int, dropped: Callable[[], bool]
+    ) -> tuple[PreviewMatte, ...]:
+        """The mattes of all objects whose prompts on the frame only exclude."""
+        wanted = {
+            entry.id
+            for entry in request.prompts.objects
+            for prompts in entry.frames
+            if prompts.frame == request.frame
+            and not prompts.is_empty
+            and not prompts.includes_something
+        }
+        if request.propagation is None or not wanted:
+            return ()
+        return self._corrected.mattes(request.propagation, request.frame, wanted, threads, dropped)
 
     def _matte(
         self,
         object_id: int,
         prompts: FramePrompts,
-        photo: _PhotoKey,
+        photo: PhotoKey,
         image: ImageFeatures,
         request: PreviewRequest,
         dropped: Callable[[], bool],
@@ -127,8 +105,8 @@ def run(request: PreviewRequest, dropped: Callable[[], bool]) -> tuple[PreviewMa
     Parameters
     ----------
     request
-        See :class:`PreviewRequest`; with nothing that includes on its frame, everything is made
-        ready and there are no mattes.
+        See :class:`PreviewRequest`; without prompts on its frame, everything is made ready and
+        there are no mattes.
     dropped
         Asked between steps: whether nobody waits for the answer any more.
 
@@ -141,7 +119,7 @@ def run(request: PreviewRequest, dropped: Callable[[], bool]) -> tuple[PreviewMa
     """
     global _previewer
     prompts = _prompts_of_frame(request)
-    use_threads(request.model.threads)
+    threads = use_threads(request.model.threads)
     choice = choose_device(request.model.device)
     digest = sha256_of(checkpoint_path(request.model.name, request.model.checkpoint))
     _stop_if(dropped)
@@ -151,7 +129,8 @@ def run(request: PreviewRequest, dropped: Callable[[], bool]) -> tuple[PreviewMa
     if _previewer is None or _previewer.loaded is not loaded:
         _previewer = _Previewer(loaded, choice)
     _stop_if(dropped)
-    return _previewer.mattes(request, prompts, dropped)
+    mattes = _previewer.mattes(request, prompts, dropped)
+    return mattes + _previewer.corrected(request, threads, dropped)
 
 
 def _prompts_of_frame(request: PreviewRequest) -> PromptSet:
@@ -169,18 +148,6 @@ def _prompts_of_frame(request: PreviewRequest) -> PromptSet:
         return PromptSet(())
     prompts = msgspec.structs.replace(request.prompts, objects=tuple(objects))
     return prompts.checked(request.width, request.height, request.frame)
-
-
-def _photo_key(photo: str) -> _PhotoKey:
-    """Path, size and time of the file: a photo that changed is read again."""
-    try:
-        status = Path(photo).stat()
-    except OSError as error:
-        raise FootageError(
-            f"{Path(photo).name} can't be read: {error.strerror}.",
-            "Put the photo back, or load the footage again.",
-        ) from error
-    return (photo, status.st_size, status.st_mtime_ns)
 
 
 def _stop_if(dropped: Callable[[], bool]) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 import torch
+from sam2.modeling.sam2_base import SAM2Base
 
 from ..core.edited_prompts import with_edited
 from ..core.errors import Cancelled, PromptError
@@ -30,7 +31,7 @@ from ..core.prompts import PromptSet
 from ..core.protocol import FrameDone, FrameRange, Log, Progress, PropagateRequest
 from . import model_keeper
 from .allocator import keeping_freed_memory
-from .checkpoints import checkpoint_path, sha256_of
+from .checkpoints import LoadedModel, checkpoint_path, sha256_of
 from .device import DeviceChoice, choose_device, use_threads
 from .folded_attention import fold_attention
 from .frames import FrameSource
@@ -91,16 +92,8 @@ def run(
         there.
     """
     began = time.monotonic()
-    footage, settings = request.footage, request.settings
-    prompts = with_edited(request.prompts, request.edited, footage.width, footage.height)
-    prompts = prompts.checked(footage.width, footage.height, len(footage.paths))
-    plans = _plans(request, prompts)
-    warnings = [
-        f"{plan.name!r} has no frame to propagate to in this direction and range."
-        for plan in plans
-        if not len(plan.results)
-    ]
-
+    footage = request.footage
+    prompts = _prompts_of(request)
     threads = use_threads(request.model.threads)
     choice = choose_device(request.model.device)
     on_log(Log("info", f"Device: {choice.reason} Threads: {threads}."))
@@ -109,19 +102,14 @@ def run(
         on_progress(Progress("loading", int(100 * fraction), 100))
 
     digest = sha256_of(checkpoint_path(request.model.name, request.model.checkpoint), loading)
-    manifest = RunManifest(
-        footage=footage.fingerprint,
-        width=footage.width,
-        height=footage.height,
-        frame_count=len(footage.paths),
-        model=request.model.name,
-        checkpoint_sha256=digest,
-        settings=settings,
-        machine=_machine(choice, threads),
-        prompts=prompts,
-    )
+    manifest = _manifest(request, prompts, digest, choice, threads)
     store = MatteStore.open(Path(request.store), create=True)
-    objects = [StoredObject(plan, matte_keys(plan, manifest.key()), store) for plan in plans]
+    objects = _objects(manifest, store)
+    warnings = [
+        f"{at.plan.name!r} has no frame to propagate to in this direction and range."
+        for at in objects
+        if not len(at.plan.results)
+    ]
     wanted = {at.plan.object_id: _in_range(at.plan, request.update) for at in objects}
     outdated = {at.plan.object_id: at.outdated(wanted[at.plan.object_id]) for at in objects}
     # Old mattes go at once: a run that is cancelled leaves gaps, never mattes of two runs that
@@ -140,12 +128,11 @@ def run(
         )
 
     loaded = model_keeper.shared.get(
-        request.model, digest, choice.device, settings.image_size, loading
+        request.model, digest, choice.device, request.settings.image_size, loading
     )
     for text in loaded.warnings:
         on_log(Log("warning", text))
-    folded = choice.device.type == "cpu" and not settings.bitwise
-    fold_attention(loaded.model, folded=folded)
+    _fold(loaded.model, request, choice)
     busy = [at for at in objects if outdated[at.plan.object_id]]
     works = [work_for(at.plan, outdated[at.plan.object_id], at.saved) for at in busy]
     starts = [part.frames[0] for work in works for part in work.parts if part.state is not None]
@@ -188,13 +175,54 @@ def _tidy(objects: list[StoredObject]) -> None:
         at.tidy()
 
 
-def _plans(request: PropagateRequest, prompts: PromptSet) -> list[ObjectPlan]:
-    settings = request.settings
-    span = span_of(settings, len(request.footage.paths))
-    return [
+def objects_of(
+    request: PropagateRequest, loaded: LoadedModel, choice: DeviceChoice, threads: int
+) -> list[StoredObject]:
+    """What a run of the request would compute and already has, with its model made ready for it.
+
+    Nothing is written. Raises SplatError when the request is not as it should be.
+    """
+    manifest = _manifest(request, _prompts_of(request), loaded.sha256, choice, threads)
+    _fold(loaded.model, request, choice)
+    return _objects(manifest, MatteStore(Path(request.store)))
+
+
+def _prompts_of(request: PropagateRequest) -> PromptSet:
+    footage = request.footage
+    prompts = with_edited(request.prompts, request.edited, footage.width, footage.height)
+    return prompts.checked(footage.width, footage.height, len(footage.paths))
+
+
+def _manifest(
+    request: PropagateRequest, prompts: PromptSet, digest: str, choice: DeviceChoice, threads: int
+) -> RunManifest:
+    footage = request.footage
+    return RunManifest(
+        footage=footage.fingerprint,
+        width=footage.width,
+        height=footage.height,
+        frame_count=len(footage.paths),
+        model=request.model.name,
+        checkpoint_sha256=digest,
+        settings=request.settings,
+        machine=_machine(choice, threads),
+        prompts=prompts,
+    )
+
+
+def _objects(manifest: RunManifest, store: MatteStore) -> list[StoredObject]:
+    settings, run_key = manifest.settings, manifest.key()
+    span = span_of(settings, manifest.frame_count)
+    plans = [
         plan_object(entry, span, settings.direction, settings.nearby_prompts)
-        for entry in prompts.objects
+        for entry in manifest.prompts.objects
     ]
+    return [StoredObject(plan, matte_keys(plan, run_key), store) for plan in plans]
+
+
+def _fold(model: SAM2Base, request: PropagateRequest, choice: DeviceChoice) -> None:
+    folded = choice.device.type == "cpu" and not request.settings.bitwise
+    fold_attention(model, folded=folded)
 
 
 def _in_range(plan: ObjectPlan, update: FrameRange | None) -> range:

@@ -148,7 +148,7 @@ class Session:
     ) -> None:
         wanted = sorted(set().union(*(work.conditioning for work in self._works.values())))
         self._conditioning = {object_id: {} for object_id in self._works}
-        with contextlib.closing(self._encoded(wanted, cancelled)) as images:
+        with contextlib.closing(self.encoded(wanted, cancelled)) as images:
             for frame, image in images:
                 for object_id, work in self._works.items():
                     if frame not in work.conditioning:
@@ -179,7 +179,7 @@ class Session:
         }
         banks: dict[int, MemoryBank] = {}
         order = sorted(set().union(*parts.values()), reverse=direction == "backward")
-        with contextlib.closing(self._encoded(order, cancelled)) as images:
+        with contextlib.closing(self.encoded(order, cancelled)) as images:
             for frame, image in images:
                 for object_id, work in self._works.items():
                     part = parts[object_id].get(frame)
@@ -240,10 +240,10 @@ class Session:
             bank.add(index, memory)
         return frame_result(plan.object_id, frame, prediction, prompted=corrected)
 
-    def _encoded(
+    def encoded(
         self, order: Sequence[int], cancelled: Callable[[], bool]
     ) -> Generator[tuple[int, ImageFeatures], None, None]:
-        """(frame, its features), decoded ahead of use."""
+        """(frame, its features) in this order, decoded ahead of use."""
         stream = self._frames.stream([frame - 1 for frame in order])
         try:
             for index, tensor in stream:

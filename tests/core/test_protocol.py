@@ -66,7 +66,7 @@ REQUESTS = [
         (EditedMatte(1, 3, ((0.0, 0.0, 5.0, 0.0, 5.0, 5.0),)),),
     ),
     ReportRequest(FOOTAGE, "/store", "/report", {1: "chair", 2: "lamp"}, (EditedMatte(1, 3, ()),)),
-    PreviewRequest("/photos/IMG_1.JPG", 1200, 1800, 1, PROMPTS, ModelChoice("bundled"), 512, 7),
+    PreviewRequest("/photos/IMG_1.JPG", 1200, 1800, 1, PROMPTS, ModelChoice("bundled"), 512, None, 7),
     CancelRequest(),
 ]  # fmt: skip
 EVENTS = [

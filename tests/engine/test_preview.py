@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -29,8 +30,11 @@ from sam2_splat_addon.core.protocol import (
     PreviewRequest,
     PropagateRequest,
 )
-from sam2_splat_addon.engine import preview, propagate
+from sam2_splat_addon.engine import kept_features, preview, propagate
 from sam2_splat_addon.engine.architectures import BUNDLED
+from sam2_splat_addon.engine.kept_features import KeptFeatures, photo_key
+from sam2_splat_addon.engine.plan import ObjectPlan
+from sam2_splat_addon.engine.session import FrameResult, Session
 
 from .photo_footage import request, write_checkpoint, write_photos
 from .random_models import HEIGHT, IMAGE_SIZE, WIDTH
@@ -104,7 +108,58 @@ def test_every_prompted_frame_equals_what_propagation_writes_bit_for_bit(
             assert matte.array().shape == record.logits.shape
 
 
-def test_a_frame_whose_prompts_only_exclude_has_no_preview(
+@pytest.mark.parametrize("propagated", [True, False])
+def test_a_corrected_frame_equals_what_propagation_writes_there_bit_for_bit(
+    propagated: bool, footage: FootageFiles, checkpoint: Path, tmp_path: Path
+) -> None:
+    one = ObjectPrompts(1, "a", (FramePrompts(1, _CLICK),))
+    two = ObjectPrompts(2, "b", (FramePrompts(4, _CLICK), FramePrompts(3, _CLICK)))
+    before = request(footage, checkpoint, tmp_path / "store", one, two)
+    if propagated:
+        _propagate(before)
+    for number, at in enumerate((5.0, 60.0)):
+        excluding = FramePrompts(3, (PointPrompt(at, 5.0, include=False),))
+        corrected = msgspec.structs.replace(one, frames=(*one.frames, excluding))
+        wish = request(footage, checkpoint, tmp_path / "store", corrected, two)
+        asked = msgspec.structs.replace(_ask(wish, 3), propagation=wish)
+        mattes = {matte.object_id: matte for matte in preview.run(asked, lambda: False)}
+        store = _propagate(msgspec.structs.replace(wish, store=str(tmp_path / f"{number}")))
+        assert sorted(mattes) == [1, 2]
+        for object_id, matte in mattes.items():
+            record = store.read(object_id, 3)
+            assert record.prompted
+            assert matte.array().tobytes() == record.logits.tobytes()
+            assert matte.scores == record.scores
+    assert (tmp_path / "store").exists() == propagated
+
+
+def test_further_clicks_on_a_corrected_frame_track_that_frame_alone(
+    footage: FootageFiles, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(x: float) -> PreviewRequest:
+        excluding = FramePrompts(4, (PointPrompt(x, 5.0, include=False),))
+        one = ObjectPrompts(1, "a", (FramePrompts(1, _CLICK[:1]), excluding))
+        wish = request(footage, checkpoint, tmp_path, one)
+        return msgspec.structs.replace(_ask(wish, 4), propagation=wish)
+
+    tracked: list[int] = []
+    track = Session._track
+
+    def counted(self: Session, plan: ObjectPlan, frame: int, *rest: Any) -> FrameResult:
+        tracked.append(frame)
+        return track(self, plan, frame, *rest)
+
+    monkeypatch.setattr(Session, "_track", counted)
+    looks = iter([False] * 5)
+    with pytest.raises(Cancelled):
+        preview.run(asked(5.0), lambda: next(looks, True))
+    assert tracked[-1:] != [4]
+    for x in (15.0, 25.0):
+        preview.run(asked(x), lambda: False)
+    assert sorted(tracked) == [2, 3, 4, 4]
+
+
+def test_a_frame_whose_prompts_only_exclude_has_no_preview_of_its_own(
     footage: FootageFiles, checkpoint: Path, tmp_path: Path
 ) -> None:
     excluding = FramePrompts(3, (PointPrompt(5.0, 5.0, include=False),))
@@ -130,7 +185,7 @@ def test_without_prompts_the_frame_is_made_ready_and_only_read_once(
             raise AssertionError("the photo was read again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(preview, "FrameSource", NoFrames)
+        patch.setattr(kept_features, "FrameSource", NoFrames)
         before = _preview(clicked, 1)
     # Another photo under the same name is another one.
     Image.new("RGB", (WIDTH, HEIGHT), (200, 30, 90)).save(photo)
@@ -145,15 +200,15 @@ def test_frames_beyond_the_bound_are_forgotten_the_oldest_first(
     _preview(wish, 1)
     previewer = preview._previewer
     assert previewer is not None
-    image = previewer._features.get(preview._photo_key(footage.paths[0]))
+    image = previewer._features.get(photo_key(footage.paths[0]))
     assert image is not None
     size = sum(entry.nbytes for entry in image.maps)
-    features = preview._Features(2 * size + 1)
+    features = KeptFeatures(2 * size + 1)
     for key in ("a", "b", "a", "c"):
         if features.get((key, 0, 0)) is None:
             features.keep((key, 0, 0), image)
     assert [features.get((key, 0, 0)) is not None for key in "abc"] == [True, False, True]
-    tiny = preview._Features(1)
+    tiny = KeptFeatures(1)
     tiny.keep(("a", 0, 0), image)
     assert tiny.get(("a", 0, 0)) is not None
 

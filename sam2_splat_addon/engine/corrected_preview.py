@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Previews of frames whose prompts only exclude; imports core and its siblings of the engine.
+
+Such a frame is tracked and then corrected, so what it shows depends on the frames before it. They
+are tracked by a propagation's own session, from the nearest memories on the shelf, and what was
+remembered on the way is kept: the next click on the same frame costs one frame. Nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Generator, Sequence
+from pathlib import Path
+from typing import Final
+
+from ..core.protocol import PreviewMatte, PropagateRequest
+from .checkpoints import LoadedModel
+from .device import DeviceChoice
+from .frames import FrameSource
+from .kept_features import KeptFeatures, photo_key
+from .memory_bank import MemoryBank
+from .propagate import objects_of
+from .run_store import StoredObject
+from .sam2_steps import ImageFeatures
+from .session import FrameResult, Session
+from .work import BankState, ObjectWork, work_for
+
+KEPT_BANKS: Final = 6
+"""What is kept of the way to a frame: of as many objects or frames, 3 MB each at 1024 px."""
+
+
+class CorrectedPreviewer:
+    """Tracks and corrects single frames with one model.
+
+    Parameters
+    ----------
+    loaded, choice
+        The model, and where it runs.
+    features
+        Of photos, shared with other previews.
+    """
+
+    def __init__(self, loaded: LoadedModel, choice: DeviceChoice, features: KeptFeatures) -> None:
+        self._loaded = loaded
+        self._choice = choice
+        self._features = features
+        self._banks: OrderedDict[str, BankState] = OrderedDict()  # by the key of the frame's matte
+
+    def mattes(
+        self,
+        request: PropagateRequest,
+        frame: int,
+        object_ids: Collection[int],
+        threads: int,
+        dropped: Callable[[], bool],
+    ) -> tuple[PreviewMatte, ...]:
+        """What a propagation writes for these objects on a frame where they are corrected.
+
+        An object that the request does not track there has none.
+
+        Raises
+        ------
+        SplatError
+            The request is not as it should be, or a photo can't be read.
+        Cancelled
+            ``dropped`` said so; what was remembered until then is kept.
+        """
+        objects = {
+            at.plan.object_id: at
+            for at in objects_of(request, self._loaded, self._choice, threads)
+            if at.plan.object_id in object_ids and frame in at.plan.results
+        }
+        works = [work_for(at.plan, {frame}, self._saved(at)) for at in objects.values()]
+        found: list[PreviewMatte] = []
+
+        def on_result(result: FrameResult) -> None:
+            if result.frame == frame and result.object_id in objects:
+                logits = result.half_logits()
+                found.append(PreviewMatte.of(result.object_id, logits, result.scores))
+
+        def on_remembered(object_id: int, at: int, bank: MemoryBank) -> None:
+            if at != frame:
+                self._keep(objects[object_id].keys[at], bank)
+
+        session = _KeepingSession(request, works, self._loaded, self._choice, self._features)
+        session.run(on_result, cancelled=dropped, on_remembered=on_remembered)
+        return tuple(sorted(found, key=lambda matte: matte.object_id))
+
+    def _saved(self, at: StoredObject) -> Callable[[int], BankState | None]:
+        return lambda frame: self._banks.get(at.keys[frame]) or at.saved(frame)
+
+    def _keep(self, key: str, bank: MemoryBank) -> None:
+        self._banks[key] = BankState(dict(bank.corrected), dict(bank.recent))
+        self._banks.move_to_end(key)
+        if len(self._banks) > KEPT_BANKS:
+            self._banks.popitem(last=False)
+
+
+class _KeepingSession(Session):
+    """A session that takes photos from the kept features."""
+
+    def __init__(
+        self,
+        request: PropagateRequest,
+        works: Sequence[ObjectWork],
+        loaded: LoadedModel,
+        choice: DeviceChoice,
+        features: KeptFeatures,
+    ) -> None:
+        footage = request.footage
+        self._paths = footage.paths
+        self._features = features
+        super().__init__(
+            loaded.model,
+            FrameSource([Path(path) for path in footage.paths], loaded.model.image_size),
+            (footage.width, footage.height),
+            works,
+            choice,
+        )
+
+    def encoded(
+        self, order: Sequence[int], cancelled: Callable[[], bool]
+    ) -> Generator[tuple[int, ImageFeatures], None, None]:
+        for frame in order:
+            photo = photo_key(self._paths[frame - 1])
+            yield frame, self._features.of(photo, self._steps, cancelled)

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Features of the photos looked at last, for previews; imports core, torch."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import Tensor
+
+from ..core.errors import Cancelled, FootageError
+from .frames import FrameSource
+from .sam2_steps import ImageFeatures, Sam2Steps
+
+PhotoKey = tuple[str, int, int]
+"""Path, size and time of a file."""
+
+
+class KeptFeatures:
+    """The features of the last photos looked at; position encodings are kept once.
+
+    Parameters
+    ----------
+    limit
+        Bytes that they may take; the last one is kept in any case.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._maps: OrderedDict[PhotoKey, tuple[list[Tensor], list[tuple[int, int]]]] = (
+            OrderedDict()
+        )
+        self._positions: list[Tensor] = []
+
+    def of(self, photo: PhotoKey, steps: Sam2Steps, dropped: Callable[[], bool]) -> ImageFeatures:
+        """The features of a photo, read and encoded when they are not kept.
+
+        Raises FootageError, and Cancelled when ``dropped`` says so between the two.
+        """
+        image = self.get(photo)
+        if image is None:
+            frame = FrameSource([Path(photo[0])], steps.model.image_size)[0]  # (3, S, S)
+            if dropped():
+                raise Cancelled
+            image = steps.encode(frame)
+            self.keep(photo, image)
+        return image
+
+    def get(self, key: PhotoKey) -> ImageFeatures | None:
+        """What is kept of a photo, if it is."""
+        if key not in self._maps:
+            return None
+        self._maps.move_to_end(key)
+        maps, sizes = self._maps[key]
+        return ImageFeatures(maps, self._positions, sizes)
+
+    def keep(self, key: PhotoKey, image: ImageFeatures) -> None:
+        """Keep these too, and as many of the others as there is room for."""
+        # The encodings of positions depend on the model's input size alone, and outweigh the maps.
+        self._positions = image.positions
+        self._maps[key] = (image.maps, image.sizes)
+        while len(self._maps) > 1 and self._bytes() > self._limit:
+            self._maps.popitem(last=False)
+
+    def _bytes(self) -> int:
+        return sum(entry.nbytes for maps, _ in self._maps.values() for entry in maps)
+
+
+def photo_key(photo: str) -> PhotoKey:
+    """Path, size and time of the file: a photo that changed is read again."""
+    try:
+        status = Path(photo).stat()
+    except OSError as error:
+        raise FootageError(
+            f"{Path(photo).name} can't be read: {error.strerror}.",
+            "Put the photo back, or load the footage again.",
+        ) from error
+    return (photo, status.st_size, status.st_mtime_ns)
