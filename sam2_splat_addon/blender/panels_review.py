@@ -10,8 +10,12 @@ from ..core.review import FrameState
 from . import mask_prompts, review
 from .active_clip import active_clip
 from .operators.correct import place_of
+from .panels_tool import wrapped
+from .report_task import written_page
 from .review_list import SAM2SPLAT_PG_review_row
 
+# A label's letters in a sidebar of the usual width, beside an icon.
+_LETTERS = 30
 _WORDS: dict[FrameState, str] = {
     "good": "good",
     "doubtful": "worth a look",
@@ -84,7 +88,11 @@ class SAM2SPLAT_PT_review(Panel):
         step.direction = "NEXT"
         if len(found.reviews) > 1:
             layout.prop(shown, "only_active")
-        layout.operator("sam2_splat.report", icon="FILE_TEXT")
+        row = layout.row(align=True)
+        row.operator("sam2_splat.report", icon="FILE_TEXT")
+        page = written_page(clip)
+        if page is not None:
+            row.operator("wm.path_open", text="Open", icon="URL").filepath = str(page)
 
 
 def _headline(found: review.ClipReview | None) -> str:
@@ -130,7 +138,8 @@ class SAM2SPLAT_PT_correct(Panel):
         state = _WORDS[here.state] if here is not None else "no mask"
         column.label(text=f"Frame {frame}, {name}: {state}")
         for reason in here.reasons if here is not None else ():
-            column.label(text=reason, icon="DOT")
+            for number, line in enumerate(wrapped(reason, _LETTERS)):
+                column.label(text=line, icon="BLANK1" if number else "DOT")
 
 
 CLASSES = (SAM2SPLAT_UL_review, SAM2SPLAT_PT_review, SAM2SPLAT_PT_correct)

@@ -13,7 +13,14 @@ from . import bake_task, clip_prompts
 from .footage_clip import footage_of, store_folder
 from .job_task import JobTask
 
-FOLDER_NAME = "sam2_splat_review"
+_FOLDER_NAME = "sam2_splat_review"
+
+
+def written_page(clip: bpy.types.MovieClip) -> Path | None:
+    """The page that the button wrote beside a clip's photos; None when there is none."""
+    folder = clip.sam2_splat.footage_folder
+    page = Path(bpy.path.abspath(folder)) / _FOLDER_NAME / HTML_NAME if folder else None
+    return page if page is not None and page.is_file() else None
 
 
 class ReportTask(JobTask):
@@ -36,8 +43,7 @@ class ReportTask(JobTask):
 
     def __init__(self, clip: bpy.types.MovieClip, folder: Path | None = None) -> None:
         footage = footage_of(clip)
-        self.folder = folder or footage.folder / FOLDER_NAME
-        self.page = self.folder / HTML_NAME
+        self.folder = folder or footage.folder / _FOLDER_NAME
         names = {object_id: name for name, object_id in clip_prompts.sync_objects(clip).items()}
         request = ReportRequest(
             footage=FootageFiles.of(footage),

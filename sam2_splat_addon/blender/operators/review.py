@@ -110,9 +110,5 @@ class SAM2SPLAT_OT_report(TaskOperator, Operator):
     def start(self, context: Context) -> Task:
         return ReportTask(require_clip(context))
 
-    def finished(self, context: Context, task: Task) -> None:
-        if isinstance(task, ReportTask) and not task.cancelled and not bpy.app.background:
-            bpy.ops.wm.path_open(filepath=str(task.page))
-
 
 CLASSES = (SAM2SPLAT_OT_review, SAM2SPLAT_OT_review_step, SAM2SPLAT_OT_report)
