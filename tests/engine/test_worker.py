@@ -203,7 +203,7 @@ def preview_of(request: PropagateRequest, frame: int, ticket: int) -> PreviewReq
         request.prompts,
         request.model,
         request.settings.image_size,
-        ticket,
+        ticket=ticket,
     )
 
 
