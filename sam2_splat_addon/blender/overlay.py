@@ -27,6 +27,8 @@ _PIXELS_FROM = 4.0
 # Half the width of the outline in the coloured view, px of the screen.
 _LINE = 0.75
 _CHECKER = 8.0
+# The bake's feather of some width is a blur of this part of it.
+_SIGMA = 0.25
 _POINT_RADIUS = 7.0
 
 _handle: Any = None
@@ -90,15 +92,21 @@ def _draw() -> None:
     region = context.region
     if space.clip is None or space.view != "CLIP" or not space.clip.size[0]:
         return
+    # From 5.0 on the editor has a switch for everything that is drawn over the photo.
+    overlays: Any = getattr(space, "overlay", None)
+    if overlays is not None and not overlays.show_overlays:
+        return
     clip, look = space.clip, context.scene.sam2_splat
     view = FrameView.of(region, clip)
     if look.show_overlay:
         frame = clip_frame(space)
         shown = list(_shown(clip, frame))
+        settings = clip.sam2_splat
         if look.overlay_mode == "color":
-            _draw_colors(region, view, shown, look.overlay_opacity)
+            _draw_colors(region, view, shown, settings.grow_px, look.overlay_opacity)
         elif shown:
-            _draw_union(region, view, [matte for matte, _ in shown], look.overlay_mode == "cutout")
+            cutout = look.overlay_mode == "cutout"
+            _draw_union(region, view, [matte for matte, _ in shown], settings, cutout=cutout)
         if look.show_clicks:
             _draw_clicks(clip, frame, view)
     if rubber is not None and rubber.uid == clip.session_uid:
@@ -131,18 +139,24 @@ def _draw_colors(
     region: bpy.types.Region,
     view: FrameView,
     shown: list[tuple[ShownMatte, tuple[float, float, float]]],
+    grow: float,
     opacity: float,
 ) -> None:
     gpu.state.blend_set("ALPHA")
     for matte, color in shown:
-        _draw_matte(region, view, matte, (*color, opacity), _LINE)
+        _draw_matte(region, view, matte, (*color, opacity), grow, _LINE)
     gpu.state.blend_set("NONE")
 
 
 def _draw_union(
-    region: bpy.types.Region, view: FrameView, mattes: list[ShownMatte], cutout: bool
+    region: bpy.types.Region,
+    view: FrameView,
+    mattes: list[ShownMatte],
+    settings: Any,
+    *,
+    cutout: bool,
 ) -> None:
-    """All mattes in white off the screen, then over the photo in one go."""
+    """All mattes in white off the screen, then over the photo in one go, with the bake's edge."""
     screen = overlay_textures.off_screen(region.width, region.height)
     with screen.bind():
         framebuffer: Any = gpu.state.active_framebuffer_get()  # type: ignore[call-arg]
@@ -152,11 +166,14 @@ def _draw_union(
             gpu.matrix.load_projection_matrix(_pixel_projection(region.width, region.height))
             gpu.state.blend_set("ALPHA")
             for matte in mattes:
-                _draw_matte(region, view, matte, (1.0, 1.0, 1.0, 1.0), 0.0)
+                _draw_matte(region, view, matte, (1.0, 1.0, 1.0, 1.0), settings.grow_px, 0.0)
     shader = overlay_shader.union()
     shader.bind()
     shader.uniform_float("place", (*view.scale, *view.offset))
-    shader.uniform_float("look", (float(cutout), _CHECKER * _ui_scale(), 0.0, 0.0))
+    blur = settings.feather_px * _SIGMA * view.zoom
+    shader.uniform_float(
+        "look", (float(cutout), _CHECKER * _ui_scale(), float(settings.invert), blur)
+    )
     shader.uniform_sampler("coverage", screen.texture_color)
     _draw_rectangle(shader, _on_screen(region, view))
     gpu.state.blend_set("NONE")
@@ -167,8 +184,10 @@ def _draw_matte(
     view: FrameView,
     matte: ShownMatte,
     color: tuple[float, float, float, float],
+    grow: float,
     line: float,
 ) -> None:
+    """One object's matte, its edge moved outwards by `grow` px of the photo as the bake will do it."""
     shader = overlay_shader.matte()
     shader.bind()
     as_pixels = float(view.zoom >= _PIXELS_FROM)
@@ -177,6 +196,7 @@ def _draw_matte(
     shader.uniform_float(
         "footage", (float(view.width), float(view.height), as_pixels, line * _ui_scale())
     )
+    shader.uniform_float("grow", grow)
     shader.uniform_sampler("logits", overlay_textures.texture_of(matte))
     _draw_rectangle(shader, _on_screen(region, view))
 

@@ -44,6 +44,24 @@ float logit_at(vec2 uv)
   return mix(mix(a, b, share.x), mix(c, d, share.x), share.y);
 }
 
+/* The highest logit within reach, or the lowest: the edge moved outwards or inwards. */
+float moved_at(vec2 uv)
+{
+  float value = logit_at(uv);
+  float reach = abs(grow);
+  if (reach > 0.0) {
+    for (int i = 0; i < 48; i++) {
+      /* Three rings of 24, 16 and 8, evenly far apart. */
+      float away = i < 24 ? 1.0 : (i < 40 ? 0.6667 : 0.3333);
+      float turn = float(i) / (24.0 * away) * 6.2831853;
+      vec2 beside = vec2(cos(turn), sin(turn)) * away * reach;
+      float other = logit_at(uv + beside / footage.xy);
+      value = grow > 0.0 ? max(value, other) : min(value, other);
+    }
+  }
+  return value;
+}
+
 void main()
 {
   vec2 uv = at * place.xy + place.zw;
@@ -52,8 +70,8 @@ void main()
   if (footage.z > 0.5) {
     shown = (floor(uv * footage.xy) + 0.5) / footage.xy;
   }
-  float value = logit_at(shown);
-  float smooth_value = logit_at(uv);
+  float value = moved_at(shown);
+  float smooth_value = footage.z > 0.5 ? moved_at(uv) : value;
   float slope = max(length(vec2(dFdx(smooth_value), dFdy(smooth_value))), 1e-6);
   if (any(lessThan(uv, vec2(0.0))) || any(greaterThan(uv, vec2(1.0)))) {
     discard;
@@ -66,13 +84,30 @@ void main()
 """
 
 _UNION = """
+/* A Gaussian blur from places of equal weight on a spiral, which no grid shows through. */
+float coverage_at(vec2 pixel)
+{
+  ivec2 last = textureSize(coverage, 0) - 1;
+  if (look.w <= 0.0) {
+    return texelFetch(coverage, clamp(ivec2(pixel), ivec2(0), last), 0).r;
+  }
+  float sum = 0.0;
+  for (int i = 0; i < 64; i++) {
+    float away = look.w * sqrt(-2.0 * log(1.0 - (float(i) + 0.5) / 64.0));
+    float turn = float(i) * 2.3999632;
+    vec2 beside = pixel + away * vec2(cos(turn), sin(turn));
+    sum += texelFetch(coverage, clamp(ivec2(beside), ivec2(0), last), 0).r;
+  }
+  return sum / 64.0;
+}
+
 void main()
 {
   vec2 uv = at * place.xy + place.zw;
   if (any(lessThan(uv, vec2(0.0))) || any(greaterThan(uv, vec2(1.0)))) {
     discard;
   }
-  float inside = texelFetch(coverage, ivec2(at), 0).r;
+  float inside = abs(look.z - coverage_at(at));
   if (look.x < 0.5) {
     result = vec4(vec3(inside), 1.0);
   }
@@ -114,12 +149,13 @@ void main()
 
 @lru_cache(maxsize=1)
 def matte() -> GPUShader:
-    """One object's matte: `logits`, `place` (region px to uv: scale, offset), `color`, `footage`.
+    """One object's matte: `logits`, `place` (region px to uv: scale, offset), `color` and more.
 
     `footage` is the photo's width and height in px, whether to show its pixels, and half the width
-    of the outline in px of the screen (0: none).
+    of the outline in px of the screen (0: none). `grow` is how far the edge is moved outwards, in px
+    of the photo.
     """
-    return _make(_MATTE, {"logits": "FLOAT_2D"}, ("place", "color", "footage"))
+    return _make(_MATTE, {"logits": "FLOAT_2D"}, ("place", "color", "footage"), ("grow",))
 
 
 @lru_cache(maxsize=1)
@@ -127,7 +163,8 @@ def union() -> GPUShader:
     """All mattes together: `coverage` of the region's size, `place`, `look`.
 
     `look.x` is 0 for black and white and 1 for a checker around the photo's kept part, `look.y` the
-    checker's square in px.
+    checker's square in px, `look.z` 1 to keep what the mattes leave out, `look.w` the sigma of the
+    blur in px of the screen.
     """
     return _make(_UNION, {"coverage": "FLOAT_2D"}, ("place", "look"))
 
@@ -144,11 +181,18 @@ def drop() -> None:
         made.cache_clear()
 
 
-def _make(fragment: str, samplers: dict[str, str], vectors: tuple[str, ...]) -> GPUShader:
+def _make(
+    fragment: str,
+    samplers: dict[str, str],
+    vectors: tuple[str, ...],
+    floats: tuple[str, ...] = (),
+) -> GPUShader:
     info = _types.GPUShaderCreateInfo()
     info.push_constant("MAT4", "ModelViewProjectionMatrix")
     for name in vectors:
         info.push_constant("VEC4", name)
+    for name in floats:
+        info.push_constant("FLOAT", name)
     for slot, (name, kind) in enumerate(samplers.items()):
         info.sampler(slot, kind, name)
     info.vertex_in(0, "VEC2", "pos")

@@ -156,14 +156,18 @@ class SAM2SPLAT_PT_propagate(_ClipSidebar, Panel):
         column = layout.column()
         column.prop(settings, "model")
         _draw_model(column, settings)
-        column.prop(settings, "direction")
-        column.prop(settings, "use_range")
-        if settings.use_range:
-            span = column.column(align=True)
-            span.prop(settings, "first_frame")
-            span.prop(settings, "last_frame")
-        column.prop(settings, "nearby_prompts")
-        column.prop(context.scene.sam2_splat, "follow")
+        header, body = layout.panel("sam2_splat_propagate_options", default_closed=True)
+        header.label(text="Options")
+        if body is not None:
+            column = body.column()
+            column.prop(settings, "direction")
+            column.prop(settings, "use_range")
+            if settings.use_range:
+                span = column.column(align=True)
+                span.prop(settings, "first_frame")
+                span.prop(settings, "last_frame")
+            column.prop(settings, "nearby_prompts")
+            column.prop(context.scene.sam2_splat, "follow")
         if not _draw_progress(layout):
             column = layout.column(align=True)
             row = column.row(align=True)
@@ -243,7 +247,7 @@ def _draw_spans(row: UILayout) -> None:
     ).span = "backward"
     row.operator("sam2_splat.propagate", text="This Frame").span = "frame"
     row.operator(
-        "sam2_splat.propagate", text="On", icon="TRACKING_FORWARDS_SINGLE"
+        "sam2_splat.propagate", text="Forward", icon="TRACKING_FORWARDS_SINGLE"
     ).span = "forward"
 
 
@@ -255,7 +259,7 @@ def _draw_problem(layout: UILayout, settings: SAM2SPLAT_PG_clip | None) -> None:
     box = layout.box().column()
     box.use_property_split = False
     row = box.row()
-    lines = wrapped(problem.sentence, 34)
+    lines = wrapped(problem.sentence, 28)
     row.label(text=lines[0], icon="ERROR")
     row.operator("sam2_splat.dismiss", text="", icon="X", emboss=False)
     for line in lines[1:]:

@@ -26,6 +26,19 @@ def _poll_clip(cls: type[Operator], context: Context) -> bool:
     return True
 
 
+def _clicks(camera: bpy.types.MovieTrackingObject) -> list[bpy.types.MovieTrackingTrack]:
+    """The Camera's tracks that were clicked only: a tracked one may be of a camera solve."""
+    return [track for track in camera.tracks if all(marker.is_keyed for marker in track.markers)]
+
+
+def _delete_clicks(camera: bpy.types.MovieTrackingObject) -> None:
+    """Delete the Camera's clicks, in a Clip Editor; Blender removes no track otherwise."""
+    clicks = {track.name for track in _clicks(camera)}
+    for track in camera.tracks:
+        track.select = track.name in clicks
+    bpy.ops.clip.delete_track()
+
+
 class SAM2SPLAT_OT_object_add(Operator):
     """Add a subject; Ctrl+clicks in the Clip Editor then go to it"""
 
@@ -59,17 +72,21 @@ class SAM2SPLAT_OT_object_remove(Operator):
         if not _poll_clip(cls, context):
             return False
         entry = active_clip(context).tracking.objects.active
-        if entry is None or entry.is_camera:
-            cls.poll_message_set("The Camera object can't be removed; delete its tracks instead")
+        space = context.space_data
+        if entry.is_camera and (space is None or space.type != "CLIP_EDITOR"):
+            cls.poll_message_set("The Camera's clicks can be removed in the Clip Editor")
             return False
-        return True
+        return not entry.is_camera or bool(_clicks(entry))
 
     def execute(self, context: Context) -> Result:
         clip = active_clip(context)
         settings = clip.sam2_splat
         entry = clip.tracking.objects.active
         name = clip_prompts.subject_name(entry)
-        clip.tracking.objects.remove(entry)
+        if entry.is_camera:
+            _delete_clicks(entry)
+        else:
+            clip.tracking.objects.remove(entry)
         if settings.mask is not None:
             mask_layers.remove_object_layer(settings.mask, name)
         index = settings.objects.find(name)
