@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import bpy
 from bpy.types import Context, Panel, UILayout, UIList
 
-from ..core.review import FrameState
+from ..core.review import FrameReview, FrameState
 from . import mask_prompts, review
 from .active_clip import active_clip
-from .operators.correct import place_of
+from .operators.correct import Place, place_of
 from .panels_tool import wrapped
 from .report_task import written_page
 from .review_list import SAM2SPLAT_PG_review_row
@@ -119,27 +118,31 @@ class SAM2SPLAT_PT_correct(Panel):
         if place is None:
             column.label(text="Choose an object that has a mask")
         else:
-            self._describe(column, place.clip, place.object_id, place.name, place.frame)
-            layout.operator("sam2_splat.restore_mask", icon="LOOP_BACK")
+            here = _review_of(place)
+            _describe(column, place, here)
+            row = layout.row()
+            row.enabled = here is None or here.state == "corrected"
+            row.operator("sam2_splat.restore_mask", icon="LOOP_BACK")
             if mask_prompts.has_mask(place.clip, place.object_id, place.frame):
                 layout.operator("sam2_splat.remove_mask_prompt", icon="X")
             else:
                 layout.operator("sam2_splat.mask_to_prompt", icon="MOD_MASK")
         layout.operator_menu_enum("sam2_splat.clear_masks", "what", icon="TRASH")
 
-    @staticmethod
-    def _describe(
-        column: UILayout, clip: bpy.types.MovieClip, object_id: int, name: str, frame: int
-    ) -> None:
-        """The object's state on the frame, and all reasons."""
-        found = review.of_clip(clip)
-        own = found.reviews.get(object_id, []) if found is not None else []
-        here = next((one for one in own if one.frame == frame), None)
-        state = _WORDS[here.state] if here is not None else "no mask"
-        column.label(text=f"Frame {frame}, {name}: {state}")
-        for reason in here.reasons if here is not None else ():
-            for number, line in enumerate(wrapped(reason, _LETTERS)):
-                column.label(text=line, icon="BLANK1" if number else "DOT")
+
+def _review_of(place: Place) -> FrameReview | None:
+    found = review.of_clip(place.clip)
+    own = found.reviews.get(place.object_id, []) if found is not None else []
+    return next((one for one in own if one.frame == place.frame), None)
+
+
+def _describe(column: UILayout, place: Place, here: FrameReview | None) -> None:
+    """The object's state on the frame, and all reasons."""
+    state = _WORDS[here.state] if here is not None else "no mask"
+    column.label(text=f"Frame {place.frame}, {place.name}: {state}")
+    for reason in here.reasons if here is not None else ():
+        for number, line in enumerate(wrapped(reason, _LETTERS)):
+            column.label(text=line, icon="BLANK1" if number else "DOT")
 
 
 CLASSES = (SAM2SPLAT_UL_review, SAM2SPLAT_PT_review, SAM2SPLAT_PT_correct)

@@ -21,6 +21,9 @@ from .matte_shape import MatteShape, agreement
 LISTED = 0.5
 """Badness from which a frame is worth a look."""
 
+# What a doubt weighs at most, so that a frame with two grave ones is worse than one with one.
+_MOST = 0.95
+
 
 @dataclass(frozen=True)
 class Doubt:
@@ -110,8 +113,8 @@ class MatteSequence:
 
 
 def _ramp(value: float, none: float, full: float) -> float:
-    """0 where value is at ``none`` or beyond, 1 at ``full`` or beyond, straight between."""
-    return min(1.0, max(0.0, (value - none) / (full - none)))
+    """0 where value is at ``none`` or beyond, near 1 at ``full`` or beyond, straight between."""
+    return min(_MOST, max(0.0, (value - none) / (full - none)))
 
 
 def doubts_about(sequence: MatteSequence, at: int) -> list[Doubt]:
@@ -134,9 +137,11 @@ def doubts_about(sequence: MatteSequence, at: int) -> list[Doubt]:
 def _absence(neighbours: Sequence[MatteShape]) -> Doubt:
     beside = [one.frame for one in neighbours if not one.absent]
     if len(beside) == 2:
-        return Doubt(1.0, f"Object lost, though frames {beside[0]} and {beside[1]} have it", "lost")
+        return Doubt(
+            0.99, f"Object lost, though frames {beside[0]} and {beside[1]} have it", "lost"
+        )
     if beside:
-        return Doubt(0.9, f"Object lost, though frame {beside[0]} has it", "lost")
+        return Doubt(_MOST, f"Object lost, though frame {beside[0]} has it", "lost")
     return Doubt(0.6, "Object lost", "lost")
 
 
