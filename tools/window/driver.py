@@ -239,6 +239,16 @@ class Window:
             yield from self.drawn()
         yield from self._strike(key, at, modifiers)
 
+    def scroll(self, kind: str, notches: int) -> Play:
+        """Turn the mouse wheel down over a region, such as the sidebar, `UI`."""
+        region = self.region(kind)
+        at = (region.x + region.width // 2, region.y + region.height // 2)
+        self._send("MOUSEMOVE", "NOTHING", at)
+        yield from self.drawn()
+        for _ in range(notches):
+            self._send("WHEELDOWNMOUSE", "PRESS", at)
+        yield from self.drawn()
+
     def picture(self, name: str) -> Play:
         """Take a picture of the window as it is now, and note where the photo is on it."""
         yield from self.drawn()

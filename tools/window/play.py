@@ -83,7 +83,7 @@ class InstalledBlender:
     def install(self, archive: Path) -> Ended:
         """Install the extension's zip as *Install from Disk* does, and enable it."""
         mine = self.session / archive.name
-        _without_wheels(archive, mine)
+        without_wheels(archive, mine)
         return self.blender(
             *("--command", "extension", "install-file", "-r", "user_default", "-e"),
             self.inside(mine),
@@ -148,7 +148,7 @@ class InstalledBlender:
         return Ended(process.returncode, said)
 
 
-def _without_wheels(archive: Path, target: Path) -> None:
+def without_wheels(archive: Path, target: Path) -> None:
     """Copy a zip less its wheels, which are for another Python than Debian's.
 
     Debian's own msgspec stands in for them.
