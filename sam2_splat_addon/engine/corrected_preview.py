@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from ..core.protocol import PreviewMatte, PropagateRequest
+from .allocator import keeping_freed_memory
 from .checkpoints import LoadedModel
 from .device import DeviceChoice
 from .frames import FrameSource
@@ -83,7 +84,8 @@ class CorrectedPreviewer:
                 self._keep(objects[object_id].keys[at], bank)
 
         session = _KeepingSession(request, works, self._loaded, self._choice, self._features)
-        session.run(on_result, cancelled=dropped, on_remembered=on_remembered)
+        with keeping_freed_memory():
+            session.run(on_result, cancelled=dropped, on_remembered=on_remembered)
         return tuple(sorted(found, key=lambda matte: matte.object_id))
 
     def _saved(self, at: StoredObject) -> Callable[[int], BankState | None]:

@@ -23,11 +23,12 @@ from .work import BankState, ObjectWork
 SAVE_SECONDS: Final = 15.0
 """How often a run saves its memories: what a kill costs at most."""
 
-SHELF_FRAMES: Final = 16
-"""Memories stay on the shelf every so many frames, or at so many places of longer footage.
+SHELF_FRAMES: Final = 8
+SHELF_PLACES: Final = 16
+"""Memories stay on the shelf after every so many frames, at no more than so many places.
 
 So an object's shelf takes at most 16 times what its bank takes (3 MB at 1024 px), and what is
-computed again to get to a corrected frame is at most 16 frames, or a sixteenth of the footage.
+tracked again on the way to a corrected frame is at most 8 frames, or a sixteenth of long footage.
 """
 
 _RATE_WINDOW: Final = 24  # mattes that the speed is measured over
@@ -42,7 +43,7 @@ class StoredObject:
         self._store = store
         self._shelf = MemoryShelf(store.state_folder(plan.object_id))
         longest = max((len(stretch.frames) for stretch in plan.stretches), default=0)
-        every = max(SHELF_FRAMES, -(-longest // SHELF_FRAMES))
+        every = max(SHELF_FRAMES, -(-longest // SHELF_PLACES))
         self._kept = {
             frame for stretch in plan.stretches for frame in stretch.frames[every - 1 :: every]
         }

@@ -48,6 +48,7 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> FootageFiles:
 @pytest.fixture(autouse=True)
 def _short_footage_has_memories_on_the_shelf(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_store, "SHELF_FRAMES", 3)
+    monkeypatch.setattr(run_store, "SHELF_PLACES", 3)
 
 
 def _run(wish: PropagateRequest, cancel_after: int = -1) -> list[tuple[int, int]]:
