@@ -123,10 +123,12 @@ class SAM2SPLAT_PT_correct(Panel):
             row = layout.row()
             row.enabled = here is None or here.state == "corrected"
             row.operator("sam2_splat.restore_mask", icon="LOOP_BACK")
+            row = layout.row(align=True)
             if mask_prompts.has_mask(place.clip, place.object_id, place.frame):
-                layout.operator("sam2_splat.remove_mask_prompt", icon="X")
+                row.operator("sam2_splat.mask_to_prompt", text="Update Prompt", icon="MOD_MASK")
+                row.operator("sam2_splat.remove_mask_prompt", text="", icon="X")
             else:
-                layout.operator("sam2_splat.mask_to_prompt", icon="MOD_MASK")
+                row.operator("sam2_splat.mask_to_prompt", icon="MOD_MASK")
         layout.operator_menu_enum("sam2_splat.clear_masks", "what", icon="TRASH")
 
 

@@ -13,7 +13,7 @@ from ..core.manifest import RunSettings
 from ..core.matte_store import MatteStore
 from ..core.prompts import PromptSet
 from ..core.protocol import FootageFiles, FrameDone, FrameRange, ModelChoice, PropagateRequest
-from . import clip_prompts, preferences, shown_mattes
+from . import clearing, clip_prompts, preferences, shown_mattes
 from .footage_clip import footage_of, store_folder
 from .job_task import JobTask, with_warnings
 from .properties import BUNDLED, SAM2SPLAT_PG_clip
@@ -74,6 +74,7 @@ class PropagateTask(JobTask):
                 return False
             # What a changed prompt has made void is gone from the store.
             shown_mattes.forget(self._clip_uid)
+            clearing.reconcile(self.clip())
             self._build = LayerBuild(
                 self.clip(), MatteStore.open(self.store, create=True), self._names
             )

@@ -16,7 +16,7 @@ from PIL import Image
 from sam2_splat_addon.core import scanline
 from sam2_splat_addon.core.coordinates import pixels_to_mask
 from sam2_splat_addon.core.resample import upsample_binary
-from tests.blender.masked_clip import build_layers, masked_clip, store_of, write_mattes
+from tests.blender.masked_clip import build_layers, masked_clip, store_of
 
 pytestmark = pytest.mark.usefixtures("addon")
 MakePhotos = Callable[..., Path]
@@ -166,14 +166,11 @@ def test_a_cleared_object_comes_back_with_undo(clip: bpy.types.MovieClip, what: 
 def test_a_cleared_object_can_be_propagated_anew_and_then_nothing_lies_aside(
     clip: bpy.types.MovieClip,
 ) -> None:
-    from sam2_splat_addon.blender import clearing
-
     store = store_of(clip)
     bpy.ops.sam2_splat.clear_masks(what="OBJECT")
     assert store.aside() == [1]
-    write_mattes(clip)
-    clearing.reconcile(clip)
+    bpy.ops.sam2_splat.propagate()
     assert store.frames(1) == [1, 2, 3]
     assert store.aside() == []
-    clearing.reconcile(clip)
-    assert store.frames(1) == [1, 2, 3]
+    assert clip.sam2_splat_cleared == ""
+    assert shown(clip, 2).any()
