@@ -37,10 +37,16 @@ def _model(name: str) -> SAM2Base:
     return random_model(name, always_seen=True)
 
 
+@pytest.fixture
+def fold_always(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folded_attention, "_LEAST_ROW_KEYS", 0)
+
+
 def _cross_attentions(model: SAM2Base) -> list[RoPEAttention]:
     return [layer.cross_attn_image for layer in model.memory_attention.layers]
 
 
+@pytest.mark.usefixtures("fold_always")
 @pytest.mark.parametrize("name", OFFICIAL_CONFIGS)
 def test_mattes_of_every_configuration_stay_within_a_ten_thousandth(name: str) -> None:
     model, frames = _model(name), random_frames(6)
@@ -77,6 +83,18 @@ def test_unfolded_again_the_model_computes_as_before_to_the_bit() -> None:
         np.testing.assert_array_equal(ours.logits, theirs.logits)
 
 
+def test_small_inputs_are_computed_as_sam2_does_to_the_bit() -> None:
+    model, frames = _model(_TINY), random_frames(3)
+    before = propagated(model, frames, _OBJECTS[:1])
+    fold_attention(model, folded=True)
+    try:
+        after = propagated(model, frames, _OBJECTS[:1])
+    finally:
+        fold_attention(model, folded=False)
+    for ours, theirs in zip(after, before, strict=True):
+        np.testing.assert_array_equal(ours.logits, theirs.logits)
+
+
 def test_the_bundled_model_is_left_alone() -> None:
     model = build(BUNDLED, image_size=64)
     before = _cross_attentions(model)
@@ -84,6 +102,7 @@ def test_the_bundled_model_is_left_alone() -> None:
     assert _cross_attentions(model) == before
 
 
+@pytest.mark.usefixtures("fold_always")
 @pytest.mark.parametrize("frames", [1, 3])
 @pytest.mark.parametrize("pointers", [0, 5])
 @pytest.mark.parametrize("sharpness", [1.0, 60.0])
