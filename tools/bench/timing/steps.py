@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The steps of one frame once the memory is full, in sam2's order and in ours; engine, torch, sam2.
+
+As a program: one `Case` on standard input, `Row`s on standard output.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+
+import msgspec
+import torch
+
+from sam2_splat_addon.engine.allocator import keeping_freed_memory
+from sam2_splat_addon.engine.folded_attention import fold_attention
+from sam2_splat_addon.engine.memory_bank import FrameMemory, MemoryBank, MemoryReach
+from sam2_splat_addon.engine.prompt_tensors import PromptTensors
+from sam2_splat_addon.engine.sam2_steps import Sam2Steps
+
+from .models import random_model
+from .rows import OURS, Row, Stopwatch, in_process_of_its_own
+
+_SAM2_ORDER = "sam2's order"
+
+
+class Case(msgspec.Struct, frozen=True):
+    """A model at a size."""
+
+    model: str
+    image_size: int
+    threads: int
+
+
+def measure(case: Case) -> list[Row]:
+    """Two rows per step: in sam2's order, and in ours."""
+    return in_process_of_its_own(__spec__.name, case, list[Row], case.threads)
+
+
+def main() -> int:
+    """Run the case that standard input holds."""
+    case = msgspec.json.decode(sys.stdin.buffer.read(), type=Case)
+    torch.set_num_threads(case.threads)
+    model = random_model(case.model, case.image_size)
+    rows: list[Row] = []
+    for program in (_SAM2_ORDER, OURS):
+        ours = program == OURS
+        fold_attention(model, folded=ours)
+        keeping = keeping_freed_memory() if ours else contextlib.nullcontext()
+        with torch.inference_mode(), keeping:
+            rows += _steps(Sam2Steps(model, 100), case, program)
+    rows.sort(key=lambda row: row.task)  # stable: sam2's order stays first
+    print(msgspec.json.encode(rows).decode())
+    return 0
+
+
+def _steps(steps: Sam2Steps, case: Case, program: str) -> list[Row]:
+    generator = torch.Generator().manual_seed(5)
+    frame = torch.randn(3, case.image_size, case.image_size, generator=generator)
+    if program == OURS:
+        steps.encode(frame)  # what is kept is there from the second frame on
+    watch = Stopwatch()
+    image = steps.encode(frame)
+    encoded = watch.row(f"encode at {case.image_size} px", program)
+    at = torch.full((1, 1, 2), case.image_size / 2)
+    click = PromptTensors(at, torch.ones(1, 1, dtype=torch.int32), None)
+    prediction = steps.condition(0, image, click)
+    memory, position = steps.remember(image, prediction, from_user=True)
+    reach = MemoryReach.of(steps.model, max_conditioning=16)
+    bank = MemoryBank(reach, position, {0: memory})
+    last = reach.pointers + 1
+    for index in range(1, last):
+        features = torch.randn(position.shape, generator=generator).to(torch.bfloat16)
+        pointer = torch.randn(memory.pointer.shape, generator=generator)
+        bank.add(index, FrameMemory(features, pointer))
+    watch = Stopwatch()
+    prediction = steps.track(last, image, bank, reverse=False)
+    tracked = watch.row(f"track one object at {case.image_size} px", program)
+    watch = Stopwatch()
+    steps.remember(image, prediction, from_user=False)
+    return [encoded, tracked, watch.row(f"remember at {case.image_size} px", program)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
