@@ -99,11 +99,11 @@ class SAM2SPLAT_AP_preferences(AddonPreferences):
 
     def draw(self, context: Context) -> None:
         # What these import needs this module.
-        from . import cache, keymap, panels
+        from . import cache, keymap, panel_parts
 
         layout = self.layout
         layout.use_property_split = True
-        panels.draw_environment(layout)
+        panel_parts.draw_environment(layout)
         column = layout.column()
         column.prop(self, "device")
         column.prop(self, "threads")

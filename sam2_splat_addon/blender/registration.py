@@ -14,6 +14,7 @@ from . import (
     live_preview,
     overlay,
     panels,
+    panels_run,
     panels_tool,
     preferences,
     properties,
@@ -33,6 +34,7 @@ _CLASSES = (
     *environment.CLASSES,
     *cache.CLASSES,
     *panels.CLASSES,
+    *panels_run.CLASSES,
     *review_registration.CLASSES,
     *panels_tool.CLASSES,
 )

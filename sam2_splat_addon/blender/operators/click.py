@@ -15,100 +15,16 @@ import bpy
 from bpy.props import BoolProperty, FloatProperty, IntProperty
 from bpy.types import Context, Event, Operator
 
-from ...core.coordinates import marker_to_pixel
 from ...core.prompts import BoxPrompt, PointPrompt
-from .. import clip_prompts, overlay
+from .. import click_targets, clip_prompts, overlay
 from ..active_clip import active_clip
 from ..frame_view import FrameView, clip_frame
 from ..running import Result
 
-# How near the mouse must come to a click to take it, and how far it goes before a click becomes a
-# drag, px of the screen at normal size.
-_REACH = 11.0
+# How far the mouse goes before a click becomes a drag, px of the screen at normal size.
 _DRAG = 6.0
 # At the editor's lower edge a click sets the frame.
 _FRAME_STRIP = 18.0
-
-_FIRST_OBJECT = "Object"
-
-
-def _ready(context: Context) -> bool:
-    """Whether the editor at hand shows a clip with its clicks."""
-    space = cast(Any, context.space_data)
-    return (
-        space is not None
-        and space.type == "CLIP_EDITOR"
-        and space.clip is not None
-        and space.view == "CLIP"
-        and space.mode == "TRACKING"
-    )
-
-
-def _tool_on(context: Context) -> bool:
-    return _ready(context) and bool(context.window_manager.sam2_splat.use_tool)
-
-
-def _scaled(length: float) -> float:
-    return length * float(bpy.context.preferences.system.ui_scale)
-
-
-def _under_mouse(
-    context: Context, event: Event
-) -> tuple[bpy.types.MovieTrackingObject, bpy.types.MovieTrackingTrack] | None:
-    """The nearest click or box edge within reach, with its object."""
-    space = cast(bpy.types.SpaceClipEditor, context.space_data)
-    view = FrameView.of(context.region, space.clip)
-    frame = clip_frame(space)
-    best, found = _scaled(_REACH), None
-    for owner in clip_prompts.subjects(space.clip):
-        for track, marker in clip_prompts.markers_on(owner, frame):
-            if clip_prompts.is_box(track):
-                box = clip_prompts.box_of(marker, view.width, view.height)
-                away = _to_edge(view, box, event.mouse_region_x, event.mouse_region_y)
-            else:
-                at = marker_to_pixel(marker.co[0], marker.co[1], view.width, view.height)
-                x, y = view.to_region(*at)
-                away = math.hypot(x - event.mouse_region_x, y - event.mouse_region_y)
-            if away < best:
-                best, found = away, (owner, track)
-    return found
-
-
-def _to_edge(view: FrameView, box: BoxPrompt, x: float, y: float) -> float:
-    """Distance in region px from a place to the edge of a box."""
-    left, high = view.to_region(box.x0, box.y0)
-    right, low = view.to_region(box.x1, box.y1)
-    beside = max(left - x, x - right)
-    above = max(low - y, y - high)
-    if beside <= 0 and above <= 0:
-        return -max(beside, above)
-    return math.hypot(max(beside, 0.0), max(above, 0.0))
-
-
-def _subject_to_click(clip: bpy.types.MovieClip) -> bpy.types.MovieTrackingObject:
-    """The object that a click goes to: the active one, or the first, or a new one."""
-    objects = clip.tracking.objects
-    if not objects.active.is_camera:
-        return objects.active
-    named = [entry for entry in objects if not entry.is_camera]
-    if named:
-        objects.active = named[0]
-    elif not len(objects.active.tracks):
-        objects.active = objects.new(_FIRST_OBJECT)
-    return objects.active
-
-
-def _select(
-    clip: bpy.types.MovieClip,
-    owner: bpy.types.MovieTrackingObject,
-    track: bpy.types.MovieTrackingTrack,
-) -> None:
-    """Make a track the only selected one and its object the active one."""
-    clip.tracking.objects.active = owner
-    for other in owner.tracks:
-        other.select = False
-    track.select = True
-    owner.tracks.active = track
 
 
 class SAM2SPLAT_OT_click(Operator):
@@ -166,18 +82,20 @@ class SAM2SPLAT_OT_click(Operator):
             layout.prop(self, "y1")
 
     def invoke(self, context: Context, event: Event) -> Result:
-        if not _tool_on(context) or event.mouse_region_y < _scaled(_FRAME_STRIP):
+        if not click_targets.tool_on(context) or event.mouse_region_y < click_targets.scaled(
+            _FRAME_STRIP
+        ):
             return {"PASS_THROUGH"}
         space = cast(bpy.types.SpaceClipEditor, context.space_data)
         self.frame = clip_frame(space)
         self.use_box = False
         self._begin = (event.mouse_region_x, event.mouse_region_y)
-        taken = _under_mouse(context, event)
+        taken = click_targets.under_mouse(context, event)
         self._taken: tuple[str, str, tuple[float, float]] | None = None
         self._moved = False
         if taken is not None:
             owner, track = taken
-            _select(space.clip, owner, track)
+            click_targets.select(space.clip, owner, track)
             marker = track.markers.find_frame(self.frame)
             self._taken = (owner.name, track.name, (marker.co[0], marker.co[1]))
         self._point_at(context, event)
@@ -185,8 +103,8 @@ class SAM2SPLAT_OT_click(Operator):
         return {"RUNNING_MODAL"}
 
     def modal(self, context: Context, event: Event) -> Result:
-        if event.type in {"ESC", "RIGHTMOUSE"} or not _ready(context):
-            if self._taken is not None and self._moved and _ready(context):
+        if event.type in {"ESC", "RIGHTMOUSE"} or not click_targets.ready(context):
+            if self._taken is not None and self._moved and click_targets.ready(context):
                 self._move(context, 0.0, 0.0)
             return self._leave(context, {"CANCELLED"})
         if event.type == "MOUSEMOVE":
@@ -209,12 +127,12 @@ class SAM2SPLAT_OT_click(Operator):
             y0, y1 = sorted((min(self.y, height), min(self.y1, height)))
             if x1 - x0 < 1.0 or y1 - y0 < 1.0:
                 return {"CANCELLED"}
-            owner = _subject_to_click(clip)
-            _remove_boxes(context, clip, owner, self.frame)
+            owner = click_targets.subject_to_click(clip)
+            click_targets.remove_boxes(context, clip, owner, self.frame)
             box = BoxPrompt(x0, y0, x1, y1)
             clip_prompts.add_box(owner, self.frame, box, width, height)
         elif self.x <= width and self.y <= height:
-            owner = _subject_to_click(clip)
+            owner = click_targets.subject_to_click(clip)
             point = PointPrompt(self.x, self.y, self.include)
             clip_prompts.add_point(owner, self.frame, point, width, height)
         else:
@@ -240,7 +158,7 @@ class SAM2SPLAT_OT_click(Operator):
     def _drag(self, context: Context, event: Event) -> Result:
         begin_x, begin_y = self._begin
         moved = math.hypot(event.mouse_region_x - begin_x, event.mouse_region_y - begin_y)
-        if not self.use_box and not self._moved and moved < _scaled(_DRAG):
+        if not self.use_box and not self._moved and moved < click_targets.scaled(_DRAG):
             return {"RUNNING_MODAL"}
         if self._taken is not None:
             self._moved = True
@@ -290,14 +208,16 @@ class SAM2SPLAT_OT_click_delete(Operator):
 
     @classmethod
     def poll(cls, context: Context) -> bool:
-        return _ready(context)
+        return click_targets.ready(context)
 
     def invoke(self, context: Context, event: Event) -> Result:
-        taken = _under_mouse(context, event) if _tool_on(context) else None
+        taken = (
+            click_targets.under_mouse(context, event) if click_targets.tool_on(context) else None
+        )
         if taken is None:
             return {"PASS_THROUGH"}
         space = cast(bpy.types.SpaceClipEditor, context.space_data)
-        delete_click(context, space.clip, *taken, clip_frame(space))
+        click_targets.delete(context, space.clip, *taken, clip_frame(space))
         context.area.tag_redraw()
         return {"FINISHED"}
 
@@ -311,15 +231,15 @@ class SAM2SPLAT_OT_click_hover(Operator):
 
     @classmethod
     def poll(cls, context: Context) -> bool:
-        return _tool_on(context)
+        return click_targets.tool_on(context)
 
     def invoke(self, context: Context, event: Event) -> Result:
         window = context.window
-        if event.mouse_region_y < _scaled(_FRAME_STRIP):
+        if event.mouse_region_y < click_targets.scaled(_FRAME_STRIP):
             window.cursor_set("DEFAULT")
         elif event.alt:
             window.cursor_set("PAINT_CROSS")
-        elif _under_mouse(context, event) is not None:
+        elif click_targets.under_mouse(context, event) is not None:
             window.cursor_set("SCROLL_XY")
         else:
             window.cursor_set("CROSSHAIR")
@@ -350,41 +270,6 @@ class SAM2SPLAT_OT_tool(Operator):
             context.window.cursor_set("DEFAULT")
         overlay.redraw()
         return {"FINISHED"}
-
-
-def delete_click(
-    context: Context,
-    clip: bpy.types.MovieClip,
-    owner: bpy.types.MovieTrackingObject,
-    track: bpy.types.MovieTrackingTrack,
-    frame: int,
-) -> None:
-    """Take a click off its frame; a track that prompts nowhere else goes too.
-
-    The context must be that of a Clip Editor which shows the clip.
-    """
-    others = [m for m in track.markers if m.is_keyed and not m.mute and m.frame != frame]
-    if others:
-        track.markers.delete_frame(frame)
-        return
-    # Tracks have no remove of their own.
-    _select(clip, owner, track)
-    bpy.ops.clip.delete_track()
-
-
-def _remove_boxes(
-    context: Context,
-    clip: bpy.types.MovieClip,
-    owner: bpy.types.MovieTrackingObject,
-    frame: int,
-) -> None:
-    """SAM 2 takes one box of an object and frame: a new one replaces the old one."""
-    boxes = [track for track, _ in clip_prompts.markers_on(owner, frame)]
-    for name in [track.name for track in boxes if clip_prompts.is_box(track)]:
-        if _ready(context):
-            delete_click(context, clip, owner, owner.tracks[name], frame)
-        else:
-            owner.tracks[name].markers.find_frame(frame).mute = True
 
 
 CLASSES = (

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What several panels of the sidebar draw: the last problem, a running task; imports bpy."""
+
+from __future__ import annotations
+
+from bpy.types import Context, UILayout
+
+from ..client import installation
+from . import problems, running, worker
+from .active_clip import active_clip
+from .panels_tool import wrapped
+from .properties import SAM2SPLAT_PG_clip
+
+
+class Sidebar:
+    """Where the add-on's panels are."""
+
+    bl_space_type = "CLIP_EDITOR"
+    bl_region_type = "UI"
+    bl_category = "SAM2 Splat"
+
+
+class ClipSidebar(Sidebar):
+    """A panel that needs a clip."""
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        """Shown once there is a clip."""
+        return active_clip(context) is not None
+
+
+def draw_problem(layout: UILayout, settings: SAM2SPLAT_PG_clip | None) -> None:
+    """What went wrong last, and what mends it."""
+    problem = problems.last()
+    if problem is None or running.current() is not None:
+        return
+    box = layout.box().column()
+    box.use_property_split = False
+    row = box.row()
+    lines = wrapped(problem.sentence, 28)
+    row.label(text=lines[0], icon="ERROR")
+    row.operator("sam2_splat.dismiss", text="", icon="X", emboss=False)
+    for line in lines[1:]:
+        box.label(text=line)
+    problems.draw_fix(box, problem, settings)
+
+
+def draw_progress(layout: UILayout) -> bool:
+    """The running task's bar and Cancel button; False when nothing runs."""
+    task = running.current()
+    if task is None:
+        return False
+    column = layout.column(align=True)
+    column.progress(factor=task.fraction, text=f"{task.title} {task.fraction:.0%}")
+    # The sidebar is narrow: what and which frame on one line, speed and time left on the next.
+    parts = task.sentence.split(", ")
+    for words in (parts[:2], parts[2:]):
+        if words:
+            column.label(text=", ".join(words))
+    column.operator("sam2_splat.cancel", icon="CANCEL")
+    return True
+
+
+def draw_environment(layout: UILayout) -> None:
+    """Say when the worker's packages are missing, with the button that gets them."""
+    if worker.packages_ready():
+        return
+    box = layout.box().column()
+    box.label(text="SAM 2 is not installed yet", icon="ERROR")
+    if worker.online():
+        box.operator("sam2_splat.install_packages", icon="IMPORT")
+        box.label(text=f"Downloads {installation.DOWNLOAD_SIZE}")
+    else:
+        box.label(text="Needs Online Access (preferences)")
+    draw_progress(box)
