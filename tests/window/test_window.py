@@ -76,6 +76,13 @@ def test_meanwhile(played: Played) -> None:
     assert played.seen["frames"] == FRAMES
 
 
+def test_worker_dies(played: Played) -> None:
+    """An error stays in the panel with its remedy; after the worker's death the next run goes on."""
+    assert "Ctrl+click" in played.seen["refused"]
+    assert "worker" in played.seen["died"]
+    assert played.seen["finished"] == FRAMES
+
+
 def test_review(blender: InstalledBlender, capture: Capture) -> None:
     """A photo without the chair is listed; an edited mask counts as corrected until taken back."""
     grey = capture.photos / f"{capture.stems()[3]}.JPG"

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Compare the matte on the screen with the bake's, at several zooms; played inside Blender."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import bpy
+import numpy as np
+
+from tools.window.driver import Play, Window
+
+# Ratios of the screen's pixels to the photo's, and pans in px of the screen.
+VIEWS = ((0.37, (0.0, 0.0)), (1.0, (31.0, -17.0)), (2.5, (-40.0, 60.0)), (8.0, (200.0, 150.0)))
+# Near the edge the overlay is smoothed over a pixel of the screen or so.
+_EDGE = 1.0
+# Of a pixel of the photo.
+_BORDER = 0.02
+
+
+def scenario(window: Window) -> Play:
+    yield from window.load(window.folder / "photos")
+    clip = window.clip
+    resample = _core(window, "resample")
+    logits = _store_matte(window, clip)
+    window.look.show_clicks = False
+    window.look.overlay_mode = "matte"
+    # The sidebars lie over the photo.
+    window.space.show_region_ui = window.space.show_region_toolbar = False
+    results = []
+    for aspect in (1.0, 1.6):
+        clip.display_aspect = (aspect, 1.0)
+        for ratio, pan in VIEWS:
+            window.run("clip.view_all")
+            window.run("clip.view_zoom_ratio", ratio=ratio)
+            window.run("clip.view_pan", offset=pan)
+            yield from window.picture("matte")
+            results.append([aspect, ratio, *_compare(window, resample, logits, clip)])
+    window.note(results=results)
+
+
+def _core(window: Window, module: str) -> Any:
+    package = window.addon("overlay").__package__.rpartition(".")[0]
+    return importlib.import_module(f"{package}.core.{module}")
+
+
+def _store_matte(window: Window, clip: Any) -> Any:
+    """Put a matte of many blobs where the overlay finds it."""
+    store = _core(window, "matte_store")
+    footage_clip = window.addon("footage_clip")
+    prompts = window.addon("clip_prompts")
+    clip.tracking.objects.new("object")
+    prompts.sync_objects(clip)
+    noise = np.random.default_rng(5).normal(size=(20, 14))
+    logits = np.kron(noise, np.ones((6, 6)))
+    for axis in (0, 1):
+        for _ in range(4):
+            logits = (np.roll(logits, 1, axis) + logits + np.roll(logits, -1, axis)) / 3
+    logits = (logits * 6).astype(np.float16)
+    folder = footage_clip.store_folder(clip, footage_clip.footage_of(clip))
+    scores = store.MatteScores(1.0, 0.9, 0.5)
+    width, height = clip.size
+    store.MatteStore.open(folder, create=True).write(
+        store.MatteRecord(1, 1, width, height, logits, scores)
+    )
+    return logits
+
+
+def _compare(window: Window, resample: Any, logits: Any, clip: Any) -> list[float]:
+    """How many pixels were looked at, and how many are wrong where no rounding decides."""
+    image = bpy.data.images.load(str(window.folder / "matte.png"))
+    wide, tall = image.size
+    seen = np.array(image.pixels[:]).reshape(tall, wide, -1)[..., 0]
+    bpy.data.images.remove(image)
+    region = window.region()
+    view = window.addon("frame_view").FrameView.of(region, clip)
+    part = seen[region.y : region.y + region.height, region.x : region.x + region.width]
+    columns = np.arange(region.width) + 0.5
+    rows = np.arange(region.height) + 0.5
+    x = np.array([view.to_pixel(column, 0.0)[0] for column in columns])
+    y = np.array([view.to_pixel(0.0, row)[1] for row in rows])
+    width, height = view.width, view.height
+    inside_x, inside_y = (x > 1) & (x < width - 1), (y > 1) & (y < height - 1)
+    # Clear of the frame strip below, of gizmos on the right, and of reports above.
+    inside_y &= (rows > 60) & (rows < region.height - 60)
+    inside_x &= (columns > 60) & (columns < region.width - 120)
+    x, y = x[inside_x], y[inside_y]
+    shown = part[np.ix_(inside_y, inside_x)]
+    if view.zoom >= 4.0:
+        full = resample.upsample_binary(logits, width, height)
+        expected = full[np.ix_(y.astype(int), x.astype(int))]
+        sure = np.ix_(_between_borders(y), _between_borders(x))
+        wrong = ((shown > 0.5) != expected)[sure]
+        return [float(wrong.size), float(wrong.sum())]
+    values = _bilinear(logits.astype(np.float64), x / width, y / height)
+    down, right = np.gradient(values)
+    distance = np.abs(values) / np.maximum(np.hypot(down, right), 1e-9)
+    wrong = (shown > 0.5) != (values > 0)
+    return [float(wrong.size), float((wrong & (distance > _EDGE)).sum())]
+
+
+def _between_borders(at: Any) -> Any:
+    """Where a pixel of the screen does not lie on the border of two of the photo."""
+    return np.abs(at - np.round(at)) > _BORDER
+
+
+def _bilinear(logits: Any, u: Any, v: Any) -> Any:
+    rows, columns = logits.shape
+    x = np.clip(u * columns - 0.5, 0, columns - 1)
+    y = np.clip(v * rows - 0.5, 0, rows - 1)
+    left, low = np.floor(x).astype(int), np.floor(y).astype(int)
+    right, high = np.minimum(left + 1, columns - 1), np.minimum(low + 1, rows - 1)
+    a, b = x - left, (y - low)[:, None]
+    upper = logits[np.ix_(low, left)] * (1 - a) + logits[np.ix_(low, right)] * a
+    lower = logits[np.ix_(high, left)] * (1 - a) + logits[np.ix_(high, right)] * a
+    return upper * (1 - b) + lower * b

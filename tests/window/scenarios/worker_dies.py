@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The worker is killed in the middle, and the next run goes on; played inside Blender."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from tools.window.driver import Play, Until, Window
+
+SEAT = (304, 444)
+
+
+def workers() -> list[int]:
+    """The process ids of this Blender's workers."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (entry / "cmdline").read_bytes()
+        except OSError:
+            continue  # it has ended meanwhile
+        if b"worker_start" in command:
+            found.append(int(entry.name))
+    return found
+
+
+def scenario(window: Window) -> Play:
+    running, problems = window.addon("running"), window.addon("problems")
+    yield from window.load(window.folder / "photos")
+
+    # Without a click there is nothing to propagate, and the panel goes on saying so.
+    try:
+        window.run("propagate")
+    except RuntimeError as refused:
+        window.note(refused=str(refused))
+    assert problems.last() is not None, "the panel forgets what is wrong"
+    yield from window.picture("refused")
+
+    yield from window.ctrl_click(*SEAT)
+    window.run("propagate")
+    yield Until(lambda: running.current().fraction > 0.15, "frames come in", 120)
+    for process in workers():
+        os.kill(process, signal.SIGKILL)
+    yield Until(lambda: running.current() is None, "the death of the worker is noticed", 30)
+    assert problems.last() is not None, "the panel says nothing of the worker's death"
+    window.note(died=problems.last().sentence)
+    yield from window.picture("died")
+
+    yield from window.to_end("propagate")
+    store = window.folder / "photos" / "sam2_splat_mattes"
+    window.note(finished=len(list(store.glob("objects/*/*.matte"))))
+    yield from window.picture("went_on")
