@@ -47,18 +47,8 @@ _KEYS = (
     _Key("sam2_splat.review_step", "PAGE_DOWN", properties=(("direction", "NEXT"),)),
     _Key("sam2_splat.review_step", "PAGE_UP", properties=(("direction", "PREVIOUS"),)),
     _Key("sam2_splat.click_hover", "MOUSEMOVE", "ANY", listed=False),
-    _Key(
-        "wm.context_toggle",
-        "Z",
-        shift=True,
-        alt=True,
-        properties=(("data_path", "scene.sam2_splat.show_overlay"),),
-    ),
-    _Key(
-        "wm.context_cycle_enum",
-        "Z",
-        properties=(("data_path", "scene.sam2_splat.overlay_mode"), ("wrap", True)),
-    ),
+    _Key("sam2_splat.next_view", "Z"),
+    _Key("sam2_splat.toggle_masks", "Z", shift=True, alt=True),
 )
 
 _made: list[tuple[bpy.types.KeyMap, bpy.types.KeyMapItem]] = []

@@ -22,7 +22,7 @@ from . import (
     running,
     worker,
 )
-from .operators import cache, click, environment, load, objects, run
+from .operators import cache, click, environment, load, objects, run, view
 
 _CLASSES = (
     *properties.CLASSES,
@@ -30,6 +30,7 @@ _CLASSES = (
     *load.CLASSES,
     *click.CLASSES,
     *objects.CLASSES,
+    *view.CLASSES,
     *run.CLASSES,
     *environment.CLASSES,
     *cache.CLASSES,

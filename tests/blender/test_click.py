@@ -103,3 +103,16 @@ def test_the_photo_of_a_frame_is_found_by_its_number(clip: bpy.types.MovieClip) 
         assert photo is not None and photo.resolve() == path
     assert footage_clip.photo_of(clip, 0) is None
     assert footage_clip.photo_of(clip, len(paths) + 1) is None
+
+
+def test_the_views_follow_each_other_in_a_circle() -> None:
+    look = bpy.context.scene.sam2_splat
+    seen = []
+    for _ in range(4):
+        seen.append(look.overlay_mode)
+        bpy.ops.sam2_splat.next_view()
+    assert seen == ["color", "matte", "cutout", "color"]
+    bpy.ops.sam2_splat.toggle_masks()
+    assert not look.show_overlay
+    bpy.ops.sam2_splat.toggle_masks()
+    assert look.show_overlay
