@@ -46,7 +46,7 @@ def write_mattes(clip: bpy.types.MovieClip) -> None:
     y, x = (np.mgrid[:SIDE, :SIDE] + 0.5) / SIDE
     for number, entry in enumerate(clip.sam2_splat.objects):
         for frame in range(1, clip.sam2_splat.frame_count + 1):
-            logits = 40.0 * (0.22 - np.hypot(x - _middle(number, frame), y - 0.5))
+            logits = 400.0 * (0.22 - np.hypot(x - _middle(number, frame), y - 0.5))
             scores = MatteScores(9.0, 0.93, float((logits > 0).mean()))
             store.write(
                 MatteRecord(

@@ -32,7 +32,7 @@ def record(
     angle = 0.3 + turn + 0.02 * frame
     along = (x - 48) * np.cos(angle) + (y - 48) * np.sin(angle)
     across = (y - 48) * np.cos(angle) - (x - 48) * np.sin(angle)
-    logits = 6.0 * (1.0 - np.hypot(along / height, across / 12.0))
+    logits = 40.0 * (1.0 - np.hypot(along / height, across / 12.0))
     if pieces > 1:
         logits[(along % (60 / pieces)) < 3] = -5.0
     if absent:
@@ -90,9 +90,11 @@ def test_a_frame_that_went_wrong_is_listed_with_its_reason(
     assert set(found) <= {6, 7, 8}
 
 
-def test_a_model_that_scores_low_throughout_lists_what_is_low_for_it(store: MatteStore) -> None:
+def test_what_is_low_for_this_object_is_listed_though_other_objects_score_lower(
+    store: MatteStore,
+) -> None:
     for frame in range(1, 13):
-        store.write(record(frame, iou=0.80 if frame != 9 else 0.70))
+        store.write(record(frame, iou=0.88 if frame != 9 else 0.81))
     assert list(listed(store)) == [9]
 
 
@@ -139,3 +141,12 @@ def test_a_damaged_matte_is_named(store: MatteStore) -> None:
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(StoreError, match=r"000004\.matte"):
         review_object(store, 1)
+
+
+def test_a_matte_whose_logits_promise_little_is_listed(store: MatteStore) -> None:
+    whole = record(7)
+    vague = MatteRecord(
+        1, 7, *SIZE, (whole.logits / 30).astype(np.float16), whole.scores, whole.prompted
+    )
+    store.write(vague)
+    assert listed(store)[7].summary == "Vague edge"

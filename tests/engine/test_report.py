@@ -38,7 +38,7 @@ def request_for(tmp_path: Path) -> ReportRequest:
     for frame in range(1, FRAMES + 1):
         Image.new("RGB", SIZE, (90, 20 * frame, 60)).save(photos / f"IMG_{frame:03}.jpg")
         for object_id in (1, 2):
-            logits = 12.0 - np.hypot(x - 40 - frame, y - 45)
+            logits = 4.0 * (12.0 - np.hypot(x - 40 - frame, y - 45))
             lost, unsure = object_id == 1 and frame == 5, object_id == 1 and frame == 7
             logits = np.where(lost, -9.0, logits).astype(np.float16)
             scores = MatteScores(6.0, 0.5 if unsure else 0.92, float((logits > 0).mean()))
