@@ -57,7 +57,7 @@ def command_inside(
     command
         What to run, with paths as they are inside.
     binds
-        Folders to show inside.
+        Folders to show inside; one that is not there is left out.
     variables
         Environment of the command, besides what says how the network is reached.
     """
@@ -71,7 +71,8 @@ def command_inside(
         f"mkdir -p {quoted}/dev/shm && mount -t tmpfs tmpfs {quoted}/dev/shm",
     ]
     for bind in (_RESOLVER, *binds):
-        lines += _bind(root, bind)
+        if bind.outside.exists():
+            lines += _bind(root, bind)
     environment = {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME": "/root",

@@ -9,7 +9,6 @@ step that was finished is not done again; one that was interrupted is.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import re
@@ -301,6 +300,8 @@ def _run_one(title: str, command: list[str], log: Path, deadline: float) -> None
 @contextlib.contextmanager
 def _one_at_a_time(path: Path) -> Iterator[None]:
     """Hold a file lock, so that two runs do not make the same Debian at once."""
+    import fcntl  # not on Windows, which is to hear that it is no Linux
+
     with path.open("w", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Plays a scenario in Blender's window as a user would; runs inside Blender, imports bpy.
-
-    blender --enable-event-simulate -P driver.py -- SCENARIO.py FOLDER
+"""Hands to use Blender's window with, as a user would; runs inside Blender, imports bpy.
 
 A scenario is a file with a generator function `scenario(window)`. It yields conditions: the play goes
 on as soon as one holds, and fails, naming it, when it does not in time. Mouse and keys go in as events,
@@ -13,12 +11,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import json
-import os
 import subprocess
-import sys
 import time
-import traceback
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,8 +20,6 @@ from typing import Any
 
 import bpy
 
-# How often the play looks, s; between two looks Blender handles events and draws.
-_LOOK = 0.03
 _PATIENCE = 30.0
 
 
@@ -183,7 +175,13 @@ class Window:
     def settled_preview(self) -> Play:
         """Wait until the preview answers the clicks as they are now."""
         live = self.addon("live_preview")
-        yield Until(lambda: not live.is_busy() and self.has_mask(), "the preview shows a mask", 120)
+        # The clicks are looked at a few times a second; until then the last answer counts.
+        noticed = time.monotonic() + 1.0
+        yield Until(
+            lambda: time.monotonic() > noticed and not live.is_busy() and self.has_mask(),
+            "the preview shows a mask",
+            120,
+        )
         yield from self.drawn()
 
     def go_to(self, frame: int) -> Play:
@@ -298,62 +296,3 @@ class Window:
             region.x + region.width,
             tall - region.y,
         ]
-
-
-def perform(scenario: Callable[[Window], Play], folder: Path) -> None:
-    """Play a scenario from Blender's timer, then end Blender: with 0 where all of it held."""
-    window = Window(folder)
-    # The splash would take the first click for itself; later is too late.
-    bpy.context.preferences.view.show_splash = False
-
-    def whole() -> Play:
-        yield from window.open()
-        yield from scenario(window)
-
-    steps = whole()
-    waiting: Until | None = None
-    give_up = 0.0
-
-    def tick() -> float:
-        nonlocal waiting, give_up
-        try:
-            if waiting is not None and not waiting.holds():
-                assert time.monotonic() < give_up, f"waited in vain until {waiting.what}"
-                return _LOOK
-            waiting = next(steps)
-            give_up = time.monotonic() + waiting.seconds
-        except StopIteration:
-            _leave(window, 0)
-        except BaseException:  # noqa: BLE001  # a timer's exceptions end nowhere else
-            traceback.print_exc()
-            subprocess.run(["import", "-window", "root", str(folder / "failed.png")], check=False)
-            _leave(window, 1)
-        return _LOOK
-
-    bpy.app.timers.register(tick, first_interval=0.5, persistent=True)
-
-
-def _leave(window: Window, code: int) -> None:
-    """End Blender at once, worker included: its exit handlers are not part of the play."""
-    (window.folder / "seen.json").write_text(json.dumps(window.seen, indent=1), encoding="utf-8")
-    window.addon("worker").shut_down()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-
-def _scenario(path: Path) -> Callable[[Window], Play]:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    scenario: Callable[[Window], Play] = module.scenario
-    return scenario
-
-
-if __name__ == "__main__":
-    # Scenarios import this file by its name in the repository; it must then be one and the same.
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-    sys.modules["tools.window.driver"] = sys.modules["__main__"]
-    what, where = sys.argv[sys.argv.index("--") + 1 :]
-    perform(_scenario(Path(what)), Path(where))

@@ -115,7 +115,7 @@ class InstalledBlender:
                 *("xvfb-run", "-a", "-s", f"-screen 0 {width}x{height}x24"),
                 *("blender", "--enable-event-simulate", "--python-exit-code", "9"),
                 *("-p", "0", "0", str(width), str(height)),
-                *("-P", f"{_REPOSITORY}/tools/window/driver.py"),
+                *("-P", f"{_REPOSITORY}/tools/window/perform.py"),
                 *("--", self.inside(scenario), self.inside(folder)),
             ],
             seconds,

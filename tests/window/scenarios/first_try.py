@@ -33,19 +33,20 @@ def scenario(window: Window) -> Play:
 
     yield from window.go_to(4)
     window.look.show_clicks = False
-    window.look.show_overlay = False
+    yield from window.press("Z", shift=True, alt=True)
+    assert not window.look.show_overlay, "the key hides no masks"
     yield from window.picture("plain")
-    window.look.show_overlay = True
+    yield from window.press("Z", shift=True, alt=True)
     yield from window.picture("color")
-    window.look.overlay_mode = "cutout"
+    yield from window.press("Z")
+    yield from window.picture("matte")
+    yield from window.press("Z")
     yield from window.picture("cutout")
     window.look.overlay_mode = "matte"
-    yield from window.picture("matte")
-    # Close to the chair's back, a pixel of the photo on several of the screen.
+    # Close to the chair's seat, a pixel of the photo on several of the screen.
     window.run("clip.view_zoom_ratio", ratio=4.0)
     window.run("clip.view_pan", offset=(-200.0, 500.0))
     yield from window.picture("matte_close")
-    window.look.overlay_mode = "color"
 
     yield from window.to_end("bake")
     window.note(output=window.clip.sam2_splat.output_folder)

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Plays a scenario in Blender's window, step by step; runs inside Blender, imports bpy.
+
+blender --enable-event-simulate -P perform.py -- SCENARIO.py FOLDER
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import bpy
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tools.window.driver import Play, Until, Window
+
+# How often the play looks, s; between two looks Blender handles events and draws.
+_LOOK = 0.03
+
+
+def perform(scenario: Callable[[Window], Play], folder: Path) -> None:
+    """Play a scenario from Blender's timer, then end Blender: with 0 where all of it held."""
+    window = Window(folder)
+    # The splash would take the first click for itself; later is too late.
+    bpy.context.preferences.view.show_splash = False
+
+    def whole() -> Play:
+        yield from window.open()
+        yield from scenario(window)
+
+    steps = whole()
+    waiting: Until | None = None
+    give_up = 0.0
+
+    def tick() -> float:
+        nonlocal waiting, give_up
+        try:
+            if waiting is not None and not waiting.holds():
+                assert time.monotonic() < give_up, f"waited in vain until {waiting.what}"
+                return _LOOK
+            waiting = next(steps)
+            give_up = time.monotonic() + waiting.seconds
+        except StopIteration:
+            _leave(window, 0)
+        except BaseException:  # noqa: BLE001  # a timer's exceptions end nowhere else
+            traceback.print_exc()
+            subprocess.run(["import", "-window", "root", str(folder / "failed.png")], check=False)
+            _leave(window, 1)
+        return _LOOK
+
+    bpy.app.timers.register(tick, first_interval=0.5, persistent=True)
+
+
+def _leave(window: Window, code: int) -> None:
+    """End Blender at once, worker included: its exit handlers are not part of the play."""
+    (window.folder / "seen.json").write_text(json.dumps(window.seen, indent=1), encoding="utf-8")
+    window.addon("worker").shut_down()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _scenario(path: Path) -> Callable[[Window], Play]:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    scenario: Callable[[Window], Play] = module.scenario
+    return scenario
+
+
+if __name__ == "__main__":
+    what, where = sys.argv[sys.argv.index("--") + 1 :]
+    perform(_scenario(Path(what)), Path(where))
