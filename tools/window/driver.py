@@ -10,7 +10,6 @@ the window, and `seen.json`, which says where on them the photo is.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import subprocess
 import time
 from collections.abc import Callable, Generator, Iterator
