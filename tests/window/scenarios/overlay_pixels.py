@@ -34,10 +34,21 @@ def scenario(window: Window) -> Play:
         for ratio, pan in VIEWS:
             window.run("clip.view_all")
             window.run("clip.view_zoom_ratio", ratio=ratio)
-            window.run("clip.view_pan", offset=pan)
+            _pan(window, pan)
             yield from window.picture("matte")
             results.append([aspect, ratio, *_compare(window, resample, logits, clip)])
     window.note(results=results)
+
+
+def _pan(window: Window, offset: tuple[float, float]) -> None:
+    """Pan at once; as its key does it, the operator would wait for the mouse."""
+    with bpy.context.temp_override(
+        window=bpy.context.window_manager.windows[0],
+        area=window.area,
+        region=window.region(),
+        space_data=window.space,
+    ):
+        bpy.ops.clip.view_pan("EXEC_DEFAULT", offset=offset)
 
 
 def _core(window: Window, module: str) -> Any:
