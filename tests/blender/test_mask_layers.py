@@ -187,9 +187,9 @@ def test_point_added_on_an_edge_is_no_edit_until_it_is_moved() -> None:
     middle = ((corners[1] + corners[2]) / 2).astype(np.float32)
     written = mask_layers._signature([_straight(corners)])
     added = np.insert(corners, 2, middle, axis=0)
-    assert not mask_layers._differs([_straight(added)], written)
+    assert not mask_layers.differs([_straight(added)], written)
     added[2] += 0.001
-    assert mask_layers._differs([_straight(added)], written)
+    assert mask_layers.differs([_straight(added)], written)
 
 
 def test_writing_twice_gives_the_same_and_leaves_nothing_behind(make_clip: MakeClip) -> None:
