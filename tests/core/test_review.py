@@ -21,7 +21,7 @@ def record(
     *,
     turn: float = 0.0,
     height: float = 30.0,
-    iou: float = 0.9,
+    iou: float = 0.94,
     score: float = 8.0,
     absent: bool = False,
     pieces: int = 1,
@@ -94,7 +94,7 @@ def test_what_is_low_for_this_object_is_listed_though_other_objects_score_lower(
     store: MatteStore,
 ) -> None:
     for frame in range(1, 13):
-        store.write(record(frame, iou=0.88 if frame != 9 else 0.81))
+        store.write(record(frame, iou=0.92 if frame != 9 else 0.83))
     assert list(listed(store)) == [9]
 
 
