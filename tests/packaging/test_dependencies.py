@@ -17,7 +17,9 @@ from sam2_splat_addon.client.requirements import LOCKS, read_pins, wanted_pins
 ROOT = Path(__file__).resolve().parents[2]
 OWN = {"sam2_splat_addon", "tools", "tests"}
 # Come with Blender, under names that no distribution lists.
-BLENDER = {"addon_utils", "bl_ext", "bmesh", "bpy_extras", "gpu", "mathutils"}
+BLENDER = {
+    "addon_utils", "bl_ext", "bmesh", "bpy_extras", "gpu", "gpu_extras", "mathutils", "rna_keymap_ui",
+}  # fmt: skip
 # Only tools/lock_requirements.py starts it, as a program.
 OPTIONAL = {"uv"}
 
