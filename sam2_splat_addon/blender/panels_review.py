@@ -9,6 +9,7 @@ from ..core.review import FrameReview, FrameState
 from . import mask_prompts, review
 from .active_clip import active_clip
 from .operators.correct import Place, place_of
+from .panel_parts import Sidebar
 from .panels_tool import wrapped
 from .report_task import written_page
 from .review_list import SAM2SPLAT_PG_review_row
@@ -55,10 +56,7 @@ def _several(context: Context) -> bool:
     return clip is not None and len(clip.sam2_splat.objects) > 1
 
 
-class SAM2SPLAT_PT_review(Panel):
-    bl_space_type = "CLIP_EDITOR"
-    bl_region_type = "UI"
-    bl_category = "SAM2 Splat"
+class SAM2SPLAT_PT_review(Sidebar, Panel):
     bl_label = "Review"
 
     @classmethod
@@ -104,10 +102,7 @@ def _headline(found: review.ClipReview | None) -> str:
     return f"{listed} of {frames} frames to look at"
 
 
-class SAM2SPLAT_PT_correct(Panel):
-    bl_space_type = "CLIP_EDITOR"
-    bl_region_type = "UI"
-    bl_category = "SAM2 Splat"
+class SAM2SPLAT_PT_correct(Sidebar, Panel):
     bl_parent_id = "SAM2SPLAT_PT_review"
     bl_label = "This Frame"
 

@@ -15,7 +15,6 @@ from typing import Final
 
 import msgspec
 
-from ..core.errors import Cancelled
 from ..core.prompts import FramePrompts, PromptSet
 from ..core.protocol import PreviewMatte, PreviewRequest
 from . import model_keeper
@@ -25,7 +24,7 @@ from .device import DeviceChoice, choose_device, use_threads
 from .kept_features import KeptFeatures, PhotoKey, photo_key
 from .prompt_tensors import prompt_tensors
 from .sam2_steps import ImageFeatures, Sam2Steps
-from .session import frame_result
+from .session import frame_result, stop_if
 
 FEATURES_MB: Final = 128
 """What the kept features may take: about 6 frames at 1024 px, 24 at 512 px; always at least one."""
@@ -83,7 +82,7 @@ class _Previewer:
     ) -> PreviewMatte:
         key = (photo, prompts)
         if key not in self._mattes:
-            _stop_if(dropped)
+            stop_if(dropped)
             side, device = self.loaded.model.image_size, self._choice.device
             tensors = prompt_tensors(prompts, request.width, request.height, side, device)
             prediction = self._steps.condition(prompts.frame - 1, image, tensors)
@@ -122,13 +121,13 @@ def run(request: PreviewRequest, dropped: Callable[[], bool]) -> tuple[PreviewMa
     threads = use_threads(request.model.threads)
     choice = choose_device(request.model.device)
     digest = sha256_of(checkpoint_path(request.model.name, request.model.checkpoint))
-    _stop_if(dropped)
+    stop_if(dropped)
     loaded = model_keeper.shared.get(
         request.model, digest, choice.device, request.image_size, lambda _: None
     )
     if _previewer is None or _previewer.loaded is not loaded:
         _previewer = _Previewer(loaded, choice)
-    _stop_if(dropped)
+    stop_if(dropped)
     mattes = _previewer.mattes(request, prompts, dropped)
     return mattes + _previewer.corrected(request, threads, dropped)
 
@@ -148,8 +147,3 @@ def _prompts_of_frame(request: PreviewRequest) -> PromptSet:
         return PromptSet(())
     prompts = msgspec.structs.replace(request.prompts, objects=tuple(objects))
     return prompts.checked(request.width, request.height, request.frame)
-
-
-def _stop_if(dropped: Callable[[], bool]) -> None:
-    if dropped():
-        raise Cancelled

@@ -153,7 +153,7 @@ class Session:
                 for object_id, work in self._works.items():
                     if frame not in work.conditioning:
                         continue
-                    _stop_if(cancelled)
+                    stop_if(cancelled)
                     prompts = next(e for e in work.plan.conditioning if e.frame == frame)
                     prediction = self._steps.condition(frame - 1, image, self._tensors(prompts))
                     memory, self._position = self._steps.remember(image, prediction, from_user=True)
@@ -185,7 +185,7 @@ class Session:
                     part = parts[object_id].get(frame)
                     if part is None:
                         continue
-                    _stop_if(cancelled)
+                    stop_if(cancelled)
                     if frame == part.frames[0]:
                         banks[object_id] = self._bank(object_id, part)
                     bank = banks[object_id]
@@ -247,7 +247,7 @@ class Session:
         stream = self._frames.stream([frame - 1 for frame in order])
         try:
             for index, tensor in stream:
-                _stop_if(cancelled)
+                stop_if(cancelled)
                 yield index + 1, self._steps.encode(tensor)
         finally:
             if isinstance(stream, Generator):
@@ -259,7 +259,8 @@ class Session:
         return prompt_tensors(prompts, width, height, side, self._choice.device)
 
 
-def _stop_if(cancelled: Callable[[], bool]) -> None:
+def stop_if(cancelled: Callable[[], bool]) -> None:
+    """Raise Cancelled when ``cancelled`` says so."""
     if cancelled():
         raise Cancelled
 

@@ -13,10 +13,11 @@ from bpy.types import Context, Operator
 from ...core.contours import trace
 from ...core.errors import PromptError, SplatError
 from ...core.matte_store import MatteStore
-from .. import clearing, clip_prompts, layer_frames, mask_layers, mask_prompts, review, running
+from .. import clearing, clip_prompts, layer_frames, mask_layers, mask_prompts, review
 from ..active_clip import active_clip, require_clip
 from ..footage_clip import footage_of, store_folder
 from ..running import Result, report_error
+from .polls import has_masks, nothing_runs
 
 
 class Place(NamedTuple):
@@ -50,8 +51,7 @@ class _OnFrame:
 
     @classmethod
     def poll(cls, context: Context) -> bool:
-        if running.current() is not None:
-            cls.poll_message_set("Wait for the running task, or cancel it")  # type: ignore[attr-defined]
+        if not nothing_runs(cls):
             return False
         if place_of(context) is None:
             cls.poll_message_set("Choose an object that has a mask layer")  # type: ignore[attr-defined]
@@ -147,14 +147,7 @@ class SAM2SPLAT_OT_clear_masks(Operator):
 
     @classmethod
     def poll(cls, context: Context) -> bool:
-        clip = active_clip(context)
-        if clip is None or clip.sam2_splat.mask is None:
-            cls.poll_message_set("There are no masks")
-            return False
-        if running.current() is not None:
-            cls.poll_message_set("Wait for the running task, or cancel it")
-            return False
-        return True
+        return has_masks(cls, context, "There are no masks")
 
     def execute(self, context: Context) -> Result:
         clip = require_clip(context)

@@ -10,20 +10,11 @@ from bpy.types import Context, Operator
 
 from ...core.errors import SplatError
 from ...core.matte_store import MatteStore
-from .. import clip_prompts, mask_layers, running, shown_mattes
+from .. import clip_prompts, mask_layers, shown_mattes
 from ..active_clip import active_clip, require_clip
 from ..footage_clip import footage_of, store_folder
 from ..running import Result, report_error
-
-
-def _poll_clip(cls: type[Operator], context: Context) -> bool:
-    if active_clip(context) is None:
-        cls.poll_message_set("Load photos first")
-        return False
-    if running.current() is not None:
-        cls.poll_message_set("Wait for the running task, or cancel it")
-        return False
-    return True
+from .polls import has_clip
 
 
 def _clicks(camera: bpy.types.MovieTrackingObject) -> list[bpy.types.MovieTrackingTrack]:
@@ -50,7 +41,7 @@ class SAM2SPLAT_OT_object_add(Operator):
 
     @classmethod
     def poll(cls, context: Context) -> bool:
-        return _poll_clip(cls, context)
+        return has_clip(cls, context)
 
     def execute(self, context: Context) -> Result:
         clip = active_clip(context)
@@ -69,7 +60,7 @@ class SAM2SPLAT_OT_object_remove(Operator):
 
     @classmethod
     def poll(cls, context: Context) -> bool:
-        if not _poll_clip(cls, context):
+        if not has_clip(cls, context):
             return False
         entry = active_clip(context).tracking.objects.active
         space = context.space_data
@@ -104,7 +95,7 @@ class SAM2SPLAT_OT_toggle_exclude(Operator):
 
     @classmethod
     def poll(cls, context: Context) -> bool:
-        if not _poll_clip(cls, context):
+        if not has_clip(cls, context):
             return False
         entry = active_clip(context).tracking.objects.active
         if entry is None or entry.tracks.active is None:
@@ -131,7 +122,7 @@ class SAM2SPLAT_OT_clear_results(Operator):
 
     @classmethod
     def poll(cls, context: Context) -> bool:
-        return _poll_clip(cls, context)
+        return has_clip(cls, context)
 
     def invoke(self, context: Context, event: bpy.types.Event) -> Result:
         return context.window_manager.invoke_confirm(self, event)

@@ -9,22 +9,12 @@ from bpy.props import EnumProperty
 from bpy.types import Context, Operator
 
 from ...core.errors import SplatError
-from .. import review, running
+from .. import review
 from ..active_clip import active_clip, require_clip
 from ..report_task import ReportTask
 from ..review_list import go_to
 from ..running import Result, Task, TaskOperator, report_error
-
-
-def _has_masks(cls: type[Operator], context: Context) -> bool:
-    clip = active_clip(context)
-    if clip is None or clip.sam2_splat.mask is None:
-        cls.poll_message_set("Propagate first")
-        return False
-    if running.current() is not None:
-        cls.poll_message_set("Wait for the running task, or cancel it")
-        return False
-    return True
+from .polls import has_masks
 
 
 class SAM2SPLAT_OT_review(Operator):
@@ -36,7 +26,7 @@ class SAM2SPLAT_OT_review(Operator):
 
     @classmethod
     def poll(cls, context: Context) -> bool:
-        return _has_masks(cls, context)
+        return has_masks(cls, context, "Propagate first")
 
     def execute(self, context: Context) -> Result:
         try:
@@ -105,7 +95,7 @@ class SAM2SPLAT_OT_report(TaskOperator, Operator):
 
     @classmethod
     def poll(cls, context: Context) -> bool:
-        return _has_masks(cls, context)
+        return has_masks(cls, context, "Propagate first")
 
     def start(self, context: Context) -> Task:
         return ReportTask(require_clip(context))
