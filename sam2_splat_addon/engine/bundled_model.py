@@ -86,7 +86,8 @@ STAGES: Final = (
 )
 """EfficientNet-Lite0 without its last stage and head (Tan and Le 2019; Google's "lite" variant)."""
 
-_OUTPUTS: Final = (1, 2, 4, 5)  # the stages whose results are handed on
+TRUNK_OUTPUTS: Final = (1, 2, 4, 5)
+"""The stages whose results are handed on."""
 
 
 class SameConv(nn.Module):
@@ -171,7 +172,7 @@ class LiteTrunk(nn.Module):
         features: list[Tensor] = []
         for number, stage in enumerate(self.stages):
             x = stage(x)
-            if number in _OUTPUTS:
+            if number in TRUNK_OUTPUTS:
                 features.append(x)
         return features
 

@@ -24,6 +24,8 @@ from ..core.catalogue import CHECKPOINTS, Checkpoint
 from ..core.errors import CheckpointError
 from .architectures import BUNDLED, MODEL_NAMES, build
 from .bundled_model import BUNDLED_WEIGHTS
+from .fused_encoder import fuse_encoder
+from .position_tables import share_positions
 
 _CHUNK: Final = 1 << 20  # bytes hashed at a time
 
@@ -183,7 +185,11 @@ def load_model(
             f"{path.name} is not the official {name} checkpoint (sha-256 {digest[:12]}...);"
             " it fits the model and is used as it is.",
         )
-    return LoadedModel(model.to(device), name, digest, warnings)
+    model = model.to(device)
+    if device.type == "cpu":
+        fuse_encoder(model)
+    share_positions(model)
+    return LoadedModel(model, name, digest, warnings)
 
 
 def _missing(path: Path, entry: Checkpoint | None = None) -> CheckpointError:

@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The bundled model's image encoder in fewer passes, for inference on a CPU; imports torch.
+
+The same arithmetic as `bundled_model.LiteTrunk` and `TopDownNeck`, the results equal to a few last
+bits:
+
+- BatchNorm is folded into the convolution before it.
+- Activations and shortcuts are done by the convolution itself, while its result is in the caches,
+  and weights are laid out once as the processor's kernels want them. oneDNN does both, through
+  operators that torch has for its own compiler; where a build of torch lacks them, plain
+  convolutions take their place.
+- A border that is wider on one side becomes a kernel with a row and a column of zeros more, which
+  costs less than a copy of the image with its border.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Final, Literal
+
+import torch
+from sam2.modeling.backbones.image_encoder import ImageEncoder
+from sam2.modeling.sam2_base import SAM2Base
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .bundled_model import (
+    TRUNK_OUTPUTS,
+    InvertedResidual,
+    LiteTrunk,
+    ResidualBlock,
+    SameConv,
+    TopDownNeck,
+)
+
+Activation = Literal["none", "relu", "relu6"]
+
+_PLAIN: Final[dict[Activation, Callable[[Tensor], Tensor]]] = {
+    "none": lambda x: x,
+    "relu": torch.relu,
+    "relu6": F.relu6,
+}
+# oneDNN's names and numbers for the same.
+_FUSED: Final[dict[Activation, tuple[str, list[float]]]] = {
+    "none": ("none", []),
+    "relu": ("relu", []),
+    "relu6": ("hardtanh", [0.0, 6.0]),
+}
+
+
+def fuse_encoder(model: SAM2Base) -> None:
+    """Put a fused encoder in place of the bundled model's own; leaves every other model as it is.
+
+    The model must have its final weights, be in eval mode and stay on the CPU.
+    """
+    encoder = model.image_encoder
+    if isinstance(encoder.trunk, LiteTrunk) and isinstance(encoder.neck, TopDownNeck):
+        model.image_encoder = ImageEncoder(_FusedTrunk(encoder.trunk), _FusedNeck(encoder.neck))
+
+
+@functools.cache
+def has_fused_operators() -> bool:
+    """Whether this build of torch has oneDNN's fused convolutions, and they compute what is meant."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    x, weight = torch.ones(1, 8, 8, 8), torch.ones(8, 8, 1, 1)
+    try:
+        with torch.no_grad():
+            packed = _packed(weight, x, 1, 0, 1)
+            y = _fused(x, packed, None, 1, 0, 1, "relu6")
+            z = _fused_sum(x, x, packed, None, 1, 0, 1, "none")
+    except (AttributeError, RuntimeError, TypeError):  # no such operator, or another signature
+        return False
+    return bool((y == 6).all()) and bool((z == 9).all())
+
+
+class FusedConv:
+    """A convolution with its activation, and with the shortcut that is added before that.
+
+    Parameters
+    ----------
+    weight
+        (out, in / groups, k, k).
+    bias
+        (out), or None.
+    stride, padding, groups
+        As in `torch.nn.Conv2d`.
+    activation
+        What the result goes through.
+    """
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: int = 1,
+        padding: int = 0,
+        groups: int = 1,
+        activation: Activation = "none",
+    ) -> None:
+        self._weight = weight.detach().contiguous()
+        self._bias = None if bias is None else bias.detach().contiguous()
+        self._stride, self._padding, self._groups = stride, padding, groups
+        self._activation: Activation = activation
+        self._layout: tuple[object, ...] = ()
+        self._laid_out = self._weight
+
+    @classmethod
+    def of(cls, source: nn.Module, activation: Activation = "none") -> FusedConv:
+        """Of a convolution as it is.
+
+        Parameters
+        ----------
+        source
+            A `torch.nn.Conv2d` or a `SameConv`.
+        activation
+            See the class.
+        """
+        conv = source.conv if isinstance(source, SameConv) else source
+        assert isinstance(conv, nn.Conv2d)
+        weight, padding = conv.weight, int(conv.padding[0])
+        if isinstance(source, SameConv) and not source.even:
+            before, padding = source.border[:2]
+            weight = F.pad(weight, (padding - before, 0, padding - before, 0))
+        return cls(weight, conv.bias, conv.stride[0], padding, conv.groups, activation)
+
+    @classmethod
+    def normalised(cls, conv: nn.Conv2d, norm: nn.BatchNorm2d, activation: Activation) -> FusedConv:
+        """Of a convolution without a bias and the BatchNorm that follows it."""
+        assert norm.running_mean is not None and norm.running_var is not None
+        scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)  # (out)
+        weight = conv.weight * scale[:, None, None, None]
+        bias = norm.bias - norm.running_mean * scale
+        return cls(weight, bias, conv.stride[0], int(conv.padding[0]), conv.groups, activation)
+
+    def __call__(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
+        """Map [B, in, H, W] to [B, out, H', W']; the shortcut is of the result's shape."""
+        how = (self._stride, self._padding, self._groups)
+        if not has_fused_operators():
+            y = F.conv2d(x, self._weight, self._bias, *how[:2], groups=self._groups)
+            return _PLAIN[self._activation](y if shortcut is None else y + shortcut)
+        # The best layout is another one for another input, and for other threads.
+        layout = (x.shape, torch.get_num_threads())
+        if layout != self._layout:
+            self._laid_out = _packed(self._weight, x, *how)
+            self._layout = layout
+        if shortcut is None:
+            return _fused(x, self._laid_out, self._bias, *how, self._activation)
+        return _fused_sum(x, shortcut, self._laid_out, self._bias, *how, self._activation)
+
+
+def _packed(weight: Tensor, x: Tensor, stride: int, padding: int, groups: int) -> Tensor:
+    packed: Tensor = torch.ops.mkldnn._reorder_convolution_weight(
+        weight, [padding] * 2, [stride] * 2, [1, 1], groups, list(x.shape)
+    )
+    return packed
+
+
+def _fused(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int,
+    padding: int,
+    groups: int,
+    activation: Activation,
+) -> Tensor:
+    name, numbers = _FUSED[activation]
+    y: Tensor = torch.ops.mkldnn._convolution_pointwise(
+        x, weight, bias, [padding] * 2, [stride] * 2, [1, 1], groups, name, numbers, ""
+    )
+    return y
+
+
+def _fused_sum(
+    x: Tensor,
+    shortcut: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int,
+    padding: int,
+    groups: int,
+    activation: Activation,
+) -> Tensor:
+    name, numbers = _FUSED[activation]
+    y: Tensor = torch.ops.mkldnn._convolution_pointwise.binary(
+        x,
+        shortcut,
+        weight,
+        bias,
+        [padding] * 2,
+        [stride] * 2,
+        [1, 1],
+        groups,
+        "add",
+        None,
+        None if activation == "none" else name,
+        numbers,
+        None,
+    )
+    return y
+
+
+class _FusedBlock:
+    """`InvertedResidual`."""
+
+    def __init__(self, block: InvertedResidual) -> None:
+        self._expand = None if block.expand is None else FusedConv.of(block.expand, "relu6")
+        self._filter = FusedConv.of(block.filter, "relu6")
+        self._project = FusedConv.of(block.project)
+        self._shortcut = block.shortcut
+
+    def __call__(self, x: Tensor) -> Tensor:
+        y = x if self._expand is None else self._expand(x)
+        return self._project(self._filter(y), x if self._shortcut else None)
+
+
+class _FusedTrunk(nn.Module):
+    """`LiteTrunk`; no weight of it is a parameter, as none is to be trained or saved."""
+
+    def __init__(self, trunk: LiteTrunk) -> None:
+        super().__init__()
+        self.channel_list = trunk.channel_list
+        self._scale, self._shift = trunk.scale, trunk.shift
+        self._stem = FusedConv.of(trunk.stem, "relu6")
+        self._stages = [
+            [
+                _FusedBlock(block)
+                for block in stage.children()
+                if isinstance(block, InvertedResidual)
+            ]
+            for stage in trunk.stages
+        ]
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """See `LiteTrunk.forward`; what it gives has its channels last in memory."""
+        x = x.contiguous(memory_format=torch.channels_last)
+        x = self._stem(torch.addcmul(self._shift, x, self._scale))  # [B, 32, S/2, S/2]
+        features: list[Tensor] = []
+        for number, stage in enumerate(self._stages):
+            for block in stage:
+                x = block(x)
+            if number in TRUNK_OUTPUTS:
+                features.append(x)
+        return features
+
+
+class _FusedSmooth:
+    """A convolution and a `ResidualBlock`, as the neck has them at each size."""
+
+    def __init__(self, smooth: nn.Sequential) -> None:
+        conv, norm, _, block = smooth
+        assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+        assert isinstance(block, ResidualBlock)
+        self._first = FusedConv.normalised(conv, norm, "relu")
+        inner = block.norm1[0]
+        assert isinstance(inner, nn.BatchNorm2d)
+        self._second = FusedConv.normalised(block.conv1, inner, "relu")
+        self._third = FusedConv.normalised(block.conv2, block.norm2, "relu")
+
+    def __call__(self, x: Tensor) -> Tensor:
+        x = self._first(x)
+        return self._third(self._second(x), x)
+
+
+class _FusedNeck(nn.Module):
+    """`TopDownNeck`."""
+
+    def __init__(self, neck: TopDownNeck) -> None:
+        super().__init__()
+        self.d_model = neck.d_model
+        self.backbone_channel_list = neck.backbone_channel_list
+        self.position_encoding = neck.position_encoding
+        self._lateral32, self._lateral16, self._embed, self._down16 = (
+            FusedConv.of(conv) for conv in (neck.lateral32, neck.lateral16, neck.embed, neck.down16)
+        )
+        self._lateral8, self._down8, self._lateral4 = (
+            FusedConv.of(conv) for conv in (neck.lateral8, neck.down8, neck.lateral4)
+        )
+        self._smooth16, self._smooth8, self._smooth4 = (
+            _FusedSmooth(smooth) for smooth in (neck.smooth16, neck.smooth8, neck.smooth4)
+        )
+
+    def forward(self, xs: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """See `TopDownNeck.forward`."""
+        s4, s8, s16, s32 = xs
+        x = self._smooth16(self._lateral16(s16, _double(self._lateral32(s32))))
+        embedding = self._embed(x)  # [B, 128, S/16, S/16]
+        middle = self._smooth8(self._lateral8(s8, _double(self._down16(x))))  # [B, 64, S/8, S/8]
+        fine = self._smooth4(self._lateral4(s4, _double(self._down8(middle))))  # [B, 32, S/4, S/4]
+        features = [fine, middle, embedding]
+        return features, [self.position_encoding(f) for f in features]
+
+
+def _double(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
