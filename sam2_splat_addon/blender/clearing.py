@@ -8,14 +8,13 @@ makes the store say the same. Mattes of cleared objects lie aside until the obje
 from __future__ import annotations
 
 from collections.abc import Collection
-from pathlib import Path
 
 import bpy
 import msgspec
 
 from ..core.errors import SplatError
-from ..core.matte_store import MatteStore
 from . import mask_layers, shown_mattes
+from .footage_clip import known_store
 
 
 def clear_objects(clip: bpy.types.MovieClip, object_ids: Collection[int]) -> None:
@@ -33,10 +32,9 @@ def reconcile(clip: bpy.types.MovieClip) -> None:
 
     Raises StoreError.
     """
-    folder = clip.sam2_splat.store_folder
-    if not folder:
+    store = known_store(clip)
+    if store is None:
         return
-    store = MatteStore(Path(bpy.path.abspath(folder)))
     cleared, aside = _cleared(clip), set(store.aside())
     if not cleared and not aside:
         return

@@ -12,7 +12,8 @@ from bpy.types import Context, Event
 from ..core.coordinates import marker_to_pixel
 from ..core.prompts import BoxPrompt
 from . import clip_prompts
-from .frame_view import FrameView, clip_frame
+from .editors import clip_frame
+from .frame_view import FrameView
 
 # How near the mouse must come to a click to take it, px of the screen at normal size.
 _REACH = 11.0

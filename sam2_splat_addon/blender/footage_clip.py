@@ -18,6 +18,7 @@ import bpy
 
 from ..core.errors import FootageError
 from ..core.footage import Footage, scan
+from ..core.matte_store import MatteStore
 from ..core.staging import stage
 from . import preferences
 
@@ -112,15 +113,25 @@ def footage_of(clip: bpy.types.MovieClip) -> Footage:
 
 def photo_of(clip: bpy.types.MovieClip, frame: int) -> Path | None:
     """The file that a clip shows on its frame, or None; quick, where :func:`footage_of` is sure."""
+    names = shown_paths(clip, range(frame, frame + 1)) if frame >= 1 else ()
+    photo = Path(names[0]) if names else None
+    return photo if photo is not None and photo.is_file() else None
+
+
+def shown_paths(clip: bpy.types.MovieClip, frames: range) -> tuple[str, ...]:
+    """The files that a clip shows on its frames, whether they are there or not.
+
+    A name without a number has frame 1 only.
+    """
     first = Path(bpy.path.abspath(clip.filepath))
     numbers = list(re.finditer(r"[0-9]+", first.stem))
     if not numbers:
-        return first if frame == 1 and first.is_file() else None
+        return (str(first),) if 1 in frames else ()
     digits = numbers[-1]
-    number = str(int(digits[0]) + frame - 1).zfill(len(digits[0]))
-    stem = first.stem[: digits.start()] + number + first.stem[digits.end() :]
-    photo = first.with_name(stem + first.suffix)
-    return photo if frame >= 1 and photo.is_file() else None
+    before, after = first.stem[: digits.start()], first.stem[digits.end() :] + first.suffix
+    start, width = int(digits[0]) - 1, len(digits[0])
+    begin = str(first)[: -len(first.name)] + before
+    return tuple(f"{begin}{start + frame:0{width}d}{after}" for frame in frames)
 
 
 def _adopt(clip: bpy.types.MovieClip) -> None:
@@ -164,6 +175,12 @@ def store_folder(clip: bpy.types.MovieClip, footage: Footage) -> Path:
         else:
             settings.store_folder = str(_staging_folder(footage.folder) / STORE_NAME)
     return Path(bpy.path.abspath(settings.store_folder))
+
+
+def known_store(clip: bpy.types.MovieClip) -> MatteStore | None:
+    """The clip's mattes, which need not be there; None before its first propagation."""
+    folder = clip.sam2_splat.store_folder
+    return MatteStore(Path(bpy.path.abspath(folder))) if folder else None
 
 
 def restage_missing() -> None:

@@ -8,11 +8,11 @@ them: SAM 2 and the bake read the photos.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
 
 import bpy
 
 from . import footage_clip
+from .editors import clip_editors
 
 # A frame of 6000 x 9000 px fills 200 MB of Blender's cache, its quarter 13 MB.
 _LARGE = 4000
@@ -81,9 +81,7 @@ def _is_built(clip: bpy.types.MovieClip) -> bool:
 
 
 def _show(clip: bpy.types.MovieClip) -> None:
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            space = cast(Any, area.spaces.active)
-            if area.type == "CLIP_EDITOR" and space.clip == clip:
-                space.clip_user.proxy_render_size = "PROXY_25"
-                area.tag_redraw()
+    for _, area, space in clip_editors():
+        if space.clip == clip:
+            space.clip_user.proxy_render_size = "PROXY_25"
+            area.tag_redraw()

@@ -57,8 +57,3 @@ class FrameView:
         """Footage px to region px."""
         u, v = x / self.width, 1.0 - y / self.height
         return (u - self.offset[0]) / self.scale[0], (v - self.offset[1]) / self.scale[1]
-
-
-def clip_frame(space: bpy.types.SpaceClipEditor) -> int:
-    """The frame of the clip, from 1, that an editor shows."""
-    return int(space.clip_user.frame_current) - int(space.clip.frame_start) + 1

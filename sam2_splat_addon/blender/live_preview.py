@@ -9,16 +9,24 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import bpy
 
 from ..core.errors import SplatError
 from ..core.prompts import FramePrompts, ObjectPrompts, PromptSet
-from ..core.protocol import ModelChoice, PreviewDone, PreviewRequest
-from . import clip_prompts, footage_clip, overlay, preferences, running, shown_mattes, worker
-from .frame_view import clip_frame
-from .propagate_task import checkpoint_path
+from ..core.protocol import FootageFiles, PreviewDone, PreviewRequest, PropagateRequest
+from . import (
+    clip_prompts,
+    editors,
+    footage_clip,
+    overlay,
+    preferences,
+    running,
+    shown_mattes,
+    worker,
+)
+from .editors import clip_frame
+from .request_parts import model_choice, run_settings
 
 # Seconds between two looks: while an answer is awaited, while there is something to click on, and
 # while there is not.
@@ -107,15 +115,12 @@ def _tick() -> float:
 
 
 def _editor() -> bpy.types.SpaceClipEditor | None:
-    """The first Clip Editor on the screen that shows a clip."""
-    for window in bpy.context.window_manager.windows:
+    """The first Clip Editor on the screen that shows a clip; none while an animation plays."""
+    for window, _, space in editors.clip_editors():
         if window.screen.is_animation_playing:
             return None
-        for area in window.screen.areas:
-            if area.type == "CLIP_EDITOR":
-                space: Any = area.spaces.active
-                if space.clip is not None and space.view == "CLIP":
-                    return space  # type: ignore[no-any-return]
+        if space.clip is not None and space.view == "CLIP":
+            return space
     return None
 
 
@@ -150,7 +155,7 @@ def _question(clip: bpy.types.MovieClip, frame: int) -> _Question:
     objects = []
     for name, prompts in clip_prompts.on_frame(clip, frame).items():
         entry = clip.sam2_splat.objects.get(name)
-        if entry is None or not prompts.includes_something:
+        if entry is None or not _can_show(clip, entry.object_id, prompts):
             continue
         key = (clip.session_uid, entry.object_id, frame)
         if shown_mattes.previewed(key, prompts, model) is None and not shown_mattes.is_settled(
@@ -160,6 +165,11 @@ def _question(clip: bpy.types.MovieClip, frame: int) -> _Question:
     return _Question(clip.session_uid, frame, model, tuple(objects))
 
 
+def _can_show(clip: bpy.types.MovieClip, object_id: int, prompts: FramePrompts) -> bool:
+    """Whether prompts give a matte by themselves, or correct one that is there."""
+    return prompts.includes_something or shown_mattes.is_tracked(clip, object_id, prompts.frame)
+
+
 def _ask(clip: bpy.types.MovieClip, question: _Question) -> None:
     settings = clip.sam2_splat
     width, height = clip.size
@@ -167,23 +177,47 @@ def _ask(clip: bpy.types.MovieClip, question: _Question) -> None:
         photo = footage_clip.photo_of(clip, question.frame)
         if photo is None:
             return
+        corrects = any(not entry.frames[0].includes_something for entry in question.prompts)
         request = PreviewRequest(
             photo=str(photo),
             width=width,
             height=height,
             frame=question.frame,
             prompts=PromptSet(question.prompts, width, height),
-            model=ModelChoice(
-                settings.model,
-                checkpoint_path(settings),
-                preferences.device(),
-                preferences.threads(),
+            model=model_choice(
+                settings, device=preferences.device(), threads=preferences.threads()
             ),
+            propagation=_propagation(clip) if corrects else None,
         )
         _state.ticket = worker.preview().ask(request)
     except SplatError as error:
         # No preview is no failure: the panel says why, Propagate says it aloud.
         _state.problem = str(error)
+
+
+def _propagation(clip: bpy.types.MovieClip) -> PropagateRequest | None:
+    """What Propagate would ask now, as far as it can be said without a look at the photos.
+
+    They are taken to be those of the last propagation; without one there is nothing to correct.
+    """
+    settings = clip.sam2_splat
+    last = shown_mattes.last_run(clip)
+    if last is None:
+        return None
+    count = settings.frame_count
+    return PropagateRequest(
+        footage=FootageFiles(
+            settings.footage_folder,
+            footage_clip.shown_paths(clip, range(1, count + 1)),
+            last.width,
+            last.height,
+            last.footage,
+        ),
+        prompts=clip_prompts.collect(clip),
+        store=bpy.path.abspath(settings.store_folder),
+        model=model_choice(settings, device=preferences.device(), threads=preferences.threads()),
+        settings=run_settings(settings, count),
+    )
 
 
 def _take_answers() -> None:
@@ -198,7 +232,7 @@ def _take_answers() -> None:
         _state.ticket, _state.problem = 0, str(preview.error)
         if preview.trace:
             print(preview.trace, flush=True)
-        overlay.redraw()
+        editors.redraw()
 
 
 def _keep(done: PreviewDone) -> None:
@@ -214,4 +248,4 @@ def _keep(done: PreviewDone) -> None:
         )
     # Answered: the next look finds no question, and asks nothing.
     _state.asked = _Question(asked.uid, asked.frame, asked.model, ())
-    overlay.redraw()
+    editors.redraw()

@@ -18,7 +18,8 @@ from mathutils import Matrix
 
 from ..core.coordinates import marker_to_pixel
 from . import clip_prompts, overlay_shader, overlay_textures, preferences, shown_mattes
-from .frame_view import FrameView, clip_frame
+from .editors import clip_frame
+from .frame_view import FrameView
 from .shown_mattes import ShownMatte
 
 # From this many px of the screen for one of the photo on, the matte is shown pixel by pixel, as it
@@ -71,14 +72,6 @@ def drop() -> None:
     overlay_textures.drop()
     overlay_shader.drop()
     shown_mattes.clear()
-
-
-def redraw() -> None:
-    """Ask every Clip Editor to draw itself again soon."""
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            if area.type == "CLIP_EDITOR":
-                area.tag_redraw()
 
 
 def model_key(settings: Any) -> str:

@@ -4,19 +4,18 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import bpy
 
-from ..core.errors import CheckpointError, PromptError
+from ..core.errors import PromptError
 from ..core.manifest import RunSettings
 from ..core.matte_store import MatteStore
-from ..core.prompts import PromptSet
-from ..core.protocol import FootageFiles, FrameDone, FrameRange, ModelChoice, PropagateRequest
-from . import clearing, clip_prompts, preferences, shown_mattes
+from ..core.protocol import FootageFiles, FrameDone, FrameRange, PropagateRequest
+from . import clearing, clip_prompts, shown_mattes
+from .editors import to_scene
 from .footage_clip import footage_of, store_folder
 from .job_task import JobTask, with_warnings
-from .properties import BUNDLED, SAM2SPLAT_PG_clip
+from .request_parts import model_choice, run_settings
 from .result_layers import LayerBuild
 
 # The part of the progress bar that the worker's job has; the mask layers have the rest.
@@ -57,12 +56,12 @@ class PropagateTask(JobTask):
         self._names = {entry.id: entry.name for entry in prompts.objects}
         self._build: LayerBuild | None = None
         settings = clip.sam2_splat
-        run = _run_settings(settings, prompts, len(footage))
+        run = run_settings(settings, len(footage))
         request = PropagateRequest(
             footage=FootageFiles.of(footage),
             prompts=prompts,
             store=str(self.store),
-            model=ModelChoice(settings.model, checkpoint_path(settings), device, threads),
+            model=model_choice(settings, device=device, threads=threads),
             settings=run,
             update=_update(span, here, run),
         )
@@ -92,7 +91,7 @@ class PropagateTask(JobTask):
         shown_mattes.forget(self._clip_uid, done.object_id, done.frame)
         scene = bpy.context.scene
         if scene.sam2_splat.follow and not bpy.app.background:
-            scene.frame_current = done.frame + self.clip().frame_start - 1
+            scene.frame_current = to_scene(self.clip(), done.frame)
 
     def _summary(self) -> str:
         assert self._build is not None
@@ -102,18 +101,6 @@ class PropagateTask(JobTask):
         what = ", ".join(self._names.values())
         speed = f" at {self.seconds_per_frame:.2f} s a frame" if self.seconds_per_frame else ""
         return with_warnings(f"Propagated {what} over {count} frames{speed}", self.warnings)
-
-
-def _run_settings(settings: SAM2SPLAT_PG_clip, prompts: PromptSet, frame_count: int) -> RunSettings:
-    first, last = 1, frame_count
-    if settings.use_range:
-        first, last = settings.first_frame, min(settings.last_frame, frame_count)
-        if first > last:
-            raise PromptError(
-                f"The range {first} to {last} holds no frame of the footage (1 to {frame_count}).",
-                "Correct First and Last.",
-            )
-    return RunSettings(first, last, settings.direction, nearby_prompts=settings.nearby_prompts)
 
 
 def _update(span: str, here: int, run: RunSettings) -> FrameRange | None:
@@ -128,18 +115,3 @@ def _update(span: str, here: int, run: RunSettings) -> FrameRange | None:
             "Move the playhead, or propagate all frames.",
         )
     return FrameRange(first, last)
-
-
-def checkpoint_path(settings: SAM2SPLAT_PG_clip) -> str:
-    """The checkpoint the settings mean, empty for the bundled model; raises CheckpointError."""
-    if settings.checkpoint and settings.model != BUNDLED:
-        return str(Path(bpy.path.abspath(settings.checkpoint)))
-    if settings.model == BUNDLED:
-        return ""
-    path = preferences.model_folder() / f"{settings.model}.pt"
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path.name} is not in {path.parent}.",
-            "Download it with the button in the panel, or choose the bundled model.",
-        )
-    return str(path)

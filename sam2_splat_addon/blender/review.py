@@ -17,10 +17,11 @@ from pathlib import Path
 import bpy
 
 from ..core.errors import SplatError
-from ..core.matte_store import MatteStore
 from ..core.review import FrameReview, FrameState, ShapeReader, judge, worst_first
-from . import clip_prompts, layer_frames, mask_keys, mask_layers, overlay, running
+from . import clip_prompts, editors, layer_frames, mask_keys, mask_layers, running
 from .active_clip import active_clip
+from .editors import to_clip, to_scene
+from .footage_clip import known_store
 
 _IDLE = 0.4  # s between two looks at what has changed
 _BUSY = 0.02  # s between two steps of a review
@@ -146,10 +147,11 @@ def fill_list(clip: bpy.types.MovieClip) -> None:
 
 
 def _watch(clip: bpy.types.MovieClip) -> _Watched:
-    folder = bpy.path.abspath(clip.sam2_splat.store_folder) if clip.sam2_splat.store_folder else ""
+    store = known_store(clip)
+    folder = str(store.folder) if store is not None else ""
     watched = _watched.get(clip.session_uid)
     if watched is None or watched.folder != folder:
-        reader = ShapeReader(MatteStore(Path(folder))) if folder else None
+        reader = ShapeReader(store) if store is not None else None
         watched = _watched[clip.session_uid] = _Watched(folder=folder, reader=reader)
     return watched
 
@@ -228,7 +230,7 @@ def _is_edited(uid: int, name: str, frame: int) -> bool:
     mask = clip.sam2_splat.mask if clip is not None else None
     if clip is None or mask is None:
         return False
-    return layer_frames.is_edited(mask, name, frame + clip.frame_start - 1)
+    return layer_frames.is_edited(mask, name, to_scene(clip, frame))
 
 
 def _rejudge(clip: bpy.types.MovieClip, watched: _Watched, object_id: int) -> None:
@@ -240,7 +242,7 @@ def _rejudge(clip: bpy.types.MovieClip, watched: _Watched, object_id: int) -> No
     reviews = {**watched.review.reviews, object_id: judge(object_id, shapes, drawn)}
     watched.review = ClipReview(reviews, watched.review.names)
     fill_list(clip)
-    overlay.redraw()
+    editors.redraw()
 
 
 def _look_at_playhead(clip: bpy.types.MovieClip, watched: _Watched) -> None:
@@ -250,7 +252,7 @@ def _look_at_playhead(clip: bpy.types.MovieClip, watched: _Watched) -> None:
         return
     now, before = scene.frame_current, watched.frame
     watched.frame = now
-    frame = before - clip.frame_start + 1
+    frame = to_clip(clip, before)
     for object_id, name in watched.review.names.items():
         if object_id not in watched.review.reviews or name not in mask.layers:
             continue
@@ -270,12 +272,9 @@ def _look_at_playhead(clip: bpy.types.MovieClip, watched: _Watched) -> None:
 
 def _clip_in_view() -> bpy.types.MovieClip | None:
     """The clip of the first Clip Editor, else the one that the operators would take."""
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            if area.type == "CLIP_EDITOR":
-                space = area.spaces.active
-                if isinstance(space, bpy.types.SpaceClipEditor) and space.clip is not None:
-                    return space.clip
+    for _, _, space in editors.clip_editors():
+        if space.clip is not None:
+            return space.clip
     return active_clip(bpy.context)
 
 
@@ -304,7 +303,7 @@ def tick() -> float:
         watched.edited, watched.doubted = watched.edited or {}, False
         watched.review = ClipReview(names=_names(clip), error=str(error))
         _steps = None
-        overlay.redraw()
+        editors.redraw()
     if bpy.context.window_manager.sam2_splat_review.shown_for != _shown_for(clip):
         fill_list(clip)
         bpy.context.window_manager.sam2_splat_review.shown_for = _shown_for(clip)
@@ -324,6 +323,6 @@ def _work(clip: bpy.types.MovieClip, steps: Iterator[None]) -> float:
         except StopIteration:
             _steps = None
             fill_list(clip)
-            overlay.redraw()
+            editors.redraw()
             return _IDLE
     return _BUSY

@@ -17,6 +17,7 @@ from bpy.types import Context, PropertyGroup
 
 from . import clip_prompts
 from .active_clip import active_clip
+from .editors import to_scene
 
 # While the list is being filled, its active row changes without the user's doing.
 _filling = False
@@ -24,7 +25,7 @@ _filling = False
 
 def go_to(context: Context, clip: bpy.types.MovieClip, frame: int, object_id: int) -> None:
     """Bring the playhead to a frame of the clip, and make an object the one that clicks go to."""
-    scene_frame = frame + clip.frame_start - 1
+    scene_frame = to_scene(clip, frame)
     # Not frame_set, which leaves a window's Clip Editor where it is.
     context.scene.frame_current = scene_frame
     space = context.space_data

@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 import bpy
 
 from ..core.errors import SplatError
-from . import problems
+from . import editors, problems
 
 # The window's timer, s, and how much of each tick the task may use: the rest belongs to Blender.
 _TICK = 0.05
@@ -180,7 +180,7 @@ class TaskOperator:
             task.abort()
             self._leave(context)
             raise
-        _redraw(context)
+        editors.redraw()
         if not ended:
             context.workspace.status_text_set(f"{task.sentence}   (Esc to cancel)")
             return {"PASS_THROUGH"}
@@ -205,16 +205,9 @@ class TaskOperator:
         _end()
         self._remove_timer(context)
         context.workspace.status_text_set(None)
-        _redraw(context)
+        editors.redraw()
 
     def _remove_timer(self, context: bpy.types.Context) -> None:
         if self._timer is not None:
             context.window_manager.event_timer_remove(self._timer)
             self._timer = None
-
-
-def _redraw(context: bpy.types.Context) -> None:
-    for window in context.window_manager.windows:
-        for area in window.screen.areas:
-            if area.type == "CLIP_EDITOR":
-                area.tag_redraw()

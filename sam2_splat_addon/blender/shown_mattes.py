@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import bpy
@@ -18,10 +17,12 @@ from numpy.typing import NDArray
 
 from ..core.errors import StoreError
 from ..core.manifest import RunManifest, read_manifest
-from ..core.matte_store import MatteScores, MatteStore
+from ..core.matte_store import MatteScores
 from ..core.prompts import FramePrompts
 from ..core.scanline import fill
 from . import mask_layers
+from .editors import to_scene
+from .footage_clip import known_store
 
 Source = Literal["preview", "edited", "stored"]
 
@@ -111,24 +112,31 @@ def is_settled(
 ) -> bool:
     """Whether the store's matte is what a preview of these prompts would show.
 
-    On a prompted frame both are the same, bit for bit.
+    Once propagated, both are the same, bit for bit.
     """
-    uid, folder = clip.session_uid, clip.sam2_splat.store_folder
-    if not folder:
-        return False
-    if uid not in _runs:
-        try:
-            _runs[uid] = read_manifest(MatteStore(Path(bpy.path.abspath(folder))).manifest_path)
-        except StoreError as error:
-            print(f"SAM2 Splat: {error}")
-            _runs[uid] = None
-    manifest = _runs[uid]
+    manifest = last_run(clip)
     if manifest is None or manifest.model != model:
         return False
     known = {entry.id: entry.frames for entry in manifest.prompts.objects}
-    if prompts not in known.get(object_id, ()):
-        return False
-    return _stored_matte(clip, (uid, object_id, prompts.frame)) is not None
+    return prompts in known.get(object_id, ()) and is_tracked(clip, object_id, prompts.frame)
+
+
+def is_tracked(clip: bpy.types.MovieClip, object_id: int, frame: int) -> bool:
+    """Whether the store has a matte of an object on a frame of the clip."""
+    return _stored_matte(clip, (clip.session_uid, object_id, frame)) is not None
+
+
+def last_run(clip: bpy.types.MovieClip) -> RunManifest | None:
+    """What the clip's last propagation was asked; None when there was none, or none to go by."""
+    uid = clip.session_uid
+    if uid not in _runs:
+        store = known_store(clip)
+        try:
+            _runs[uid] = read_manifest(store.manifest_path) if store is not None else None
+        except StoreError as error:
+            print(f"SAM2 Splat: {error}")
+            _runs[uid] = None
+    return _runs[uid]
 
 
 def keep_preview(
@@ -155,6 +163,10 @@ def forget(uid: int, object_id: int | None = None, frame: int | None = None) -> 
     for key in list(_stored):
         if key[0] == uid and object_id in (None, key[1]) and frame in (None, key[2]):
             del _stored[key]
+    for key, kept in list(_previews.items()):
+        # What a frame shows whose clicks only exclude depends on the frames before it.
+        if key[0] == uid and not kept.prompts.includes_something:
+            del _previews[key]
 
 
 def clear() -> None:
@@ -172,8 +184,7 @@ def _stored_matte(clip: bpy.types.MovieClip, key: tuple[int, int, int]) -> Shown
 
 
 def _read(clip: bpy.types.MovieClip, object_id: int, frame: int) -> ShownMatte | None:
-    folder = clip.sam2_splat.store_folder
-    store = MatteStore(Path(bpy.path.abspath(folder))) if folder else None
+    store = known_store(clip)
     if store is None or not store.has(object_id, frame):
         return None
     try:
@@ -191,7 +202,7 @@ def _edited_matte(
     mask = clip.sam2_splat.mask
     if mask is None:
         return None
-    scene_frame = key[2] + clip.frame_start - 1
+    scene_frame = to_scene(clip, key[2])
     checksum = mask_layers.shown_edit(mask, name, scene_frame)
     if checksum is None:
         return None

@@ -110,8 +110,8 @@ class Window:
 
     def has_mask(self) -> bool:
         """Whether a mask lies over the frame that is shown, from a preview or a propagation."""
-        overlay, frame_view = self.addon("overlay"), self.addon("frame_view")
-        return any(True for _ in overlay._shown(self.clip, frame_view.clip_frame(self.space)))
+        overlay, editors = self.addon("overlay"), self.addon("editors")
+        return any(True for _ in overlay._shown(self.clip, editors.clip_frame(self.space)))
 
     def note(self, **facts: object) -> None:
         """Leave facts for the test that started the play."""

@@ -18,7 +18,8 @@ from bpy.types import Context, Event, Operator
 from ...core.prompts import BoxPrompt, PointPrompt
 from .. import click_targets, clip_prompts, overlay
 from ..active_clip import active_clip
-from ..frame_view import FrameView, clip_frame
+from ..editors import clip_frame, redraw
+from ..frame_view import FrameView
 from ..running import Result
 
 # How far the mouse goes before a click becomes a drag, px of the screen at normal size.
@@ -268,7 +269,7 @@ class SAM2SPLAT_OT_tool(Operator):
             space.show_disabled = False
         elif context.window is not None:
             context.window.cursor_set("DEFAULT")
-        overlay.redraw()
+        redraw()
         return {"FINISHED"}
 
 

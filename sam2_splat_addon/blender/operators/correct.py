@@ -12,10 +12,10 @@ from bpy.types import Context, Operator
 
 from ...core.contours import trace
 from ...core.errors import PromptError, SplatError
-from ...core.matte_store import MatteStore
 from .. import clearing, clip_prompts, layer_frames, mask_layers, mask_prompts, review
 from ..active_clip import active_clip, require_clip
-from ..footage_clip import footage_of, store_folder
+from ..editors import to_clip
+from ..footage_clip import known_store
 from ..running import Result, report_error
 from .polls import has_masks, nothing_runs
 
@@ -42,7 +42,7 @@ def place_of(context: Context) -> Place | None:
     if known is None or name not in clip.sam2_splat.mask.layers:
         return None
     now = context.scene.frame_current
-    frame = now - clip.frame_start + 1
+    frame = to_clip(clip, now)
     return Place(clip, clip.sam2_splat.mask, known.object_id, name, frame, now)
 
 
@@ -71,9 +71,9 @@ class SAM2SPLAT_OT_restore_mask(_OnFrame, Operator):
         assert place is not None  # poll has seen it
         clip = place.clip
         try:
-            store = MatteStore(store_folder(clip, footage_of(clip)))
+            store = known_store(clip)
             contours = []
-            if store.has(place.object_id, place.frame):
+            if store is not None and store.has(place.object_id, place.frame):
                 logits = store.read(place.object_id, place.frame).logits
                 contours = trace(logits, int(clip.size[0]), int(clip.size[1]))
             layer_frames.restore_frame(place.mask, clip, place.name, place.scene_frame, contours)
@@ -96,7 +96,7 @@ class SAM2SPLAT_OT_mask_to_prompt(_OnFrame, Operator):
         size = (int(place.clip.size[0]), int(place.clip.size[1]))
         outlines = mask_layers.read_object_layer(place.mask, place.name, place.scene_frame, size)
         try:
-            if not 1 <= place.frame <= len(footage_of(place.clip)):
+            if not 1 <= place.frame <= place.clip.sam2_splat.frame_count:
                 raise PromptError("The playhead is outside the clip.", "Go to one of its frames.")
             mask_prompts.set_from_outlines(place.clip, place.object_id, place.frame, outlines)
         except SplatError as error:

@@ -9,10 +9,9 @@ from bpy.props import StringProperty
 from bpy.types import Context, Operator
 
 from ...core.errors import SplatError
-from ...core.matte_store import MatteStore
 from .. import clip_prompts, mask_layers, shown_mattes
 from ..active_clip import active_clip, require_clip
-from ..footage_clip import footage_of, store_folder
+from ..footage_clip import known_store
 from ..running import Result, report_error
 from .polls import has_clip
 
@@ -130,7 +129,9 @@ class SAM2SPLAT_OT_clear_results(Operator):
     def execute(self, context: Context) -> Result:
         try:
             clip = require_clip(context)
-            MatteStore(store_folder(clip, footage_of(clip))).clear()
+            store = known_store(clip)
+            if store is not None:
+                store.clear()
             shown_mattes.forget(clip.session_uid)
         except SplatError as error:
             return report_error(self, error)

@@ -11,6 +11,7 @@ from bpy.types import Context, Operator
 from ...core.errors import SplatError
 from .. import review
 from ..active_clip import active_clip, require_clip
+from ..editors import to_clip
 from ..report_task import ReportTask
 from ..review_list import go_to
 from ..running import Result, Task, TaskOperator, report_error
@@ -72,7 +73,7 @@ class SAM2SPLAT_OT_review_step(Operator):
         found = review.of_clip(clip)
         assert found is not None  # poll has seen it
         listed = sorted(found.listed(review.chosen_object(clip)), key=lambda one: one.frame)
-        now = context.scene.frame_current - clip.frame_start + 1
+        now = to_clip(clip, context.scene.frame_current)
         if self.direction == "NEXT":
             ahead = [one for one in listed if one.frame > now]
         else:

@@ -9,10 +9,9 @@ from typing import Any, cast
 from bpy.props import EnumProperty
 from bpy.types import Context, Operator
 
-from .. import live_preview, overlay, preferences, problems, running, worker
+from .. import editors, live_preview, preferences, problems, running, worker
 from ..active_clip import active_clip, require_clip
 from ..bake_task import BakeTask
-from ..frame_view import clip_frame
 from ..propagate_task import PropagateTask
 from ..running import Result, Task, TaskOperator
 
@@ -56,9 +55,9 @@ class SAM2SPLAT_OT_propagate(_ClipTask):
         clip = require_clip(context)
         space = cast(Any, context.space_data)
         if space is not None and space.type == "CLIP_EDITOR" and space.clip == clip:
-            here = clip_frame(space)
+            here = editors.clip_frame(space)
         else:
-            here = context.scene.frame_current - clip.frame_start + 1
+            here = editors.to_clip(clip, context.scene.frame_current)
         return PropagateTask(
             clip,
             device=preferences.device(),
@@ -115,7 +114,7 @@ class SAM2SPLAT_OT_restart_worker(Operator):
         worker.shut_down()
         live_preview.forget()
         problems.forget()
-        overlay.redraw()
+        editors.redraw()
         return {"FINISHED"}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from bpy.types import Context, Operator
 
-from .. import overlay
+from .. import editors
 from ..properties import OVERLAY_ITEMS
 from ..running import Result
 
@@ -20,7 +20,7 @@ class SAM2SPLAT_OT_toggle_masks(Operator):
     def execute(self, context: Context) -> Result:
         look = context.scene.sam2_splat
         look.show_overlay = not look.show_overlay
-        overlay.redraw()
+        editors.redraw()
         return {"FINISHED"}
 
 
@@ -35,7 +35,7 @@ class SAM2SPLAT_OT_next_view(Operator):
         look = context.scene.sam2_splat
         names = [name for name, _, _ in OVERLAY_ITEMS]
         look.overlay_mode = names[(names.index(look.overlay_mode) + 1) % len(names)]
-        overlay.redraw()
+        editors.redraw()
         return {"FINISHED"}
 
 

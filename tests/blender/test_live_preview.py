@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The timer behind the live preview, with a real worker: what it asks, and what then shows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import bpy
+import pytest
+
+from sam2_splat_addon.core.matte_store import MatteStore
+from sam2_splat_addon.core.prompts import PointPrompt
+
+pytestmark = pytest.mark.usefixtures("addon")
+PATIENCE = 120.0  # s
+
+
+@pytest.fixture
+def clip(make_photos: Callable[..., Path]) -> Iterator[bpy.types.MovieClip]:
+    """Four photos in a Clip Editor, one click on the square on frame 1, propagated."""
+    from sam2_splat_addon.blender import clip_prompts, live_preview, shown_mattes, worker
+
+    bpy.ops.sam2_splat.load(filepath=str(make_photos(count=4)))
+    clip = bpy.context.scene.active_clip
+    click(clip, 1, 50.0, 90.0, include=True)
+    clip_prompts.sync_objects(clip)
+    area = bpy.context.window_manager.windows[0].screen.areas[0]
+    area.type = "CLIP_EDITOR"
+    area.spaces.active.clip = clip
+    bpy.ops.sam2_splat.propagate()
+    yield clip
+    worker.shut_down()
+    live_preview.forget()
+    shown_mattes.clear()
+
+
+def click(clip: bpy.types.MovieClip, frame: int, x: float, y: float, *, include: bool) -> None:
+    from sam2_splat_addon.blender import clip_prompts
+
+    owner = clip.tracking.objects.get("square") or clip.tracking.objects.new("square")
+    clip_prompts.add_point(owner, frame, PointPrompt(x, y, include), *clip.size)
+
+
+def go_to(frame: int) -> None:
+    bpy.context.scene.frame_set(frame)
+    area = bpy.context.window_manager.windows[0].screen.areas[0]
+    area.spaces.active.clip_user.frame_current = frame
+
+
+def look(seconds: float = 1.0) -> None:
+    """Let the timer look for a while, and as long as it awaits an answer."""
+    from sam2_splat_addon.blender import live_preview
+
+    began = time.monotonic()
+    while time.monotonic() - began < seconds or live_preview.is_busy():
+        assert time.monotonic() - began < PATIENCE, "no answer"
+        time.sleep(live_preview._tick())
+
+
+def shown(clip: bpy.types.MovieClip, frame: int) -> tuple[str, bytes]:
+    """Where the matte that shows is from, and its logits."""
+    from sam2_splat_addon.blender import clip_prompts, overlay, shown_mattes
+
+    prompts = clip_prompts.on_frame(clip, frame).get("square")
+    key = overlay.model_key(clip.sam2_splat)
+    found = shown_mattes.matte_of(clip, 1, "square", frame, prompts, key)
+    assert found is not None
+    return found.source, found.values.astype("<f2").tobytes()
+
+
+def test_a_click_that_only_excludes_shows_on_a_tracked_frame_what_propagating_gives(
+    clip: bpy.types.MovieClip,
+) -> None:
+    from sam2_splat_addon.blender import live_preview
+
+    go_to(3)
+    look()
+    source, tracked = shown(clip, 3)
+    assert source == "stored"
+    click(clip, 3, 80.0, 100.0, include=False)
+    look()
+    assert live_preview.problem() == ""
+    source, corrected = shown(clip, 3)
+    assert source == "preview"
+    assert corrected != tracked
+    bpy.ops.sam2_splat.propagate()
+    store = MatteStore(Path(clip.sam2_splat.store_folder))
+    assert store.read(1, 3).logits.astype("<f2").tobytes() == corrected
+    # The store has it now: what was previewed may not outlive what it was made of.
+    assert shown(clip, 3) == ("stored", corrected)
+    look()
+    assert shown(clip, 3) == ("stored", corrected)
+
+
+def test_a_click_that_only_excludes_shows_nothing_where_nothing_was_tracked(
+    clip: bpy.types.MovieClip,
+) -> None:
+    from sam2_splat_addon.blender import clearing, live_preview
+
+    clearing.clear_objects(clip, {1})
+    click(clip, 3, 80.0, 100.0, include=False)
+    go_to(3)
+    look()
+    assert live_preview.problem() == ""
+    with pytest.raises(AssertionError):
+        shown(clip, 3)
