@@ -17,6 +17,7 @@ import msgspec
 from .atomic import write_atomic
 from .errors import StoreError
 from .prompts import PromptSet
+from .speeds import QUALITY
 
 
 class RunSettings(msgspec.Struct, frozen=True):
@@ -38,6 +39,9 @@ class RunSettings(msgspec.Struct, frozen=True):
     bitwise
         True computes in sam2's own order, to the last bit. False takes quicker orders where there
         are any (`engine/folded_attention.py`): logits differ by less than a ten-thousandth.
+    speed
+        ``quality``, ``balanced`` or ``fast`` (`core/speeds.py`): the quicker two leave something
+        out. ``quality`` is what the model gives.
     """
 
     first_frame: int = 1
@@ -46,6 +50,7 @@ class RunSettings(msgspec.Struct, frozen=True):
     image_size: int = 0
     nearby_prompts: int = 0
     bitwise: bool = False
+    speed: str = QUALITY.name
 
 
 MANIFEST_VERSION = 2

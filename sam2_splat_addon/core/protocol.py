@@ -33,6 +33,7 @@ from .footage import Footage
 from .manifest import RunSettings
 from .matte_store import Logits, MatteScores
 from .prompts import PromptSet
+from .speeds import QUALITY
 
 PROTOCOL_VERSION = 1
 _MAGIC = b"S2SP"
@@ -155,7 +156,7 @@ class PreviewRequest(msgspec.Struct, frozen=True, tag="preview"):
         loaded and the photo encoded, so that the first click is answered at once.
     model
         The same as in the propagation, for the same result.
-    image_size
+    image_size, speed
         As in :class:`RunSettings`.
     propagation
         What a propagation would be asked now, with all prompts. With it, objects whose prompts on
@@ -174,6 +175,7 @@ class PreviewRequest(msgspec.Struct, frozen=True, tag="preview"):
     image_size: int = 0
     propagation: PropagateRequest | None = None
     ticket: int = 0
+    speed: str = QUALITY.name
 
 
 class CancelRequest(msgspec.Struct, frozen=True, tag="cancel"):

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from sam2.modeling.sam2_base import SAM2Base
 
 from ..core.errors import CheckpointError
-from .bundled_model import build_bundled_model
+from .bundled_model import BUNDLED_IMAGE_SIZE, build_bundled_model
 
 BUNDLED: Final = "bundled"
 
@@ -26,6 +26,7 @@ OFFICIAL_CONFIGS: Final = {
 
 MODEL_NAMES: Final = (BUNDLED, *OFFICIAL_CONFIGS)
 
+_OFFICIAL_SIZE: Final = 1024  # px, of all four
 _STRIDE: Final = 16  # px of the input per cell of the embedding
 _SIZE_STEP: Final = 32  # the image encoder's coarsest level has stride 32
 
@@ -39,6 +40,13 @@ _DECODER_SETTINGS: Final = {
     "dynamic_multimask_stability_delta": 0.05,
     "dynamic_multimask_stability_thresh": 0.98,
 }
+
+
+def own_size(name: str) -> int:
+    """Side in px of the input that a model was trained for; raises CheckpointError for no model."""
+    if name not in MODEL_NAMES:
+        raise _unknown(name)
+    return BUNDLED_IMAGE_SIZE if name == BUNDLED else _OFFICIAL_SIZE
 
 
 def build(name: str, *, image_size: int | None = None) -> SAM2Base:
@@ -65,9 +73,7 @@ def build(name: str, *, image_size: int | None = None) -> SAM2Base:
     if name == BUNDLED:
         return build_bundled_model() if image_size is None else build_bundled_model(image_size)
     if name not in OFFICIAL_CONFIGS:
-        raise CheckpointError(
-            f"There is no model called {name!r}.", f"Choose one of {', '.join(MODEL_NAMES)}."
-        )
+        raise _unknown(name)
     config = _official_config(OFFICIAL_CONFIGS[name])
     if image_size is not None:
         config.image_size = image_size
@@ -78,6 +84,12 @@ def build(name: str, *, image_size: int | None = None) -> SAM2Base:
     model: Any = instantiate(config, _recursive_=True)
     model.eval()
     return model
+
+
+def _unknown(name: str) -> CheckpointError:
+    return CheckpointError(
+        f"There is no model called {name!r}.", f"Choose one of {', '.join(MODEL_NAMES)}."
+    )
 
 
 def _official_config(file_name: str) -> DictConfig:

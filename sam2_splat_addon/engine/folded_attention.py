@@ -23,7 +23,6 @@ import math
 
 import torch
 from sam2.modeling.sam.transformer import RoPEAttention
-from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -33,42 +32,6 @@ _BLOCK_SCORES = 1 << 19
 # Keys in one row of all memories from which folding is the quicker way: three memories at 1024 px,
 # six at 512. Fewer make blocks so small that calling torch costs more than the arithmetic saved.
 _LEAST_ROW_KEYS = 192
-
-
-def fold_attention(model: SAM2Base, *, folded: bool) -> None:
-    """Let the model attend to memories in folded form, or again as sam2 does.
-
-    Weights and their names stay. Where folding saves nothing (memories as wide as the keys, as in
-    the bundled model), or sam2's module is of another kind, nothing changes.
-    """
-    for layer in model.memory_attention.layers:
-        attention = layer.cross_attn_image
-        if isinstance(attention, FoldedAttention):
-            if not folded:
-                layer.cross_attn_image = _with_parts_of(attention, RoPEAttention)
-        elif folded and isinstance(attention, RoPEAttention) and _saves(attention):
-            layer.cross_attn_image = _with_parts_of(attention, FoldedAttention)
-
-
-def _saves(attention: RoPEAttention) -> bool:
-    return bool(attention.num_heads == 1 and attention.kv_in_dim < attention.internal_dim // 2)
-
-
-def _with_parts_of(source: RoPEAttention, kind: type[RoPEAttention]) -> RoPEAttention:
-    """An attention of ``kind`` with the weights and tables of ``source``, shared."""
-    other: RoPEAttention = kind(
-        embedding_dim=source.embedding_dim,
-        num_heads=source.num_heads,
-        downsample_rate=source.embedding_dim // source.internal_dim,
-        dropout=source.dropout_p,
-        kv_in_dim=source.kv_in_dim,
-        rope_k_repeat=source.rope_k_repeat,
-        feat_sizes=(1, 1),  # the table is taken over
-    )
-    other.compute_cis, other.freqs_cis = source.compute_cis, source.freqs_cis
-    for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
-        setattr(other, name, getattr(source, name))
-    return other.train(source.training)
 
 
 class FoldedAttention(RoPEAttention):

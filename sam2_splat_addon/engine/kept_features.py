@@ -24,10 +24,13 @@ class KeptFeatures:
     ----------
     limit
         Bytes that they may take; the last one is kept in any case.
+    exact
+        How photos are read, as in `FrameSource`.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, exact: bool) -> None:
         self._limit = limit
+        self._exact = exact
         self._maps: OrderedDict[PhotoKey, tuple[list[Tensor], list[tuple[int, int]]]] = (
             OrderedDict()
         )
@@ -40,7 +43,8 @@ class KeptFeatures:
         """
         image = self.get(photo)
         if image is None:
-            frame = FrameSource([Path(photo[0])], steps.model.image_size)[0]  # (3, S, S)
+            source = FrameSource([Path(photo[0])], steps.model.image_size, exact=self._exact)
+            frame = source[0]  # (3, S, S)
             if dropped():
                 raise Cancelled
             image = steps.encode(frame)

@@ -17,11 +17,13 @@ import msgspec
 
 from ..core.prompts import FramePrompts, PromptSet
 from ..core.protocol import PreviewMatte, PreviewRequest
+from ..core.speeds import speed_named
 from . import model_keeper
 from .checkpoints import LoadedModel, checkpoint_path, sha256_of
 from .corrected_preview import CorrectedPreviewer
 from .device import DeviceChoice, choose_device, use_threads
 from .kept_features import KeptFeatures, PhotoKey, photo_key
+from .model_input import model_input
 from .prompt_tensors import prompt_tensors
 from .sam2_steps import ImageFeatures, Sam2Steps
 from .session import frame_result, stop_if
@@ -35,11 +37,12 @@ _KEPT_MATTES: Final = 64  # of 128 KiB at 1024 px
 class _Previewer:
     """Answers previews with one model."""
 
-    def __init__(self, loaded: LoadedModel, choice: DeviceChoice) -> None:
+    def __init__(self, loaded: LoadedModel, choice: DeviceChoice, *, exact: bool) -> None:
         self.loaded = loaded
+        self.exact = exact
         self._choice = choice
         self._steps = Sam2Steps(loaded.model, frame_count=1)  # nothing but memory asks for it
-        self._features = KeptFeatures(FEATURES_MB << 20)
+        self._features = KeptFeatures(FEATURES_MB << 20, exact=exact)
         self._corrected = CorrectedPreviewer(loaded, choice, self._features)
         self._mattes: OrderedDict[tuple[PhotoKey, FramePrompts], PreviewMatte] = OrderedDict()
 
@@ -118,15 +121,16 @@ def run(request: PreviewRequest, dropped: Callable[[], bool]) -> tuple[PreviewMa
     """
     global _previewer
     prompts = _prompts_of_frame(request)
+    seen = model_input(request.model.name, request.image_size, speed_named(request.speed))
     threads = use_threads(request.model.threads)
     choice = choose_device(request.model.device)
     digest = sha256_of(checkpoint_path(request.model.name, request.model.checkpoint))
     stop_if(dropped)
     loaded = model_keeper.shared.get(
-        request.model, digest, choice.device, request.image_size, lambda _: None
+        request.model, digest, choice.device, seen.size, lambda _: None
     )
-    if _previewer is None or _previewer.loaded is not loaded:
-        _previewer = _Previewer(loaded, choice)
+    if _previewer is None or _previewer.loaded is not loaded or _previewer.exact != seen.exact:
+        _previewer = _Previewer(loaded, choice, exact=seen.exact)
     stop_if(dropped)
     mattes = _previewer.mattes(request, prompts, dropped)
     return mattes + _previewer.corrected(request, threads, dropped)

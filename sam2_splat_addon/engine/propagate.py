@@ -29,13 +29,15 @@ from ..core.manifest import (
 from ..core.matte_store import MatteStore
 from ..core.prompts import PromptSet
 from ..core.protocol import FrameDone, FrameRange, Log, Progress, PropagateRequest
+from ..core.speeds import speed_named
 from . import model_keeper
 from .allocator import keeping_freed_memory
+from .attention_kinds import AttentionKind, set_attention
 from .checkpoints import LoadedModel, checkpoint_path, sha256_of
 from .device import DeviceChoice, choose_device, use_threads
-from .folded_attention import fold_attention
 from .frames import FrameSource
 from .matte_keys import matte_keys
+from .model_input import model_input
 from .plan import ObjectPlan, plan_object, span_of
 from .run_store import MemorySaver, ResultWriter, StoredObject
 from .session import FrameResult, Session
@@ -94,6 +96,13 @@ def run(
     began = time.monotonic()
     footage = request.footage
     prompts = _prompts_of(request)
+    settings = request.settings
+    seen = model_input(
+        request.model.name,
+        settings.image_size,
+        speed_named(settings.speed),
+        bitwise=settings.bitwise,
+    )
     threads = use_threads(request.model.threads)
     choice = choose_device(request.model.device)
     on_log(Log("info", f"Device: {choice.reason} Threads: {threads}."))
@@ -127,12 +136,10 @@ def run(
             f"Nothing to do: all {total} mattes are up to date.", 0, tuple(warnings)
         )
 
-    loaded = model_keeper.shared.get(
-        request.model, digest, choice.device, request.settings.image_size, loading
-    )
+    loaded = model_keeper.shared.get(request.model, digest, choice.device, seen.size, loading)
     for text in loaded.warnings:
         on_log(Log("warning", text))
-    _fold(loaded.model, request, choice)
+    _choose_attention(loaded.model, request, choice)
     busy = [at for at in objects if outdated[at.plan.object_id]]
     works = [work_for(at.plan, outdated[at.plan.object_id], at.saved) for at in busy]
     starts = [part.frames[0] for work in works for part in work.parts if part.state is not None]
@@ -140,7 +147,7 @@ def run(
         on_log(Log("info", f"Going on where an earlier run stood, from frame {min(starts)}."))
     session = Session(
         loaded.model,
-        FrameSource([Path(path) for path in footage.paths], loaded.model.image_size),
+        FrameSource([Path(path) for path in footage.paths], seen.size, exact=seen.exact),
         (footage.width, footage.height),
         works,
         choice,
@@ -183,7 +190,7 @@ def objects_of(
     Nothing is written. Raises SplatError when the request is not as it should be.
     """
     manifest = _manifest(request, _prompts_of(request), loaded.sha256, choice, threads)
-    _fold(loaded.model, request, choice)
+    _choose_attention(loaded.model, request, choice)
     return _objects(manifest, MatteStore(Path(request.store)))
 
 
@@ -220,9 +227,13 @@ def _objects(manifest: RunManifest, store: MatteStore) -> list[StoredObject]:
     return [StoredObject(plan, matte_keys(plan, run_key), store) for plan in plans]
 
 
-def _fold(model: SAM2Base, request: PropagateRequest, choice: DeviceChoice) -> None:
-    folded = choice.device.type == "cpu" and not request.settings.bitwise
-    fold_attention(model, folded=folded)
+def _choose_attention(model: SAM2Base, request: PropagateRequest, choice: DeviceChoice) -> None:
+    kind: AttentionKind = "sam2"
+    if speed_named(request.settings.speed).pooled:
+        kind = "pooled"
+    elif choice.device.type == "cpu" and not request.settings.bitwise:
+        kind = "folded"
+    set_attention(model, kind)
 
 
 def _in_range(plan: ObjectPlan, update: FrameRange | None) -> range:

@@ -59,7 +59,7 @@ PROMPTS = PromptSet((ObjectPrompts(1, "chair", (FRAME,)),), 1200, 1800)
 REQUESTS = [
     PropagateRequest(
         FOOTAGE, PROMPTS, "/store", ModelChoice("bundled", "", "cpu", 2),
-        RunSettings(3, 9, "forward", 256),
+        RunSettings(3, 9, "forward", 256, speed="balanced"),
     ),
     BakeRequest(
         FOOTAGE, "/store", "/out", BakeOptions(alpha="soft", grow_px=-1.5, objects=(1, 2)),

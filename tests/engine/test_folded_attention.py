@@ -14,7 +14,8 @@ from sam2.modeling.sam2_base import SAM2Base
 from sam2_splat_addon.core.prompts import BoxPrompt, FramePrompts, ObjectPrompts, PointPrompt
 from sam2_splat_addon.engine import folded_attention
 from sam2_splat_addon.engine.architectures import BUNDLED, OFFICIAL_CONFIGS, build
-from sam2_splat_addon.engine.folded_attention import FoldedAttention, fold_attention
+from sam2_splat_addon.engine.attention_kinds import set_attention
+from sam2_splat_addon.engine.folded_attention import FoldedAttention
 
 from .random_models import propagated, random_frames, random_model
 
@@ -51,13 +52,13 @@ def _cross_attentions(model: SAM2Base) -> list[RoPEAttention]:
 def test_mattes_of_every_configuration_stay_within_a_ten_thousandth(name: str) -> None:
     model, frames = _model(name), random_frames(6)
     plain = propagated(model, frames, _OBJECTS)
-    fold_attention(model, folded=True)
+    set_attention(model, "folded")
     try:
         assert all(isinstance(a, FoldedAttention) for a in _cross_attentions(model))
         folded = propagated(model, frames, _OBJECTS)
         again = propagated(model, frames, _OBJECTS)
     finally:
-        fold_attention(model, folded=False)
+        set_attention(model, "sam2")
     flips = pixels = 0
     for ours, theirs, repeated in zip(folded, plain, again, strict=True):
         assert (ours.object_id, ours.frame) == (theirs.object_id, theirs.frame)
@@ -74,9 +75,9 @@ def test_mattes_of_every_configuration_stay_within_a_ten_thousandth(name: str) -
 def test_unfolded_again_the_model_computes_as_before_to_the_bit() -> None:
     model, frames = _model(_TINY), random_frames(4)
     names, before = list(model.state_dict()), propagated(model, frames, _OBJECTS)
-    fold_attention(model, folded=True)
+    set_attention(model, "folded")
     assert list(model.state_dict()) == names
-    fold_attention(model, folded=False)
+    set_attention(model, "sam2")
     assert list(model.state_dict()) == names
     assert not any(isinstance(a, FoldedAttention) for a in _cross_attentions(model))
     for ours, theirs in zip(propagated(model, frames, _OBJECTS), before, strict=True):
@@ -86,11 +87,11 @@ def test_unfolded_again_the_model_computes_as_before_to_the_bit() -> None:
 def test_small_inputs_are_computed_as_sam2_does_to_the_bit() -> None:
     model, frames = _model(_TINY), random_frames(3)
     before = propagated(model, frames, _OBJECTS[:1])
-    fold_attention(model, folded=True)
+    set_attention(model, "folded")
     try:
         after = propagated(model, frames, _OBJECTS[:1])
     finally:
-        fold_attention(model, folded=False)
+        set_attention(model, "sam2")
     for ours, theirs in zip(after, before, strict=True):
         np.testing.assert_array_equal(ours.logits, theirs.logits)
 
@@ -98,7 +99,7 @@ def test_small_inputs_are_computed_as_sam2_does_to_the_bit() -> None:
 def test_the_bundled_model_is_left_alone() -> None:
     model = build(BUNDLED, image_size=64)
     before = _cross_attentions(model)
-    fold_attention(model, folded=True)
+    set_attention(model, "folded")
     assert _cross_attentions(model) == before
 
 

@@ -64,6 +64,7 @@ def _ask(wish: PropagateRequest, frame: int) -> PreviewRequest:
         wish.prompts,
         wish.model,
         wish.settings.image_size,
+        speed=wish.settings.speed,
     )
 
 
@@ -203,12 +204,12 @@ def test_frames_beyond_the_bound_are_forgotten_the_oldest_first(
     image = previewer._features.get(photo_key(footage.paths[0]))
     assert image is not None
     size = sum(entry.nbytes for entry in image.maps)
-    features = KeptFeatures(2 * size + 1)
+    features = KeptFeatures(2 * size + 1, exact=True)
     for key in ("a", "b", "a", "c"):
         if features.get((key, 0, 0)) is None:
             features.keep((key, 0, 0), image)
     assert [features.get((key, 0, 0)) is not None for key in "abc"] == [True, False, True]
-    tiny = KeptFeatures(1)
+    tiny = KeptFeatures(1, exact=True)
     tiny.keep(("a", 0, 0), image)
     assert tiny.get(("a", 0, 0)) is not None
 

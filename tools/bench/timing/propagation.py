@@ -18,8 +18,8 @@ from PIL import Image
 from sam2_splat_addon.core.memory import peak_memory_mb
 from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt
 from sam2_splat_addon.engine.allocator import keeping_freed_memory
+from sam2_splat_addon.engine.attention_kinds import set_attention
 from sam2_splat_addon.engine.device import choose_device
-from sam2_splat_addon.engine.folded_attention import fold_attention
 from sam2_splat_addon.engine.frames import FrameSource
 from sam2_splat_addon.engine.plan import plan_object
 from sam2_splat_addon.engine.session import FrameResult, Session
@@ -113,8 +113,7 @@ def _ours(
     case: Case, clicks: list[tuple[float, float]], size: tuple[int, int]
 ) -> tuple[Row, _Logits]:
     model = random_model(case.model, case.image_size)
-    folded = case.program == OURS
-    fold_attention(model, folded=folded)
+    set_attention(model, "folded" if case.program == OURS else "sam2")
     objects = [
         ObjectPrompts(at, f"object {at}", (FramePrompts(1, (PointPrompt(*click),)),))
         for at, click in enumerate(clicks, start=1)

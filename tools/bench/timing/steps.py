@@ -13,7 +13,7 @@ import msgspec
 import torch
 
 from sam2_splat_addon.engine.allocator import keeping_freed_memory
-from sam2_splat_addon.engine.folded_attention import fold_attention
+from sam2_splat_addon.engine.attention_kinds import set_attention
 from sam2_splat_addon.engine.memory_bank import FrameMemory, MemoryBank, MemoryReach
 from sam2_splat_addon.engine.prompt_tensors import PromptTensors
 from sam2_splat_addon.engine.sam2_steps import Sam2Steps
@@ -45,7 +45,7 @@ def main() -> int:
     rows: list[Row] = []
     for program in (_SAM2_ORDER, OURS):
         ours = program == OURS
-        fold_attention(model, folded=ours)
+        set_attention(model, "folded" if ours else "sam2")
         keeping = keeping_freed_memory() if ours else contextlib.nullcontext()
         with torch.inference_mode(), keeping:
             rows += _steps(Sam2Steps(model, 100), case, program)

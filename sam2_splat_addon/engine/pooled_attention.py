@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Attention to memories at a quarter of their cells, for the quicker modes; imports torch, sam2.
+
+Memories of neighbouring cells are much alike, so each square of two by two becomes their mean, as
+in EfficientTAM (Xiong et al. 2024), at a quarter of the products. A mean stands for four: the
+logarithm of 4 joins its score, or the object pointers, which stay as they are, would outweigh it.
+What comes out differs from SAM 2's own: this is no order of the same sums.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import torch
+from sam2.modeling.sam.transformer import RoPEAttention
+from torch import Tensor
+from torch.nn import functional as F
+
+_POOL: Final = 2  # cells by cells that become one
+
+
+class PooledAttention(RoPEAttention):
+    """`RoPEAttention` from an image to memories that are pooled first.
+
+    Channels: C of queries and keys, M of memories. Tokens: N = side * side of the image, K of the
+    memories, of which all but the last P carry a rotary position and are T frames of N.
+    """
+
+    freqs_cis: Tensor
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, num_k_exclude_rope: int = 0) -> Tensor:
+        """Attend.
+
+        Parameters
+        ----------
+        q
+            (B, N, C).
+        k
+            (B, K, M), memories plus their position encodings.
+        v
+            (B, K, M), the memories.
+        num_k_exclude_rope
+            P.
+
+        Returns
+        -------
+        Tensor
+            (B, N, C).
+
+        Raises
+        ------
+        ValueError
+            The image is not a square of an even number of cells, or the memories are of another
+            size.
+        """
+        count = q.shape[1]
+        side = math.isqrt(count)
+        positioned = k.shape[1] - num_k_exclude_rope
+        if side * side != count or side % _POOL or positioned % count:
+            raise ValueError(f"{positioned} memory tokens do not fit an image of {count}")
+        if self.freqs_cis.shape[0] != count:
+            self.freqs_cis = self.compute_cis(end_x=side, end_y=side)
+        self.freqs_cis = self.freqs_cis.to(q.device)
+
+        queries = _turned(self.q_proj(q), self.freqs_cis)  # (B, N, C)
+        pooled = self.k_proj(_pooled(k[:, :positioned], side))  # (B, T * N / 4, C)
+        turns = _between(self.freqs_cis, side).repeat(positioned // count, 1)
+        keys = torch.cat([_turned(pooled, turns), self.k_proj(k[:, positioned:])], dim=1)
+        values = torch.cat([_pooled(v[:, :positioned], side), v[:, positioned:]], dim=1)
+        weight = keys.new_zeros(1, 1, keys.shape[1])  # of a key, as an exponent
+        weight[..., : pooled.shape[1]] = math.log(_POOL * _POOL)
+        attended = F.scaled_dot_product_attention(
+            queries[:, None],
+            keys[:, None],
+            self.v_proj(values)[:, None],
+            attn_mask=weight.expand(1, count, -1)[None],
+        )  # (B, 1, N, C)
+        result: Tensor = self.out_proj(attended[:, 0])
+        return result
+
+
+def _pooled(tokens: Tensor, side: int) -> Tensor:
+    """The mean of each square of cells: (B, T * N, M) -> (B, T * N / 4, M)."""
+    batch, _, width = tokens.shape
+    half = side // _POOL
+    squares = tokens.reshape(batch, -1, half, _POOL, half, _POOL, width)
+    return squares.mean(dim=(3, 5)).reshape(batch, -1, width)
+
+
+def _between(turns: Tensor, side: int) -> Tensor:
+    """The turns in the middle of each square of cells, (N / 4, C / 2) complex, from each cell's."""
+    step = turns[side + 1].angle()  # (C / 2), of one cell across and one down: below 2 radians
+    squares = turns.view(side, side, -1)[::_POOL, ::_POOL].reshape(-1, turns.shape[1])
+    offset = step * ((_POOL - 1) / 2)
+    return squares * torch.polar(torch.ones_like(offset), offset)
+
+
+def _turned(channels: Tensor, turns: Tensor) -> Tensor:
+    """Pairs of channels (B, L, C) turned as complex numbers by ``turns`` (L, C / 2)."""
+    pairs = torch.view_as_complex(channels.float().reshape(*channels.shape[:-1], -1, 2))
+    return torch.view_as_real(pairs * turns).flatten(-2).to(channels.dtype)
