@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from sam2_splat_addon.core.speeds import SPEEDS
 from tools.bench.timing.propagation import OURS, OURS_BITWISE, SAM2
 from tools.bench.timing.rows import Row
 
@@ -39,3 +40,13 @@ def test_bake_rows_hold_our_stages_and_encoders_of_the_same_picture(tmp_path: Pa
     assert {OURS, "OpenCV, level 1", "Pillow, level 1"} <= pngs.keys()
     assert 0 < pngs[OURS] < 1.3 * pngs["Pillow, level 1"]
     assert sum(row.program == OURS for row in rows) == 3  # decode, alpha, PNG
+
+
+def test_mode_rows_are_quicker_from_mode_to_mode_and_linear_in_objects(tmp_path: Path) -> None:
+    size = ("--model", "bundled", "--objects", "1", "3")
+    rows = _rows(tmp_path / "rows.json", "--parts", "modes", *size)
+    assert [(row.task, row.program) for row in rows] == [
+        (task, speed.name) for task in ("frame, 1 object", "frame, 3 objects") for speed in SPEEDS
+    ]
+    assert [row.note.split(" px")[0] for row in rows[:3]] == ["512", "384", "256"]
+    assert all(one.cpu_s < three.cpu_s for one, three in zip(rows[:3], rows[3:], strict=True))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The engine's speed and memory beside the alternatives', in one run; stdlib until .venv exists.
 
-    python tools/bench/speed.py [--parts startup steps propagation bake] [--size 512]
+    python tools/bench/speed.py [--parts startup steps modes propagation bake] [--size 512]
                                 [--frames 6] [--objects 1 3] [--json FILE]
 
 Prints a table and writes the same as JSON. How many times as fast a row is as the first of its
@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 
 from tools.setup_env import ensure_environment
 
-_PARTS = ("startup", "steps", "propagation", "bake")
+_PARTS = ("startup", "steps", "modes", "propagation", "bake")
 _LARGE = (6000, 9000)
 
 
@@ -48,7 +48,7 @@ def main() -> int:
 def _run(options: argparse.Namespace, scratch: Path) -> int:
     import msgspec
 
-    from tools.bench.timing import baking, propagation, startup, steps
+    from tools.bench.timing import baking, modes, propagation, startup, steps
     from tools.bench.timing.rows import Row, table
 
     rows: list[Row] = []
@@ -57,6 +57,8 @@ def _run(options: argparse.Namespace, scratch: Path) -> int:
         rows += startup.measure(options.model)
     if "steps" in options.parts:
         rows += steps.measure(steps.Case(options.model, options.size, options.threads))
+    if "modes" in options.parts:
+        rows += modes.measure(modes.Case(options.model, tuple(options.objects), options.threads))
     if "propagation" in options.parts:
         programs = tuple(options.programs or propagation.PROGRAMS)
         for frames in options.frames:

@@ -22,6 +22,7 @@ from sam2_splat_addon.engine.attention_kinds import set_attention
 from sam2_splat_addon.engine.device import choose_device
 from sam2_splat_addon.engine.frames import FrameSource
 from sam2_splat_addon.engine.plan import plan_object
+from sam2_splat_addon.engine.position_tables import share_positions
 from sam2_splat_addon.engine.session import FrameResult, Session
 from sam2_splat_addon.engine.work import work_for
 
@@ -113,6 +114,7 @@ def _ours(
     case: Case, clicks: list[tuple[float, float]], size: tuple[int, int]
 ) -> tuple[Row, _Logits]:
     model = random_model(case.model, case.image_size)
+    share_positions(model)
     set_attention(model, "folded" if case.program == OURS else "sam2")
     objects = [
         ObjectPrompts(at, f"object {at}", (FramePrompts(1, (PointPrompt(*click),)),))

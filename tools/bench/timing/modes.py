@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A frame in each mode of speed, once the memory is full; engine, torch, sam2.
+
+As a program: one `Case` on standard input, `Row`s on standard output.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import msgspec
+import torch
+
+from sam2_splat_addon.core.speeds import SPEEDS
+from sam2_splat_addon.engine.allocator import keeping_freed_memory
+from sam2_splat_addon.engine.architectures import own_size
+from sam2_splat_addon.engine.attention_kinds import set_attention
+from sam2_splat_addon.engine.fused_encoder import fuse_encoder
+from sam2_splat_addon.engine.position_tables import share_positions
+from sam2_splat_addon.engine.sam2_steps import Sam2Steps
+
+from .models import random_model
+from .rows import Row, in_process_of_its_own
+from .steps import time_steps
+
+
+class Case(msgspec.Struct, frozen=True):
+    """A model, and how many objects are tracked in it."""
+
+    model: str
+    objects: tuple[int, ...]
+    threads: int
+
+
+def measure(case: Case) -> list[Row]:
+    """A row for each number of objects and mode: the sum of a frame's steps, without reading it."""
+    return in_process_of_its_own(__spec__.name, case, list[Row], case.threads)
+
+
+def main() -> int:
+    """Run the case that standard input holds."""
+    case = msgspec.json.decode(sys.stdin.buffer.read(), type=Case)
+    torch.set_num_threads(case.threads)
+    rows: list[Row] = []
+    for speed in SPEEDS:
+        size = speed.input_size(own_size(case.model))
+        model = random_model(case.model, size)
+        fuse_encoder(model)
+        share_positions(model)
+        set_attention(model, "pooled" if speed.pooled else "folded")
+        with torch.inference_mode(), keeping_freed_memory():
+            encode, track, remember = time_steps(Sam2Steps(model, 100), size, speed.name, warm=True)
+        rows += [
+            Row(
+                "frame, 1 object" if objects == 1 else f"frame, {objects} objects",
+                speed.name,
+                encode.cpu_s + objects * (track.cpu_s + remember.cpu_s),
+                encode.wall_s + objects * (track.wall_s + remember.wall_s),
+                note=f"{size} px: encode {encode.cpu_s:.2f}, track {track.cpu_s:.2f},"
+                f" remember {remember.cpu_s:.2f}",
+            )
+            for objects in case.objects
+        ]
+    rows.sort(key=lambda row: row.task)  # stable: the first mode stays first
+    print(msgspec.json.encode(rows).decode())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
