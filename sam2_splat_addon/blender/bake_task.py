@@ -9,12 +9,12 @@ import bpy
 
 from ..core.bake_plan import BakeOptions, next_output_folder
 from ..core.errors import BakeError
-from ..core.protocol import BakeRequest, EditedMatte, FootageFiles
-from . import clip_prompts
-from .footage_clip import footage_of, store_folder
-from .job_task import JobTask, with_warnings
+from ..core.protocol import BakeRequest, FootageFiles
+from . import clip_prompts, drawn
+from .drawn import Drawn
+from .footage_clip import store_folder
+from .job_task import JobTask, Steps, with_warnings
 from .properties import SAM2SPLAT_PG_clip
-from .result_layers import drawn_frames
 
 
 class BakeTask(JobTask):
@@ -30,34 +30,40 @@ class BakeTask(JobTask):
     Raises (when made)
     ------------------
     SplatError
-        Nothing to bake, footage gone, output folder there already.
+        No object takes part, no packages.
     """
 
     title = "Baking"
 
     def __init__(self, clip: bpy.types.MovieClip, output_folder: Path | None = None) -> None:
-        footage = footage_of(clip)
-        self.output_folder = output_folder or next_output_folder(bake_folder(clip, footage.folder))
-        request = BakeRequest(
-            footage=FootageFiles.of(footage),
-            store=str(store_folder(clip, footage)),
-            output_folder=str(self.output_folder),
-            options=_options(clip),
-            edited=edited_mattes(clip),
-        )
-        super().__init__(clip, request)
+        super().__init__(clip)
+        self._options = _options(clip)
+        self._wanted_folder = output_folder
+        self.output_folder = output_folder or Path()
 
-    def step(self, deadline: float) -> bool:
-        if not super().step(deadline):
-            return False
+    def request(self, footage: FootageFiles, edited: Drawn) -> BakeRequest:
+        """What there is of mattes, with what the user drew in place of them."""
+        clip, photos = self.clip(), Path(footage.folder)
+        self.output_folder = self._wanted_folder or next_output_folder(bake_folder(clip, photos))
+        return BakeRequest(
+            footage=footage,
+            store=str(store_folder(clip, photos)),
+            output_folder=str(self.output_folder),
+            options=self._options,
+            edited=drawn.as_mattes(clip, edited),
+        )
+
+    def follow_up(self) -> Steps:
+        """Remember where the images are."""
+        assert self._job is not None  # it has just ended
         if self.cancelled:
             self.summary = f"Cancelled; the images that were finished are in {self.output_folder}"
-            return True
+            return
         assert self._job.result is not None
         self.fraction = 1.0
         self.summary = with_warnings(self._job.result.summary, self.warnings)
         self.clip().sam2_splat.output_folder = str(self.output_folder)
-        return True
+        yield None
 
 
 def bake_folder(clip: bpy.types.MovieClip, footage_folder: Path) -> Path:
@@ -86,16 +92,3 @@ def _options(clip: bpy.types.MovieClip) -> BakeOptions:
         sidecar_masks=settings.sidecar_masks,
         exposure=settings.exposure,
     )
-
-
-def edited_mattes(clip: bpy.types.MovieClip) -> tuple[EditedMatte, ...]:
-    """What the user drew on any frame: it wins over the model."""
-    mask = clip.sam2_splat.mask
-    if mask is None:
-        return ()
-    found = []
-    for name, object_id in clip_prompts.sync_objects(clip).items():
-        for frame, outlines in drawn_frames(clip, mask, name).items():
-            flat = tuple(tuple(outline.ravel().tolist()) for outline in outlines)
-            found.append(EditedMatte(object_id, frame, flat))
-    return tuple(found)

@@ -35,7 +35,14 @@ from .active_clip import active_clip
 from .bake_task import BakeTask
 from .job_task import JobTask
 from .propagate_task import PropagateTask
-from .properties import ALPHA_ITEMS, DIRECTION_ITEMS, MODEL_ITEMS, SIDECAR_ITEMS, SAM2SPLAT_PG_clip
+from .properties import (
+    ALPHA_ITEMS,
+    DIRECTION_ITEMS,
+    MODEL_ITEMS,
+    SIDECAR_ITEMS,
+    SPEED_ITEMS,
+    SAM2SPLAT_PG_clip,
+)
 from .report_task import ReportTask
 from .running import Task, run_to_end
 
@@ -81,6 +88,7 @@ def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
     own.add_argument("--threads", type=int, help="processor threads; default: the preferences'")
     own.add_argument("--frames", metavar="A-B", help="propagate over these frames only, from 1")
     own.add_argument("--direction", choices=[item[0] for item in DIRECTION_ITEMS])
+    own.add_argument("--speed", choices=[item[0] for item in SPEED_ITEMS])
     own.add_argument("--store", type=Path, metavar="DIR", help="where the mattes are kept")
     own.add_argument("--bake", action="store_true", help="bake PNGs when propagation is done")
     own.add_argument("--output", type=Path, metavar="DIR", help="a new folder for the PNGs")
@@ -180,6 +188,7 @@ def _apply_settings(settings: SAM2SPLAT_PG_clip, options: argparse.Namespace) ->
         "model": options.model,
         "checkpoint": str(options.checkpoint.absolute()) if options.checkpoint else None,
         "direction": options.direction,
+        "speed": options.speed,
         "store_folder": str(options.store.absolute()) if options.store else None,
         "alpha": options.alpha,
         "invert": options.invert,

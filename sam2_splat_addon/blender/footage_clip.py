@@ -16,6 +16,7 @@ from pathlib import Path
 
 import bpy
 
+from ..core.errand import Report, unwatched
 from ..core.errors import FootageError
 from ..core.footage import Footage, scan
 from ..core.matte_store import MatteStore
@@ -31,8 +32,19 @@ def load(path: Path) -> bpy.types.MovieClip:
 
     Photos that are a clip already give that clip, with its prompts and settings, refreshed.
     """
-    footage = scan(path)
-    first_link = stage(footage, _staging_folder(footage.folder))
+    return open_staged(*read_and_stage(path, preferences.cache_folder()))
+
+
+def read_and_stage(
+    path: Path, cache_folder: Path, report: Report = unwatched
+) -> tuple[Footage, Path]:
+    """The first half of `load`, which waits for disks and asks nothing of Blender."""
+    footage = scan(path, report)
+    return footage, stage(footage, _staging_folder(footage.folder, cache_folder), report)
+
+
+def open_staged(footage: Footage, first_link: Path) -> bpy.types.MovieClip:
+    """The second half of `load`."""
     clip = _existing_clip(footage.folder)
     if clip is None:
         clip = bpy.data.movieclips.load(str(first_link))
@@ -77,9 +89,9 @@ def _existing_clip(folder: Path) -> bpy.types.MovieClip | None:
     return None
 
 
-def _staging_folder(folder: Path) -> Path:
+def _staging_folder(folder: Path, cache_folder: Path | None = None) -> Path:
     digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
-    return preferences.cache_folder() / "footage" / digest
+    return (cache_folder or preferences.cache_folder()) / "footage" / digest
 
 
 def proxy_folder(clip: bpy.types.MovieClip) -> Path:
@@ -96,10 +108,29 @@ def staged_folders() -> list[Path]:
 
 def footage_of(clip: bpy.types.MovieClip) -> Footage:
     """The photos behind a clip, frame 1 first; raises FootageError with what to do."""
+    return accept(clip, scan(place_of(clip)))
+
+
+def place_of(clip: bpy.types.MovieClip) -> Path:
+    """Where a clip's photos are, for `scan`; raises FootageError for a clip that has none."""
+    if clip.sam2_splat.footage_folder:
+        return Path(bpy.path.abspath(clip.sam2_splat.footage_folder))
+    if clip.source != "SEQUENCE":
+        raise FootageError(
+            f"{clip.name!r} is a movie file; the trainer needs photos.",
+            "Export its frames as images and load their folder.",
+        )
+    return Path(bpy.path.abspath(clip.filepath))
+
+
+def accept(clip: bpy.types.MovieClip, footage: Footage) -> Footage:
+    """What was scanned at a clip's place as that clip shows it; raises FootageError.
+
+    A clip that was opened with Blender's own Open Clip is ours from then on.
+    """
     settings = clip.sam2_splat
     if not settings.footage_folder:
-        _adopt(clip)
-    footage = scan(Path(bpy.path.abspath(settings.footage_folder)))
+        return _adopted(clip, footage)
     if settings.first_file:
         footage = _from_file(footage, settings.first_file)
     if len(footage) != settings.frame_count:
@@ -134,15 +165,10 @@ def shown_paths(clip: bpy.types.MovieClip, frames: range) -> tuple[str, ...]:
     return tuple(f"{begin}{start + frame:0{width}d}{after}" for frame in frames)
 
 
-def _adopt(clip: bpy.types.MovieClip) -> None:
+def _adopted(clip: bpy.types.MovieClip, footage: Footage) -> Footage:
     """Take a clip that was opened with Blender's own Open Clip."""
-    if clip.source != "SEQUENCE":
-        raise FootageError(
-            f"{clip.name!r} is a movie file; the trainer needs photos.",
-            "Export its frames as images and load their folder.",
-        )
     first = Path(bpy.path.abspath(clip.filepath))
-    footage = _from_file(scan(first), first.name)
+    footage = _from_file(footage, first.name)
     if clip.frame_duration != len(footage) or clip.frame_offset:
         raise FootageError(
             f"Blender shows {clip.frame_duration} frames of {clip.name!r}, but {first.parent} has"
@@ -153,6 +179,7 @@ def _adopt(clip: bpy.types.MovieClip) -> None:
     settings.footage_folder = str(first.parent)
     settings.first_file = first.name
     _remember(clip, footage)
+    return footage
 
 
 def _from_file(footage: Footage, name: str) -> Footage:
@@ -165,15 +192,15 @@ def _from_file(footage: Footage, name: str) -> Footage:
     return dataclasses.replace(footage, frames=frames)
 
 
-def store_folder(clip: bpy.types.MovieClip, footage: Footage) -> Path:
+def store_folder(clip: bpy.types.MovieClip, photos: Path) -> Path:
     """Where the clip's mattes are: beside the photos, or in the cache where that is read-only."""
     settings = clip.sam2_splat
     if not settings.store_folder:
-        beside = footage.folder / STORE_NAME
-        if os.access(footage.folder, os.W_OK):
+        beside = photos / STORE_NAME
+        if os.access(photos, os.W_OK):
             settings.store_folder = str(beside)
         else:
-            settings.store_folder = str(_staging_folder(footage.folder) / STORE_NAME)
+            settings.store_folder = str(_staging_folder(photos) / STORE_NAME)
     return Path(bpy.path.abspath(settings.store_folder))
 
 

@@ -3,24 +3,53 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Generator
+from typing import Any, TypeVar
+
 import bpy
 
 from ..client.job import Job, JobState
+from ..core.errand import Errand, Report
 from ..core.errors import WorkerError
-from ..core.protocol import FrameDone, JobRequest
-from . import worker
+from ..core.footage import scan
+from ..core.protocol import FootageFiles, FrameDone, JobRequest
+from . import drawn, worker
 from .active_clip import require_clip_by_uid
+from .drawn import Drawn
+from .footage_clip import accept, place_of
+
+# Yielded by a step that waits for a disk or the worker; other steps are done with a piece of work.
+WAITS = True
+Steps = Generator[bool | None, None, None]
+
+T = TypeVar("T")
 
 
 class JobTask:
-    """Polls a job and shows its progress; subclasses say what follows when it is over.
+    """Gets a request together, sees the worker do it, and follows it up, all in small steps.
 
-    See :class:`sam2_splat_addon.blender.running.Task` for the attributes that panels read.
+    Subclasses say what the request is and what follows. See
+    :class:`sam2_splat_addon.blender.running.Task` for the attributes that panels read.
+
+    Parameters
+    ----------
+    clip
+        What to work on.
+    share
+        The part of the progress bar that the job has; what follows has the rest.
+
+    Raises (when made)
+    ------------------
+    EnvironmentSetupError
+        The worker's packages are missing.
+    FootageError
+        The clip has no photos.
     """
 
     title = "Working"
 
-    def __init__(self, clip: bpy.types.MovieClip, request: JobRequest, share: float = 1.0) -> None:
+    def __init__(self, clip: bpy.types.MovieClip, share: float = 1.0) -> None:
         self.fraction = 0.0
         self.sentence = ""
         self.summary = ""
@@ -30,45 +59,130 @@ class JobTask:
         self.warnings: tuple[str, ...] = ()
         # References to data-blocks don't outlive an undo, so the clip is looked up when needed.
         self._clip_uid = clip.session_uid
+        self._place = place_of(clip)
         self._share = share
-        self._job = Job(worker.keeper(), request)
+        self._keeper = worker.keeper()
+        self._deadline = 0.0
+        self._errand: Errand[Any] | None = None
+        self._job: Job | None = None
+        self._steps = self._run()
+
+    def request(self, footage: FootageFiles, edited: Drawn) -> JobRequest:
+        """What to ask the worker; raises SplatError where nothing can be asked."""
+        raise NotImplementedError
+
+    def follow_up(self) -> Steps:
+        """What comes after the job, and the summary."""
+        raise NotImplementedError
 
     def step(self, deadline: float) -> bool:
-        """One look at the job; waits for news until the deadline in background only."""
-        state = self._job.poll(deadline, wait=bpy.app.background)
-        progress = self._job.progress
-        self.fraction = progress.fraction * self._share
-        self.sentence = progress.sentence
-        self.worker_peak_mb = max(self.worker_peak_mb, progress.peak_memory_mb)
-        self.seconds_per_frame = progress.seconds_per_frame or self.seconds_per_frame
-        for done in self._job.new_frames():
-            self.frame_done(done)
-        for line in self._job.log_lines():
-            print(f"SAM2 Splat: {line.text}", flush=True)  # Blender's console is the add-on's log
-        if not state.is_over:
-            return False
-        if self._job.trace:
-            print(self._job.trace, flush=True)
-        if state is JobState.FAILED:
-            raise self._job.error or WorkerError("The worker failed without a word.")
-        self.cancelled = state is JobState.CANCELLED
-        if self._job.result is not None:
-            self.warnings = self._job.result.warnings
-            self.worker_peak_mb = max(self.worker_peak_mb, self._job.result.peak_memory_mb)
-        return True
+        """Work until the deadline, and while waiting for news return at once in a window."""
+        self._deadline = deadline
+        while True:
+            try:
+                waits = next(self._steps)
+            except StopIteration:
+                return True
+            if waits or time.monotonic() >= deadline:
+                return False
 
     def frame_done(self, done: FrameDone) -> None:
         """Called for every matte or image that has come onto disk."""
 
     def cancel(self) -> None:
-        self._job.cancel()
+        self.cancelled = self.cancelled or self._job is None
+        if self._errand is not None:
+            self._errand.cancel()
+        if self._job is not None:
+            self._job.cancel()
 
     def abort(self) -> None:
-        self._job.abort()
+        if self._errand is not None:
+            self._errand.cancel()
+        if self._job is not None:
+            self._job.abort()
+        self._steps.close()
 
     def clip(self) -> bpy.types.MovieClip:
         """The clip the task works on; raises FootageError when it was deleted meanwhile."""
         return require_clip_by_uid(self._clip_uid)
+
+    def drawn_so_far(self) -> Generator[bool | None, None, Drawn]:
+        """Everything that the user drew, found in steps."""
+        looking = drawn.everything(self._clip_uid)
+        while True:
+            try:
+                done, total = next(looking)
+            except StopIteration as ended:
+                found: Drawn = ended.value
+                return found
+            self.sentence = f"Looking for edited masks, {done} of {total}"
+            yield None
+
+    def _run(self) -> Generator[bool | None, None, None]:
+        preparing = self._prepare()
+        while not self.cancelled:
+            try:
+                waits = next(preparing)
+            except StopIteration as ended:
+                request: JobRequest = ended.value
+                break
+            yield waits
+        else:
+            preparing.close()
+            self.summary = "Cancelled before anything was done"
+            return
+        self._job = Job(self._keeper, request)
+        while not self._poll(self._job):
+            yield WAITS
+        yield from self.follow_up()
+
+    def _prepare(self) -> Generator[bool | None, None, JobRequest]:
+        place = self._place
+        found = yield from self._fetched(lambda report: scan(place, report))
+        footage = accept(self.clip(), found)
+        # Reads a little of every photo: as slow as the headers where disks are slow.
+        files = yield from self._fetched(lambda _: FootageFiles.of(footage))
+        return self.request(files, (yield from self.drawn_so_far()))
+
+    def _fetched(self, work: Callable[[Report], T]) -> Generator[bool | None, None, T]:
+        """What work gives that waits for disks: thousands of photos take seconds."""
+        errand = Errand(work)
+        self._errand = errand
+        patience = self._deadline - time.monotonic() if bpy.app.background else 0.0
+        while not errand.poll(patience):
+            self.sentence = (
+                f"Looking at the photos, {errand.done} of {errand.total}"
+                if errand.total
+                else "Looking at the photos"
+            )
+            yield WAITS
+            patience = self._deadline - time.monotonic() if bpy.app.background else 0.0
+        return errand.result()
+
+    def _poll(self, job: Job) -> bool:
+        """One look at the job; waits for news until the deadline in background only."""
+        state = job.poll(self._deadline, wait=bpy.app.background)
+        progress = job.progress
+        self.fraction = progress.fraction * self._share
+        self.sentence = progress.sentence
+        self.worker_peak_mb = max(self.worker_peak_mb, progress.peak_memory_mb)
+        self.seconds_per_frame = progress.seconds_per_frame or self.seconds_per_frame
+        for done in job.new_frames():
+            self.frame_done(done)
+        for line in job.log_lines():
+            print(f"SAM2 Splat: {line.text}", flush=True)  # Blender's console is the add-on's log
+        if not state.is_over:
+            return False
+        if job.trace:
+            print(job.trace, flush=True)
+        if state is JobState.FAILED:
+            raise job.error or WorkerError("The worker failed without a word.")
+        self.cancelled = state is JobState.CANCELLED
+        if job.result is not None:
+            self.warnings = job.result.warnings
+            self.worker_peak_mb = max(self.worker_peak_mb, job.result.peak_memory_mb)
+        return True
 
 
 def with_warnings(summary: str, warnings: tuple[str, ...]) -> str:

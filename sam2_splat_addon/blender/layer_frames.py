@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One frame of an object's mask layer: whether it was edited, and other shapes on it; imports bpy.
+"""Other shapes on one frame of an object's mask layer: SAM 2's again, or none; imports bpy.
 
 A layer has the same splines on all frames, so what is put on one frame has to fit into those.
 """
@@ -15,33 +15,8 @@ from ..core.contours import Contour
 from ..core.errors import SplatError
 from ..core.slots import plan_frame
 from . import mask_keys
-from .mask_layers import LayerTarget, WrittenFrame, differs, remember, remembered, write_frame
-
-
-def written_frames(mask: bpy.types.Mask, layer_name: str) -> tuple[int, ...]:
-    """Scene frames that were written into an object's layer, rising."""
-    written = remembered(mask, layer_name)
-    return tuple(sorted(written.frames)) if written is not None else ()
-
-
-def written_as_edited(mask: bpy.types.Mask, layer_name: str) -> tuple[int, ...]:
-    """Those of them that held the user's edit when they were written."""
-    written = remembered(mask, layer_name)
-    return written.edited if written is not None else ()
-
-
-def is_edited(mask: bpy.types.Mask, layer_name: str, scene_frame: int) -> bool:
-    """Whether the user has changed an object's layer on a scene frame, going by its keys."""
-    written = remembered(mask, layer_name)
-    if written is None or layer_name not in mask.layers:
-        return False
-    if scene_frame in written.edited:
-        return True
-    expected = written.frames.get(scene_frame)
-    if expected is None:
-        return False
-    with mask_keys.points_restored(mask, None), mask_keys.scratch_scene() as scene:
-        return differs(mask_keys.keyed_state(scene, mask, layer_name, scene_frame), expected)
+from .layer_memory import WrittenFrame, remember, remembered
+from .mask_layers import LayerTarget, write_frame
 
 
 def restore_frame(

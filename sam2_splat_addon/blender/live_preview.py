@@ -14,13 +14,15 @@ import bpy
 
 from ..core.errors import SplatError
 from ..core.prompts import FramePrompts, ObjectPrompts, PromptSet
-from ..core.protocol import FootageFiles, PreviewDone, PreviewRequest, PropagateRequest
+from ..core.protocol import EditedMatte, FootageFiles, PreviewDone, PreviewRequest, PropagateRequest
 from . import (
     clip_prompts,
+    drawn,
     editors,
     footage_clip,
     overlay,
     preferences,
+    review,
     running,
     shown_mattes,
     worker,
@@ -155,7 +157,7 @@ def _question(clip: bpy.types.MovieClip, frame: int) -> _Question:
     objects = []
     for name, prompts in clip_prompts.on_frame(clip, frame).items():
         entry = clip.sam2_splat.objects.get(name)
-        if entry is None or not _can_show(clip, entry.object_id, prompts):
+        if entry is None or not _can_show(clip, entry.object_id, name, prompts):
             continue
         key = (clip.session_uid, entry.object_id, frame)
         if shown_mattes.previewed(key, prompts, model) is None and not shown_mattes.is_settled(
@@ -165,8 +167,10 @@ def _question(clip: bpy.types.MovieClip, frame: int) -> _Question:
     return _Question(clip.session_uid, frame, model, tuple(objects))
 
 
-def _can_show(clip: bpy.types.MovieClip, object_id: int, prompts: FramePrompts) -> bool:
-    """Whether prompts give a matte by themselves, or correct one that is there."""
+def _can_show(clip: bpy.types.MovieClip, object_id: int, name: str, prompts: FramePrompts) -> bool:
+    """Whether prompts give a matte by themselves, or correct one; what is drawn wins over both."""
+    if shown_mattes.is_drawn(clip, name, prompts.frame):
+        return False
     return prompts.includes_something or shown_mattes.is_tracked(clip, object_id, prompts.frame)
 
 
@@ -188,6 +192,7 @@ def _ask(clip: bpy.types.MovieClip, question: _Question) -> None:
                 settings, device=preferences.device(), threads=preferences.threads()
             ),
             propagation=_propagation(clip) if corrects else None,
+            speed=settings.speed,
         )
         _state.ticket = worker.preview().ask(request)
     except SplatError as error:
@@ -217,7 +222,14 @@ def _propagation(clip: bpy.types.MovieClip) -> PropagateRequest | None:
         store=bpy.path.abspath(settings.store_folder),
         model=model_choice(settings, device=preferences.device(), threads=preferences.threads()),
         settings=run_settings(settings, count),
+        edited=_known_edits(clip) if settings.edits_prompt else (),
     )
+
+
+def _known_edits(clip: bpy.types.MovieClip) -> tuple[EditedMatte, ...]:
+    """What the user drew, as far as the review knows: a few frames."""
+    looking = drawn.outlines(clip.session_uid, review.edited_frames(clip))
+    return drawn.as_mattes(clip, drawn.at_once(looking))
 
 
 def _take_answers() -> None:

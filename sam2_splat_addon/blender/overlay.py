@@ -75,8 +75,8 @@ def drop() -> None:
 
 
 def model_key(settings: Any) -> str:
-    """Names the model that a clip's previews are made with."""
-    return f"{settings.model} {settings.checkpoint}"
+    """Names the model that a clip's previews are made with, and its speed."""
+    return f"{settings.model} {settings.checkpoint} {settings.speed}"
 
 
 def _draw() -> None:

@@ -21,6 +21,7 @@ _WORDS: dict[FrameState, str] = {
     "doubtful": "worth a look",
     "absent": "no mask",
     "corrected": "edited by you",
+    "fine": "looks fine",
 }
 
 
@@ -46,6 +47,8 @@ class SAM2SPLAT_UL_review(UIList):
         number.label(text=str(item.frame))
         row.separator()
         row.label(text=f"{item.name}: {item.summary}" if _several(context) else item.summary)
+        fine = row.operator("sam2_splat.looks_fine", text="", icon="CHECKBOX_DEHLT", emboss=False)
+        fine.frame, fine.object_id = item.frame, item.object_id
 
     def draw_filter(self, context: Context, layout: UILayout) -> None:
         """Nothing: the toggle below the list narrows it."""
@@ -71,7 +74,7 @@ class SAM2SPLAT_PT_review(Sidebar, Panel):
         found = review.of_clip(clip)
         shown = context.window_manager.sam2_splat_review
         row = layout.row(align=True)
-        row.label(text=_headline(found))
+        row.label(text=_headline(found, review.progress(clip)))
         row.operator("sam2_splat.review", text="", icon="FILE_REFRESH")
         if found is None or not found.reviews:
             return
@@ -92,9 +95,11 @@ class SAM2SPLAT_PT_review(Sidebar, Panel):
             row.operator("wm.path_open", text="Open", icon="URL").filepath = str(page)
 
 
-def _headline(found: review.ClipReview | None) -> str:
+def _headline(found: review.ClipReview | None, progress: tuple[int, int] | None) -> str:
+    if progress is not None:
+        return f"Reviewing, {progress[0]} of {progress[1]}" if progress[1] else "Reviewing"
     if found is None:
-        return "Looking at the masks"
+        return "No masks yet"
     if found.error:
         return found.error
     listed = len({one.frame for one in found.listed()})
@@ -115,9 +120,12 @@ class SAM2SPLAT_PT_correct(Sidebar, Panel):
         else:
             here = _review_of(place)
             _describe(column, place, here)
-            row = layout.row()
-            row.enabled = here is None or here.state == "corrected"
-            row.operator("sam2_splat.restore_mask", icon="LOOP_BACK")
+            edited = here is not None and here.state == "corrected"
+            if edited:
+                layout.prop(place.clip.sam2_splat, "edits_prompt")
+                layout.operator("sam2_splat.restore_mask", icon="LOOP_BACK")
+            elif here is not None and here.state != "good":
+                _draw_tick(layout, place, here)
             row = layout.row(align=True)
             if mask_prompts.has_mask(place.clip, place.object_id, place.frame):
                 row.operator("sam2_splat.mask_to_prompt", text="Update Prompt", icon="MOD_MASK")
@@ -125,6 +133,17 @@ class SAM2SPLAT_PT_correct(Sidebar, Panel):
             else:
                 row.operator("sam2_splat.mask_to_prompt", icon="MOD_MASK")
         layout.operator_menu_enum("sam2_splat.clear_masks", "what", icon="TRASH")
+
+
+def _draw_tick(layout: UILayout, place: Place, here: FrameReview) -> None:
+    """The user's own word on the frame."""
+    is_fine = here.state == "fine"
+    button = layout.operator(
+        "sam2_splat.looks_fine",
+        icon="CHECKBOX_HLT" if is_fine else "CHECKBOX_DEHLT",
+        depress=is_fine,
+    )
+    button.frame, button.object_id, button.is_fine = here.frame, here.object_id, not is_fine
 
 
 def _review_of(place: Place) -> FrameReview | None:
@@ -135,8 +154,16 @@ def _review_of(place: Place) -> FrameReview | None:
 
 def _describe(column: UILayout, place: Place, here: FrameReview | None) -> None:
     """The object's state on the frame, and all reasons."""
-    state = _WORDS[here.state] if here is not None else "no mask"
+    if here is not None:
+        state = _WORDS[here.state]
+    else:
+        state = "no mask" if review.progress(place.clip) is None else "being reviewed"
     column.label(text=f"Frame {place.frame}, {place.name}: {state}")
+    if here is not None and here.state == "corrected":
+        follow = (
+            "its neighbours follow it" if place.clip.sam2_splat.edits_prompt else "kept as drawn"
+        )
+        column.label(text=f"Baked as you drew it, {follow}", icon="BLANK1")
     for reason in here.reasons if here is not None else ():
         for number, line in enumerate(wrapped(reason, _LETTERS)):
             column.label(text=line, icon="BLANK1" if number else "DOT")

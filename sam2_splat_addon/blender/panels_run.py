@@ -30,6 +30,7 @@ class SAM2SPLAT_PT_propagate(panel_parts.ClipSidebar, Panel):
         column = layout.column()
         column.prop(settings, "model")
         _draw_model(column, settings)
+        column.prop(settings, "speed")
         header, body = layout.panel("sam2_splat_propagate_options", default_closed=True)
         header.label(text="Options")
         if body is not None:
@@ -41,6 +42,7 @@ class SAM2SPLAT_PT_propagate(panel_parts.ClipSidebar, Panel):
                 span.prop(settings, "first_frame")
                 span.prop(settings, "last_frame")
             column.prop(settings, "nearby_prompts")
+            column.prop(settings, "edits_prompt")
             column.prop(context.scene.sam2_splat, "follow")
         if not panel_parts.draw_progress(layout):
             column = layout.column(align=True)

@@ -3,18 +3,18 @@
 
 from __future__ import annotations
 
-import time
+from pathlib import Path
 
 import bpy
 
 from ..core.errors import PromptError
 from ..core.manifest import RunSettings
-from ..core.matte_store import MatteStore
 from ..core.protocol import FootageFiles, FrameDone, FrameRange, PropagateRequest
-from . import clearing, clip_prompts, shown_mattes
+from . import clearing, clip_prompts, drawn, review, shown_mattes
+from .drawn import Drawn
 from .editors import to_scene
-from .footage_clip import footage_of, store_folder
-from .job_task import JobTask, with_warnings
+from .footage_clip import known_store, store_folder
+from .job_task import JobTask, Steps, with_warnings
 from .request_parts import model_choice, run_settings
 from .result_layers import LayerBuild
 
@@ -36,7 +36,7 @@ class PropagateTask(JobTask):
     Raises (when made)
     ------------------
     SplatError
-        No prompts, unusable footage, a range outside the footage, no checkpoint, no packages.
+        No prompts, no checkpoint, no packages.
     """
 
     title = "Propagating"
@@ -50,41 +50,45 @@ class PropagateTask(JobTask):
         span: str = "all",
         here: int = 1,
     ) -> None:
-        footage = footage_of(clip)
-        prompts = clip_prompts.collect(clip).checked(footage.width, footage.height, len(footage))
-        self.store = store_folder(clip, footage)
-        self._names = {entry.id: entry.name for entry in prompts.objects}
+        super().__init__(clip, _JOB_SHARE)
+        clip_prompts.collect(clip)  # says at once that there is no click
+        self._model = model_choice(clip.sam2_splat, device=device, threads=threads)
+        self._span, self._here = span, here
+        self._names: dict[int, str] = {}
         self._build: LayerBuild | None = None
-        settings = clip.sam2_splat
-        run = run_settings(settings, len(footage))
-        request = PropagateRequest(
-            footage=FootageFiles.of(footage),
-            prompts=prompts,
-            store=str(self.store),
-            model=model_choice(settings, device=device, threads=threads),
-            settings=run,
-            update=_update(span, here, run),
-        )
-        super().__init__(clip, request, _JOB_SHARE)
 
-    def step(self, deadline: float) -> bool:
-        if self._build is None:
-            if not super().step(deadline):
-                return False
-            # What a changed prompt has made void is gone from the store.
-            shown_mattes.forget(self._clip_uid)
-            clearing.reconcile(self.clip())
-            self._build = LayerBuild(
-                self.clip(), MatteStore.open(self.store, create=True), self._names
-            )
+    def request(self, footage: FootageFiles, edited: Drawn) -> PropagateRequest:
+        """The clicks as they are now, and what the user drew where that counts as prompts."""
+        clip = self.clip()
+        settings, count = clip.sam2_splat, len(footage.paths)
+        prompts = clip_prompts.collect(clip).checked(footage.width, footage.height, count)
+        self._names = {entry.id: entry.name for entry in prompts.objects}
+        run = run_settings(settings, count)
+        return PropagateRequest(
+            footage=footage,
+            prompts=prompts,
+            store=str(store_folder(clip, Path(footage.folder))),
+            model=self._model,
+            settings=run,
+            update=_update(self._span, self._here, run),
+            edited=drawn.as_mattes(clip, edited) if settings.edits_prompt else (),
+        )
+
+    def follow_up(self) -> Steps:
+        """Make the mask layers, of what there is when the job was cancelled."""
+        # What a changed prompt has made void is gone from the store.
+        shown_mattes.forget(self._clip_uid)
+        clearing.reconcile(self.clip())
+        store = known_store(self.clip())
+        assert store is not None  # the request named it
+        self._build = LayerBuild(self.clip(), store, self._names)
         while not self._build.step():
-            if time.monotonic() >= deadline:
-                self.fraction = _JOB_SHARE + (1.0 - _JOB_SHARE) * self._build.fraction
-                self.sentence = f"Mask layers, frame {self._build.frame}"
-                return False
+            self.fraction = _JOB_SHARE + (1.0 - _JOB_SHARE) * self._build.fraction
+            self.sentence = f"Mask layers, frame {self._build.frame}"
+            yield None
+        review.layers_written(self.clip(), self._build.edited)
         self.fraction = 1.0
         self.sentence = self.summary = self._summary()
-        return True
 
     def frame_done(self, done: FrameDone) -> None:
         """The overlay shows the new matte from its next drawing on."""

@@ -38,6 +38,12 @@ DIRECTION_ITEMS = (
     ("backward", "Backwards", "From the prompted frames to the start of the range"),
 )
 
+SPEED_ITEMS = (
+    ("quality", "Quality", "All that the model can do"),
+    ("balanced", "Balanced", "BALANCED"),
+    ("fast", "Fast", "FAST"),
+)
+
 ALPHA_ITEMS = (
     ("binary", "Binary", "Every pixel is kept or masked: what Postshot wants"),
     ("soft", "Soft", "A smooth edge, from how sure the model is"),
@@ -93,6 +99,9 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
     objects: CollectionProperty(type=SAM2SPLAT_PG_object)
     # Ids are not given twice: the mattes of a removed object may still be on disk.
     next_object_id: IntProperty(default=1, min=1)
+    fine_frames: StringProperty(
+        description="Frames that the user has ticked in the review, as JSON"
+    )
     mask_prompts: StringProperty(
         description="Mask prompts as JSON; clicks and boxes are markers, masks have no marker"
     )
@@ -103,6 +112,12 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
         description="A checkpoint file of your own; empty: the model folder of the preferences",
         subtype="FILE_PATH",
     )
+    speed: EnumProperty(
+        name="Speed",
+        description="How much exactness to give for time. Another speed computes all mattes anew",
+        items=SPEED_ITEMS,
+        default="quality",
+    )
     direction: EnumProperty(name="Direction", items=DIRECTION_ITEMS, default="both")
     nearby_prompts: IntProperty(
         name="Nearby Clicks",
@@ -112,6 +127,12 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
         default=0,
         min=0,
         soft_max=8,
+    )
+    edits_prompt: BoolProperty(
+        name="Learn from Edits",
+        description="A frame whose mask you edited is a prompt for the frames around it, in place of"
+        " its clicks; off: it is kept as you drew it, and the others don't follow it",
+        default=True,
     )
     use_range: BoolProperty(
         name="Range", description="Propagate over a part of the footage only", default=False

@@ -9,9 +9,10 @@ import bpy
 
 from ..core.protocol import FootageFiles, ReportRequest
 from ..core.review_report import HTML_NAME
-from . import bake_task, clip_prompts
-from .footage_clip import footage_of, store_folder
-from .job_task import JobTask
+from . import clip_prompts, drawn, review
+from .drawn import Drawn
+from .footage_clip import store_folder
+from .job_task import JobTask, Steps
 
 _FOLDER_NAME = "sam2_splat_review"
 
@@ -36,31 +37,35 @@ class ReportTask(JobTask):
     Raises (when made)
     ------------------
     SplatError
-        Footage gone.
+        The clip has no photos, no packages.
     """
 
     title = "Reporting"
 
     def __init__(self, clip: bpy.types.MovieClip, folder: Path | None = None) -> None:
-        footage = footage_of(clip)
-        self.folder = folder or footage.folder / _FOLDER_NAME
-        names = {object_id: name for name, object_id in clip_prompts.sync_objects(clip).items()}
-        request = ReportRequest(
-            footage=FootageFiles.of(footage),
-            store=str(store_folder(clip, footage)),
-            output_folder=str(self.folder),
-            names=names,
-            edited=bake_task.edited_mattes(clip),
-        )
-        super().__init__(clip, request)
+        super().__init__(clip)
+        self._wanted_folder = folder
 
-    def step(self, deadline: float) -> bool:
-        if not super().step(deadline):
-            return False
+    def request(self, footage: FootageFiles, edited: Drawn) -> ReportRequest:
+        """All objects of the clip."""
+        clip, photos = self.clip(), Path(footage.folder)
+        names = {object_id: name for name, object_id in clip_prompts.sync_objects(clip).items()}
+        return ReportRequest(
+            footage=footage,
+            store=str(store_folder(clip, photos)),
+            output_folder=str(self._wanted_folder or photos / _FOLDER_NAME),
+            names=names,
+            edited=drawn.as_mattes(clip, edited),
+            fine=review.fine_frames_of(clip),
+        )
+
+    def follow_up(self) -> Steps:
+        """Nothing to do but to say so."""
+        assert self._job is not None  # it has just ended
         if self.cancelled:
             self.summary = "Cancelled; no report was written"
-            return True
+            return
         assert self._job.result is not None
         self.fraction = 1.0
         self.summary = self._job.result.summary
-        return True
+        yield None

@@ -29,7 +29,13 @@ def run_settings(settings: SAM2SPLAT_PG_clip, frame_count: int) -> RunSettings:
                 f"The range {first} to {last} holds no frame of the footage (1 to {frame_count}).",
                 "Correct First and Last.",
             )
-    return RunSettings(first, last, settings.direction, nearby_prompts=settings.nearby_prompts)
+    return RunSettings(
+        first,
+        last,
+        settings.direction,
+        nearby_prompts=settings.nearby_prompts,
+        speed=settings.speed,
+    )
 
 
 def _checkpoint_path(settings: SAM2SPLAT_PG_clip) -> str:

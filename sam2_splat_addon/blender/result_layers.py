@@ -3,17 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 
 import bpy
-import numpy as np
-from numpy.typing import NDArray
 
 from ..core.contours import from_outlines, trace
 from ..core.matte_store import MatteStore
 from ..core.slots import SlotPlanner
 from . import mask_layers
 from .active_clip import require_clip_by_uid
+from .drawn import Drawn, everything, quietly
 
 # Tracing takes about as long as writing the keys, so a frame counts once in either.
 _PASSES = 2
@@ -21,6 +20,11 @@ _PASSES = 2
 
 class LayerBuild:
     """Makes one layer an object from everything the store holds for it.
+
+    Parameters
+    ----------
+    names
+        Object id -> name, of the objects to do.
 
     Attributes
     ----------
@@ -30,14 +34,20 @@ class LayerBuild:
         The frame just worked on.
     frame_count
         Frames that have a matte of at least one object.
+    edited
+        What the user had drawn, of the objects done so far: it wins over the store.
     """
 
     def __init__(
-        self, clip: bpy.types.MovieClip, store: MatteStore, names: Mapping[int, str]
+        self,
+        clip: bpy.types.MovieClip,
+        store: MatteStore,
+        names: Mapping[int, str],
     ) -> None:
         self.fraction = 0.0
         self.frame = 0
         self._store = store
+        self.edited: Drawn = {}
         self._names = {i: name for i, name in names.items() if store.frames(i)}
         self._total = _PASSES * sum(len(store.frames(i)) for i in self._names)
         self.frame_count = len({frame for i in self._names for frame in store.frames(i)})
@@ -46,23 +56,27 @@ class LayerBuild:
 
     def step(self) -> bool:
         """Work on one frame; True once everything is there."""
-        frame = next(self._steps, None)
-        if frame is None:
+        try:
+            frame = next(self._steps)
+        except StopIteration:
             self.fraction = 1.0
             return True
-        self.frame = frame
-        self._done += 1
-        self.fraction = min(1.0, self._done / max(1, self._total))
+        if frame is not None:
+            self.frame = frame
+            self._done += 1
+            self.fraction = min(1.0, self._done / max(1, self._total))
         return False
 
-    def _run(self, uid: int) -> Iterator[int]:
+    def _run(self, uid: int) -> Generator[int | None, None, None]:
+        """Yields each frame twice, once traced and once written; None while looking for edits."""
         for object_id, name in self._names.items():
+            # Late, as the user may draw until the layer is made again.
+            found = yield from quietly(everything(uid, (name,)))
+            drawn = self.edited[name] = found.get(name, {})
             # Looked up anew for each object: an undo between two steps leaves stale references.
             clip = require_clip_by_uid(uid)
             size = (int(clip.size[0]), int(clip.size[1]))
             offset = clip.frame_start - 1
-            mask = _mask_of(clip)
-            drawn = drawn_frames(clip, mask, name)
             planner = SlotPlanner()
             frames = sorted({*self._store.frames(object_id), *drawn})
             for frame in frames:
@@ -79,25 +93,6 @@ class LayerBuild:
                 _mask_of(clip), clip, name, planner.finish(), scene_frames, size, edited=edited
             ):
                 yield scene_frame - offset
-
-
-def drawn_frames(
-    clip: bpy.types.MovieClip, mask: bpy.types.Mask, name: str
-) -> dict[int, list[NDArray[np.float64]]]:
-    """The frames of the footage where the user edited an object's layer, with its outlines.
-
-    Returns
-    -------
-    dict
-        Frame -> closed outlines, (n, 2) footage pixels each.
-    """
-    size = (int(clip.size[0]), int(clip.size[1]))
-    offset = clip.frame_start - 1
-    return {
-        scene_frame - offset: mask_layers.read_object_layer(mask, name, scene_frame, size)
-        for scene_frame in mask_layers.edited_frames(mask, name)
-        if 1 <= scene_frame - offset <= clip.sam2_splat.frame_count
-    }
 
 
 def _mask_of(clip: bpy.types.MovieClip) -> bpy.types.Mask:

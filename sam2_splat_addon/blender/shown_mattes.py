@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which matte of an object the overlay shows on a frame, kept in memory; imports bpy and core.
 
-In this order: the live preview of the clicks as they are now, what the user drew in the mask layer,
-what the store has. Files are read once; who writes one calls :func:`forget`.
+In this order: what the user drew in the mask layer, which is what the bake takes; the live preview of
+the clicks as they are now; what the store has. Files are read once; who writes one calls :func:`forget`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..core.manifest import RunManifest, read_manifest
 from ..core.matte_store import MatteScores
 from ..core.prompts import FramePrompts
 from ..core.scanline import fill
-from . import mask_layers
+from . import layer_edits, mask_layers
 from .editors import to_scene
 from .footage_clip import known_store
 
@@ -92,11 +92,16 @@ def matte_of(
         The model that previews are made with now; see :func:`keep_preview`.
     """
     key = (clip.session_uid, object_id, frame)
-    if prompts is not None:
-        preview = previewed(key, prompts, model)
-        if preview is not None:
-            return preview
-    return _edited_matte(clip, key, name) or _stored_matte(clip, key)
+    preview = previewed(key, prompts, model) if prompts is not None else None
+    return _edited_matte(clip, key, name) or preview or _stored_matte(clip, key)
+
+
+def is_drawn(clip: bpy.types.MovieClip, name: str, frame: int) -> bool:
+    """Whether the user drew an object's mask on the frame that the window's scene is on."""
+    mask = clip.sam2_splat.mask
+    return (
+        mask is not None and layer_edits.shown_edit(mask, name, to_scene(clip, frame)) is not None
+    )
 
 
 def previewed(key: tuple[int, int, int], prompts: FramePrompts, model: str) -> ShownMatte | None:
@@ -116,6 +121,8 @@ def is_settled(
     """
     manifest = last_run(clip)
     if manifest is None or manifest.model != model:
+        return False
+    if manifest.settings.speed != clip.sam2_splat.speed:
         return False
     known = {entry.id: entry.frames for entry in manifest.prompts.objects}
     return prompts in known.get(object_id, ()) and is_tracked(clip, object_id, prompts.frame)
@@ -203,7 +210,7 @@ def _edited_matte(
     if mask is None:
         return None
     scene_frame = to_scene(clip, key[2])
-    checksum = mask_layers.shown_edit(mask, name, scene_frame)
+    checksum = layer_edits.shown_edit(mask, name, scene_frame)
     if checksum is None:
         return None
     full = (*key, checksum)

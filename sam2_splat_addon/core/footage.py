@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePath
 
+from .errand import Report, unwatched
 from .errors import FootageError
 from .headers import ImageHeader, read_header
 
@@ -194,7 +195,7 @@ def shorten(names: Sequence[str]) -> str:
     return f"{', '.join(names[:_NAMES_SHOWN])} and {len(names) - _NAMES_SHOWN} more"
 
 
-def scan(path: Path) -> Footage:
+def scan(path: Path, report: Report = unwatched) -> Footage:
     """Find the photos of a capture.
 
     Hidden files, sub-folders and files without an image's extension are passed over. A photo whose
@@ -204,6 +205,8 @@ def scan(path: Path) -> Footage:
     ----------
     path
         A folder, or any photo in it: the folder is then the footage.
+    report
+        Told how many files were looked at, of how many.
 
     Returns
     -------
@@ -231,7 +234,9 @@ def scan(path: Path) -> Footage:
         folder = path
     frames: list[FrameFile] = []
     unreadable: list[UnreadableFile] = []
-    for name in sorted(_candidates(folder), key=natural_key):
+    names = sorted(_candidates(folder), key=natural_key)
+    for done, name in enumerate(names):
+        report(done, len(names))
         file = folder / name
         try:
             frames.append(FrameFile(len(frames), file, read_header(file)))
@@ -239,9 +244,9 @@ def scan(path: Path) -> Footage:
             unreadable.append(UnreadableFile(file, problem.message))
     if not frames:
         if unreadable:
-            names = shorten([file.path.name for file in unreadable])
+            named = shorten([file.path.name for file in unreadable])
             raise FootageError(
-                f"None of the photos in {folder} can be read: {names}.",
+                f"None of the photos in {folder} can be read: {named}.",
                 f"The first one: {unreadable[0].reason} Copy or export the photos again.",
             )
         raise FootageError(f"{folder} holds no photos{_what_else(folder)}.", _supported())

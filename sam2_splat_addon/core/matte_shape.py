@@ -49,6 +49,8 @@ class MatteShape:
         The IoU with the truth that the matte's own probabilities promise, 0 to 1.
     silhouette
         (48, 48) bits, packed: the matte with its centroid in the middle and its spread made one.
+    key
+        What made the matte; see `MatteRecord`.
     """
 
     frame: int
@@ -62,6 +64,7 @@ class MatteShape:
     border: float
     sureness: float
     silhouette: bytes
+    key: str = ""
 
     @property
     def absent(self) -> bool:
@@ -92,6 +95,7 @@ def measure(record: MatteRecord) -> MatteShape:
             0.0,
             0.0,
             b"",
+            record.key,
         )
     longer = max(record.width, record.height)
     rows, columns = inside.shape
@@ -117,6 +121,7 @@ def measure(record: MatteRecord) -> MatteShape:
         _border_share(inside),
         _sureness(record.logits, inside),
         _silhouette(inside, (mean_x / step_x, mean_y / step_y), (spread / step_x, spread / step_y)),
+        record.key,
     )
 
 

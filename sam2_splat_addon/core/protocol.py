@@ -131,6 +131,8 @@ class ReportRequest(msgspec.Struct, frozen=True, tag="report"):
         The objects to review, id -> name.
     edited
         Mattes that the user drew: their frames count as corrected.
+    fine
+        Object id -> the frames that the user has found nothing wrong with.
     """
 
     footage: FootageFiles
@@ -138,6 +140,7 @@ class ReportRequest(msgspec.Struct, frozen=True, tag="report"):
     output_folder: str
     names: dict[int, str]
     edited: tuple[EditedMatte, ...] = ()
+    fine: dict[int, tuple[int, ...]] = {}
 
 
 class PreviewRequest(msgspec.Struct, frozen=True, tag="preview"):
@@ -156,7 +159,7 @@ class PreviewRequest(msgspec.Struct, frozen=True, tag="preview"):
         loaded and the photo encoded, so that the first click is answered at once.
     model
         The same as in the propagation, for the same result.
-    image_size, speed
+    image_size, speed, panorama
         As in :class:`RunSettings`.
     propagation
         What a propagation would be asked now, with all prompts. With it, objects whose prompts on
@@ -176,6 +179,7 @@ class PreviewRequest(msgspec.Struct, frozen=True, tag="preview"):
     propagation: PropagateRequest | None = None
     ticket: int = 0
     speed: str = QUALITY.name
+    panorama: bool = False
 
 
 class CancelRequest(msgspec.Struct, frozen=True, tag="cancel"):

@@ -18,7 +18,7 @@ from .errors import StoreError
 from .matte_shape import MatteShape, measure
 from .matte_store import MatteStore
 
-FrameState = Literal["good", "doubtful", "absent", "corrected"]
+FrameState = Literal["good", "doubtful", "absent", "corrected", "fine"]
 
 
 class FrameReview(msgspec.Struct, frozen=True):
@@ -30,7 +30,8 @@ class FrameReview(msgspec.Struct, frozen=True):
         Both count from 1.
     state
         ``good``; ``doubtful``: worth a look; ``absent``: no matte, whether listed or not;
-        ``corrected``: the user has drawn this frame.
+        ``corrected``: the user has drawn this frame; ``fine``: the user has looked and found
+        nothing wrong.
     badness
         0 to 1; the frame is listed from `LISTED` on.
     reasons
@@ -73,6 +74,10 @@ class ShapeReader:
         self._store = store
         self._known: dict[tuple[int, int], tuple[int, MatteShape]] = {}
 
+    def count(self, object_id: int) -> int:
+        """How many mattes there are of an object."""
+        return len(self._store.frames(object_id))
+
     def read(self, object_id: int) -> Iterator[MatteShape]:
         """The object's mattes in rising order of frames, one step of a generator each.
 
@@ -97,10 +102,14 @@ class ShapeReader:
 
 
 def review_object(
-    store: MatteStore, object_id: int, corrected: Collection[int] = ()
+    store: MatteStore,
+    object_id: int,
+    corrected: Collection[int] = (),
+    fine: Collection[int] = (),
 ) -> list[FrameReview]:
-    """Review everything the store holds of an object; see `judge`. Raises StoreError."""
-    return judge(object_id, list(ShapeReader(store).read(object_id)), corrected)
+    """Review everything the store holds of an object; see `judge`, `marked`. Raises StoreError."""
+    reviews = judge(object_id, list(ShapeReader(store).read(object_id)))
+    return marked(reviews, corrected, fine)
 
 
 def worst_first(reviews: Sequence[FrameReview]) -> list[FrameReview]:
@@ -109,9 +118,31 @@ def worst_first(reviews: Sequence[FrameReview]) -> list[FrameReview]:
     return sorted(listed, key=lambda one: (-one.badness, one.frame, one.object_id))
 
 
-def judge(
-    object_id: int, shapes: Sequence[MatteShape], corrected: Collection[int] = ()
+def marked(
+    reviews: Sequence[FrameReview], corrected: Collection[int], fine: Collection[int]
 ) -> list[FrameReview]:
+    """The reviews, with what the user has said of some frames in place of what the model says.
+
+    Parameters
+    ----------
+    corrected
+        Frames that the user has drawn.
+    fine
+        Frames that the user has looked at and found nothing wrong with.
+    """
+    states: dict[int, FrameState] = {
+        **dict.fromkeys(fine, "fine"),
+        **dict.fromkeys(corrected, "corrected"),
+    }
+    return [
+        msgspec.structs.replace(one, state=states[one.frame], badness=0.0, reasons=(), summary="")
+        if one.frame in states
+        else one
+        for one in reviews
+    ]
+
+
+def judge(object_id: int, shapes: Sequence[MatteShape]) -> list[FrameReview]:
     """Judge one object's frames against each other.
 
     Parameters
@@ -120,9 +151,6 @@ def judge(
         Goes into the result.
     shapes
         Of all its frames, rising.
-    corrected
-        Frames that the user has drawn; they are trusted, and what the model says of them is not
-        asked.
 
     Returns
     -------
@@ -134,16 +162,11 @@ def judge(
     sequence = MatteSequence(shapes)
     reviews = []
     for at, shape in enumerate(shapes):
-        drawn = shape.frame in corrected
-        doubts = (
-            [] if drawn else sorted(doubts_about(sequence, at), key=lambda doubt: -doubt.weight)
-        )
+        doubts = sorted(doubts_about(sequence, at), key=lambda doubt: -doubt.weight)
         badness = 1.0 - math.prod(1.0 - doubt.weight for doubt in doubts)
         said = _worth_saying(doubts, badness)
         state: FrameState = "good"
-        if drawn:
-            state = "corrected"
-        elif shape.absent:
+        if shape.absent:
             state = "absent"
         elif badness >= LISTED:
             state = "doubtful"

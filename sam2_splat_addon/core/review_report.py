@@ -23,8 +23,9 @@ STATE_COLORS: Mapping[FrameState, str] = {
     "doubtful": "#e69f00",
     "absent": "#111111",
     "corrected": "#f2f2f2",
+    "fine": "#0072b2",
 }
-"""Told apart with any colour vision: blue and orange of Okabe and Ito (2008), black and white."""
+"""Told apart with any colour vision: blues and orange of Okabe and Ito (2008), black and white."""
 
 _COLUMNS = (
     "photo",

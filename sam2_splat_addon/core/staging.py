@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from .atomic import write_atomic
+from .errand import Report, unwatched
 from .errors import FootageError
 from .footage import Footage
 
@@ -34,7 +35,7 @@ class StageMap(msgspec.Struct, frozen=True):
     version: int = 1
 
 
-def stage(footage: Footage, folder: Path) -> Path:
+def stage(footage: Footage, folder: Path, report: Report = unwatched) -> Path:
     """Write links `frame_000001.<ext>`, one per frame without a gap, and the map `frames.json`.
 
     Links are symbolic where the system allows them, else hard, else copies. Calling again changes
@@ -47,6 +48,8 @@ def stage(footage: Footage, folder: Path) -> Path:
         What to stage; unreadable files have no link.
     folder
         Where the links go; made when missing. Use one folder per footage.
+    report
+        Told how many links are there, of how many.
 
     Returns
     -------
@@ -66,7 +69,8 @@ def stage(footage: Footage, folder: Path) -> Path:
         for file in folder.iterdir():
             if _LINK_NAME.fullmatch(file.name) and file.name not in expected:
                 file.unlink()
-        for name, source in zip(links, footage.paths, strict=True):
+        for done, (name, source) in enumerate(zip(links, footage.paths, strict=True)):
+            report(done, len(links))
             link = folder / name
             if not _shows(link, source):
                 _link(source, link)

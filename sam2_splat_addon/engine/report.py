@@ -61,7 +61,9 @@ def write_report(
         corrected = {one.frame for one in request.edited if one.object_id == object_id}
         lines += [
             ReportLine(review, name, photos[review.frame - 1].name)
-            for review in review_object(store, object_id, corrected)
+            for review in review_object(
+                store, object_id, corrected, request.fine.get(object_id, ())
+            )
             if review.frame <= len(photos)
         ]
         if cancelled():

@@ -30,7 +30,7 @@ def masked_clip(folder: Path, names: Sequence[str]) -> bpy.types.MovieClip:
         track.markers.insert_frame(1, co=(_middle(number, 1), 0.5))
     clip.tracking.objects.active = clip.tracking.objects[names[0]]
     clip_prompts.sync_objects(clip)
-    store_folder(clip, footage_of(clip))
+    store_folder(clip, footage_of(clip).folder)
     write_mattes(clip)
     build_layers(clip)
     return clip

@@ -47,9 +47,9 @@ def draw_triangle(clip: bpy.types.MovieClip, frame: int) -> NDArray[np.bool_]:
 
 
 def edited(clip: bpy.types.MovieClip) -> tuple[int, ...]:
-    from sam2_splat_addon.blender import mask_layers
+    from sam2_splat_addon.blender import layer_edits
 
-    return mask_layers.edited_frames(clip.sam2_splat.mask, "square")
+    return layer_edits.edited_frames(clip.sam2_splat.mask, "square")
 
 
 def shown(clip: bpy.types.MovieClip, frame: int) -> NDArray[np.bool_]:
@@ -174,3 +174,21 @@ def test_a_cleared_object_can_be_propagated_anew_and_then_nothing_lies_aside(
     assert store.aside() == []
     assert clip.sam2_splat_cleared == ""
     assert shown(clip, 2).any()
+
+
+@pytest.mark.parametrize("learn", [True, False])
+def test_the_frames_around_an_edited_one_follow_it_when_asked_to(
+    learn: bool, clip: bpy.types.MovieClip
+) -> None:
+    from sam2_splat_addon.core.manifest import read_manifest
+
+    triangle = draw_triangle(clip, 2)
+    clip.sam2_splat.edits_prompt = learn
+    bpy.ops.sam2_splat.propagate(span="forward")
+    manifest = read_manifest(store_of(clip).manifest_path)
+    assert manifest is not None
+    masks = [one.mask for one in manifest.prompts.objects[0].frames if one.frame == 2]
+    assert [overlap(mask.to_array(), triangle) > 0.99 for mask in masks] == [True] * learn
+    assert store_of(clip).read(1, 2).prompted == learn
+    assert edited(clip) == (2,)
+    assert overlap(shown(clip, 2), triangle) > 0.99

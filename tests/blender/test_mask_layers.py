@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sam2_splat_addon.blender import mask_keys, mask_layers
+from sam2_splat_addon.blender import layer_edits, layer_memory, mask_keys, mask_layers
 from sam2_splat_addon.core.contours import trace
 from sam2_splat_addon.core.errors import SplatError
 from sam2_splat_addon.core.scanline import fill
@@ -103,7 +103,7 @@ def test_object_that_is_nowhere_gives_an_empty_layer(make_clip: MakeClip, tmp_pa
     mask = _write(make_clip(60, 90), [logits_of(nothing)] * 3)
     assert len(mask.layers["chair"].splines) == 0
     assert MaskRenderer(mask, 60, 90, tmp_path).values(2).max() == 0.0
-    assert mask_layers.edited_frames(mask, "chair") == ()
+    assert layer_edits.edited_frames(mask, "chair") == ()
 
 
 def test_reading_back_gives_what_was_written(make_clip: MakeClip) -> None:
@@ -150,10 +150,10 @@ def test_one_edited_point_makes_that_frame_alone_an_edited_one(make_clip: MakeCl
     clip = make_clip(300, 200)
     frames = [logits_of(disc(0.4 + 0.02 * step, 0.5, 0.2)) for step in range(6)]
     mask = _write(clip, frames)
-    assert mask_layers.edited_frames(mask, "chair") == ()
+    assert layer_edits.edited_frames(mask, "chair") == ()
     before = [mask_layers.read_object_layer(mask, "chair", f, (300, 200)) for f in (3, 4, 5)]
     _edit_point(mask, clip, 4, 0.05)
-    assert mask_layers.edited_frames(mask, "chair") == (4,)
+    assert layer_edits.edited_frames(mask, "chair") == (4,)
     after = [mask_layers.read_object_layer(mask, "chair", f, (300, 200)) for f in (3, 4, 5)]
     assert np.array_equal(before[0][0], after[0][0])
     assert not np.array_equal(before[1][0], after[1][0])
@@ -164,7 +164,7 @@ def test_smallest_edit_that_blender_stores_is_found(make_clip: MakeClip) -> None
     clip = make_clip(300, 200)
     mask = _write(clip, [logits_of(disc(0.5, 0.5, 0.2))] * 2)
     _edit_point(mask, clip, 2, 1e-6)
-    assert mask_layers.edited_frames(mask, "chair") == (2,)
+    assert layer_edits.edited_frames(mask, "chair") == (2,)
 
 
 def test_edits_survive_saving_and_loading(make_clip: MakeClip, tmp_path: Path) -> None:
@@ -174,22 +174,22 @@ def test_edits_survive_saving_and_loading(make_clip: MakeClip, tmp_path: Path) -
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "file.blend"))
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "file.blend"))
     mask = bpy.data.movieclips[0].sam2_splat.mask
-    assert mask_layers.edited_frames(mask, "chair") == (2,)
+    assert layer_edits.edited_frames(mask, "chair") == (2,)
 
 
 def test_frames_written_as_edited_stay_edited(make_clip: MakeClip) -> None:
     mask = _write(make_clip(120, 80), [logits_of(disc(0.5, 0.5, 0.2))] * 3, edited=[3])
-    assert mask_layers.edited_frames(mask, "chair") == (3,)
+    assert layer_edits.edited_frames(mask, "chair") == (3,)
 
 
 def test_point_added_on_an_edge_is_no_edit_until_it_is_moved() -> None:
     corners = np.array([[0.2, 0.3], [0.7, 0.35], [0.6, 0.8], [0.25, 0.7]], dtype=np.float32)
     middle = ((corners[1] + corners[2]) / 2).astype(np.float32)
-    written = mask_layers._signature([_straight(corners)])
+    written = layer_memory.signature([_straight(corners)])
     added = np.insert(corners, 2, middle, axis=0)
-    assert not mask_layers.differs([_straight(added)], written)
+    assert not layer_memory.differs([_straight(added)], written)
     added[2] += 0.001
-    assert mask_layers.differs([_straight(added)], written)
+    assert layer_memory.differs([_straight(added)], written)
 
 
 def test_writing_twice_gives_the_same_and_leaves_nothing_behind(make_clip: MakeClip) -> None:
@@ -224,7 +224,7 @@ def test_rewritten_layer_keeps_its_place_and_settings_and_others_keep_theirs(
     assert mask.layers["chair"].blend == "SUBTRACT"
     assert mask.active_layer_index == 0
     assert _points(mask, 2, "table") == table
-    assert mask_layers.edited_frames(mask, "table") == ()
+    assert layer_edits.edited_frames(mask, "table") == ()
 
 
 def test_writing_and_reading_leave_playhead_editors_and_unkeyed_edits_alone(
@@ -249,7 +249,7 @@ def test_writing_and_reading_leave_playhead_editors_and_unkeyed_edits_alone(
         assert tuple(mask.layers["table"].splines[0].points[0].co) == (0.125, 0.25)
     shown = [spline.co for spline in mask_keys.layer_state(mask.layers["chair"])]
     mask_layers.read_object_layer(mask, "chair", 1, (120, 80))
-    mask_layers.edited_frames(mask, "chair")
+    layer_edits.edited_frames(mask, "chair")
     assert tuple(mask.layers["table"].splines[0].points[0].co) == (0.125, 0.25)
     again = [spline.co for spline in mask_keys.layer_state(mask.layers["chair"])]
     assert all(np.array_equal(a, b) for a, b in zip(shown, again, strict=True))
@@ -272,7 +272,7 @@ def test_writing_that_is_stopped_leaves_the_frames_so_far_and_nothing_after(
     writing.close()
     renderer = MaskRenderer(mask, 90, 60, tmp_path)
     assert [frame for frame in range(8) if renderer.values(frame).any()] == [1, 2]
-    assert mask_layers.edited_frames(mask, "chair") == ()
+    assert layer_edits.edited_frames(mask, "chair") == ()
     assert bpy.data.scenes.get(".sam2_splat_keys") is None
 
 
@@ -287,7 +287,7 @@ def test_stopped_writing_has_kept_what_the_user_drew(make_clip: MakeClip, tmp_pa
     writing.close()
     renderer = MaskRenderer(mask, 90, 60, tmp_path)
     assert [frame for frame in range(10) if renderer.values(frame).any()] == [1, 5]
-    assert mask_layers.edited_frames(mask, "chair") == (5,)
+    assert layer_edits.edited_frames(mask, "chair") == (5,)
 
 
 def test_writing_dropped_after_another_file_was_opened_leaves_that_file_alone(
@@ -304,7 +304,7 @@ def test_writing_dropped_after_another_file_was_opened_leaves_that_file_alone(
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "file.blend"))
     writing.close()
     mask = bpy.data.movieclips[0].sam2_splat.mask
-    assert mask_layers.edited_frames(mask, "chair") == ()
+    assert layer_edits.edited_frames(mask, "chair") == ()
     assert all(mask_layers.read_object_layer(mask, "chair", f, (90, 60)) for f in (1, 2, 3, 4))
 
 
@@ -324,10 +324,10 @@ def test_removing_and_renaming_a_layer_take_what_is_remembered_along(make_clip: 
     mask = _write(clip, [logits_of(disc(0.5, 0.5, 0.2))] * 3)
     _edit_point(mask, clip, 2, 0.05)
     mask_layers.rename_object_layer(mask, "chair", "stool")
-    assert mask_layers.edited_frames(mask, "stool") == (2,)
+    assert layer_edits.edited_frames(mask, "stool") == (2,)
     mask_layers.remove_object_layer(mask, "stool")
     assert len(mask.layers) == 0
-    assert mask_layers.edited_frames(mask, "stool") == ()
+    assert layer_edits.edited_frames(mask, "stool") == ()
     mask_layers.remove_object_layer(mask, "stool")
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,6 +40,16 @@ def spoil(clip: bpy.types.MovieClip, object_id: int, frame: int, **scores: float
     for changed in (path, path.parent):
         later = changed.stat().st_mtime_ns + 10_000_000
         os.utime(changed, ns=(later, later))
+
+
+def settle() -> None:
+    """What the window's timer does in a while: until nothing is left to be done."""
+    from sam2_splat_addon.blender import review
+
+    quiet = 0
+    while quiet < 5:
+        time.sleep(0.002)
+        quiet = quiet + 1 if review.tick() == review._IDLE else 0
 
 
 def rows() -> list[tuple[str, int]]:
@@ -98,12 +109,6 @@ def test_the_list_can_be_narrowed_to_the_active_object(clip: bpy.types.MovieClip
 
 
 def test_the_timer_finds_new_mattes_by_itself(clip: bpy.types.MovieClip) -> None:
-    from sam2_splat_addon.blender import review
-
-    def settle() -> None:
-        for _ in range(200):
-            review.tick()
-
     settle()
     assert ("square", 3) in rows()
     spoil(clip, 1, 3, predicted_iou=0.93)
@@ -120,8 +125,7 @@ def test_a_damaged_matte_is_said_and_does_not_stop_the_timer(clip: bpy.types.Mov
     whole = path.read_bytes()
     path.write_bytes(whole[:-30])
     spoil(clip, 2, 2)
-    for _ in range(200):
-        review.tick()
+    settle()
     found = review.of_clip(clip)
     assert found is not None
     assert "000002.matte" in found.error
@@ -202,10 +206,6 @@ def test_an_edit_is_seen_while_the_playhead_stays_and_only_then(
 ) -> None:
     from sam2_splat_addon.blender import review
 
-    def settle() -> None:
-        for _ in range(100):
-            review.tick()
-
     def corrected() -> list[int]:
         found = review.of_clip(clip)
         assert found is not None
@@ -227,3 +227,63 @@ def test_an_edit_is_seen_while_the_playhead_stays_and_only_then(
     scene.frame_current = 1
     review.tick()
     assert corrected() == []
+
+
+def test_a_frame_that_looks_fine_leaves_the_list_until_its_matte_is_another(
+    clip: bpy.types.MovieClip, tmp_path: Path
+) -> None:
+    from sam2_splat_addon.blender import review
+
+    store = store_of(clip)
+    store.write(msgspec.structs.replace(store.read(1, 3), key="one"))
+    settle()
+    assert rows() == [("square", 3)]
+    bpy.ops.ed.undo_push(message="before")
+    assert bpy.ops.sam2_splat.looks_fine(frame=3, object_id=1) == {"FINISHED"}
+    bpy.ops.ed.undo_push(message="Looks Fine")
+    assert rows() == []
+    found = review.of_clip(clip)
+    assert found is not None
+    assert found.states(1)[3] == "fine"
+    assert review.fine_frames_of(clip) == {1: (3,)}
+    bpy.ops.ed.undo()
+    settle()
+    assert rows() == [("square", 3)]
+    bpy.ops.ed.redo()
+    settle()
+    assert rows() == []
+    # It is saved with the file.
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "saved.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "saved.blend"))
+    clip = bpy.context.scene.active_clip
+    settle()
+    assert rows() == []
+    # Another matte has not been looked at.
+    store.write(msgspec.structs.replace(store.read(1, 3), key="two"))
+    spoil(clip, 1, 3)
+    settle()
+    assert rows() == [("square", 3)]
+    bpy.ops.sam2_splat.looks_fine(frame=3, object_id=1)
+    assert rows() == []
+    bpy.ops.sam2_splat.looks_fine(frame=3, object_id=1, is_fine=False)
+    assert rows() == [("square", 3)]
+
+
+def test_the_review_says_how_far_it_is_and_edits_of_new_layers_are_known(
+    clip: bpy.types.MovieClip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sam2_splat_addon.blender import layer_edits, review
+
+    assert review.progress(clip) == (0, 0)
+    review.layers_written(clip, {"square": {2: []}, "ground": {}})
+    searched = []
+    search = layer_edits.search
+    monkeypatch.setattr(
+        layer_edits, "search", lambda *given: searched.append(given) or search(*given)
+    )
+    settle()
+    assert searched == []
+    assert review.edited_frames(clip) == {"square": {2}, "ground": set()}
+    assert review.progress(clip) is None
+    spoil(clip, 1, 4)
+    assert review.progress(clip) == (0, 0)

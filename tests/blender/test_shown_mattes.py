@@ -28,7 +28,7 @@ def clip(make_photos: Callable[..., Path]) -> Iterator[bpy.types.MovieClip]:
     clip_prompts.add_point(found.tracking.objects.new("square"), 2, CLICK.points[0], *found.size)
     clip_prompts.sync_objects(found)
     footage = footage_clip.footage_of(found)
-    store = MatteStore.open(footage_clip.store_folder(found, footage), create=True)
+    store = MatteStore.open(footage_clip.store_folder(found, footage.folder), create=True)
     for frame in (2, 3):
         store.write(record(found, frame, 1.0))
     yield found
@@ -86,7 +86,7 @@ def test_a_preview_shows_for_its_own_prompts_and_model_only(clip: bpy.types.Movi
 
 
 def test_what_the_user_drew_wins_over_the_store(clip: bpy.types.MovieClip) -> None:
-    from sam2_splat_addon.blender import mask_keys, mask_layers
+    from sam2_splat_addon.blender import layer_edits, mask_keys
     from sam2_splat_addon.blender.result_layers import LayerBuild
 
     build = LayerBuild(clip, MatteStore(Path(clip.sam2_splat.store_folder)), {1: "square"})
@@ -107,7 +107,7 @@ def test_what_the_user_drew_wins_over_the_store(clip: bpy.types.MovieClip) -> No
     inside = edited.values > 0
     assert inside.shape == (height, width)
     assert inside[45:135, 30:90].all() and inside.sum() == 60 * 90
-    assert mask_layers.shown_edit(clip.sam2_splat.mask, "square", 2) is not None
+    assert layer_edits.shown_edit(clip.sam2_splat.mask, "square", 2) is not None
 
 
 def test_the_prompts_of_one_frame_are_those_of_all(clip: bpy.types.MovieClip) -> None:

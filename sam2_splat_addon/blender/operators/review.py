@@ -4,8 +4,10 @@
 No ``from __future__ import annotations`` here: Blender reads property annotations as values.
 """
 
+from typing import Any
+
 import bpy
-from bpy.props import EnumProperty
+from bpy.props import BoolProperty, EnumProperty, IntProperty
 from bpy.types import Context, Operator
 
 from ...core.errors import SplatError
@@ -87,6 +89,45 @@ class SAM2SPLAT_OT_review_step(Operator):
         return {"FINISHED"}
 
 
+class SAM2SPLAT_OT_looks_fine(Operator):
+    """Take this frame off the list, until its mask is computed anew"""
+
+    bl_idname = "sam2_splat.looks_fine"
+    bl_label = "Looks Fine"
+    bl_options = {"REGISTER", "UNDO"}
+
+    frame: IntProperty(name="Frame", description="Frame of the clip", min=1)
+    object_id: IntProperty(name="Object", description="The object's number", min=1)
+    is_fine: BoolProperty(
+        name="Fine",
+        description="Off: put it back onto the list",
+        default=True,
+        options={"SKIP_SAVE"},
+    )
+
+    @classmethod
+    def description(cls, context: Context, properties: Any) -> str:
+        if properties.is_fine:
+            return "Take this frame off the list, until its mask is computed anew"
+        return "Let the review judge this frame again"
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        return has_masks(cls, context, "Propagate first")
+
+    def execute(self, context: Context) -> Result:
+        try:
+            ticked = review.tick_frame(
+                require_clip(context), self.object_id, self.frame, is_fine=self.is_fine
+            )
+        except SplatError as error:
+            return report_error(self, error)
+        if not ticked:
+            self.report({"WARNING"}, f"There is no mask on frame {self.frame}")
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
 class SAM2SPLAT_OT_report(TaskOperator, Operator):
     """Write the review beside the photos, as a table and as a page with pictures"""
 
@@ -102,4 +143,9 @@ class SAM2SPLAT_OT_report(TaskOperator, Operator):
         return ReportTask(require_clip(context))
 
 
-CLASSES = (SAM2SPLAT_OT_review, SAM2SPLAT_OT_review_step, SAM2SPLAT_OT_report)
+CLASSES = (
+    SAM2SPLAT_OT_review,
+    SAM2SPLAT_OT_review_step,
+    SAM2SPLAT_OT_looks_fine,
+    SAM2SPLAT_OT_report,
+)

@@ -69,7 +69,7 @@ def _store_matte(window: Window, clip: Any) -> Any:
         for _ in range(4):
             logits = (np.roll(logits, 1, axis) + logits + np.roll(logits, -1, axis)) / 3
     logits = (logits * 6).astype(np.float16)
-    folder = footage_clip.store_folder(clip, footage_clip.footage_of(clip))
+    folder = footage_clip.store_folder(clip, footage_clip.footage_of(clip).folder)
     scores = store.MatteScores(1.0, 0.9, 0.5)
     width, height = clip.size
     store.MatteStore.open(folder, create=True).write(

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the user drew in a clip's mask layers, found a few frames a step; imports bpy and core."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Generator, Mapping
+from typing import Any, TypeVar
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.protocol import EditedMatte
+from . import clip_prompts, layer_edits, mask_layers
+from .editors import to_clip, to_scene
+
+Drawn = dict[str, dict[int, list[NDArray[np.float64]]]]
+"""Object -> frame of the clip -> closed outlines, (n, 2) footage pixels each."""
+
+T = TypeVar("T")
+
+
+def search(
+    uid: int,
+    names: Collection[str] | None = None,
+    among: Mapping[str, Collection[int]] | None = None,
+) -> Generator[tuple[int, int], None, dict[str, set[int]]]:
+    """The frames of a clip whose masks were edited, by object; see `layer_edits.search`.
+
+    Parameters
+    ----------
+    uid
+        The clip's session uid.
+    names
+        The objects to look at; None is all.
+    among
+        Object -> the clip's frames to look at; all of objects that it doesn't name.
+    """
+    clip = clip_by_uid(uid)
+    mask = clip.sam2_splat.mask if clip is not None else None
+    if clip is None or mask is None:
+        return {}
+    if names is None:
+        names = [entry.name for entry in clip.sam2_splat.objects]
+    wanted: dict[str, Collection[int] | None] = {
+        name: [to_scene(clip, at) for at in among[name]] if among and name in among else None
+        for name in names
+        if name in mask.layers
+    }
+    found = yield from layer_edits.search(mask.session_uid, wanted)
+    clip = clip_by_uid(uid)
+    if clip is None:
+        return {}
+    last = clip.sam2_splat.frame_count
+    in_clip = {name: {to_clip(clip, at) for at in frames} for name, frames in found.items()}
+    return {name: {at for at in frames if 1 <= at <= last} for name, frames in in_clip.items()}
+
+
+def outlines(
+    uid: int, frames: Mapping[str, Collection[int]]
+) -> Generator[tuple[int, int], None, Drawn]:
+    """What objects' layers enclose on some frames of a clip, a frame a step."""
+    found: Drawn = {}
+    total = sum(len(at) for at in frames.values())
+    for name in frames:
+        found[name] = {}
+        for frame in sorted(frames[name]):
+            clip = clip_by_uid(uid)
+            mask = clip.sam2_splat.mask if clip is not None else None
+            if clip is None or mask is None:
+                return found
+            size = (int(clip.size[0]), int(clip.size[1]))
+            scene_frame = to_scene(clip, frame)
+            found[name][frame] = mask_layers.read_object_layer(mask, name, scene_frame, size)
+            yield sum(map(len, found.values())), total
+    return found
+
+
+def everything(
+    uid: int, names: Collection[str] | None = None
+) -> Generator[tuple[int, int], None, Drawn]:
+    """All that was drawn on a clip, or of some objects: `search`, then `outlines`."""
+    return (yield from outlines(uid, (yield from search(uid, names))))
+
+
+def at_once(steps: Generator[Any, None, T]) -> T:
+    """All steps one after the other, for few frames or in background."""
+    looking = quietly(steps)
+    while True:
+        try:
+            next(looking)
+        except StopIteration as ended:
+            result: T = ended.value
+            return result
+
+
+def quietly(steps: Generator[Any, None, T]) -> Generator[None, None, T]:
+    """The same steps without what they yield."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as ended:
+            result: T = ended.value
+            return result
+        yield None
+
+
+def as_mattes(clip: bpy.types.MovieClip, drawn: Drawn) -> tuple[EditedMatte, ...]:
+    """Drawn outlines as the worker takes them, in a fixed order."""
+    ids = clip_prompts.sync_objects(clip)
+    return tuple(
+        EditedMatte(ids[name], frame, tuple(tuple(one.ravel().tolist()) for one in shapes))
+        for name in ids
+        for frame, shapes in sorted(drawn.get(name, {}).items())
+    )
+
+
+def clip_by_uid(uid: int) -> bpy.types.MovieClip | None:
+    """A clip by its session uid: references die when the user undoes between two steps."""
+    return next((clip for clip in bpy.data.movieclips if clip.session_uid == uid), None)

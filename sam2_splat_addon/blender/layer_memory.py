@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What was written into a mask's layers, kept in the mask itself; imports bpy, msgspec, numpy.
+
+One signature a frame: a frame that the user has edited is known by its points being others.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from functools import lru_cache
+
+import bpy
+import msgspec
+import numpy as np
+
+from .layer_shapes import polygon
+from .mask_keys import SplineState, named
+
+# Custom property of the mask: layer name -> WrittenLayer as JSON.
+_WRITTEN = "sam2_splat_written"
+# How far area and first moments, in units of the longer side, may differ when the user has added
+# or removed points: float32 rounding, far below the change that a visible edit makes.
+_SAME_SHAPE = 2e-6
+
+
+class WrittenFrame(msgspec.Struct, frozen=True, array_like=True):
+    """What was written on one scene frame, in short.
+
+    Attributes
+    ----------
+    checksum
+        CRC-32 of all points and handles as float32.
+    points
+        How many points there were.
+    moments
+        Area and its first moments in mask space.
+    """
+
+    checksum: int
+    points: int
+    moments: tuple[float, float, float]
+
+
+class WrittenLayer(msgspec.Struct, frozen=True):
+    """What was written into a layer: its frames, and those that hold a user's edit already."""
+
+    frames: dict[int, WrittenFrame]
+    edited: tuple[int, ...] = ()
+
+
+def checksum(splines: Sequence[SplineState]) -> int:
+    """CRC-32 of all points and handles."""
+    value = 0
+    for spline in splines:
+        for values in (spline.co, spline.left, spline.right):
+            value = zlib.crc32(np.ascontiguousarray(values).tobytes(), value)
+    return value
+
+
+def signature(splines: Sequence[SplineState]) -> WrittenFrame:
+    """What to remember of a frame."""
+    points = 0
+    moments = np.zeros(3)
+    for spline in splines:
+        points += len(spline.co)
+        x, y = (polygon(spline) - 0.5).T
+        next_x, next_y = np.roll(x, -1), np.roll(y, -1)
+        turn = x * next_y - next_x * y
+        moments += (
+            turn.sum() / 2.0,
+            ((x + next_x) * turn).sum() / 6.0,
+            ((y + next_y) * turn).sum() / 6.0,
+        )
+    area, first, second = moments.tolist()
+    return WrittenFrame(checksum(splines), points, (area, first, second))
+
+
+def differs(splines: Sequence[SplineState], expected: WrittenFrame) -> bool:
+    """Whether a layer shows something else than what was written.
+
+    A point that the user adds on one frame appears on the outline of all frames; the other frames
+    keep their shape, and are not edited.
+    """
+    if checksum(splines) == expected.checksum:
+        return False
+    found = signature(splines)
+    if found.points == expected.points:
+        return True
+    return not np.allclose(found.moments, expected.moments, rtol=0.0, atol=_SAME_SHAPE)
+
+
+def remember(mask: bpy.types.Mask, layer_name: str, written: WrittenLayer) -> None:
+    """Keep with the mask what was written into an object's layer."""
+    if named(mask, _WRITTEN) is None:
+        mask[_WRITTEN] = {}
+    mask[_WRITTEN][layer_name] = msgspec.json.encode(written).decode()
+
+
+def remembered(mask: bpy.types.Mask, layer_name: str) -> WrittenLayer | None:
+    """What was written into an object's layer; None when nothing was."""
+    group = named(mask, _WRITTEN)
+    text = group.get(layer_name) if group is not None else None
+    return _decoded(text) if text else None
+
+
+def forget(mask: bpy.types.Mask, layer_name: str) -> None:
+    """Forget what was written into an object's layer."""
+    group = named(mask, _WRITTEN)
+    if group is not None and layer_name in group:
+        del group[layer_name]
+
+
+@lru_cache(maxsize=16)
+def _decoded(text: str) -> WrittenLayer:
+    return msgspec.json.decode(text, type=WrittenLayer)
