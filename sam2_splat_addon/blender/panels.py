@@ -73,7 +73,8 @@ class SAM2SPLAT_PT_footage(panel_parts.Sidebar, Panel):
         clip = active_clip(context)
         layout.operator("sam2_splat.load", icon="FILE_FOLDER")
         if clip is None:
-            layout.label(text="Load a folder of photos to begin", icon="INFO")
+            if not panel_parts.draw_progress(layout):
+                layout.label(text="Load a folder of photos to begin", icon="INFO")
             panel_parts.draw_problem(layout, None)
             return
         settings = clip.sam2_splat

@@ -5,52 +5,56 @@ No ``from __future__ import annotations`` here: Blender reads property annotatio
 """
 
 from pathlib import Path
+from typing import cast
 
 import bpy
 from bpy.props import StringProperty
 from bpy.types import Context, Event, FileHandler, Operator
 
-from ...core.errors import SplatError
 from ...core.footage import IMAGE_EXTENSIONS
-from .. import footage_clip, footage_proxy
-from ..running import Result, report_error
+from .. import footage_proxy
+from ..load_task import LoadTask
+from ..running import Result, Task, TaskOperator
+from .polls import nothing_runs
 
 
-class SAM2SPLAT_OT_load(Operator):
+class SAM2SPLAT_OT_load(TaskOperator, Operator):
     """Open a folder of photos as one clip, whatever their names"""
 
     bl_idname = "sam2_splat.load"
     bl_label = "Load Photos"
-    bl_options = {"REGISTER", "UNDO"}
+    # In a window the task makes its own undo step, once the clip is there.
+    bl_options = {"REGISTER"}
 
     filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
     filter_folder: bpy.props.BoolProperty(default=True, options={"HIDDEN"})
     filter_image: bpy.props.BoolProperty(default=True, options={"HIDDEN"})
 
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        return nothing_runs(cls)
+
     def invoke(self, context: Context, event: Event) -> Result:
-        if self.filepath:
-            return self.execute(context)
+        if self.filepath:  # dropped onto the editor, or chosen just now
+            return super().invoke(context, event)
+        self._chosen = True
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
     def execute(self, context: Context) -> Result:
-        try:
-            clip = footage_clip.load(Path(bpy.path.abspath(self.filepath)))
-        except SplatError as error:
-            return report_error(self, error)
-        show(context, clip)
-        settings = clip.sam2_splat
-        skipped = (
-            f"; {settings.unreadable_count} can't be read and were left out"
-            if settings.unreadable_count
-            else ""
-        )
-        self.report(
-            {"WARNING" if skipped else "INFO"},
-            f"{clip.name}: {settings.frame_count} photos of"
-            f" {clip.size[0]}x{clip.size[1]} px{skipped}",
-        )
-        return {"FINISHED"}
+        if getattr(self, "_chosen", False) and not bpy.app.background:
+            # The file browser ends with this call, so the task needs an operator of its own.
+            result: Result = bpy.ops.sam2_splat.load("INVOKE_DEFAULT", filepath=self.filepath)
+            return {"FINISHED"} if "RUNNING_MODAL" in result else result
+        return super().execute(context)
+
+    def start(self, context: Context) -> Task:
+        return LoadTask(Path(bpy.path.abspath(self.filepath)))
+
+    def finished(self, context: Context, task: Task) -> None:
+        clip: bpy.types.MovieClip | None = bpy.data.movieclips.get(cast(LoadTask, task).clip_name)
+        if clip is not None:
+            show(context, clip)
 
 
 def show(context: Context, clip: bpy.types.MovieClip) -> None:

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Loading photos without stopping the window; imports bpy and core."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import bpy
+
+from ..core.errand import Errand
+from ..core.footage import Footage
+from . import footage_clip, preferences
+
+
+class LoadTask:
+    """Looks at photos and links them in a thread, then opens them as a clip.
+
+    See :class:`sam2_splat_addon.blender.running.Task` for the attributes that panels read.
+
+    Attributes
+    ----------
+    clip_name
+        Of the clip, once it is there.
+    """
+
+    title = "Loading"
+
+    def __init__(self, path: Path) -> None:
+        self.fraction = 0.0
+        self.sentence = "Looking at the photos"
+        self.summary = ""
+        self.cancelled = False
+        self.clip_name = ""
+        cache = preferences.cache_folder()
+        self._errand: Errand[tuple[Footage, Path]] = Errand(
+            lambda report: footage_clip.read_and_stage(path, cache, report)
+        )
+
+    def step(self, deadline: float) -> bool:
+        """Look whether the thread is done; in background wait for it until the deadline."""
+        if self.cancelled:
+            self.summary = "Cancelled; nothing was loaded"
+            return True
+        patience = deadline - time.monotonic() if bpy.app.background else 0.0
+        if not self._errand.poll(patience):
+            done, total = self._errand.done, self._errand.total
+            self.fraction = done / total if total else 0.0
+            self.sentence = f"Looking at the photos, {done} of {total}"
+            return False
+        clip = footage_clip.open_staged(*self._errand.result())
+        settings = clip.sam2_splat
+        self.clip_name, self.fraction = clip.name, 1.0
+        width, height = clip.size
+        left_out = settings.unreadable_count
+        self.summary = f"{clip.name}: {settings.frame_count} photos of {width}x{height} px" + (
+            f"; {left_out} can't be read and were left out" if left_out else ""
+        )
+        return True
+
+    def cancel(self) -> None:
+        """Load nothing."""
+        self.abort()
+        self.cancelled = True
+
+    def abort(self) -> None:
+        """Let the thread end."""
+        self._errand.cancel()
