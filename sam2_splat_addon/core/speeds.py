@@ -6,11 +6,10 @@ What each mode costs is measured in docs/performance.md.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from .errors import PromptError
-
-_STEP = 32  # px; a model's input is a multiple of it
 
 
 @dataclass(frozen=True)
@@ -21,24 +20,25 @@ class Speed:
     ----------
     name
         As settings and manifests have it.
-    side
-        Of the model's square input, of its own (1.0).
+    input_sizes
+        Side of the model's square input by the side that it was trained for, px. A model that
+        sees little as it is can do without less of it.
     pooled
         Whether a frame attends to a quarter of each memory's cells.
     """
 
     name: str
-    side: float
-    pooled: bool
+    input_sizes: Mapping[int, int] = field(default_factory=dict)
+    pooled: bool = True
 
     def input_size(self, own: int) -> int:
-        """Side of the input in px, for a model whose own is ``own``: a multiple of 32."""
-        return max(round(own * self.side / _STEP), 1) * _STEP
+        """Side of the input in px, for a model whose own is ``own``."""
+        return self.input_sizes.get(own, own)
 
 
-QUALITY = Speed("quality", 1.0, pooled=False)
-BALANCED = Speed("balanced", 0.75, pooled=True)
-FAST = Speed("fast", 0.5, pooled=True)
+QUALITY = Speed("quality", pooled=False)
+BALANCED = Speed("balanced", {1024: 768, 512: 448})
+FAST = Speed("fast", {1024: 512, 512: 384})
 SPEEDS = (QUALITY, BALANCED, FAST)
 
 

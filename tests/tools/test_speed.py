@@ -48,5 +48,5 @@ def test_mode_rows_are_quicker_from_mode_to_mode_and_linear_in_objects(tmp_path:
     assert [(row.task, row.program) for row in rows] == [
         (task, speed.name) for task in ("frame, 1 object", "frame, 3 objects") for speed in SPEEDS
     ]
-    assert [row.note.split(" px")[0] for row in rows[:3]] == ["512", "384", "256"]
+    assert [row.note.split(" px")[0] for row in rows[:3]] == ["512", "448", "384"]
     assert all(one.cpu_s < three.cpu_s for one, three in zip(rows[:3], rows[3:], strict=True))
