@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from .contours import Contour, fit_count, point_importances
+from .contours import Contour
+from .outline_points import fit_count, point_importances
 
 Points = NDArray[np.float64]
 

@@ -8,14 +8,11 @@ import pytest
 
 from sam2_splat_addon.core.contours import (
     Contour,
-    fit_count,
     from_outlines,
-    point_importance,
-    point_importances,
     signed_area,
-    simplify,
     trace,
 )
+from sam2_splat_addon.core.outline_points import fit_count
 from sam2_splat_addon.core.scanline import fill
 from tests.core.shapes import (
     HARD_SHAPES,
@@ -81,7 +78,7 @@ def test_every_outline_names_the_one_around_it() -> None:
 def test_shape_that_touches_the_border_is_closed_along_it() -> None:
     (whole,) = trace(logits_of(everything), 300, 450)
     assert whole.area == 300 * 450
-    assert set(map(tuple, simplify(whole.points, 0.1).tolist())) == {
+    assert set(map(tuple, fit_count(whole.points, 4).tolist())) == {
         (0.0, 0.0), (0.0, 450.0), (300.0, 450.0), (300.0, 0.0)
     }  # fmt: skip
     (quarter,) = trace(logits_of(disc(0.0, 0.0, 0.5)), 300, 300)
@@ -123,54 +120,6 @@ def test_drawn_outlines_get_the_right_direction_and_nesting_whatever_theirs_is()
         (one.is_hole, one.parent) for one in contours
     ]
     assert all((signed_area(one.points) < 0) == one.is_hole for one in again)
-
-
-@pytest.mark.parametrize("tolerance", [0.1, 0.5, 2.0])
-def test_simplified_outline_stays_within_the_tolerance(tolerance: float) -> None:
-    points = trace(logits_of(HARD_SHAPES["thin_limbs"]), 900, 900)[0].points
-    simple = simplify(points, tolerance)
-    assert 3 <= len(simple) < len(points) / 3
-    begin, end = simple, np.roll(simple, -1, axis=0)
-    along = end - begin
-    at = ((points[:, None] - begin) * along).sum(axis=2) / (along**2).sum(axis=1)
-    nearest = begin + at.clip(0, 1)[..., None] * along
-    distance = np.hypot(*np.moveaxis(points[:, None] - nearest, 2, 0)).min(axis=1)
-    assert distance.max() <= tolerance + 1e-9
-
-
-def test_importance_of_several_outlines_at_once_is_that_of_each() -> None:
-    outlines = _outlines(trace(_noise(64, 4, 2), 300, 450))
-    for outline, importance in zip(outlines, point_importances(outlines), strict=True):
-        assert np.array_equal(importance, point_importance(outline))
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 4, 7, 64, 500, 3000])
-def test_fitted_outline_has_exactly_the_count(count: int) -> None:
-    points = trace(logits_of(HARD_SHAPES["chair"]), 600, 900)[0].points
-    fitted = fit_count(points, count)
-    assert fitted.shape == (count, 2)
-    assert (fitted.min(axis=0) >= points.min(axis=0) - 1e-9).all()
-    assert (fitted.max(axis=0) <= points.max(axis=0) + 1e-9).all()
-
-
-def test_fitting_keeps_the_corners_that_matter_and_padding_keeps_the_shape() -> None:
-    corners = np.array([[0.0, 0.0], [0.0, 30.0], [50.0, 30.0], [50.0, 0.0]])
-    dense = fit_count(corners, 160)
-    assert np.allclose(abs(signed_area(dense)), 1500.0)
-    steps = np.hypot(*(np.roll(dense, -1, axis=0) - dense).T)
-    assert steps.max() / steps.min() < 1.1
-    assert np.array_equal(fit_count(dense, 4), corners)
-
-
-def test_more_points_describe_the_shape_better() -> None:
-    contour = trace(logits_of(HARD_SHAPES["thin_limbs"]), 900, 900)[0]
-    whole = fill([contour.points], 900, 900)
-    scores = [
-        intersection_over_union(fill([fit_count(contour.points, count)], 900, 900), whole)
-        for count in (16, 32, 64, 128, 256)
-    ]
-    assert scores == sorted(scores)
-    assert scores[-1] > 0.999
 
 
 def test_fill_covers_the_pixels_whose_centres_lie_inside() -> None:
