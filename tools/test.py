@@ -5,6 +5,7 @@ python tools/test.py                      # everything
 python tools/test.py --fast               # everything but the tests marked slow
 python tools/test.py --lint --types       # only these
 python tools/test.py --window             # only those in a real Blender window (Linux, root)
+python tools/test.py --bpy                # only those inside Blender, in Blender's other versions
 python tools/test.py tests/core -k natural  # these tests, with pytest's own arguments
 """
 
@@ -14,11 +15,12 @@ import argparse
 import os
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
-from typing import Dict, List, NamedTuple
+from typing import Dict, List, NamedTuple, Optional
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -30,6 +32,8 @@ from tools.setup_env import ensure_environment
 _APART = ("tests/blender", "tests/packaging", "tests/tools", "tests/window")
 # These open Blenders of their own, which take minutes to fetch: only --window runs them.
 _WINDOW = "tests/window"
+# These run in Blender's own Python, whatever its version.
+_INSIDE = "tests/blender"
 
 
 class Count(NamedTuple):
@@ -38,6 +42,9 @@ class Count(NamedTuple):
     passed: int
     failed: int
     skipped: int
+
+    def __str__(self) -> str:
+        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
 
 
 def main() -> int:
@@ -56,9 +63,14 @@ def main() -> int:
         metavar="N",
         help="how long fetching the Blenders for --window may take; what is missing is skipped",
     )
+    parser.add_argument(
+        "--bpy", action="store_true", help="only the tests inside Blender, in its other versions"
+    )
     options, for_pytest = parser.parse_known_args()
     ensure_environment()
 
+    if options.bpy:
+        return _test_modules(for_pytest)
     if options.window:
         _make_blenders(options.window_minutes)
         for_pytest = [_WINDOW, *for_pytest]
@@ -78,8 +90,8 @@ def main() -> int:
             failed.append("pytest")
         if failed:
             print(f"Failed: {', '.join(failed)}")
-        print(f"{total.passed} passed, {total.failed} failed, {total.skipped} skipped")
-        if total.passed + total.failed + total.skipped == 0:
+        print(total)
+        if not any(total):
             failed.append("no test")
     elif failed:
         print(f"Failed: {', '.join(failed)}")
@@ -96,6 +108,35 @@ def _make_blenders(minutes: float) -> None:
             make(release, deadline)
         except NoWindowError as problem:
             print(f"Without Blender {release.blender} in a window. {problem}", flush=True)
+
+
+def _test_modules(arguments: List[str]) -> int:
+    """Run the tests inside Blender in each module that can be had; return the exit code."""
+    from sam2_splat_addon.client.environment import SITE_VARIABLE
+    from tools.modules.venvs import MODULES, NoModuleError, ready
+    from tools.modules.plugin import VARIABLE
+
+    variables = {VARIABLE: sys.executable, SITE_VARIABLE: sysconfig.get_path("purelib")}
+    plugin = ["-p", "tools.modules.plugin", "-p", "no:cacheprovider"]
+    paths = [] if any((ROOT / a.split("::")[0]).exists() for a in arguments) else [_INSIDE]
+    verdicts: List[str] = []
+    failed = False
+    for module in MODULES:
+        try:
+            python = ready(module)
+        except NoModuleError as problem:
+            verdicts.append(f"Blender {module.version}: left out. {problem}")
+            continue
+        print(f"\nBlender {module.version}", flush=True)
+        with tempfile.TemporaryDirectory() as reports:
+            report = Path(reports) / "report.xml"
+            count = _pytest(
+                [*plugin, *arguments, *paths], report, python=str(python), variables=variables
+            )
+        failed |= bool(count.failed) or not any(count)
+        verdicts.append(f"Blender {module.version}: {count}")
+    print("", *verdicts, sep="\n")
+    return 1 if failed else 0
 
 
 def _check(name: str, command: List[str]) -> bool:
@@ -116,24 +157,33 @@ def _test(arguments: List[str]) -> Count:
     """Run pytest once per group of folders and add up."""
     paths = [a for a in arguments if (ROOT / a.split("::")[0]).exists() and not a.startswith("-")]
     options = [a for a in arguments if a not in paths]
-    environment = dict(os.environ)
-    # One thread each gives the same bits on every machine, and leaves the other core to the worker.
-    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        environment[variable] = "1"
     counts: List[Count] = []
     with tempfile.TemporaryDirectory() as reports:
         for group in _groups(paths):
-            name = " ".join(group)
-            print(f"\npytest {name}", flush=True)
-            report = Path(reports) / f"{len(counts)}.xml"
-            command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *options]
-            ran = subprocess.run([*command, *group], cwd=ROOT, env=environment, check=False)
-            counts.append(_count(name, ran.returncode, report))
+            print(f"\npytest {' '.join(group)}", flush=True)
+            counts.append(_pytest([*options, *group], Path(reports) / f"{len(counts)}.xml"))
     return Count(
         sum(count.passed for count in counts),
         sum(count.failed for count in counts),
         sum(count.skipped for count in counts),
     )
+
+
+def _pytest(
+    arguments: List[str],
+    report: Path,
+    *,
+    python: str = sys.executable,
+    variables: Optional[Dict[str, str]] = None,
+) -> Count:
+    """Run pytest once, with a report of how it went in a file that is not there yet."""
+    environment = dict(os.environ, **(variables or {}))
+    # One thread each gives the same bits on every machine, and leaves the other core to the worker.
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        environment[variable] = "1"
+    command = [python, "-m", "pytest", "-q", f"--junitxml={report}", *arguments]
+    ran = subprocess.run(command, cwd=ROOT, env=environment, check=False)
+    return _count(ran.returncode, report)
 
 
 def _groups(paths: List[str]) -> List[List[str]]:
@@ -150,7 +200,7 @@ def _groups(paths: List[str]) -> List[List[str]]:
     return [group for group in [together, *apart] if group]
 
 
-def _count(name: str, returncode: int, report: Path) -> Count:
+def _count(returncode: int, report: Path) -> Count:
     """Read one run's report; a run that died, or lost its report, counts as one failure more."""
     tests = failed = skipped = 0
     if report.exists():
@@ -162,7 +212,7 @@ def _count(name: str, returncode: int, report: Path) -> Count:
     passed = max(tests - failed - skipped, 0)
     # 0 all passed, 1 some failed, 5 none selected; anything else is pytest or a crash speaking.
     if returncode not in (0, 1, 5) or (returncode == 1 and not failed):
-        print(f"pytest {name} ended with exit code {returncode}.", flush=True)
+        print(f"pytest ended with exit code {returncode}.", flush=True)
         failed += 1
     return Count(passed, failed, skipped)
 
