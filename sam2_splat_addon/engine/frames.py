@@ -27,6 +27,8 @@ from .pixels import decode, to_8_bit
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
+_MARGIN = 2  # what Pillow's own `Image.thumbnail` leaves between its decoding and its resizing
+
 _Item = tuple[int, Tensor] | Exception | None
 
 
@@ -137,13 +139,16 @@ class FrameSource:
 
 
 def _reduced(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """A JPEG decoded at the smallest scale that is no smaller than `size`, then squashed to it."""
+    """A JPEG decoded at the smallest scale of at least twice `size`, then squashed to it.
+
+    At half of that, and with the decoder's own shrinking alone, fine structure would show it.
+    """
     try:
         with Image.open(path) as image:
-            drafted = image.draft("RGB", size)
+            drafted = image.draft("RGB", (_MARGIN * size[0], _MARGIN * size[1]))
             # A reduced scale rounds the size up; the box says which part of it is the photo.
             box = None if drafted is None else drafted[1]
-            return np.array(image.convert("RGB").resize(size, box=box, reducing_gap=2.0))
+            return np.array(image.convert("RGB").resize(size, box=box, reducing_gap=_MARGIN))
     except (OSError, SyntaxError, ValueError) as problem:
         raise FootageError(
             f"{path.name} can't be decoded: {str(problem).rstrip('.')}.",
