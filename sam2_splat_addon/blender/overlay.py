@@ -16,8 +16,16 @@ import gpu
 from gpu_extras.batch import batch_for_shader
 from mathutils import Matrix
 
+from ..core.baked_look import SOFT_LOGIT
 from ..core.coordinates import marker_to_pixel
-from . import clip_prompts, overlay_shader, overlay_textures, preferences, shown_mattes
+from . import (
+    baked_mattes,
+    clip_prompts,
+    overlay_shader,
+    overlay_textures,
+    preferences,
+    shown_mattes,
+)
 from .editors import clip_frame
 from .frame_view import FrameView
 from .shown_mattes import ShownMatte
@@ -72,6 +80,7 @@ def drop() -> None:
     overlay_textures.drop()
     overlay_shader.drop()
     shown_mattes.clear()
+    baked_mattes.clear()
 
 
 def model_key(settings: Any) -> str:
@@ -96,7 +105,10 @@ def _draw() -> None:
         shown = list(_shown(clip, frame))
         settings = clip.sam2_splat
         if look.overlay_mode == "color":
-            _draw_colors(region, view, shown, settings.grow_px, look.overlay_opacity)
+        size = (view.width, view.height)
+        mattes = baked_mattes.baked([matte for matte, _ in shown], size, settings)
+        shown = [(matte, color) for matte, (_, color) in zip(mattes, shown, strict=True)]
+            _draw_colors(region, view, shown, settings, look.overlay_opacity)
         elif shown:
             cutout = look.overlay_mode == "cutout"
             _draw_union(region, view, [matte for matte, _ in shown], settings, cutout=cutout)
@@ -132,12 +144,12 @@ def _draw_colors(
     region: bpy.types.Region,
     view: FrameView,
     shown: list[tuple[ShownMatte, tuple[float, float, float]]],
-    grow: float,
+    settings: Any,
     opacity: float,
 ) -> None:
     gpu.state.blend_set("ALPHA")
     for matte, color in shown:
-        _draw_matte(region, view, matte, (*color, opacity), grow, _LINE)
+        _draw_matte(region, view, matte, (*color, opacity), settings, _LINE)
     gpu.state.blend_set("NONE")
 
 
@@ -159,7 +171,7 @@ def _draw_union(
             gpu.matrix.load_projection_matrix(_pixel_projection(region.width, region.height))
             gpu.state.blend_set("ALPHA")
             for matte in mattes:
-                _draw_matte(region, view, matte, (1.0, 1.0, 1.0, 1.0), settings.grow_px, 0.0)
+                _draw_matte(region, view, matte, (1.0, 1.0, 1.0, 1.0), settings, 0.0)
     shader = overlay_shader.union()
     shader.bind()
     shader.uniform_float("place", (*view.scale, *view.offset))
@@ -177,10 +189,10 @@ def _draw_matte(
     view: FrameView,
     matte: ShownMatte,
     color: tuple[float, float, float, float],
-    grow: float,
+    settings: Any,
     line: float,
 ) -> None:
-    """One object's matte, its edge moved outwards by `grow` px of the photo as the bake will do it."""
+    """One object's matte, its edge moved and soft as the clip's settings for the bake say."""
     shader = overlay_shader.matte()
     shader.bind()
     as_pixels = float(view.zoom >= _PIXELS_FROM)
@@ -189,7 +201,9 @@ def _draw_matte(
     shader.uniform_float(
         "footage", (float(view.width), float(view.height), as_pixels, line * _ui_scale())
     )
-    shader.uniform_float("grow", grow)
+    shader.uniform_float("grow", settings.grow_px)
+    soft = settings.alpha == "soft" and baked_mattes.is_soft(matte)
+    shader.uniform_float("soft", SOFT_LOGIT if soft else 0.0)
     shader.uniform_sampler("logits", overlay_textures.texture_of(matte))
     _draw_rectangle(shader, _on_screen(region, view))
 

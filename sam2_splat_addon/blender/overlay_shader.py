@@ -77,6 +77,11 @@ void main()
     discard;
   }
   float inside = footage.z > 0.5 ? step(1e-9, value) : clamp(value / slope + 0.5, 0.0, 1.0);
+  if (soft > 0.0) {
+    /* The sigmoid, stretched to reach 0 and 1 at -soft and soft. */
+    float low = 1.0 / (1.0 + exp(soft));
+    inside = clamp((1.0 / (1.0 + exp(-value)) - low) / (1.0 - 2.0 * low), 0.0, 1.0);
+  }
   float line = clamp(footage.w + 0.5 - abs(smooth_value) / slope, 0.0, 1.0);
   line *= footage.w > 0.0 ? 1.0 : 0.0;
   result = vec4(color.rgb, max(inside * color.a, line));
@@ -153,9 +158,9 @@ def matte() -> GPUShader:
 
     `footage` is the photo's width and height in px, whether to show its pixels, and half the width
     of the outline in px of the screen (0: none). `grow` is how far the edge is moved outwards, in px
-    of the photo.
+    of the photo. `soft` is the logit from which a soft edge is wholly inside; 0 is a hard edge.
     """
-    return _make(_MATTE, {"logits": "FLOAT_2D"}, ("place", "color", "footage"), ("grow",))
+    return _make(_MATTE, {"logits": "FLOAT_2D"}, ("place", "color", "footage"), ("grow", "soft"))
 
 
 @lru_cache(maxsize=1)

@@ -13,6 +13,7 @@ from .panel_parts import Sidebar
 from .panels_tool import wrapped
 from .report_task import written_page
 from .review_list import SAM2SPLAT_PG_review_row
+from .review_making import ClipReview
 
 # A label's letters in a sidebar of the usual width, beside an icon.
 _LETTERS = 30
@@ -95,7 +96,7 @@ class SAM2SPLAT_PT_review(Sidebar, Panel):
             row.operator("wm.path_open", text="Open", icon="URL").filepath = str(page)
 
 
-def _headline(found: review.ClipReview | None, progress: tuple[int, int] | None) -> str:
+def _headline(found: ClipReview | None, progress: tuple[int, int] | None) -> str:
     if progress is not None:
         return f"Reviewing, {progress[0]} of {progress[1]}" if progress[1] else "Reviewing"
     if found is None:

@@ -14,7 +14,7 @@ from . import clearing, clip_prompts, drawn, review, shown_mattes
 from .drawn import Drawn
 from .editors import to_scene
 from .footage_clip import known_store, store_folder
-from .job_task import JobTask, Steps, with_warnings
+from .job_task import WAITS, JobTask, Steps, with_warnings
 from .request_parts import model_choice, run_settings
 from .result_layers import LayerBuild
 
@@ -85,7 +85,7 @@ class PropagateTask(JobTask):
         while not self._build.step():
             self.fraction = _JOB_SHARE + (1.0 - _JOB_SHARE) * self._build.fraction
             self.sentence = f"Mask layers, frame {self._build.frame}"
-            yield None
+            yield WAITS if self._build.waits else None
         review.layers_written(self.clip(), self._build.edited)
         self.fraction = 1.0
         self.sentence = self.summary = self._summary()

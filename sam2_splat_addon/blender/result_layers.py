@@ -3,23 +3,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import bpy
+import numpy as np
+from numpy.typing import NDArray
 
 from ..core.contours import from_outlines, trace
+from ..core.errand import Errand, Report
 from ..core.matte_store import MatteStore
-from ..core.slots import SlotPlanner
+from ..core.slots import SlotPlan, SlotPlanner
 from . import mask_layers
 from .active_clip import require_clip_by_uid
 from .drawn import Drawn, everything, quietly
+from .editors import to_clip, to_scene
 
 # Tracing takes about as long as writing the keys, so a frame counts once in either.
 _PASSES = 2
+# How long a step may wait for the thread in background, s.
+_PATIENCE = 0.05
+
+T = TypeVar("T")
 
 
 class LayerBuild:
-    """Makes one layer an object from everything the store holds for it.
+    """Makes one layer an object from everything the store holds for it, in small steps.
 
     Parameters
     ----------
@@ -30,6 +39,8 @@ class LayerBuild:
     ----------
     fraction
         0 to 1.
+    waits
+        Whether there was nothing to do at the last step but to wait.
     frame
         The frame just worked on.
     frame_count
@@ -45,6 +56,7 @@ class LayerBuild:
         names: Mapping[int, str],
     ) -> None:
         self.fraction = 0.0
+        self.waits = False
         self.frame = 0
         self._store = store
         self.edited: Drawn = {}
@@ -55,44 +67,79 @@ class LayerBuild:
         self._steps = self._run(clip.session_uid)
 
     def step(self) -> bool:
-        """Work on one frame; True once everything is there."""
+        """Work on one frame, or look whether there is one; True once everything is there."""
         try:
-            frame = next(self._steps)
+            self.waits = next(self._steps)
         except StopIteration:
             self.fraction = 1.0
             return True
-        if frame is not None:
-            self.frame = frame
-            self._done += 1
-            self.fraction = min(1.0, self._done / max(1, self._total))
+        self.fraction = min(1.0, self._done / max(1, self._total))
         return False
 
-    def _run(self, uid: int) -> Generator[int | None, None, None]:
-        """Yields each frame twice, once traced and once written; None while looking for edits."""
+    def _run(self, uid: int) -> Generator[bool, None, None]:
+        """Yields whether it waits: for a thread that traces, while the layers are written here."""
         for object_id, name in self._names.items():
             # Late, as the user may draw until the layer is made again.
-            found = yield from quietly(everything(uid, (name,)))
+            found = yield from _moving(everything(uid, (name,)))
             drawn = self.edited[name] = found.get(name, {})
             # Looked up anew for each object: an undo between two steps leaves stale references.
             clip = require_clip_by_uid(uid)
             size = (int(clip.size[0]), int(clip.size[1]))
-            offset = clip.frame_start - 1
-            planner = SlotPlanner()
             frames = sorted({*self._store.frames(object_id), *drawn})
-            for frame in frames:
-                # What the user drew wins over the model.
+            plan = yield from self._planned(object_id, frames, drawn, size)
+            clip = require_clip_by_uid(uid)
+            scene_frames = [to_scene(clip, frame) for frame in frames]
+            edited = [to_scene(clip, frame) for frame in drawn]
+            for scene_frame in mask_layers.write_object_layer(
+                _mask_of(clip), clip, name, plan, scene_frames, size, edited=edited
+            ):
+                self.frame = to_clip(clip, scene_frame)
+                self._done += 1
+                yield False
+
+    def _planned(
+        self,
+        object_id: int,
+        frames: Sequence[int],
+        drawn: Mapping[int, list[NDArray[np.float64]]],
+        size: tuple[int, int],
+    ) -> Generator[bool, None, SlotPlan]:
+        """The outlines of an object on all its frames; what the user drew wins over the model."""
+        store = self._store
+
+        def planned(report: Report) -> SlotPlan:
+            planner = SlotPlanner()
+            for done, frame in enumerate(frames):
+                report(done, len(frames))
                 if frame in drawn:
                     planner.add(from_outlines(drawn[frame]))
                 else:
-                    planner.add(trace(self._store.read(object_id, frame).logits, *size))
-                yield frame
-            clip = require_clip_by_uid(uid)
-            scene_frames = [frame + offset for frame in frames]
-            edited = [frame + offset for frame in drawn]
-            for scene_frame in mask_layers.write_object_layer(
-                _mask_of(clip), clip, name, planner.finish(), scene_frames, size, edited=edited
-            ):
-                yield scene_frame - offset
+                    planner.add(trace(store.read(object_id, frame).logits, *size))
+            return planner.finish()
+
+        errand = Errand(planned)
+        begin = self._done
+        try:
+            while not errand.poll(_PATIENCE if bpy.app.background else 0.0):
+                self._done = begin + errand.done
+                self.frame = frames[errand.done] if frames else 0
+                yield True
+        finally:
+            errand.cancel()
+        self._done = begin + len(frames)
+        return errand.result()
+
+
+def _moving(steps: Generator[Any, None, T]) -> Generator[bool, None, T]:
+    """Steps that never wait."""
+    quiet = quietly(steps)
+    while True:
+        try:
+            next(quiet)
+        except StopIteration as ended:
+            result: T = ended.value
+            return result
+        yield False
 
 
 def _mask_of(clip: bpy.types.MovieClip) -> bpy.types.Mask:

@@ -2,114 +2,31 @@
 """The review of the clip in the editor, kept up to date a few milliseconds at a time; imports bpy.
 
 In a window a timer looks whether the store or the mask layers have changed and reviews the clip
-anew: a thread measures and judges the mattes, and edits are looked for in small steps; in background
-:func:`ensure` does it at once. What was found is kept here and,
-for the list in the sidebar, in the window manager: neither is saved, and neither is undone.
+anew (`review_making.py`); in background :func:`ensure` does it at once. What was found is kept here
+and, for the list in the sidebar, in the window manager: neither is saved, and neither is undone.
 """
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Collection, Generator, Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Collection, Iterator
 
 import bpy
 
-from ..core.errand import Errand, Report
 from ..core.errors import SplatError
-from ..core.review import FrameReview, FrameState, ShapeReader, judge, marked, worst_first
-from . import clip_prompts, drawn, editors, fine_frames, layer_edits, layer_memory, running
+from ..core.review import ShapeReader
+from . import clip_prompts, drawn, editors, fine_frames, layer_edits, review_making, running
 from .active_clip import active_clip
 from .editors import to_clip
 from .footage_clip import known_store
+from .review_making import ClipReview, Watched, made, names_of, state_of
 
 _IDLE = 0.4  # s between two looks at what has changed
 _BUSY = 0.02  # s between two steps of a review
 _STEP = 0.008  # s that a step may take
 _TELL = 0.25  # s between two drawings of how far a review has come
 
-_State = tuple[tuple[int, str, int], ...]
-
-
-@dataclass(frozen=True)
-class ClipReview:
-    """What is known of one clip.
-
-    Attributes
-    ----------
-    reviews
-        Object id -> its frames' reviews, rising.
-    names
-        Object id -> name.
-    error
-        Why there is no review, as a sentence; empty when there is one.
-    revision
-        Another number whenever something of this has changed.
-    """
-
-    reviews: dict[int, list[FrameReview]] = field(default_factory=dict)
-    names: dict[int, str] = field(default_factory=dict)
-    error: str = ""
-    revision: int = field(default_factory=itertools.count(1).__next__)
-
-    def listed(self, object_id: int | None = None) -> list[FrameReview]:
-        """The frames worth a look, worst first; of one object or of all."""
-        chosen = [object_id] if object_id is not None else list(self.reviews)
-        return worst_first([one for key in chosen for one in self.reviews.get(key, ())])
-
-    def states(self, object_id: int | None = None) -> dict[int, FrameState]:
-        """Frame -> the state most worth knowing of any object there."""
-        found: dict[int, FrameState] = {}
-        for key, reviews in self.reviews.items():
-            if object_id is None or key == object_id:
-                for one in reviews:
-                    known = found.get(one.frame, "good")
-                    found[one.frame] = max(known, one.state, key=_WEIGHTS.__getitem__)
-        return found
-
-
-# The heaviest state of several objects is shown.
-_WEIGHTS: Mapping[FrameState, int] = {
-    "good": 0,
-    "fine": 1,
-    "corrected": 2,
-    "absent": 3,
-    "doubtful": 4,
-}
-
-
-@dataclass(frozen=True)
-class _Judged:
-    """What the mattes alone say: object id -> reviews, and object id -> frame -> matte's key."""
-
-    reviews: dict[int, list[FrameReview]] = field(default_factory=dict)
-    keys: dict[int, dict[int, str]] = field(default_factory=dict)
-
-
-@dataclass
-class _Watched:
-    """What the review of a clip was made from, to see when it is out of date."""
-
-    state: _State = ()
-    reader: ShapeReader | None = None
-    folder: str = ""
-    judged: _Judged = field(default_factory=_Judged)
-    # Object id -> frames that the user has drawn; None until all frames were looked at.
-    edited: dict[int, set[int]] | None = None
-    # Whether those may have changed since, by an undo, an operator or a task.
-    doubted: bool = False
-    # The ticks that the review was made with.
-    ticks: fine_frames.Ticks = field(default_factory=dict)
-    review: ClipReview | None = None
-    # How far a review that is being made has come, of how much.
-    progress: tuple[int, int] | None = None
-    # The frame the playhead was on, whose mask the user may be editing.
-    frame: int = 0
-
-
-_watched: dict[int, _Watched] = {}
+_watched: dict[int, Watched] = {}
 _steps: tuple[int, Iterator[bool]] | None = None
 _told = 0.0
 
@@ -127,7 +44,7 @@ def progress(clip: bpy.types.MovieClip) -> tuple[int, int] | None:
         return (0, 0) if known_store(clip) is not None else None
     if watched.progress is not None:
         return watched.progress
-    outdated = watched.review is None or _state_of(clip, watched.folder) != watched.state
+    outdated = watched.review is None or state_of(clip, watched.folder) != watched.state
     return (0, 0) if outdated and running.current() is None else None
 
 
@@ -135,7 +52,7 @@ def ensure(clip: bpy.types.MovieClip) -> ClipReview:
     """Review a clip now, all of it; raises SplatError."""
     watched = _watch(clip)
     watched.edited = None
-    for waits in _run(clip, watched):
+    for waits in review_making.steps(clip, watched):
         if waits:
             time.sleep(_STEP)
     fill_list(clip)
@@ -161,7 +78,7 @@ def edited_frames(clip: bpy.types.MovieClip) -> dict[str, set[int]]:
     watched = _watched.get(clip.session_uid)
     if watched is None or watched.edited is None:
         return {}
-    names = _names(clip)
+    names = names_of(clip)
     return {names[key]: set(frames) for key, frames in watched.edited.items() if key in names}
 
 
@@ -231,103 +148,19 @@ def fill_list(clip: bpy.types.MovieClip) -> None:
     shown.keep_place(place)
 
 
-def _watch(clip: bpy.types.MovieClip) -> _Watched:
+def _watch(clip: bpy.types.MovieClip) -> Watched:
     store = known_store(clip)
     folder = str(store.folder) if store is not None else ""
     watched = _watched.get(clip.session_uid)
     if watched is None or watched.folder != folder:
         reader = ShapeReader(store) if store is not None else None
-        watched = _watched[clip.session_uid] = _Watched(folder=folder, reader=reader)
+        watched = _watched[clip.session_uid] = Watched(folder=folder, reader=reader)
     return watched
 
 
-def _names(clip: bpy.types.MovieClip) -> dict[int, str]:
-    return {entry.object_id: entry.name for entry in clip.sam2_splat.objects}
-
-
-def _state_of(clip: bpy.types.MovieClip, folder: str) -> _State:
-    """Changes whenever a matte is written or removed: each changes its folder's time."""
-    found = []
-    for object_id, name in _names(clip).items():
-        path = Path(folder) / "objects" / f"{object_id:03d}"
-        try:
-            found.append((object_id, name, path.stat().st_mtime_ns))
-        except OSError:
-            continue
-    return tuple(found)
-
-
-def _run(clip: bpy.types.MovieClip, watched: _Watched) -> Generator[bool, None, None]:
-    """Review a clip in small steps, True while waiting; raises SplatError for a damaged matte."""
-    uid = clip.session_uid
-    state = _state_of(clip, watched.folder) if watched.folder else ()
-    watched.progress = (0, 0)
-    reader = watched.reader
-    errand = Errand(lambda report: _judge_all(reader, [one for one, _, _ in state], report))
-    try:
-        while not errand.poll():
-            watched.progress = (errand.done, errand.total)
-            yield True
-        judged = errand.result()
-        names = {object_id: name for object_id, name, _ in state}
-        edited = dict(watched.edited or {})
-        if watched.edited is None or watched.doubted:
-            among = _candidates(clip, watched, names) if watched.edited is not None else None
-            looking = drawn.search(uid, tuple(names.values()), among)
-            found: dict[str, set[int]] | None = None
-            while found is None:
-                try:
-                    watched.progress = next(looking)
-                    yield False
-                except StopIteration as ended:
-                    found = ended.value
-            edited = {key: found.get(name, set()) for key, name in names.items()}
-    finally:
-        errand.cancel()
-        watched.progress = None
-    again = drawn.clip_by_uid(uid)
-    watched.state, watched.judged, watched.edited = state, judged, edited
-    watched.doubted = False
-    if again is not None:
-        watched.review = _made(again, watched)
-
-
-def _judge_all(reader: ShapeReader | None, object_ids: list[int], report: Report) -> _Judged:
-    """Measure and judge all mattes, in a thread; raises StoreError."""
-    found = _Judged()
-    total = sum(reader.count(one) for one in object_ids) if reader is not None else 0
-    done = 0
-    for object_id in object_ids:
-        assert reader is not None  # there are no objects without
-        shapes = []
-        for shape in reader.read(object_id):
-            shapes.append(shape)
-            done += 1
-            report(done, total)
-        if shapes:
-            found.reviews[object_id] = judge(object_id, shapes)
-            found.keys[object_id] = {shape.frame: shape.key for shape in shapes}
-    return found
-
-
-def _made(clip: bpy.types.MovieClip, watched: _Watched) -> ClipReview:
-    """What the mattes say, and what the user has drawn and ticked."""
-    watched.ticks = fine_frames.of_clip(clip)
-    edited, judged = watched.edited or {}, watched.judged
-    reviews = {
-        object_id: marked(
-            own,
-            edited.get(object_id, ()),
-            fine_frames.still_fine(clip, object_id, judged.keys[object_id]),
-        )
-        for object_id, own in judged.reviews.items()
-    }
-    return ClipReview(reviews, _names(clip))
-
-
-def _show(clip: bpy.types.MovieClip, watched: _Watched) -> None:
+def _show(clip: bpy.types.MovieClip, watched: Watched) -> None:
     """Put what is drawn and ticked now into the review: the mattes are judged already."""
-    watched.review = _made(clip, watched)
+    watched.review = made(clip, watched)
     fill_list(clip)
     editors.redraw()
 
@@ -341,28 +174,7 @@ def _other_layers(clip: bpy.types.MovieClip, names: Collection[str]) -> bool:
     )
 
 
-def _candidates(
-    clip: bpy.types.MovieClip, watched: _Watched, names: Mapping[int, str]
-) -> dict[str, set[int]]:
-    """The clip's frames on which objects' layers may hold an edit since the last look.
-
-    Those that were edited, those that were written as edited, and the ones the playhead is on and
-    was on: nobody edits another.
-    """
-    mask = clip.sam2_splat.mask
-    if mask is None:
-        return {}
-    known = watched.edited or {}
-    here = {to_clip(clip, at) for at in (bpy.context.scene.frame_current, watched.frame)}
-    found = {}
-    for object_id, name in names.items():
-        written = layer_memory.remembered(mask, name)
-        kept = {to_clip(clip, at) for at in written.edited} if written is not None else set()
-        found[name] = here | kept | known.get(object_id, set())
-    return found
-
-
-def _look_at_playhead(clip: bpy.types.MovieClip, watched: _Watched) -> None:
+def _look_at_playhead(clip: bpy.types.MovieClip, watched: Watched) -> None:
     """See whether the user edits the frame in view, or has left one edited or not."""
     mask, scene = clip.sam2_splat.mask, bpy.context.scene
     if mask is None or scene is None or watched.edited is None:
@@ -371,7 +183,7 @@ def _look_at_playhead(clip: bpy.types.MovieClip, watched: _Watched) -> None:
     watched.frame = now
     frame = to_clip(clip, before)
     changed = False
-    for object_id, name in _names(clip).items():
+    for object_id, name in names_of(clip).items():
         if object_id not in watched.judged.reviews or name not in mask.layers:
             continue
         frames = watched.edited.setdefault(object_id, set())
@@ -412,16 +224,16 @@ def tick() -> float:
     try:
         if _steps is not None and _steps[0] == clip.session_uid:
             return _work(clip, _steps[1])
-        outdated = _state_of(clip, watched.folder) != watched.state
+        outdated = state_of(clip, watched.folder) != watched.state
         if watched.edited is None or watched.doubted or outdated:
-            _steps = (clip.session_uid, _run(clip, watched))
+            _steps = (clip.session_uid, review_making.steps(clip, watched))
             return _BUSY
         _look_at_playhead(clip, watched)
     except SplatError as error:
         # A timer can't report: the panel shows it, until the store changes.
-        watched.state = _state_of(clip, watched.folder)
+        watched.state = state_of(clip, watched.folder)
         watched.edited, watched.doubted = watched.edited or {}, False
-        watched.review = ClipReview(names=_names(clip), error=str(error))
+        watched.review = ClipReview(names=names_of(clip), error=str(error))
         _steps = None
         editors.redraw()
     if bpy.context.window_manager.sam2_splat_review.shown_for != _shown_for(clip):

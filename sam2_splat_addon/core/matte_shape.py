@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .matte_store import Logits, MatteRecord, MatteScores
+from .parts import Bools, part_sizes
 
-Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
 # A silhouette is the matte at this many places a side ...
@@ -135,45 +135,6 @@ def agreement(one: MatteShape, other: MatteShape) -> float:
         return float(one.absent and other.absent)
     first, second = one.outline, other.outline
     return float((first & second).sum() / max((first | second).sum(), 1))
-
-
-def part_sizes(inside: Bools) -> NDArray[np.int64]:
-    """Sizes of a mask's separate parts, px, in no order; what touches at a corner is one part.
-
-    Works on runs, stretches of inside pixels along a row, and joins those of neighbouring rows that
-    touch (union-find).
-    """
-    height, width = inside.shape
-    padded = np.zeros((height, width + 2), dtype=np.int8)
-    padded[:, 1:-1] = inside
-    # Changes along the rows come in pairs, begin and end; a row's last change lies before the next
-    # row's first, whatever it holds.
-    pitch = width + 1
-    changes = np.flatnonzero(np.diff(padded, axis=1))
-    starts, stops = changes[0::2], changes[1::2]
-    if not len(starts):
-        return np.zeros(0, dtype=np.int64)
-    # Runs first <= j < last of the next row touch run i, corners included.
-    first = np.searchsorted(stops, starts + pitch, side="left")
-    last = np.searchsorted(starts, stops + pitch, side="right")
-    counts = np.maximum(last - first, 0)
-    above = np.repeat(np.arange(len(starts)), counts)
-    below = np.arange(len(above)) - np.repeat(np.cumsum(counts) - counts - first, counts)
-    # There are a few hundred runs: a plain loop beats rounds of array work.
-    labels = list(range(len(starts)))
-    for one, other in zip(above.tolist(), below.tolist(), strict=True):
-        root, joined = _root(labels, one), _root(labels, other)
-        labels[max(root, joined)] = min(root, joined)
-    roots = [_root(labels, label) for label in labels]
-    sizes = np.bincount(roots, weights=stops - starts).astype(np.int64)
-    return sizes[sizes > 0]
-
-
-def _root(labels: list[int], label: int) -> int:
-    """The label that stands for a part, shortening the way there."""
-    while labels[label] != label:
-        labels[label] = label = labels[labels[label]]
-    return label
 
 
 def _moments(counts: NDArray[np.int64], step: float) -> tuple[float, float]:

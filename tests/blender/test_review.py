@@ -176,10 +176,15 @@ def test_the_command_line_writes_the_report(
 
 
 def test_the_report_button_writes_beside_the_photos(clip: bpy.types.MovieClip) -> None:
+    bpy.ops.sam2_splat.looks_fine(frame=3, object_id=1)
     assert bpy.ops.sam2_splat.report() == {"FINISHED"}
     folder = Path(clip.sam2_splat.footage_folder) / "sam2_splat_review"
     rows = list(csv.DictReader((folder / "review.csv").open()))
     assert len(rows) == 2 * COUNT
+    assert {(row["object"], row["frame"], row["state"]) for row in rows} >= {
+        ("square", "2", "good"),
+        ("square", "3", "fine"),
+    }
     # The folder of the report is no footage.
     bpy.ops.sam2_splat.load(filepath=clip.sam2_splat.footage_folder)
     assert clip.sam2_splat.frame_count == COUNT

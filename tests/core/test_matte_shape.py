@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sam2_splat_addon.core.matte_shape import MatteShape, agreement, measure, part_sizes
+from sam2_splat_addon.core.matte_shape import MatteShape, agreement, measure
 from sam2_splat_addon.core.matte_store import MatteRecord, MatteScores
 
 SCORES = MatteScores(5.0, 0.9, 0.1)
@@ -28,22 +27,6 @@ def chair(left: float, top: float, height: float, side: int = 128) -> NDArray[np
     seat = (x > 0) & (x < 0.6) & (y > 0.5) & (y < 0.6)
     legs = ((x > 0) & (x < 0.1) | (x > 0.5) & (x < 0.6)) & (y > 0.6) & (y < 1)
     return back | seat | legs
-
-
-def test_parts_are_those_that_opencv_finds() -> None:
-    rng = np.random.default_rng(0)
-    for _ in range(200):
-        inside = rng.random(rng.integers(1, 40, 2)) < rng.random()
-        _, _, found, _ = cv2.connectedComponentsWithStats(inside.astype(np.uint8), connectivity=8)
-        assert sorted(part_sizes(inside)) == sorted(found[1:, cv2.CC_STAT_AREA])
-
-
-def test_a_spiral_is_one_part() -> None:
-    angle = np.linspace(0, 12 * np.pi, 20000)
-    inside = np.zeros((64, 64), bool)
-    rows, columns = 32 + angle * np.sin(angle) * 0.8, 32 + angle * np.cos(angle) * 0.8
-    inside[rows.astype(int), columns.astype(int)] = True
-    assert len(part_sizes(inside)) == 1
 
 
 def test_an_empty_matte_is_absent_and_agrees_with_an_empty_one_only() -> None:

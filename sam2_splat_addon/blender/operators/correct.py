@@ -12,7 +12,15 @@ from bpy.types import Context, Operator
 
 from ...core.contours import trace
 from ...core.errors import PromptError, SplatError
-from .. import clearing, clip_prompts, layer_frames, mask_layers, mask_prompts, review
+from .. import (
+    clearing,
+    clip_prompts,
+    layer_frames,
+    mask_layers,
+    mask_prompts,
+    review,
+    shown_mattes,
+)
 from ..active_clip import active_clip, require_clip
 from ..editors import to_clip
 from ..footage_clip import known_store
@@ -80,7 +88,24 @@ class SAM2SPLAT_OT_restore_mask(_OnFrame, Operator):
         except SplatError as error:
             return report_error(self, error)
         review.doubt_edits()
+        if _was_prompt(place):
+            self.report(
+                {"INFO"},
+                "SAM 2 has learnt from your edit here; propagate to see its own mask again",
+            )
         return {"FINISHED"}
+
+
+def _was_prompt(place: Place) -> bool:
+    """Whether the mask on a frame was a prompt of the last propagation."""
+    last = shown_mattes.last_run(place.clip)
+    frames = (
+        prompts
+        for entry in (last.prompts.objects if last is not None else ())
+        if entry.id == place.object_id
+        for prompts in entry.frames
+    )
+    return any(one.frame == place.frame and one.mask is not None for one in frames)
 
 
 class SAM2SPLAT_OT_mask_to_prompt(_OnFrame, Operator):

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One review of a clip, made in small steps beside a living window; imports bpy and core.
+
+A thread measures and judges the mattes; the frames that the user drew are looked for here, and the
+user's ticks are put in at the end.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import bpy
+
+from ..core.errand import Errand, Report
+from ..core.review import FrameReview, FrameState, ShapeReader, judge, marked, worst_first
+from . import drawn, fine_frames, layer_memory
+from .editors import to_clip
+
+State = tuple[tuple[int, str, int], ...]
+"""What tells a store apart from others: object id, name, time of its last change."""
+
+
+@dataclass(frozen=True)
+class ClipReview:
+    """What is known of one clip.
+
+    Attributes
+    ----------
+    reviews
+        Object id -> its frames' reviews, rising.
+    names
+        Object id -> name.
+    error
+        Why there is no review, as a sentence; empty when there is one.
+    revision
+        Another number whenever something of this has changed.
+    """
+
+    reviews: dict[int, list[FrameReview]] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
+    error: str = ""
+    revision: int = field(default_factory=itertools.count(1).__next__)
+
+    def listed(self, object_id: int | None = None) -> list[FrameReview]:
+        """The frames worth a look, worst first; of one object or of all."""
+        chosen = [object_id] if object_id is not None else list(self.reviews)
+        return worst_first([one for key in chosen for one in self.reviews.get(key, ())])
+
+    def states(self, object_id: int | None = None) -> dict[int, FrameState]:
+        """Frame -> the state most worth knowing of any object there."""
+        found: dict[int, FrameState] = {}
+        for key, reviews in self.reviews.items():
+            if object_id is None or key == object_id:
+                for one in reviews:
+                    known = found.get(one.frame, "good")
+                    found[one.frame] = max(known, one.state, key=_WEIGHTS.__getitem__)
+        return found
+
+
+# The heaviest state of several objects is shown.
+_WEIGHTS: Mapping[FrameState, int] = {
+    "good": 0,
+    "fine": 1,
+    "corrected": 2,
+    "absent": 3,
+    "doubtful": 4,
+}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the mattes alone say: object id -> reviews, and object id -> frame -> matte's key."""
+
+    reviews: dict[int, list[FrameReview]] = field(default_factory=dict)
+    keys: dict[int, dict[int, str]] = field(default_factory=dict)
+
+
+@dataclass
+class Watched:
+    """What the review of a clip was made from, to see when it is out of date."""
+
+    state: State = ()
+    reader: ShapeReader | None = None
+    folder: str = ""
+    judged: Judged = field(default_factory=Judged)
+    # Object id -> frames that the user has drawn; None until all frames were looked at.
+    edited: dict[int, set[int]] | None = None
+    # Whether those may have changed since, by an undo, an operator or a task.
+    doubted: bool = False
+    # The ticks that the review was made with.
+    ticks: fine_frames.Ticks = field(default_factory=dict)
+    review: ClipReview | None = None
+    # How far a review that is being made has come, of how much.
+    progress: tuple[int, int] | None = None
+    # The frame the playhead was on, whose mask the user may be editing.
+    frame: int = 0
+
+
+def steps(clip: bpy.types.MovieClip, watched: Watched) -> Generator[bool, None, None]:
+    """Review a clip in small steps, True while waiting; raises SplatError for a damaged matte."""
+    uid = clip.session_uid
+    state = state_of(clip, watched.folder) if watched.folder else ()
+    watched.progress = (0, 0)
+    reader = watched.reader
+    errand = Errand(lambda report: _judge_all(reader, [one for one, _, _ in state], report))
+    try:
+        while not errand.poll():
+            watched.progress = (errand.done, errand.total)
+            yield True
+        judged = errand.result()
+        names = {object_id: name for object_id, name, _ in state}
+        edited = dict(watched.edited or {})
+        if watched.edited is None or watched.doubted:
+            among = _candidates(clip, watched, names) if watched.edited is not None else None
+            looking = drawn.search(uid, tuple(names.values()), among)
+            found: dict[str, set[int]] | None = None
+            while found is None:
+                try:
+                    watched.progress = next(looking)
+                    yield False
+                except StopIteration as ended:
+                    found = ended.value
+            edited = {key: found.get(name, set()) for key, name in names.items()}
+    finally:
+        errand.cancel()
+        watched.progress = None
+    again = drawn.clip_by_uid(uid)
+    watched.state, watched.judged, watched.edited = state, judged, edited
+    watched.doubted = False
+    if again is not None:
+        watched.review = made(again, watched)
+
+
+def _judge_all(reader: ShapeReader | None, object_ids: list[int], report: Report) -> Judged:
+    """Measure and judge all mattes, in a thread; raises StoreError."""
+    found = Judged()
+    total = sum(reader.count(one) for one in object_ids) if reader is not None else 0
+    done = 0
+    for object_id in object_ids:
+        assert reader is not None  # there are no objects without
+        shapes = []
+        for shape in reader.read(object_id):
+            shapes.append(shape)
+            done += 1
+            report(done, total)
+        if shapes:
+            found.reviews[object_id] = judge(object_id, shapes)
+            found.keys[object_id] = {shape.frame: shape.key for shape in shapes}
+    return found
+
+
+def made(clip: bpy.types.MovieClip, watched: Watched) -> ClipReview:
+    """What the mattes say, and what the user has drawn and ticked."""
+    watched.ticks = fine_frames.of_clip(clip)
+    edited, judged = watched.edited or {}, watched.judged
+    reviews = {
+        object_id: marked(
+            own,
+            edited.get(object_id, ()),
+            fine_frames.still_fine(clip, object_id, judged.keys[object_id]),
+        )
+        for object_id, own in judged.reviews.items()
+    }
+    return ClipReview(reviews, names_of(clip))
+
+
+def names_of(clip: bpy.types.MovieClip) -> dict[int, str]:
+    return {entry.object_id: entry.name for entry in clip.sam2_splat.objects}
+
+
+def state_of(clip: bpy.types.MovieClip, folder: str) -> State:
+    """Changes whenever a matte is written or removed: each changes its folder's time."""
+    found = []
+    for object_id, name in names_of(clip).items():
+        path = Path(folder) / "objects" / f"{object_id:03d}"
+        try:
+            found.append((object_id, name, path.stat().st_mtime_ns))
+        except OSError:
+            continue
+    return tuple(found)
+
+
+def _candidates(
+    clip: bpy.types.MovieClip, watched: Watched, names: Mapping[int, str]
+) -> dict[str, set[int]]:
+    """The clip's frames on which objects' layers may hold an edit since the last look.
+
+    Those that were edited, those that were written as edited, and the ones the playhead is on and
+    was on: nobody edits another.
+    """
+    mask = clip.sam2_splat.mask
+    if mask is None:
+        return {}
+    known = watched.edited or {}
+    here = {to_clip(clip, at) for at in (bpy.context.scene.frame_current, watched.frame)}
+    found = {}
+    for object_id, name in names.items():
+        written = layer_memory.remembered(mask, name)
+        kept = {to_clip(clip, at) for at in written.edited} if written is not None else set()
+        found[name] = here | kept | known.get(object_id, set())
+    return found
