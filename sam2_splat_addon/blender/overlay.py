@@ -104,10 +104,10 @@ def _draw() -> None:
         frame = clip_frame(space)
         shown = list(_shown(clip, frame))
         settings = clip.sam2_splat
-        if look.overlay_mode == "color":
         size = (view.width, view.height)
         mattes = baked_mattes.baked([matte for matte, _ in shown], size, settings)
         shown = [(matte, color) for matte, (_, color) in zip(mattes, shown, strict=True)]
+        if look.overlay_mode == "color":
             _draw_colors(region, view, shown, settings, look.overlay_opacity)
         elif shown:
             cutout = look.overlay_mode == "cutout"
