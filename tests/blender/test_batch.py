@@ -75,6 +75,20 @@ def test_a_range_of_frames_leaves_the_others_out(make_photos: MakePhotos, prompt
     assert sorted(int(path.stem) for path in folder.rglob("*.matte")) == [1, 2]
 
 
+def test_a_speed_reaches_the_run_and_another_computes_all_anew(
+    make_photos: MakePhotos, prompts: Path
+) -> None:
+    folder = make_photos(count=2)
+    written: list[set[bytes]] = []
+    for speed in ("fast", "balanced"):
+        assert run("--footage", folder, "--prompts", prompts, "--speed", speed) == 0
+        (manifest,) = folder.rglob("manifest.json")
+        assert json.loads(manifest.read_text())["settings"]["speed"] == speed
+        written.append({path.read_bytes() for path in folder.rglob("*.matte")})
+    assert [len(mattes) for mattes in written] == [2, 2]
+    assert not written[0] & written[1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
