@@ -19,6 +19,9 @@ from .errors import StoreError
 from .prompts import PromptSet
 from .speeds import QUALITY
 
+EXACT = "exact"
+GUARDED = "guarded"
+
 
 class RunSettings(msgspec.Struct, frozen=True):
     """What the user may change about a run.
@@ -42,6 +45,13 @@ class RunSettings(msgspec.Struct, frozen=True):
     speed
         ``quality``, ``balanced`` or ``fast`` (`core/speeds.py`): the quicker two leave something
         out. ``quality`` is what the model gives.
+    panorama
+        Whether the photos go all the way round (equirectangular), so that their left and right
+        edges are one: see `engine/panorama.py`.
+    memory
+        ``exact``: every tracked frame is remembered, as in sam2. ``guarded``: doubtful ones are
+        not, and where hardly anything speaks for the object it is taken for absent; see
+        `engine/guarded_memory.py`.
     """
 
     first_frame: int = 1
@@ -51,6 +61,8 @@ class RunSettings(msgspec.Struct, frozen=True):
     nearby_prompts: int = 0
     bitwise: bool = False
     speed: str = QUALITY.name
+    panorama: bool = False
+    memory: str = EXACT
 
 
 MANIFEST_VERSION = 2

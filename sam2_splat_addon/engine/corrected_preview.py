@@ -13,18 +13,19 @@ from collections.abc import Callable, Collection, Generator, Sequence
 from pathlib import Path
 from typing import Final
 
+from ..core.manifest import GUARDED
 from ..core.protocol import PreviewMatte, PropagateRequest
 from .allocator import keeping_freed_memory
 from .checkpoints import LoadedModel
 from .device import DeviceChoice
 from .frames import FrameSource
-from .kept_features import KeptFeatures, photo_key
-from .memory_bank import MemoryBank
+from .kept_features import KeptFeatures
+from .memory_bank import BankState, MemoryBank
+from .panorama import Views
 from .propagate import objects_of
 from .run_store import StoredObject
-from .sam2_steps import ImageFeatures
 from .session import FrameResult, Session
-from .work import BankState, ObjectWork, work_for
+from .work import ObjectWork, work_for
 
 KEPT_BANKS: Final = 6
 """What is kept of the way to a frame: of as many objects or frames, 3 MB each at 1024 px."""
@@ -92,7 +93,7 @@ class CorrectedPreviewer:
         return lambda frame: self._banks.get(at.keys[frame]) or at.saved(frame)
 
     def _keep(self, key: str, bank: MemoryBank) -> None:
-        self._banks[key] = BankState(dict(bank.corrected), dict(bank.recent))
+        self._banks[key] = bank.state()
         self._banks.move_to_end(key)
         if len(self._banks) > KEPT_BANKS:
             self._banks.popitem(last=False)
@@ -118,11 +119,12 @@ class _KeepingSession(Session):
             (footage.width, footage.height),
             works,
             choice,
+            panorama=request.settings.panorama,
+            guarded=request.settings.memory == GUARDED,
         )
 
     def encoded(
         self, order: Sequence[int], cancelled: Callable[[], bool]
-    ) -> Generator[tuple[int, ImageFeatures], None, None]:
+    ) -> Generator[tuple[int, Views], None, None]:
         for frame in order:
-            photo = photo_key(self._paths[frame - 1])
-            yield frame, self._features.of(photo, self._steps, cancelled)
+            yield frame, self._features.views(self._paths[frame - 1], self._steps, cancelled)

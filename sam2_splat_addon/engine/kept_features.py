@@ -11,10 +11,11 @@ from torch import Tensor
 
 from ..core.errors import Cancelled, FootageError
 from .frames import FrameSource
+from .panorama import Views, roll_frame
 from .sam2_steps import ImageFeatures, Sam2Steps
 
-PhotoKey = tuple[str, int, int]
-"""Path, size and time of a file."""
+PhotoKey = tuple[str, int, int, int]
+"""Path, size and time of a file, and the roll in which it is seen (see `panorama`)."""
 
 
 class KeptFeatures:
@@ -36,18 +37,24 @@ class KeptFeatures:
         )
         self._positions: list[Tensor] = []
 
-    def of(self, photo: PhotoKey, steps: Sam2Steps, dropped: Callable[[], bool]) -> ImageFeatures:
-        """The features of a photo, read and encoded when they are not kept.
+    def views(self, photo: str, steps: Sam2Steps, dropped: Callable[[], bool]) -> Views:
+        """A photo in every view of it, each read and encoded when it is asked for and not kept.
 
-        Raises FootageError, and Cancelled when ``dropped`` says so between the two.
+        Raises FootageError, and Cancelled when ``dropped`` says so between the two; so does what
+        it returns.
         """
+        path, size, changed, _ = photo_key(photo)
+        return Views(lambda roll: self.of((path, size, changed, roll), steps, dropped))
+
+    def of(self, photo: PhotoKey, steps: Sam2Steps, dropped: Callable[[], bool]) -> ImageFeatures:
+        """The features of one view of a photo, otherwise as `views`."""
         image = self.get(photo)
         if image is None:
             source = FrameSource([Path(photo[0])], steps.model.image_size, exact=self._exact)
             frame = source[0]  # (3, S, S)
             if dropped():
                 raise Cancelled
-            image = steps.encode(frame)
+            image = steps.encode(roll_frame(frame, photo[3]))
             self.keep(photo, image)
         return image
 
@@ -72,7 +79,7 @@ class KeptFeatures:
 
 
 def photo_key(photo: str) -> PhotoKey:
-    """Path, size and time of the file: a photo that changed is read again."""
+    """Path, size and time of the file, unrolled: a photo that changed is read again."""
     try:
         status = Path(photo).stat()
     except OSError as error:
@@ -80,4 +87,4 @@ def photo_key(photo: str) -> PhotoKey:
             f"{Path(photo).name} can't be read: {error.strerror}.",
             "Put the photo back, or load the footage again.",
         ) from error
-    return (photo, status.st_size, status.st_mtime_ns)
+    return (photo, status.st_size, status.st_mtime_ns, 0)

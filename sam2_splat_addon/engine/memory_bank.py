@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from sam2.modeling.sam2_base import SAM2Base
 from sam2.modeling.sam2_utils import select_closest_cond_frames
 from torch import Tensor
@@ -30,6 +31,39 @@ class FrameMemory:
 
     features: Tensor | None
     pointer: Tensor
+
+
+class Sight(msgspec.Struct, frozen=True):
+    """Where a pass has last looked for its object.
+
+    Attributes
+    ----------
+    index
+        The frame tracked last.
+    roll
+        Brings its matte to the middle of a panorama's view; see `panorama`.
+    """
+
+    index: int
+    roll: int
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What the model thought of a frame that the object was seen on, and its area there, 0 to 1."""
+
+    score: float
+    iou: float
+    area: float
+
+
+@dataclass(frozen=True)
+class BankState:
+    """What a `MemoryBank` holds beside the conditioning frames, by index."""
+
+    corrected: Mapping[int, FrameMemory]
+    recent: Mapping[int, FrameMemory]
+    sight: Sight | None = None
+    seen: tuple[Seen, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,6 +100,13 @@ class MemoryBank:
     conditioning
         Memories of the frames whose prompts say where the object is, by rising index. Shared
         between banks, never changed.
+
+    Attributes
+    ----------
+    sight
+        Set by whoever tracks; None before the first frame.
+    seen
+        The last frames that the object was seen on, where the bank keeps track of them.
     """
 
     def __init__(
@@ -76,6 +117,13 @@ class MemoryBank:
         self._conditioning = dict(conditioning)
         self._corrected: dict[int, FrameMemory] = {}
         self._recent: dict[int, FrameMemory] = {}
+        self.sight: Sight | None = None
+        self.seen: tuple[Seen, ...] = ()
+
+    @property
+    def conditioning(self) -> Mapping[int, FrameMemory]:
+        """The frames that it was made with."""
+        return self._conditioning
 
     @property
     def corrected(self) -> Mapping[int, FrameMemory]:
@@ -104,12 +152,16 @@ class MemoryBank:
         """Remember a tracked frame that the user corrected: it conditions from here on."""
         self._corrected[index] = memory
 
-    def restore(
-        self, corrected: Mapping[int, FrameMemory], recent: Mapping[int, FrameMemory]
-    ) -> None:
+    def state(self) -> BankState:
+        """All that `restore` needs; it stays as it is when the bank goes on."""
+        return BankState(dict(self._corrected), dict(self._recent), self.sight, self.seen)
+
+    def restore(self, state: BankState) -> None:
         """Take up where another bank of the same object and pass stood."""
-        self._corrected = dict(corrected)
-        self._recent = dict(recent)
+        self._corrected = dict(state.corrected)
+        self._recent = dict(state.recent)
+        self.sight = state.sight
+        self.seen = state.seen
 
     def output_dict(self, index: int) -> dict[str, dict[int, dict[str, Any]]]:
         """The memories for the frame at ``index``, in the form that `SAM2Base` reads.

@@ -19,8 +19,7 @@ from torch import Tensor
 
 from ..core.atomic import write_atomic
 from ..core.errors import StoreError
-from .memory_bank import FrameMemory
-from .work import BankState
+from .memory_bank import BankState, FrameMemory, Seen, Sight
 
 _METADATA_KEY: Final = "bank"
 _SUFFIX: Final = ".safetensors"
@@ -32,6 +31,8 @@ class _Header(msgspec.Struct, frozen=True):
 
     key: str
     indices: dict[str, list[int]]  # in the order in which the bank holds them
+    sight: Sight | None = None
+    seen: tuple[Seen, ...] = ()
 
 
 class MemoryShelf:
@@ -55,7 +56,8 @@ class MemoryShelf:
                 tensors[f"{group}/{at}/pointer"] = memory.pointer.cpu().contiguous()
                 if memory.features is not None:
                     tensors[f"{group}/{at}/features"] = memory.features.cpu().contiguous()
-        header = _Header(key, {group: list(memories) for group, memories in groups.items()})
+        indices = {group: list(memories) for group, memories in groups.items()}
+        header = _Header(key, indices, state.sight, state.seen)
         data = save(tensors, {_METADATA_KEY: msgspec.json.encode(header).decode()})
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -77,7 +79,8 @@ class MemoryShelf:
             return None
         try:
             tensors = load(path.read_bytes())
-            return BankState(*(_group(group, header, tensors) for group in _GROUPS))
+            corrected, recent = (_group(group, header, tensors) for group in _GROUPS)
+            return BankState(corrected, recent, header.sight, header.seen)
         except (OSError, KeyError, safetensors.SafetensorError):
             return None
 

@@ -24,8 +24,9 @@ from .corrected_preview import CorrectedPreviewer
 from .device import DeviceChoice, choose_device, use_threads
 from .kept_features import KeptFeatures, PhotoKey, photo_key
 from .model_input import model_input
+from .panorama import CELL, Views, roll_prompts, roll_to_prompts
 from .prompt_tensors import prompt_tensors
-from .sam2_steps import ImageFeatures, Sam2Steps
+from .sam2_steps import Sam2Steps
 from .session import frame_result, stop_if
 
 FEATURES_MB: Final = 128
@@ -52,9 +53,11 @@ class _Previewer:
         """The mattes of all objects of ``prompts``, which has this frame alone."""
         photo = photo_key(request.photo)
         with self._choice.computing():
-            image = self._features.of(photo, self._steps, dropped)
+            views = self._features.views(request.photo, self._steps, dropped)
+            if not prompts.objects:
+                views.at(0)
             return tuple(
-                self._matte(entry.id, entry.frames[0], photo, image, request, dropped)
+                self._matte(entry.id, entry.frames[0], photo, views, request, dropped)
                 for entry in prompts.objects
             )
 
@@ -79,17 +82,19 @@ class _Previewer:
         object_id: int,
         prompts: FramePrompts,
         photo: PhotoKey,
-        image: ImageFeatures,
+        views: Views,
         request: PreviewRequest,
         dropped: Callable[[], bool],
     ) -> PreviewMatte:
-        key = (photo, prompts)
+        side, device = self.loaded.model.image_size, self._choice.device
+        roll = roll_to_prompts(prompts, request.width, side // CELL) if request.panorama else 0
+        key = ((*photo[:3], roll), prompts)
         if key not in self._mattes:
             stop_if(dropped)
-            side, device = self.loaded.model.image_size, self._choice.device
             tensors = prompt_tensors(prompts, request.width, request.height, side, device)
-            prediction = self._steps.condition(prompts.frame - 1, image, tensors)
-            result = frame_result(object_id, prompts.frame, prediction, prompted=True)
+            tensors = roll_prompts(tensors, roll, side)
+            prediction = self._steps.condition(prompts.frame - 1, views.at(roll), tensors)
+            result = frame_result(object_id, prompts.frame, prediction, prompted=True, roll=roll)
             self._mattes[key] = PreviewMatte.of(object_id, result.half_logits(), result.scores)
             if len(self._mattes) > _KEPT_MATTES:
                 self._mattes.popitem(last=False)

@@ -22,6 +22,7 @@ from sam2.modeling.sam2_base import SAM2Base
 from ..core.edited_prompts import with_edited
 from ..core.errors import Cancelled, PromptError
 from ..core.manifest import (
+    GUARDED,
     Machine,
     RunManifest,
     write_manifest,
@@ -151,6 +152,8 @@ def run(
         (footage.width, footage.height),
         works,
         choice,
+        panorama=settings.panorama,
+        guarded=settings.memory == GUARDED,
     )
     writer = ResultWriter(busy, works, outdated, total, (footage.width, footage.height))
     saver = MemorySaver(busy)

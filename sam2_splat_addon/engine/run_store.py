@@ -14,11 +14,11 @@ from typing import Final
 from ..core.matte_store import MatteRecord, MatteStore
 from ..core.memory import peak_memory_mb
 from ..core.protocol import Progress
-from .memory_bank import MemoryBank
+from .memory_bank import BankState, MemoryBank
 from .memory_shelf import MemoryShelf
 from .plan import ObjectPlan
 from .session import FrameResult
-from .work import BankState, ObjectWork
+from .work import ObjectWork
 
 SAVE_SECONDS: Final = 15.0
 """How often a run saves its memories: what a kill costs at most."""
@@ -81,7 +81,7 @@ class StoredObject:
 
     def save(self, frame: int, bank: MemoryBank) -> None:
         """Put the bank as it is after this frame on the shelf; raises StoreError."""
-        self._shelf.save(frame, self.keys[frame], BankState(bank.corrected, bank.recent))
+        self._shelf.save(frame, self.keys[frame], bank.state())
 
     def forget(self, frame: int) -> None:
         """Take the bank after this frame off the shelf."""

@@ -9,6 +9,7 @@ footage's length, plus one memory for each conditioning frame (0.5 MiB at 1024 p
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -23,10 +24,12 @@ from ..core.errors import Cancelled
 from ..core.matte_store import MatteScores
 from ..core.prompts import FramePrompts
 from .device import DeviceChoice
-from .memory_bank import FrameMemory, MemoryBank, MemoryReach
+from .guarded_memory import GuardedBank
+from .memory_bank import FrameMemory, MemoryBank, MemoryReach, Sight
+from .panorama import CELL, Views, roll_frame, roll_prompts, roll_to_matte, roll_to_prompts, unroll
 from .plan import DIRECTIONS, Direction, ObjectPlan
 from .prompt_tensors import PromptTensors, prompt_tensors
-from .sam2_steps import ImageFeatures, Prediction, Sam2Steps
+from .sam2_steps import Prediction, Sam2Steps
 from .work import ObjectWork, StretchPart
 
 MAX_CONDITIONING = 16
@@ -91,6 +94,10 @@ class Session:
         Device and number format.
     max_conditioning
         Conditioning frames that a frame attends to; 0 is all.
+    panorama
+        Whether the photos go all the way round, and each object is seen in the middle.
+    guarded
+        Whether doubtful frames stay out of memory; see `guarded_memory`.
     """
 
     def __init__(
@@ -102,6 +109,8 @@ class Session:
         choice: DeviceChoice,
         *,
         max_conditioning: int = MAX_CONDITIONING,
+        panorama: bool = False,
+        guarded: bool = False,
     ) -> None:
         self._frames = frames
         self._size = size
@@ -111,6 +120,9 @@ class Session:
         self._reach = MemoryReach.of(model, max_conditioning)
         self._position = torch.empty(0)  # made with the first memory
         self._conditioning: dict[int, dict[int, FrameMemory]] = {}
+        self._panorama = panorama
+        self._guarded = guarded
+        self._rolls: dict[int, dict[int, int]] = {}  # to the mattes of conditioning frames
 
     def run(
         self,
@@ -148,18 +160,24 @@ class Session:
     ) -> None:
         wanted = sorted(set().union(*(work.conditioning for work in self._works.values())))
         self._conditioning = {object_id: {} for object_id in self._works}
-        with contextlib.closing(self.encoded(wanted, cancelled)) as images:
-            for frame, image in images:
+        self._rolls = {object_id: {} for object_id in self._works}
+        with contextlib.closing(self.encoded(wanted, cancelled)) as photos:
+            for frame, photo in photos:
                 for object_id, work in self._works.items():
                     if frame not in work.conditioning:
                         continue
                     stop_if(cancelled)
                     prompts = next(e for e in work.plan.conditioning if e.frame == frame)
-                    prediction = self._steps.condition(frame - 1, image, self._tensors(prompts))
+                    roll = self._roll_to(prompts)
+                    image = photo.at(roll)
+                    tensors = self._tensors(prompts, roll)
+                    prediction = self._steps.condition(frame - 1, image, tensors)
                     memory, self._position = self._steps.remember(image, prediction, from_user=True)
                     self._conditioning[object_id][frame - 1] = memory
+                    result = frame_result(object_id, frame, prediction, prompted=True, roll=roll)
+                    self._rolls[object_id][frame - 1] = roll_to_matte(result.logits, roll)
                     if frame in work.plan.results:
-                        on_result(frame_result(object_id, frame, prediction, prompted=True))
+                        on_result(result)
 
     def _propagate(
         self,
@@ -179,8 +197,8 @@ class Session:
         }
         banks: dict[int, MemoryBank] = {}
         order = sorted(set().union(*parts.values()), reverse=direction == "backward")
-        with contextlib.closing(self.encoded(order, cancelled)) as images:
-            for frame, image in images:
+        with contextlib.closing(self.encoded(order, cancelled)) as photos:
+            for frame, photo in photos:
                 for object_id, work in self._works.items():
                     part = parts[object_id].get(frame)
                     if part is None:
@@ -189,19 +207,27 @@ class Session:
                     if frame == part.frames[0]:
                         banks[object_id] = self._bank(object_id, part)
                     bank = banks[object_id]
-                    on_result(self._track(work.plan, frame, image, bank, direction))
+                    on_result(self._track(work.plan, frame, photo, bank, direction))
                     on_remembered(object_id, frame, bank)
 
     def _bank(self, object_id: int, part: StretchPart) -> MemoryBank:
         """The bank as it is when the part begins."""
         conditioning = self._conditioning[object_id]
-        bank = MemoryBank(
-            self._reach,
-            self._position,
-            {frame - 1: conditioning[frame - 1] for frame in part.stretch.conditioning},
-        )
+        shown = {frame - 1: conditioning[frame - 1] for frame in part.stretch.conditioning}
+        if self._guarded:
+            reverse = part.stretch.direction == "backward"
+            bank: MemoryBank = GuardedBank(self._reach, self._position, shown, reverse=reverse)
+        else:
+            bank = MemoryBank(self._reach, self._position, shown)
         if part.state is not None:
-            bank.restore(self._here(part.state.corrected), self._here(part.state.recent))
+            state = part.state
+            bank.restore(
+                dataclasses.replace(
+                    state,
+                    corrected=self._here(state.corrected),
+                    recent=self._here(state.recent),
+                )
+            )
         return bank
 
     def _here(self, memories: Mapping[int, FrameMemory]) -> dict[int, FrameMemory]:
@@ -219,44 +245,70 @@ class Session:
         self,
         plan: ObjectPlan,
         frame: int,
-        image: ImageFeatures,
+        photo: Views,
         bank: MemoryBank,
         direction: Direction,
     ) -> FrameResult:
         """Segment one object on one frame from memory, and remember it."""
         index, reverse = frame - 1, direction == "backward"
+        roll = self._roll_near(plan.object_id, index, bank)
+        image = photo.at(roll)
         prediction = self._steps.track(index, image, bank, reverse=reverse)
-        correction = plan.correction(frame)
+        correction, fit = plan.correction(frame), True
+        if isinstance(bank, GuardedBank) and correction is None:
+            prediction, fit = bank.judge(prediction)
         if correction is not None:
-            prompts = self._tensors(correction)
+            prompts = self._tensors(correction, roll)
             prediction = self._steps.correct(
                 index, image, bank, prompts, prediction, reverse=reverse
             )
         corrected = correction is not None
-        memory, _ = self._steps.remember(image, prediction, from_user=corrected)
-        if corrected:
-            bank.add_corrected(index, memory)
-        else:
-            bank.add(index, memory)
-        return frame_result(plan.object_id, frame, prediction, prompted=corrected)
+        if fit:
+            memory, _ = self._steps.remember(image, prediction, from_user=corrected)
+            if corrected:
+                bank.add_corrected(index, memory)
+            else:
+                bank.add(index, memory)
+        result = frame_result(plan.object_id, frame, prediction, prompted=corrected, roll=roll)
+        if self._panorama:
+            bank.sight = Sight(index, roll_to_matte(result.logits, roll))
+        return result
+
+    def _roll_to(self, prompts: FramePrompts) -> int:
+        if not self._panorama:
+            return 0
+        return roll_to_prompts(prompts, self._size[0], self._steps.model.image_size // CELL)
+
+    def _roll_near(self, object_id: int, index: int, bank: MemoryBank) -> int:
+        """The roll to the matte nearest in time: the one tracked last, or a conditioning frame's."""
+        if not self._panorama:
+            return 0
+        rolls = self._rolls[object_id]
+        known = {} if bank.sight is None else {bank.sight.index: bank.sight.roll}
+        known |= {at: rolls[at] for at in bank.conditioning}
+        return known[min(known, key=lambda at: abs(at - index))]
 
     def encoded(
         self, order: Sequence[int], cancelled: Callable[[], bool]
-    ) -> Generator[tuple[int, ImageFeatures], None, None]:
-        """(frame, its features) in this order, decoded ahead of use."""
+    ) -> Generator[tuple[int, Views], None, None]:
+        """(frame, its features in any view) in this order, decoded ahead of use."""
         stream = self._frames.stream([frame - 1 for frame in order])
         try:
             for index, tensor in stream:
                 stop_if(cancelled)
-                yield index + 1, self._steps.encode(tensor)
+                yield index + 1, self._views(tensor)
         finally:
             if isinstance(stream, Generator):
                 stream.close()  # stops the decoder's thread now, not when the garbage is collected
 
-    def _tensors(self, prompts: FramePrompts) -> PromptTensors:
+    def _views(self, frame: Tensor) -> Views:
+        return Views(lambda roll: self._steps.encode(roll_frame(frame, roll)))
+
+    def _tensors(self, prompts: FramePrompts, roll: int) -> PromptTensors:
         width, height = self._size
         side = self._steps.model.image_size
-        return prompt_tensors(prompts, width, height, side, self._choice.device)
+        tensors = prompt_tensors(prompts, width, height, side, self._choice.device)
+        return roll_prompts(tensors, roll, side)
 
 
 def stop_if(cancelled: Callable[[], bool]) -> None:
@@ -266,10 +318,10 @@ def stop_if(cancelled: Callable[[], bool]) -> None:
 
 
 def frame_result(
-    object_id: int, frame: int, prediction: Prediction, *, prompted: bool
+    object_id: int, frame: int, prediction: Prediction, *, prompted: bool, roll: int = 0
 ) -> FrameResult:
-    """What leaves the session of a prediction."""
-    logits = prediction.logits[0, 0].to(torch.float32).cpu().numpy()  # (h, w)
+    """What leaves the session of a prediction, made in the view of this roll."""
+    logits = unroll(prediction.logits[0, 0].to(torch.float32).cpu().numpy(), roll)  # (h, w)
     scores = MatteScores(
         object_score=float(prediction.object_score),
         predicted_iou=prediction.predicted_iou,

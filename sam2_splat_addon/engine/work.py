@@ -6,19 +6,11 @@ A plan says what there is to know about an object; its work is the part that is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from .memory_bank import FrameMemory
+from .memory_bank import BankState
 from .plan import ObjectPlan, Stretch
-
-
-@dataclass(frozen=True)
-class BankState:
-    """What a `MemoryBank` holds beside the conditioning frames, by index."""
-
-    corrected: Mapping[int, FrameMemory]
-    recent: Mapping[int, FrameMemory]
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,8 @@ def test_equal_manifests_give_equal_bytes_whatever_the_order_of_their_versions(
         {"checkpoint_sha256": "cd" * 32},
         {"settings": RunSettings(image_size=256)},
         {"settings": RunSettings(speed="fast")},
+        {"settings": RunSettings(panorama=True)},
+        {"settings": RunSettings(memory="guarded")},
         {"machine": replace(MACHINE, device="cuda")},
         {"machine": replace(MACHINE, threads=4)},
         {"machine": replace(MACHINE, versions={"torch": "2.14.0", "sam2": "1.1.0"})},

@@ -74,7 +74,7 @@ def test_a_restored_bank_shows_the_same() -> None:
     for at in range(2, 9):
         bank.add(at, _memory(float(at)))
     other = MemoryBank(_REACH, _POSITION, {0: _memory()})
-    other.restore(bank.corrected, bank.recent)
+    other.restore(bank.state())
     for group, entries in bank.output_dict(9).items():
         again = other.output_dict(9)[group]
         assert list(again) == list(entries)

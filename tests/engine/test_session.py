@@ -206,7 +206,7 @@ def test_a_cancelled_session_stops_where_it_is_and_another_goes_on_from_its_bank
     banks: dict[tuple[int, int], BankState] = {}
 
     def remembered(object_id: int, frame: int, bank: MemoryBank) -> None:
-        banks[object_id, frame] = BankState(dict(bank.corrected), dict(bank.recent))
+        banks[object_id, frame] = bank.state()
 
     with pytest.raises(Cancelled):
         session.run(
