@@ -46,6 +46,14 @@ class Capture:
             return np.asarray(image.convert("L")) > 127
 
 
+def make_photos(folder: Path, size: tuple[int, int], frames: int = 2) -> None:
+    """Write the sample's first photos into a folder, drawn out to a size in px: no chair is like it."""
+    folder.mkdir(parents=True)
+    for path in sorted((SAMPLE / "photos").iterdir())[:frames]:
+        with Image.open(path) as image:
+            image.resize(size, Image.Resampling.BOX).save(folder / path.name, quality=92)
+
+
 def make_capture(folder: Path, frames: int = FRAMES) -> Capture:
     """Write a capture of so many photos into a folder, in place of what was there."""
     shutil.rmtree(folder, ignore_errors=True)

@@ -3,12 +3,30 @@
 
 from __future__ import annotations
 
-from tools.window.play import Played
+from tests.window.capture import make_photos
+from tests.window.conftest import SCENARIOS
+from tools.window.play import InstalledBlender
+
+SIZES = {"portrait": (600, 900), "landscape": (900, 600), "panorama": (1200, 600)}
 
 
-def test_overlay_pixels(played: Played) -> None:
-    """At any zoom, pan and pixel aspect, white is where the matte's own pixels are inside."""
-    assert len(played.seen["results"]) == 8
-    for aspect, ratio, looked_at, wrong in played.seen["results"]:
-        assert looked_at > 50000, f"too little of the photo is seen at {ratio}"
-        assert wrong == 0, f"{wrong} pixels of {looked_at} at {ratio}, aspect {aspect}"
+def test_overlay_pixels(blender: InstalledBlender) -> None:
+    """At any zoom, pan, shape and pixel aspect, white is where the matte's pixels are inside."""
+    for name, size in SIZES.items():
+        make_photos(blender.session / "overlay_pixels" / name, size)
+    seen = blender.play(SCENARIOS / "overlay_pixels.py").seen
+    results = seen["results"]
+    assert len(results) == 24
+    for name, aspect, ratio, looked_at, wrong in results:
+        width, height = SIZES[name]
+        enough = min(50000, 0.5 * width * aspect * height * ratio**2)
+        assert looked_at > enough, f"too little of the {name} is seen at {ratio}"
+        assert wrong == 0, f"{wrong} pixels of {looked_at} of the {name} at {ratio}, {aspect}"
+    # With small holes filled and specks dropped, and with a soft edge.
+    looked_at, wrong = seen["tidied"]
+    assert seen["moved"] > 0
+    assert looked_at > 50000
+    assert wrong == 0
+    between, error = seen["soft"]
+    assert between > 500
+    assert error < 0.02

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from tests.window.capture import FRAMES, SIZE, Capture
+from sam2_splat_addon.core.matte_store import MatteStore
+from tests.window.capture import FRAMES, SIZE, Capture, make_capture
 from tests.window.conftest import SCENARIOS
 from tests.window.pictures import changed, iou, photo_on, visible
 from tools.window.play import InstalledBlender, Played
@@ -69,6 +70,39 @@ def test_cancel(played: Played) -> None:
     """ESC stops a propagation; what was finished stays, and the next one does the rest."""
     assert 2 <= played.seen["kept"] < FRAMES
     assert played.seen["finished"] == FRAMES
+
+
+def test_buttons(blender: InstalledBlender) -> None:
+    """Propagate, Cancel and Bake do what they say when they are clicked in the sidebar."""
+    # Enough photos for the mouse to find Cancel before all are done.
+    capture = make_capture(blender.session / "buttons", 16)
+    played = blender.play(SCENARIOS / "buttons.py")
+    assert played.seen["output"]
+    assert len(list((capture.photos / "postshot_v001").glob("*.png"))) == 16
+
+
+def test_drop(played: Played) -> None:
+    """Photos dropped onto the editor, one or several, are opened; a button loads their folder."""
+    assert played.seen["frames"] == FRAMES
+
+
+def test_responsiveness(played: Played) -> None:
+    """Every click shows a mask; how soon, and how long the add-on held the window up, is printed."""
+    assert len(played.seen["seconds"]) == 3
+    for number, (asked, answered, drawn) in enumerate(played.seen["seconds"], start=1):
+        print(f"click {number}: asked {asked} s, answered {answered} s, drawn {drawn} s")
+    assert set(played.seen["longest"]) >= {"clicking", "propagating", "idle", "looking"}
+    for phase, entries in played.seen["longest"].items():
+        for name, (clock, processor) in sorted(entries.items(), key=lambda entry: -entry[1][0]):
+            print(f"{phase}: {name} {clock} ms, {processor} ms of them at work")
+
+
+def test_quit(played: Played, capture: Capture) -> None:
+    """Blender quits in the middle of a propagation, the worker with it; what was done is whole."""
+    store = MatteStore.open(capture.photos / "sam2_splat_mattes")
+    kept = [frame for frame in range(1, FRAMES + 1) if store.has(1, frame)]
+    assert kept
+    assert all(store.read(1, frame).frame == frame for frame in kept)
 
 
 def test_meanwhile(played: Played) -> None:

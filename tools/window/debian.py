@@ -38,6 +38,8 @@ _PACKAGES = (
     *("blender", "python3-numpy", "python3-cattr", "python3-requests"),
     # A screen, OpenGL in software, a picture of the screen.
     *("xvfb", "xauth", "libgl1-mesa-dri", "libegl1", "imagemagick"),
+    # Somebody who drags files onto the window.
+    "python3-xlib",
     # The zip's own wheel is for the Pythons of blender.org's builds.
     "python3-msgspec",
     # Debian's PyTorch is for the processor alone, and a tenth of PyPI's to download; without

@@ -10,6 +10,7 @@ the window, and `seen.json`, which says where on them the photo is.
 from __future__ import annotations
 
 import importlib
+import json
 import subprocess
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -20,6 +21,10 @@ from typing import Any
 import bpy
 
 _PATIENCE = 30.0
+# Px between two places where a button is looked for; none is lower than that.
+_STEP = 12
+# Debian's own, with python-xlib.
+_PYTHON = "/usr/bin/python3"
 
 
 @dataclass(frozen=True)
@@ -166,10 +171,19 @@ class Window:
     def load(self, photos: Path) -> Play:
         """Load photos and show the whole of the first."""
         self.run("load", filepath=str(photos))
-        yield Until(lambda: self.clip is not None, "the photos are loaded")
+        yield from self.loaded(photos)
         yield from self.drawn()
         self.run("clip.view_all", fit_view=True)
         yield from self.drawn()
+
+    def loaded(self, photos: Path) -> Play:
+        """Wait until the editor shows the photos of a folder."""
+
+        def shown() -> bool:
+            return self.clip is not None and self.clip.sam2_splat.footage_folder == str(photos)
+
+        running = self.addon("running")
+        yield Until(lambda: running.current() is None and shown(), f"{photos.name} are loaded")
 
     def settled_preview(self) -> Play:
         """Wait until the preview answers the clicks as they are now."""
@@ -201,14 +215,14 @@ class Window:
         region = self.region()
         across, up = region.view2d.view_to_region(x / width, 1 - y / height, clip=False)
         at = (int(region.x + across), int(region.y + up))
-        self._send("MOUSEMOVE", "NOTHING", at)
+        self.send("MOUSEMOVE", "NOTHING", at)
         yield from self.drawn()
         return at
 
     def click(self, x: float, y: float, **modifiers: bool) -> Play:
         """Click on a pixel of the photo; modifiers as in `ctrl=True`."""
         at = yield from self.point_at(x, y)
-        yield from self._strike("LEFTMOUSE", at, modifiers)
+        yield from self.strike("LEFTMOUSE", at, modifiers)
 
     def ctrl_click(self, x: float, y: float) -> Play:
         """Make a click as Blender does by itself, a track of the active object."""
@@ -219,31 +233,116 @@ class Window:
     def drag(self, start: tuple[float, float], end: tuple[float, float], **modifiers: bool) -> Play:
         """Press on a pixel of the photo, move to another and let go there."""
         at = yield from self.point_at(*start)
-        self._send("LEFTMOUSE", "PRESS", at, modifiers)
+        self.send("LEFTMOUSE", "PRESS", at, modifiers)
         yield from self.drawn()
         for share in (0.25, 0.5, 0.75, 1.0):
             x, y = (a + (b - a) * share for a, b in zip(start, end, strict=True))
             at = yield from self.point_at(x, y)
-        self._send("LEFTMOUSE", "RELEASE", at, modifiers)
+        self.send("LEFTMOUSE", "RELEASE", at, modifiers)
         yield from self.drawn()
+
+    def send(
+        self,
+        key: str,
+        value: str,
+        at: tuple[int, int],
+        modifiers: dict[str, bool] | None = None,
+    ) -> None:
+        """Tell Blender of one event of the mouse or a key, at window pixels; it is handled later."""
+        self._at = at
+        simulate: Any = bpy.context.window_manager.windows[0].event_simulate
+        simulate(type=key, value=value, x=at[0], y=at[1], **(modifiers or {}))
+
+    def strike(
+        self, key: str, at: tuple[int, int], modifiers: dict[str, bool] | None = None
+    ) -> Play:
+        """Press a key or a button of the mouse somewhere in the window, and let it go."""
+        for value in ("PRESS", "RELEASE"):
+            self.send(key, value, at, modifiers)
+            yield from self.drawn()
 
     def press(self, key: str, **modifiers: bool) -> Play:
         """Press a key with the mouse where it is, over the middle of the editor at first."""
         region = self.region()
         at = self._at or (region.x + region.width // 2, region.y + region.height // 2)
         if self._at is None:
-            self._send("MOUSEMOVE", "NOTHING", at)
+            self.send("MOUSEMOVE", "NOTHING", at)
             yield from self.drawn()
-        yield from self._strike(key, at, modifiers)
+        yield from self.strike(key, at, modifiers)
+
+    def button(
+        self, operator: str, near: int | None = None
+    ) -> Generator[Until, None, tuple[int, int]]:
+        """Find an operator's button in the sidebar, for `propagate` or `load(filepath=`, say.
+
+        Gives window pixels. The mouse goes over the sidebar, from above or from a height where the
+        button may be, until Blender says that the button under it is that one.
+        """
+        sidebar = self.region("UI")
+        called = f"bpy.ops.sam2_splat.{operator}" + ("" if "(" in operator else "(")
+        across = sidebar.x + sidebar.width // 2
+        top = sidebar.y + sidebar.height
+        heights = sorted(
+            range(top - _STEP, sidebar.y, -_STEP),
+            key=lambda height: abs(height - (top if near is None else near)),
+        )
+        tried: list[tuple[int, int]] = []
+        for height in heights:
+            tried.append((across, height))
+            self.send("MOUSEMOVE", "NOTHING", tried[-1])
+            yield Until(lambda: True, "the mouse moves")
+            if called not in self._under_mouse(sidebar):
+                continue
+            # Blender may be some moves of the mouse behind.
+            for at in reversed(tried[-4:]):
+                self.send("MOUSEMOVE", "NOTHING", at)
+                yield from self.drawn()
+                if called in self._under_mouse(sidebar):
+                    return at
+        raise AssertionError(f"the sidebar has no button for {operator}")
+
+    def push(
+        self, operator: str, near: int | None = None
+    ) -> Generator[Until, None, tuple[int, int]]:
+        """Click on the button of an operator in the sidebar; gives where it is."""
+        at = yield from self.button(operator, near)
+        # At once: while a task runs, what is above it grows and shrinks.
+        self.send("LEFTMOUSE", "PRESS", at)
+        self.send("LEFTMOUSE", "RELEASE", at)
+        yield from self.drawn()
+        return at
+
+    def drop(self, *paths: Path) -> Play:
+        """Drop files from outside onto the middle of the editor."""
+        region = self.region()
+        tall = bpy.context.window_manager.windows[0].height
+        at = (region.x + region.width // 2, tall - (region.y + region.height // 2))
+        command = [_PYTHON, str(Path(__file__).with_name("drop.py")), *map(str, (*at, *paths))]
+        # Blender is to answer meanwhile.
+        dropper = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        yield Until(lambda: dropper.poll() is not None, "the files are dropped", 120)
+        assert dropper.returncode == 0, dropper.communicate()[1]
+        yield from self.drawn()
+
+    def quit(self) -> Play:
+        """Quit Blender as its menu does, without a question; the play ends with that."""
+        self.leave_seen()
+        bpy.ops.wm.quit_blender()
+        yield Until(lambda: False, "Blender quits")
+
+    def leave_seen(self) -> None:
+        """Write `seen.json`."""
+        text = json.dumps(self.seen, indent=1)
+        (self.folder / "seen.json").write_text(text, encoding="utf-8")
 
     def scroll(self, kind: str, notches: int) -> Play:
         """Turn the mouse wheel down over a region, such as the sidebar, `UI`."""
         region = self.region(kind)
         at = (region.x + region.width // 2, region.y + region.height // 2)
-        self._send("MOUSEMOVE", "NOTHING", at)
+        self.send("MOUSEMOVE", "NOTHING", at)
         yield from self.drawn()
         for _ in range(notches):
-            self._send("WHEELDOWNMOUSE", "PRESS", at)
+            self.send("WHEELDOWNMOUSE", "PRESS", at)
         yield from self.drawn()
 
     def picture(self, name: str) -> Play:
@@ -257,21 +356,17 @@ class Window:
 
     # How it is done.
 
-    def _strike(self, key: str, at: tuple[int, int], modifiers: dict[str, bool]) -> Play:
-        for value in ("PRESS", "RELEASE"):
-            self._send(key, value, at, modifiers)
-            yield from self.drawn()
-
-    def _send(
-        self,
-        key: str,
-        value: str,
-        at: tuple[int, int],
-        modifiers: dict[str, bool] | None = None,
-    ) -> None:
-        self._at = at
-        simulate: Any = bpy.context.window_manager.windows[0].event_simulate
-        simulate(type=key, value=value, x=at[0], y=at[1], **(modifiers or {}))
+    def _under_mouse(self, region: bpy.types.Region) -> str:
+        """What the button under the mouse would run, as Python; empty when it runs nothing."""
+        manager = bpy.context.window_manager
+        manager.clipboard = ""
+        with bpy.context.temp_override(
+            window=manager.windows[0], area=self.area, region=region, space_data=self.space
+        ):
+            copy: Any = bpy.ops.ui.copy_python_command_button
+            if copy.poll():
+                copy()
+        return str(manager.clipboard)
 
     def _photo_on_screen(self) -> list[float] | None:
         """Left, top, right, bottom of the whole photo, in the picture's pixels."""

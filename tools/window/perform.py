@@ -7,7 +7,6 @@ blender --enable-event-simulate -P perform.py -- SCENARIO.py FOLDER
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import subprocess
 import sys
@@ -61,7 +60,7 @@ def perform(scenario: Callable[[Window], Play], folder: Path) -> None:
 
 def _leave(window: Window, code: int) -> None:
     """End Blender at once, worker included: its exit handlers are not part of the play."""
-    (window.folder / "seen.json").write_text(json.dumps(window.seen, indent=1), encoding="utf-8")
+    window.leave_seen()
     window.addon("worker").shut_down()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -30,6 +30,17 @@ _VARIABLES = {
     # Blender's shaders take seconds to compile in software; the second start finds them.
     "MESA_SHADER_CACHE_DIR": "/var/cache/mesa",
 }
+# Runs a Blender, then waits until its worker has ended as well.
+_AND_WORKER = """
+"$@"
+code=$?
+for _ in $(seq 50); do
+    grep -aql 'worker_star[t]' /proc/[0-9]*/cmdline || exit $code
+    sleep 0.2
+done
+echo "A worker outlives Blender, which ended with $code."
+exit 7
+"""
 
 
 @dataclass(frozen=True)
@@ -102,6 +113,8 @@ class InstalledBlender:
     def play(self, scenario: Path, seconds: float = 600.0) -> Played:
         """Play a scenario in a window, in the session's folder of the scenario's name.
 
+        It holds when Blender ends well and its worker with it.
+
         Raises
         ------
         AssertionError
@@ -112,6 +125,7 @@ class InstalledBlender:
         width, height = _SCREEN
         ended = self._run(
             [
+                *("sh", "-c", _AND_WORKER, "sh"),
                 *("xvfb-run", "-a", "-s", f"-screen 0 {width}x{height}x24"),
                 *("blender", "--enable-event-simulate", "--python-exit-code", "9"),
                 *("-p", "0", "0", str(width), str(height)),

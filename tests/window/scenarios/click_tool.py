@@ -56,6 +56,13 @@ def scenario(window: Window) -> Play:
 
     yield from window.click(*BACK)
     yield grown(window, 3)
+    # Back to the beginning and again, a step each: back's click, X, box, exclude, seat's click.
+    for count in (2, 3, 2, 1, 0):
+        yield from window.press("Z", ctrl=True)
+        yield grown(window, count)
+    for count in (1, 2, 3, 2, 3):
+        yield from window.press("Z", ctrl=True, shift=True)
+        yield grown(window, count)
     # Pressed on a click and let go, nothing is added: it is selected.
     yield from window.click(*BACK)
     yield from window.drawn()

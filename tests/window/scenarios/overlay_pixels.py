@@ -11,8 +11,13 @@ import numpy as np
 
 from tools.window.driver import Play, Window
 
-# Ratios of the screen's pixels to the photo's, and pans in px of the screen.
-VIEWS = ((0.37, (0.0, 0.0)), (1.0, (31.0, -17.0)), (2.5, (-40.0, 60.0)), (8.0, (200.0, 150.0)))
+# Ratios of the screen's pixels to the photo's, and pans in px of the photo: far off to very close.
+VIEWS = (
+    *((0.1, (0.0, 0.0)), (0.37, (0.0, 0.0)), (1.0, (31.0, -17.0)), (2.5, (-40.0, 60.0))),
+    *((8.0, (200.0, 150.0)), (30.0, (-170.0, 120.0))),
+)
+# Folders of photos, and the pixel aspects to look at them with.
+PHOTOS = {"portrait": (1.0, 1.6), "landscape": (1.0,), "panorama": (1.0,)}
 # Near the edge the overlay is smoothed over a pixel of the screen or so.
 _EDGE = 1.0
 # Of a pixel of the photo.
@@ -20,24 +25,44 @@ _BORDER = 0.02
 
 
 def scenario(window: Window) -> Play:
-    yield from window.load(window.folder / "photos")
-    clip = window.clip
     resample = _core(window, "resample")
-    logits = _store_matte(window, clip)
-    window.look.show_clicks = False
-    window.look.overlay_mode = "matte"
-    # The sidebars lie over the photo.
-    window.space.show_region_ui = window.space.show_region_toolbar = False
-    results = []
-    for aspect in (1.0, 1.6):
-        clip.display_aspect = (aspect, 1.0)
-        for ratio, pan in VIEWS:
-            window.run("clip.view_all")
-            window.run("clip.view_zoom_ratio", ratio=ratio)
-            _pan(window, pan)
-            yield from window.picture("matte")
-            results.append([aspect, ratio, *_compare(window, resample, logits, clip)])
+    results: list[list[object]] = []
+    for name, aspects in PHOTOS.items():
+        yield from window.load(window.folder / name)
+        clip = window.clip
+        logits = _store_matte(window, clip)
+        window.look.show_clicks = False
+        window.look.overlay_mode = "matte"
+        # The sidebars lie over the photo.
+        window.space.show_region_ui = window.space.show_region_toolbar = False
+        for aspect in aspects:
+            clip.display_aspect = (aspect, 1.0)
+            for ratio, pan in VIEWS:
+                window.run("clip.view_all")
+                window.run("clip.view_zoom_ratio", ratio=ratio)
+                _pan(window, pan)
+                yield from window.picture("matte")
+                compared = _compare(window, resample, logits, clip)
+                results.append([name, aspect, ratio, *compared])
     window.note(results=results)
+    yield from _as_baked(window, resample, logits, clip)
+
+
+def _as_baked(window: Window, resample: Any, logits: Any, clip: Any) -> Play:
+    """The same with small holes filled and specks dropped, then with a soft edge, near enough to
+    see the photo's own pixels."""
+    look = _core(window, "baked_look")
+    settings, size = clip.sam2_splat, (int(clip.size[0]), int(clip.size[1]))
+    window.run("clip.view_all")
+    window.run("clip.view_zoom_ratio", ratio=8.0)
+    px = settings.fill_holes_px = settings.drop_specks_px = size[0] * size[1] // 40
+    (tidy,) = look.tidied([logits], size, fill_px=px, drop_px=px)
+    yield from window.picture("matte")
+    window.note(tidied=_compare(window, resample, tidy, clip), moved=float((tidy != logits).sum()))
+    settings.fill_holes_px = settings.drop_specks_px = 0
+    settings.alpha = "soft"
+    yield from window.picture("matte")
+    window.note(soft=_soft_error(window, resample, look, logits, clip))
 
 
 def _pan(window: Window, offset: tuple[float, float]) -> None:
@@ -80,9 +105,29 @@ def _store_matte(window: Window, clip: Any) -> Any:
 
 def _compare(window: Window, resample: Any, logits: Any, clip: Any) -> list[float]:
     """How many pixels were looked at, and how many are wrong where no rounding decides."""
+    shown, x, y = _seen(window, clip)
+    view = window.addon("frame_view").FrameView.of(window.region(), clip)
+    width, height = view.width, view.height
+    if view.zoom >= 4.0:
+        full = resample.upsample_binary(logits, width, height)
+        expected = full[np.ix_(y.astype(int), x.astype(int))]
+        sure = np.ix_(_between_borders(y), _between_borders(x))
+        wrong = ((shown > 0.5) != expected)[sure]
+        return [float(wrong.size), float(wrong.sum())]
+    values = _bilinear(logits.astype(np.float64), x / width, y / height)
+    down, right = np.gradient(values)
+    distance = np.abs(values) / np.maximum(np.hypot(down, right), 1e-9)
+    wrong = (shown > 0.5) != (values > 0)
+    return [float(wrong.size), float((wrong & (distance > _EDGE)).sum())]
+
+
+def _seen(window: Window, clip: Any) -> tuple[Any, Any, Any]:
+    """The picture's brightness where it shows the photo alone, and where in the photo that is."""
     image = bpy.data.images.load(str(window.folder / "matte.png"))
     wide, tall = image.size
-    seen = np.array(image.pixels[:]).reshape(tall, wide, -1)[..., 0]
+    seen = np.empty(wide * tall * image.channels, dtype=np.float32)
+    image.pixels.foreach_get(seen)
+    seen = seen.reshape(tall, wide, -1)[..., 0]
     bpy.data.images.remove(image)
     region = window.region()
     view = window.addon("frame_view").FrameView.of(region, clip)
@@ -96,19 +141,19 @@ def _compare(window: Window, resample: Any, logits: Any, clip: Any) -> list[floa
     # Clear of the frame strip below, of gizmos on the right, and of reports above.
     inside_y &= (rows > 60) & (rows < region.height - 60)
     inside_x &= (columns > 60) & (columns < region.width - 120)
-    x, y = x[inside_x], y[inside_y]
-    shown = part[np.ix_(inside_y, inside_x)]
-    if view.zoom >= 4.0:
-        full = resample.upsample_binary(logits, width, height)
-        expected = full[np.ix_(y.astype(int), x.astype(int))]
-        sure = np.ix_(_between_borders(y), _between_borders(x))
-        wrong = ((shown > 0.5) != expected)[sure]
-        return [float(wrong.size), float(wrong.sum())]
-    values = _bilinear(logits.astype(np.float64), x / width, y / height)
-    down, right = np.gradient(values)
-    distance = np.abs(values) / np.maximum(np.hypot(down, right), 1e-9)
-    wrong = (shown > 0.5) != (values > 0)
-    return [float(wrong.size), float((wrong & (distance > _EDGE)).sum())]
+    return part[np.ix_(inside_y, inside_x)], x[inside_x], y[inside_y]
+
+
+def _soft_error(window: Window, resample: Any, look: Any, logits: Any, clip: Any) -> list[float]:
+    """How many pixels have neither colour of a hard edge, and how far any is from its own."""
+    shown, x, y = _seen(window, clip)
+    values = resample.upsample(look.soft_band(logits), int(clip.size[0]), int(clip.size[1]))
+    low = 1.0 / (1.0 + np.exp(look.SOFT_LOGIT))
+    alpha = (1.0 / (1.0 + np.exp(-values)) - low) / (1.0 - 2.0 * low)
+    expected = alpha[np.ix_(y.astype(int), x.astype(int))]
+    sure = np.ix_(_between_borders(y), _between_borders(x))
+    between = (expected > 0.1) & (expected < 0.9)
+    return [float(between[sure].sum()), float(np.abs(shown - expected)[sure].max())]
 
 
 def _between_borders(at: Any) -> Any:

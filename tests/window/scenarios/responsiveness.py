@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How long the add-on holds Blender's window up, and how soon a click shows; played inside Blender."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from typing import Any
+
+import bpy
+
+from tools.window.driver import Play, Until, Window
+
+SEAT, BACK, LEG = (304, 444), (183, 261), (241, 643)
+# How long the window is left alone with the masks shown, s.
+IDLE = 4.0
+
+
+class Steps:
+    """Times every entry from Blender into the add-on.
+
+    Attributes
+    ----------
+    phase
+        What the user does now.
+    longest
+        Phase -> entry -> the longest call, ms of the clock and of this thread's processor.
+    """
+
+    def __init__(self, window: Window) -> None:
+        self.phase = "load"
+        self.longest: dict[str, dict[str, list[float]]] = {}
+        self._window = window
+
+    def watch(self) -> None:
+        """Put a clock around each timer, draw handler, running task and panel."""
+        addon = self._window.addon
+        for module, name in (("live_preview", "_tick"), ("review", "tick")):
+            plain = getattr(addon(module), name)
+            bpy.app.timers.unregister(plain)
+            timed = self._timed(f"{module} timer", plain)
+            setattr(addon(module), name, timed)
+            bpy.app.timers.register(timed, persistent=True)
+        editor = bpy.types.SpaceClipEditor
+        for module in ("overlay", "review_strip"):
+            drawer = addon(module)
+            editor.draw_handler_remove(drawer._handle, "WINDOW")
+            timed = self._timed(f"{module} drawing", drawer._draw)
+            drawer._handle = editor.draw_handler_add(timed, (), "WINDOW", "POST_PIXEL")
+        task = addon("running").TaskOperator
+        modal = self._timed("task", task.modal)
+        # Blender counts the parameters of a method, and gives it as many.
+        task.modal = lambda self, context, event: modal(self, context, event)
+        for panel in bpy.types.Panel.__subclasses__():
+            if panel.__name__.startswith("SAM2SPLAT_"):
+                panel.draw = _drawing(self._timed(panel.__name__, panel.draw))
+
+    def _timed(self, name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(plain)
+        def timed(*arguments: object) -> object:
+            clock, processor = time.perf_counter(), time.thread_time()
+            try:
+                return plain(*arguments)
+            finally:
+                took = [time.perf_counter() - clock, time.thread_time() - processor]
+                kept = self.longest.setdefault(self.phase, {}).setdefault(name, [0.0, 0.0])
+                kept[:] = (max(a, round(b * 1e3, 1)) for a, b in zip(kept, took, strict=True))
+
+        return timed
+
+
+def _drawing(draw: Callable[..., Any]) -> Callable[[Any, Any], None]:
+    return lambda self, context: draw(self, context)
+
+
+class Answers:
+    """Times a preview on its way: when it is asked for, when answered, when on the screen."""
+
+    def __init__(self, window: Window) -> None:
+        live, self._space = window.addon("live_preview"), window.space
+        self.times: dict[str, float] = {}
+        live._ask = self._noted("asked", live._ask)
+        live._keep = self._noted("answered", live._keep)
+        bpy.types.SpaceClipEditor.draw_handler_add(self._drawn, (), "WINDOW", "POST_PIXEL")
+
+    def begin(self) -> None:
+        """The mouse is pressed."""
+        self.times = {"pressed": time.perf_counter()}
+
+    def done(self) -> bool:
+        """Whether the answer is on the screen."""
+        return "drawn" in self.times
+
+    def seconds(self) -> list[float]:
+        """From the press until it was asked, answered and drawn."""
+        began = self.times["pressed"]
+        return [round(self.times[step] - began, 3) for step in ("asked", "answered", "drawn")]
+
+    def _noted(self, step: str, plain: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(plain)
+        def noted(*arguments: object) -> object:
+            if step == "asked":  # the last question is the one that counts
+                self.times.pop("answered", None)
+            # Answers without a matte only say that the worker is ready for the frame.
+            if step == "asked" or arguments[0].mattes:  # type: ignore[attr-defined]
+                self.times[step] = time.perf_counter()
+            return plain(*arguments)
+
+        return noted
+
+    def _drawn(self) -> None:
+        if "answered" in self.times:
+            self.times.setdefault("drawn", time.perf_counter())
+
+
+def scenario(window: Window) -> Play:
+    running, live = window.addon("running"), window.addon("live_preview")
+    steps, answers = Steps(window), Answers(window)
+    steps.watch()
+    yield from window.load(window.folder / "photos")
+    window.run("object_add", name="chair")
+    window.run("tool")
+
+    # The first click waits for the model, the next ones only for their masks.
+    steps.phase = "clicking"
+    seconds: list[list[float]] = []
+    for at in (SEAT, BACK, LEG):
+        place = yield from window.point_at(*at)
+        answers.begin()
+        window.send("LEFTMOUSE", "PRESS", place)
+        window.send("LEFTMOUSE", "RELEASE", place)
+        yield Until(answers.done, "the click's mask is drawn", 120)
+        seconds.append(answers.seconds())
+        yield Until(lambda: not live.is_busy(), "the preview rests", 60)
+    window.note(seconds=seconds)
+
+    steps.phase = "propagating"
+    window.run("propagate")
+    for frame in range(window.clip.sam2_splat.frame_count, 0, -1):
+        yield from window.go_to(frame)
+    yield from window.idle()
+
+    steps.phase = "idle"
+    until = time.monotonic() + IDLE
+    yield Until(lambda: time.monotonic() > until, "some time goes by")
+
+    steps.phase = "looking"
+    for mode in ("color", "matte", "cutout"):
+        window.look.overlay_mode = mode
+        for frame in range(1, window.clip.sam2_splat.frame_count + 1):
+            yield from window.go_to(frame)
+    assert running.current() is None
+    window.note(longest=steps.longest)

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Drops files onto a window, as a file manager does (XDND, version 5); imports python-xlib.
+
+python3 drop.py X Y FILE...
+
+The place is in pixels of the screen, from its upper left corner. Ends with 0 once the window has taken
+the files; with a sentence when it does not want them, or does not answer in time.
+"""
+
+from __future__ import annotations
+
+import select
+import sys
+import time
+from pathlib import Path
+
+from Xlib import X, Xatom, display
+from Xlib.protocol import event
+
+_VERSION = 5
+_PATIENCE = 60.0
+
+
+class Source:
+    """Whoever drags: a window of its own, which nobody sees.
+
+    Parameters
+    ----------
+    x, y
+        Where to, pixels of the screen.
+    paths
+        What is dragged.
+    """
+
+    def __init__(self, x: int, y: int, paths: list[Path]) -> None:
+        self.display = display.Display()
+        root = self.display.screen().root
+        self.x, self.y = x, y
+        self.content = "".join(f"{path.absolute().as_uri()}\r\n" for path in paths).encode()
+        self.window = root.create_window(0, 0, 1, 1, 0, X.CopyFromParent)
+        self.target = self._aware(root)
+        self.window.set_selection_owner(self._atom("XdndSelection"), X.CurrentTime)
+
+    def drop(self) -> None:
+        """Enter the target's window, move to the place and let go there."""
+        self._tell("XdndEnter", _VERSION << 24, self._atom("text/uri-list"), 0, 0)
+        place = self.x << 16 | self.y
+        self._tell("XdndPosition", 0, place, X.CurrentTime, self._atom("XdndActionCopy"))
+        status = self._answer("XdndStatus")
+        if not status[1] & 1:
+            sys.exit("The window does not want the files.")
+        self._tell("XdndDrop", 0, X.CurrentTime, 0, 0)
+        self._answer("XdndFinished")
+
+    def _atom(self, name: str) -> int:
+        return int(self.display.intern_atom(name))
+
+    def _aware(self, root: object) -> object:
+        """The window that takes drops: without a window manager the root's own child."""
+        for window in root.query_tree().children:  # type: ignore[attr-defined]
+            if window.get_full_property(self._atom("XdndAware"), Xatom.ATOM) is not None:
+                return window
+        sys.exit("No window takes files.")
+
+    def _tell(self, message: str, *data: int) -> None:
+        told = event.ClientMessage(
+            window=self.target,
+            client_type=self._atom(message),
+            data=(32, [self.window.id, *data]),
+        )
+        self.target.send_event(told)  # type: ignore[attr-defined]
+        self.display.flush()
+
+    def _answer(self, message: str) -> list[int]:
+        """Wait for a message of the target's, giving it the files when it asks for them."""
+        give_up = time.monotonic() + _PATIENCE
+        while time.monotonic() < give_up:
+            if not self.display.pending_events():
+                select.select([self.display.fileno()], [], [], 0.2)
+                continue
+            got = self.display.next_event()
+            if got.type == X.SelectionRequest:
+                self._give(got)
+            elif got.type == X.ClientMessage and got.client_type == self._atom(message):
+                return list(got.data[1])
+        sys.exit(f"The window sends no {message}.")
+
+    def _give(self, asked: event.SelectionRequest) -> None:
+        asked.requestor.change_property(asked.property, asked.target, 8, self.content)
+        given = event.SelectionNotify(
+            time=asked.time,
+            requestor=asked.requestor,
+            selection=asked.selection,
+            target=asked.target,
+            property=asked.property,
+        )
+        asked.requestor.send_event(given)
+        self.display.flush()
+
+
+if __name__ == "__main__":
+    left, top, *files = sys.argv[1:]
+    Source(int(left), int(top), [Path(file) for file in files]).drop()
