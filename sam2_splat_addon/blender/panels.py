@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import bpy
 from bpy.types import Context, Panel, UILayout, UIList
 
@@ -83,6 +85,13 @@ class SAM2SPLAT_PT_footage(panel_parts.Sidebar, Panel):
             column.label(text=f"{settings.frame_count} photos, {clip.size[0]} x {clip.size[1]} px")
         else:
             column.label(text=f"{clip.name}, {clip.size[0]} x {clip.size[1]} px")
+            if clip.source == "SEQUENCE":
+                # Blender's own Open Clip, which also takes what is dropped onto the picture, stops at
+                # the first gap in the numbers.
+                whole = column.operator(
+                    "sam2_splat.load", text="Load Its Folder", icon="IMAGE_DATA"
+                )
+                whole.filepath = str(Path(bpy.path.abspath(clip.filepath)).parent)
         _draw_odd_photos(column, clip)
 
 
