@@ -38,6 +38,7 @@ from .propagate_task import PropagateTask
 from .properties import (
     ALPHA_ITEMS,
     DIRECTION_ITEMS,
+    MEMORY_ITEMS,
     MODEL_ITEMS,
     SIDECAR_ITEMS,
     SPEED_ITEMS,
@@ -89,10 +90,19 @@ def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
     own.add_argument("--frames", metavar="A-B", help="propagate over these frames only, from 1")
     own.add_argument("--direction", choices=[item[0] for item in DIRECTION_ITEMS])
     own.add_argument("--speed", choices=[item[0] for item in SPEED_ITEMS])
+    own.add_argument("--memory", choices=[item[0] for item in MEMORY_ITEMS])
+    own.add_argument(
+        "--panorama",
+        action=argparse.BooleanOptionalAction,
+        help="photos that go all the way round; default: when twice as wide as high",
+    )
     own.add_argument("--store", type=Path, metavar="DIR", help="where the mattes are kept")
     own.add_argument("--bake", action="store_true", help="bake PNGs when propagation is done")
     own.add_argument("--output", type=Path, metavar="DIR", help="a new folder for the PNGs")
     own.add_argument("--alpha", choices=[item[0] for item in ALPHA_ITEMS])
+    own.add_argument(
+        "--refine-edges", action="store_true", default=None, help="edges from the photo's pixels"
+    )
     own.add_argument("--invert", action="store_true", default=None)
     own.add_argument("--grow", type=float, metavar="PX", help="negative shrinks")
     own.add_argument("--feather", type=float, metavar="PX")
@@ -189,8 +199,11 @@ def _apply_settings(settings: SAM2SPLAT_PG_clip, options: argparse.Namespace) ->
         "checkpoint": str(options.checkpoint.absolute()) if options.checkpoint else None,
         "direction": options.direction,
         "speed": options.speed,
+        "memory": options.memory,
+        "panorama": options.panorama,
         "store_folder": str(options.store.absolute()) if options.store else None,
         "alpha": options.alpha,
+        "refine_edges": options.refine_edges,
         "invert": options.invert,
         "grow_px": options.grow,
         "feather_px": options.feather,

@@ -51,6 +51,7 @@ def open_staged(footage: Footage, first_link: Path) -> bpy.types.MovieClip:
         clip.name = footage.folder.name
         # A clip nobody shows has no user and would be lost on saving.
         clip.use_fake_user = True
+        clip.sam2_splat.panorama = footage.width == 2 * footage.height
     else:
         _point_to(clip, first_link)
     settings = clip.sam2_splat

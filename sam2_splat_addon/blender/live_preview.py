@@ -193,6 +193,7 @@ def _ask(clip: bpy.types.MovieClip, question: _Question) -> None:
             ),
             propagation=_propagation(clip) if corrects else None,
             speed=settings.speed,
+            panorama=settings.panorama,
         )
         _state.ticket = worker.preview().ask(request)
     except SplatError as error:

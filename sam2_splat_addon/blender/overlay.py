@@ -84,8 +84,9 @@ def drop() -> None:
 
 
 def model_key(settings: Any) -> str:
-    """Names the model that a clip's previews are made with, and its speed."""
-    return f"{settings.model} {settings.checkpoint} {settings.speed}"
+    """Names the model that a clip's previews are made with, its speed, and how it sees photos."""
+    shape = "panorama" if settings.panorama else "photo"
+    return f"{settings.model} {settings.checkpoint} {settings.speed} {shape}"
 
 
 def _draw() -> None:

@@ -42,6 +42,8 @@ class SAM2SPLAT_PT_propagate(panel_parts.ClipSidebar, Panel):
                 span.prop(settings, "first_frame")
                 span.prop(settings, "last_frame")
             column.prop(settings, "nearby_prompts")
+            column.prop(settings, "memory")
+            column.prop(settings, "panorama")
             column.prop(settings, "edits_prompt")
             column.prop(context.scene.sam2_splat, "follow")
         if not panel_parts.draw_progress(layout):
@@ -65,6 +67,7 @@ class SAM2SPLAT_PT_bake(panel_parts.ClipSidebar, Panel):
         settings = active_clip(context).sam2_splat
         column = layout.column()
         column.prop(settings, "alpha")
+        column.prop(settings, "refine_edges")
         column.prop(settings, "grow_px")
         column.prop(settings, "feather_px")
         column.prop(settings, "fill_holes_px")

@@ -54,6 +54,16 @@ SPEED_ITEMS = (
     ),
 )
 
+MEMORY_ITEMS = (
+    ("exact", "Exact", "Every frame is remembered, as SAM 2 does it"),
+    (
+        "guarded",
+        "Guarded",
+        "Doubtful frames are not remembered, and where little speaks for the object it counts as"
+        " hidden: for objects that get hidden, and among things that look like them",
+    ),
+)
+
 ALPHA_ITEMS = (
     ("binary", "Binary", "Every pixel is kept or masked: what Postshot wants"),
     ("soft", "Soft", "A smooth edge, from how sure the model is"),
@@ -128,6 +138,19 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
         items=SPEED_ITEMS,
         default="quality",
     )
+    memory: EnumProperty(
+        name="Memory",
+        description="What a frame learns from the frames before it. Another choice computes all"
+        " mattes anew",
+        items=MEMORY_ITEMS,
+        default="exact",
+    )
+    panorama: BoolProperty(
+        name="Panorama (360°)",
+        description="The photos go all the way round, twice as wide as high: an object may lie"
+        " across their left and right edges",
+        default=False,
+    )
     direction: EnumProperty(name="Direction", items=DIRECTION_ITEMS, default="both")
     nearby_prompts: IntProperty(
         name="Nearby Clicks",
@@ -153,6 +176,12 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
     last_frame: IntProperty(name="Last", description="Last frame (of the clip)", default=1, min=1)
 
     alpha: EnumProperty(name="Alpha", items=ALPHA_ITEMS, default="binary")
+    refine_edges: BoolProperty(
+        name="Refine Edges",
+        description="Take the edge from the photo's own pixels instead of the mask's coarse grid;"
+        " slower, frames whose mask you edited stay as you drew them",
+        default=False,
+    )
     invert: BoolProperty(
         name="Invert", description="Mask the subject and keep the rest", default=False
     )

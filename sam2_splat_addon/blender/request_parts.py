@@ -35,6 +35,8 @@ def run_settings(settings: SAM2SPLAT_PG_clip, frame_count: int) -> RunSettings:
         settings.direction,
         nearby_prompts=settings.nearby_prompts,
         speed=settings.speed,
+        panorama=settings.panorama,
+        memory=settings.memory,
     )
 
 

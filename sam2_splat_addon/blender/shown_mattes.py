@@ -124,6 +124,8 @@ def is_settled(
         return False
     if manifest.settings.speed != clip.sam2_splat.speed:
         return False
+    if manifest.settings.panorama != clip.sam2_splat.panorama:
+        return False
     known = {entry.id: entry.frames for entry in manifest.prompts.objects}
     return prompts in known.get(object_id, ()) and is_tracked(clip, object_id, prompts.frame)
 

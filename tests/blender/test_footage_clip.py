@@ -127,3 +127,22 @@ def test_the_load_operator_reports_an_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(RuntimeError, match="holds no photos"):
         bpy.ops.sam2_splat.load(filepath=str(tmp_path / "empty"))
+
+
+def test_photos_twice_as_wide_as_high_are_taken_for_panoramas_once(
+    make_photos: MakePhotos, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    from sam2_splat_addon.blender import footage_clip
+    from sam2_splat_addon.blender.request_parts import run_settings
+
+    folder = tmp_path / "round"
+    folder.mkdir()
+    for number in range(2):
+        Image.new("RGB", (128, 64)).save(folder / f"{number}.jpg")
+    clip = footage_clip.load(folder)
+    assert run_settings(clip.sam2_splat, 2).panorama
+    clip.sam2_splat.panorama = False
+    assert not run_settings(footage_clip.load(folder).sam2_splat, 2).panorama
+    assert not run_settings(footage_clip.load(make_photos(count=2)).sam2_splat, 2).panorama
