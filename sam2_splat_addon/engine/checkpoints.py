@@ -25,6 +25,7 @@ from ..core.errors import CheckpointError
 from .architectures import BUNDLED, MODEL_NAMES, build
 from .bundled_model import BUNDLED_WEIGHTS
 from .fused_encoder import fuse_encoder
+from .parted_mlp import part_mlps
 from .position_tables import share_positions
 
 _CHUNK: Final = 1 << 20  # bytes hashed at a time
@@ -188,6 +189,7 @@ def load_model(
     model = model.to(device)
     if device.type == "cpu":
         fuse_encoder(model)
+        part_mlps(model)
     share_positions(model)
     return LoadedModel(model, name, digest, warnings)
 
