@@ -65,17 +65,42 @@ def rendered_orbit(plan: StagePlan, root: Path, report: Callable[[str], None]) -
 
     A folder gets its name when it is complete; see `tools.capture.train_set` for what is in it.
     """
-    target = root / _name(plan)
-    if not target.exists():
-        _render(Stage(plan), target, None, report)
-    return target
+    return rendered_stage(Stage, plan, root, report)
 
 
 def hidden_orbit(plan: StagePlan, root: Path, report: Callable[[str], None]) -> Path:
     """The same orbit with a screen that comes in, hides the subject for five frames and leaves."""
-    target = root / f"{_name(plan)}_hidden"
+    clear = rendered_orbit(plan, root, report)
+    return rendered_stage(HiddenStage, plan, root, report, suffix="_hidden", clear=clear)
+
+
+def rendered_stage(
+    stage: type[Stage],
+    plan: StagePlan,
+    root: Path,
+    report: Callable[[str], None],
+    *,
+    suffix: str = "",
+    clear: Path | None = None,
+) -> Path:
+    """The folder of any kind of stage of a plan, rendered now if it is not there yet.
+
+    Parameters
+    ----------
+    stage, plan
+        What is built, and from what.
+    root
+        Where the folder lies.
+    report
+        Gets a line for each photo.
+    suffix
+        Added to the folder's name: another for each kind of stage.
+    clear
+        The folder of the same stage without occluder, whose photos serve where there is none.
+    """
+    target = root / f"{_name(plan)}{suffix}"
     if not target.exists():
-        _render(HiddenStage(plan), target, rendered_orbit(plan, root, report), report)
+        _render(stage(plan), target, clear, report)
     return target
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -115,6 +116,7 @@ def track(
     photos: Sequence[Path],
     prompts: PromptSet,
     on_matte: Callable[[int], None] = lambda done: None,
+    settings: RunSettings = RunSettings(direction="forward"),  # noqa: B008 - frozen
 ) -> Tracked:
     """Carry prompts forwards through photos, in this process and into a store for the while.
 
@@ -130,6 +132,8 @@ def track(
         At the photos' size or of the same shape.
     on_matte
         Gets the number of mattes done.
+    settings
+        Of the run; the size is ``image_size``.
 
     Raises
     ------
@@ -152,7 +156,7 @@ def track(
             prompts,
             folder,
             model,
-            RunSettings(direction="forward", image_size=image_size),
+            msgspec.structs.replace(settings, image_size=image_size),
         )
         propagate.run(
             request,

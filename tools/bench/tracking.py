@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What guarded memory and the panorama choice are worth; standard library until .venv exists.
+
+    python tools/bench/tracking.py --orbits 12 --alike 10
+    python tools/bench/tracking.py --panoramas 2
+
+Plain orbits, orbits with the subject hidden for five frames, and the same among things that look
+alike, each tracked with exact and with guarded memory; panoramas with the subject in the middle and
+across the seam, with the choice and without. Captures are rendered once. The thresholds of guarded
+memory were set on even seeds, so only odd ones (--half report) say what it is worth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tools.setup_env import ensure_environment
+
+if TYPE_CHECKING:
+    from sam2_splat_addon.core.manifest import RunSettings
+    from tools.bench.evaluation.scoring import ObjectScore
+    from tools.bench.evaluation.sources import Clip
+    from tools.capture.stage import StagePlan
+
+_SIZE = (480, 720)  # of the rendered orbits, px
+_FRAMES = 16
+_PANORAMA_FRAMES = 8
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--orbits", type=int, default=0, metavar="N")
+    parser.add_argument("--alike", type=int, default=0, metavar="N")
+    parser.add_argument("--panoramas", type=int, default=0, metavar="N")
+    parser.add_argument("--half", choices=("tune", "report", "all"), default="report")
+    parser.add_argument("--threads", type=int, default=0, help="0: torch's own choice")
+    parser.add_argument("--rendered", type=Path, default=ROOT / "build")
+    options = parser.parse_args()
+    if not (options.orbits or options.alike or options.panoramas):
+        parser.error("say what to measure: --orbits, --alike or --panoramas")
+    return options
+
+
+def _run(options: argparse.Namespace) -> None:
+    from sam2_splat_addon.core.manifest import EXACT, GUARDED, RunSettings
+    from tools.bench.evaluation import lookalikes, orbits, panoramas, sources
+
+    root, forward = options.rendered, "forward"
+    kinds = {name: RunSettings(direction=forward, memory=name) for name in (EXACT, GUARDED)}
+    plain = orbits.orbit_plans(options.orbits, _FRAMES, _SIZE)
+    alike = lookalikes.plans(options.alike, _FRAMES, _SIZE)
+    wanted: list[tuple[str, Sequence[StagePlan], Callable[..., Path], Path]] = [
+        ("plain", plain, orbits.rendered_orbit, root / "orbits"),
+        ("hidden", plain, orbits.hidden_orbit, root / "orbits"),
+        ("alike", alike, lookalikes.rendered, root / "alike"),
+        ("alike and hidden", alike, lookalikes.rendered_hidden, root / "alike"),
+    ]
+    for title, plans, make, folder in wanted:
+        chosen = [plan for plan in plans if _in_half(plan, options.half)]
+        clips = [sources.capture(make(plan, folder, _progress)) for plan in chosen]
+        for name, settings in kinds.items():
+            _show(title, name, [_score(clip, settings, options.threads) for clip in clips])
+    for plan in panoramas.plans(options.panoramas, _PANORAMA_FRAMES):
+        folder = panoramas.rendered(plan, root / "panoramas", _progress)
+        middle = panoramas.clip(folder)
+        across = panoramas.over_seam(middle, root / "panoramas" / "seam" / folder.name)
+        for clip in (middle, across):
+            for on in (True, False):
+                settings = RunSettings(direction=forward, panorama=on)
+                name = "panorama" if on else "ordinary photo"
+                _show(clip.name, name, [_score(clip, settings, options.threads)])
+
+
+def _in_half(plan: StagePlan, half: str) -> bool:
+    return half == "all" or (plan.seed % 2 == 0) == (half == "tune")
+
+
+def _score(clip: Clip, settings: RunSettings, threads: int) -> ObjectScore:
+    from sam2_splat_addon.core.protocol import ModelChoice
+    from tools.bench.evaluation import tracking
+    from tools.bench.evaluation.prompting import prompts_for
+    from tools.bench.evaluation.scoring import score
+
+    model = ModelChoice("bundled", "", "cpu", threads)
+    prompts = prompts_for(clip, "3clicks")
+    tracked = tracking.track(
+        model, 0, clip.photos, prompts, lambda done: _progress(f"{clip.name} {done}"), settings
+    )
+    found = score(clip, clip.subjects[0], "3clicks", tracked)
+    assert found is not None  # the first frame shows the subject
+    return found
+
+
+def _show(title: str, name: str, scores: Sequence[ObjectScore]) -> None:
+    if not scores:
+        return
+    hidden = [entry.occlusion for entry in scores if entry.occlusion is not None]
+    line = f"{title:36} {name:15} {len(scores):2} clips"
+    line += f"  J {fmean(s.j for s in scores):.3f}  F {fmean(s.f for s in scores):.3f}"
+    line += f"  J&F {fmean(s.jf for s in scores):.3f}  lost {sum(s.lost for s in scores)}"
+    if hidden:
+        frames = sum(entry.hidden for entry in hidden)
+        absent = sum(entry.reported_absent for entry in hidden)
+        found = sum(entry.is_found_again for entry in hidden)
+        line += f"  absent while hidden {absent}/{frames}  found again {found}/{len(hidden)}"
+    print(f"\r{line}", flush=True)
+
+
+def _progress(line: str) -> None:
+    print(f"\r{line:<100.100}", end="", file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """Measure and print; return the exit code."""
+    options = _options()
+    ensure_environment()
+    _run(options)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
