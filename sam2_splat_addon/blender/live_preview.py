@@ -103,6 +103,12 @@ def is_busy() -> bool:
     return asked is not None and bool(asked.prompts) and _state.ticket != 0
 
 
+def look_now() -> None:
+    """Look at once, when a click was made: the timer comes up to 0.1 s later, and after a redraw."""
+    if bpy.app.timers.is_registered(_tick):
+        _tick()
+
+
 def _tick() -> float:
     space = _editor()
     scene = bpy.context.scene

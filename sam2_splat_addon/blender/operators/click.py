@@ -16,7 +16,7 @@ from bpy.props import BoolProperty, FloatProperty, IntProperty
 from bpy.types import Context, Event, Operator
 
 from ...core.prompts import BoxPrompt, PointPrompt
-from .. import click_targets, clip_prompts, overlay
+from .. import click_targets, clip_prompts, live_preview, overlay
 from ..active_clip import active_clip
 from ..editors import clip_frame, redraw
 from ..frame_view import FrameView
@@ -140,6 +140,7 @@ class SAM2SPLAT_OT_click(Operator):
             return {"CANCELLED"}
         # Neither selected nor active: Blender draws such a track on every frame.
         clip_prompts.sync_objects(clip)
+        live_preview.look_now()
         return {"FINISHED"}
 
     def cancel(self, context: Context) -> None:
