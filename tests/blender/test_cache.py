@@ -49,15 +49,3 @@ def test_large_photos_get_small_copies_when_a_quarter_is_whole(
     path = tmp_path / "plain_0001.png"
     Image.new("1", size).save(path)
     assert footage_proxy.is_wanted(bpy.data.movieclips.load(str(path))) is wanted
-
-
-def test_photos_can_be_dropped_onto_the_clip_editor_alone() -> None:
-    from sam2_splat_addon.blender.operators.load import SAM2SPLAT_FH_photos
-
-    assert not SAM2SPLAT_FH_photos.poll_drop(bpy.context)
-    area = bpy.context.window_manager.windows[0].screen.areas[0]
-    area.type = "CLIP_EDITOR"
-    with bpy.context.temp_override(area=area):
-        assert SAM2SPLAT_FH_photos.poll_drop(bpy.context)
-    known = SAM2SPLAT_FH_photos.bl_file_extensions.split(";")
-    assert ".jpg" in known and ".exr" in known

@@ -9,9 +9,8 @@ from typing import cast
 
 import bpy
 from bpy.props import StringProperty
-from bpy.types import Context, Event, FileHandler, Operator
+from bpy.types import Context, Event, Operator
 
-from ...core.footage import IMAGE_EXTENSIONS
 from .. import footage_proxy
 from ..load_task import LoadTask
 from ..running import Result, Task, TaskOperator
@@ -35,7 +34,7 @@ class SAM2SPLAT_OT_load(TaskOperator, Operator):
         return nothing_runs(cls)
 
     def invoke(self, context: Context, event: Event) -> Result:
-        if self.filepath:  # dropped onto the editor, or chosen just now
+        if self.filepath:  # a script's, the panel's, or chosen just now
             return super().invoke(context, event)
         self._chosen = True
         context.window_manager.fileselect_add(self)
@@ -73,17 +72,4 @@ def show(context: Context, clip: bpy.types.MovieClip) -> None:
     scene.active_clip = clip
 
 
-class SAM2SPLAT_FH_photos(FileHandler):
-    """Photos dropped onto the Clip Editor: their whole folder becomes the clip"""
-
-    bl_idname = "SAM2SPLAT_FH_photos"
-    bl_label = "Photos for SAM2 Splat"
-    bl_import_operator = "sam2_splat.load"
-    bl_file_extensions = ";".join(sorted(IMAGE_EXTENSIONS))
-
-    @classmethod
-    def poll_drop(cls, context: Context) -> bool:
-        return context.area is not None and context.area.type == "CLIP_EDITOR"
-
-
-CLASSES = (SAM2SPLAT_OT_load, SAM2SPLAT_FH_photos)
+CLASSES = (SAM2SPLAT_OT_load,)
