@@ -6,7 +6,7 @@ from __future__ import annotations
 from bpy.types import Context, Panel, UILayout, UIList
 
 from ..core.review import FrameReview, FrameState
-from . import mask_prompts, review
+from . import mask_prompts, review, shown_mattes
 from .active_clip import active_clip
 from .operators.correct import Place, place_of
 from .panel_parts import Sidebar
@@ -120,8 +120,8 @@ class SAM2SPLAT_PT_correct(Sidebar, Panel):
             column.label(text="Choose an object that has a mask")
         else:
             here = _review_of(place)
-            _describe(column, place, here)
-            edited = here is not None and here.state == "corrected"
+            edited = _is_edited(place, here)
+            _describe(column, place, here, edited=edited)
             if edited:
                 layout.prop(place.clip.sam2_splat, "edits_prompt")
                 layout.operator("sam2_splat.restore_mask", icon="LOOP_BACK")
@@ -131,7 +131,7 @@ class SAM2SPLAT_PT_correct(Sidebar, Panel):
             if mask_prompts.has_mask(place.clip, place.object_id, place.frame):
                 row.operator("sam2_splat.mask_to_prompt", text="Update Prompt", icon="MOD_MASK")
                 row.operator("sam2_splat.remove_mask_prompt", text="", icon="X")
-            else:
+            elif not (edited and place.clip.sam2_splat.edits_prompt):  # else it is one already
                 row.operator("sam2_splat.mask_to_prompt", icon="MOD_MASK")
         layout.operator_menu_enum("sam2_splat.clear_masks", "what", icon="TRASH")
 
@@ -153,21 +153,34 @@ def _review_of(place: Place) -> FrameReview | None:
     return next((one for one in own if one.frame == place.frame), None)
 
 
-def _describe(column: UILayout, place: Place, here: FrameReview | None) -> None:
-    """The object's state on the frame, and all reasons."""
+def _is_edited(place: Place, here: FrameReview | None) -> bool:
+    """Whether the user drew the frame; one without a matte has no review."""
     if here is not None:
+        return here.state == "corrected"
+    return shown_mattes.is_drawn(place.clip, place.name, place.frame)
+
+
+def _describe(column: UILayout, place: Place, here: FrameReview | None, *, edited: bool) -> None:
+    """The object's state on the frame, and all reasons."""
+    if edited:
+        state = _WORDS["corrected"]
+    elif here is not None:
         state = _WORDS[here.state]
     else:
         state = "no mask" if review.progress(place.clip) is None else "being reviewed"
     column.label(text=f"Frame {place.frame}, {place.name}: {state}")
-    if here is not None and here.state == "corrected":
-        follow = (
-            "its neighbours follow it" if place.clip.sam2_splat.edits_prompt else "kept as drawn"
-        )
-        column.label(text=f"Baked as you drew it, {follow}", icon="BLANK1")
+    if edited:
+        _list(column, "It is baked as you drew it")
+        if place.clip.sam2_splat.edits_prompt:
+            _list(column, "The frames around it follow it when you propagate")
     for reason in here.reasons if here is not None else ():
-        for number, line in enumerate(wrapped(reason, _LETTERS)):
-            column.label(text=line, icon="BLANK1" if number else "DOT")
+        _list(column, reason)
+
+
+def _list(column: UILayout, sentence: str) -> None:
+    """A sentence with a dot before it, in as many lines as it takes."""
+    for number, line in enumerate(wrapped(sentence, _LETTERS)):
+        column.label(text=line, icon="BLANK1" if number else "DOT")
 
 
 CLASSES = (SAM2SPLAT_UL_review, SAM2SPLAT_PT_review, SAM2SPLAT_PT_correct)
