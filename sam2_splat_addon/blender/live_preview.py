@@ -265,6 +265,8 @@ def _keep(done: PreviewDone) -> None:
         shown_mattes.keep_preview(
             key, prompts[matte.object_id], asked.model, matte.array(), matte.scores
         )
-    # Answered: the next look finds no question, and asks nothing.
-    _state.asked = _Question(asked.uid, asked.frame, asked.model, ())
+    # What is answered is no question at the next look; what can't be is not asked again and again.
+    answered = {matte.object_id for matte in done.mattes}
+    rest = tuple(entry for entry in asked.prompts if entry.id not in answered)
+    _state.asked = _Question(asked.uid, asked.frame, asked.model, rest)
     editors.redraw()

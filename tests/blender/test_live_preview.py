@@ -94,6 +94,23 @@ def test_a_click_that_only_excludes_shows_on_a_tracked_frame_what_propagating_gi
     assert shown(clip, 3) == ("stored", corrected)
 
 
+def test_what_has_no_answer_is_asked_once(clip: bpy.types.MovieClip) -> None:
+    from sam2_splat_addon.blender import live_preview
+
+    # Frame 4 has a mask, but a propagation would no longer go there.
+    clip.sam2_splat.use_range = True
+    clip.sam2_splat.first_frame, clip.sam2_splat.last_frame = 1, 3
+    click(clip, 4, 80.0, 100.0, include=False)
+    go_to(4)
+    look()
+    asked = live_preview._state.asked
+    assert asked is not None
+    assert [entry.name for entry in asked.prompts] == ["square"]
+    look()
+    assert live_preview._state.asked is asked
+    assert shown(clip, 4)[0] == "stored"
+
+
 def test_a_click_that_only_excludes_shows_nothing_where_nothing_was_tracked(
     clip: bpy.types.MovieClip,
 ) -> None:
