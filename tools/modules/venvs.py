@@ -122,4 +122,4 @@ def _run(command: list[str]) -> None:
     )
     if ran.returncode != 0:
         last = (ran.stdout + ran.stderr).strip().splitlines()[-1:]
-        raise NoModuleError(f"{Path(command[0]).name} {command[2]} failed: {' '.join(last)}")
+        raise NoModuleError(f"It can't be made ready here: {' '.join(last)}")
