@@ -40,7 +40,7 @@ POOR_IOU: Final = 0.6
 comes with an object that is hard to tell from its surroundings."""
 
 FIT_SCORE: Final = 0.75
-FIT_IOU: Final = 0.85
+FIT_IOU: Final = 0.7
 FIT_AREA: Final = 1.7
 """Parts of the medians from which on a frame is fit to be remembered; the area also not below its
 inverse."""

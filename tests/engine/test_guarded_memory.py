@@ -49,7 +49,7 @@ def test_a_frame_like_those_before_is_remembered_as_it_is() -> None:
 def test_a_doubtful_frame_keeps_its_matte_and_is_not_remembered() -> None:
     for doubtful in (
         _prediction(5.0, 0.88),
-        _prediction(8.0, 0.7),
+        _prediction(8.0, 0.6),
         _prediction(8.0, 0.9, area=0.6),
         _prediction(8.0, 0.9, area=0.1),
     ):
