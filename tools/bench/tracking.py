@@ -26,6 +26,7 @@ from tools.setup_env import ensure_environment
 
 if TYPE_CHECKING:
     from sam2_splat_addon.core.manifest import RunSettings
+    from tools.bench.evaluation.prompting import PromptKind
     from tools.bench.evaluation.scoring import ObjectScore
     from tools.bench.evaluation.sources import Clip
     from tools.capture.stage import StagePlan
@@ -78,25 +79,28 @@ def _run(options: argparse.Namespace) -> None:
             for on in (True, False):
                 settings = RunSettings(direction=forward, panorama=on)
                 name = "panorama" if on else "ordinary photo"
-                _show(clip.name, name, [_score(clip, settings, options.threads)])
+                # From a mask: what is asked is whether the view matters, not what a click means.
+                _show(clip.name, name, [_score(clip, settings, options.threads, "mask")])
 
 
 def _in_half(plan: StagePlan, half: str) -> bool:
     return half == "all" or (plan.seed % 2 == 0) == (half == "tune")
 
 
-def _score(clip: Clip, settings: RunSettings, threads: int) -> ObjectScore:
+def _score(
+    clip: Clip, settings: RunSettings, threads: int, kind: PromptKind = "3clicks"
+) -> ObjectScore:
     from sam2_splat_addon.core.protocol import ModelChoice
     from tools.bench.evaluation import tracking
     from tools.bench.evaluation.prompting import prompts_for
     from tools.bench.evaluation.scoring import score
 
     model = ModelChoice("bundled", "", "cpu", threads)
-    prompts = prompts_for(clip, "3clicks")
+    prompts = prompts_for(clip, kind)
     tracked = tracking.track(
         model, 0, clip.photos, prompts, lambda done: _progress(f"{clip.name} {done}"), settings
     )
-    found = score(clip, clip.subjects[0], "3clicks", tracked)
+    found = score(clip, clip.subjects[0], kind, tracked)
     assert found is not None  # the first frame shows the subject
     return found
 
