@@ -82,6 +82,7 @@ def _options(clip: bpy.types.MovieClip) -> BakeOptions:
         )
     return BakeOptions(
         alpha=settings.alpha,
+        refine_edges=settings.refine_edges,
         invert=settings.invert,
         grow_px=settings.grow_px,
         feather_px=settings.feather_px,

@@ -27,6 +27,9 @@ class BakeOptions(msgspec.Struct, frozen=True):
     alpha
         "binary" is 0 or full, the edge where the logits are 0. "soft" keeps the model's own
         uncertainty in a narrow band around that edge.
+    refine_edges
+        Take the edge from the photo itself, with the edge model, instead of from the matte's grid.
+        Masks that the user drew stay as they are.
     invert
         Keep what the objects do not cover.
     grow_px
@@ -54,6 +57,7 @@ class BakeOptions(msgspec.Struct, frozen=True):
     """
 
     alpha: Literal["binary", "soft"] = "binary"
+    refine_edges: bool = False
     invert: bool = False
     grow_px: float = 0.0
     feather_px: float = 0.0

@@ -31,7 +31,8 @@ from ..core.matte_store import MatteStore
 from ..core.memory import peak_memory_mb
 from ..core.protocol import BakeRequest, EditedMatte, FrameDone, Progress
 from ..core.scanline import fill
-from .matte import combine
+from .edges import refine
+from .matte import Depth, combine
 from .pixels import ImagePixels, decode, to_8_bit
 from .png_output import write_grey, write_rgba
 
@@ -202,7 +203,7 @@ class _Job:
         options = self.request.options
         pixels = self._decode(item.source)
         self._go_on()
-        alpha = self._alpha(item, 8 if pixels.array.dtype == np.uint8 else 16)
+        alpha = self._alpha(item, pixels.array)
         if pixels.alpha is not None:
             # Where the photo itself is transparent there is nothing to keep.
             np.minimum(alpha, pixels.alpha, out=alpha)
@@ -237,17 +238,23 @@ class _Job:
             )
         return pixels
 
-    def _alpha(self, item: BakeItem, depth: Any) -> NDArray[Any]:
-        footage = self.request.footage
-        logits, drawn = [], []
+    def _alpha(self, item: BakeItem, photo: NDArray[Any]) -> NDArray[Any]:
+        footage, options = self.request.footage, self.request.options
+        logits, drawn, refined = [], [], []
         for object_id in item.objects:
             edited = self.edited.get((object_id, item.frame))
             if edited is None:
-                logits.append(self.store.read(object_id, item.frame).logits)
+                matte = self.store.read(object_id, item.frame).logits
+                if options.refine_edges:
+                    fine = refine(photo, matte, soft=options.alpha == "soft", go_on=self._go_on)
+                    refined.append(fine.alpha)
+                else:
+                    logits.append(matte)
                 continue
             outlines = [np.array(flat).reshape(-1, 2) for flat in edited.outlines]
             drawn.append(fill(outlines, footage.width, footage.height))
-        return combine(logits, drawn, footage.width, footage.height, self.request.options, depth)
+        depth: Depth = 8 if photo.dtype == np.uint8 else 16
+        return combine(logits, drawn, footage.width, footage.height, options, depth, refined)
 
 
 def _premultiplied(rgb: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:

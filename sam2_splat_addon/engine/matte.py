@@ -53,6 +53,7 @@ def combine(
     height: int,
     options: BakeOptions,
     depth: Depth = 8,
+    refined: Sequence[NDArray[np.uint8]] = (),
 ) -> Alpha:
     """One alpha for the union of several objects.
 
@@ -68,6 +69,8 @@ def combine(
         How the edge is made and moved; see `BakeOptions` for the order of steps.
     depth
         Bits of the result.
+    refined
+        (height, width), 0 to 255, for each object whose matte was refined at the photo's size.
 
     Returns
     -------
@@ -81,6 +84,8 @@ def combine(
             _add_soft(alpha, matte, full)
         else:
             alpha[upsample_binary(matte, width, height)] = full
+    for fine in refined:
+        np.maximum(alpha, fine if depth == 8 else fine.astype(np.uint16) * 257, out=alpha)
     for mask in drawn:
         alpha[mask] = full
     if options.fill_holes_px:

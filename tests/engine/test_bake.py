@@ -34,6 +34,7 @@ from sam2_splat_addon.core.protocol import (
 )
 from sam2_splat_addon.core.resample import upsample_binary
 from sam2_splat_addon.engine.bake import BakeReport, bake
+from sam2_splat_addon.engine.edges import refine
 from sam2_splat_addon.engine.pixels import decode, view_transform
 
 WIDTH, HEIGHT = 90, 130
@@ -422,3 +423,18 @@ def test_a_small_disk_that_is_really_full(tmp_path: Path) -> None:
             assert read(path)[0].shape == (HEIGHT, WIDTH, 3)
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_edges_are_refined_where_asked_and_drawn_masks_stay(tmp_path: Path) -> None:
+    capture = Capture(tmp_path, photos=2)
+    capture.matte(1, 1, 2)
+    square = ((20.0, 30.0, 60.0, 30.0, 60.0, 90.0, 20.0, 90.0),)
+    report = capture.bake(EditedMatte(1, 2, square), refine_edges=True)
+    first, second = (cv2.imread(str(path), -1) for path in sorted(report.folder.glob("*.png")))
+    source = decode(capture.folder / "IMG_2000.JPG").array
+    assert np.array_equal(first[..., 3], refine(source, logits(1, 1)).alpha)
+    drawn = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
+    drawn[30:90, 20:60] = 255
+    assert np.array_equal(second[..., 3], drawn)
+    manifest = msgspec.json.decode((report.folder / MANIFEST_NAME).read_bytes(), type=BakeManifest)
+    assert manifest.options.refine_edges

@@ -16,10 +16,12 @@ from tools.bench.evaluation.measures import (
     THIN_BAND,
     THINNER,
     boundary,
+    boundary_distance,
     boundary_f,
     region_iou,
     thin_parts,
     thin_pixels,
+    thin_recall,
 )
 
 Mask = NDArray[np.bool_]
@@ -122,3 +124,27 @@ def test_thin_parts_are_judged_on_the_grid_whatever_the_photos_size() -> None:
     mask, _ = chair()
     large = np.kron(mask, np.ones((3, 2), bool))
     assert thin_parts(large, large) == thin_parts(mask, mask)
+
+
+def test_boundary_distance_is_how_far_a_moved_edge_lies_from_the_other() -> None:
+    truth = np.zeros((200, 300), dtype=bool)
+    truth[:, 150:] = True
+    assert boundary_distance(np.roll(truth, 7, axis=1) & truth, truth) == pytest.approx(7)
+    assert boundary_distance(truth, truth) == 0
+    empty = np.zeros_like(truth)
+    assert boundary_distance(empty, empty) == 0
+    assert boundary_distance(empty, truth) == pytest.approx(math.hypot(200, 300))
+
+
+def test_thin_recall_counts_a_leg_that_is_missing_and_forgives_so_many_pixels() -> None:
+    truth = np.zeros((1024, 1024), dtype=bool)
+    truth[100:300, 100:900] = True
+    truth[300:900, 200:212] = truth[300:900, 800:812] = True
+    one_leg = truth.copy()
+    one_leg[300:900, 800:812] = False
+    assert thin_recall(truth, truth, within=2) == 1
+    assert thin_recall(one_leg, truth, within=2) == pytest.approx(0.5, abs=0.03)
+    assert thin_recall(np.roll(truth, 2, axis=1), truth, within=2) == 1
+    blank = np.zeros_like(truth)
+    blank[100:300, 100:900] = True
+    assert thin_recall(blank, blank, within=2) == 1

@@ -47,6 +47,7 @@ def _options() -> argparse.Namespace:
     how.add_argument("--weights", type=Path, help="the model's checkpoint or training state")
     how.add_argument("--size", type=int, default=0, help="side of its input, px; 0: its own")
     how.add_argument("--kinds", choices=_KINDS, nargs="+", default=(), help="kinds of prompt")
+    how.add_argument("--refined", action="store_true", help="edges refined, as the bake can")
     how.add_argument("--frames", type=int, default=0, help="of each clip at most; 0: all")
     how.add_argument("--only", nargs="+", default=(), help="clips whose name holds one of these")
     how.add_argument("--device", default="auto")
@@ -86,6 +87,7 @@ def _run(options: argparse.Namespace) -> None:
             frames=options.frames,
             only=tuple(options.only),
             out=options.out,
+            refined=options.refined,
             with_sheets=options.sheets,
         )
     )

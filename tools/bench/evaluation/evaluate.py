@@ -37,6 +37,8 @@ class Settings:
         Clips whose name holds one of these; () is all.
     out
         Folder for ``quality.json`` and the sheets.
+    refined
+        Whether mattes are taken to the photo's edges first.
     with_sheets
         Whether clips that have a truth get a contact sheet too.
     """
@@ -50,6 +52,7 @@ class Settings:
     frames: int
     only: tuple[str, ...]
     out: Path
+    refined: bool
     with_sheets: bool
 
 
@@ -77,6 +80,7 @@ class Evaluator:
             settings.image_size or build(name).image_size,
             choose_device(settings.device).name,
             use_threads(settings.threads),
+            settings.refined,
         )
         self._groups: list[report.Group] = []
         print(report.facts_line(self._facts), flush=True)
@@ -141,7 +145,8 @@ class Evaluator:
     ) -> list[ObjectScore]:
         prompts = prompts_for(clip, kind)
         tracked = self._track(clip.photos, prompts, title)
-        found = [score(clip, subject, kind, tracked) for subject in clip.subjects]
+        refined = self._settings.refined
+        found = [score(clip, entry, kind, tracked, refined=refined) for entry in clip.subjects]
         if self._settings.with_sheets:
             for subject in clip.subjects:
                 name = f"{subject.name}_{kind}"

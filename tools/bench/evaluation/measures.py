@@ -96,6 +96,36 @@ def thin_parts(guess: Mask, truth: Mask) -> ThinParts:
     return ThinParts(int((thin & near).sum()), total)
 
 
+def boundary_distance(guess: Mask, truth: Mask) -> float:
+    """How far the two boundaries lie apart, px: mean of both ways.
+
+    The picture's diagonal when only one has a boundary, 0 when neither has.
+    """
+    of_guess, of_truth = boundary(guess), boundary(truth)
+    if not of_guess.any() or not of_truth.any():
+        return math.hypot(*truth.shape) if of_guess.any() or of_truth.any() else 0.0
+    window = _around(of_guess | of_truth)
+    of_guess, of_truth = of_guess[window], of_truth[window]
+    return (_mean_distance(of_guess, of_truth) + _mean_distance(of_truth, of_guess)) / 2
+
+
+def _mean_distance(points: Mask, to: Mask) -> float:
+    away = cv2.distanceTransform((~to).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return float(away[points].mean())
+
+
+def thin_recall(guess: Mask, truth: Mask, *, within: float) -> float:
+    """The part of the truth's thin pixels within so many px of the matte, at the photo's own size.
+
+    Thin is what is thin on the grid (`thin_pixels`); 1 where nothing is.
+    """
+    small = thin_pixels(_squashed(truth)).astype(np.uint8)
+    height, width = truth.shape
+    thin = truth & (cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST) > 0)
+    total = int(thin.sum())
+    return int((thin & _within(guess, within)).sum()) / total if total else 1.0
+
+
 def thin_pixels(mask: Mask) -> Mask:
     """What an opening with a disk of `THINNER` px takes away, without crumbs, (H, W).
 

@@ -28,6 +28,8 @@ class ModelFacts(msgspec.Struct, frozen=True):
         Side of the model's input, px.
     device, threads
         What it ran on.
+    refined
+        Whether mattes were taken to the photo's edges before they were measured.
     """
 
     name: str
@@ -35,6 +37,7 @@ class ModelFacts(msgspec.Struct, frozen=True):
     image_size: int
     device: str
     threads: int
+    refined: bool = False
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -72,6 +75,7 @@ def facts_line(model: ModelFacts) -> str:
     return (
         f"{model.name} at {model.image_size} px, weights {model.sha256[:12]}, {model.device},"
         f" {model.threads} {'thread' if model.threads == 1 else 'threads'}"
+        f"{', edges refined' if model.refined else ''}"
     )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A clip's mattes against its truth, frame by frame and in sum; may import core, numpy, msgspec."""
+"""A clip's mattes against its truth, frame by frame and in sum; may import core, engine, numpy."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Final
 
 import msgspec
 
+from sam2_splat_addon.engine.edges import refine
+from sam2_splat_addon.engine.pixels import decode
 from tools.bench.evaluation.measures import boundary_f, region_iou, thin_parts
 from tools.bench.evaluation.sources import Clip, Subject
 from tools.bench.evaluation.tracking import Tracked
@@ -146,8 +148,12 @@ class Summary:
     cpu_seconds: float
 
 
-def score(clip: Clip, subject: Subject, prompt: str, tracked: Tracked) -> ObjectScore | None:
+def score(
+    clip: Clip, subject: Subject, prompt: str, tracked: Tracked, *, refined: bool = False
+) -> ObjectScore | None:
     """Compare one object's mattes with its truth at the truth's size; None if no frame counts.
+
+    With ``refined`` the mattes are first taken to the photo's own edges, as the bake can do.
 
     Raises
     ------
@@ -162,6 +168,8 @@ def score(clip: Clip, subject: Subject, prompt: str, tracked: Tracked) -> Object
             continue
         height, width = truth.shape
         guess = matte.mask(width, height)
+        if refined:
+            guess = refine(decode(clip.photos[index]).array, matte.logits).alpha > 0
         thin = thin_parts(guess, truth)
         frames.append(
             FrameScore(

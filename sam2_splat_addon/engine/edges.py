@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Mattes refined along the photo's own edges, octave by octave; imports torch, numpy and OpenCV.
+
+SAM 2's matte is a small grid: on a photo of 6000x9000 px one cell is 35 px wide. The edge model
+(`edge_model.py`) takes it up to the photo's size in steps of about two. The first step sees the whole
+photo, small; the later ones only tiles in which something is undecided, so cost goes with the length
+of the outline, not with the area, and memory with neither beyond one copy of the matte at half size.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .edge_model import COARSEST, UNDECIDED, EdgeModel, load_edge_model
+
+_FIRST_CELLS: Final = 4  # px of the first step per cell of the matte's grid: the model's own input
+_TILE: Final = 256  # px, side of what the model is given
+_MARGIN: Final = 24  # px of a tile's rim that only serve as surroundings
+_BATCH: Final = 4  # tiles at once
+_FIRST_REACH: Final = 8  # px that an edge may move in the first step: two cells
+_REACH: Final = 5  # and in each later one
+_SOFT_LOGIT: Final = 4.0  # beyond it a soft edge is wholly inside or outside
+
+Photo = NDArray[np.unsignedinteger[Any]]  # (H, W, 3) uint8 or uint16
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Refined:
+    """A matte at nearly the photo's size, and how its last step is made.
+
+    Attributes
+    ----------
+    alpha
+        (H, W) uint8, 0 to 255.
+    computed
+        Pixels that the edge model was given, over all steps.
+    """
+
+    alpha: NDArray[np.uint8]
+    computed: int
+
+
+@functools.cache
+def edge_model() -> EdgeModel:
+    """The bundled edge model; loaded once."""
+    return load_edge_model()
+
+
+def steps(width: int, height: int, grid: int) -> list[tuple[int, int]]:
+    """Sizes (width, height) from near the matte's grid up to the photo's, about twice as large each.
+
+    Parameters
+    ----------
+    width, height
+        The photo's, px.
+    grid
+        The longer side of the matte, cells.
+    """
+    first = _FIRST_CELLS * grid
+    long = max(width, height)
+    count = max(0, round(math.log2(long / first))) if long > first else 0
+    sizes = []
+    for number in range(count):
+        scale = first / long * (long / first) ** (number / count)
+        sizes.append((max(1, round(width * scale)), max(1, round(height * scale))))
+    return [*sizes, (width, height)]
+
+
+def refine(
+    photo: Photo,
+    logits: NDArray[np.floating[Any]],
+    *,
+    soft: bool = False,
+    model: EdgeModel | None = None,
+    go_on: Callable[[], None] = lambda: None,
+) -> Refined:
+    """One object's matte at the photo's size.
+
+    Parameters
+    ----------
+    photo
+        (H, W, 3) RGB.
+    logits
+        (h, w), inside is > 0.
+    soft
+        Keep the model's uncertainty as partial alpha; else 0 or 255.
+    model
+        Another edge model than the bundled one.
+    go_on
+        Called after every few tiles; may raise to stop.
+
+    Returns
+    -------
+    Refined
+        With nothing inside where the logits have nothing inside.
+    """
+    height, width = photo.shape[:2]
+    if not (logits > 0).any():
+        return Refined(np.zeros((height, width), dtype=np.uint8), 0)
+    net = model or edge_model()
+    sizes = steps(width, height, max(logits.shape))
+    photos = _smaller_copies(photo, sizes)
+    state = logits.astype(np.float32)
+    computed = 0
+    for copy, size in zip(photos[:-1], sizes[:-1], strict=True):
+        finer = np.empty((size[1], size[0]), dtype=np.float32)
+        for box, values, count in _tiles(net, copy, state, everything=computed == 0):
+            finer[box] = values
+            computed += count
+            go_on()
+        state = finer
+    alpha = np.empty((height, width), dtype=np.uint8)
+    for box, values, count in _tiles(net, photo, state, everything=computed == 0):
+        alpha[box] = _soft(values) if soft else np.where(values > 0, np.uint8(255), np.uint8(0))
+        computed += count
+        go_on()
+    return Refined(alpha, computed)
+
+
+def _smaller_copies(photo: Photo, sizes: list[tuple[int, int]]) -> list[Photo]:
+    copies = [photo]
+    for size in reversed(sizes[:-1]):
+        copies.append(np.asarray(cv2.resize(copies[-1], size, interpolation=cv2.INTER_AREA)))
+    return copies[::-1]
+
+
+def _soft(logits: Floats) -> NDArray[np.uint8]:
+    low = 1.0 / (1.0 + math.exp(_SOFT_LOGIT))
+    share = (1.0 / (1.0 + np.exp(-logits)) - low) / (1.0 - 2.0 * low)
+    return np.asarray(np.rint(np.clip(share, 0.0, 1.0) * 255), dtype=np.uint8)
+
+
+_Box = tuple[slice, slice]
+
+
+def _tiles(
+    net: EdgeModel, photo: Photo, coarse: Floats, *, everything: bool
+) -> Iterator[tuple[_Box, Floats, int]]:
+    """Logits at the photo's size, tile by tile without overlap: box, values, px given to the model."""
+    height, width = photo.shape[:2]
+    undecided = _undecided(coarse, 1)
+    reach = _FIRST_REACH if everything else _REACH
+    core = _TILE - 2 * _MARGIN
+    waiting: list[tuple[_Box, int, int]] = []
+    for top in range(0, height, core):
+        for left in range(0, width, core):
+            bottom, right = min(top + core, height), min(left + core, width)
+            box = (slice(top, bottom), slice(left, right))
+            if everything or undecided[_below(box, coarse.shape, (height, width))].any():
+                waiting.append((box, top - _MARGIN, left - _MARGIN))
+                if len(waiting) == _BATCH:
+                    yield from _computed(net, photo, coarse, waiting, reach)
+                    waiting.clear()
+            else:
+                yield box, _sampled(coarse, photo.shape, top, left, bottom - top, right - left), 0
+    if waiting:
+        yield from _computed(net, photo, coarse, waiting, reach)
+
+
+def _undecided(coarse: Floats, reach: int) -> NDArray[np.bool_]:
+    """What lies within reach (px) of the coarse edge, and wherever the logits are near 0."""
+    inside = (coarse > 0).astype(np.uint8)
+    around = np.ones((2 * reach + 1,) * 2, dtype=np.uint8)
+    edge = cv2.dilate(inside, around) != cv2.erode(inside, around)
+    return np.asarray(edge | (np.abs(coarse) < UNDECIDED))
+
+
+def _below(box: _Box, small: tuple[int, ...], large: tuple[int, int]) -> _Box:
+    """The cells of the coarse matte under a box of the fine one, and one more all around."""
+    rows, columns = box
+    fy, fx = small[0] / large[0], small[1] / large[1]
+    return (
+        slice(max(0, math.floor(rows.start * fy) - 1), math.ceil(rows.stop * fy) + 1),
+        slice(max(0, math.floor(columns.start * fx) - 1), math.ceil(columns.stop * fx) + 1),
+    )
+
+
+def _sampled(
+    coarse: Floats, shape: tuple[int, ...], top: int, left: int, rows: int, columns: int
+) -> Floats:
+    """A box of the coarse matte at the fine size, bilinear with half-pixel centres."""
+    fy, fx = coarse.shape[0] / shape[0], coarse.shape[1] / shape[1]
+    place = np.array(
+        [[fx, 0.0, (left + 0.5) * fx - 0.5], [0.0, fy, (top + 0.5) * fy - 0.5]], dtype=np.float64
+    )
+    values = cv2.warpAffine(
+        coarse,
+        place,
+        (columns, rows),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return np.asarray(values, dtype=np.float32)
+
+
+def _computed(
+    net: EdgeModel,
+    photo: Photo,
+    coarse: Floats,
+    waiting: list[tuple[_Box, int, int]],
+    reach: int,
+) -> Iterator[tuple[_Box, Floats, int]]:
+    full = float(np.iinfo(photo.dtype).max)
+    height, width = photo.shape[:2]
+    pictures, priors = [], []
+    for _, top, left in waiting:
+        # Beyond the photo its outermost pixels go on.
+        down = np.clip(np.arange(top, top + _TILE), 0, height - 1)
+        across = np.clip(np.arange(left, left + _TILE), 0, width - 1)
+        pictures.append(photo[np.ix_(down, across)])
+        priors.append(_sampled(coarse, photo.shape, top, left, _TILE, _TILE))
+    given = torch.from_numpy(np.stack(pictures).astype(np.float32) / full).permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        found = net(given, torch.from_numpy(np.stack(priors))[:, None])[:, 0].numpy()
+    for (box, top, left), prior, fine in zip(waiting, priors, found, strict=True):
+        rows, columns = box
+        values = np.where(_undecided(prior, reach), fine, prior)
+        yield (
+            box,
+            values[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left],
+            _TILE * _TILE,
+        )
+
+
+assert _TILE % COARSEST == 0

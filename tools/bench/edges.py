@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Edges at the photo's size: ours beside what others do; standard library until .venv exists.
+
+    python tools/bench/edges.py                          # rendered photos of 6000x9000 px
+    python tools/bench/edges.py --size 1200x1800 --frames 4
+
+Photos of things with thin legs are rendered once into build/edges, from seeds that no training
+uses, and tracked with the bundled model. Each row takes its mattes up to the photo's size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tools.setup_env import ensure_environment
+
+if TYPE_CHECKING:
+    from tools.bench.evaluation.sources import Clip
+
+KINDS = ("stool", "table", "rack")
+_SEED = 760  # below 1000: never trained on
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way on one photo: J; mean distances in px; part of thin pixels found; CPU seconds."""
+
+    way: str
+    photo: str
+    j: float
+    boundary_px: float
+    thin_recall: float
+    cpu_seconds: float
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--size", default="6000x9000", help="of the photos, px")
+    parser.add_argument("--frames", type=int, default=1, help="of each of the three things")
+    parser.add_argument("--grid", type=int, default=256, help="cells across the coarse matte")
+    parser.add_argument(
+        "--tracked", action="store_true", help="mattes tracked by the bundled model"
+    )
+    parser.add_argument("--weights", type=Path, help="the edge model's weights or training state")
+    parser.add_argument("--rendered", type=Path, default=ROOT / "build" / "edges")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "edges.json")
+    return parser.parse_args()
+
+
+def _render(kind: str, number: int, size: tuple[int, int], frames: int, root: Path) -> Path:
+    import math
+    import os
+    import shutil
+
+    from tools.capture.capture import Layout, make_capture
+    from tools.capture.quick import QuickRenderer
+    from tools.capture.stage import Stage, StagePlan
+
+    target = root / f"{kind}_{size[0]}x{size[1]}_{frames}"
+    if target.exists():
+        return target
+    part = root / "part" / target.name
+    if part.exists():
+        shutil.rmtree(part)
+    stage = Stage(
+        StagePlan(kind, _SEED + number, size, frames, math.radians(8.0) * frames, occluder="")
+    )
+    looks = 1 if max(size) > 4000 else 2
+    names = tuple(f"{index:04d}.jpg" for index in range(frames))
+    layout = Layout("", "", names, looks, truth_is_ids=True, camera_data=False, quality=92)
+    make_capture(
+        stage,
+        lambda wanted: QuickRenderer(wanted, looks),
+        layout,
+        part,
+        report=lambda line: print(f"{target.name} {line}", file=sys.stderr, flush=True),
+    )
+    os.replace(part, target)
+    return target
+
+
+def _tracked(clip: Clip) -> list[Any]:
+    """The bundled model's logits (h, w) of each frame, from three clicks on the first."""
+    from sam2_splat_addon.core.protocol import ModelChoice
+    from sam2_splat_addon.engine.checkpoints import checkpoint_path
+    from tools.bench.evaluation import tracking
+    from tools.bench.evaluation.prompting import prompts_for
+
+    name, weights = tracking.find_model("bundled", None)
+    model = ModelChoice(name, str(checkpoint_path(name, weights)), "cpu", 1)
+    mattes = tracking.track(model, 0, clip.photos, prompts_for(clip, "3clicks")).mattes
+    return [mattes[(clip.subjects[0].id, index + 1)].logits for index in clip.scored]
+
+
+def _guided(photo: Any, logits: Any) -> Any:
+    """The guided filter (He, Sun and Tang 2013) on the interpolated matte, grey guide."""
+    import cv2
+    import numpy as np
+
+    from sam2_splat_addon.core.resample import upsample
+
+    height, width = photo.shape[:2]
+    radius = 2 * max(height, width) // max(logits.shape) + 1
+    guide = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+    matte = 1 / (1 + np.exp(-upsample(logits, width, height)))
+
+    def mean(values: Any) -> Any:
+        return cv2.boxFilter(values, -1, (2 * radius + 1,) * 2)
+
+    of_guide, of_matte = mean(guide), mean(matte)
+    slope = (mean(guide * matte) - of_guide * of_matte) / (mean(guide**2) - of_guide**2 + 1e-4)
+    return mean(slope) * guide + mean(of_matte - slope * of_guide) > 0.5
+
+
+def _ways(weights: Path | None) -> dict[str, Callable[[Any, Any], Any]]:
+    import torch
+
+    from sam2_splat_addon.core.resample import upsample_binary
+    from sam2_splat_addon.engine.edge_model import EdgeModel
+    from sam2_splat_addon.engine.edges import refine
+
+    model = None
+    if weights is not None:
+        model = EdgeModel()
+        model.load_state_dict(torch.load(weights, weights_only=True)["average"])
+        model.eval()
+    return {
+        "bilinear": lambda photo, logits: upsample_binary(logits, photo.shape[1], photo.shape[0]),
+        "guided filter": _guided,
+        "ours": lambda photo, logits: refine(photo, logits, model=model).alpha > 0,
+    }
+
+
+def _row(way: str, name: str, guess: Any, truth: Any, seconds: float) -> Row:
+    from tools.bench.evaluation.measures import boundary_distance, region_iou, thin_recall
+
+    return Row(
+        way,
+        name,
+        region_iou(guess, truth),
+        boundary_distance(guess, truth),
+        thin_recall(guess, truth, within=2.0),
+        seconds,
+    )
+
+
+def _run(options: argparse.Namespace) -> None:
+    import numpy as np
+    import torch
+
+    from sam2_splat_addon.engine.pixels import decode
+    from tools.bench.evaluation import sources
+
+    torch.set_num_threads(1)
+    width, height = (int(side) for side in options.size.split("x"))
+    rows: list[Row] = []
+    for number, kind in enumerate(KINDS):
+        folder = _render(kind, number, (width, height), options.frames, options.rendered)
+        clip = sources.capture(folder)
+        coarse = _tracked(clip)
+        for index in clip.scored:
+            photo = decode(clip.photos[index]).array
+            truth = clip.truth(index, clip.subjects[0])
+            for way, up in _ways(options.weights).items():
+                began = time.process_time()
+                guess = up(photo, coarse[index])
+                seconds = time.process_time() - began
+                rows.append(_row(way, f"{kind} {clip.photos[index].name}", guess, truth, seconds))
+                row = rows[-1]
+                print(
+                    f"{row.photo:<18} {way:<14} J {row.j:.4f}  edge {row.boundary_px:6.2f} px"
+                    f"  thin {row.thin_recall:.4f}  {seconds:6.2f} cpu s",
+                    flush=True,
+                )
+    print()
+    base = [row for row in rows if row.way == "bilinear"]
+    for way in dict.fromkeys(row.way for row in rows):
+        own = [row for row in rows if row.way == way]
+        edge = float(np.mean([row.boundary_px for row in own]))
+        ratio = float(np.mean([row.boundary_px for row in base])) / max(edge, 1e-9)
+        worst = min(row.j - plain.j for row, plain in zip(own, base, strict=True))
+        print(
+            f"{way:<14} J {np.mean([row.j for row in own]):.4f}  edge {edge:6.2f} px"
+            f" ({ratio:.1f} times as near)  thin {np.mean([row.thin_recall for row in own]):.4f}"
+            f"  worst change of J {worst:+.4f}  {np.mean([row.cpu_seconds for row in own]):.2f} cpu s"
+        )
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+
+
+def main() -> int:
+    """Render, refine, measure; return the exit code."""
+    options = _options()
+    ensure_environment()
+    from sam2_splat_addon.core.errors import SplatError
+
+    try:
+        _run(options)
+    except SplatError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
