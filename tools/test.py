@@ -113,8 +113,8 @@ def _make_blenders(minutes: float) -> None:
 def _test_modules(arguments: List[str]) -> int:
     """Run the tests inside Blender in each module that can be had; return the exit code."""
     from sam2_splat_addon.client.environment import SITE_VARIABLE
-    from tools.modules.venvs import MODULES, NoModuleError, ready
     from tools.modules.plugin import VARIABLE
+    from tools.modules.venvs import MODULES, NoModuleError, ready
 
     variables = {VARIABLE: sys.executable, SITE_VARIABLE: sysconfig.get_path("purelib")}
     plugin = ["-p", "tools.modules.plugin", "-p", "no:cacheprovider"]

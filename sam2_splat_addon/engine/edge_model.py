@@ -176,7 +176,12 @@ def load_edge_model(path: Path = EDGE_WEIGHTS) -> EdgeModel:
         if isinstance(block.norm, nn.BatchNorm2d):
             block.conv = fuse_conv_bn_eval(block.conv, block.norm)
             block.norm = nn.Identity()
-    for weight in model.parameters():
-        if weight.dim() == 4:  # faster on a CPU
-            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+    lay_out(model)
     return model
+
+
+def lay_out(model: EdgeModel) -> None:
+    """Put the convolutions' weights as a CPU reads them fastest, channels last."""
+    for weight in model.parameters():
+        if weight.dim() == 4:
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import cv2
@@ -129,7 +130,7 @@ def test_steps_about_double_up_to_the_photo(width: int, height: int, grid: int, 
     sizes = steps(width, height, grid)
     assert sizes[-1] == (width, height)
     assert len(sizes) == count
-    for (small, _), (large, _) in zip(sizes[:-1], sizes[1:], strict=True):
+    for (small, _), (large, _) in itertools.pairwise(sizes):
         assert 1.4 < large / small < 2.9
 
 

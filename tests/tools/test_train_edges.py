@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from sam2_splat_addon.engine.edge_model import EdgeModel, load_edge_model
-from tools.train import edges
+from tools.train import edge_pairs, edges
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -37,17 +37,17 @@ def captures(tmp_path: Path) -> Path:
 
 
 def test_only_mattes_of_the_subject_are_taken(captures: Path) -> None:
-    shots = edges.read_shots([captures / "scenes"], captures / "coarse")
+    shots = edge_pairs.read_shots([captures / "scenes"], captures / "coarse")
     assert len(shots) == 2
     assert all(len(shot.coarse) == 1 for shot in shots)
 
 
 def test_pairs_show_one_place_at_two_scales(captures: Path) -> None:
-    one, two = edges.read_shots([captures / "scenes"], captures / "coarse")
+    one, two = edge_pairs.read_shots([captures / "scenes"], captures / "coarse")
     rng = np.random.default_rng(0)
     for _ in range(20):
-        pair = edges.draw_pair(one, two, rng)
-        side = edges.SIDE
+        pair = edge_pairs.draw_pair(one, two, rng)
+        side = edge_pairs.SIDE
         assert pair.low_photo.shape == (3, side, side)
         assert pair.high_photo.shape == (3, 2 * side, 2 * side)
         for low, high in ((pair.low_truth, pair.high_truth), (pair.low_photo, pair.high_photo)):

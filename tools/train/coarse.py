@@ -33,7 +33,7 @@ PROMPTS: Final[tuple[PromptKind, ...]] = ("1click", "3clicks")
 def coarse_mattes(clip: sources.Clip, model: ModelChoice) -> dict[str, NDArray[np.float16]]:
     """The subject's logits on every photo, (n, h, w), by kind of prompt."""
     (subject,) = clip.subjects
-    found = {}
+    found: dict[str, NDArray[np.float16]] = {}
     for kind in PROMPTS:
         mattes = tracking.track(model, 0, clip.photos, prompts_for(clip, kind)).mattes
         stack = [mattes[(subject.id, frame)].logits for frame in range(1, len(clip.photos) + 1)]

@@ -19,14 +19,12 @@ import math
 import signal
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor, nn
 
@@ -40,215 +38,15 @@ from sam2_splat_addon.engine.edge_model import (
     EDGE_WEIGHTS,
     UNDECIDED,
     EdgeModel,
+    lay_out,
 )
+from tools.train.edge_pairs import SIDE, Pair, draw_pair, read_shots
 
-SIDE: Final = 128  # px of a crop at the coarser of the two scales
-COARSE_LONG: Final = (384, 600)  # px, longest side of the whole photo at that scale
-PASTED: Final = 0.3  # share of drawn shapes
-GOOD_ENOUGH: Final = 0.75  # IoU of a coarse matte that is worth refining
 INSIDE_WEIGHT: Final = 2.2  # of the object against the ground: doubt is kept, not cut away
 BANDS: Final = (17, 11)  # px, width of the band around the coarse edge that counts, by octave
 NORMS_LEARN: Final = 0.3  # of the time; then BatchNorm keeps its statistics
 SAVE_EVERY: Final = 60.0  # seconds
 LOG_EVERY: Final = 25  # steps
-
-Image = NDArray[np.uint8]
-Floats = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Shot:
-    """One photo: [H, W, 3] RGB, [H, W] ids, and coarse logits [n, h, w] of the subject (id 1)."""
-
-    photo: Image
-    ids: Image
-    coarse: NDArray[np.float16]
-
-
-def read_shots(roots: list[Path], coarse: Path, limit: int = 0) -> list[Shot]:
-    """Read all captures under the roots that have coarse mattes."""
-    shots: list[Shot] = []
-    for folder in sorted(path for root in roots for path in root.iterdir()):
-        mattes = coarse / f"{folder.name}.npz"
-        if not mattes.is_file():
-            continue
-        kept = np.load(mattes)
-        stacks = [kept[name] for name in kept.files if kept[name].ndim == 3]
-        for number, path in enumerate(sorted(folder.glob("[0-9]*.jpg"))):
-            photo = np.asarray(cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB), np.uint8)
-            ids = np.asarray(
-                cv2.imread(str(path.with_suffix(".png")), cv2.IMREAD_GRAYSCALE), np.uint8
-            )
-            right = [stack[number] for stack in stacks if _agrees(stack[number], ids == 1)]
-            if right:
-                shots.append(Shot(photo, ids, np.stack(right)))
-    return shots[:limit] if limit else shots
-
-
-def _agrees(logits: NDArray[np.float16], truth: NDArray[np.bool_]) -> bool:
-    """Whether a coarse matte is of the subject at all: what to keep is not for edges to say."""
-    height, width = logits.shape
-    small = (
-        cv2.resize(truth.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA) > 0.5
-    )
-    inside = logits > 0
-    return bool((small & inside).sum() > GOOD_ENOUGH * max((small | inside).sum(), 20))
-
-
-def spoil(coverage: Floats, rng: np.random.Generator) -> Floats:
-    """Logits [h, w] as a coarse model might give them, from the truth's coverage [h, w]."""
-    blurred = cv2.GaussianBlur(coverage, (0, 0), float(rng.uniform(0.3, 1.2)))
-    logits = (blurred - rng.uniform(0.3, 0.65)) * rng.uniform(6, 20)
-    h, w = coverage.shape
-    for scale, strength in ((6, 2.0), (2, 1.5)):
-        noise = rng.normal(0, strength * rng.random(), (h // scale + 2, w // scale + 2))
-        logits += cv2.resize(noise.astype(np.float32), (w, h), interpolation=cv2.INTER_CUBIC)
-    return np.asarray(logits, np.float32)
-
-
-def look(photo: Floats, rng: np.random.Generator) -> Floats:
-    """A photo [H, W, 3] in 0..1 under another exposure, sharpness and noise."""
-    if rng.random() < 0.5:
-        photo = photo[..., rng.permutation(3)]
-    gain = np.exp(rng.normal(0, 0.25)) * np.exp(rng.normal(0, 0.08, 3))
-    photo = np.clip(photo * gain, 0, 1) ** np.exp(rng.normal(0, 0.25))
-    if rng.random() < 0.4:
-        photo = cv2.GaussianBlur(photo, (0, 0), float(rng.uniform(0.3, 1.3)))
-    if rng.random() < 0.6:
-        photo = photo + rng.normal(0, rng.uniform(0, 0.04), photo.shape)
-    if rng.random() < 0.3:
-        code = cv2.imencode(
-            ".jpg", (np.clip(photo, 0, 1) * 255).astype(np.uint8), [1, int(rng.integers(40, 92))]
-        )[1]
-        photo = cv2.imdecode(code, cv2.IMREAD_COLOR) / 255.0
-    return np.clip(photo, 0, 1).astype(np.float32)
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two octaves of one place: photo [3, s, s], coverage [1, s, s]; logits [1, s, s] at the first."""
-
-    low_photo: Floats
-    low_truth: Floats
-    low_logits: Floats
-    high_photo: Floats
-    high_truth: Floats
-
-
-def pasted_pair(shot: Shot, other: Shot, rng: np.random.Generator) -> Pair:
-    """A drawn shape with one photo's colours over another photo: an edge that leaves no doubt."""
-    side = 2 * SIDE
-    shape = np.zeros((side, side), np.uint8)
-    for _ in range(int(rng.integers(1, 4))):
-        if rng.random() < 0.4:
-            middle, axes = rng.integers(0, side, 2), rng.integers(10, side // 2, 2)
-            cv2.ellipse(
-                shape, middle.tolist(), axes.tolist(), float(rng.uniform(0, 180)), 0, 360, 1, -1
-            )
-        elif rng.random() < 0.5:
-            cv2.fillPoly(shape, [rng.integers(-30, side + 30, (int(rng.integers(3, 7)), 2))], 1)
-    for _ in range(int(rng.integers(0, 4))):
-        begin, end = rng.integers(-20, side + 20, (2, 2)).tolist()
-        cv2.line(shape, begin, end, 1, int(rng.integers(4, 24)))
-    for _ in range(int(rng.integers(0, 3))):
-        middle = rng.integers(0, side, 2).tolist()
-        cv2.circle(shape, middle, int(rng.integers(6, 40)), 0, -1)
-    truth = cv2.GaussianBlur(shape.astype(np.float32), (0, 0), 0.6)
-    grounds = []
-    for source in (shot, other):
-        span = int(rng.integers(side // 3, side + 1))
-        height, width = source.ids.shape
-        top, left = (
-            int(rng.integers(max(1, height - span))),
-            int(rng.integers(max(1, width - span))),
-        )
-        part = source.photo[top : top + span, left : left + span].astype(np.float32) / 255
-        part = cv2.resize(part, (side, side), interpolation=cv2.INTER_LINEAR)
-        grounds.append(np.clip(part * np.exp(rng.normal(0, 0.4, 3)), 0, 1))
-    photo = grounds[0] * truth[..., None] + grounds[1] * (1 - truth[..., None])
-    photo = look(photo.astype(np.float32), rng)
-    small_truth = cv2.resize(truth, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    cells = int(SIDE / rng.uniform(3, 5))
-    known = cv2.resize(truth, (cells, cells), interpolation=cv2.INTER_AREA)
-    if rng.random() < 0.3:
-        logits = (cv2.GaussianBlur(small_truth, (0, 0), 0.8) - rng.uniform(0.3, 0.7)) * 12
-    else:
-        logits = cv2.resize(spoil(known, rng), (SIDE, SIDE))
-    low_photo = cv2.resize(photo, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    arrays = [low_photo, small_truth[..., None], logits[..., None], photo, truth[..., None]]
-    return Pair(*(np.ascontiguousarray(a.transpose(2, 0, 1), np.float32) for a in arrays))
-
-
-def draw_pair(shot: Shot, other: Shot, rng: np.random.Generator) -> Pair:
-    """Cut a place near the subject's edge at two scales."""
-    if rng.random() < PASTED:
-        return pasted_pair(shot, other, rng)
-    height, width = shot.ids.shape
-    long = max(height, width)
-    low_long = min(rng.uniform(*COARSE_LONG), long / 1.5)
-    scale = low_long / long
-    tidy = rng.random() < 0.2  # from a later octave: nearly right already
-    if tidy:
-        scale *= float(rng.uniform(1.0, 1.2))
-    truth = (shot.ids == 1).astype(np.float32)
-    size = (max(SIDE, round(width * scale)), max(SIDE, round(height * scale)))
-    small_truth = cv2.resize(truth, size, interpolation=cv2.INTER_AREA)
-    if tidy:
-        half = cv2.resize(small_truth, (size[0] // 2, size[1] // 2), interpolation=cv2.INTER_AREA)
-        half = cv2.GaussianBlur(half, (0, 0), float(rng.uniform(0.3, 0.8)))
-        logits = cv2.resize((half - rng.uniform(0.4, 0.6)) * rng.uniform(8, 16), size)
-        logits += cv2.resize(
-            rng.normal(0, 0.7, (size[1] // 8, size[0] // 8)).astype(np.float32), size
-        )
-    elif rng.random() < 0.35:
-        grid = int(rng.choice((112, 128, 160, 192, 256)))
-        logits = cv2.resize(
-            spoil(cv2.resize(truth, (grid, grid), interpolation=cv2.INTER_AREA), rng), size
-        )
-    else:
-        grid_logits = shot.coarse[rng.integers(len(shot.coarse))].astype(np.float32)
-        if rng.random() < 0.3:
-            noise = cv2.resize(
-                rng.normal(0, 1, (12, 12)).astype(np.float32), grid_logits.shape[::-1]
-            )
-            grid_logits = grid_logits + noise * rng.uniform(0, 2.0)
-        logits = cv2.resize(grid_logits, size) * np.exp(rng.normal(0.2, 0.4))
-    # A place where something is to be decided.
-    rows, columns = np.nonzero(np.abs(small_truth - 0.5) < 0.4)
-    if len(rows) and rng.random() < 0.95:
-        at = int(rng.integers(len(rows)))
-        y, x = int(rows[at]), int(columns[at])
-    else:
-        y, x = int(rng.integers(size[1])), int(rng.integers(size[0]))
-    top = int(np.clip(y - rng.integers(SIDE), 0, size[1] - SIDE))
-    left = int(np.clip(x - rng.integers(SIDE), 0, size[0] - SIDE))
-    fx, fy = width / size[0], height / size[1]
-    # The same place, twice as fine, straight from the photo.
-    high = 2 * SIDE
-    x0, x1 = math.floor(left * fx), min(width, math.ceil((left + SIDE) * fx))
-    y0, y1 = math.floor(top * fy), min(height, math.ceil((top + SIDE) * fy))
-    patch, part = shot.photo[y0:y1, x0:x1], truth[y0:y1, x0:x1]
-    to = cv2.INTER_AREA if (x1 - x0) > high else cv2.INTER_LINEAR
-    high_photo = cv2.resize(patch, (high, high), interpolation=to).astype(np.float32) / 255.0
-    high_truth = cv2.resize(part, (high, high), interpolation=to)
-    high_photo = look(high_photo, rng)
-    low_photo = cv2.resize(high_photo, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    low_truth = cv2.resize(high_truth, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    low_logits = logits[top : top + SIDE, left : left + SIDE]
-    arrays = [
-        low_photo,
-        low_truth[..., None],
-        low_logits[..., None],
-        high_photo,
-        high_truth[..., None],
-    ]
-    across, over = (-1 if rng.random() < 0.5 else 1), (-1 if rng.random() < 0.15 else 1)
-    return Pair(
-        *(
-            np.ascontiguousarray(array[::over, ::across].transpose(2, 0, 1), np.float32)
-            for array in arrays
-        )
-    )
 
 
 def loss_of(logits: Tensor, truth: Tensor, coarse: Tensor, band: int) -> Tensor:
@@ -315,7 +113,8 @@ def main() -> int:
     cv2.setNumThreads(1)
     torch.manual_seed(options.seed)
     rng = np.random.default_rng(options.seed)
-    model = EdgeModel().train().to(memory_format=torch.channels_last)
+    model = EdgeModel().train()
+    lay_out(model)
     average = copy.deepcopy(model).eval()
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.lr, weight_decay=1e-3)
     step, before = 0, 0.0
