@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .edge_model import COARSEST, UNDECIDED, EdgeModel, load_edge_model
+from .edge_model import CERTAIN, COARSEST, UNDECIDED, EdgeModel, load_edge_model
 
 _FIRST_CELLS: Final = 4  # px of the first step per cell of the matte's grid: the model's own input
 _TILE: Final = 256  # px, side of what the model is given
@@ -28,6 +28,7 @@ _MARGIN: Final = 24  # px of a tile's rim that only serve as surroundings
 _BATCH: Final = 4  # tiles at once
 _FIRST_REACH: Final = 8  # px that an edge may move in the first step: two cells
 _REACH: Final = 5  # and in each later one
+_TRUST: Final = 0.5  # how much of the model's change is made: what is known at two scales counts
 _SOFT_LOGIT: Final = 4.0  # beyond it a soft edge is wholly inside or outside
 
 Photo = NDArray[np.unsignedinteger[Any]]  # (H, W, 3) uint8 or uint16
@@ -120,7 +121,7 @@ def refine(
             go_on()
         state = finer
     alpha = np.empty((height, width), dtype=np.uint8)
-    for box, values, count in _tiles(net, photo, state, everything=computed == 0):
+    for box, values, count in _tiles(net, photo, state, everything=computed == 0, harden=soft):
         alpha[box] = _soft(values) if soft else np.where(values > 0, np.uint8(255), np.uint8(0))
         computed += count
         go_on()
@@ -134,6 +135,12 @@ def _smaller_copies(photo: Photo, sizes: list[tuple[int, int]]) -> list[Photo]:
     return copies[::-1]
 
 
+def _hardened(logits: Floats) -> Floats:
+    """Sure of everything but what lies within reach of the edge: doubt farther off is no edge."""
+    sure = np.where(logits > 0, np.float32(CERTAIN), np.float32(-CERTAIN))
+    return np.asarray(np.where(_near_edge(logits, _REACH), logits, sure), dtype=np.float32)
+
+
 def _soft(logits: Floats) -> NDArray[np.uint8]:
     low = 1.0 / (1.0 + math.exp(_SOFT_LOGIT))
     share = (1.0 / (1.0 + np.exp(-logits)) - low) / (1.0 - 2.0 * low)
@@ -144,7 +151,7 @@ _Box = tuple[slice, slice]
 
 
 def _tiles(
-    net: EdgeModel, photo: Photo, coarse: Floats, *, everything: bool
+    net: EdgeModel, photo: Photo, coarse: Floats, *, everything: bool, harden: bool = False
 ) -> Iterator[tuple[_Box, Floats, int]]:
     """Logits at the photo's size, tile by tile without overlap: box, values, px given to the model."""
     height, width = photo.shape[:2]
@@ -159,20 +166,24 @@ def _tiles(
             if everything or undecided[_below(box, coarse.shape, (height, width))].any():
                 waiting.append((box, top - _MARGIN, left - _MARGIN))
                 if len(waiting) == _BATCH:
-                    yield from _computed(net, photo, coarse, waiting, reach)
+                    yield from _computed(net, photo, coarse, waiting, reach, harden=harden)
                     waiting.clear()
             else:
-                yield box, _sampled(coarse, photo.shape, top, left, bottom - top, right - left), 0
+                values = _sampled(coarse, photo.shape, top, left, bottom - top, right - left)
+                yield box, _hardened(values) if harden else values, 0
     if waiting:
-        yield from _computed(net, photo, coarse, waiting, reach)
+        yield from _computed(net, photo, coarse, waiting, reach, harden=harden)
 
 
 def _undecided(coarse: Floats, reach: int) -> NDArray[np.bool_]:
     """What lies within reach (px) of the coarse edge, and wherever the logits are near 0."""
-    inside = (coarse > 0).astype(np.uint8)
+    return np.asarray(_near_edge(coarse, reach) | (np.abs(coarse) < UNDECIDED))
+
+
+def _near_edge(logits: Floats, reach: int) -> NDArray[np.bool_]:
+    inside = (logits > 0).astype(np.uint8)
     around = np.ones((2 * reach + 1,) * 2, dtype=np.uint8)
-    edge = cv2.dilate(inside, around) != cv2.erode(inside, around)
-    return np.asarray(edge | (np.abs(coarse) < UNDECIDED))
+    return np.asarray(cv2.dilate(inside, around) != cv2.erode(inside, around))
 
 
 def _below(box: _Box, small: tuple[int, ...], large: tuple[int, int]) -> _Box:
@@ -209,6 +220,8 @@ def _computed(
     coarse: Floats,
     waiting: list[tuple[_Box, int, int]],
     reach: int,
+    *,
+    harden: bool,
 ) -> Iterator[tuple[_Box, Floats, int]]:
     full = float(np.iinfo(photo.dtype).max)
     height, width = photo.shape[:2]
@@ -224,7 +237,11 @@ def _computed(
         found = net(given, torch.from_numpy(np.stack(priors))[:, None])[:, 0].numpy()
     for (box, top, left), prior, fine in zip(waiting, priors, found, strict=True):
         rows, columns = box
-        values = np.where(_undecided(prior, reach), fine, prior)
+        known = np.clip(prior, -CERTAIN, CERTAIN)
+        moved = known + np.float32(_TRUST) * (fine - known)
+        values = np.where(_undecided(prior, reach), moved, prior)
+        if harden:
+            values = _hardened(values)
         yield (
             box,
             values[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left],
