@@ -31,10 +31,10 @@ def set_attention(model: SAM2Base, kind: AttentionKind) -> None:
         elif kind == "folded" and attention.kv_in_dim < attention.internal_dim // 2:
             wanted = FoldedAttention
         if type(attention) is not wanted:
-            layer.cross_attn_image = _with_parts_of(attention, wanted)
+            layer.cross_attn_image = with_parts_of(attention, wanted)
 
 
-def _with_parts_of(source: RoPEAttention, kind: type[RoPEAttention]) -> RoPEAttention:
+def with_parts_of(source: RoPEAttention, kind: type[RoPEAttention]) -> RoPEAttention:
     """An attention of ``kind`` with the weights and tables of ``source``, shared."""
     other: RoPEAttention = kind(
         embedding_dim=source.embedding_dim,

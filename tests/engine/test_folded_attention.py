@@ -14,7 +14,7 @@ from sam2.modeling.sam2_base import SAM2Base
 from sam2_splat_addon.core.prompts import BoxPrompt, FramePrompts, ObjectPrompts, PointPrompt
 from sam2_splat_addon.engine import folded_attention
 from sam2_splat_addon.engine.architectures import BUNDLED, OFFICIAL_CONFIGS, build
-from sam2_splat_addon.engine.attention_kinds import set_attention
+from sam2_splat_addon.engine.attention_kinds import set_attention, with_parts_of
 from sam2_splat_addon.engine.folded_attention import FoldedAttention
 
 from .random_models import propagated, random_frames, random_model
@@ -122,7 +122,7 @@ def test_blocks_sharp_weights_and_pointers_change_nothing_that_shows(
     tokens = frames * side * side + pointers
     q, k, v = torch.randn(2, side * side, 32), torch.randn(2, tokens, 8), torch.randn(2, tokens, 8)
     q *= sharpness
-    folded = folded_attention._with_parts_of(plain, FoldedAttention)
+    folded = with_parts_of(plain, FoldedAttention)
     with torch.inference_mode():
         wanted = plain(q, k, v, num_k_exclude_rope=pointers)
         for at_once in (7, 100, 1 << 19):
@@ -136,6 +136,6 @@ def test_memories_of_another_size_than_the_image_are_refused() -> None:
     plain = RoPEAttention(
         embedding_dim=32, num_heads=1, kv_in_dim=8, rope_k_repeat=True, feat_sizes=(4, 4)
     )
-    folded = folded_attention._with_parts_of(plain, FoldedAttention)
+    folded = with_parts_of(plain, FoldedAttention)
     with pytest.raises(ValueError, match="do not fit"):
         folded(torch.zeros(1, 16, 32), torch.zeros(1, 30, 8), torch.zeros(1, 30, 8))

@@ -237,7 +237,8 @@ def _tensor_bytes() -> int:
     gc.collect()
     held: dict[int, int] = {}
     for entry in gc.get_objects():
-        if issubclass(type(entry), torch.Tensor):  # isinstance would wake lazy objects
+        # isinstance would wake lazy objects; oneDNN's tensors are weights, and show no storage.
+        if issubclass(type(entry), torch.Tensor) and not entry.is_mkldnn:
             storage = entry.untyped_storage()
             held[storage.data_ptr()] = storage.nbytes()
     return sum(held.values())

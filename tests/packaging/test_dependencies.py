@@ -20,6 +20,8 @@ OWN = {"sam2_splat_addon", "tools", "tests"}
 BLENDER = {
     "addon_utils", "bl_ext", "bmesh", "bpy_extras", "gpu", "gpu_extras", "mathutils", "rna_keymap_ui",
 }  # fmt: skip
+# Comes with the Debian that the window's tests run in, and is imported there alone.
+DEBIAN = {"Xlib"}
 # Only tools/lock_requirements.py starts it, as a program.
 OPTIONAL = {"uv"}
 
@@ -39,7 +41,7 @@ def imported(folder: Path) -> Iterator[tuple[str, Path]]:
                 names = [node.module]
             for name in names:
                 top = name.split(".")[0]
-                if top not in sys.stdlib_module_names | OWN | BLENDER | OPTIONAL:
+                if top not in sys.stdlib_module_names | OWN | BLENDER | DEBIAN | OPTIONAL:
                     yield top, path
 
 
