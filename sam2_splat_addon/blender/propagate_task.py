@@ -9,11 +9,12 @@ import bpy
 
 from ..core.errors import PromptError
 from ..core.manifest import RunSettings
+from ..core.matte_store import MatteStore
 from ..core.protocol import FootageFiles, FrameDone, FrameRange, PropagateRequest
 from . import clearing, clip_prompts, drawn, review, shown_mattes
 from .drawn import Drawn
 from .editors import to_scene
-from .footage_clip import known_store, store_folder
+from .footage_clip import store_folder
 from .job_task import WAITS, JobTask, Steps, with_warnings
 from .request_parts import model_choice, run_settings
 from .result_layers import LayerBuild
@@ -55,6 +56,7 @@ class PropagateTask(JobTask):
         self._model = model_choice(clip.sam2_splat, device=device, threads=threads)
         self._span, self._here = span, here
         self._names: dict[int, str] = {}
+        self._store = Path()  # from the request on
         self._build: LayerBuild | None = None
 
     def request(self, footage: FootageFiles, edited: Drawn) -> PropagateRequest:
@@ -64,10 +66,11 @@ class PropagateTask(JobTask):
         prompts = clip_prompts.collect(clip).checked(footage.width, footage.height, count)
         self._names = {entry.id: entry.name for entry in prompts.objects}
         run = run_settings(settings, count)
+        self._store = store_folder(clip, Path(footage.folder))
         return PropagateRequest(
             footage=footage,
             prompts=prompts,
-            store=str(store_folder(clip, Path(footage.folder))),
+            store=str(self._store),
             model=self._model,
             settings=run,
             update=_update(self._span, self._here, run),
@@ -76,11 +79,13 @@ class PropagateTask(JobTask):
 
     def follow_up(self) -> Steps:
         """Make the mask layers, of what there is when the job was cancelled."""
+        # An undo meanwhile has taken back where the mattes are.
+        settings = self.clip().sam2_splat
+        settings.store_folder = settings.store_folder or str(self._store)
         # What a changed prompt has made void is gone from the store.
         shown_mattes.forget(self._clip_uid)
         clearing.reconcile(self.clip())
-        store = known_store(self.clip())
-        assert store is not None  # the request named it
+        store = MatteStore.open(self._store, create=True)
         self._build = LayerBuild(self.clip(), store, self._names)
         while not self._build.step():
             self.fraction = _JOB_SHARE + (1.0 - _JOB_SHARE) * self._build.fraction
