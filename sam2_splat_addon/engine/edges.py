@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from .edge_model import CERTAIN, COARSEST, UNDECIDED, EdgeModel, load_edge_model
+from .matte import soft_levels
 
 _FIRST_CELLS: Final = 4  # px of the first step per cell of the matte's grid: the model's own input
 _TILE: Final = 256  # px, side of what the model is given
@@ -29,7 +30,6 @@ _BATCH: Final = 4  # tiles at once
 _FIRST_REACH: Final = 8  # px that an edge may move in the first step: two cells
 _REACH: Final = 5  # and in each later one
 _TRUST: Final = 0.5  # how much of the model's change is made: what is known at two scales counts
-_SOFT_LOGIT: Final = 4.0  # beyond it a soft edge is wholly inside or outside
 
 Photo = NDArray[np.unsignedinteger[Any]]  # (H, W, 3) uint8 or uint16
 Floats = NDArray[np.float32]
@@ -37,7 +37,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Refined:
-    """A matte at nearly the photo's size, and how its last step is made.
+    """A matte at the photo's size, and what it took.
 
     Attributes
     ----------
@@ -122,7 +122,9 @@ def refine(
         state = finer
     alpha = np.empty((height, width), dtype=np.uint8)
     for box, values, count in _tiles(net, photo, state, everything=computed == 0, harden=soft):
-        alpha[box] = _soft(values) if soft else np.where(values > 0, np.uint8(255), np.uint8(0))
+        alpha[box] = (
+            soft_levels(values, 255) if soft else np.where(values > 0, np.uint8(255), np.uint8(0))
+        )
         computed += count
         go_on()
     return Refined(alpha, computed)
@@ -139,12 +141,6 @@ def _hardened(logits: Floats) -> Floats:
     """Sure of everything but what lies within reach of the edge: doubt farther off is no edge."""
     sure = np.where(logits > 0, np.float32(CERTAIN), np.float32(-CERTAIN))
     return np.asarray(np.where(_near_edge(logits, _REACH), logits, sure), dtype=np.float32)
-
-
-def _soft(logits: Floats) -> NDArray[np.uint8]:
-    low = 1.0 / (1.0 + math.exp(_SOFT_LOGIT))
-    share = (1.0 / (1.0 + np.exp(-logits)) - low) / (1.0 - 2.0 * low)
-    return np.asarray(np.rint(np.clip(share, 0.0, 1.0) * 255), dtype=np.uint8)
 
 
 _Box = tuple[slice, slice]

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.bake_plan import BakeOptions
+from ..core.baked_look import SOFT_LOGIT, soft_band
 from ..core.resample import stripes, upsample_binary
 
 Alpha = NDArray[np.unsignedinteger[Any]]  # uint8 or uint16, 0 to full
@@ -24,10 +25,6 @@ Logits = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
 Depth = Literal[8, 16]
 
-# Beyond this logit a soft matte is wholly inside or outside (the sigmoid there is 0.018 or 0.982).
-_SOFT_LOGIT = 4.0
-# Half-width of a soft edge, in samples of the small logits: uncertainty farther in is no edge.
-_SOFT_SAMPLES = 1
 _DISC_RADIUS = 8.0
 _STRIPE_ROWS = 512
 
@@ -104,18 +101,18 @@ def combine(
 def _add_soft(alpha: Alpha, logits: Logits, full: int) -> None:
     """Raise `alpha` to the matte's soft alpha: its sigmoid, stretched to reach 0 and full."""
     height, width = alpha.shape
-    inside = (logits > 0).astype(np.uint8)
-    kernel = np.ones((2 * _SOFT_SAMPLES + 1,) * 2, dtype=np.uint8)
-    near_edge = cv2.dilate(inside, kernel) != cv2.erode(inside, kernel)
-    far = np.where(inside, _SOFT_LOGIT, -_SOFT_LOGIT)
-    beyond = np.abs(logits) > _SOFT_LOGIT
-    banded = np.where(near_edge & ~beyond, logits, far).astype(np.float32)
-    low = 1.0 / (1.0 + np.exp(_SOFT_LOGIT))
-    for top, stripe in stripes(banded, width, height):
-        share = (1.0 / (1.0 + np.exp(-stripe)) - low) / (1.0 - 2.0 * low)
-        levels = np.rint(np.clip(share, 0.0, 1.0) * full).astype(alpha.dtype)
+    band = soft_band(logits)
+    for top, stripe in stripes(band, width, height):
+        levels = soft_levels(stripe, full).astype(alpha.dtype)
         rows = alpha[top : top + len(stripe)]
         np.maximum(rows, levels, out=rows)
+
+
+def soft_levels(logits: NDArray[np.float32], full: int) -> NDArray[np.floating[Any]]:
+    """The logits' sigmoid, stretched to reach 0 and full at `SOFT_LOGIT`, in whole steps."""
+    low = 1.0 / (1.0 + np.exp(SOFT_LOGIT))
+    share = (1.0 / (1.0 + np.exp(-logits)) - low) / (1.0 - 2.0 * low)
+    return np.asarray(np.rint(np.clip(share, 0.0, 1.0) * full))
 
 
 def fill_holes(alpha: Alpha, smaller_than: int) -> None:
