@@ -52,6 +52,10 @@ class RunSettings(msgspec.Struct, frozen=True):
         ``exact``: every tracked frame is remembered, as in sam2. ``guarded``: doubtful ones are
         not, and where hardly anything speaks for the object it is taken for absent; see
         `engine/guarded_memory.py`.
+    both_sides
+        Whether a frame between two prompted ones of its object is tracked from both, forwards and
+        backwards, and the better matte is taken: see `engine/both_sides.py`. False is sam2's way:
+        forwards alone.
     """
 
     first_frame: int = 1
@@ -63,6 +67,7 @@ class RunSettings(msgspec.Struct, frozen=True):
     speed: str = QUALITY.name
     panorama: bool = False
     memory: str = EXACT
+    both_sides: bool = False
 
 
 MANIFEST_VERSION = 2
@@ -93,9 +98,14 @@ class RunManifest(msgspec.Struct, frozen=True):
     version: int = MANIFEST_VERSION
 
     def key(self) -> str:
-        """Hash of what decides every matte alike: all but prompts and the frames asked for."""
+        """Hash of what decides every matte alike: all but prompts and the way through the frames."""
         settings = msgspec.structs.replace(
-            self.settings, first_frame=1, last_frame=0, direction="both", nearby_prompts=0
+            self.settings,
+            first_frame=1,
+            last_frame=0,
+            direction="both",
+            nearby_prompts=0,
+            both_sides=False,
         )
         common = msgspec.structs.replace(self, prompts=PromptSet(()), settings=settings)
         return hashlib.sha256(msgspec.json.encode(common, order="deterministic")).hexdigest()

@@ -37,7 +37,7 @@ _ZLIB_LEVEL = 1
 Logits = NDArray[np.float16]
 
 
-class MatteScores(msgspec.Struct, frozen=True):
+class MatteScores(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the model thinks of one matte.
 
     Attributes
@@ -48,11 +48,15 @@ class MatteScores(msgspec.Struct, frozen=True):
         The model's own estimate of the matte's IoU, about 0 to 1.
     area
         The part of the frame that the matte covers, 0 to 1.
+    agreement
+        The IoU of the mattes tracked from the prompted frames before and after, 0 to 1; 1 when
+        both see nothing. None on frames that were not tracked from both sides.
     """
 
     object_score: float
     predicted_iou: float
     area: float
+    agreement: float | None = None
 
 
 class MatteRecord(msgspec.Struct, frozen=True, eq=False):

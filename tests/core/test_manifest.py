@@ -69,12 +69,12 @@ def test_the_key_changes_with_everything_that_decides_all_mattes(change: dict[st
 @pytest.mark.parametrize(
     "change",
     [
-        {"settings": RunSettings(3, 9, "forward", nearby_prompts=2)},
+        {"settings": RunSettings(3, 9, "forward", nearby_prompts=2, both_sides=True)},
         {"prompts": PromptSet((CHAIR,), 1200, 1800)},
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_the_key_leaves_out_prompts_and_the_frames_asked_for(change: dict[str, Any]) -> None:
+def test_the_key_leaves_out_prompts_and_the_way_through_the_frames(change: dict[str, Any]) -> None:
     assert replace(RUN, **change).key() == RUN.key()
 
 

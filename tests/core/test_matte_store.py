@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from sam2_splat_addon.core.errors import StoreError
 from sam2_splat_addon.core.matte_store import (
@@ -55,6 +56,13 @@ def test_a_record_comes_back_as_it_was(logits: np.ndarray) -> None:
     assert (after.object_id, after.frame, after.width, after.height) == (3, 12, 6000, 9000)
     assert after.scores == SCORES
     assert not after.prompted
+
+
+def test_the_agreement_of_both_sides_is_kept_and_takes_no_byte_where_there_is_none() -> None:
+    agreeing = replace(record(), scores=replace(SCORES, agreement=0.75))
+    assert decode_record(encode_record(agreeing)).scores.agreement == 0.75
+    assert decode_record(encode_record(record())).scores.agreement is None
+    assert b"agreement" not in encode_record(record())
 
 
 def test_what_made_a_matte_is_told_without_reading_it_whole(store: MatteStore) -> None:
