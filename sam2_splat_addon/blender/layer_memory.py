@@ -13,6 +13,7 @@ from functools import lru_cache
 import bpy
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from .layer_shapes import polygon
 from .mask_keys import SplineState, named
@@ -60,20 +61,27 @@ def checksum(splines: Sequence[SplineState]) -> int:
 
 def signature(splines: Sequence[SplineState]) -> WrittenFrame:
     """What to remember of a frame."""
-    points = 0
-    moments = np.zeros(3)
-    for spline in splines:
-        points += len(spline.co)
-        x, y = (polygon(spline) - 0.5).T
-        next_x, next_y = np.roll(x, -1), np.roll(y, -1)
-        turn = x * next_y - next_x * y
-        moments += (
-            turn.sum() / 2.0,
-            ((x + next_x) * turn).sum() / 6.0,
-            ((y + next_y) * turn).sum() / 6.0,
-        )
-    area, first, second = moments.tolist()
-    return WrittenFrame(checksum(splines), points, (area, first, second))
+    shapes = [polygon(spline) for spline in splines]
+    x, y = np.concatenate([np.zeros((0, 2)), *shapes]).T - 0.5
+    ahead = _following([len(shape) for shape in shapes])
+    turn = x * y[ahead] - x[ahead] * y
+    return WrittenFrame(
+        checksum(splines),
+        sum(len(spline.co) for spline in splines),
+        (
+            float(turn.sum()) / 2.0,
+            float(((x + x[ahead]) * turn).sum()) / 6.0,
+            float(((y + y[ahead]) * turn).sum()) / 6.0,
+        ),
+    )
+
+
+def _following(counts: Sequence[int]) -> NDArray[np.intp]:
+    """The place of each point's next one, of closed outlines of so many points in a row."""
+    ahead = np.arange(1, sum(counts) + 1)
+    stops = np.cumsum(counts, dtype=np.intp)
+    ahead[stops - 1] = stops - counts
+    return ahead
 
 
 def differs(splines: Sequence[SplineState], expected: WrittenFrame) -> bool:

@@ -33,12 +33,13 @@ def outlines(state: Sequence[SplineState], size: tuple[int, int]) -> list[NDArra
 
 def polygon(spline: SplineState) -> NDArray[np.float64]:
     """A closed spline as straight pieces, (n, 2) in mask space."""
-    begin, leave = spline.co.astype(np.float64), spline.right.astype(np.float64)
+    begin = spline.co.astype(np.float64)
+    if np.array_equal(spline.co, spline.left) and np.array_equal(spline.co, spline.right):
+        return begin
+    leave = spline.right.astype(np.float64)
     end = np.roll(begin, -1, axis=0)
     arrive = np.roll(spline.left.astype(np.float64), -1, axis=0)
     straight = ((leave == begin) & (arrive == end)).all(axis=1)
-    if bool(straight.all()):
-        return begin
     u = (np.arange(_CUBIC_STEPS) / _CUBIC_STEPS)[None, :, None]
     curve = (
         (1 - u) ** 3 * begin[:, None]

@@ -103,11 +103,11 @@ def layer_state(layer: bpy.types.MaskLayer) -> tuple[SplineState, ...]:
 
 
 def _spline_state(spline: bpy.types.MaskSpline) -> SplineState:
-    count = len(spline.points)
-    values = [np.empty(count * 2, dtype=np.float32) for _ in _CHANNELS]
+    points = spline.points
+    values = np.empty((len(_CHANNELS), len(points) * 2), dtype=np.float32)
     for channel, flat in zip(_CHANNELS, values, strict=True):
-        spline.points.foreach_get(channel, flat)
-    co, left, right = (flat.reshape(count, 2) for flat in values)
+        points.foreach_get(channel, flat)
+    co, left, right = values.reshape(len(_CHANNELS), -1, 2)
     return SplineState(co, left, right, bool(spline.use_cyclic))
 
 
@@ -118,8 +118,9 @@ def set_points(
     right: NDArray[np.float32],
 ) -> None:
     """Set a spline's points and handles in bulk, (n, 2) each, mask space."""
+    points = spline.points
     for channel, values in zip(_CHANNELS, (co, left, right), strict=True):
-        spline.points.foreach_set(channel, np.ascontiguousarray(values).ravel())
+        points.foreach_set(channel, np.ascontiguousarray(values).ravel())
 
 
 def add_splines(layer: bpy.types.MaskLayer, counts: tuple[int, ...]) -> None:

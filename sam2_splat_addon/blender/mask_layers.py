@@ -58,7 +58,7 @@ def write_object_layer(
     size: tuple[int, int],
     *,
     edited: Collection[int] = (),
-) -> Iterator[int]:
+) -> Iterator[int | None]:
     """Make an object's layer again and key it frame by frame.
 
     Parameters
@@ -82,8 +82,10 @@ def write_object_layer(
 
     Yields
     ------
-    int
-        Each scene frame once it is written. Closed early, the layer holds the frames so far.
+    int or None
+        Each scene frame once it is written; None after a step that wrote none of them, since a
+        layer of many points takes some milliseconds a key. Closed early, the layer holds the
+        frames so far.
 
     Raises
     ------
@@ -101,18 +103,20 @@ def write_object_layer(
     order = sorted(range(len(plan)), key=lambda index: scene_frames[index] not in edited)
     with mask_keys.scratch_scene():
         try:
+            yield None
             for frame in _empty_frames(scene_frames):
                 frames[frame] = write_frame(target, frame, plan.parked(*size))
+                yield None
             for index in order:
                 frame = scene_frames[index]
                 frames[frame] = write_frame(target, frame, plan.points(index, *size))
                 done.append(frame)
                 yield frame
         except GeneratorExit:
-            # Left unfinished, the layer must not hold its shapes on the frames to come. When the
-            # file has been closed meanwhile there is no layer.
+            # Left unfinished, the layer must not hold its shapes on the frames to come, nor points
+            # that have no key yet. When the file has been closed meanwhile there is no layer.
             if target.found() is not None:
-                for frame in _empty_frames(done):
+                for frame in _empty_frames(done or scene_frames[:1]):
                     if frame not in frames:
                         frames[frame] = write_frame(target, frame, plan.parked(*size))
             raise

@@ -93,8 +93,9 @@ class LayerBuild:
             for scene_frame in mask_layers.write_object_layer(
                 _mask_of(clip), clip, name, plan, scene_frames, size, edited=edited
             ):
-                self.frame = to_clip(clip, scene_frame)
-                self._done += 1
+                if scene_frame is not None:
+                    self.frame = to_clip(clip, scene_frame)
+                    self._done += 1
                 yield False
 
     def _planned(

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,11 @@ def _write(
     for _ in mask_layers.write_object_layer(mask, clip, name, plan, scene_frames, size, **options):
         pass
     return mask
+
+
+def _next_frame(writing: Iterator[int | None]) -> int:
+    """The next frame that is written, past the steps that write none."""
+    return next(frame for frame in writing if frame is not None)
 
 
 def _points(mask: bpy.types.Mask, frame: int, name: str = "chair") -> list[list[float]]:
@@ -268,12 +273,29 @@ def test_writing_that_is_stopped_leaves_the_frames_so_far_and_nothing_after(
     writing = mask_layers.write_object_layer(
         mask, clip, "chair", _plan(frames, 90, 60), range(1, 7), (90, 60)
     )
-    assert [next(writing), next(writing)] == [1, 2]
+    assert [_next_frame(writing), _next_frame(writing)] == [1, 2]
     writing.close()
     renderer = MaskRenderer(mask, 90, 60, tmp_path)
     assert [frame for frame in range(8) if renderer.values(frame).any()] == [1, 2]
     assert layer_edits.edited_frames(mask, "chair") == ()
     assert bpy.data.scenes.get(".sam2_splat_keys") is None
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_writing_that_is_stopped_before_its_first_frame_leaves_nothing_to_see(
+    make_clip: MakeClip, tmp_path: Path, steps: int
+) -> None:
+    clip = make_clip(90, 60)
+    frames = [logits_of(disc(0.5, 0.5, 0.3))] * 3
+    mask = mask_layers.get_mask(clip)
+    writing = mask_layers.write_object_layer(
+        mask, clip, "chair", _plan(frames, 90, 60), range(1, 4), (90, 60)
+    )
+    assert [next(writing) for _ in range(steps)] == [None] * steps
+    writing.close()
+    renderer = MaskRenderer(mask, 90, 60, tmp_path)
+    assert not any(renderer.values(frame).any() for frame in range(5))
+    assert layer_edits.edited_frames(mask, "chair") == ()
 
 
 def test_stopped_writing_has_kept_what_the_user_drew(make_clip: MakeClip, tmp_path: Path) -> None:
@@ -283,7 +305,7 @@ def test_stopped_writing_has_kept_what_the_user_drew(make_clip: MakeClip, tmp_pa
     writing = mask_layers.write_object_layer(
         mask, clip, "chair", _plan(frames, 90, 60), range(1, 9), (90, 60), edited=[5]
     )
-    assert [next(writing), next(writing)] == [5, 1]
+    assert [_next_frame(writing), _next_frame(writing)] == [5, 1]
     writing.close()
     renderer = MaskRenderer(mask, 90, 60, tmp_path)
     assert [frame for frame in range(10) if renderer.values(frame).any()] == [1, 5]
@@ -300,7 +322,7 @@ def test_writing_dropped_after_another_file_was_opened_leaves_that_file_alone(
     writing = mask_layers.write_object_layer(
         mask_layers.get_mask(clip), clip, "chair", _plan(frames, 90, 60), range(1, 5), (90, 60)
     )
-    next(writing)
+    _next_frame(writing)
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "file.blend"))
     writing.close()
     mask = bpy.data.movieclips[0].sam2_splat.mask
