@@ -92,6 +92,12 @@ def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
     own.add_argument("--speed", choices=[item[0] for item in SPEED_ITEMS])
     own.add_argument("--memory", choices=[item[0] for item in MEMORY_ITEMS])
     own.add_argument(
+        "--both-sides",
+        action="store_true",
+        default=None,
+        help="frames between prompted ones are tracked from both, and the better matte is taken",
+    )
+    own.add_argument(
         "--panorama",
         action=argparse.BooleanOptionalAction,
         help="photos that go all the way round; default: when twice as wide as high",
@@ -200,6 +206,7 @@ def _apply_settings(settings: SAM2SPLAT_PG_clip, options: argparse.Namespace) ->
         "direction": options.direction,
         "speed": options.speed,
         "memory": options.memory,
+        "both_sides": options.both_sides,
         "panorama": options.panorama,
         "store_folder": str(options.store.absolute()) if options.store else None,
         "alpha": options.alpha,

@@ -145,6 +145,12 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
         items=MEMORY_ITEMS,
         default="exact",
     )
+    both_sides: BoolProperty(
+        name="Both Sides",
+        description="A frame between two with clicks is tracked from both, and the better mask is"
+        " taken. Takes about twice the time between the first and the last frame with clicks",
+        default=False,
+    )
     panorama: BoolProperty(
         name="Panorama (360°)",
         description="The photos go all the way round, twice as wide as high: an object may lie"

@@ -37,6 +37,7 @@ def run_settings(settings: SAM2SPLAT_PG_clip, frame_count: int) -> RunSettings:
         speed=settings.speed,
         panorama=settings.panorama,
         memory=settings.memory,
+        both_sides=settings.both_sides,
     )
 
 

@@ -186,6 +186,17 @@ class MatteStore:
         """Where the engine keeps what later runs can go on from, for one object."""
         return self.folder / "state" / f"{object_id:03d}"
 
+    def prune_state(self) -> None:
+        """Remove the folders of that which hold nothing; raises StoreError."""
+        root = self.folder / "state"
+        folders = [entry for entry in root.rglob("*") if entry.is_dir()]
+        try:
+            for folder in (*sorted(folders, reverse=True), root):  # inner ones first
+                if folder.is_dir() and not any(folder.iterdir()):
+                    folder.rmdir()
+        except OSError as error:
+            raise self._not_removable(error) from error
+
     def _object_folder(self, object_id: int) -> Path:
         return self.folder / "objects" / f"{object_id:03d}"
 

@@ -14,21 +14,27 @@ from pathlib import Path
 from typing import Final
 
 from ..core.manifest import GUARDED
+from ..core.matte_store import MatteRecord
 from ..core.protocol import PreviewMatte, PropagateRequest
 from .allocator import keeping_freed_memory
+from .both_sides import better
 from .checkpoints import LoadedModel
 from .device import DeviceChoice
 from .frames import FrameSource
 from .kept_features import KeptFeatures
 from .memory_bank import BankState, MemoryBank
 from .panorama import Views
+from .plan import Direction, Visit
 from .propagate import objects_of
 from .run_store import StoredObject
 from .session import FrameResult, Session
 from .work import ObjectWork, work_for
 
 KEPT_BANKS: Final = 6
-"""What is kept of the way to a frame: of as many objects or frames, 3 MB each at 1024 px."""
+"""What is kept of the way to a frame: its end, of as many objects, sides or frames.
+
+3 MB each at 1024 px.
+"""
 
 
 class CorrectedPreviewer:
@@ -73,26 +79,40 @@ class CorrectedPreviewer:
             if at.plan.object_id in object_ids and frame in at.plan.results
         }
         works = [work_for(at.plan, {frame}, self._saved(at)) for at in objects.values()]
-        found: list[PreviewMatte] = []
+        found: dict[int, MatteRecord] = {}
+        ways: dict[tuple[int, Direction], str] = {}  # how far each has come
+        footage = request.footage
 
         def on_result(result: FrameResult) -> None:
-            if result.frame == frame and result.object_id in objects:
-                logits = result.half_logits()
-                found.append(PreviewMatte.of(result.object_id, logits, result.scores))
+            if result.frame != frame or result.object_id not in objects:
+                return
+            at = objects[result.object_id]
+            record = at.record(result, footage.width, footage.height)
+            if result.object_id in found:  # from the other side
+                record = better(found[result.object_id], record, at.keys.mattes[frame])
+            found[result.object_id] = record
 
-        def on_remembered(object_id: int, at: int, bank: MemoryBank) -> None:
-            if at != frame:
-                self._keep(objects[object_id].keys[at], bank)
+        def on_remembered(object_id: int, visit: Visit, bank: MemoryBank) -> None:
+            if visit.frame != frame:
+                key = objects[object_id].keys.visits[visit]
+                way = (object_id, visit.direction)
+                self._keep(key, bank, in_place_of=ways.get(way))
+                ways[way] = key
 
         session = _KeepingSession(request, works, self._loaded, self._choice, self._features)
         with keeping_freed_memory():
             session.run(on_result, cancelled=dropped, on_remembered=on_remembered)
-        return tuple(sorted(found, key=lambda matte: matte.object_id))
+        return tuple(
+            PreviewMatte.of(object_id, record.logits, record.scores)
+            for object_id, record in sorted(found.items())
+        )
 
-    def _saved(self, at: StoredObject) -> Callable[[int], BankState | None]:
-        return lambda frame: self._banks.get(at.keys[frame]) or at.saved(frame)
+    def _saved(self, at: StoredObject) -> Callable[[Visit], BankState | None]:
+        return lambda visit: self._banks.get(at.keys.visits[visit]) or at.saved(visit)
 
-    def _keep(self, key: str, bank: MemoryBank) -> None:
+    def _keep(self, key: str, bank: MemoryBank, in_place_of: str | None) -> None:
+        if in_place_of is not None:
+            self._banks.pop(in_place_of, None)
         self._banks[key] = bank.state()
         self._banks.move_to_end(key)
         if len(self._banks) > KEPT_BANKS:

@@ -4,18 +4,21 @@
 The key of a conditioning frame is made of its own prompts. That of a tracked frame is made of the
 key of the frame tracked before it with the same memory, and of what else it is shown: conditioning
 frames (by their keys) and corrections. So a changed prompt changes exactly the keys that it
-reaches, as long as conditioning frames out of reach are left out: see `_shown`.
+reaches, as long as conditioning frames out of reach are left out: see `_shown`. The key of a frame
+that is tracked from both sides is made of those that each side gives it.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 from sam2.modeling.sam2_utils import select_closest_cond_frames
 
-from .plan import ObjectPlan, Stretch
+from .plan import DIRECTIONS, ObjectPlan, Stretch, Visit
 from .session import MAX_CONDITIONING
 
 NEAR: Final = 32
@@ -28,8 +31,24 @@ shows only when it is as near as that.
 _DIGITS: Final = 32  # of 64: enough that no two meet by chance
 
 
-def matte_keys(plan: ObjectPlan, run_key: str) -> dict[int, str]:
-    """The key of every frame of the plan, tracked or conditioning.
+@dataclass(frozen=True)
+class MatteKeys:
+    """The keys of one object.
+
+    Attributes
+    ----------
+    mattes
+        Of what is to be in the store, by frame: all frames of the plan, tracked or conditioning.
+    visits
+        Of what a pass gives a frame, and of the memories that it then has.
+    """
+
+    mattes: Mapping[int, str]
+    visits: Mapping[Visit, str]
+
+
+def matte_keys(plan: ObjectPlan, run_key: str) -> MatteKeys:
+    """The keys of every frame of the plan.
 
     Parameters
     ----------
@@ -42,7 +61,8 @@ def matte_keys(plan: ObjectPlan, run_key: str) -> dict[int, str]:
         entry.frame: _hash(run_key, "conditioning", msgspec.json.encode(entry).decode())
         for entry in plan.conditioning
     }
-    keys = dict(conditioning)
+    mattes = dict(conditioning)
+    visits: dict[Visit, str] = {}
     for stretch in plan.stretches:
         before = _hash(run_key, stretch.direction)
         corrected: dict[int, str] = {}
@@ -51,10 +71,12 @@ def matte_keys(plan: ObjectPlan, run_key: str) -> dict[int, str]:
             correction = plan.correction(frame)
             if correction is not None:
                 parts.append(msgspec.json.encode(correction).decode())
-            before = keys[frame] = _hash(*parts)
+            before = mattes[frame] = visits[Visit(stretch.direction, frame)] = _hash(*parts)
             if correction is not None:
                 corrected[frame] = before
-    return keys
+    for frame in plan.twice:
+        mattes[frame] = _hash(*(visits[Visit(direction, frame)] for direction in DIRECTIONS))
+    return MatteKeys(mattes, visits)
 
 
 def _shown(

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Memories of tracked frames on disk, for runs that go on from there; core, torch, safetensors.
 
-One file for an object's bank after a frame, ``<object>/<frame>.safetensors``, whole or not at all:
-tensors named ``<group>/<index>/<part>``, and in the metadata the matte's key. What the bank held
-then is decided by the same as that matte, so it serves every run that gives this frame this key.
+One file for an object's bank after a frame in a pass, ``<object>/<direction>/<frame>.safetensors``,
+whole or not at all: tensors named ``<group>/<index>/<part>``, and in the metadata the matte's key.
+What the bank held then is decided by the same as that matte, so it serves every run that gives this
+frame this key in this pass.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch import Tensor
 from ..core.atomic import write_atomic
 from ..core.errors import StoreError
 from .memory_bank import BankState, FrameMemory, Seen, Sight
+from .plan import DIRECTIONS, Visit
 
 _METADATA_KEY: Final = "bank"
 _SUFFIX: Final = ".safetensors"
@@ -47,8 +49,8 @@ class MemoryShelf:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def save(self, frame: int, key: str, state: BankState) -> None:
-        """Write the bank as it is after a frame, in place of an earlier one; raises StoreError."""
+    def save(self, visit: Visit, key: str, state: BankState) -> None:
+        """Write the bank as a pass has it after a frame; raises StoreError."""
         tensors: dict[str, Tensor] = {}
         groups = dict(zip(_GROUPS, (state.corrected, state.recent), strict=True))
         for group, memories in groups.items():
@@ -60,20 +62,20 @@ class MemoryShelf:
         header = _Header(key, indices, state.sight, state.seen)
         data = save(tensors, {_METADATA_KEY: msgspec.json.encode(header).decode()})
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            write_atomic(self._path(frame), data)
+            self._path(visit).parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(self._path(visit), data)
         except OSError as error:
             raise StoreError(
                 f"What the run remembers can't be written to {self._folder}: {error.strerror}.",
                 "Free some disk space, or choose another cache folder in the add-on's preferences.",
             ) from error
 
-    def load(self, frame: int, key: str) -> BankState | None:
+    def load(self, visit: Visit, key: str) -> BankState | None:
         """The bank after a frame, when it was saved under this key; otherwise None.
 
         A file that can't be read is none: the frames before it are then tracked again.
         """
-        path = self._path(frame)
+        path = self._path(visit)
         header = _header(path)
         if header is None or header.key != key:
             return None
@@ -84,17 +86,15 @@ class MemoryShelf:
         except (OSError, KeyError, safetensors.SafetensorError):
             return None
 
-    def sweep(self, keeps: Callable[[int], bool], keys: Mapping[int, str]) -> None:
+    def sweep(self, keeps: Callable[[Visit], bool], keys: Mapping[Visit, str]) -> None:
         """Remove all but the frames to keep that stand under these keys; raises StoreError."""
         try:
-            for path in sorted(self._folder.glob(f"[0-9]*{_SUFFIX}")):
-                frame = int(path.name.removesuffix(_SUFFIX))
-                header = _header(path)
-                if header is None or not keeps(frame) or header.key != keys.get(frame):
-                    path.unlink(missing_ok=True)
-            for folder in (self._folder, self._folder.parent):
-                if folder.is_dir() and not any(folder.iterdir()):
-                    folder.rmdir()
+            for direction in DIRECTIONS:
+                for path in sorted((self._folder / direction).glob(f"[0-9]*{_SUFFIX}")):
+                    visit = Visit(direction, int(path.name.removesuffix(_SUFFIX)))
+                    header = _header(path)
+                    if header is None or not keeps(visit) or header.key != keys.get(visit):
+                        path.unlink(missing_ok=True)
         except OSError as error:
             raise StoreError(
                 f"What earlier runs remember can't be removed from {self._folder}:"
@@ -102,12 +102,12 @@ class MemoryShelf:
                 "Close programs that use that folder, and see that it is writable.",
             ) from error
 
-    def remove(self, frame: int) -> None:
-        """Forget one frame."""
-        self._path(frame).unlink(missing_ok=True)
+    def remove(self, visit: Visit) -> None:
+        """Forget one frame of a pass."""
+        self._path(visit).unlink(missing_ok=True)
 
-    def _path(self, frame: int) -> Path:
-        return self._folder / f"{frame:06d}{_SUFFIX}"
+    def _path(self, visit: Visit) -> Path:
+        return self._folder / visit.direction / f"{visit.frame:06d}{_SUFFIX}"
 
 
 def _header(path: Path) -> _Header | None:

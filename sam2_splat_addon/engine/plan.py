@@ -13,6 +13,9 @@ settings alone:
 conditioning frame. A frame whose prompts only exclude can't be segmented from them: it is tracked
 like any other and then corrected by them.
 
+From both sides, the forward pass begins at the first conditioning frame and the backward one at the
+last, whatever the direction: frames between the two are tracked twice (see `both_sides`).
+
 A pass is one stretch of frames that share a memory. Where prompts are to reach only nearby frames,
 it is cut into stretches at the conditioning frames, and each begins with an empty memory.
 """
@@ -22,8 +25,9 @@ from __future__ import annotations
 from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ..core.errors import PromptError
 from ..core.manifest import RunSettings
@@ -32,6 +36,18 @@ from ..core.prompts import FramePrompts, ObjectPrompts
 Direction = Literal["forward", "backward"]
 DIRECTIONS: tuple[Direction, ...] = ("forward", "backward")
 """In the order in which the passes are computed."""
+
+
+class Visit(NamedTuple):
+    """A frame as one pass comes to it."""
+
+    direction: Direction
+    frame: int
+
+    @property
+    def other_side(self) -> Visit:
+        """The same frame, in the other pass."""
+        return Visit("backward" if self.direction == "forward" else "forward", self.frame)
 
 
 @dataclass(frozen=True)
@@ -51,6 +67,10 @@ class Stretch:
     direction: Direction
     frames: tuple[int, ...]
     conditioning: tuple[int, ...]
+
+    def visit(self, at: int) -> Visit:
+        """The frame at this position."""
+        return Visit(self.direction, self.frames[at])
 
 
 @dataclass(frozen=True)
@@ -82,6 +102,20 @@ class ObjectPlan:
         """The prompts that correct this frame, if any."""
         return next((entry for entry in self.corrections if entry.frame == frame), None)
 
+    @cached_property
+    def twice(self) -> frozenset[int]:
+        """The frames that are tracked from both sides."""
+        forward, backward = (
+            {
+                frame
+                for stretch in self.stretches
+                if stretch.direction == direction
+                for frame in stretch.frames
+            }
+            for direction in DIRECTIONS
+        )
+        return frozenset(forward & backward)
+
 
 def span_of(settings: RunSettings, frame_count: int) -> range:
     """The frames that the settings ask for, of 1 to ``frame_count``; raises PromptError if none."""
@@ -97,7 +131,12 @@ def span_of(settings: RunSettings, frame_count: int) -> range:
 
 
 def plan_object(
-    prompts: ObjectPrompts, span: range, direction: str, nearby_prompts: int = 0
+    prompts: ObjectPrompts,
+    span: range,
+    direction: str,
+    nearby_prompts: int = 0,
+    *,
+    both_sides: bool = False,
 ) -> ObjectPlan:
     """Plan one object of a checked prompt set.
 
@@ -109,7 +148,7 @@ def plan_object(
         The frames to have mattes for, step 1.
     direction
         ``both``, ``forward`` or ``backward``.
-    nearby_prompts
+    nearby_prompts, both_sides
         As in :class:`RunSettings`.
 
     Raises
@@ -136,10 +175,12 @@ def plan_object(
     elif direction == "backward":
         results = range(span.start, min(span.stop, last + 1))
     tracked = [frame for frame in results if frame not in prompted]
-    # Where the backward pass begins, and ends the forward one.
-    turn = last if direction == "backward" else first
-    forward = [frame for frame in tracked if frame > turn]
-    backward = [frame for frame in reversed(tracked) if frame < turn]
+    # Where the passes begin.
+    from_first = from_last = last if direction == "backward" else first
+    if both_sides:
+        from_first, from_last = first, last
+    forward = [frame for frame in tracked if frame > from_first]
+    backward = [frame for frame in reversed(tracked) if frame < from_last]
     return ObjectPlan(
         prompts.id,
         prompts.name,

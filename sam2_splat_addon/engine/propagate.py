@@ -36,6 +36,7 @@ from .allocator import keeping_freed_memory
 from .attention_kinds import AttentionKind, set_attention
 from .checkpoints import LoadedModel, checkpoint_path, sha256_of
 from .device import DeviceChoice, choose_device, use_threads
+from .folded_neck import set_neck
 from .frames import FrameSource
 from .matte_keys import matte_keys
 from .model_input import model_input
@@ -124,25 +125,30 @@ def run(
     outdated = {at.plan.object_id: at.outdated(wanted[at.plan.object_id]) for at in objects}
     # Old mattes go at once: a run that is cancelled leaves gaps, never mattes of two runs that
     # look as if they belonged together.
-    for object_id, frames in outdated.items():
-        store.remove(object_id, frames)
+    for at in objects:
+        at.discard(outdated[at.plan.object_id])
     write_manifest(store.manifest_path, manifest)
     for text in warnings:
         on_log(Log("warning", text))
     total = sum(map(len, wanted.values()))
     missing = sum(map(len, outdated.values()))
-    if not missing:
+    for at in objects:
+        settled = at.settle(outdated[at.plan.object_id])
+        outdated[at.plan.object_id] -= {record.frame for record in settled}
+        for record in settled:
+            on_frame_done(FrameDone(record.frame, record.object_id, record.scores))
+    if not any(outdated.values()):
         _tidy(objects)
         return PropagateReport(
-            f"Nothing to do: all {total} mattes are up to date.", 0, tuple(warnings)
+            f"Nothing to do: all {total} mattes are up to date.", missing, tuple(warnings)
         )
 
     loaded = model_keeper.shared.get(request.model, digest, choice.device, seen.size, loading)
     for text in loaded.warnings:
         on_log(Log("warning", text))
-    _choose_attention(loaded.model, request, choice)
+    _choose_arithmetic(loaded.model, request, choice)
     busy = [at for at in objects if outdated[at.plan.object_id]]
-    works = [work_for(at.plan, outdated[at.plan.object_id], at.saved) for at in busy]
+    works = [work_for(at.plan, outdated[at.plan.object_id], at.saved, at.knows) for at in busy]
     starts = [part.frames[0] for work in works for part in work.parts if part.state is not None]
     if starts:
         on_log(Log("info", f"Going on where an earlier run stood, from frame {min(starts)}."))
@@ -155,6 +161,7 @@ def run(
         panorama=settings.panorama,
         guarded=settings.memory == GUARDED,
     )
+    total += sum(len(at.plan.twice.intersection(wanted[at.plan.object_id])) for at in objects)
     writer = ResultWriter(busy, works, outdated, total, (footage.width, footage.height))
     saver = MemorySaver(busy)
 
@@ -193,7 +200,7 @@ def objects_of(
     Nothing is written. Raises SplatError when the request is not as it should be.
     """
     manifest = _manifest(request, _prompts_of(request), loaded.sha256, choice, threads)
-    _choose_attention(loaded.model, request, choice)
+    _choose_arithmetic(loaded.model, request, choice)
     return _objects(manifest, MatteStore(Path(request.store)))
 
 
@@ -224,19 +231,26 @@ def _objects(manifest: RunManifest, store: MatteStore) -> list[StoredObject]:
     settings, run_key = manifest.settings, manifest.key()
     span = span_of(settings, manifest.frame_count)
     plans = [
-        plan_object(entry, span, settings.direction, settings.nearby_prompts)
+        plan_object(
+            entry,
+            span,
+            settings.direction,
+            settings.nearby_prompts,
+            both_sides=settings.both_sides,
+        )
         for entry in manifest.prompts.objects
     ]
     return [StoredObject(plan, matte_keys(plan, run_key), store) for plan in plans]
 
 
-def _choose_attention(model: SAM2Base, request: PropagateRequest, choice: DeviceChoice) -> None:
+def _choose_arithmetic(model: SAM2Base, request: PropagateRequest, choice: DeviceChoice) -> None:
     kind: AttentionKind = "sam2"
     if speed_named(request.settings.speed).pooled:
         kind = "pooled"
     elif choice.device.type == "cpu" and not request.settings.bitwise:
         kind = "folded"
     set_attention(model, kind)
+    set_neck(model, folded=choice.device.type == "cpu" and not request.settings.bitwise)
 
 
 def _in_range(plan: ObjectPlan, update: FrameRange | None) -> range:

@@ -14,9 +14,11 @@ from typing import Final
 from ..core.matte_store import MatteRecord, MatteStore
 from ..core.memory import peak_memory_mb
 from ..core.protocol import Progress
+from .both_sides import Sides
+from .matte_keys import MatteKeys
 from .memory_bank import BankState, MemoryBank
 from .memory_shelf import MemoryShelf
-from .plan import ObjectPlan
+from .plan import DIRECTIONS, ObjectPlan, Visit
 from .session import FrameResult
 from .work import ObjectWork
 
@@ -37,15 +39,18 @@ _RATE_WINDOW: Final = 24  # mattes that the speed is measured over
 class StoredObject:
     """One object of a run: its plan, its keys, and what the store has of it."""
 
-    def __init__(self, plan: ObjectPlan, keys: Mapping[int, str], store: MatteStore) -> None:
+    def __init__(self, plan: ObjectPlan, keys: MatteKeys, store: MatteStore) -> None:
         self.plan = plan
         self.keys = keys
         self._store = store
+        self._sides = Sides(plan, keys, store)
         self._shelf = MemoryShelf(store.state_folder(plan.object_id))
         longest = max((len(stretch.frames) for stretch in plan.stretches), default=0)
         every = max(SHELF_FRAMES, -(-longest // SHELF_PLACES))
         self._kept = {
-            frame for stretch in plan.stretches for frame in stretch.frames[every - 1 :: every]
+            stretch.visit(at)
+            for stretch in plan.stretches
+            for at in range(every - 1, len(stretch.frames), every)
         }
 
     def outdated(self, wanted: range) -> frozenset[int]:
@@ -53,12 +58,39 @@ class StoredObject:
         return frozenset(
             frame
             for frame in wanted
-            if self._store.key(self.plan.object_id, frame) != self.keys[frame]
+            if self._store.key(self.plan.object_id, frame) != self.keys.mattes[frame]
         )
 
-    def write(self, result: FrameResult, width: int, height: int) -> MatteRecord:
-        """Put a result into the store, as of footage of this size in px; raises StoreError."""
-        record = MatteRecord(
+    def discard(self, outdated: Collection[int]) -> None:
+        """Remove these mattes, but not what one side has given already; raises StoreError."""
+        self._store.remove(
+            self.plan.object_id, {frame for frame in outdated if not self._is_of_one_side(frame)}
+        )
+
+    def _is_of_one_side(self, frame: int) -> bool:
+        key = self._store.key(self.plan.object_id, frame)
+        visits = (Visit(direction, frame) for direction in DIRECTIONS)
+        return frame in self.plan.twice and key in {self.keys.visits[visit] for visit in visits}
+
+    def settle(self, outdated: Collection[int]) -> list[MatteRecord]:
+        """Write those of these mattes whose both sides are known already; raises StoreError."""
+        settled: list[MatteRecord] = []
+        for frame in sorted(self.plan.twice.intersection(outdated)):
+            visit = Visit("forward", frame)
+            known = self._sides.find(visit)
+            if known is not None and self.knows(visit.other_side):
+                settled.append(self._sides.settled(visit, known))
+                self._store.write(settled[-1])
+        return settled
+
+    def knows(self, visit: Visit) -> bool:
+        """Whether it is known what a pass gives a frame that is tracked from both sides."""
+        return self._sides.find(visit) is not None
+
+    def record(self, result: FrameResult, width: int, height: int) -> MatteRecord:
+        """A result as a record, of footage of this size in px."""
+        visit = result.visit
+        return MatteRecord(
             self.plan.object_id,
             result.frame,
             width,
@@ -66,34 +98,59 @@ class StoredObject:
             result.half_logits(),
             result.scores,
             result.prompted,
-            self.keys[result.frame],
+            self.keys.mattes[result.frame] if visit is None else self.keys.visits[visit],
         )
+
+    def write(self, result: FrameResult, width: int, height: int) -> MatteRecord:
+        """Put a result into the store, as of footage of this size in px; raises StoreError.
+
+        Of a frame that is tracked from both sides that is the better result as soon as both are
+        known.
+        """
+        record = self.record(result, width, height)
+        if result.visit is not None and result.frame in self.plan.twice:
+            record = self._sides.settled(result.visit, record)
         self._store.write(record)
         return record
 
-    def saved(self, frame: int) -> BankState | None:
-        """The bank after this frame, when the shelf has it."""
-        return self._shelf.load(frame, self.keys[frame])
+    def saved(self, visit: Visit) -> BankState | None:
+        """The bank as a pass had it after this frame, when the shelf has it."""
+        return self._shelf.load(visit, self.keys.visits[visit])
 
-    def keeps(self, frame: int) -> bool:
+    def keeps(self, visit: Visit) -> bool:
         """Whether the bank after this frame stays on the shelf when the run is over."""
-        return frame in self._kept
+        return visit in self._kept
 
-    def save(self, frame: int, bank: MemoryBank) -> None:
+    def save(self, visit: Visit, bank: MemoryBank) -> None:
         """Put the bank as it is after this frame on the shelf; raises StoreError."""
-        self._shelf.save(frame, self.keys[frame], bank.state())
+        self._shelf.save(visit, self.keys.visits[visit], bank.state())
 
-    def forget(self, frame: int) -> None:
+    def forget(self, visit: Visit) -> None:
         """Take the bank after this frame off the shelf."""
-        self._shelf.remove(frame)
+        self._shelf.remove(visit)
 
     def tidy(self) -> None:
-        """Take everything off the shelf that this run's plan does not keep there."""
-        self._shelf.sweep(self.keeps, self.keys)
+        """Forget all that this run's plan has no use for; raises StoreError."""
+        self._shelf.sweep(self.keeps, self.keys.visits)
+        self._sides.sweep()
+        self._store.prune_state()
 
 
 class ResultWriter:
-    """Writes results into the store and measures how fast they come."""
+    """Writes results into the store and measures how fast they come.
+
+    Parameters
+    ----------
+    objects, works
+        What is computed, and the objects that it is computed of.
+    outdated
+        The frames to write, by object id.
+    total
+        How many mattes there will be when the run is over, whoever made them; those tracked from
+        both sides count twice.
+    size
+        The footage's (width, height), px.
+    """
 
     def __init__(
         self,
@@ -104,10 +161,14 @@ class ResultWriter:
         size: tuple[int, int],
     ) -> None:
         self._objects = {at.plan.object_id: at for at in objects}
-        self._outdated = outdated
         self._size = size
         self._total = total
-        self._done = total - sum(map(len, outdated.values()))
+        self._due = {
+            (work.plan.object_id, frame, direction)
+            for work in works
+            for frame, direction in work.results(outdated[work.plan.object_id])
+        }
+        self._done = total - len(self._due)
         self._left = sum(work.size for work in works)
         self._times: deque[float] = deque([time.monotonic()], maxlen=_RATE_WINDOW)
 
@@ -115,11 +176,12 @@ class ResultWriter:
         """Write a result; None when it was only needed on the way to others."""
         self._times.append(time.monotonic())
         self._left -= 1
-        if result.frame not in self._outdated[result.object_id]:
+        due = (result.object_id, result.frame, result.direction)
+        if due not in self._due:
             return None
-        record = self._objects[result.object_id].write(result, *self._size)
+        self._due.remove(due)
         self._done += 1
-        return record
+        return self._objects[result.object_id].write(result, *self._size)
 
     def progress(self, result: FrameResult) -> Progress:
         per_matte = (self._times[-1] - self._times[0]) / (len(self._times) - 1)
@@ -140,26 +202,26 @@ class MemorySaver:
 
     def __init__(self, objects: list[StoredObject]) -> None:
         self._objects = {at.plan.object_id: at for at in objects}
-        self._latest: dict[int, tuple[int, MemoryBank]] = {}
-        self._passing: dict[int, int] = {}  # frames on the shelf that are not to stay
+        self._latest: dict[int, tuple[Visit, MemoryBank]] = {}
+        self._passing: dict[int, Visit] = {}  # on the shelf, and not to stay
         self._saved = time.monotonic()
 
-    def remembered(self, object_id: int, frame: int, bank: MemoryBank) -> None:
+    def remembered(self, object_id: int, visit: Visit, bank: MemoryBank) -> None:
         """Take note of a bank (see `Session.run`), and save what is due; raises StoreError."""
-        self._latest[object_id] = (frame, bank)
-        if self._objects[object_id].keeps(frame):
-            self._objects[object_id].save(frame, bank)
+        self._latest[object_id] = (visit, bank)
+        if self._objects[object_id].keeps(visit):
+            self._objects[object_id].save(visit, bank)
         if time.monotonic() - self._saved >= SAVE_SECONDS:
             self.save()
 
     def save(self) -> None:
         """Save where every object stands, in place of where it stood at the last save."""
-        for object_id, (frame, bank) in self._latest.items():
+        for object_id, (visit, bank) in self._latest.items():
             at, passed = self._objects[object_id], self._passing.get(object_id)
-            if at.keeps(frame) or passed == frame:
+            if at.keeps(visit) or passed == visit:
                 continue
-            at.save(frame, bank)
+            at.save(visit, bank)
             if passed is not None:
                 at.forget(passed)
-            self._passing[object_id] = frame
+            self._passing[object_id] = visit
         self._saved = time.monotonic()

@@ -27,7 +27,7 @@ from .device import DeviceChoice
 from .guarded_memory import GuardedBank
 from .memory_bank import FrameMemory, MemoryBank, MemoryReach, Sight
 from .panorama import CELL, Views, roll_frame, roll_prompts, roll_to_matte, roll_to_prompts, unroll
-from .plan import DIRECTIONS, Direction, ObjectPlan
+from .plan import DIRECTIONS, Direction, ObjectPlan, Visit
 from .prompt_tensors import PromptTensors, prompt_tensors
 from .sam2_steps import Prediction, Sam2Steps
 from .work import ObjectWork, StretchPart
@@ -64,6 +64,8 @@ class FrameResult:
         What the model thinks of it.
     prompted
         Whether the user prompted this object on this frame.
+    direction
+        Of the pass that tracked it; None on a conditioning frame.
     """
 
     object_id: int
@@ -71,6 +73,12 @@ class FrameResult:
     logits: NDArray[np.float32]
     scores: MatteScores
     prompted: bool
+    direction: Direction | None = None
+
+    @property
+    def visit(self) -> Visit | None:
+        """The frame as that pass came to it."""
+        return None if self.direction is None else Visit(self.direction, self.frame)
 
     def half_logits(self) -> NDArray[np.float16]:
         """The logits as the store keeps them, clipped to what float16 holds, (h, w)."""
@@ -129,19 +137,19 @@ class Session:
         on_result: Callable[[FrameResult], None],
         *,
         cancelled: Callable[[], bool] = lambda: False,
-        on_remembered: Callable[[int, int, MemoryBank], None] = lambda *_: None,
+        on_remembered: Callable[[int, Visit, MemoryBank], None] = lambda *_: None,
     ) -> None:
         """Compute everything that is to be computed.
 
         Parameters
         ----------
         on_result
-            Gets every matte as soon as it is there.
+            Gets every matte as soon as it is there, of a frame tracked from both sides two.
         cancelled
             Asked between the stages of a frame.
         on_remembered
-            Called with an object's id, a frame just tracked, and the bank that now remembers it;
-            the bank stays as it is until this is called for the object again.
+            Called with an object's id, a frame just tracked in a pass, and the bank that now
+            remembers it; the bank stays as it is until this is called for the object again.
 
         Raises
         ------
@@ -184,7 +192,7 @@ class Session:
         direction: Direction,
         on_result: Callable[[FrameResult], None],
         cancelled: Callable[[], bool],
-        on_remembered: Callable[[int, int, MemoryBank], None],
+        on_remembered: Callable[[int, Visit, MemoryBank], None],
     ) -> None:
         parts = {
             object_id: {
@@ -208,7 +216,7 @@ class Session:
                         banks[object_id] = self._bank(object_id, part)
                     bank = banks[object_id]
                     on_result(self._track(work.plan, frame, photo, bank, direction))
-                    on_remembered(object_id, frame, bank)
+                    on_remembered(object_id, Visit(direction, frame), bank)
 
     def _bank(self, object_id: int, part: StretchPart) -> MemoryBank:
         """The bank as it is when the part begins."""
@@ -269,7 +277,10 @@ class Session:
                 bank.add_corrected(index, memory)
             else:
                 bank.add(index, memory)
-        result = frame_result(plan.object_id, frame, prediction, prompted=corrected, roll=roll)
+        result = dataclasses.replace(
+            frame_result(plan.object_id, frame, prediction, prompted=corrected, roll=roll),
+            direction=direction,
+        )
         if self._panorama:
             bank.sight = Sight(index, roll_to_matte(result.logits, roll))
         return result

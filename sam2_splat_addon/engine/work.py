@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from .memory_bank import BankState
-from .plan import ObjectPlan, Stretch
+from .plan import Direction, ObjectPlan, Stretch, Visit
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,21 @@ class ObjectWork:
         """How many frames are computed."""
         return len(self.conditioning) + sum(len(part.frames) for part in self.parts)
 
+    def results(self, wanted: Collection[int]) -> set[tuple[int, Direction | None]]:
+        """Which of these frames are computed, and in which pass, None for conditioning frames."""
+        found: set[tuple[int, Direction | None]] = {
+            (frame, None) for frame in self.conditioning if frame in wanted
+        }
+        for part in self.parts:
+            found |= {(frame, part.stretch.direction) for frame in part.frames if frame in wanted}
+        return found
+
 
 def work_for(
     plan: ObjectPlan,
     wanted: Collection[int],
-    saved: Callable[[int], BankState | None] = lambda _: None,
+    saved: Callable[[Visit], BankState | None] = lambda _: None,
+    known: Callable[[Visit], bool] = lambda _: False,
 ) -> ObjectWork:
     """The least work that gives the wanted frames.
 
@@ -76,15 +86,22 @@ def work_for(
     wanted
         Frames of its results.
     saved
-        The bank as it was after this frame was tracked, if it was kept.
+        The bank as a pass had it after it tracked this frame, if it was kept.
+    known
+        Whether what a pass gives this frame is there already; asked of frames that are tracked from
+        both sides alone.
     """
     parts: list[StretchPart] = []
     for stretch in plan.stretches:
-        positions = [at for at, frame in enumerate(stretch.frames) if frame in wanted]
+        positions = [
+            at
+            for at, frame in enumerate(stretch.frames)
+            if frame in wanted and not (frame in plan.twice and known(stretch.visit(at)))
+        ]
         if not positions:
             continue
         start, state = positions[0], None
-        while start and (state := saved(stretch.frames[start - 1])) is None:
+        while start and (state := saved(stretch.visit(start - 1))) is None:
             start -= 1
         parts.append(StretchPart(stretch, start, positions[-1] + 1, state))
     needed = {frame for part in parts for frame in part.stretch.conditioning}

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -39,6 +40,11 @@ def write_checkpoint(path: Path) -> Path:
 def clicked(object_id: int, frame: int, x: float, y: float, name: str = "thing") -> ObjectPrompts:
     """An object with one click."""
     return ObjectPrompts(object_id, name, (FramePrompts(frame, (PointPrompt(x, y),)),))
+
+
+def with_click(thing: ObjectPrompts, frame: int, x: float = 30.0, y: float = 60.0) -> ObjectPrompts:
+    """The object with one more prompted frame."""
+    return replace(thing, frames=(*thing.frames, FramePrompts(frame, (PointPrompt(x, y),))))
 
 
 def request(

@@ -88,7 +88,14 @@ def propagated(
     results: list[FrameResult] = []
     span = span_of(settings, len(frames))
     plans = [
-        plan_object(entry, span, settings.direction, settings.nearby_prompts) for entry in objects
+        plan_object(
+            entry,
+            span,
+            settings.direction,
+            settings.nearby_prompts,
+            both_sides=settings.both_sides,
+        )
+        for entry in objects
     ]
     session = Session(
         model,

@@ -10,7 +10,7 @@ from sam2_splat_addon.engine.architectures import BUNDLED
 from sam2_splat_addon.engine.device import choose_device
 from sam2_splat_addon.engine.guarded_memory import GuardedBank
 from sam2_splat_addon.engine.memory_bank import BankState, FrameMemory, MemoryBank, MemoryReach
-from sam2_splat_addon.engine.plan import plan_object
+from sam2_splat_addon.engine.plan import Visit, plan_object
 from sam2_splat_addon.engine.sam2_steps import Prediction
 from sam2_splat_addon.engine.session import FrameResult, Session
 from sam2_splat_addon.engine.work import work_for
@@ -112,11 +112,11 @@ def _run(*, guarded: bool) -> tuple[dict[int, FrameResult], dict[int, BankState]
     results: dict[int, FrameResult] = {}
     banks: dict[int, BankState] = {}
 
-    def remembered(object_id: int, frame: int, bank: MemoryBank) -> None:
-        banks[frame] = bank.state()
+    def remembered(object_id: int, visit: Visit, bank: MemoryBank) -> None:
+        banks[visit.frame] = bank.state()
 
     def session(frames: set[int], state: dict[int, BankState]) -> Session:
-        works = [work_for(plan, frames, state.get)]
+        works = [work_for(plan, frames, lambda visit: state.get(visit.frame))]
         size = (WIDTH, HEIGHT)
         device = choose_device("cpu")
         return Session(model, random_frames(8), size, works, device, guarded=guarded)

@@ -90,6 +90,40 @@ def test_nearby_prompts_cut_the_passes_at_prompted_frames() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("direction", "results", "forward", "backward"),
+    [
+        ("both", range(1, 10), (5, 7, 8, 9), (5, 3, 2, 1)),
+        ("forward", range(4, 10), (5, 7, 8, 9), (5,)),
+        ("backward", range(1, 7), (5,), (5, 3, 2, 1)),
+    ],
+)
+def test_from_both_sides_frames_between_the_first_and_last_prompt_are_tracked_twice(
+    direction: str, results: range, forward: tuple[int, ...], backward: tuple[int, ...]
+) -> None:
+    thing = _object((4, _IN), (6, _IN), (7, _OUT))
+    plan = plan_object(thing, range(1, 10), direction, both_sides=True)
+    assert (plan.results, _passes(plan)) == (results, (forward, backward))
+    assert plan.twice == {5}
+    one_side = plan_object(thing, range(1, 10), direction)
+    assert one_side.twice == frozenset()
+    one_prompt = _object((4, _IN), (7, _OUT))
+    assert plan_object(one_prompt, range(1, 10), direction, both_sides=True) == plan_object(
+        one_prompt, range(1, 10), direction
+    )
+
+
+def test_from_both_sides_with_nearby_prompts_each_gap_is_tracked_from_either_end() -> None:
+    plan = plan_object(_object((3, _IN), (6, _IN)), range(1, 9), "both", 1, both_sides=True)
+    assert plan.stretches == (
+        Stretch("forward", (4, 5), (3, 6)),
+        Stretch("forward", (7, 8), (6,)),
+        Stretch("backward", (5, 4), (3, 6)),
+        Stretch("backward", (2, 1), (3,)),
+    )
+    assert plan.twice == {4, 5}
+
+
 def test_a_negative_number_of_prompts_is_a_clear_error() -> None:
     with pytest.raises(PromptError, match="can't attend to -1"):
         plan_object(_object((1, _IN)), range(1, 5), "both", -1)

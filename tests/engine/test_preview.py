@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from sam2_splat_addon.core.errors import Cancelled, FootageError, PromptError
+from sam2_splat_addon.core.manifest import RunSettings
 from sam2_splat_addon.core.matte_store import MatteStore
 from sam2_splat_addon.core.prompts import (
     BoxPrompt,
@@ -36,7 +37,7 @@ from sam2_splat_addon.engine.kept_features import KeptFeatures, photo_key
 from sam2_splat_addon.engine.plan import ObjectPlan
 from sam2_splat_addon.engine.session import FrameResult, Session
 
-from .photo_footage import request, write_checkpoint, write_photos
+from .photo_footage import request, with_click, write_checkpoint, write_photos
 from .random_models import HEIGHT, IMAGE_SIZE, WIDTH
 
 _CLICK = (PointPrompt(70.0, 40.0), PointPrompt(20.25, 80.5, include=False))
@@ -109,19 +110,24 @@ def test_every_prompted_frame_equals_what_propagation_writes_bit_for_bit(
             assert matte.array().shape == record.logits.shape
 
 
-@pytest.mark.parametrize("propagated", [True, False])
+@pytest.mark.parametrize(
+    ("propagated", "both_sides"), [(True, False), (False, False), (True, True), (False, True)]
+)
 def test_a_corrected_frame_equals_what_propagation_writes_there_bit_for_bit(
-    propagated: bool, footage: FootageFiles, checkpoint: Path, tmp_path: Path
+    propagated: bool, both_sides: bool, footage: FootageFiles, checkpoint: Path, tmp_path: Path
 ) -> None:
     one = ObjectPrompts(1, "a", (FramePrompts(1, _CLICK),))
+    if both_sides:
+        one = with_click(one, 4)
     two = ObjectPrompts(2, "b", (FramePrompts(4, _CLICK), FramePrompts(3, _CLICK)))
-    before = request(footage, checkpoint, tmp_path / "store", one, two)
+    settings = RunSettings(image_size=IMAGE_SIZE, both_sides=both_sides)
+    before = request(footage, checkpoint, tmp_path / "store", one, two, settings=settings)
     if propagated:
         _propagate(before)
     for number, at in enumerate((5.0, 60.0)):
         excluding = FramePrompts(3, (PointPrompt(at, 5.0, include=False),))
         corrected = msgspec.structs.replace(one, frames=(*one.frames, excluding))
-        wish = request(footage, checkpoint, tmp_path / "store", corrected, two)
+        wish = request(footage, checkpoint, tmp_path / "store", corrected, two, settings=settings)
         asked = msgspec.structs.replace(_ask(wish, 3), propagation=wish)
         mattes = {matte.object_id: matte for matte in preview.run(asked, lambda: False)}
         store = _propagate(msgspec.structs.replace(wish, store=str(tmp_path / f"{number}")))

@@ -28,6 +28,7 @@ from sam2_splat_addon.core.protocol import (
     PropagateRequest,
 )
 from sam2_splat_addon.engine import propagate
+from sam2_splat_addon.engine.matte_keys import matte_keys
 from sam2_splat_addon.engine.plan import plan_object
 from sam2_splat_addon.engine.run_store import ResultWriter, StoredObject
 from sam2_splat_addon.engine.session import FrameResult
@@ -334,10 +335,11 @@ def test_logits_beyond_float16_are_clipped_and_keep_their_sign(tmp_path: Path) -
     # A model gives such logits only when its weights are broken; the store must still be readable.
     store = MatteStore.open(tmp_path, create=True)
     plan = plan_object(_A, range(1, 2), "both")
-    objects = [StoredObject(plan, {1: "key"}, store)]
+    objects = [StoredObject(plan, matte_keys(plan, "run"), store)]
     writer = ResultWriter(objects, [work_for(plan, {1})], {1: {1}}, 1, (4, 4))
     logits = np.array([[1e9, -1e9]], dtype=np.float32)
-    writer.take(FrameResult(1, 1, logits, MatteScores(1.0, 1.0, 0.5), prompted=False))
+    scores = MatteScores(1.0, 1.0, 0.5)
+    writer.take(FrameResult(1, 1, logits, scores, prompted=False, direction="backward"))
     assert np.isfinite(store.read(1, 1).logits).all()
     assert (store.read(1, 1).logits > 0).tolist() == [[True, False]]
 

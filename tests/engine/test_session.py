@@ -25,7 +25,7 @@ from sam2_splat_addon.core.prompts import (
 from sam2_splat_addon.engine.architectures import BUNDLED
 from sam2_splat_addon.engine.device import choose_device
 from sam2_splat_addon.engine.memory_bank import MemoryBank
-from sam2_splat_addon.engine.plan import ObjectPlan, plan_object
+from sam2_splat_addon.engine.plan import ObjectPlan, Visit, plan_object
 from sam2_splat_addon.engine.prompt_tensors import prompt_tensors
 from sam2_splat_addon.engine.session import FrameResult, Session
 from sam2_splat_addon.engine.work import BankState, work_for
@@ -203,10 +203,10 @@ def test_a_cancelled_session_stops_where_it_is_and_another_goes_on_from_its_bank
     objects = _object(1, _click(3)), _object(2, _click(3, _OTHER))
     session = _session(random_frames(8), *objects)
     results: list[FrameResult] = []
-    banks: dict[tuple[int, int], BankState] = {}
+    banks: dict[tuple[int, Visit], BankState] = {}
 
-    def remembered(object_id: int, frame: int, bank: MemoryBank) -> None:
-        banks[object_id, frame] = bank.state()
+    def remembered(object_id: int, visit: Visit, bank: MemoryBank) -> None:
+        banks[object_id, visit] = bank.state()
 
     with pytest.raises(Cancelled):
         session.run(
@@ -220,7 +220,7 @@ def test_a_cancelled_session_stops_where_it_is_and_another_goes_on_from_its_bank
         done = {result.frame for result in results if result.object_id == plan.object_id}
         left = set(plan.results) - done
         works.append(
-            work_for(plan, left, lambda frame, at=plan.object_id: banks.get((at, frame)))  # type: ignore[misc]
+            work_for(plan, left, lambda visit, at=plan.object_id: banks.get((at, visit)))  # type: ignore[misc]
         )
     rest: list[FrameResult] = []
     Session(_model(), random_frames(8), (WIDTH, HEIGHT), works, choose_device("cpu")).run(

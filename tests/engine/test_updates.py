@@ -28,7 +28,7 @@ from sam2_splat_addon.engine.architectures import BUNDLED, build
 from sam2_splat_addon.engine.memory_bank import MemoryReach
 from sam2_splat_addon.engine.plan import plan_object
 
-from .photo_footage import clicked, request, write_checkpoint, write_photos
+from .photo_footage import clicked, request, with_click, write_checkpoint, write_photos
 from .random_models import HEIGHT, IMAGE_SIZE, WIDTH
 
 _FRAMES = 14
@@ -110,10 +110,14 @@ def _edited_at_random(rng: np.random.Generator, thing: ObjectPrompts) -> ObjectP
             return replace(thing, frames=tuple(frames))
 
 
-@pytest.mark.parametrize(("seed", "nearby"), [(1, 0), (3, 1), (4, 2)])
+@pytest.mark.parametrize(
+    ("seed", "nearby", "both_sides"),
+    [(1, 0, False), (3, 1, False), (4, 2, False), (5, 0, True), (6, 1, True)],
+)
 def test_after_any_change_the_mattes_equal_those_of_a_run_that_begins_anew(
     seed: int,
     nearby: int,
+    both_sides: bool,
     footage: FootageFiles,
     checkpoint: Path,
     tmp_path: Path,
@@ -124,7 +128,9 @@ def test_after_any_change_the_mattes_equal_those_of_a_run_that_begins_anew(
     monkeypatch.setattr(matte_keys, "NEAR", 15)
     rng = np.random.default_rng(seed)
     things = [_A, clicked(2, 9, 120.0, 70.0, "b")]
-    settings = RunSettings(image_size=IMAGE_SIZE, nearby_prompts=nearby)
+    if both_sides:
+        things = [with_click(things[0], 12), with_click(things[1], 2)]
+    settings = RunSettings(image_size=IMAGE_SIZE, nearby_prompts=nearby, both_sides=both_sides)
     written = 0
     steps = 5
     for step in range(steps):
@@ -151,7 +157,7 @@ def test_after_any_change_the_mattes_equal_those_of_a_run_that_begins_anew(
         assert _shelf(tmp_path / "ongoing") <= _shelf(tmp_path / f"{step}")
         changed = int(rng.integers(2))
         things[changed] = _edited_at_random(rng, things[changed])
-    assert written < steps * 2 * _FRAMES
+    assert written < steps * 2 * _FRAMES * (2 if both_sides else 1)
 
 
 def test_a_correction_changes_what_follows_it_and_begins_at_the_nearest_memories(
@@ -274,7 +280,7 @@ def test_of_many_prompted_frames_those_out_of_reach_change_no_key() -> None:
     plan = plan_object(ObjectPrompts(1, "a", frames), range(1, 500), "both")
     moved = (*frames[:-1], FramePrompts(391, (PointPrompt(1.0, 1.0),)))
     changed = plan_object(ObjectPrompts(1, "a", moved), range(1, 500), "both")
-    one, other = (matte_keys.matte_keys(each, "run") for each in (plan, changed))
+    one, other = (matte_keys.matte_keys(each, "run").mattes for each in (plan, changed))
     differing = [frame for frame in sorted(one) if one[frame] != other[frame]]
     assert one.keys() == other.keys()
     # Sixteen nearest: from the frame on for which 391 is the nearest seventh or eighth ahead.
