@@ -24,9 +24,7 @@ from ..core.catalogue import CHECKPOINTS, Checkpoint
 from ..core.errors import CheckpointError
 from .architectures import BUNDLED, MODEL_NAMES, build
 from .bundled_model import BUNDLED_WEIGHTS
-from .fused_encoder import fuse_encoder
-from .parted_mlp import part_mlps
-from .position_tables import share_positions
+from .prepared_model import prepare
 
 _CHUNK: Final = 1 << 20  # bytes hashed at a time
 
@@ -187,10 +185,7 @@ def load_model(
             " it fits the model and is used as it is.",
         )
     model = model.to(device)
-    if device.type == "cpu":
-        fuse_encoder(model)
-        part_mlps(model)
-    share_positions(model)
+    prepare(model)
     return LoadedModel(model, name, digest, warnings)
 
 

@@ -15,8 +15,8 @@ from sam2_splat_addon.core.speeds import SPEEDS
 from sam2_splat_addon.engine.allocator import keeping_freed_memory
 from sam2_splat_addon.engine.architectures import own_size
 from sam2_splat_addon.engine.attention_kinds import set_attention
-from sam2_splat_addon.engine.fused_encoder import fuse_encoder
-from sam2_splat_addon.engine.position_tables import share_positions
+from sam2_splat_addon.engine.folded_neck import set_neck
+from sam2_splat_addon.engine.prepared_model import prepare
 from sam2_splat_addon.engine.sam2_steps import Sam2Steps
 
 from .models import random_model
@@ -33,7 +33,7 @@ class Case(msgspec.Struct, frozen=True):
 
 
 def measure(case: Case) -> list[Row]:
-    """A row for each number of objects and mode: the sum of a frame's steps, without reading it."""
+    """A row for each number of objects and mode: the sum of a frame's steps."""
     return in_process_of_its_own(__spec__.name, case, list[Row], case.threads)
 
 
@@ -45,21 +45,15 @@ def main() -> int:
     for speed in SPEEDS:
         size = speed.input_size(own_size(case.model))
         model = random_model(case.model, size)
-        fuse_encoder(model)
-        share_positions(model)
+        prepare(model)
         set_attention(model, "pooled" if speed.pooled else "folded")
+        set_neck(model, folded=True)
         with torch.inference_mode(), keeping_freed_memory():
-            encode, track, remember = time_steps(Sam2Steps(model, 100), size, speed.name, warm=True)
+            steps = time_steps(Sam2Steps(model, 100), size, speed.name, warm=True)
+        note = f"{size} px: encode {steps.encode.cpu_s:.2f}, track {steps.track.cpu_s:.2f}"
+        note += f", remember {steps.remember.cpu_s:.2f}"
         rows += [
-            Row(
-                "frame, 1 object" if objects == 1 else f"frame, {objects} objects",
-                speed.name,
-                encode.cpu_s + objects * (track.cpu_s + remember.cpu_s),
-                encode.wall_s + objects * (track.wall_s + remember.wall_s),
-                note=f"{size} px: encode {encode.cpu_s:.2f}, track {track.cpu_s:.2f},"
-                f" remember {remember.cpu_s:.2f}",
-            )
-            for objects in case.objects
+            msgspec.structs.replace(steps.frame(objects), note=note) for objects in case.objects
         ]
     rows.sort(key=lambda row: row.task)  # stable: the first mode stays first
     print(msgspec.json.encode(rows).decode())

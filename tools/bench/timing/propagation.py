@@ -20,9 +20,10 @@ from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointProm
 from sam2_splat_addon.engine.allocator import keeping_freed_memory
 from sam2_splat_addon.engine.attention_kinds import set_attention
 from sam2_splat_addon.engine.device import choose_device
+from sam2_splat_addon.engine.folded_neck import set_neck
 from sam2_splat_addon.engine.frames import FrameSource
 from sam2_splat_addon.engine.plan import plan_object
-from sam2_splat_addon.engine.position_tables import share_positions
+from sam2_splat_addon.engine.prepared_model import prepare
 from sam2_splat_addon.engine.session import FrameResult, Session
 from sam2_splat_addon.engine.work import work_for
 
@@ -114,8 +115,9 @@ def _ours(
     case: Case, clicks: list[tuple[float, float]], size: tuple[int, int]
 ) -> tuple[Row, _Logits]:
     model = random_model(case.model, case.image_size)
-    share_positions(model)
+    prepare(model)
     set_attention(model, "folded" if case.program == OURS else "sam2")
+    set_neck(model, folded=case.program == OURS)
     objects = [
         ObjectPrompts(at, f"object {at}", (FramePrompts(1, (PointPrompt(*click),)),))
         for at, click in enumerate(clicks, start=1)

@@ -14,8 +14,9 @@ import torch
 
 from sam2_splat_addon.engine.allocator import keeping_freed_memory
 from sam2_splat_addon.engine.attention_kinds import set_attention
+from sam2_splat_addon.engine.folded_neck import set_neck
 from sam2_splat_addon.engine.memory_bank import FrameMemory, MemoryBank, MemoryReach
-from sam2_splat_addon.engine.position_tables import share_positions
+from sam2_splat_addon.engine.prepared_model import prepare
 from sam2_splat_addon.engine.prompt_tensors import PromptTensors
 from sam2_splat_addon.engine.sam2_steps import Sam2Steps
 
@@ -23,6 +24,7 @@ from .models import random_model
 from .rows import OURS, Row, Stopwatch, in_process_of_its_own
 
 _SAM2_ORDER = "sam2's order"
+_OBJECTS = (1, 3)
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -34,7 +36,7 @@ class Case(msgspec.Struct, frozen=True):
 
 
 def measure(case: Case) -> list[Row]:
-    """Two rows per step: in sam2's order, and in ours."""
+    """Two rows per step and per frame of all steps: in sam2's order, and in ours."""
     return in_process_of_its_own(__spec__.name, case, list[Row], case.threads)
 
 
@@ -46,19 +48,45 @@ def main() -> int:
     rows: list[Row] = []
     for program in (_SAM2_ORDER, OURS):
         ours = program == OURS
-        set_attention(model, "folded" if ours else "sam2")
+        if ours:
+            prepare(model)
+            set_attention(model, "folded")
+            set_neck(model, folded=True)
         keeping = keeping_freed_memory() if ours else contextlib.nullcontext()
         with torch.inference_mode(), keeping:
-            if ours:
-                share_positions(model)
-            rows += time_steps(Sam2Steps(model, 100), case.image_size, program, warm=ours)
+            steps = time_steps(Sam2Steps(model, 100), case.image_size, program, warm=ours)
+        rows += steps.rows()
+        rows += [steps.frame(objects) for objects in _OBJECTS]
     rows.sort(key=lambda row: row.task)  # stable: sam2's order stays first
     print(msgspec.json.encode(rows).decode())
     return 0
 
 
-def time_steps(steps: Sam2Steps, size: int, program: str, *, warm: bool) -> list[Row]:
-    """Time a frame's three steps: encode it, track one object, remember that.
+class Steps(msgspec.Struct, frozen=True):
+    """A frame's steps: encode it, track the first object and a further one, remember one."""
+
+    encode: Row
+    track: Row
+    track_further: Row
+    remember: Row
+
+    def rows(self) -> list[Row]:
+        return [self.encode, self.track, self.track_further, self.remember]
+
+    def frame(self, objects: int) -> Row:
+        """The sum of a frame's steps for so many objects, without reading the frame."""
+        every = [self.encode, self.track, *[self.track_further] * (objects - 1)]
+        every += [self.remember] * objects
+        return Row(
+            "frame, 1 object" if objects == 1 else f"frame, {objects} objects",
+            self.encode.program,
+            sum(row.cpu_s for row in every),
+            sum(row.wall_s for row in every),
+        )
+
+
+def time_steps(steps: Sam2Steps, size: int, program: str, *, warm: bool) -> Steps:
+    """Time a frame's steps once the memory is full.
 
     Parameters
     ----------
@@ -90,11 +118,15 @@ def time_steps(steps: Sam2Steps, size: int, program: str, *, warm: bool) -> list
         pointer = torch.randn(memory.pointer.shape, generator=generator)
         bank.add(index, FrameMemory(features, pointer))
     watch = Stopwatch()
-    prediction = steps.track(last, image, bank, reverse=False)
+    steps.track(last, image, bank, reverse=False)
     tracked = watch.row(f"track one object at {size} px", program)
     watch = Stopwatch()
+    prediction = steps.track(last, image, bank, reverse=False)
+    further = watch.row(f"track a further object at {size} px", program)
+    watch = Stopwatch()
     steps.remember(image, prediction, from_user=False)
-    return [encoded, tracked, watch.row(f"remember at {size} px", program)]
+    remembered = watch.row(f"remember at {size} px", program)
+    return Steps(encoded, tracked, further, remembered)
 
 
 if __name__ == "__main__":

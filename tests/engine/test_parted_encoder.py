@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An image encoder in parts gives the bits that it gives whole."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sam2_splat_addon.engine import parted_encoder
+from sam2_splat_addon.engine.architectures import build
+from sam2_splat_addon.engine.bundled_model import build_bundled_model
+from sam2_splat_addon.engine.parted_encoder import PartedBlock, part_encoder
+from sam2_splat_addon.engine.sam2_steps import Sam2Steps
+
+_TINY = "sam2.1_hiera_tiny"
+
+
+def test_the_first_stage_at_full_size_gives_the_same_bits_in_parts() -> None:
+    torch.manual_seed(4)
+    model = build(_TINY, image_size=128)
+    first, pooled = model.image_encoder.trunk.blocks[:2]
+    x = torch.randn(1, 256, 256, 96)
+    assert x.numel() > parted_encoder._LEAST
+    with torch.inference_mode():
+        same, smaller = first(x), pooled(x)
+        assert smaller.shape == (1, 128, 128, 192)
+        part_encoder(model)
+        assert torch.equal(first(x), same)
+        assert torch.equal(pooled(x), smaller)
+
+
+def test_an_encoder_in_parts_gives_the_same_bits_under_the_same_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(parted_encoder, "_LEAST", 0)
+    torch.manual_seed(4)
+    model = build(_TINY, image_size=256)
+    with torch.no_grad():
+        model.image_encoder.trunk.pos_embed.normal_()  # zeros, before a checkpoint is read
+    frame = torch.randn(3, 256, 256)
+    names = list(model.state_dict())
+    with torch.inference_mode():
+        whole = Sam2Steps(model, 1).encode(frame)
+        part_encoder(model)
+        assert all(type(block) is PartedBlock for block in model.image_encoder.trunk.blocks)
+        assert list(model.state_dict()) == names
+        for _ in range(2):  # the second time with what was kept
+            parted = Sam2Steps(model, 1).encode(frame)
+            for ours, reference in zip(parted.maps, whole.maps, strict=True):
+                assert torch.equal(ours, reference)
+
+
+def test_parting_twice_or_another_encoder_changes_nothing() -> None:
+    model = build(_TINY, image_size=64)
+    part_encoder(model)
+    part_encoder(model)
+    assert all(type(block) is PartedBlock for block in model.image_encoder.trunk.blocks)
+    other = build_bundled_model(64)
+    before = type(other.image_encoder.trunk)
+    part_encoder(other)
+    assert type(other.image_encoder.trunk) is before
