@@ -9,7 +9,7 @@ remembered on the way is kept: the next click on the same frame costs one frame.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +19,7 @@ from ..core.protocol import PreviewMatte, PropagateRequest
 from .allocator import keeping_freed_memory
 from .both_sides import better
 from .checkpoints import LoadedModel
+from .conditioning_memories import ConditioningShelf
 from .device import DeviceChoice
 from .frames import FrameSource
 from .kept_features import KeptFeatures
@@ -78,7 +79,10 @@ class CorrectedPreviewer:
             for at in objects_of(request, self._loaded, self._choice, threads)
             if at.plan.object_id in object_ids and frame in at.plan.results
         }
-        works = [work_for(at.plan, {frame}, self._saved(at)) for at in objects.values()]
+        works = [
+            work_for(at.plan, {frame}, self._saved(at), conditioned=at.conditioning.has)
+            for at in objects.values()
+        ]
         found: dict[int, MatteRecord] = {}
         ways: dict[tuple[int, Direction], str] = {}  # how far each has come
         footage = request.footage
@@ -99,7 +103,10 @@ class CorrectedPreviewer:
                 self._keep(key, bank, in_place_of=ways.get(way))
                 ways[way] = key
 
-        session = _KeepingSession(request, works, self._loaded, self._choice, self._features)
+        shelves = {object_id: at.conditioning for object_id, at in objects.items()}
+        session = _KeepingSession(
+            request, works, shelves, self._loaded, self._choice, self._features
+        )
         with keeping_freed_memory():
             session.run(on_result, cancelled=dropped, on_remembered=on_remembered)
         return tuple(
@@ -126,6 +133,7 @@ class _KeepingSession(Session):
         self,
         request: PropagateRequest,
         works: Sequence[ObjectWork],
+        shelves: Mapping[int, ConditioningShelf],
         loaded: LoadedModel,
         choice: DeviceChoice,
         features: KeptFeatures,
@@ -141,6 +149,8 @@ class _KeepingSession(Session):
             choice,
             panorama=request.settings.panorama,
             guarded=request.settings.memory == GUARDED,
+            shelves=shelves,
+            fills_shelves=False,
         )
 
     def encoded(

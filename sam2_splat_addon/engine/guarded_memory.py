@@ -14,12 +14,11 @@ The frames that were let in stand in memory as if they had followed one another.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from statistics import median
-from typing import Any, Final
+from typing import Final
 
 import torch
-from sam2.modeling.sam2_utils import select_closest_cond_frames
 from torch import Tensor
 
 from .memory_bank import FrameMemory, MemoryBank, MemoryReach, Seen
@@ -108,18 +107,11 @@ class GuardedBank(MemoryBank):
             for place, (at, entry) in enumerate(newest)
         }
 
-    def output_dict(self, index: int) -> dict[str, dict[int, dict[str, Any]]]:
-        """As `MemoryBank.output_dict`, the remembered frames right before this one."""
-        every = {**self._conditioning, **self._corrected}
-        limit = self._reach.conditioning or -1
-        selected, _ = select_closest_cond_frames(index, every, limit)
+    def _tracked(self, index: int, left_out: Iterable[int]) -> Mapping[int, FrameMemory]:
+        """The remembered frames, right before this one."""
         newest_first = reversed(self._recent.values())
         return {
-            "cond_frame_outputs": {at: self._shown(entry) for at, entry in selected.items()},
-            "non_cond_frame_outputs": {
-                index + self._step * away: self._shown(entry)
-                for away, entry in enumerate(newest_first, start=1)
-            },
+            index + self._step * away: entry for away, entry in enumerate(newest_first, start=1)
         }
 
 

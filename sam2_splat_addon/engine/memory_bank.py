@@ -7,11 +7,12 @@ sam2.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import torch
 from sam2.modeling.sam2_base import SAM2Base
 from sam2.modeling.sam2_utils import select_closest_cond_frames
 from torch import Tensor
@@ -31,6 +32,11 @@ class FrameMemory:
 
     features: Tensor | None
     pointer: Tensor
+
+    def to(self, device: torch.device) -> FrameMemory:
+        """The same on a device."""
+        features = None if self.features is None else self.features.to(device)
+        return FrameMemory(features, self.pointer.to(device))
 
 
 class Sight(msgspec.Struct, frozen=True):
@@ -88,6 +94,15 @@ class MemoryReach:
         return cls(features, pointers, limit)
 
 
+def memory_position(model: SAM2Base) -> Tensor:
+    """The position encoding of memory features, (1, M, h, w): the same for all frames."""
+    side = model.sam_image_embedding_size
+    maps = torch.zeros(1, model.hidden_dim, side, side, device=model.device)
+    projected = model.memory_encoder.out_proj(maps)  # of the number format that features have
+    position: Tensor = model.memory_encoder.position_encoding(projected).to(projected.dtype)
+    return position
+
+
 class MemoryBank:
     """The memories of one object in one pass.
 
@@ -96,10 +111,11 @@ class MemoryBank:
     reach
         What to keep and to show.
     position
-        (1, M, h, w), the position encoding of memory features, the same for all frames.
+        (1, M, h, w); see `memory_position`.
     conditioning
         Memories of the frames whose prompts say where the object is, by rising index. Shared
-        between banks, never changed.
+        between banks, never changed, and not all of them in the process: see
+        `conditioning_memories`.
 
     Attributes
     ----------
@@ -114,7 +130,7 @@ class MemoryBank:
     ) -> None:
         self._reach = reach
         self._position = position
-        self._conditioning = dict(conditioning)
+        self._conditioning = conditioning
         self._corrected: dict[int, FrameMemory] = {}
         self._recent: dict[int, FrameMemory] = {}
         self.sight: Sight | None = None
@@ -169,16 +185,23 @@ class MemoryBank:
         Of more conditioning frames than the limit the nearest are chosen, by sam2's own rule; one
         that is left out yet lies within reach counts as a tracked frame, also as in sam2.
         """
-        every = {**self._conditioning, **self._corrected}
+        every = dict.fromkeys([*self._conditioning, *self._corrected])
         selected, others = select_closest_cond_frames(index, every, self._reach.conditioning or -1)
-        furthest = max(self._reach.features, self._reach.pointers)
-        near = {at: entry for at, entry in others.items() if abs(at - index) <= furthest}
         return {
-            "cond_frame_outputs": {at: self._shown(entry) for at, entry in selected.items()},
+            "cond_frame_outputs": {at: self._shown(self._prompted(at)) for at in selected},
             "non_cond_frame_outputs": {
-                at: self._shown(entry) for at, entry in {**near, **self._recent}.items()
+                at: self._shown(entry) for at, entry in self._tracked(index, others).items()
             },
         }
+
+    def _tracked(self, index: int, left_out: Iterable[int]) -> Mapping[int, FrameMemory]:
+        """What counts as tracked for the frame at ``index``, by where it stands for the model."""
+        furthest = max(self._reach.features, self._reach.pointers)
+        near = {at: self._prompted(at) for at in left_out if abs(at - index) <= furthest}
+        return {**near, **self._recent}
+
+    def _prompted(self, index: int) -> FrameMemory:
+        return self._corrected[index] if index in self._corrected else self._conditioning[index]
 
     def _shown(self, entry: FrameMemory) -> dict[str, Any]:
         # Upstream leaves the features in bfloat16 and relies on concatenation with the pointers to

@@ -42,6 +42,8 @@ from .matte_keys import matte_keys
 from .model_input import model_input
 from .plan import ObjectPlan, plan_object, span_of
 from .run_store import MemorySaver, ResultWriter, StoredObject
+from .sam2_steps import Sam2Steps
+from .second_look import SecondLook
 from .session import FrameResult, Session
 from .work import work_for
 
@@ -148,7 +150,10 @@ def run(
         on_log(Log("warning", text))
     _choose_arithmetic(loaded.model, request, choice)
     busy = [at for at in objects if outdated[at.plan.object_id]]
-    works = [work_for(at.plan, outdated[at.plan.object_id], at.saved, at.knows) for at in busy]
+    works = [
+        work_for(at.plan, outdated[at.plan.object_id], at.saved, at.knows, at.conditioning.has)
+        for at in busy
+    ]
     starts = [part.frames[0] for work in works for part in work.parts if part.state is not None]
     if starts:
         on_log(Log("info", f"Going on where an earlier run stood, from frame {min(starts)}."))
@@ -160,9 +165,11 @@ def run(
         choice,
         panorama=settings.panorama,
         guarded=settings.memory == GUARDED,
+        shelves={at.plan.object_id: at.conditioning for at in busy},
     )
+    looking = _second_look(request, prompts, loaded.model, choice)
     total += sum(len(at.plan.twice.intersection(wanted[at.plan.object_id])) for at in objects)
-    writer = ResultWriter(busy, works, outdated, total, (footage.width, footage.height))
+    writer = ResultWriter(busy, works, outdated, total, (footage.width, footage.height), looking)
     saver = MemorySaver(busy)
 
     def on_result(result: FrameResult) -> None:
@@ -185,6 +192,28 @@ def run(
         missing,
         tuple(warnings),
     )
+
+
+def _second_look(
+    request: PropagateRequest, prompts: PromptSet, model: SAM2Base, choice: DeviceChoice
+) -> Callable[[FrameResult], FrameResult]:
+    """What makes results into what is written."""
+    if not request.settings.second_look:
+        return lambda result: result
+    footage = request.footage
+    look = SecondLook(
+        Sam2Steps(model, len(footage.paths)),
+        [Path(path) for path in footage.paths],
+        (footage.width, footage.height),
+        choice,
+    )
+    given = {
+        (entry.id, at.frame): at
+        for entry in prompts.objects
+        for at in entry.frames
+        if not at.is_empty
+    }
+    return lambda result: look.at(result, given.get((result.object_id, result.frame)))
 
 
 def _tidy(objects: list[StoredObject]) -> None:

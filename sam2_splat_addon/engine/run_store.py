@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from ..core.matte_store import MatteRecord, MatteStore
 from ..core.memory import peak_memory_mb
 from ..core.protocol import Progress
 from .both_sides import Sides
+from .conditioning_memories import ConditioningShelf
 from .matte_keys import MatteKeys
 from .memory_bank import BankState, MemoryBank
 from .memory_shelf import MemoryShelf
@@ -44,7 +45,9 @@ class StoredObject:
         self.keys = keys
         self._store = store
         self._sides = Sides(plan, keys, store)
-        self._shelf = MemoryShelf(store.state_folder(plan.object_id))
+        folder = store.state_folder(plan.object_id)
+        self._shelf = MemoryShelf(folder)
+        self.conditioning = ConditioningShelf(folder / "conditioning", keys.mattes)
         longest = max((len(stretch.frames) for stretch in plan.stretches), default=0)
         every = max(SHELF_FRAMES, -(-longest // SHELF_PLACES))
         self._kept = {
@@ -132,6 +135,7 @@ class StoredObject:
     def tidy(self) -> None:
         """Forget all that this run's plan has no use for; raises StoreError."""
         self._shelf.sweep(self.keeps, self.keys.visits)
+        self.conditioning.sweep({entry.frame for entry in self.plan.conditioning})
         self._sides.sweep()
         self._store.prune_state()
 
@@ -150,6 +154,8 @@ class ResultWriter:
         both sides count twice.
     size
         The footage's (width, height), px.
+    finish
+        Makes of each result that is written what it is to be written as.
     """
 
     def __init__(
@@ -159,9 +165,11 @@ class ResultWriter:
         outdated: Mapping[int, Collection[int]],
         total: int,
         size: tuple[int, int],
+        finish: Callable[[FrameResult], FrameResult] = lambda result: result,
     ) -> None:
         self._objects = {at.plan.object_id: at for at in objects}
         self._size = size
+        self._finish = finish
         self._total = total
         self._due = {
             (work.plan.object_id, frame, direction)
@@ -181,7 +189,7 @@ class ResultWriter:
             return None
         self._due.remove(due)
         self._done += 1
-        return self._objects[result.object_id].write(result, *self._size)
+        return self._objects[result.object_id].write(self._finish(result), *self._size)
 
     def progress(self, result: FrameResult) -> Progress:
         per_matte = (self._times[-1] - self._times[0]) / (len(self._times) - 1)

@@ -3,7 +3,8 @@
 
 Objects don't influence each other, yet each image is encoded once for all objects that need it in a
 pass. Every matte leaves at once; what stays is bounded by what attention can reach, whatever the
-footage's length, plus one memory for each conditioning frame (0.5 MiB at 1024 px).
+footage's length. Memories of conditioning frames lie on the shelf, where there is one, and stay in
+the process otherwise (0.5 MiB each at 1024 px).
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from torch import Tensor
 from ..core.errors import Cancelled
 from ..core.matte_store import MatteScores
 from ..core.prompts import FramePrompts
+from .conditioning_memories import Conditioned, ConditioningMemories, ConditioningShelf
 from .device import DeviceChoice
 from .guarded_memory import GuardedBank
-from .memory_bank import FrameMemory, MemoryBank, MemoryReach, Sight
+from .memory_bank import FrameMemory, MemoryBank, MemoryReach, Sight, memory_position
 from .panorama import CELL, Views, roll_frame, roll_prompts, roll_to_matte, roll_to_prompts, unroll
 from .plan import DIRECTIONS, Direction, ObjectPlan, Visit
 from .prompt_tensors import PromptTensors, prompt_tensors
@@ -106,6 +108,10 @@ class Session:
         Whether the photos go all the way round, and each object is seen in the middle.
     guarded
         Whether doubtful frames stay out of memory; see `guarded_memory`.
+    shelves
+        By object id, what is on disk of conditioning frames: all that the works don't ask for.
+    fills_shelves
+        Whether the others are put there too.
     """
 
     def __init__(
@@ -119,6 +125,8 @@ class Session:
         max_conditioning: int = MAX_CONDITIONING,
         panorama: bool = False,
         guarded: bool = False,
+        shelves: Mapping[int, ConditioningShelf] | None = None,
+        fills_shelves: bool = True,
     ) -> None:
         self._frames = frames
         self._size = size
@@ -126,11 +134,15 @@ class Session:
         self._choice = choice
         self._steps = Sam2Steps(model, len(frames))
         self._reach = MemoryReach.of(model, max_conditioning)
-        self._position = torch.empty(0)  # made with the first memory
-        self._conditioning: dict[int, dict[int, FrameMemory]] = {}
+        self._position = torch.empty(0)  # made when a run begins, in its number format
+        self._conditioning = {
+            object_id: ConditioningMemories(
+                (shelves or {}).get(object_id), choice.device, writes=fills_shelves
+            )
+            for object_id in self._works
+        }
         self._panorama = panorama
         self._guarded = guarded
-        self._rolls: dict[int, dict[int, int]] = {}  # to the mattes of conditioning frames
 
     def run(
         self,
@@ -159,6 +171,7 @@ class Session:
             A frame can't be read.
         """
         with self._choice.computing():
+            self._position = memory_position(self._steps.model)
             self._condition(on_result, cancelled)
             for direction in DIRECTIONS:
                 self._propagate(direction, on_result, cancelled, on_remembered)
@@ -167,8 +180,6 @@ class Session:
         self, on_result: Callable[[FrameResult], None], cancelled: Callable[[], bool]
     ) -> None:
         wanted = sorted(set().union(*(work.conditioning for work in self._works.values())))
-        self._conditioning = {object_id: {} for object_id in self._works}
-        self._rolls = {object_id: {} for object_id in self._works}
         with contextlib.closing(self.encoded(wanted, cancelled)) as photos:
             for frame, photo in photos:
                 for object_id, work in self._works.items():
@@ -180,10 +191,10 @@ class Session:
                     image = photo.at(roll)
                     tensors = self._tensors(prompts, roll)
                     prediction = self._steps.condition(frame - 1, image, tensors)
-                    memory, self._position = self._steps.remember(image, prediction, from_user=True)
-                    self._conditioning[object_id][frame - 1] = memory
+                    memory, _ = self._steps.remember(image, prediction, from_user=True)
                     result = frame_result(object_id, frame, prediction, prompted=True, roll=roll)
-                    self._rolls[object_id][frame - 1] = roll_to_matte(result.logits, roll)
+                    towards = roll_to_matte(result.logits, roll) if self._panorama else 0
+                    self._conditioning[object_id].add(frame - 1, Conditioned(memory, towards))
                     if frame in work.plan.results:
                         on_result(result)
 
@@ -220,8 +231,7 @@ class Session:
 
     def _bank(self, object_id: int, part: StretchPart) -> MemoryBank:
         """The bank as it is when the part begins."""
-        conditioning = self._conditioning[object_id]
-        shown = {frame - 1: conditioning[frame - 1] for frame in part.stretch.conditioning}
+        shown = self._conditioning[object_id].of([at - 1 for at in part.stretch.conditioning])
         if self._guarded:
             reverse = part.stretch.direction == "backward"
             bank: MemoryBank = GuardedBank(self._reach, self._position, shown, reverse=reverse)
@@ -240,14 +250,7 @@ class Session:
 
     def _here(self, memories: Mapping[int, FrameMemory]) -> dict[int, FrameMemory]:
         """The memories on this session's device."""
-        device = self._choice.device
-        return {
-            at: FrameMemory(
-                None if entry.features is None else entry.features.to(device),
-                entry.pointer.to(device),
-            )
-            for at, entry in memories.items()
-        }
+        return {at: entry.to(self._choice.device) for at, entry in memories.items()}
 
     def _track(
         self,
@@ -294,10 +297,11 @@ class Session:
         """The roll to the matte nearest in time: the one tracked last, or a conditioning frame's."""
         if not self._panorama:
             return 0
-        rolls = self._rolls[object_id]
-        known = {} if bank.sight is None else {bank.sight.index: bank.sight.roll}
-        known |= {at: rolls[at] for at in bank.conditioning}
-        return known[min(known, key=lambda at: abs(at - index))]
+        places = [*([] if bank.sight is None else [bank.sight.index]), *bank.conditioning]
+        nearest = min(places, key=lambda at: abs(at - index))
+        if bank.sight is not None and nearest == bank.sight.index:
+            return bank.sight.roll
+        return self._conditioning[object_id].roll(nearest)
 
     def encoded(
         self, order: Sequence[int], cancelled: Callable[[], bool]

@@ -47,7 +47,8 @@ class ObjectWork:
     plan
         The whole.
     conditioning
-        Conditioning frames to segment: for their mattes, or for others to attend to.
+        Conditioning frames to segment: for their mattes, or for others to attend to whose memory is
+        not kept.
     parts
         What to track, in the plan's order.
     """
@@ -76,6 +77,7 @@ def work_for(
     wanted: Collection[int],
     saved: Callable[[Visit], BankState | None] = lambda _: None,
     known: Callable[[Visit], bool] = lambda _: False,
+    conditioned: Callable[[int], bool] = lambda _: False,
 ) -> ObjectWork:
     """The least work that gives the wanted frames.
 
@@ -90,6 +92,8 @@ def work_for(
     known
         Whether what a pass gives this frame is there already; asked of frames that are tracked from
         both sides alone.
+    conditioned
+        Whether what is remembered of this conditioning frame was kept.
     """
     parts: list[StretchPart] = []
     for stretch in plan.stretches:
@@ -104,6 +108,7 @@ def work_for(
         while start and (state := saved(stretch.visit(start - 1))) is None:
             start -= 1
         parts.append(StretchPart(stretch, start, positions[-1] + 1, state))
-    needed = {frame for part in parts for frame in part.stretch.conditioning}
+    attended = {frame for part in parts for frame in part.stretch.conditioning}
+    needed = {frame for frame in attended if not conditioned(frame)}
     needed |= {entry.frame for entry in plan.conditioning if entry.frame in wanted}
     return ObjectWork(plan, frozenset(needed), tuple(parts))

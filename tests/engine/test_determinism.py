@@ -44,5 +44,5 @@ def test_two_processes_write_the_same_mattes_and_the_same_manifest(tmp_path: Pat
             check=True,
         )
     first, second = (store_bytes(store) for store in stores)
-    assert len(first) == 11  # ten mattes and the manifest
+    assert len(first) == 13  # ten mattes, what is remembered of two prompted frames, the manifest
     assert first == second

@@ -116,7 +116,8 @@ def test_every_frame_of_every_object_gets_a_matte_and_the_manifest_says_how(
     assert manifest.machine.device == "cpu"
     assert manifest.machine.versions.keys() >= {"torch", "sam2", "numpy", "pillow"}
     assert len({store.key(at, frame) for at in (1, 2) for frame in store.frames(at)}) == 2 * _FRAMES
-    assert not (tmp_path / "state").exists()
+    kept = {path.name for path in tmp_path.glob("state/*/*")}
+    assert kept == {"conditioning"}  # such short footage has no place for others
 
     assert run.report is not None
     assert run.report.frames == len(run.done) == 2 * _FRAMES
@@ -238,7 +239,7 @@ def test_a_state_that_cannot_be_used_costs_time_and_nothing_else(
     wish = request(footage, checkpoint, tmp_path, _A, _B)
     _cancelled_after(wish, 9)
     states = [path for path in (tmp_path / "state").rglob("*") if path.is_file()]
-    assert len(states) == 2
+    assert len(states) == 4  # each object's bank, and its prompted frame
     for state in states:
         if damage == "truncated":
             state.write_bytes(state.read_bytes()[:500])
