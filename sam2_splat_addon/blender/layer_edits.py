@@ -67,7 +67,7 @@ def search(
             if mask is None:
                 break
             stop = time.monotonic() + _STEP
-            with mask_keys.points_restored(mask, None), mask_keys.scratch_scene() as scene:
+            with mask_keys.points_restored(mask), mask_keys.scratch_scene() as scene:
                 while done < len(order):
                     frame = order[done]
                     for name in wanted[frame]:

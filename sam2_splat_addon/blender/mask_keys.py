@@ -18,8 +18,6 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.errors import SplatError
-
 _SCRATCH_SCENE = ".sam2_splat_keys"
 _FREE_HANDLES = 0
 _CHANNELS = ("co", "handle_left", "handle_right")
@@ -41,6 +39,17 @@ class SplineState:
     left: NDArray[np.float32]
     right: NDArray[np.float32]
     cyclic: bool
+
+    def has_points_of(self, other: SplineState) -> bool:
+        """Whether points and handles are the same."""
+        return all(
+            np.array_equal(own, one)
+            for own, one in (
+                (self.co, other.co),
+                (self.left, other.left),
+                (self.right, other.right),
+            )
+        )
 
 
 def named(collection: Any, name: str) -> Any:
@@ -78,23 +87,23 @@ def keyed_state(
 
 
 @contextmanager
-def points_restored(mask: bpy.types.Mask, layer: bpy.types.MaskLayer | None) -> Iterator[None]:
-    """Leave the points as they were, unkeyed edits included.
-
-    The given layer, if any, shows its keys for the user's frame instead: it has been rewritten.
-    """
-    written = layer.name if layer is not None else None
-    before = {other.name: layer_state(other) for other in mask.layers if other.name != written}
+def points_restored(mask: bpy.types.Mask, but: str = "") -> Iterator[None]:
+    """Leave the points as they were, unkeyed edits included, in all layers but the one named."""
+    before = {layer.name: layer_state(layer) for layer in mask.layers if layer.name != but}
     try:
         yield
     finally:
-        if written is not None:
-            # Without this the layer would go on showing the frame that was written last.
-            mask.update_tag(refresh={"TIME"})
-            bpy.context.view_layer.update()
-        for name, splines in before.items():
-            for spline, state in zip(mask.layers[name].splines, splines, strict=True):
-                set_points(spline, state.co, state.left, state.right)
+        for name, states in before.items():
+            for spline, state in zip(mask.layers[name].splines, states, strict=True):
+                # Blender copies a mask that was changed. In a window, nothing is to be put back.
+                if not _spline_state(spline).has_points_of(state):
+                    set_points(spline, state.co, state.left, state.right)
+
+
+def show_keys(mask: bpy.types.Mask) -> None:
+    """Let a mask show its keys on the user's frame; unkeyed edits are lost."""
+    mask.update_tag(refresh={"TIME"})
+    bpy.context.view_layer.update()
 
 
 def layer_state(layer: bpy.types.MaskLayer) -> tuple[SplineState, ...]:
@@ -123,6 +132,15 @@ def set_points(
         points.foreach_set(channel, np.ascontiguousarray(values).ravel())
 
 
+def set_layer_points(layer: bpy.types.MaskLayer, co: NDArray[np.float32]) -> None:
+    """Set the points of all of a layer's splines, (n, 2) mask space, with straight edges."""
+    start = 0
+    for spline in layer.splines:
+        stop = start + len(spline.points)
+        set_points(spline, co[start:stop], co[start:stop], co[start:stop])
+        start = stop
+
+
 def add_splines(layer: bpy.types.MaskLayer, counts: tuple[int, ...]) -> None:
     """Give an empty layer closed splines of straight edges with so many points each."""
     for count in counts:
@@ -130,30 +148,6 @@ def add_splines(layer: bpy.types.MaskLayer, counts: tuple[int, ...]) -> None:
         spline.points.add(count - len(spline.points))
         spline.use_cyclic = True
         spline.points.foreach_set("handle_type", np.full(count, _FREE_HANDLES, dtype=np.int32))
-
-
-def insert_key(layer: bpy.types.MaskLayer, scene: bpy.types.Scene, frame: int, co: Any) -> None:
-    """Key a layer's points on a frame; call it within `mask_editor`.
-
-    Parameters
-    ----------
-    co
-        (points of all splines, 2) float32, mask space.
-    """
-    # First the frame, then the points: evaluating the frame would overwrite them.
-    evaluate(scene, frame)
-    start = 0
-    for spline in layer.splines:
-        stop = start + len(spline.points)
-        set_points(spline, co[start:stop], co[start:stop], co[start:stop])
-        start = stop
-    with bpy.context.temp_override(scene=scene, view_layer=scene.view_layers[0]):
-        result = bpy.ops.mask.shape_key_insert()
-    if result != {"FINISHED"}:
-        raise SplatError(
-            f'Blender would not set a key on frame {frame} of the mask layer "{layer.name}".',
-            "Unlock the layer and try again.",
-        )
 
 
 @contextmanager

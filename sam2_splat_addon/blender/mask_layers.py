@@ -8,7 +8,7 @@ tracked frames stands a key on which all splines are parked outside the picture.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import bpy
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..core.coordinates import pixels_to_mask
 from ..core.errors import SplatError
 from ..core.slots import SlotPlan
-from . import layer_shapes, mask_keys
+from . import key_writing, layer_shapes, mask_keys
 from .layer_memory import (
     WrittenFrame,
     WrittenLayer,
@@ -29,6 +29,8 @@ from .layer_memory import (
 )
 from .mask_keys import SplineState, named
 
+# How long a step sets keys, s; one at least.
+_SLICE = 0.008
 _LAYER_SETTINGS = (
     "alpha",
     "blend",
@@ -58,7 +60,7 @@ def write_object_layer(
     size: tuple[int, int],
     *,
     edited: Collection[int] = (),
-) -> Iterator[int | None]:
+) -> Iterator[Sequence[int]]:
     """Make an object's layer again and key it frame by frame.
 
     Parameters
@@ -82,10 +84,9 @@ def write_object_layer(
 
     Yields
     ------
-    int or None
-        Each scene frame once it is written; None after a step that wrote none of them, since a
-        layer of many points takes some milliseconds a key. Closed early, the layer holds the
-        frames so far.
+    sequence of int
+        Scene frames that have just been written, none after some of the steps. Closed early, the
+        layer holds the frames so far.
 
     Raises
     ------
@@ -97,34 +98,37 @@ def write_object_layer(
     target = LayerTarget(mask.session_uid, clip.session_uid, layer_name, size)
     counts = tuple(slot.count for slot in plan.slots)
     mask_keys.add_splines(_remade_layer(mask, clip, layer_name), counts)
-    frames: dict[int, WrittenFrame] = {}
-    done: list[int] = []
+    written: dict[int, WrittenFrame] = {}
+    at = {frame: index for index, frame in enumerate(scene_frames)}
+    empty = _empty_frames(scene_frames)
+
+    def points(frame: int) -> NDArray[np.float64]:
+        return plan.points(at[frame], *size) if frame in at else plan.parked(*size)
+
     # What the user drew is there in the layer alone, so it is written back first.
-    order = sorted(range(len(plan)), key=lambda index: scene_frames[index] not in edited)
+    todo = [*empty, *sorted(scene_frames, key=lambda frame: frame not in edited)]
     with mask_keys.scratch_scene():
         try:
-            yield None
-            for frame in _empty_frames(scene_frames):
-                frames[frame] = write_frame(target, frame, plan.parked(*size))
-                yield None
-            for index in order:
-                frame = scene_frames[index]
-                frames[frame] = write_frame(target, frame, plan.points(index, *size))
-                done.append(frame)
-                yield frame
+            yield ()
+            while todo:
+                done = _write_frames(target, plan, todo, points, written)
+                written |= done
+                todo = todo[len(done) :]
+                yield [frame for frame in done if frame in at]
         except GeneratorExit:
             # Left unfinished, the layer must not hold its shapes on the frames to come, nor points
             # that have no key yet. When the file has been closed meanwhile there is no layer.
             if target.found() is not None:
-                for frame in _empty_frames(done or scene_frames[:1]):
-                    if frame not in frames:
-                        frames[frame] = write_frame(target, frame, plan.parked(*size))
+                tracked = [frame for frame in scene_frames if frame in written]
+                for frame in _empty_frames(tracked or scene_frames[:1]):
+                    if frame not in written:
+                        written[frame] = write_frame(target, frame, plan.parked(*size))
             raise
         finally:
             found = target.found()
             if found is not None:
-                kept = tuple(sorted(frame for frame in edited if frame in frames))
-                remember(found[0], layer_name, WrittenLayer(frames, kept))
+                kept = tuple(sorted(frame for frame in edited if frame in written))
+                remember(found[0], layer_name, WrittenLayer(written, kept))
 
 
 def read_object_layer(
@@ -145,7 +149,7 @@ def read_object_layer(
     """
     if layer_name not in mask.layers:
         return []
-    with mask_keys.points_restored(mask, None), mask_keys.scratch_scene() as scene:
+    with mask_keys.points_restored(mask), mask_keys.scratch_scene() as scene:
         state = mask_keys.keyed_state(scene, mask, layer_name, scene_frame)
     return layer_shapes.outlines(state, size)
 
@@ -208,32 +212,78 @@ class LayerTarget:
 
 
 def write_frame(target: LayerTarget, frame: int, points: NDArray[np.float64]) -> WrittenFrame:
-    """Key the layer's points, (n, 2) footage pixels, on one scene frame."""
+    """Key the layer's points, (n, 2) footage pixels, on one scene frame; raises SplatError."""
+    mask, clip, layer = _checked(target, len(points))
+    co = pixels_to_mask(points, *target.size).astype(np.float32)
+    if len(co):
+        with mask_keys.points_restored(mask, but=target.layer):
+            with mask_keys.scratch_scene() as scene, mask_keys.mask_editor(mask, layer, clip):
+                key_writing.insert_keys(layer, scene, [(frame, co)])
+            mask_keys.show_keys(mask)
+    return _signed(layer, co)
+
+
+def _write_frames(
+    target: LayerTarget,
+    plan: SlotPlan,
+    frames: Sequence[int],
+    points: Callable[[int], NDArray[np.float64]],
+    written: Mapping[int, WrittenFrame],
+) -> dict[int, WrittenFrame]:
+    """Key the layer on some of these scene frames, and let it show the user's frame again.
+
+    Parameters
+    ----------
+    points
+        What the plan has for a frame, (n, 2) footage pixels.
+    written
+        The frames that are keyed already.
+    """
+    mask, clip, layer = _checked(target, plan.point_count)
+
+    def in_mask(pixels: NDArray[np.float64]) -> NDArray[np.float32]:
+        return pixels_to_mask(pixels, *target.size).astype(np.float32)
+
+    if not plan.slots:
+        return {frame: signature(()) for frame in frames}
+    with (
+        mask_keys.points_restored(mask, but=target.layer),
+        mask_keys.scratch_scene() as scene,
+        mask_keys.mask_editor(mask, layer, clip),
+    ):
+        keys = ((frame, in_mask(points(frame))) for frame in frames)
+        done = dict(key_writing.insert_keys(layer, scene, keys, seconds=_SLICE))
+        now = bpy.context.scene.frame_current
+        if now not in done:
+            shown = points(now) if now in written else plan.parked(*target.size)
+            mask_keys.set_layer_points(layer, in_mask(shown))
+        else:
+            mask_keys.set_layer_points(layer, done[now])
+    return {frame: _signed(layer, co) for frame, co in done.items()}
+
+
+def _checked(
+    target: LayerTarget, count: int
+) -> tuple[bpy.types.Mask, bpy.types.MovieClip, bpy.types.MaskLayer]:
+    """The layer to write so many points into; raises SplatError."""
     found = target.found()
     if found is None:
         raise SplatError(
             f'The mask layer "{target.layer}" was removed while it was being written.',
             "Propagate again to make it.",
         )
-    mask, clip, layer = found
-    if sum(len(spline.points) for spline in layer.splines) != len(points):
+    if sum(len(spline.points) for spline in found[2].splines) != count:
         raise SplatError(
             f'The mask layer "{target.layer}" was changed while it was being written.',
             "Propagate again to make it.",
         )
-    co = pixels_to_mask(points, *target.size).astype(np.float32)
-    if len(co):
-        with (
-            mask_keys.points_restored(mask, layer),
-            mask_keys.scratch_scene() as scene,
-            mask_keys.mask_editor(mask, layer, clip),
-        ):
-            mask_keys.insert_key(layer, scene, frame, co)
-    stops = np.cumsum([len(spline.points) for spline in layer.splines]).tolist()
-    parts = [
-        co[stop - len(spline.points) : stop]
-        for stop, spline in zip(stops, layer.splines, strict=True)
-    ]
+    return found
+
+
+def _signed(layer: bpy.types.MaskLayer, co: NDArray[np.float32]) -> WrittenFrame:
+    """What to remember of a key of straight edges."""
+    stops = np.cumsum([len(spline.points) for spline in layer.splines])[:-1]
+    parts = np.split(co, stops) if len(co) else []
     return signature([SplineState(part, part, part, cyclic=True) for part in parts])
 
 

@@ -10,6 +10,7 @@ from . import (
     command_line,
     footage_clip,
     footage_proxy,
+    key_writing,
     keymap,
     live_preview,
     overlay,
@@ -27,6 +28,7 @@ from .operators import cache, click, environment, load, objects, run, view
 _CLASSES = (
     *properties.CLASSES,
     *preferences.CLASSES,
+    *key_writing.CLASSES,
     *load.CLASSES,
     *click.CLASSES,
     *objects.CLASSES,
@@ -45,6 +47,7 @@ def register() -> None:
     """Register everything, in order."""
     for cls in _CLASSES:
         bpy.utils.register_class(cls)
+    key_writing.define_macro()
     properties.attach()
     command_line.register()
     overlay.register()

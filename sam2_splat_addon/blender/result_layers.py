@@ -90,12 +90,12 @@ class LayerBuild:
             clip = require_clip_by_uid(uid)
             scene_frames = [to_scene(clip, frame) for frame in frames]
             edited = [to_scene(clip, frame) for frame in drawn]
-            for scene_frame in mask_layers.write_object_layer(
+            for written in mask_layers.write_object_layer(
                 _mask_of(clip), clip, name, plan, scene_frames, size, edited=edited
             ):
-                if scene_frame is not None:
-                    self.frame = to_clip(clip, scene_frame)
-                    self._done += 1
+                if written:
+                    self.frame = to_clip(clip, written[-1])
+                    self._done += len(written)
                 yield False
 
     def _planned(

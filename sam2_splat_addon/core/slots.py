@@ -10,7 +10,7 @@ render nothing either, but Blender takes half a minute over sixty points in one 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -88,7 +88,7 @@ class SlotPlan:
 
     slots: tuple[Slot, ...]
     dropped: Points
-    _held: tuple[dict[int, NDArray[np.float32]], ...]
+    _held: tuple[dict[int, Points], ...]
 
     def __len__(self) -> int:
         """Count of frames."""
@@ -109,8 +109,7 @@ class SlotPlan:
         for number, slot in enumerate(self.slots):
             outline = self._held[index].get(number)
             if outline is not None:
-                fitted = fit_count(outline.astype(np.float64), slot.count)
-                parked[start : start + slot.count] = fitted
+                parked[start : start + slot.count] = outline
             start += slot.count
         return parked
 
@@ -197,7 +196,7 @@ class SlotPlanner:
         slots = tuple(
             Slot(count, tracks[0].is_hole) for count, tracks in zip(counts, packed, strict=True)
         )
-        return SlotPlan(slots, dropped, tuple(held))
+        return SlotPlan(slots, dropped, tuple(_fitted(one, slots) for one in held))
 
     def _reduce(self, contours: Sequence[Contour]) -> list[_Outline]:
         """Leave as few points as the object's own shape on this frame allows."""
@@ -303,7 +302,18 @@ def plan_frame(contours: Sequence[Contour], counts: Sequence[int]) -> SlotPlan:
     holes = {number for number, one in zip(long_first, contours, strict=False) if one.is_hole}
     slots = tuple(Slot(count, number in holes) for number, count in enumerate(counts))
     dropped = sum(contour.area for contour in contours[len(counts) :])
-    return SlotPlan(slots, np.array([dropped]), (held,))
+    return SlotPlan(slots, np.array([dropped]), (_fitted(held, slots),))
+
+
+def _fitted(held: Mapping[int, NDArray[np.float32]], slots: Sequence[Slot]) -> dict[int, Points]:
+    """A frame's outlines with as many points as their slots have.
+
+    It takes long for many parts, and whoever makes a plan does so in a thread.
+    """
+    return {
+        number: fit_count(points.astype(np.float64), slots[number].count)
+        for number, points in held.items()
+    }
 
 
 def _length(points: Points) -> float:

@@ -33,7 +33,7 @@ def clip(make_photos: MakePhotos) -> bpy.types.MovieClip:
 
 def draw_triangle(clip: bpy.types.MovieClip, frame: int) -> NDArray[np.bool_]:
     """What a user does with the layer's points: a triangle on one frame; returns its matte."""
-    from sam2_splat_addon.blender import mask_keys
+    from sam2_splat_addon.blender import key_writing, mask_keys
 
     mask = clip.sam2_splat.mask
     layer = mask.layers["square"]
@@ -42,7 +42,7 @@ def draw_triangle(clip: bpy.types.MovieClip, frame: int) -> NDArray[np.bool_]:
     drawn[: counts[0]] = CORNERS[np.arange(counts[0]) * 3 // counts[0]]
     co = pixels_to_mask(drawn, *clip.size).astype(np.float32)
     with mask_keys.scratch_scene() as scene, mask_keys.mask_editor(mask, layer, clip):
-        mask_keys.insert_key(layer, scene, frame, co)
+        key_writing.insert_keys(layer, scene, [(frame, co)])
     return scanline.fill([CORNERS], *clip.size)
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +52,16 @@ def _write(
     return mask
 
 
-def _next_frame(writing: Iterator[int | None]) -> int:
+@pytest.fixture
+def a_key_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every step of writing set one key."""
+    monkeypatch.setattr(mask_layers, "_SLICE", 0.0)
+
+
+def _next_frame(writing: Iterator[Sequence[int]]) -> int:
     """The next frame that is written, past the steps that write none."""
-    return next(frame for frame in writing if frame is not None)
+    (frame,) = next(frames for frames in writing if frames)
+    return frame
 
 
 def _points(mask: bpy.types.Mask, frame: int, name: str = "chair") -> list[list[float]]:
@@ -264,6 +271,7 @@ def test_writing_and_reading_leave_playhead_editors_and_unkeyed_edits_alone(
     assert all(np.array_equal(a, b) for a, b in zip(shown, keyed, strict=True))
 
 
+@pytest.mark.usefixtures("a_key_a_step")
 def test_writing_that_is_stopped_leaves_the_frames_so_far_and_nothing_after(
     make_clip: MakeClip, tmp_path: Path
 ) -> None:
@@ -282,6 +290,7 @@ def test_writing_that_is_stopped_leaves_the_frames_so_far_and_nothing_after(
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
+@pytest.mark.usefixtures("a_key_a_step")
 def test_writing_that_is_stopped_before_its_first_frame_leaves_nothing_to_see(
     make_clip: MakeClip, tmp_path: Path, steps: int
 ) -> None:
@@ -291,13 +300,14 @@ def test_writing_that_is_stopped_before_its_first_frame_leaves_nothing_to_see(
     writing = mask_layers.write_object_layer(
         mask, clip, "chair", _plan(frames, 90, 60), range(1, 4), (90, 60)
     )
-    assert [next(writing) for _ in range(steps)] == [None] * steps
+    assert [next(writing) for _ in range(steps)] == [(), [], []][:steps]
     writing.close()
     renderer = MaskRenderer(mask, 90, 60, tmp_path)
     assert not any(renderer.values(frame).any() for frame in range(5))
     assert layer_edits.edited_frames(mask, "chair") == ()
 
 
+@pytest.mark.usefixtures("a_key_a_step")
 def test_stopped_writing_has_kept_what_the_user_drew(make_clip: MakeClip, tmp_path: Path) -> None:
     clip = make_clip(90, 60)
     frames = [logits_of(disc(0.5, 0.5, 0.3))] * 8
@@ -312,6 +322,7 @@ def test_stopped_writing_has_kept_what_the_user_drew(make_clip: MakeClip, tmp_pa
     assert layer_edits.edited_frames(mask, "chair") == (5,)
 
 
+@pytest.mark.usefixtures("a_key_a_step")
 def test_writing_dropped_after_another_file_was_opened_leaves_that_file_alone(
     make_clip: MakeClip, tmp_path: Path
 ) -> None:
@@ -330,6 +341,7 @@ def test_writing_dropped_after_another_file_was_opened_leaves_that_file_alone(
     assert all(mask_layers.read_object_layer(mask, "chair", f, (90, 60)) for f in (1, 2, 3, 4))
 
 
+@pytest.mark.usefixtures("a_key_a_step")
 def test_layer_removed_while_it_is_written_is_a_clear_error(make_clip: MakeClip) -> None:
     clip = make_clip(90, 60)
     mask = mask_layers.get_mask(clip)

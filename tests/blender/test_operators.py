@@ -105,7 +105,7 @@ def test_clear_results_removes_layers_and_mattes_and_keeps_the_clicks(
 def test_an_edited_frame_is_kept_by_the_next_propagation_and_baked(
     make_photos: MakePhotos,
 ) -> None:
-    from sam2_splat_addon.blender import layer_edits, mask_keys
+    from sam2_splat_addon.blender import key_writing, layer_edits, mask_keys
     from sam2_splat_addon.core.coordinates import pixels_to_mask
 
     clip = load(make_photos(count=3))
@@ -123,7 +123,7 @@ def test_an_edited_frame_is_kept_by_the_next_propagation_and_baked(
         mask_keys.scratch_scene() as scene,
         mask_keys.mask_editor(mask, layer, clip),
     ):
-        mask_keys.insert_key(layer, scene, 2, co)
+        key_writing.insert_keys(layer, scene, [(2, co)])
     assert layer_edits.edited_frames(mask, "square") == (2,)
     click(clip, "square", 3, 55.5, 95.5)
     bpy.ops.sam2_splat.propagate()
