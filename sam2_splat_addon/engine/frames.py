@@ -7,6 +7,7 @@ reads: squashed to a square by Pillow's default filter, divided by 255, normalis
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,7 @@ from .pixels import decode, to_8_bit
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
+_CLOSE_MARGIN = 1.25  # a crop is looked at for its edges, which JPEG itself blurs
 _MARGIN = 2  # what Pillow's own `Image.thumbnail` leaves between its decoding and its resizing
 
 _Item = tuple[int, Tensor] | Exception | None
@@ -55,8 +57,6 @@ class FrameSource:
         self._image_size = image_size
         self._prefetch = max(prefetch, 1)
         self._exact = exact
-        self._mean = torch.tensor(MEAN, dtype=torch.float32)[:, None, None]  # (3, 1, 1)
-        self._std = torch.tensor(STD, dtype=torch.float32)[:, None, None]  # (3, 1, 1)
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -76,13 +76,7 @@ class FrameSource:
         IndexError
             No such frame.
         """
-        square = self._square(self._paths[index])
-        # Divided in float64 and only then rounded, as sam2's loader does.
-        frame = torch.from_numpy(square / 255.0).permute(2, 0, 1).to(torch.float32)  # (3, S, S)
-        frame = frame.contiguous()
-        frame -= self._mean
-        frame /= self._std
-        return frame
+        return normalised(self._square(self._paths[index]))
 
     def stream(self, order: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
         """Yield (index, frame) in the given order while one background thread decodes ahead.
@@ -138,19 +132,67 @@ class FrameSource:
         return np.array(Image.fromarray(to_8_bit(decode(path).array)).resize(size))
 
 
-def _reduced(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """A JPEG decoded at the smallest scale of at least twice `size`, then squashed to it.
+def normalised(square: NDArray[np.uint8]) -> Tensor:
+    """Model input, (3, S, S) float32 on the CPU, from an RGB picture (S, S, 3)."""
+    # Divided in float64 and only then rounded, as sam2's loader does.
+    frame = torch.from_numpy(square / 255.0).permute(2, 0, 1).to(torch.float32)  # (3, S, S)
+    frame = frame.contiguous()
+    frame -= torch.tensor(MEAN, dtype=torch.float32)[:, None, None]  # (3, 1, 1)
+    frame /= torch.tensor(STD, dtype=torch.float32)[:, None, None]  # (3, 1, 1)
+    return frame
 
-    At half of that, and with the decoder's own shrinking alone, fine structure would show it.
+
+def close_up(path: Path, part: tuple[float, float, float, float], side: int) -> NDArray[np.uint8]:
+    """A part of a photo squashed to a square, (side, side, 3) uint8.
+
+    Parameters
+    ----------
+    path
+        The photo.
+    part
+        Left, top, right and bottom, as shares of its width and height.
+    side
+        Of the square, px. A JPEG is decoded no larger than that takes.
+
+    Raises
+    ------
+    FootageError
+        The photo is missing or damaged; names the file.
     """
+    if read_header(path).format == "jpeg":
+        return _reduced(path, (side, side), part, _CLOSE_MARGIN)
+    photo = Image.fromarray(to_8_bit(decode(path).array))
+    return np.array(photo.resize((side, side), box=_scaled(part, photo.size)))
+
+
+def _reduced(
+    path: Path,
+    size: tuple[int, int],
+    part: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0),
+    margin: float = _MARGIN,
+) -> NDArray[np.uint8]:
+    """A part of a JPEG, decoded at the smallest scale of `margin` times `size`, squashed to that.
+
+    At half of twice the size, and with the decoder's own shrinking alone, fine structure would show.
+    """
+    across, down = part[2] - part[0], part[3] - part[1]
+    wanted = (math.ceil(margin * size[0] / across), math.ceil(margin * size[1] / down))
     try:
         with Image.open(path) as image:
-            drafted = image.draft("RGB", (_MARGIN * size[0], _MARGIN * size[1]))
+            drafted = image.draft("RGB", wanted)
             # A reduced scale rounds the size up; the box says which part of it is the photo.
-            box = None if drafted is None else drafted[1]
+            whole = image.size if drafted is None else drafted[1][2:]
+            box = _scaled(part, whole)
             return np.array(image.convert("RGB").resize(size, box=box, reducing_gap=_MARGIN))
     except (OSError, SyntaxError, ValueError) as problem:
         raise FootageError(
             f"{path.name} can't be decoded: {str(problem).rstrip('.')}.",
             "Copy or export this photo again, or remove it.",
         ) from problem
+
+
+def _scaled(
+    part: tuple[float, float, float, float], size: tuple[float, float]
+) -> tuple[float, float, float, float]:
+    """Shares of a picture in its pixels."""
+    return part[0] * size[0], part[1] * size[1], part[2] * size[0], part[3] * size[1]
