@@ -98,6 +98,12 @@ def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
         help="frames between prompted ones are tracked from both, and the better matte is taken",
     )
     own.add_argument(
+        "--second-look",
+        action="store_true",
+        default=None,
+        help="look at each matte once more, close up",
+    )
+    own.add_argument(
         "--panorama",
         action=argparse.BooleanOptionalAction,
         help="photos that go all the way round; default: when twice as wide as high",
@@ -207,6 +213,7 @@ def _apply_settings(settings: SAM2SPLAT_PG_clip, options: argparse.Namespace) ->
         "speed": options.speed,
         "memory": options.memory,
         "both_sides": options.both_sides,
+        "second_look": options.second_look,
         "panorama": options.panorama,
         "store_folder": str(options.store.absolute()) if options.store else None,
         "alpha": options.alpha,

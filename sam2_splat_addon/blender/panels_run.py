@@ -44,6 +44,7 @@ class SAM2SPLAT_PT_propagate(panel_parts.ClipSidebar, Panel):
             column.prop(settings, "nearby_prompts")
             column.prop(settings, "memory")
             column.prop(settings, "both_sides")
+            column.prop(settings, "second_look")
             column.prop(settings, "panorama")
             column.prop(settings, "edits_prompt")
             column.prop(context.scene.sam2_splat, "follow")

@@ -151,6 +151,12 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
         " taken. Takes about twice the time between the first and the last frame with clicks",
         default=False,
     )
+    second_look: BoolProperty(
+        name="Second Look",
+        description="Each mask is looked at once more, close up: finer edges and thin parts, for"
+        " about twice the time. Masks are stored twice as fine",
+        default=False,
+    )
     panorama: BoolProperty(
         name="Panorama (360°)",
         description="The photos go all the way round, twice as wide as high: an object may lie"

@@ -38,6 +38,7 @@ def run_settings(settings: SAM2SPLAT_PG_clip, frame_count: int) -> RunSettings:
         panorama=settings.panorama,
         memory=settings.memory,
         both_sides=settings.both_sides,
+        second_look=settings.second_look,
     )
 
 

@@ -56,6 +56,9 @@ class RunSettings(msgspec.Struct, frozen=True):
         Whether a frame between two prompted ones of its object is tracked from both, forwards and
         backwards, and the better matte is taken: see `engine/both_sides.py`. False is sam2's way:
         forwards alone.
+    second_look
+        Whether each matte is looked at once more, close up: see `engine/second_look.py`. What is
+        remembered for other frames is the first look's.
     """
 
     first_frame: int = 1
@@ -68,6 +71,7 @@ class RunSettings(msgspec.Struct, frozen=True):
     panorama: bool = False
     memory: str = EXACT
     both_sides: bool = False
+    second_look: bool = False
 
 
 MANIFEST_VERSION = 2

@@ -121,6 +121,13 @@ class Sam2Steps:
             index, image, prompts.points, None, bank, before=before, reverse=reverse
         )
 
+    def reconsider(
+        self, index: int, image: ImageFeatures, prompts: PromptTensors, before: Tensor
+    ) -> Prediction:
+        """Segment from points and earlier logits, (1, 1, S / 4, S / 4), without memory."""
+        before = torch.clamp(before, -_LOGIT_BOUND, _LOGIT_BOUND)
+        return self._predict(index, image, prompts.points, None, None, before=before, reverse=False)
+
     def _predict(
         self,
         index: int,

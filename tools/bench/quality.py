@@ -48,6 +48,7 @@ def _options() -> argparse.Namespace:
     how.add_argument("--size", type=int, default=0, help="side of its input, px; 0: its own")
     how.add_argument("--kinds", choices=_KINDS, nargs="+", default=(), help="kinds of prompt")
     how.add_argument("--refined", action="store_true", help="edges refined, as the bake can")
+    how.add_argument("--second-look", action="store_true", help="each matte, once more close up")
     how.add_argument("--frames", type=int, default=0, help="of each clip at most; 0: all")
     how.add_argument("--only", nargs="+", default=(), help="clips whose name holds one of these")
     how.add_argument("--device", default="auto")
@@ -88,6 +89,7 @@ def _run(options: argparse.Namespace) -> None:
             only=tuple(options.only),
             out=options.out,
             refined=options.refined,
+            second_look=options.second_look,
             with_sheets=options.sheets,
         )
     )

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sam2_splat_addon.core.manifest import RunSettings
 from sam2_splat_addon.core.prompts import PromptSet
 from sam2_splat_addon.core.protocol import ModelChoice
 from sam2_splat_addon.engine.architectures import build
@@ -39,6 +40,8 @@ class Settings:
         Folder for ``quality.json`` and the sheets.
     refined
         Whether mattes are taken to the photo's edges first.
+    second_look
+        Whether each matte is looked at once more, close up.
     with_sheets
         Whether clips that have a truth get a contact sheet too.
     """
@@ -53,6 +56,7 @@ class Settings:
     only: tuple[str, ...]
     out: Path
     refined: bool
+    second_look: bool
     with_sheets: bool
 
 
@@ -81,6 +85,7 @@ class Evaluator:
             choose_device(settings.device).name,
             use_threads(settings.threads),
             settings.refined,
+            settings.second_look,
         )
         self._groups: list[report.Group] = []
         print(report.facts_line(self._facts), flush=True)
@@ -136,7 +141,8 @@ class Evaluator:
 
     def _track(self, photos: Sequence[Path], prompts: PromptSet, title: str) -> tracking.Tracked:
         size = self._settings.image_size
-        tracked = tracking.track(self._model, size, photos, prompts, _counter(title))
+        settings = RunSettings(direction="forward", second_look=self._settings.second_look)
+        tracked = tracking.track(self._model, size, photos, prompts, _counter(title), settings)
         _end_of_line()
         return tracked
 

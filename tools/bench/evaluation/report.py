@@ -30,6 +30,8 @@ class ModelFacts(msgspec.Struct, frozen=True):
         What it ran on.
     refined
         Whether mattes were taken to the photo's edges before they were measured.
+    second_look
+        Whether each matte was looked at once more, close up.
     """
 
     name: str
@@ -38,6 +40,7 @@ class ModelFacts(msgspec.Struct, frozen=True):
     device: str
     threads: int
     refined: bool = False
+    second_look: bool = False
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -75,6 +78,7 @@ def facts_line(model: ModelFacts) -> str:
     return (
         f"{model.name} at {model.image_size} px, weights {model.sha256[:12]}, {model.device},"
         f" {model.threads} {'thread' if model.threads == 1 else 'threads'}"
+        f"{', second look' if model.second_look else ''}"
         f"{', edges refined' if model.refined else ''}"
     )
 
