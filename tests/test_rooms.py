@@ -36,7 +36,17 @@ FORBIDDEN = {
     "client": BLENDER_MODULES | {"torch", "sam2"},
     "engine": BLENDER_MODULES,
     # Blender's Python has none of the worker's packages.
-    "blender": {"torch", "sam2", "cv2", "PIL", "OpenEXR", "tifffile", "simplejpeg", "isal"},
+    "blender": {
+        "torch",
+        "sam2",
+        "cv2",
+        "PIL",
+        "OpenEXR",
+        "tifffile",
+        "simplejpeg",
+        "isal",
+        "zlib_ng",
+    },
 }
 
 

@@ -48,6 +48,7 @@ _PACKAGES = (
     "tifffile",
     "OpenEXR",
     "isal",
+    "zlib-ng",
 )
 
 

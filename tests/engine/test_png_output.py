@@ -135,6 +135,37 @@ def file_size_limit(size: int) -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, handler)
 
 
+def test_rendered_photos_are_at_most_a_tenth_larger_than_pillows(tmp_path: Path) -> None:
+    photo = sorted((Path(__file__).parents[2] / "sample" / "photos").iterdir())[20]
+    rgb = np.array(Image.open(photo).convert("RGB"))[600:1200]
+    rows, columns = np.mgrid[: rgb.shape[0], : rgb.shape[1]]
+    alpha = np.where((rows - 300) ** 2 + (columns - 600) ** 2 < 250**2, 255, 0).astype(np.uint8)
+    ours, theirs = tmp_path / "ours.png", tmp_path / "theirs.png"
+    write_rgba(ours, rgb, alpha)
+    Image.fromarray(np.dstack([rgb, alpha])).save(theirs)
+    assert ours.stat().st_size <= 1.1 * theirs.stat().st_size
+
+
+def test_stripes_of_a_large_image_take_turns_between_two_deflates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rgb, alpha = pixels(np.uint8, 120, 100)
+    smooth = np.cumsum(rgb // 86, axis=0, dtype=np.uint8)
+    whole = {}
+    for stripe_bytes in (1 << 22, 4000):  # one stripe of the patient one; twelve of both
+        monkeypatch.setattr(png_output, "_STRIPE_BYTES", stripe_bytes)
+        write_rgba(tmp_path / "a.png", smooth, alpha)
+        with Image.open(tmp_path / "a.png") as image:
+            assert np.array_equal(np.asarray(image), np.dstack([smooth, alpha]))
+        sizes = [len(body) for kind, body in chunks(tmp_path / "a.png") if kind == b"IDAT"]
+        whole[stripe_bytes] = sizes
+    assert len(whole[1 << 22]) == 2
+    stripes = whole[4000][:-1]
+    assert len(stripes) == 12
+    patient, quick = [stripes[6], stripes[9]], [stripes[7], stripes[8]]
+    assert max(patient) < min(quick)
+
+
 def test_a_write_that_fails_half_way_leaves_nothing_new(tmp_path: Path) -> None:
     rgb, alpha = pixels(np.uint8, 300, 300)
     old = tmp_path / "old.png"
