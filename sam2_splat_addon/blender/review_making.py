@@ -114,7 +114,11 @@ def steps(clip: bpy.types.MovieClip, watched: Watched) -> Generator[bool, None, 
         names = {object_id: name for object_id, name, _ in state}
         edited = dict(watched.edited or {})
         if watched.edited is None or watched.doubted:
-            among = _candidates(clip, watched, names) if watched.edited is not None else None
+            # An undo meanwhile has put another in the clip's place.
+            here = drawn.clip_by_uid(uid)
+            if here is None:
+                return
+            among = _candidates(here, watched, names) if watched.edited is not None else None
             looking = drawn.search(uid, tuple(names.values()), among)
             found: dict[str, set[int]] | None = None
             while found is None:

@@ -14,7 +14,7 @@ import pytest
 if not sys.platform.startswith("linux"):
     pytest.skip("Window tests are for Linux.", allow_module_level=True)
 
-from tools.window import debian
+from tools.window import debian, machine
 from tools.window.play import without_wheels
 
 
@@ -23,9 +23,9 @@ def test_unreachable_mirror_is_one_sentence_with_a_way_out(
 ) -> None:
     monkeypatch.setenv(debian.CACHE_VARIABLE, str(tmp_path))
     # Nothing listens on port 1.
-    monkeypatch.setenv(debian.MIRROR_VARIABLE, "http://127.0.0.1:1/debian")
+    monkeypatch.setenv(machine.MIRROR_VARIABLE, "http://127.0.0.1:1/debian")
     release = debian.RELEASES[0]
-    with pytest.raises(debian.NoWindowError) as raised:
+    with pytest.raises(machine.NoWindowError) as raised:
         debian.make(release, time.monotonic() + 60)
     # Which of the two it is depends on the machine.
     reasons = ("Window tests need ", "The Debian mirror http://127.0.0.1:1/debian could not be")

@@ -47,7 +47,9 @@ class Capture:
 
 
 def make_photos(folder: Path, size: tuple[int, int], frames: int = 2) -> None:
-    """Write the sample's first photos into a folder, drawn out to a size in px: no chair is like it."""
+    """Write the sample's first photos into a folder, in place of what was there, drawn out to a size
+    in px: no chair is like it."""
+    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for path in sorted((SAMPLE / "photos").iterdir())[:frames]:
         with Image.open(path) as image:

@@ -11,10 +11,13 @@ import pytest
 
 from tools.window.chroot import Bind, command_inside
 from tools.window.debian import RELEASES, is_ready, root_of
+from tools.window.machine import obstacle
 
 
 @pytest.fixture
 def root() -> Path:
+    if problem := obstacle():
+        pytest.skip(problem)
     ready = [release for release in RELEASES if is_ready(release)]
     if not ready:
         pytest.skip("No Debian is ready: python tools/test.py --window makes it.")

@@ -11,10 +11,13 @@ import numpy as np
 from PIL import Image
 
 from sam2_splat_addon.core.matte_store import MatteStore
-from tests.window.capture import FRAMES, SIZE, Capture, make_capture
+from tests.window.capture import FRAMES, SIZE, Capture, make_capture, make_photos
 from tests.window.conftest import SCENARIOS
 from tests.window.pictures import changed, iou, photo_on, visible
 from tools.window.play import InstalledBlender, Played
+
+# Large enough for Blender to show small copies.
+LARGE = (2672, 4008)
 
 
 def test_first_try(played: Played, capture: Capture) -> None:
@@ -81,6 +84,27 @@ def test_buttons(blender: InstalledBlender) -> None:
     assert len(list((capture.photos / "postshot_v001").glob("*.png"))) == 16
 
 
+def test_file_browser(blender: InstalledBlender) -> None:
+    """Load Photos takes a folder or a photo from Blender's file browser; large ones get small copies."""
+    photos = blender.session / "file_browser" / "photos"
+    make_photos(photos, LARGE, 3)
+    played = blender.play(SCENARIOS / "file_browser.py")
+    assert played.seen["frames"] == played.seen["again"] == 3
+    first = min(photos.glob("*.*"))
+    assert (photos / played.seen["chosen"]).is_file()
+    with Image.open(first) as image:
+        expected = np.asarray(image.convert("RGB"), dtype=np.float32)
+    shown = photo_on(played, "loaded", LARGE)
+    there = visible(shown)
+    assert there.mean() > 0.8
+    assert np.abs(shown - expected)[there].mean() < 12.0, "what is shown is not the photo"
+
+
+def test_preferences(played: Played) -> None:
+    """The add-on's preferences open, and their buttons are there."""
+    assert played.seen["pictures"].keys() == {"preferences"}
+
+
 def test_drop(played: Played) -> None:
     """Photos dropped onto the editor, one or several, are opened; a button loads their folder."""
     assert played.seen["frames"] == FRAMES
@@ -115,6 +139,15 @@ def test_worker_dies(played: Played) -> None:
     assert "Ctrl+click" in played.seen["refused"]
     assert "worker" in played.seen["died"]
     assert played.seen["finished"] == FRAMES
+
+
+def test_review_mouse(blender: InstalledBlender, capture: Capture) -> None:
+    """The strip, the buttons beside the list and Looks Fine do with the mouse what the keys do."""
+    grey = capture.photos / f"{capture.stems()[3]}.JPG"
+    Image.new("RGB", SIZE, (128, 128, 128)).save(grey)
+    played = blender.play(SCENARIOS / "review_mouse.py")
+    assert 4 in played.seen["listed"]
+    assert changed(photo_on(played, "strip", SIZE), photo_on(played, "grey", SIZE)).mean() > 0.5
 
 
 def test_review(blender: InstalledBlender, capture: Capture) -> None:

@@ -36,6 +36,11 @@ class Bind:
     writable: bool = False
 
 
+# Begins a command line that ends, mounts and children included, with the thread that started it.
+APART = (
+    *("setpriv", "--pdeathsig", "KILL"),
+    *("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"),
+)
 _RESOLVER = Bind(Path("/etc/resolv.conf"), "/etc/resolv.conf")
 # Whom the machine trusts; not for apt, whose packages fill that folder themselves.
 CERTIFICATES = Bind(Path("/etc/ssl/certs"), "/etc/ssl/certs")
@@ -83,10 +88,7 @@ def command_inside(
     settings = [f"{name}={value}" for name, value in environment.items()]
     # Not as the namespace's first process, whose parent a program such as Xvfb could not signal.
     lines += [shlex.join(["chroot", str(root), "env", "-i", *settings, *command]), "exit $?"]
-    return [
-        *("unshare", "--mount", "--propagation", "private"),
-        *("--pid", "--fork", "--kill-child", "sh", "-c", "\n".join(lines)),
-    ]
+    return [*APART, "sh", "-c", "\n".join(lines)]
 
 
 def _is_passed_on(name: str) -> bool:

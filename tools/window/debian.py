@@ -11,24 +11,19 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import shutil
 import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from sam2_splat_addon.client.requirements import BUILD_LOCK, LOCKS, STEPS, TORCH_LOCK, read_pins
-from tools.window.chroot import CERTIFICATES, command_inside
+from tools.window.chroot import APART, CERTIFICATES, command_inside
+from tools.window.machine import NoWindowError, check_room, obstacle, reachable_mirror
 
 # Where the Debians are kept; about 2 GB each.
 CACHE_VARIABLE = "SAM2_SPLAT_WINDOW_CACHE"
-MIRROR_VARIABLE = "SAM2_SPLAT_DEBIAN_MIRROR"
-_MIRROR = "http://deb.debian.org/debian"
 # Inside a Debian: the worker's packages, torch apart, which is Debian's own.
 SITE = "/opt/sam2_splat_site"
 DEBIAN_SITE = "/usr/lib/python3/dist-packages"
@@ -58,10 +53,6 @@ path-exclude=/usr/share/doc/*
 path-exclude=/usr/share/man/*
 path-exclude=/usr/share/locale/*
 """
-
-
-class NoWindowError(Exception):
-    """Window tests can't run here; its text is one sentence that says why."""
 
 
 @dataclass(frozen=True)
@@ -99,27 +90,8 @@ def is_ready(release: Release) -> bool:
     return all(_is_done(root, name) for name in _steps())
 
 
-def obstacle() -> str:
-    """Return why this machine can't hold window tests, as a sentence; empty where it can."""
-    if not sys.platform.startswith("linux"):
-        return "Window tests need Linux: they open Blender inside a Debian."
-    if os.geteuid() != 0:
-        return "Window tests need root, to open Blender inside a Debian of their own."
-    missing = [name for name in ("unshare", "chroot", "mount") if shutil.which(name) is None]
-    if missing:
-        return f"Window tests need {' and '.join(missing)}, which this machine lacks."
-    tried = subprocess.run(
-        ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "true"],
-        capture_output=True,
-        check=False,
-    )
-    if tried.returncode != 0:
-        return "Window tests need mounts of their own, which this machine does not allow."
-    return ""
-
-
-def make(release: Release, deadline: float) -> None:
-    """Bring a release's Debian to completion, printing a line for each step.
+def make(release: Release, deadline: float, say: Callable[[str], None] = print) -> None:
+    """Bring a release's Debian to completion.
 
     Parameters
     ----------
@@ -127,6 +99,8 @@ def make(release: Release, deadline: float) -> None:
         Which.
     deadline
         Monotonic seconds; a step that is not done by then is given up.
+    say
+        Takes a line about each step.
 
     Raises
     ------
@@ -135,22 +109,49 @@ def make(release: Release, deadline: float) -> None:
     """
     if problem := obstacle():
         raise NoWindowError(problem)
+    if is_ready(release):
+        return
     root = root_of(release)
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with _one_at_a_time(root.with_suffix(".lock")):
-        if is_ready(release):
-            return
-        mirror = _reachable_mirror(release)
-        print(f"Making a Debian {release.suite} with Blender {release.blender} in {root}")
-        for name, title in _steps().items():
-            if _is_done(root, name):
-                continue
-            log = root.with_suffix(".log")
-            _run(title, _commands(name, root, release, mirror), log, deadline)
-            if name == "base":
-                _settle(root)
-            _mark(root, name).parent.mkdir(exist_ok=True)
-            _mark(root, name).touch()
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(release, deadline):
+            if not is_ready(release):
+                _make(release, root, deadline, say)
+    except OSError as refused:
+        raise NoWindowError(f"No Debian can be made in {root.parent}: {refused}.") from refused
+
+
+@contextlib.contextmanager
+def in_use(release: Release) -> Iterator[None]:
+    """Keep others from making a release's Debian anew while it is played in."""
+    import fcntl
+
+    with _lock_file(release).open("w", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        yield
+
+
+def _make(release: Release, root: Path, deadline: float, say: Callable[[str], None]) -> None:
+    if not _is_done(root, "base"):
+        check_room(root.parent)
+        if shutil.which("debootstrap") is None:
+            raise NoWindowError(
+                "Window tests need debootstrap: install it with apt install debootstrap."
+            )
+    mirror = reachable_mirror(release.suite)
+    log = root.with_suffix(".log")
+    say(f"Making a Debian {release.suite} with Blender {release.blender} in {root}; see {log}")
+    for name, title in _steps().items():
+        if _is_done(root, name):
+            continue
+        started = time.monotonic()
+        for command in _commands(name, root, release, mirror):
+            _run(title, command, log, deadline)
+        if name == "base":
+            _settle(root)
+        _mark(root, name).parent.mkdir(exist_ok=True)
+        _mark(root, name).touch()
+        say(f"  {title}: {time.monotonic() - started:.0f} s")
 
 
 def _steps() -> dict[str, str]:
@@ -181,10 +182,8 @@ def _sam2_lock() -> Path:
 def _commands(name: str, root: Path, release: Release, mirror: str) -> list[list[str]]:
     if name == "base":
         shutil.rmtree(root, ignore_errors=True)
-        # In namespaces of its own, so that what it mounts does not outlive it.
-        apart = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork"]
         debootstrap = ["debootstrap", "--variant=minbase", release.suite, str(root), mirror]
-        return [[*apart, "--kill-child", "--mount-proc", *debootstrap]]
+        return [[*APART, "--mount-proc", *debootstrap]]
     if name.startswith("blender"):
         quiet = {"DEBIAN_FRONTEND": "noninteractive"}
         fetch = ["apt-get", "install", "-qy", *_PACKAGES]
@@ -232,57 +231,19 @@ def _is_done(root: Path, name: str) -> bool:
     return _mark(root, name).exists()
 
 
-def _reachable_mirror(release: Release) -> str:
-    """Return the address of a Debian mirror that answers."""
-    if shutil.which("debootstrap") is None and not _is_done(root_of(release), "base"):
-        raise NoWindowError(
-            "Window tests need debootstrap: install it with apt install debootstrap."
-        )
-    mirror = os.environ.get(MIRROR_VARIABLE) or _own_mirror() or _MIRROR
-    address = f"{mirror.rstrip('/')}/dists/{release.suite}/Release"
-    try:
-        with urllib.request.urlopen(address, timeout=20) as answer:
-            answer.read(1)
-    except (OSError, urllib.error.URLError) as problem:
-        raise NoWindowError(
-            f"The Debian mirror {mirror} could not be reached ({problem}); name another one in "
-            f"{MIRROR_VARIABLE}."
-        ) from problem
-    return mirror
-
-
-def _own_mirror() -> str:
-    """Return the mirror that this machine's own apt uses, where it is a Debian."""
-    lists = Path("/etc/apt")
-    for path in (lists / "sources.list", *sorted((lists / "sources.list.d").glob("*"))):
-        if not path.is_file():
-            continue
-        text = path.read_text(encoding="utf-8", errors="replace")
-        found = re.search(r"^(?:URIs:|deb\s.*?)\s*(https?://\S+/debian/?)(?=\s)", text, re.M)
-        if found:
-            return found[1]
-    return ""
-
-
-def _run(title: str, commands: list[list[str]], log: Path, deadline: float) -> None:
-    """Run one step's commands, its title and seconds on the screen, their words in the log."""
-    started = time.monotonic()
-    print(f"  {title} ...", end="", flush=True)
-    try:
-        for command in commands:
-            _run_one(title, command, log, deadline)
-    finally:
-        print(f" {time.monotonic() - started:.0f} s", flush=True)
-
-
-def _run_one(title: str, command: list[str], log: Path, deadline: float) -> None:
+def _run(title: str, command: list[str], log: Path, deadline: float) -> None:
+    """Run one command of a step, its words in the log."""
     with log.open("ab") as file:
         begin = file.tell()
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
+            # Something else may run meanwhile, such as the other tests.
+            ["nice", "-n", "10", *command],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
         )
         try:
-            process.wait(timeout=max(deadline - time.monotonic(), 1.0))
+            process.wait(timeout=max(deadline - time.monotonic(), 0.0))
         except subprocess.TimeoutExpired:
             raise NoWindowError(
                 f"Making the Debian took too long, at {title!r}; "
@@ -300,10 +261,23 @@ def _run_one(title: str, command: list[str], log: Path, deadline: float) -> None
 
 
 @contextlib.contextmanager
-def _one_at_a_time(path: Path) -> Iterator[None]:
-    """Hold a file lock, so that two runs do not make the same Debian at once."""
+def _locked(release: Release, deadline: float) -> Iterator[None]:
+    """Hold a release's Debian alone: two runs do not make it at once, nor while it is played in."""
     import fcntl  # not on Windows, which is to hear that it is no Linux
 
-    with path.open("w", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with _lock_file(release).open("w", encoding="utf-8") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise NoWindowError(
+                        f"Another run makes or uses the Debian {release.suite}."
+                    ) from None
+            time.sleep(1.0)
         yield
+
+
+def _lock_file(release: Release) -> Path:
+    return root_of(release).with_suffix(".lock")

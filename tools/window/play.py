@@ -21,6 +21,12 @@ ROOT = Path(__file__).resolve().parents[2]
 _REPOSITORY = "/repository"
 _SESSION = "/session"
 _SCREEN = (1600, 1000)
+# Runs a command with a screen of its own.
+_SCREENED = ("xvfb-run", "-a", "-s", f"-screen 0 {_SCREEN[0]}x{_SCREEN[1]}x24")
+_QUIT_SOON = (
+    "--python-expr",
+    "import bpy; bpy.app.timers.register(lambda: bpy.ops.wm.quit_blender(), first_interval=0.5)",
+)
 _VARIABLES = {
     "HOME": f"{_SESSION}/home",
     "SAM2_SPLAT_SITE": f"{SITE}:{DEBIAN_SITE}",
@@ -30,6 +36,7 @@ _VARIABLES = {
     # Blender's shaders take seconds to compile in software; the second start finds them.
     "MESA_SHADER_CACHE_DIR": "/var/cache/mesa",
 }
+_FAULT = "Traceback (most recent call last)"
 # Runs a Blender, then waits until its worker has ended as well.
 _AND_WORKER = """
 "$@"
@@ -110,7 +117,11 @@ class InstalledBlender:
         """Run Blender without a screen; paths as they are inside."""
         return self._run(["blender", *arguments], seconds)
 
-    def play(self, scenario: Path, seconds: float = 600.0) -> Played:
+    def opens_window(self) -> Ended:
+        """Open a window without the extension and close it: with 0 where this machine can."""
+        return self._run([*_SCREENED, "blender", "--factory-startup", *_QUIT_SOON], 120.0)
+
+    def play(self, scenario: Path, seconds: float = 300.0) -> Played:
         """Play a scenario in a window, in the session's folder of the scenario's name.
 
         It holds when Blender ends well and its worker with it.
@@ -125,8 +136,7 @@ class InstalledBlender:
         width, height = _SCREEN
         ended = self._run(
             [
-                *("sh", "-c", _AND_WORKER, "sh"),
-                *("xvfb-run", "-a", "-s", f"-screen 0 {width}x{height}x24"),
+                *("sh", "-c", _AND_WORKER, "sh", *_SCREENED),
                 *("blender", "--enable-event-simulate", "--python-exit-code", "9"),
                 *("-p", "0", "0", str(width), str(height)),
                 *("-P", f"{_REPOSITORY}/tools/window/perform.py"),
@@ -135,6 +145,8 @@ class InstalledBlender:
             seconds,
         )
         assert ended.code == 0, f"{scenario.stem} ended with {ended.code}:\n{ended.said[-6000:]}"
+        # Blender goes on when a panel or a timer fails, and only says so.
+        assert _FAULT not in ended.said, f"{scenario.stem} has a fault:\n{ended.said[-6000:]}"
         seen = json.loads((folder / "seen.json").read_text(encoding="utf-8"))
         return Played(folder, seen)
 

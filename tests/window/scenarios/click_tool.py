@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import bpy
+
 from tools.window.driver import Play, Until, Window
 
 SEAT, BACK, FLOOR = (304, 444), (183, 261), (100, 800)
@@ -21,6 +25,7 @@ def grown(window: Window, count: int) -> Until:
 
 
 def scenario(window: Window) -> Play:
+    manager = bpy.context.window_manager.sam2_splat
     yield from window.load(window.folder / "photos")
 
     # Off, a click is Blender's own: it selects.
@@ -28,7 +33,8 @@ def scenario(window: Window) -> Play:
     yield from window.drawn()
     assert not clicks(window), "a click does something while the tool is off"
 
-    window.run("tool")
+    yield from window.push("tool")
+    assert manager.use_tool, "the button does not switch the tool on"
     yield from window.click(*SEAT)
     yield grown(window, 1)
     yield Until(window.has_mask, "the preview shows a mask", 120)
@@ -67,7 +73,12 @@ def scenario(window: Window) -> Play:
     yield from window.click(*BACK)
     yield from window.drawn()
     assert len(clicks(window)) == 3, "a click on a click made another"
-    window.run("tool")
+    window.space.show_region_toolbar = True
+    yield from window.drawn()
+    toolbar: Any = window.region("TOOLS")
+    toolbar.active_panel_category = "SAM2 Splat"
+    yield from window.push("tool", within=toolbar)
+    assert not manager.use_tool, "the toolbar's button does not switch the tool off"
     yield from window.picture("tool_off")
 
 

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from pathlib import Path
 
 import bpy
 
@@ -15,6 +17,11 @@ SEAT = (304, 444)
 def forget(window: Window) -> None:
     """Forget what was computed: found again, it would leave the next run with nothing to do."""
     shutil.rmtree(window.folder / "photos" / "sam2_splat_mattes")
+
+
+def mattes(window: Window) -> Iterator[Path]:
+    """The mattes on disk."""
+    return (window.folder / "photos" / "sam2_splat_mattes").glob("objects/*/*.matte")
 
 
 def started(window: Window) -> Play:
@@ -35,6 +42,18 @@ def scenario(window: Window) -> Play:
     assert not window.tracks(), "Ctrl+Z does not take back the click"
     yield from window.picture("after_undo")
 
+    # Undone and done again at once: the click is back, and its masks are found.
+    forget(window)
+    yield from started(window)
+    yield from window.press("Z", ctrl=True)
+    yield Until(lambda: not window.tracks(), "Ctrl+Z takes back the click")
+    yield from window.press("Z", ctrl=True, shift=True)
+    yield Until(lambda: len(window.tracks()) == 1, "Ctrl+Shift+Z brings the click back")
+    yield from window.idle()
+    yield from window.to_end("propagate")
+    assert len(list(mattes(window))) == window.clip.sam2_splat.frame_count
+    yield from window.picture("after_redo")
+
     forget(window)
     yield from started(window)
     bpy.data.movieclips.remove(window.clip)
@@ -45,7 +64,14 @@ def scenario(window: Window) -> Play:
 
     forget(window)
     yield from started(window)
-    bpy.ops.wm.read_homefile(app_template="")
+    # File > New > General, as its keys do it.
+    bpy.context.preferences.view.use_save_prompt = False
+    yield from window.press("N", ctrl=True)
+    yield from window.picture("file_new")
+    # It shows no Clip Editor that could be waited for.
+    window.send("G", "PRESS", window.middle())
+    window.send("G", "RELEASE", window.middle())
+    yield Until(lambda: not bpy.data.movieclips, "the new file is there")
     yield Until(lambda: running.current() is None, "the new file ends the task")
     yield from window.open()
     yield from window.load(window.folder / "photos")

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Says whether this machine can hold a Debian of its own, and from where; standard library only."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+MIRROR_VARIABLE = "SAM2_SPLAT_DEBIAN_MIRROR"
+_MIRROR = "http://deb.debian.org/debian"
+# What a Debian takes at most while it is made, bytes.
+_ROOM = 4e9
+_PROGRAMS = ("unshare", "setpriv", "chroot", "mount")
+# What a command inside a Debian needs of the machine; see tools.window.chroot.
+_TRIAL = """
+set -e
+cd "$0"
+mkdir proc sys tmp dev
+mount -t proc proc proc
+mount -t sysfs -o ro sysfs sys
+mount -t tmpfs tmpfs tmp
+mount --bind /etc dev
+mount -o remount,bind,ro dev
+"""
+
+
+class NoWindowError(Exception):
+    """Window tests can't run here; its text is one sentence that says why."""
+
+
+@functools.cache
+def obstacle() -> str:
+    """Return why this machine can't hold window tests, as a sentence; empty where it can."""
+    if not sys.platform.startswith("linux") or platform.machine() != "x86_64":
+        return "Window tests need Linux on x86-64: they open Blender inside a Debian."
+    if os.geteuid() != 0:
+        return "Window tests need root, to open Blender inside a Debian of their own."
+    missing = [name for name in _PROGRAMS if shutil.which(name) is None]
+    if missing:
+        return f"Window tests need {' and '.join(missing)}, which this machine lacks."
+    apart = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"]
+    with tempfile.TemporaryDirectory() as folder:
+        tried = subprocess.run(
+            [*apart, "sh", "-c", _TRIAL, folder], capture_output=True, text=True, check=False
+        )
+    if tried.returncode != 0:
+        said = (tried.stderr.strip().splitlines() or ["no reason given"])[-1]
+        return f"Window tests need mounts of their own, which this machine does not allow ({said})."
+    return ""
+
+
+def check_room(folder: Path) -> None:
+    """Raise NoWindowError where a folder's disk has too little room for another Debian."""
+    free = shutil.disk_usage(folder).free
+    if free < _ROOM:
+        raise NoWindowError(
+            f"A Debian needs {_ROOM / 1e9:.0f} GB in {folder}, where {free / 1e9:.1f} GB are free."
+        )
+
+
+def reachable_mirror(suite: str) -> str:
+    """Return the address of a Debian mirror that answers and has a suite, such as `sid`."""
+    mirror = os.environ.get(MIRROR_VARIABLE) or _own_mirror() or _MIRROR
+    address = f"{mirror.rstrip('/')}/dists/{suite}/Release"
+    try:
+        with urllib.request.urlopen(address, timeout=20) as answer:
+            answer.read(1)
+    except (OSError, ValueError, urllib.error.URLError) as problem:
+        raise NoWindowError(
+            f"The Debian mirror {mirror} could not be reached ({problem}); name another one in "
+            f"{MIRROR_VARIABLE}."
+        ) from problem
+    return mirror
+
+
+def _own_mirror() -> str:
+    """Return the mirror that this machine's own apt uses, where it is a Debian."""
+    lists = Path("/etc/apt")
+    for path in (lists / "sources.list", *sorted((lists / "sources.list.d").glob("*"))):
+        if not path.is_file():
+            continue
+        text = path.read_text(encoding="utf-8", errors="replace")
+        found = re.search(r"^(?:URIs:|deb\s.*?)\s*(https?://\S+/debian/?)(?=\s)", text, re.M)
+        if found:
+            return found[1]
+    return ""
