@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The second look: closer where it can be, and never against what the user said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from sam2_splat_addon.core.manifest import RunSettings
+from sam2_splat_addon.core.matte_store import MatteStore
+from sam2_splat_addon.core.prompts import FramePrompts, MaskPrompt, PointPrompt, read_json
+from sam2_splat_addon.core.protocol import ModelChoice
+from sam2_splat_addon.core.resample import upsample_binary
+from sam2_splat_addon.engine import model_keeper, propagate
+from sam2_splat_addon.engine.checkpoints import checkpoint_path, sha256_of
+from sam2_splat_addon.engine.device import choose_device
+from sam2_splat_addon.engine.frames import FrameSource
+from sam2_splat_addon.engine.prompt_tensors import prompt_tensors
+from sam2_splat_addon.engine.sam2_steps import Sam2Steps
+from sam2_splat_addon.engine.second_look import FINER, SecondLook
+from sam2_splat_addon.engine.session import FrameResult, frame_result
+
+from .photo_footage import clicked, request, write_checkpoint, write_photos
+from .random_models import IMAGE_SIZE
+
+_WIDTH, _HEIGHT = 1200, 1600
+_SAMPLE = Path(__file__).resolve().parents[2] / "sample"
+_CHOICE = choose_device("cpu")
+
+
+def _photo(path: Path, side: int) -> NDArray[np.bool_]:
+    """A blue vase on sand, about `side` px wide; its truth."""
+    rng = np.random.default_rng(5)
+    sand = rng.normal((196, 178, 140), 12, (_HEIGHT, _WIDTH, 3))
+    truth = np.zeros((_HEIGHT, _WIDTH), dtype=np.uint8)
+    middle = (_WIDTH // 2, _HEIGHT // 2)
+    cv2.ellipse(truth, middle, (side // 2, side * 3 // 4), 0, 0, 360, (1,), -1)
+    cv2.rectangle(
+        truth,
+        (middle[0] - side // 8, middle[1] - side * 11 // 10),
+        (middle[0] + side // 8, middle[1]),
+        (1,),
+        -1,
+    )
+    blue = rng.normal((30, 60, 150), 8, (_HEIGHT, _WIDTH, 3))
+    colours = np.where(truth[..., None] > 0, blue, sand)
+    Image.fromarray(np.clip(colours, 0, 255).astype(np.uint8)).save(path, quality=95)
+    return truth > 0
+
+
+@pytest.fixture(scope="module")
+def steps() -> Sam2Steps:
+    model = ModelChoice("bundled", "", "cpu", 1)
+    path = checkpoint_path("bundled", None)
+    loaded = model_keeper.shared.get(
+        model, sha256_of(path), torch.device("cpu"), 512, lambda done: None
+    )
+    return Sam2Steps(loaded.model, 1)
+
+
+def _first_look(
+    steps: Sam2Steps, photo: Path, prompts: FramePrompts, width: int = _WIDTH, height: int = _HEIGHT
+) -> FrameResult:
+    side = steps.model.image_size
+    tensors = prompt_tensors(prompts, width, height, side, _CHOICE.device)
+    with _CHOICE.computing():
+        image = steps.encode(FrameSource([photo], side)[0])
+        return frame_result(1, 1, steps.condition(0, image, tensors), prompted=True)
+
+
+def _look(steps: Sam2Steps, photo: Path) -> SecondLook:
+    return SecondLook(steps, [photo], (_WIDTH, _HEIGHT), _CHOICE)
+
+
+def _iou(logits: NDArray[np.floating], truth: NDArray[np.bool_]) -> float:
+    height, width = truth.shape
+    mask = upsample_binary(logits, width, height)
+    return float((mask & truth).sum() / (mask | truth).sum())
+
+
+def _finer(first: NDArray[np.float32]) -> NDArray[np.float32]:
+    return cv2.resize(first, (FINER * first.shape[1], FINER * first.shape[0]))
+
+
+def test_on_the_sample_the_second_matte_is_finer_and_better(steps: Sam2Steps) -> None:
+    (photo, *_), (truth_path, *_) = (
+        sorted((_SAMPLE / kind).glob("*.*")) for kind in ("photos", "truth")
+    )
+    truth = np.asarray(Image.open(truth_path).convert("L")) > 127
+    (thing,) = read_json(_SAMPLE / "prompts.json").objects
+    height, width = truth.shape
+    first = _first_look(steps, photo, thing.frames[0], width, height)
+    look = SecondLook(steps, [photo], (width, height), _CHOICE)
+    second = look.at(first, thing.frames[0])
+    assert second.logits.shape == tuple(FINER * side for side in first.logits.shape)
+    before, after = _iou(first.logits, truth), _iou(second.logits, truth)
+    assert 1 - after < 0.95 * (1 - before)
+    assert second.scores.area == float((second.logits > 0).mean())
+    assert second.scores.predicted_iou == first.scores.predicted_iou
+
+
+def test_the_same_from_jpeg_and_from_png(steps: Sam2Steps, tmp_path: Path) -> None:
+    _photo(tmp_path / "1.jpg", 260)
+    Image.open(tmp_path / "1.jpg").save(tmp_path / "1.png")
+    click = FramePrompts(1, (PointPrompt(_WIDTH / 2, _HEIGHT / 2),))
+    first = _first_look(steps, tmp_path / "1.png", click)
+    jpeg, png = (_look(steps, tmp_path / f"1.{kind}").at(first, click) for kind in ("jpg", "png"))
+    assert (png.logits != _finer(first.logits)).any()
+    assert ((jpeg.logits > 0) == (png.logits > 0)).mean() > 0.998
+
+
+def test_what_fills_the_photo_is_only_made_finer(steps: Sam2Steps, tmp_path: Path) -> None:
+    _photo(tmp_path / "1.jpg", 1100)
+    click = FramePrompts(1, (PointPrompt(_WIDTH / 2, _HEIGHT / 2),))
+    logits = np.full((128, 128), 4.0, dtype=np.float32)
+    logits[:4] = -4.0
+    first = _first_look(steps, tmp_path / "1.jpg", click)
+    whole = FrameResult(1, 1, logits, first.scores, prompted=True)
+    assert np.array_equal(_look(steps, tmp_path / "1.jpg").at(whole, click).logits, _finer(logits))
+
+
+def test_where_nothing_is_nothing_is_found(steps: Sam2Steps, tmp_path: Path) -> None:
+    _photo(tmp_path / "1.jpg", 260)
+    click = FramePrompts(1, (PointPrompt(_WIDTH / 2, _HEIGHT / 2),))
+    scores = _first_look(steps, tmp_path / "1.jpg", click).scores
+    empty = FrameResult(1, 1, np.full((128, 128), -5.0, np.float32), scores, prompted=False)
+    second = _look(steps, tmp_path / "1.jpg").at(empty, None)
+    assert second.scores.area == 0.0
+    assert not (second.logits > 0).any()
+
+
+def test_a_mask_that_the_user_gave_stays(steps: Sam2Steps, tmp_path: Path) -> None:
+    truth = _photo(tmp_path / "1.jpg", 260)
+    mask = np.roll(truth, 90, axis=1)  # not what is to be seen
+    given = FramePrompts(1, mask=MaskPrompt.from_array(mask))
+    first = _first_look(steps, tmp_path / "1.jpg", given)
+    second = _look(steps, tmp_path / "1.jpg").at(first, given)
+    assert np.array_equal(second.logits, _finer(first.logits))
+
+
+def test_a_second_look_at_something_else_is_not_taken(steps: Sam2Steps, tmp_path: Path) -> None:
+    _photo(tmp_path / "1.jpg", 260)
+    scores = _first_look(
+        steps, tmp_path / "1.jpg", FramePrompts(1, (PointPrompt(_WIDTH / 2, _HEIGHT / 2),))
+    ).scores
+    speckled = np.full((128, 128), -5.0, np.float32)
+    speckled[10:60:3, 8:40:3] = 1.0  # bare sand: nothing like this is there
+    first = FrameResult(1, 1, speckled, scores, prompted=False)
+    second = _look(steps, tmp_path / "1.jpg").at(first, None)
+    assert np.array_equal(second.logits, _finer(speckled))
+
+
+def test_a_run_with_second_looks_remembers_the_first_ones(tmp_path: Path) -> None:
+    footage = write_photos(tmp_path / "photos", 4)
+    checkpoint = write_checkpoint(tmp_path / "random.safetensors")
+    scores = {}
+    for second_look in (False, True):
+        settings = RunSettings(image_size=IMAGE_SIZE, second_look=second_look)
+        wanted = request(
+            footage,
+            checkpoint,
+            tmp_path / f"{second_look}",
+            clicked(1, 1, 70.0, 40.0),
+            settings=settings,
+        )
+        propagate.run(
+            wanted,
+            on_progress=lambda event: None,
+            on_frame_done=lambda event: None,
+            on_log=lambda event: None,
+            cancelled=lambda: False,
+        )
+        store = MatteStore.open(tmp_path / f"{second_look}")
+        records = [store.read(1, frame) for frame in range(1, 5)]
+        cells = IMAGE_SIZE // 4 * (FINER if second_look else 1)
+        assert {record.logits.shape for record in records} == {(cells, cells)}
+        scores[second_look] = [
+            (record.scores.object_score, record.scores.predicted_iou) for record in records
+        ]
+    assert scores[True] == scores[False]
