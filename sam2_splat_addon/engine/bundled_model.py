@@ -222,17 +222,18 @@ class TopDownNeck(nn.Module):
             last).
         """
         s4, s8, s16, s32 = xs
-        x = self.lateral16(s16) + _double(self.lateral32(s32))  # [B, 128, S/16, S/16]
+        x = self.lateral16(s16) + double(self.lateral32(s32))  # [B, 128, S/16, S/16]
         x = self.smooth16(x)
         embedding = self.embed(x)  # [B, 128, S/16, S/16]
-        x = self.smooth8(self.lateral8(s8) + _double(self.down16(x)))  # [B, 64, S/8, S/8]
+        x = self.smooth8(self.lateral8(s8) + double(self.down16(x)))  # [B, 64, S/8, S/8]
         middle = x
-        fine = self.smooth4(self.lateral4(s4) + _double(self.down8(x)))  # [B, 32, S/4, S/4]
+        fine = self.smooth4(self.lateral4(s4) + double(self.down8(x)))  # [B, 32, S/4, S/4]
         features = [fine, middle, embedding]
         return features, [self.position_encoding(f) for f in features]
 
 
-def _double(x: Tensor) -> Tensor:
+def double(x: Tensor) -> Tensor:
+    """Maps [B, C, H, W] at twice the size, every value four times."""
     return nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")
 
 

@@ -80,7 +80,7 @@ class FoldedAttention(RoPEAttention):
             turns = self.freqs_cis = self.compute_cis(end_x=side, end_y=side)
         # Base 2: its exponential is the quicker one.
         scale = math.log2(math.e) / math.sqrt(self.internal_dim)
-        queries = _turned(self.q_proj(q), turns) * scale  # (B, N, C)
+        queries = turned(self.q_proj(q), turns) * scale  # (B, N, C)
         means = torch.stack(
             [
                 self._mean(queries[at], k[at], v[at], positioned, side, turns)
@@ -112,10 +112,10 @@ class FoldedAttention(RoPEAttention):
         for y in range(side):
             row = keys[:, y].reshape(-1, width)  # (T * side, M)
             ahead = F.linear(row, weight[:half], bias[:half]).view(frames, side, half)
-            row_keys[:, :half] = _turned(ahead, across).view(-1, half)
+            row_keys[:, :half] = turned(ahead, across).view(-1, half)
             row_keys[:, half:] = row
-            sought[:, half:] = turned_by_y @ _turned(back, down[y]).T
-            offset = turned_by_y @ _turned(bias[half:], down[y])  # (N)
+            sought[:, half:] = turned_by_y @ turned(back, down[y]).T
+            offset = turned_by_y @ turned(bias[half:], down[y])  # (N)
             total.add(sought, row_keys, values[:, y].reshape(-1, width), offset[:, None])
         if positioned < len(k):
             # Object pointers stand nowhere.
@@ -161,7 +161,8 @@ class _Total:
         return self._sum / self._weight
 
 
-def _turned(channels: Tensor, turns: Tensor) -> Tensor:
-    """Pairs of channels (..., 2 * D) turned as complex numbers by ``turns`` (D)."""
-    pairs = torch.view_as_complex(channels.reshape(*channels.shape[:-1], -1, 2).contiguous())
-    return torch.view_as_real(pairs * turns).flatten(-2)
+def turned(channels: Tensor, turns: Tensor) -> Tensor:
+    """Pairs of channels (..., 2 * D) turned as complex numbers by ``turns`` (..., D)."""
+    apart = channels.float().reshape(*channels.shape[:-1], -1, 2)  # (..., D, 2)
+    pairs = torch.view_as_complex(apart.contiguous())
+    return torch.view_as_real(pairs * turns).flatten(-2).to(channels.dtype)

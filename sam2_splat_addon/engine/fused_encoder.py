@@ -32,6 +32,7 @@ from .bundled_model import (
     ResidualBlock,
     SameConv,
     TopDownNeck,
+    double,
 )
 
 Activation = Literal["none", "relu", "relu6"]
@@ -285,13 +286,9 @@ class _FusedNeck(nn.Module):
     def forward(self, xs: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """See `TopDownNeck.forward`."""
         s4, s8, s16, s32 = xs
-        x = self._smooth16(self._lateral16(s16, _double(self._lateral32(s32))))
+        x = self._smooth16(self._lateral16(s16, double(self._lateral32(s32))))
         embedding = self._embed(x)  # [B, 128, S/16, S/16]
-        middle = self._smooth8(self._lateral8(s8, _double(self._down16(x))))  # [B, 64, S/8, S/8]
-        fine = self._smooth4(self._lateral4(s4, _double(self._down8(middle))))  # [B, 32, S/4, S/4]
+        middle = self._smooth8(self._lateral8(s8, double(self._down16(x))))  # [B, 64, S/8, S/8]
+        fine = self._smooth4(self._lateral4(s4, double(self._down8(middle))))  # [B, 32, S/4, S/4]
         features = [fine, middle, embedding]
         return features, [self.position_encoding(f) for f in features]
-
-
-def _double(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2.0, mode="nearest")

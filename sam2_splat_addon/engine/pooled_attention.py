@@ -17,6 +17,8 @@ from sam2.modeling.sam.transformer import RoPEAttention
 from torch import Tensor
 from torch.nn import functional as F
 
+from .folded_attention import turned
+
 _POOL: Final = 2  # cells by cells that become one
 
 
@@ -63,10 +65,10 @@ class PooledAttention(RoPEAttention):
             self.freqs_cis = self.compute_cis(end_x=side, end_y=side)
         self.freqs_cis = self.freqs_cis.to(q.device)
 
-        queries = _turned(self.q_proj(q), self.freqs_cis)  # (B, N, C)
+        queries = turned(self.q_proj(q), self.freqs_cis)  # (B, N, C)
         pooled = self.k_proj(_pooled(k[:, :positioned], side))  # (B, T * N / 4, C)
         turns = _between(self.freqs_cis, side).repeat(positioned // count, 1)
-        keys = torch.cat([_turned(pooled, turns), self.k_proj(k[:, positioned:])], dim=1)
+        keys = torch.cat([turned(pooled, turns), self.k_proj(k[:, positioned:])], dim=1)
         values = torch.cat([_pooled(v[:, :positioned], side), v[:, positioned:]], dim=1)
         weight = keys.new_zeros(1, 1, keys.shape[1])  # of a key, as an exponent
         weight[..., : pooled.shape[1]] = math.log(_POOL * _POOL)
@@ -94,9 +96,3 @@ def _between(turns: Tensor, side: int) -> Tensor:
     squares = turns.view(side, side, -1)[::_POOL, ::_POOL].reshape(-1, turns.shape[1])
     offset = step * ((_POOL - 1) / 2)
     return squares * torch.polar(torch.ones_like(offset), offset)
-
-
-def _turned(channels: Tensor, turns: Tensor) -> Tensor:
-    """Pairs of channels (B, L, C) turned as complex numbers by ``turns`` (L, C / 2)."""
-    pairs = torch.view_as_complex(channels.float().reshape(*channels.shape[:-1], -1, 2))
-    return torch.view_as_real(pairs * turns).flatten(-2).to(channels.dtype)
