@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import msgspec
@@ -182,16 +182,16 @@ def _clicks(
 def _deep_inside(logits: Floats) -> list[_Place]:
     """Places inside the matte farthest from its edge and from each other."""
     # The crop's rim is an edge too: what lies beyond it is not known.
-    left = np.pad((logits > 0).astype(np.uint8)[1:-1, 1:-1], 1)
+    left: Any = np.pad((logits > 0).astype(np.uint8)[1:-1, 1:-1], 1)
     found: list[_Place] = []
     for _ in range(_INSIDE):
         depth = cv2.distanceTransform(left, cv2.DIST_L2, 3)
-        row, column = np.unravel_index(int(depth.argmax()), depth.shape)
+        row, column = divmod(int(depth.argmax()), depth.shape[1])
         deepest = float(depth[row, column])
         if deepest <= 0:
             break
         found.append(((column + 0.5) / depth.shape[1], (row + 0.5) / depth.shape[0], 1))
-        cv2.circle(left, (int(column), int(row)), int(max(4, 1.2 * deepest)), 0, -1)
+        cv2.circle(left, (column, row), int(max(4, 1.2 * deepest)), (0,), -1)
     return found
 
 
