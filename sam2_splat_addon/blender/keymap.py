@@ -46,6 +46,7 @@ _KEYS = (
     _Key("sam2_splat.click_delete", "X"),
     _Key("sam2_splat.review_step", "PAGE_DOWN", properties=(("direction", "NEXT"),)),
     _Key("sam2_splat.review_step", "PAGE_UP", properties=(("direction", "PREVIOUS"),)),
+    _Key("sam2_splat.looks_fine", "Y"),
     _Key("sam2_splat.click_hover", "MOUSEMOVE", "ANY", listed=False),
     _Key("sam2_splat.next_view", "Z"),
     _Key("sam2_splat.toggle_masks", "Z", shift=True, alt=True),

@@ -126,7 +126,7 @@ class SAM2SPLAT_PT_correct(Sidebar, Panel):
                 layout.prop(place.clip.sam2_splat, "edits_prompt")
                 layout.operator("sam2_splat.restore_mask", icon="LOOP_BACK")
             elif here is not None and here.state != "good":
-                _draw_tick(layout, place, here)
+                _draw_tick(layout, here)
             row = layout.row(align=True)
             if mask_prompts.has_mask(place.clip, place.object_id, place.frame):
                 row.operator("sam2_splat.mask_to_prompt", text="Update Prompt", icon="MOD_MASK")
@@ -136,15 +136,15 @@ class SAM2SPLAT_PT_correct(Sidebar, Panel):
         layout.operator_menu_enum("sam2_splat.clear_masks", "what", icon="TRASH")
 
 
-def _draw_tick(layout: UILayout, place: Place, here: FrameReview) -> None:
+def _draw_tick(layout: UILayout, here: FrameReview) -> None:
     """The user's own word on the frame."""
     is_fine = here.state == "fine"
-    button = layout.operator(
+    # As the key calls it, so that its tooltip names the key.
+    layout.operator(
         "sam2_splat.looks_fine",
         icon="CHECKBOX_HLT" if is_fine else "CHECKBOX_DEHLT",
         depress=is_fine,
     )
-    button.frame, button.object_id, button.is_fine = here.frame, here.object_id, not is_fine
 
 
 def _review_of(place: Place) -> FrameReview | None:

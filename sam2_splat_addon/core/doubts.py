@@ -122,7 +122,7 @@ def doubts_about(sequence: MatteSequence, at: int) -> list[Doubt]:
     shape, usual = sequence.shapes[at], sequence.usual
     beside = sequence.beside(at)
     if shape.absent:
-        return [_absence([one for one, _ in beside])]
+        return [_absence([one for one, _ in beside]), _both_sides(shape)]
     return [
         _unsure(shape, usual),
         _unseen(shape, usual),
@@ -131,6 +131,7 @@ def doubts_about(sequence: MatteSequence, at: int) -> list[Doubt]:
         _border(shape, usual),
         _size(shape, sequence.origin(at)),
         _other_shape(beside, usual),
+        _both_sides(shape),
     ]
 
 
@@ -204,3 +205,16 @@ def _other_shape(beside: Sequence[tuple[MatteShape, float]], usual: Usual) -> Do
     frames = " and ".join(str(frame) for frame, _ in seen)
     what = "frames" if len(seen) > 1 else "frame"
     return Doubt(weight, f"Another shape than on {what} {frames}", "other shape")
+
+
+def _both_sides(shape: MatteShape) -> Doubt:
+    # The better of both mattes was taken, but one of them is wrong for certain.
+    value = shape.scores.agreement
+    if value is None:
+        return Doubt(0.0, "", "")
+    weight = _ramp(value, 0.9, 0.5)
+    return Doubt(
+        weight,
+        f"Forward and backward tracking disagree (overlap {value:.2f})",
+        f"sides disagree {value:.2f}",
+    )

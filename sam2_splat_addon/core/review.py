@@ -44,6 +44,8 @@ class FrameReview(msgspec.Struct, frozen=True):
         IoU with the neighbouring mattes, aligned, the better of the two; 1 without neighbours.
     parts
         Separate parts that are more than specks.
+    both_sides
+        IoU of the mattes tracked forwards and backwards; None on frames tracked from one side.
     """
 
     object_id: int
@@ -57,6 +59,7 @@ class FrameReview(msgspec.Struct, frozen=True):
     area: float
     agreement: float
     parts: int
+    both_sides: float | None = None
 
     @property
     def listed(self) -> bool:
@@ -183,6 +186,7 @@ def judge(object_id: int, shapes: Sequence[MatteShape]) -> list[FrameReview]:
                 shape.area,
                 sequence.best_agreement(at),
                 shape.parts,
+                shape.scores.agreement,
             )
         )
     return reviews

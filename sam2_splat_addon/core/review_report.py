@@ -39,6 +39,7 @@ _COLUMNS = (
     "area_percent",
     "agreement",
     "parts",
+    "both_sides",
 )
 
 
@@ -79,6 +80,7 @@ def csv_table(lines: Iterable[ReportLine]) -> bytes:
                 f"{100.0 * review.area:.2f}",
                 f"{review.agreement:.3f}",
                 review.parts,
+                "" if review.both_sides is None else f"{review.both_sides:.3f}",
             )
         )
     return text.getvalue().encode()

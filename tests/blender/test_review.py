@@ -274,6 +274,20 @@ def test_a_frame_that_looks_fine_leaves_the_list_until_its_matte_is_another(
     assert rows() == [("square", 3)]
 
 
+def test_the_key_ticks_the_active_object_on_the_playheads_frame_and_takes_it_back(
+    clip: bpy.types.MovieClip,
+) -> None:
+    settle()
+    assert rows() == [("square", 3)]
+    bpy.context.scene.frame_current = 3
+    assert bpy.ops.sam2_splat.looks_fine() == {"FINISHED"}
+    assert rows() == []
+    assert bpy.ops.sam2_splat.looks_fine() == {"FINISHED"}
+    assert rows() == [("square", 3)]
+    bpy.context.scene.frame_current = 99
+    assert bpy.ops.sam2_splat.looks_fine() == {"CANCELLED"}
+
+
 def test_the_review_says_how_far_it_is_and_edits_of_new_layers_are_known(
     clip: bpy.types.MovieClip, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,12 +6,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from sam2_splat_addon.core.errors import StoreError
 from sam2_splat_addon.core.matte_store import MatteRecord, MatteScores, MatteStore
 from sam2_splat_addon.core.review import FrameReview, ShapeReader, review_object, worst_first
+from sam2_splat_addon.core.review_report import ReportLine, csv_table
 
 SIZE = (300, 450)
 
@@ -150,3 +152,28 @@ def test_a_matte_whose_logits_promise_little_is_listed(store: MatteStore) -> Non
     )
     store.write(vague)
     assert listed(store)[7].summary == "Vague edge"
+
+
+@pytest.mark.parametrize(("overlap", "is_listed"), [(0.97, False), (0.55, True)])
+def test_a_frame_on_which_both_sides_disagree_is_listed_and_says_so(
+    store: MatteStore, overlap: float, is_listed: bool
+) -> None:
+    one = record(7)
+    scores = msgspec.structs.replace(one.scores, agreement=overlap)
+    store.write(msgspec.structs.replace(one, scores=scores))
+    review = next(one for one in review_object(store, 1) if one.frame == 7)
+    assert review.listed == is_listed
+    assert review.both_sides == overlap
+    if is_listed:
+        assert review.reasons == ("Forward and backward tracking disagree (overlap 0.55)",)
+        assert review.summary == "Sides disagree 0.55"
+    rows = csv_table([ReportLine(review, "chair", "a.jpg")]).decode().splitlines()
+    assert rows[1].endswith(f",{overlap:.3f}")
+
+
+def test_frames_tracked_from_one_side_leave_that_column_empty(store: MatteStore) -> None:
+    (review, *_) = review_object(store, 1)
+    assert review.both_sides is None
+    heading, row = csv_table([ReportLine(review, "chair", "a.jpg")]).decode().splitlines()
+    assert heading.endswith(",both_sides")
+    assert row.endswith(",")

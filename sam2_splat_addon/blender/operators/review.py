@@ -17,6 +17,7 @@ from ..editors import to_clip
 from ..report_task import ReportTask
 from ..review_list import go_to
 from ..running import Result, Task, TaskOperator, report_error
+from .correct import place_of
 from .polls import has_masks
 
 
@@ -90,23 +91,29 @@ class SAM2SPLAT_OT_review_step(Operator):
 
 
 class SAM2SPLAT_OT_looks_fine(Operator):
-    """Take this frame off the list, until its mask is computed anew"""
+    """Take this frame off the list, until its mask is computed anew; once more puts it back"""
 
     bl_idname = "sam2_splat.looks_fine"
     bl_label = "Looks Fine"
     bl_options = {"REGISTER", "UNDO"}
 
-    frame: IntProperty(name="Frame", description="Frame of the clip", min=1)
-    object_id: IntProperty(name="Object", description="The object's number", min=1)
+    frame: IntProperty(
+        name="Frame", description="Frame of the clip; 0: the playhead's", min=0, default=0
+    )
+    object_id: IntProperty(
+        name="Object", description="The object's number; 0: the active one", min=0, default=0
+    )
     is_fine: BoolProperty(
         name="Fine",
-        description="Off: put it back onto the list",
+        description="Off: put it back onto the list. Without a frame it is changed to what it is not",
         default=True,
         options={"SKIP_SAVE"},
     )
 
     @classmethod
     def description(cls, context: Context, properties: Any) -> str:
+        if not properties.frame:
+            return cls.__doc__ or ""
         if properties.is_fine:
             return "Take this frame off the list, until its mask is computed anew"
         return "Let the review judge this frame again"
@@ -116,16 +123,30 @@ class SAM2SPLAT_OT_looks_fine(Operator):
         return has_masks(cls, context, "Propagate first")
 
     def execute(self, context: Context) -> Result:
+        clip = require_clip(context)
+        frame, object_id, is_fine = self.frame, self.object_id, self.is_fine
+        if not frame or not object_id:
+            place = place_of(context)
+            if place is None:
+                self.report({"WARNING"}, "Choose an object that has a mask")
+                return {"CANCELLED"}
+            frame, object_id = place.frame, place.object_id
+            is_fine = not _is_fine(clip, object_id, frame)
         try:
-            ticked = review.tick_frame(
-                require_clip(context), self.object_id, self.frame, is_fine=self.is_fine
-            )
+            ticked = review.tick_frame(clip, object_id, frame, is_fine=is_fine)
         except SplatError as error:
             return report_error(self, error)
         if not ticked:
-            self.report({"WARNING"}, f"There is no mask on frame {self.frame}")
+            self.report({"WARNING"}, f"There is no mask on frame {frame}")
             return {"CANCELLED"}
         return {"FINISHED"}
+
+
+def _is_fine(clip: bpy.types.MovieClip, object_id: int, frame: int) -> bool:
+    """Whether the user's tick on a frame holds."""
+    found = review.of_clip(clip)
+    own = found.reviews.get(object_id, ()) if found is not None else ()
+    return any(one.frame == frame and one.state == "fine" for one in own)
 
 
 class SAM2SPLAT_OT_report(TaskOperator, Operator):
