@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -22,7 +23,13 @@ from sam2_splat_addon.core.protocol import ModelChoice
 from sam2_splat_addon.engine.bundled_model import BUNDLED_WEIGHTS, build_bundled_model
 from tools.bench.evaluation import footage, orbits, pace, sheets, sources, tracking
 from tools.bench.evaluation.measures import region_iou
-from tools.bench.evaluation.prompting import PROMPT_KINDS, place_clicks, prompts_for
+from tools.bench.evaluation.prompting import (
+    PROMPT_KINDS,
+    place_clicks,
+    prompts_at,
+    prompts_for,
+    well_seen,
+)
 from tools.bench.evaluation.scoring import (
     FOUND_IOU,
     FrameScore,
@@ -108,6 +115,22 @@ def test_prompts_stand_on_each_objects_first_frame_and_inside_it(boxes: Path, ki
             assert box.sum() == truth.sum()
         if wish.mask is not None:
             assert np.array_equal(wish.mask.to_array(), truth)
+
+
+def test_prompts_at_several_frames_are_those_that_each_would_have_first(boxes: Path) -> None:
+    (clip,) = sources.davis(boxes)
+    prompts = prompts_at(clip, "3clicks", (0, 2))
+    (thing,) = prompts.objects
+    assert [entry.frame for entry in thing.frames] == [1, 3]
+    assert thing.frames[0] == prompts_for(clip, "3clicks").objects[0].frames[0]
+    truth = clip.truth(2, clip.subjects[0])
+    assert truth is not None
+    assert all(truth[int(point.y), int(point.x)] for point in thing.frames[1].points)
+    late = dataclasses.replace(clip, subjects=clip.subjects[1:])
+    with pytest.raises(PromptError, match="on frame 1"):
+        prompts_at(late, "3clicks", (0, 2))
+    assert well_seen(clip) == list(range(len(clip.photos)))
+    assert well_seen(late) == list(range(1, len(clip.photos)))
 
 
 def test_clicks_take_the_given_places_first_and_then_keep_apart() -> None:

@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What guarded memory and the panorama choice are worth; standard library until .venv exists.
+"""What guarded memory, both sides and panoramas are worth; standard library until .venv exists.
 
     python tools/bench/tracking.py --orbits 12 --alike 10
+    python tools/bench/tracking.py --orbits 12 --alike 10 --prompted last
     python tools/bench/tracking.py --panoramas 2
 
 Plain orbits, orbits with the subject hidden for five frames, and the same among things that look
 alike, each tracked with exact and with guarded memory; panoramas with the subject in the middle and
-across the seam, with the choice and without. Captures are rendered once. The thresholds of guarded
-memory were set on even seeds, so only odd ones (--half report) say what it is worth.
+across the seam, with the choice and without. With --prompted the last photo or one in the middle
+has clicks as well, and the photos between are tracked from one side and from both; these alone
+count. Captures are rendered once. The thresholds of guarded memory and of both sides were set on
+even seeds, so only odd ones (--half report) say what they are worth.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -43,6 +47,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--orbits", type=int, default=0, metavar="N")
     parser.add_argument("--alike", type=int, default=0, metavar="N")
     parser.add_argument("--panoramas", type=int, default=0, metavar="N")
+    parser.add_argument("--prompted", choices=("first", "middle", "last"), default="first")
     parser.add_argument("--half", choices=("tune", "report", "all"), default="report")
     parser.add_argument("--threads", type=int, default=0, help="0: torch's own choice")
     parser.add_argument("--rendered", type=Path, default=ROOT / "build")
@@ -53,11 +58,18 @@ def _options() -> argparse.Namespace:
 
 
 def _run(options: argparse.Namespace) -> None:
+    import msgspec
+
     from sam2_splat_addon.core.manifest import EXACT, GUARDED, RunSettings
     from tools.bench.evaluation import lookalikes, orbits, panoramas, sources
 
     root, forward = options.rendered, "forward"
     kinds = {name: RunSettings(direction=forward, memory=name) for name in (EXACT, GUARDED)}
+    if options.prompted != "first":
+        kinds |= {
+            f"{name}, both": msgspec.structs.replace(settings, both_sides=True)
+            for name, settings in kinds.items()
+        }
     plain = orbits.orbit_plans(options.orbits, _FRAMES, _SIZE)
     alike = lookalikes.plans(options.alike, _FRAMES, _SIZE)
     wanted: list[tuple[str, Sequence[StagePlan], Callable[..., Path], Path]] = [
@@ -70,7 +82,10 @@ def _run(options: argparse.Namespace) -> None:
         chosen = [plan for plan in plans if _in_half(plan, options.half)]
         clips = [sources.capture(make(plan, folder, _progress)) for plan in chosen]
         for name, settings in kinds.items():
-            _show(title, name, [_score(clip, settings, options.threads) for clip in clips])
+            scores = [
+                _score(clip, settings, options.threads, also=options.prompted) for clip in clips
+            ]
+            _show(title, name, scores)
     for plan in panoramas.plans(options.panoramas, _PANORAMA_FRAMES):
         folder = panoramas.rendered(plan, root / "panoramas", _progress)
         middle = panoramas.clip(folder)
@@ -88,20 +103,31 @@ def _in_half(plan: StagePlan, half: str) -> bool:
 
 
 def _score(
-    clip: Clip, settings: RunSettings, threads: int, kind: PromptKind = "3clicks"
+    clip: Clip,
+    settings: RunSettings,
+    threads: int,
+    kind: PromptKind = "3clicks",
+    also: str = "first",
 ) -> ObjectScore:
     from sam2_splat_addon.core.protocol import ModelChoice
     from tools.bench.evaluation import tracking
-    from tools.bench.evaluation.prompting import prompts_for
+    from tools.bench.evaluation.prompting import prompts_at, prompts_for, well_seen
     from tools.bench.evaluation.scoring import score
 
     model = ModelChoice("bundled", "", "cpu", threads)
-    prompts = prompts_for(clip, kind)
+    if also == "first":
+        prompts = prompts_for(clip, kind)
+    else:
+        seen = well_seen(clip)
+        middle = next(index for index in seen if index >= len(clip.photos) // 2)
+        second = seen[-1] if also == "last" else middle
+        prompts = prompts_at(clip, kind, (seen[0], second))
+        clip = dataclasses.replace(clip, scored=range(seen[0] + 1, second))
     tracked = tracking.track(
         model, 0, clip.photos, prompts, lambda done: _progress(f"{clip.name} {done}"), settings
     )
     found = score(clip, clip.subjects[0], kind, tracked)
-    assert found is not None  # the first frame shows the subject
+    assert found is not None  # some frame counts
     return found
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Literal, get_args
 
 import cv2
@@ -44,6 +45,31 @@ def prompts_for(clip: Clip, kind: PromptKind) -> PromptSet:
         frame = _prompt(truth, kind, subject.clicks if index == 0 else (), index + 1)
         objects.append(ObjectPrompts(subject.id, subject.name, (frame,)))
     return PromptSet(tuple(objects), width, height)
+
+
+def prompts_at(clip: Clip, kind: PromptKind, indices: Sequence[int]) -> PromptSet:
+    """Prompt the first subject on these frames (from 0), all of which show it."""
+    subject = clip.subjects[0]
+    frames = []
+    height = width = 0
+    for index in indices:
+        truth = clip.truth(index, subject)
+        if truth is None or not truth.any():
+            raise PromptError(
+                f"{clip.name}: the truth shows no {subject.name} on frame {index + 1}.",
+                "Prompt another frame.",
+            )
+        height, width = truth.shape
+        frames.append(_prompt(truth, kind, subject.clicks if index == 0 else (), index + 1))
+    thing = ObjectPrompts(subject.id, subject.name, tuple(frames))
+    return PromptSet((thing,), width, height)
+
+
+def well_seen(clip: Clip, share: float = 0.3) -> list[int]:
+    """Indices of the frames that show at least this part of the most that is seen of the subject."""
+    truths = [clip.truth(index, clip.subjects[0]) for index in range(len(clip.photos))]
+    areas = [0 if truth is None else int(truth.sum()) for truth in truths]
+    return [index for index, area in enumerate(areas) if area and area >= share * max(areas)]
 
 
 def place_clicks(
