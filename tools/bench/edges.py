@@ -3,9 +3,12 @@
 
     python tools/bench/edges.py                          # rendered photos of 6000x9000 px
     python tools/bench/edges.py --size 1200x1800 --frames 4
+    python tools/bench/edges.py --mattes second-look     # tracked, and looked at once more
+    python tools/bench/edges.py --mattes ideal           # the truth on a grid of 256 cells
 
 Photos of things with thin legs are rendered once into build/edges, from seeds that no training
-uses, and tracked with the bundled model. Each row takes its mattes up to the photo's size.
+uses, and tracked with the bundled model. Each row takes its mattes up to the photo's size. Ideal
+mattes leave out what the model gets wrong: what remains is the way up from SAM 2.1's grid.
 """
 
 from __future__ import annotations
@@ -49,10 +52,8 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--size", default="6000x9000", help="of the photos, px")
     parser.add_argument("--frames", type=int, default=1, help="of each of the three things")
-    parser.add_argument("--grid", type=int, default=256, help="cells across the coarse matte")
-    parser.add_argument(
-        "--tracked", action="store_true", help="mattes tracked by the bundled model"
-    )
+    parser.add_argument("--only", choices=KINDS, nargs="+", default=KINDS)
+    parser.add_argument("--mattes", choices=("tracked", "second-look", "ideal"), default="tracked")
     parser.add_argument("--weights", type=Path, help="the edge model's weights or training state")
     parser.add_argument("--rendered", type=Path, default=ROOT / "build" / "edges")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "edges.json")
@@ -91,8 +92,23 @@ def _render(kind: str, number: int, size: tuple[int, int], frames: int, root: Pa
     return target
 
 
-def _tracked(clip: Clip) -> list[Any]:
+def _ideal(clip: Clip) -> list[Any]:
+    """Logits of the share of each cell that the truth covers, 256 x 256 as SAM 2.1's."""
+    import cv2
+    import numpy as np
+
+    logits = []
+    for index in clip.scored:
+        truth = clip.truth(index, clip.subjects[0])
+        assert truth is not None  # every frame of a capture has one
+        covered = cv2.resize(truth.astype(np.float32), (256, 256), interpolation=cv2.INTER_AREA)
+        logits.append(np.log((covered + 0.01) / (1.01 - covered)).astype(np.float16))
+    return logits
+
+
+def _tracked(clip: Clip, *, second_look: bool = False) -> list[Any]:
     """The bundled model's logits (h, w) of each frame, from three clicks on the first."""
+    from sam2_splat_addon.core.manifest import RunSettings
     from sam2_splat_addon.core.protocol import ModelChoice
     from sam2_splat_addon.engine.checkpoints import checkpoint_path
     from tools.bench.evaluation import tracking
@@ -100,7 +116,9 @@ def _tracked(clip: Clip) -> list[Any]:
 
     name, weights = tracking.find_model("bundled", None)
     model = ModelChoice(name, str(checkpoint_path(name, weights)), "cpu", 1)
-    mattes = tracking.track(model, 0, clip.photos, prompts_for(clip, "3clicks")).mattes
+    settings = RunSettings(direction="forward", second_look=second_look)
+    prompts = prompts_for(clip, "3clicks")
+    mattes = tracking.track(model, 0, clip.photos, prompts, settings=settings).mattes
     return [mattes[(clip.subjects[0].id, index + 1)].logits for index in clip.scored]
 
 
@@ -167,9 +185,12 @@ def _run(options: argparse.Namespace) -> None:
     width, height = (int(side) for side in options.size.split("x"))
     rows: list[Row] = []
     for number, kind in enumerate(KINDS):
+        if kind not in options.only:
+            continue
         folder = _render(kind, number, (width, height), options.frames, options.rendered)
         clip = sources.capture(folder)
-        coarse = _tracked(clip)
+        second = options.mattes == "second-look"
+        coarse = _ideal(clip) if options.mattes == "ideal" else _tracked(clip, second_look=second)
         for index in clip.scored:
             photo = decode(clip.photos[index]).array
             truth = clip.truth(index, clip.subjects[0])
