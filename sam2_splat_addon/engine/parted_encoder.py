@@ -21,7 +21,7 @@ from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 
 _PARTS: Final = 8
-_LEAST: Final = 4_000_000  # numbers in what goes in; below, there is nothing to save
+_LEAST: Final = 3_000_000  # numbers in what goes in; below, there is nothing to save
 
 
 def part_encoder(model: SAM2Base) -> None:

@@ -15,18 +15,23 @@ from sam2_splat_addon.engine.sam2_steps import Sam2Steps
 _TINY = "sam2.1_hiera_tiny"
 
 
-def test_the_first_stage_at_full_size_gives_the_same_bits_in_parts() -> None:
+@pytest.mark.parametrize(
+    ("at", "shape"), [(0, (256, 256, 96)), (1, (128, 128, 192)), (2, (128, 128, 192))]
+)
+def test_wide_layers_at_full_size_give_the_same_bits_in_parts(
+    at: int, shape: tuple[int, int, int]
+) -> None:
     torch.manual_seed(4)
     model = build(_TINY, image_size=128)
-    first, pooled = model.image_encoder.trunk.blocks[:2]
-    x = torch.randn(1, 256, 256, 96)
+    block = model.image_encoder.trunk.blocks[at]
+    side = 128 if at == 2 else 256
+    x = torch.randn(1, side, side, block.dim)
     assert x.numel() > parted_encoder._LEAST
     with torch.inference_mode():
-        same, smaller = first(x), pooled(x)
-        assert smaller.shape == (1, 128, 128, 192)
+        whole = block(x)
+        assert whole.shape == (1, *shape)
         part_encoder(model)
-        assert torch.equal(first(x), same)
-        assert torch.equal(pooled(x), smaller)
+        assert torch.equal(block(x), whole)
 
 
 def test_an_encoder_in_parts_gives_the_same_bits_under_the_same_names(
