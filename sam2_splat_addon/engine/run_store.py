@@ -71,9 +71,10 @@ class StoredObject:
         )
 
     def _is_of_one_side(self, frame: int) -> bool:
+        if frame not in self.plan.twice:
+            return False
         key = self._store.key(self.plan.object_id, frame)
-        visits = (Visit(direction, frame) for direction in DIRECTIONS)
-        return frame in self.plan.twice and key in {self.keys.visits[visit] for visit in visits}
+        return key in {self.keys.visits[Visit(direction, frame)] for direction in DIRECTIONS}
 
     def settle(self, outdated: Collection[int]) -> list[MatteRecord]:
         """Write those of these mattes whose both sides are known already; raises StoreError."""

@@ -89,6 +89,13 @@ def test_a_speed_reaches_the_run_and_another_computes_all_anew(
     assert not written[0] & written[1]
 
 
+def test_the_choice_of_both_sides_reaches_the_run(make_photos: MakePhotos, prompts: Path) -> None:
+    folder = make_photos(count=1)
+    assert run("--footage", folder, "--prompts", prompts, "--both-sides") == 0
+    (manifest,) = folder.rglob("manifest.json")
+    assert json.loads(manifest.read_text())["settings"]["both_sides"] is True
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
