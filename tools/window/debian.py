@@ -237,7 +237,7 @@ def _run(title: str, command: list[str], log: Path, deadline: float) -> None:
         begin = file.tell()
         process = subprocess.Popen(
             # Something else may run meanwhile, such as the other tests.
-            ["nice", "-n", "10", *command],
+            ["nice", "-n", "5", *command],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,

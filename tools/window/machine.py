@@ -44,6 +44,8 @@ def obstacle() -> str:
         return "Window tests need Linux on x86-64: they open Blender inside a Debian."
     if os.geteuid() != 0:
         return "Window tests need root, to open Blender inside a Debian of their own."
+    # Where root's programs are; a service's PATH may leave them out.
+    os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
     missing = [name for name in _PROGRAMS if shutil.which(name) is None]
     if missing:
         return f"Window tests need {' and '.join(missing)}, which this machine lacks."

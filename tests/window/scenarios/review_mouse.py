@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Go through what is listed, say that it looks fine, go to a frame on the strip, with the mouse alone;
+"""Go through what is listed, say that it looks fine, go to a frame on the strip, with the mouse;
 played inside Blender."""
 
 from __future__ import annotations
@@ -81,3 +81,12 @@ def scenario(window: Window) -> Play:
     # Taken back by the same button.
     yield from window.push("looks_fine")
     yield Until(lambda: GREY in listed(), "the grey photo is listed again")
+
+    # The key is for the frame at hand, whatever the button was pressed for.
+    yield from click_strip(window, 2)
+    yield from window.point_at(*SEAT)
+    yield from window.press("Y")
+    yield Until(lambda: states()[2] == "fine", "the key says that this frame looks fine")
+    assert GREY in listed(), "the key takes another frame off the list"
+    yield from window.press("Y")
+    yield Until(lambda: states()[2] == "good", "the key takes it back")
