@@ -32,11 +32,13 @@ from .session import FrameResult
 FINER: Final = 2
 """Cells of the result along each side, to one cell of the first look's logits."""
 
+PLACES: Final = 3
+"""Places inside the matte that are pointed at."""
+
 _ROOM: Final = 0.08  # around the matte, of its width and height, on every side
 _WORTH_IT: Final = 0.8  # of the photo's area: a crop that is hardly smaller shows nothing new
 _PART: Final = 0.03  # of the matte's area: smaller parts don't widen the crop
 _TRUST: Final = 0.5  # of the second look in the average
-_INSIDE: Final = 3  # places inside the matte that are pointed at
 _AGREE: Final = 0.5  # IoU: a second look that agrees less looked at something else
 _CELL: Final = 4  # px of the model's input to a cell of its logits
 
@@ -129,7 +131,7 @@ class SecondLook:
         side, cells = self._side, self._side // _CELL
         prior = _resized(first[crop.cells], cells, cells)
         device = self._choice.device
-        places = torch.tensor([[*clicks, *_deep_inside(prior)]], dtype=torch.float32)  # (1, P, 3)
+        places = torch.tensor([[*clicks, *deep_inside(prior)]], dtype=torch.float32)  # (1, P, 3)
         prompts = PromptTensors(
             (places[..., :2] * side - 0.5).to(device), places[..., 2].int().to(device), None
         )
@@ -179,12 +181,15 @@ def _clicks(
     return placed
 
 
-def _deep_inside(logits: Floats) -> list[_Place]:
-    """Places inside the matte farthest from its edge and from each other."""
+def deep_inside(logits: Floats) -> list[_Place]:
+    """Places inside a matte, (h, w), farthest from its edge and from each other, `PLACES` at most.
+
+    Each is x and y as shares of width and height, and 1, sam2's label for "inside".
+    """
     # The crop's rim is an edge too: what lies beyond it is not known.
     left: Any = np.pad((logits > 0).astype(np.uint8)[1:-1, 1:-1], 1)
     found: list[_Place] = []
-    for _ in range(_INSIDE):
+    for _ in range(PLACES):
         depth = cv2.distanceTransform(left, cv2.DIST_L2, 3)
         row, column = divmod(int(depth.argmax()), depth.shape[1])
         deepest = float(depth[row, column])

@@ -20,7 +20,7 @@ from tools.train.feeder import BatchPlan, make_batch
 from tools.train.library import Library
 from tools.train.objective import FigureGround, Weights, frame_loss, soft_iou
 from tools.train.prompts import centre_click, clicks, corrective_click
-from tools.train.rollout import Prompt, run_clip
+from tools.train.rollout import Prompt, _window, run_clip, run_look
 from tools.train.state import Progress, read_exported, read_state, restore, save_state
 
 
@@ -93,6 +93,48 @@ def test_batch_prompts_lie_on_their_targets(scenes: Path) -> None:
     assert stills.frames.shape == (6, 1, 64, 64, 3)
     assert np.array_equal(stills.targets[3, 1, 0], batch.targets[1, 1, 1])
     assert np.array_equal(stills.points[3, 1, 0], batch.points[1, 1, 1])
+
+
+def test_a_look_is_a_photo_and_a_close_up_of_its_subject(scenes: Path) -> None:
+    library = Library(scenes)
+    library.rescan()
+    plan = BatchPlan(64, 2, 3, 2, 1.0, 1, augment=0.0, looks=1.0)
+    for index in range(4):
+        batch = make_batch(plan, library, index)
+        assert batch.windows is not None
+        assert batch.frames.shape == (3, 2, 64, 64, 3)  # as many frames as two clips of three
+        for whole, close, (left, top, right, bottom) in zip(
+            batch.targets[:, 0, 0], batch.targets[:, 0, 1], batch.windows, strict=True
+        ):
+            assert (close > 127).mean() > 0.5 > (whole > 127).mean()
+            rows, columns = np.nonzero(whole > 127)
+            x, y = (columns.mean() + 0.5) / 32, (rows.mean() + 0.5) / 32
+            close_rows, close_columns = np.nonzero(close > 127)
+            assert abs((x - left) / (right - left) * 32 - 0.5 - close_columns.mean()) < 2.5
+            assert abs((y - top) / (bottom - top) * 32 - 0.5 - close_rows.mean()) < 2.5
+
+
+def test_what_was_found_is_cut_to_the_window() -> None:
+    ramp = torch.arange(32.0).repeat(32, 1)  # [32, 32]: each column its number
+    both = torch.stack([ramp, ramp.T])[:, None]  # [2, 1, 32, 32]
+    cut = _window(both, np.array([[0, 0, 1, 1], [0.25, 0.5, 0.75, 1.0]], np.float32))
+    assert torch.allclose(cut[0], both[0], atol=1e-4)
+    assert torch.allclose(cut[1, 0, :, 5], 16 + (torch.arange(32) + 0.5) / 2 - 0.5, atol=0.3)
+
+
+def test_looks_are_learned_from(scenes: Path) -> None:
+    library = Library(scenes)
+    library.rescan()
+    batch = make_batch(BatchPlan(64, 1, 2, 1, 1.0, 1, augment=0.0, looks=1.0), library, 0)
+    torch.manual_seed(0)
+    model = build_bundled_model(64).train()
+    aside = FigureGround(16, 128)
+    outcome = run_look(model, aside, batch, Prompt("mask", 2, correct=False), Weights(balance=0.3))
+    outcome.loss.backward()
+    assert torch.isfinite(outcome.loss)
+    gradient = model.sam_prompt_encoder.mask_downscaling[0].weight.grad
+    assert gradient is not None
+    assert float(gradient.abs().sum()) > 0  # what was found takes part
 
 
 def test_clicks_stay_inside_thin_parts_and_corrections_hit_the_error() -> None:

@@ -31,10 +31,14 @@ class Clip:
         [T, S, S, 3] RGB.
     ids : Image
         [T, S, S] instance ids, 255 for what only passes in front.
+    window : tuple of float, optional
+        Of a look (see `sample_look`): left, top, right, bottom of the second frame as shares of
+        the first.
     """
 
     frames: Image
     ids: Image
+    window: tuple[float, float, float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,49 @@ def sample_clip(
         _hide(rng, clip.frames, clip.ids)
     frames = _photometric(rng, clip.frames) if rng.random() < augment else clip.frames
     return Clip(frames, clip.ids)
+
+
+def sample_look(rng: Rng, library: Library, size: int, augment: float = 1.0) -> Clip:
+    """Draw a photo twice: as a whole, and the subject close up, as the engine's second look crops it.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of all choices.
+    library : Library
+        With at least one scene.
+    size : int
+        Side S in px.
+    augment : float
+        0 to 1: how often light and noise are changed.
+    """
+    while True:
+        scene = library.pick(rng)
+        number = int(rng.integers(len(scene.frames)))
+        rows, columns = np.nonzero(scene.ids[number] == SUBJECT_ID)
+        if len(rows) >= _MIN_SPRITE_AREA:
+            break
+    height, width = scene.ids[number].shape
+    top, bottom, left, right = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
+    # The first look's matte is a little larger or smaller than the subject.
+    room = rng.normal(0.08, 0.05, 4).clip(-0.03, 0.3) * ((right - left, bottom - top) * 2)
+    x0, y0 = max(0, int(left - room[0])), max(0, int(top - room[1]))
+    x1, y1 = min(width, int(right + room[2])), min(height, int(bottom + room[3]))
+    flip = rng.random() < 0.5
+    frames = np.empty((2, size, size, 3), np.uint8)
+    ids = np.empty((2, size, size), np.uint8)
+    for i, (left, top, right, bottom) in enumerate(((0, 0, width, height), (x0, y0, x1, y1))):
+        seen = (slice(top, bottom), slice(left, right))
+        large = (right - left) * (bottom - top) > size * size
+        way = cv2.INTER_AREA if large else cv2.INTER_LINEAR
+        frame = cv2.resize(scene.frames[number][seen], (size, size), interpolation=way)
+        labels = cv2.resize(
+            scene.ids[number][seen], (size, size), interpolation=cv2.INTER_NEAREST_EXACT
+        )
+        frames[i], ids[i] = (frame[:, ::-1], labels[:, ::-1]) if flip else (frame, labels)
+    across = (1 - x1 / width, 1 - x0 / width) if flip else (x0 / width, x1 / width)
+    frames = _photometric(rng, frames) if rng.random() < augment else frames
+    return Clip(frames, ids, (across[0], y0 / height, across[1], y1 / height))
 
 
 def _order(rng: Rng, available: int, length: int) -> list[int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.queues import Queue
 from pathlib import Path
 from queue import Full
@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.train.clips import SUBJECT_ID, Clip, sample_clip
+from tools.train.clips import SUBJECT_ID, Clip, sample_clip, sample_look
 from tools.train.library import OCCLUDER_ID, Image, Library
 from tools.train.prompts import box, clicks
 
@@ -47,6 +47,9 @@ class BatchPlan:
         How many times as often a chair is drawn as any other kind.
     augment : float
         0 to 1: how often rendered clips are changed in light, noise and crop.
+    looks : float
+        Share of batches that are photos and close-ups of them instead of clips: as many frames, in
+        pairs, one object each.
     """
 
     size: int
@@ -57,6 +60,7 @@ class BatchPlan:
     seed: int
     chairs: float = 2.0
     augment: float = 1.0
+    looks: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,8 @@ class Batch:
         [C, K, T, MAX_CLICKS, 2] include clicks, px of S; zeros where the object is not seen.
     boxes : ndarray of float32
         [C, K, T, 2, 2] corners, px of S; zeros where the object is not seen.
+    windows : ndarray of float32, optional
+        Of looks, T = 2: [C, 4] left, top, right, bottom of the second frame as shares of the first.
     """
 
     frames: Image
@@ -82,6 +88,7 @@ class Batch:
     standing: Image
     points: NDArray[np.float32]
     boxes: NDArray[np.float32]
+    windows: NDArray[np.float32] | None = None
 
     def as_images(self) -> Batch:
         """Return the same frames as C*T clips of one frame each."""
@@ -99,13 +106,19 @@ class Batch:
 def make_batch(plan: BatchPlan, library: Library, index: int) -> Batch:
     """Draw batch number `index`."""
     rng = np.random.default_rng([plan.seed, index])
-    made = [_make_clip(rng, plan, library) for _ in range(plan.clips)]
+    looks = plan.looks > 0 and bool(library.scenes) and rng.random() < plan.looks
+    if looks:
+        pairs = max(1, plan.clips * plan.length // 2)
+        plan = replace(plan, clips=pairs, length=2, objects=1)
+    made = [_make_clip(rng, plan, library, looks=looks) for _ in range(plan.clips)]
+    windows = [clip.window for clip, _, _, _ in made]
     return Batch(
         frames=np.stack([clip.frames for clip, _, _, _ in made]),
         targets=np.stack([targets for _, targets, _, _ in made]),
         standing=np.stack([_standing(clip) for clip, _, _, _ in made]),
         points=np.stack([points for _, _, points, _ in made]),
         boxes=np.stack([boxes for _, _, _, boxes in made]),
+        windows=np.array(windows, np.float32) if looks else None,
     )
 
 
@@ -117,10 +130,13 @@ def _standing(clip: Clip) -> Image:
 
 
 def _make_clip(
-    rng: np.random.Generator, plan: BatchPlan, library: Library
+    rng: np.random.Generator, plan: BatchPlan, library: Library, *, looks: bool = False
 ) -> tuple[Clip, Image, NDArray[np.float32], NDArray[np.float32]]:
     while True:
-        clip = sample_clip(rng, library, plan.size, plan.length, plan.rendered, plan.augment)
+        if looks:
+            clip = sample_look(rng, library, plan.size, plan.augment)
+        else:
+            clip = sample_clip(rng, library, plan.size, plan.length, plan.rendered, plan.augment)
         counts = np.bincount(clip.ids[0].ravel(), minlength=256)
         floor = _MIN_AREA_SHARE * plan.size**2
         usable = [i for i in range(1, OCCLUDER_ID) if counts[i] >= floor]
@@ -128,7 +144,7 @@ def _make_clip(
             break
     rng.shuffle(usable)
     # Mostly the subject first, then the rest at random, over again where there are too few.
-    if plan.objects > 1 or rng.random() < _SUBJECT_SHARE:
+    if looks or plan.objects > 1 or rng.random() < _SUBJECT_SHARE:
         usable.sort(key=lambda i: i != SUBJECT_ID)
     chosen = [usable[k % len(usable)] for k in range(plan.objects)]
     half = plan.size // 2

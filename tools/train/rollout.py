@@ -8,10 +8,12 @@ from typing import Any, Final, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 from torch.nn import functional as F
 
+from sam2_splat_addon.engine.second_look import PLACES, deep_inside
 from tools.train.feeder import Batch
 from tools.train.objective import PRESENT_PX, FigureGround, Weights, frame_loss
 from tools.train.prompts import corrective_click
@@ -192,6 +194,85 @@ def run_clip(
         tracked_iou=_mean(rest),
         presence_right=_mean(right),
     )
+
+
+def run_look(
+    model: SAM2Base,
+    figure_ground: FigureGround,
+    batch: Batch,
+    prompt: Prompt,
+    weights: Weights,
+) -> Outcome:
+    """Prompt the whole photos, then look at the close-ups with what was found, as the engine does.
+
+    Parameters
+    ----------
+    model : SAM2Base
+        With `image_size` equal to the batch's S.
+    figure_ground : FigureGround
+        The auxiliary heads.
+    batch : Batch
+        Looks (`Batch.windows`).
+    prompt : Prompt
+        What the whole photos get; clicks in place of a mask.
+    weights : Weights
+        Of the loss.
+
+    Returns
+    -------
+    Outcome
+        With the close-ups' IoU as `tracked_iou`.
+    """
+    assert batch.windows is not None
+    device = model.device
+    targets = torch.from_numpy(batch.targets).to(device).flatten(0, 1).float() / 255  # [C, 2, h, w]
+    everyone = torch.arange(len(targets), device=device)
+    given = Prompt("clicks", prompt.clicks, correct=False) if prompt.kind == "mask" else prompt
+    points, before = _prompt_points(batch, given, everyone), None
+    features, maps = _encode(model, torch.from_numpy(batch.frames).to(device))
+    standing = torch.from_numpy(batch.standing).to(device).flatten(0, 1).float() / 255
+    aside: Tensor = weights.standing * figure_ground(maps[0], maps[-1], standing)
+    logits = targets[:, :0]
+    losses, ious, right = [], [], []
+    for t in range(2):
+        feats, positions = features.at(t, everyone)
+        if t:
+            before = _window(logits.detach().clamp(-32, 32), batch.windows)
+            points = _deep_inside(before, model.image_size)
+        _, outputs, _, _ = model._track_step(
+            t, True, feats, positions, features.sizes, points, None, {}, MANY_FRAMES, False, before
+        )
+        logits = outputs[3]  # [C, 1, h, w]
+        loss, iou, there = frame_loss(
+            logits[:, 0], targets[:, t], outputs[2][:, 0], outputs[6][:, 0], weights
+        )
+        losses.append(loss)
+        ious.append(iou.mean())
+        right.append(((outputs[6][:, 0] > 0) == there).float().mean())
+    return Outcome(torch.stack(losses).mean() + aside, float(ious[0]), float(ious[1]), _mean(right))
+
+
+def _window(logits: Tensor, windows: NDArray[np.float32]) -> Tensor:
+    """Cut each of [C, 1, h, w] to its window, [C, 4] in shares, at the size it had."""
+    left, top, right, bottom = torch.from_numpy(windows).to(logits.device).unbind(1)  # [C] each
+    still = torch.zeros_like(left)
+    across = torch.stack([right - left, still, right + left - 1], dim=1)
+    down = torch.stack([still, bottom - top, bottom + top - 1], dim=1)
+    grid = F.affine_grid(
+        torch.stack([across, down], dim=1), list(logits.shape), align_corners=False
+    )
+    return F.grid_sample(logits, grid, padding_mode="border", align_corners=False)
+
+
+def _deep_inside(logits: Tensor, size: int) -> dict[str, Tensor]:
+    """The engine's own places inside each matte, as sam2 takes clicks; -1 labels fill up."""
+    coords = torch.zeros(len(logits), PLACES, 2)
+    labels = torch.full((len(logits), PLACES), -1, dtype=torch.int32)
+    for i, matte in enumerate(logits[:, 0].float().cpu().numpy()):
+        for j, (x, y, label) in enumerate(deep_inside(matte)):
+            coords[i, j] = torch.tensor([x * size - 0.5, y * size - 0.5])
+            labels[i, j] = label
+    return {"point_coords": coords.to(logits.device), "point_labels": labels.to(logits.device)}
 
 
 def _mean(values: list[Tensor]) -> float:

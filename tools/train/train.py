@@ -31,7 +31,7 @@ from sam2_splat_addon.engine.bundled_model import MODEL_WIDTH, LiteTrunk, build_
 from tools.train.feeder import BatchPlan, Feeder
 from tools.train.objective import FigureGround, Weights
 from tools.train.pretrained import load_trunk
-from tools.train.rollout import Outcome, draw_prompt, run_clip
+from tools.train.rollout import Outcome, draw_prompt, run_clip, run_look
 from tools.train.state import Progress, read_exported, read_state, restore, save_state
 
 SAVE_EVERY: Final = 120.0  # seconds
@@ -88,6 +88,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rendered", type=float, default=0.5, help="share of clips as rendered")
     parser.add_argument("--chairs", type=float, default=2.0, help="weight of chairs")
     parser.add_argument("--augment", type=float, default=1.0, help="share of clips augmented")
+    parser.add_argument("--looks", type=float, default=0.0, help="share of steps on close-ups")
     parser.add_argument("--clips", type=int, help="clips per step")
     parser.add_argument("--length", type=int, help="frames per clip")
     parser.add_argument("--objects", type=int, help="objects per clip")
@@ -143,6 +144,7 @@ def main(arguments: list[str] | None = None) -> int:
         options.seed,
         options.chairs,
         options.augment,
+        options.looks,
     )
     feeder = Feeder(plan, options.scenes, options.grounds, progress.total_steps)
     log = options.state.with_suffix(".csv")
@@ -156,11 +158,14 @@ def main(arguments: list[str] | None = None) -> int:
             for group in optimizer.param_groups:
                 group["lr"] = options.lr * group["factor"] * rate
             batch = feeder.next()
-            stills = rng.random() < stage.stills
+            stills = rng.random() < stage.stills and batch.windows is None
             batch = batch.as_images() if stills else batch
             prompt = draw_prompt(rng, video=not stills)
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                outcome = run_clip(model, aside, batch, prompt, weights, rng)
+                if batch.windows is not None:
+                    outcome = run_look(model, aside, batch, prompt, weights)
+                else:
+                    outcome = run_clip(model, aside, batch, prompt, weights, rng)
             optimizer.zero_grad(set_to_none=True)
             outcome.loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
