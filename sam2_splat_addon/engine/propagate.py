@@ -47,7 +47,7 @@ from .second_look import SecondLook
 from .session import FrameResult, Session
 from .work import work_for
 
-ENGINE_VERSION: Final = "3"
+ENGINE_VERSION: Final = "4"
 """Part of every object's key: raise it when the same inputs give other mattes than before."""
 
 

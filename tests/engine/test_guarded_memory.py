@@ -59,16 +59,21 @@ def test_a_doubtful_frame_keeps_its_matte_and_is_not_remembered() -> None:
 
 
 def test_a_frame_that_hardly_anything_speaks_for_is_without_the_object() -> None:
-    for poor in (_prediction(2.0, 0.9), _prediction(5.0, 0.3)):
-        bank = _bank()
-        _seen_well(bank)
-        before = bank.seen
-        judged, fit = bank.judge(poor)
-        assert not fit
-        assert not bool((judged.logits > 0).any())
-        assert float(judged.object_score) < 0
-        assert judged.predicted_iou == poor.predicted_iou
-        assert bank.seen == before  # the next frames are not measured by it
+    bank, poor = _bank(), _prediction(2.0, 0.9)
+    _seen_well(bank)
+    before = bank.seen
+    judged, fit = bank.judge(poor)
+    assert not fit
+    assert not bool((judged.logits > 0).any())
+    assert float(judged.object_score) < 0
+    assert judged.predicted_iou == poor.predicted_iou
+    assert bank.seen == before  # the next frames are not measured by it
+
+
+def test_half_hidden_objects_are_still_seen() -> None:
+    bank, hidden_by_half = _bank(), _prediction(4.0, 0.5, area=0.1)
+    _seen_well(bank)
+    assert bank.judge(hidden_by_half) == (hidden_by_half, False)
 
 
 def test_what_the_model_itself_takes_for_absent_is_not_remembered() -> None:
