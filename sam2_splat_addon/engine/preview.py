@@ -22,6 +22,7 @@ from . import model_keeper
 from .checkpoints import LoadedModel, checkpoint_path, sha256_of
 from .corrected_preview import CorrectedPreviewer
 from .device import DeviceChoice, choose_device, use_threads
+from .folded_neck import set_neck
 from .kept_features import KeptFeatures, PhotoKey, photo_key
 from .model_input import model_input
 from .panorama import CELL, Views, roll_prompts, roll_to_prompts
@@ -134,6 +135,8 @@ def run(request: PreviewRequest, dropped: Callable[[], bool]) -> tuple[PreviewMa
     loaded = model_keeper.shared.get(
         request.model, digest, choice.device, seen.size, lambda _: None
     )
+    # As a propagation has it, but for a bitwise one; that may have used this model before.
+    set_neck(loaded.model, folded=choice.device.type == "cpu")
     if _previewer is None or _previewer.loaded is not loaded or _previewer.exact != seen.exact:
         _previewer = _Previewer(loaded, choice, exact=seen.exact)
     stop_if(dropped)

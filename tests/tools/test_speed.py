@@ -50,3 +50,15 @@ def test_mode_rows_are_quicker_from_mode_to_mode_and_linear_in_objects(tmp_path:
     ]
     assert [row.note.split(" px")[0] for row in rows[:3]] == ["512", "448", "384"]
     assert all(one.cpu_s < three.cpu_s for one, three in zip(rows[:3], rows[3:], strict=True))
+
+
+def test_preview_and_large_rows_hold_the_same_tasks_of_sam2_and_of_ours(tmp_path: Path) -> None:
+    photo = sorted((ROOT / "sample" / "photos").iterdir())[0]
+    size = ("--size", "64", "--photo", str(photo))
+    rows = _rows(tmp_path / "rows.json", "--parts", "preview", "large", *size)
+    tasks = {row.task: [r.program for r in rows if r.task == row.task] for row in rows}
+    assert len(tasks) == 3
+    assert all(len(programs) == 2 and OURS in programs for programs in tasks.values())
+    large = [row for row in rows if row.size_mb]
+    assert [row.program == OURS for row in large] == [False, True]
+    assert large[1].size_mb < 1.2 * large[0].size_mb

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The engine's speed and memory beside the alternatives', in one run; stdlib until .venv exists.
 
-    python tools/bench/speed.py [--parts startup steps modes propagation bake] [--size 512]
-                                [--frames 6] [--objects 1 3] [--json FILE]
+    python tools/bench/speed.py [--parts startup preview steps modes propagation bake large]
+                                [--size 512] [--frames 6] [--objects 1 3] [--json FILE]
 
 Prints a table and writes the same as JSON. How many times as fast a row is as the first of its
 task is told in processor time: the clock says little on a machine with other work. The model has random
@@ -21,8 +21,9 @@ sys.path.insert(0, str(ROOT))
 
 from tools.setup_env import ensure_environment
 
-_PARTS = ("startup", "steps", "modes", "propagation", "bake")
+_PARTS = ("startup", "preview", "steps", "modes", "propagation", "bake", "large")
 _LARGE = (6000, 9000)
+_LARGE_FRAMES = 2
 
 
 def main() -> int:
@@ -48,13 +49,15 @@ def main() -> int:
 def _run(options: argparse.Namespace, scratch: Path) -> int:
     import msgspec
 
-    from tools.bench.timing import baking, modes, propagation, startup, steps
+    from tools.bench.timing import baking, large, looks, modes, propagation, startup, steps
     from tools.bench.timing.rows import Row, table
 
     rows: list[Row] = []
     photos = sorted(options.photos.iterdir())
     if "startup" in options.parts:
         rows += startup.measure(options.model)
+    if "preview" in options.parts:
+        rows += looks.measure(photos[0], options.model, options.size, options.threads)
     if "steps" in options.parts:
         rows += steps.measure(steps.Case(options.model, options.size, options.threads))
     if "modes" in options.parts:
@@ -67,9 +70,14 @@ def _run(options: argparse.Namespace, scratch: Path) -> int:
                     "", "", frames, objects, options.model, options.size, options.threads, ""
                 )
                 rows += propagation.measure(photos, case, programs, scratch)
-    if "bake" in options.parts:
+    if {"bake", "large"} & set(options.parts):
         photo = options.photo or baking.enlarged(photos[0], scratch / "large.jpg", *_LARGE)
-        rows += baking.measure(baking.Case(str(photo), options.slow))
+        if "bake" in options.parts:
+            rows += baking.measure(baking.Case(str(photo), options.slow))
+        if "large" in options.parts:
+            rows += large.measure(
+                photo, _LARGE_FRAMES, options.model, options.size, options.threads, scratch
+            )
     print(table(rows))
     if options.json is not None:
         options.json.write_bytes(msgspec.json.format(msgspec.json.encode(rows)) + b"\n")
