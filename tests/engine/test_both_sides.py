@@ -221,8 +221,10 @@ def test_one_frame_alone_is_tracked_from_both_sides(
     assert one == every
 
 
-@pytest.mark.parametrize("others", [{"memory": "guarded"}, {"panorama": True}])
-def test_guarded_memory_and_panoramas_are_tracked_from_both_sides_and_resume_alike(
+@pytest.mark.parametrize(
+    "others", [{"memory": "guarded"}, {"panorama": True}, {"second_look": True}]
+)
+def test_other_choices_go_together_with_both_sides_and_resume_alike(
     others: dict[str, Any], footage: FootageFiles, checkpoint: Path, tmp_path: Path
 ) -> None:
     things = [_THING, with_click(clicked(2, 9, 120.0, 70.0, "other"), 4)]
