@@ -107,7 +107,7 @@ def _test_modules(arguments: List[str]) -> int:
 
     variables = {VARIABLE: sys.executable, SITE_VARIABLE: sysconfig.get_path("purelib")}
     plugin = ["-p", "tools.modules.plugin", "-p", "no:cacheprovider"]
-    paths = [] if any((ROOT / a.split("::")[0]).exists() for a in arguments) else [_INSIDE]
+    paths = [] if any(_is_test(argument) for argument in arguments) else [_INSIDE]
     verdicts: List[str] = []
     failed = False
     for module in MODULES:
@@ -140,13 +140,19 @@ def _check(name: str, command: List[str]) -> bool:
 
 def _test(arguments: List[str]) -> Count:
     """Run pytest once per group of folders and add up."""
-    paths = [a for a in arguments if (ROOT / a.split("::")[0]).exists() and not a.startswith("-")]
+    paths = [argument for argument in arguments if _is_test(argument)]
     options = [a for a in arguments if a not in paths]
     total = Count()
     for group in _groups(paths):
         print(f"\npytest {' '.join(group)}", flush=True)
         total = total.plus(run_pytest([*options, *group]))
     return total
+
+
+def _is_test(argument: str) -> bool:
+    """Whether an argument names tests: an option's own may be a folder elsewhere."""
+    path = (ROOT / argument.split("::")[0]).resolve()
+    return path.exists() and (ROOT / "tests") in (path, *path.parents)
 
 
 def _test_windows(left_out: List[str], until: float) -> Count:
