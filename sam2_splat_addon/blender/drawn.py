@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.protocol import EditedMatte
-from . import clip_prompts, layer_edits, mask_layers
-from .editors import to_clip, to_scene
+from . import clip_prompts, layer_edits, layer_memory, mask_layers
 
 Drawn = dict[str, dict[int, list[NDArray[np.float64]]]]
 """Object -> frame of the clip -> closed outlines, (n, 2) footage pixels each."""
@@ -43,16 +42,21 @@ def search(
     if names is None:
         names = [entry.name for entry in clip.sam2_splat.objects]
     wanted: dict[str, Collection[int] | None] = {
-        name: [to_scene(clip, at) for at in among[name]] if among and name in among else None
+        name: [at + _before(clip, mask, name) for at in among[name]]
+        if among and name in among
+        else None
         for name in names
         if name in mask.layers
     }
     found = yield from layer_edits.search(mask.session_uid, wanted)
     clip = clip_by_uid(uid)
-    if clip is None:
+    mask = clip.sam2_splat.mask if clip is not None else None
+    if clip is None or mask is None:
         return {}
     last = clip.sam2_splat.frame_count
-    in_clip = {name: {to_clip(clip, at) for at in frames} for name, frames in found.items()}
+    in_clip = {
+        name: {at - _before(clip, mask, name) for at in frames} for name, frames in found.items()
+    }
     return {name: {at for at in frames if 1 <= at <= last} for name, frames in in_clip.items()}
 
 
@@ -70,7 +74,7 @@ def outlines(
             if clip is None or mask is None:
                 return found
             size = (int(clip.size[0]), int(clip.size[1]))
-            scene_frame = to_scene(clip, frame)
+            scene_frame = frame + _before(clip, mask, name)
             found[name][frame] = mask_layers.read_object_layer(mask, name, scene_frame, size)
             yield sum(map(len, found.values())), total
     return found
@@ -81,6 +85,16 @@ def everything(
 ) -> Generator[tuple[int, int], None, Drawn]:
     """All that was drawn on a clip, or of some objects: `search`, then `outlines`."""
     return (yield from outlines(uid, (yield from search(uid, names))))
+
+
+def _before(clip: bpy.types.MovieClip, mask: bpy.types.Mask, name: str) -> int:
+    """Scene frames before the clip's first one, when the layer was written.
+
+    A clip that begins elsewhere since has its masks on the old frames until they are made anew.
+    """
+    written = layer_memory.remembered(mask, name)
+    start = written.start if written is not None else 0
+    return (start or int(clip.frame_start)) - 1
 
 
 def at_once(steps: Generator[Any, None, T]) -> T:

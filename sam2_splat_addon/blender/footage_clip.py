@@ -43,9 +43,19 @@ def read_and_stage(
     return footage, stage(footage, _staging_folder(footage.folder, cache_folder), report)
 
 
-def open_staged(footage: Footage, first_link: Path) -> bpy.types.MovieClip:
-    """The second half of `load`."""
-    clip = _existing_clip(footage.folder)
+def open_staged(
+    footage: Footage, first_link: Path, into: bpy.types.MovieClip | None = None
+) -> bpy.types.MovieClip:
+    """The second half of `load`.
+
+    Parameters
+    ----------
+    into
+        A clip whose photos these are, in another place than they were; its clicks and masks stay.
+    """
+    if into is not None:
+        _relocate(into, footage)
+    clip = into or _existing_clip(footage.folder)
     if clip is None:
         clip = bpy.data.movieclips.load(str(first_link))
         clip.name = footage.folder.name
@@ -54,6 +64,7 @@ def open_staged(footage: Footage, first_link: Path) -> bpy.types.MovieClip:
         clip.sam2_splat.panorama = footage.width == 2 * footage.height
     else:
         _point_to(clip, first_link)
+        clip.frame_offset = 0
     settings = clip.sam2_splat
     settings.footage_folder = str(footage.folder)
     settings.first_file = ""
@@ -72,6 +83,24 @@ def _point_to(clip: bpy.types.MovieClip, first_link: Path) -> None:
     clip.filepath = str(first_link)
     # It does so when it evaluates the scene, and not before.
     bpy.context.view_layer.update()
+
+
+def _relocate(clip: bpy.types.MovieClip, footage: Footage) -> None:
+    """Take note that a clip's photos lie elsewhere now, and mattes beside them too.
+
+    Raises FootageError when there are more or fewer of them.
+    """
+    settings = clip.sam2_splat
+    if settings.frame_count not in (0, len(footage)):
+        raise FootageError(
+            f"{footage.folder} has {len(footage)} photos, and {clip.name!r} was made of"
+            f" {settings.frame_count}.",
+            "Choose the folder of those photos, or load this one as a clip of its own.",
+        )
+    old = Path(bpy.path.abspath(settings.footage_folder))
+    if settings.store_folder and Path(bpy.path.abspath(settings.store_folder)).parent == old:
+        settings.store_folder = str(footage.folder / STORE_NAME)
+    settings.footage_folder = str(footage.folder)
 
 
 def _remember(clip: bpy.types.MovieClip, footage: Footage) -> None:
@@ -130,6 +159,12 @@ def accept(clip: bpy.types.MovieClip, footage: Footage) -> Footage:
     A clip that was opened with Blender's own Open Clip is ours from then on.
     """
     settings = clip.sam2_splat
+    if clip.frame_offset:
+        raise FootageError(
+            f"{clip.name!r} has a Frame Offset of {clip.frame_offset}, so that masks would lie on"
+            " other photos than those you see.",
+            "Load the photos again, or set it to 0 in the Footage tab; clicks stay on their frames.",
+        )
     if not settings.footage_folder:
         return _adopted(clip, footage)
     if settings.first_file:
@@ -170,11 +205,11 @@ def _adopted(clip: bpy.types.MovieClip, footage: Footage) -> Footage:
     """Take a clip that was opened with Blender's own Open Clip."""
     first = Path(bpy.path.abspath(clip.filepath))
     footage = _from_file(footage, first.name)
-    if clip.frame_duration != len(footage) or clip.frame_offset:
+    if clip.frame_duration != len(footage):
         raise FootageError(
-            f"Blender shows {clip.frame_duration} frames of {clip.name!r}, but {first.parent} has"
-            f" {len(footage)} photos from {first.name} on: their numbers have gaps.",
-            "Load the folder with SAM2 Splat's Load Photos, which closes the gaps.",
+            f"Blender's own Open Clip shows {clip.frame_duration} of the {len(footage)} photos in"
+            f" {first.parent} from {first.name} on: it stops where the numbers have gaps.",
+            "Press Load Its Folder, which shows all of them.",
         )
     settings = clip.sam2_splat
     settings.footage_folder = str(first.parent)
@@ -214,13 +249,43 @@ def known_store(clip: bpy.types.MovieClip) -> MatteStore | None:
 def restage_missing() -> None:
     """Make the links of this file's clips again, as after a cleared cache or on another machine.
 
-    Photos that are gone are left to the operators, which say so when they are needed.
+    Photos that were moved together with the .blend file are found; those that are gone are left to
+    the operators, which say so when they are needed.
     """
     for clip in bpy.data.movieclips:
         settings = clip.sam2_splat
-        if not settings.footage_folder or settings.first_file:
+        if not settings.footage_folder or clip.library is not None:
             continue
         folder = Path(bpy.path.abspath(settings.footage_folder))
-        if Path(bpy.path.abspath(clip.filepath)).exists() or not folder.is_dir():
+        if not folder.is_dir():
+            moved = _moved_along(clip, folder)
+            if moved is None:
+                continue
+            _relocate(clip, moved)
+            folder = moved.folder
+        if settings.first_file or Path(bpy.path.abspath(clip.filepath)).exists():
             continue
         _point_to(clip, stage(scan(folder), _staging_folder(folder)))
+
+
+def _moved_along(clip: bpy.types.MovieClip, folder: Path) -> Footage | None:
+    """A clip's photos where they are now, if they lie to the .blend file as they may have before."""
+    if clip.sam2_splat.first_file:
+        places = [Path(bpy.path.abspath(clip.filepath)).parent]  # kept by Blender
+    elif bpy.data.filepath:
+        beside = Path(bpy.data.filepath).parent
+        places = [beside / folder.name, beside.parent / folder.name]
+        places += [beside] if beside.name == folder.name else []
+    else:
+        places = []
+    for place in places:
+        if place.is_dir():
+            try:
+                found = scan(place)
+            except FootageError:
+                continue
+            if clip.sam2_splat.first_file:
+                found = _from_file(found, clip.sam2_splat.first_file)
+            if len(found) == clip.sam2_splat.frame_count:
+                return found
+    return None

@@ -44,10 +44,21 @@ class WrittenFrame(msgspec.Struct, frozen=True, array_like=True):
 
 
 class WrittenLayer(msgspec.Struct, frozen=True):
-    """What was written into a layer: its frames, and those that hold a user's edit already."""
+    """What was written into a layer.
+
+    Attributes
+    ----------
+    frames
+        By scene frame.
+    edited
+        Those that hold a user's edit already.
+    start
+        The scene frame that the clip began on then; 0 in older files: where it begins now.
+    """
 
     frames: dict[int, WrittenFrame]
     edited: tuple[int, ...] = ()
+    start: int = 0
 
 
 def checksum(splines: Sequence[SplineState]) -> int:

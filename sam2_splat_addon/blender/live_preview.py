@@ -135,6 +135,8 @@ def _editor() -> bpy.types.SpaceClipEditor | None:
 def _is_ours(clip: bpy.types.MovieClip) -> bool:
     """Whether a clip is there to be masked: other people's camera tracking starts no worker."""
     settings = clip.sam2_splat
+    if clip.library is not None or clip.frame_offset:
+        return False
     return bool(
         settings.footage_folder
         or len(settings.objects)

@@ -11,10 +11,18 @@ import bpy
 from ..core.errand import Errand
 from ..core.footage import Footage
 from . import footage_clip, preferences
+from .active_clip import require_clip_by_uid
 
 
 class LoadTask:
     """Looks at photos and links them in a thread, then opens them as a clip.
+
+    Parameters
+    ----------
+    path
+        A folder of photos, or one of its photos.
+    into
+        The session uid of a clip whose photos they are, after these were moved; None: any clip.
 
     See :class:`sam2_splat_addon.blender.running.Task` for the attributes that panels read.
 
@@ -26,12 +34,13 @@ class LoadTask:
 
     title = "Loading"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, into: int | None = None) -> None:
         self.fraction = 0.0
         self.sentence = "Looking at the photos"
         self.summary = ""
         self.cancelled = False
         self.clip_name = ""
+        self._into = into
         cache = preferences.cache_folder()
         self._errand: Errand[tuple[Footage, Path]] = Errand(
             lambda report: footage_clip.read_and_stage(path, cache, report)
@@ -48,7 +57,8 @@ class LoadTask:
             self.fraction = done / total if total else 0.0
             self.sentence = f"Looking at the photos, {done} of {total}"
             return False
-        clip = footage_clip.open_staged(*self._errand.result())
+        into = require_clip_by_uid(self._into) if self._into is not None else None
+        clip = footage_clip.open_staged(*self._errand.result(), into)
         settings = clip.sam2_splat
         self.clip_name, self.fraction = clip.name, 1.0
         width, height = clip.size

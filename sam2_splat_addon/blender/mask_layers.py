@@ -96,6 +96,7 @@ def write_object_layer(
     if len(scene_frames) != len(plan):
         raise ValueError("the plan and the frames differ in number")
     target = LayerTarget(mask.session_uid, clip.session_uid, layer_name, size)
+    start = int(clip.frame_start)
     counts = tuple(slot.count for slot in plan.slots)
     mask_keys.add_splines(_remade_layer(mask, clip, layer_name), counts)
     written: dict[int, WrittenFrame] = {}
@@ -128,7 +129,7 @@ def write_object_layer(
             found = target.found()
             if found is not None:
                 kept = tuple(sorted(frame for frame in edited if frame in written))
-                remember(found[0], layer_name, WrittenLayer(written, kept))
+                remember(found[0], layer_name, WrittenLayer(written, kept, start))
 
 
 def read_object_layer(

@@ -141,7 +141,11 @@ def _draw_odd_photos(column: UILayout, clip: bpy.types.MovieClip) -> None:
             column.label(text=f"and {len(names) - _NAMED} more", icon="BLANK1")
     if clip.source == "SEQUENCE" and footage_clip.photo_of(clip, 1) is None:
         column.label(text="The photos are not where they were", icon="ERROR")
-        column.operator("sam2_splat.load", text="Find Them", icon="FILE_FOLDER")
+        column.operator("sam2_splat.load", text="Find Them", icon="FILE_FOLDER").relink = True
+    elif clip.frame_offset:
+        column.label(text=f"Frame Offset is {clip.frame_offset}, it must be 0", icon="ERROR")
+        again = column.operator("sam2_splat.load", text="Load Again", icon="FILE_REFRESH")
+        again.filepath = settings.footage_folder
     elif clip.use_proxy:
         column.label(text="The editor shows small copies", icon="INFO")
 

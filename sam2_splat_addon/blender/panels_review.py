@@ -103,8 +103,7 @@ def _headline(found: ClipReview | None, progress: tuple[int, int] | None) -> str
         return "No masks yet"
     if found.error:
         return found.error
-    listed = len({one.frame for one in found.listed()})
-    frames = len(found.states())
+    listed, frames = found.counts
     return f"{listed} of {frames} frames to look at"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import bpy
 
@@ -79,10 +80,14 @@ def _fix_prompts(layout: bpy.types.UILayout, settings: SAM2SPLAT_PG_clip | None)
 
 def _fix_footage(layout: bpy.types.UILayout, settings: SAM2SPLAT_PG_clip | None) -> None:
     row = layout.row(align=True)
-    if settings is not None and settings.footage_folder:
+    if settings is None or not settings.footage_folder:
+        row.operator("sam2_splat.load", text="Choose Photos", icon="FILE_FOLDER").filepath = ""
+    elif Path(bpy.path.abspath(settings.footage_folder)).is_dir():
         again = row.operator("sam2_splat.load", text="Load Again", icon="FILE_REFRESH")
         again.filepath = settings.footage_folder
-    row.operator("sam2_splat.load", text="Choose Photos", icon="FILE_FOLDER").filepath = ""
+        row.operator("sam2_splat.load", text="Choose Photos", icon="FILE_FOLDER").filepath = ""
+    else:
+        row.operator("sam2_splat.load", text="Find Them", icon="FILE_FOLDER").relink = True
 
 
 def _fix_store(layout: bpy.types.UILayout, settings: SAM2SPLAT_PG_clip | None) -> None:

@@ -24,6 +24,9 @@ from .review_making import ClipReview, Watched, made, names_of, state_of
 _IDLE = 0.4  # s between two looks at what has changed
 _BUSY = 0.02  # s between two steps of a review
 _STEP = 0.008  # s that a step may take
+# Nobody reads more lines, and thousands take Blender as long as a frame of the window. The buttons,
+# the strip and the report have all.
+_LISTED = 500
 _TELL = 0.25  # s between two drawings of how far a review has come
 
 _watched: dict[int, Watched] = {}
@@ -138,7 +141,7 @@ def fill_list(clip: bpy.types.MovieClip) -> None:
     found = of_clip(clip) or ClipReview()
     place = shown.place()
     shown.rows.clear()
-    for one in found.listed(chosen_object(clip)):
+    for one in found.listed(chosen_object(clip))[:_LISTED]:
         row = shown.rows.add()
         row.name = found.names.get(one.object_id, "")
         row.object_id = one.object_id

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import bpy
@@ -46,8 +47,19 @@ class ClipReview:
 
     def listed(self, object_id: int | None = None) -> list[FrameReview]:
         """The frames worth a look, worst first; of one object or of all."""
-        chosen = [object_id] if object_id is not None else list(self.reviews)
-        return worst_first([one for key in chosen for one in self.reviews.get(key, ())])
+        if object_id is None:
+            return self._worst
+        return [one for one in self._worst if one.object_id == object_id]
+
+    @cached_property
+    def _worst(self) -> list[FrameReview]:
+        return worst_first([one for own in self.reviews.values() for one in own])
+
+    @cached_property
+    def counts(self) -> tuple[int, int]:
+        """Frames worth a look, and frames that have a matte: the panel asks at every redraw."""
+        listed = {one.frame for one in self._worst}
+        return len(listed), len({one.frame for own in self.reviews.values() for one in own})
 
     def states(self, object_id: int | None = None) -> dict[int, FrameState]:
         """Frame -> the state most worth knowing of any object there."""

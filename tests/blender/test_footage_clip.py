@@ -85,7 +85,7 @@ def test_a_clip_opened_by_hand_over_a_gap_is_refused_with_the_remedy(
 
     folder = make_photos(count=4)
     clip = bpy.data.movieclips.load(str(folder / "IMG_2041.JPG"))
-    with pytest.raises(FootageError, match="Load Photos"):
+    with pytest.raises(FootageError, match="Load Its Folder"):
         footage_clip.footage_of(clip)
 
 

@@ -21,6 +21,7 @@ from ..active_clip import active_clip
 from ..editors import clip_frame, redraw
 from ..frame_view import FrameView
 from ..running import Result
+from .polls import own_clip
 
 # How far the mouse goes before a click becomes a drag, px of the screen at normal size.
 _DRAG = 6.0
@@ -66,10 +67,7 @@ class SAM2SPLAT_OT_click(Operator):
 
     @classmethod
     def poll(cls, context: Context) -> bool:
-        if active_clip(context) is None:
-            cls.poll_message_set("Load photos first")
-            return False
-        return True
+        return own_clip(cls, context)
 
     def draw(self, context: Context) -> None:
         layout = self.layout

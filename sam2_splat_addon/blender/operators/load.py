@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import cast
 
 import bpy
-from bpy.props import StringProperty
+from bpy.props import BoolProperty, StringProperty
 from bpy.types import Context, Event, Operator
 
 from .. import footage_proxy
+from ..active_clip import require_clip
 from ..load_task import LoadTask
 from ..running import Result, Task, TaskOperator
 from .polls import nothing_runs
@@ -26,8 +27,15 @@ class SAM2SPLAT_OT_load(TaskOperator, Operator):
     bl_options = {"REGISTER"}
 
     filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
-    filter_folder: bpy.props.BoolProperty(default=True, options={"HIDDEN"})
-    filter_image: bpy.props.BoolProperty(default=True, options={"HIDDEN"})
+    relink: BoolProperty(
+        name="Moved Photos",
+        description="They are the photos of the clip at hand, which were moved: its clicks and masks"
+        " stay",
+        default=False,
+        options={"SKIP_SAVE"},
+    )
+    filter_folder: BoolProperty(default=True, options={"HIDDEN"})
+    filter_image: BoolProperty(default=True, options={"HIDDEN"})
 
     @classmethod
     def poll(cls, context: Context) -> bool:
@@ -43,12 +51,15 @@ class SAM2SPLAT_OT_load(TaskOperator, Operator):
     def execute(self, context: Context) -> Result:
         if getattr(self, "_chosen", False) and not bpy.app.background:
             # The file browser ends with this call, so the task needs an operator of its own.
-            result: Result = bpy.ops.sam2_splat.load("INVOKE_DEFAULT", filepath=self.filepath)
+            result: Result = bpy.ops.sam2_splat.load(
+                "INVOKE_DEFAULT", filepath=self.filepath, relink=self.relink
+            )
             return {"FINISHED"} if "RUNNING_MODAL" in result else result
         return super().execute(context)
 
     def start(self, context: Context) -> Task:
-        return LoadTask(Path(bpy.path.abspath(self.filepath)))
+        into = require_clip(context).session_uid if self.relink else None
+        return LoadTask(Path(bpy.path.abspath(self.filepath)), into)
 
     def finished(self, context: Context, task: Task) -> None:
         clip: bpy.types.MovieClip | None = bpy.data.movieclips.get(cast(LoadTask, task).clip_name)

@@ -19,12 +19,23 @@ def nothing_runs(cls: Any) -> bool:
     return True
 
 
-def has_clip(cls: Any, context: Context) -> bool:
-    """Whether there is a clip and no task runs."""
-    if active_clip(context) is None:
+def own_clip(cls: Any, context: Context) -> bool:
+    """Whether there is a clip, one that can be changed."""
+    clip = active_clip(context)
+    if clip is None:
         cls.poll_message_set("Load photos first")
         return False
-    return nothing_runs(cls)
+    if clip.library is not None:
+        cls.poll_message_set(
+            "This clip is linked from another file: make it local, or open that file"
+        )
+        return False
+    return True
+
+
+def has_clip(cls: Any, context: Context) -> bool:
+    """Whether there is a clip of this file and no task runs."""
+    return own_clip(cls, context) and nothing_runs(cls)
 
 
 def has_masks(cls: Any, context: Context, otherwise: str) -> bool:
@@ -33,4 +44,4 @@ def has_masks(cls: Any, context: Context, otherwise: str) -> bool:
     if clip is None or clip.sam2_splat.mask is None:
         cls.poll_message_set(otherwise)
         return False
-    return nothing_runs(cls)
+    return has_clip(cls, context)

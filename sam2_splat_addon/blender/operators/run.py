@@ -10,10 +10,11 @@ from bpy.props import EnumProperty
 from bpy.types import Context, Operator
 
 from .. import editors, live_preview, preferences, problems, running, worker
-from ..active_clip import active_clip, require_clip
+from ..active_clip import require_clip
 from ..bake_task import BakeTask
 from ..propagate_task import PropagateTask
 from ..running import Result, Task, TaskOperator
+from .polls import own_clip
 
 SPAN_ITEMS = (
     ("all", "All Frames", "Carry the clicks through all frames with SAM 2"),
@@ -28,8 +29,7 @@ class _ClipTask(TaskOperator, Operator):
 
     @classmethod
     def poll(cls, context: Context) -> bool:
-        if active_clip(context) is None:
-            cls.poll_message_set("Load photos first")
+        if not own_clip(cls, context):
             return False
         task = running.current()
         if task is not None:
