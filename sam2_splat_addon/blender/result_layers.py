@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from typing import Any, TypeVar
 
 import bpy
 import numpy as np
@@ -23,8 +22,6 @@ from .editors import to_clip, to_scene
 _PASSES = 2
 # How long a step may wait for the thread in background, s.
 _PATIENCE = 0.05
-
-T = TypeVar("T")
 
 
 class LayerBuild:
@@ -69,18 +66,18 @@ class LayerBuild:
     def step(self) -> bool:
         """Work on one frame, or look whether there is one; True once everything is there."""
         try:
-            self.waits = next(self._steps)
+            self.waits = bool(next(self._steps))
         except StopIteration:
             self.fraction = 1.0
             return True
         self.fraction = min(1.0, self._done / max(1, self._total))
         return False
 
-    def _run(self, uid: int) -> Generator[bool, None, None]:
+    def _run(self, uid: int) -> Generator[bool | None, None, None]:
         """Yields whether it waits: for a thread that traces, while the layers are written here."""
         for object_id, name in self._names.items():
             # Late, as the user may draw until the layer is made again.
-            found = yield from _moving(everything(uid, (name,)))
+            found = yield from quietly(everything(uid, (name,)))
             drawn = self.edited[name] = found.get(name, {})
             # Looked up anew for each object: an undo between two steps leaves stale references.
             clip = require_clip_by_uid(uid)
@@ -129,18 +126,6 @@ class LayerBuild:
             errand.cancel()
         self._done = begin + len(frames)
         return errand.result()
-
-
-def _moving(steps: Generator[Any, None, T]) -> Generator[bool, None, T]:
-    """Steps that never wait."""
-    quiet = quietly(steps)
-    while True:
-        try:
-            next(quiet)
-        except StopIteration as ended:
-            result: T = ended.value
-            return result
-        yield False
 
 
 def _mask_of(clip: bpy.types.MovieClip) -> bpy.types.Mask:

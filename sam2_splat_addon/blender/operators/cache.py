@@ -7,8 +7,9 @@ import bpy
 from bpy.types import Context, Operator
 
 from ...core.errors import SplatError
-from .. import cache, footage_proxy, running
+from .. import cache, footage_proxy
 from ..running import Result, report_error
+from .polls import nothing_runs
 
 
 class SAM2SPLAT_OT_clear_cache(Operator):
@@ -20,7 +21,7 @@ class SAM2SPLAT_OT_clear_cache(Operator):
 
     @classmethod
     def poll(cls, context: Context) -> bool:
-        return running.current() is None
+        return nothing_runs(cls)
 
     def invoke(self, context: Context, event: bpy.types.Event) -> Result:
         return context.window_manager.invoke_confirm(self, event)

@@ -256,7 +256,10 @@ class SAM2SPLAT_OT_tool(Operator):
     @classmethod
     def poll(cls, context: Context) -> bool:
         space = cast(Any, context.space_data)
-        return space is not None and space.type == "CLIP_EDITOR"
+        if space is None or space.type != "CLIP_EDITOR":
+            cls.poll_message_set("Go to a Movie Clip Editor")
+            return False
+        return True
 
     def execute(self, context: Context) -> Result:
         state = context.window_manager.sam2_splat

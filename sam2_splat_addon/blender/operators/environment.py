@@ -14,9 +14,10 @@ from ...client import installation
 from ...client.download import download
 from ...core.catalogue import CHECKPOINTS, Checkpoint
 from ...core.errors import CheckpointError, EnvironmentSetupError
-from .. import preferences, running, worker
+from .. import preferences, worker
 from ..active_clip import active_clip, require_clip
 from ..running import Task, TaskOperator
+from .polls import nothing_runs
 
 # A wheels/ folder beside the add-on is used when there is one: that is the offline installation.
 _WHEELS = Path(__file__).parents[2] / "wheels"
@@ -87,7 +88,7 @@ class SAM2SPLAT_OT_install_packages(TaskOperator, Operator):
 
     @classmethod
     def poll(cls, context: Context) -> bool:
-        return running.current() is None
+        return nothing_runs(cls)
 
     def start(self, context: Context) -> Task:
         if not worker.online() and not _WHEELS.is_dir():
@@ -105,9 +106,10 @@ class SAM2SPLAT_OT_download_model(TaskOperator, Operator):
     @classmethod
     def poll(cls, context: Context) -> bool:
         clip = active_clip(context)
-        return (
-            running.current() is None and clip is not None and clip.sam2_splat.model in CHECKPOINTS
-        )
+        if clip is None or clip.sam2_splat.model not in CHECKPOINTS:
+            cls.poll_message_set("Choose a SAM 2.1 model first")
+            return False
+        return nothing_runs(cls)
 
     def start(self, context: Context) -> Task:
         if not worker.online():

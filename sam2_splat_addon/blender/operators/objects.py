@@ -66,7 +66,10 @@ class SAM2SPLAT_OT_object_remove(Operator):
         if entry.is_camera and (space is None or space.type != "CLIP_EDITOR"):
             cls.poll_message_set("The Camera's clicks can be removed in the Clip Editor")
             return False
-        return not entry.is_camera or bool(_clicks(entry))
+        if entry.is_camera and not _clicks(entry):
+            cls.poll_message_set("The Camera has no clicks, and can't be removed itself")
+            return False
+        return True
 
     def execute(self, context: Context) -> Result:
         clip = active_clip(context)

@@ -14,7 +14,7 @@ from ..active_clip import require_clip
 from ..bake_task import BakeTask
 from ..propagate_task import PropagateTask
 from ..running import Result, Task, TaskOperator
-from .polls import own_clip
+from .polls import nothing_runs, own_clip
 
 SPAN_ITEMS = (
     ("all", "All Frames", "Carry the clicks through all frames with SAM 2"),
@@ -108,7 +108,7 @@ class SAM2SPLAT_OT_restart_worker(Operator):
 
     @classmethod
     def poll(cls, context: Context) -> bool:
-        return running.current() is None
+        return nothing_runs(cls)
 
     def execute(self, context: Context) -> Result:
         worker.shut_down()
