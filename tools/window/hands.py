@@ -165,12 +165,12 @@ class Hands(Editor):
         yield from self.drawn()
 
     def scroll(self, kind: str, notches: int) -> Play:
-        """Turn the mouse wheel down over a region, such as the sidebar, `UI`."""
+        """Turn the mouse wheel over a region, such as the sidebar, `UI`: down, or up when negative."""
         at = self.middle(self.region(kind))
         self.send("MOUSEMOVE", "NOTHING", at)
         yield from self.drawn()
-        for _ in range(notches):
-            self.send("WHEELDOWNMOUSE", "PRESS", at)
+        for _ in range(abs(notches)):
+            self.send("WHEELDOWNMOUSE" if notches > 0 else "WHEELUPMOUSE", "PRESS", at)
         yield from self.drawn()
 
     def _under_mouse(self, region: bpy.types.Region) -> str:

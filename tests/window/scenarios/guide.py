@@ -43,7 +43,10 @@ def scenario(window: Window) -> Play:
     listed = found().listed()
     worst = listed[0].frame if listed else 1
     yield from window.go_to(worst)
+    # The whole of what the panel says about the frame.
+    yield from window.scroll("UI", 10)
     yield from window.picture("5_review")
+    yield from window.scroll("UI", -10)
     window.note(worst=worst, listed=len(listed))
 
     yield from window.go_to(24)
