@@ -117,7 +117,8 @@ def is_settled(
 ) -> bool:
     """Whether the store's matte is what a preview of these prompts would show.
 
-    Once propagated, both are the same, bit for bit.
+    Once propagated, both are the same, bit for bit; after a run with second looks, the store's is
+    what came of them, which a preview does not wait for.
     """
     manifest = last_run(clip)
     if manifest is None or manifest.model != model:
