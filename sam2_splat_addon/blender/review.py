@@ -55,7 +55,7 @@ def ensure(clip: bpy.types.MovieClip) -> ClipReview:
     """Review a clip now, all of it; raises SplatError."""
     watched = _watch(clip)
     watched.edited = None
-    for waits in review_making.steps(clip, watched):
+    for waits in review_making.steps(clip.session_uid, watched):
         if waits:
             time.sleep(_STEP)
     fill_list(clip)
@@ -229,7 +229,7 @@ def tick() -> float:
             return _work(clip, _steps[1])
         outdated = state_of(clip, watched.folder) != watched.state
         if watched.edited is None or watched.doubted or outdated:
-            _steps = (clip.session_uid, review_making.steps(clip, watched))
+            _steps = (clip.session_uid, review_making.steps(clip.session_uid, watched))
             return _BUSY
         _look_at_playhead(clip, watched)
     except SplatError as error:

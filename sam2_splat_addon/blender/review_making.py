@@ -111,9 +111,14 @@ class Watched:
     frame: int = 0
 
 
-def steps(clip: bpy.types.MovieClip, watched: Watched) -> Generator[bool, None, None]:
-    """Review a clip in small steps, True while waiting; raises SplatError for a damaged matte."""
-    uid = clip.session_uid
+def steps(uid: int, watched: Watched) -> Generator[bool, None, None]:
+    """Review a clip in small steps, True while waiting; raises SplatError for a damaged matte.
+
+    The clip goes by its uid: an undo between two steps puts another in its place.
+    """
+    clip = drawn.clip_by_uid(uid)
+    if clip is None:
+        return
     state = state_of(clip, watched.folder) if watched.folder else ()
     watched.progress = (0, 0)
     reader = watched.reader
@@ -126,7 +131,6 @@ def steps(clip: bpy.types.MovieClip, watched: Watched) -> Generator[bool, None, 
         names = {object_id: name for object_id, name, _ in state}
         edited = dict(watched.edited or {})
         if watched.edited is None or watched.doubted:
-            # An undo meanwhile has put another in the clip's place.
             here = drawn.clip_by_uid(uid)
             if here is None:
                 return

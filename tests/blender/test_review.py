@@ -306,3 +306,13 @@ def test_the_review_says_how_far_it_is_and_edits_of_new_layers_are_known(
     assert review.progress(clip) is None
     spoil(clip, 1, 4)
     assert review.progress(clip) == (0, 0)
+
+
+def test_a_clip_that_is_gone_before_its_review_begins_raises_nothing(
+    clip: bpy.types.MovieClip,
+) -> None:
+    from sam2_splat_addon.blender import review_making
+
+    steps = review_making.steps(clip.session_uid, review_making.Watched())
+    bpy.data.movieclips.remove(clip)  # as an undo does, which puts another in its place
+    assert list(steps) == []
