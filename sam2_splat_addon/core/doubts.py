@@ -150,7 +150,7 @@ def _unsure(shape: MatteShape, usual: Usual) -> Doubt:
     # SAM 2 learns to predict the IoU itself, so it has a meaning of its own as well: a matte below
     # 0.8 deserves a look, and the prediction is a little too high where it matters.
     value = shape.scores.predicted_iou
-    weight = max(_ramp(value, 0.92, 0.72), _ramp(usual.predicted_iou - value, 0.02, 0.10))
+    weight = max(_ramp(value, 0.96, 0.76), _ramp(usual.predicted_iou - value, 0.02, 0.10))
     return Doubt(weight, f"SAM 2 is unsure (predicted overlap {value:.2f})", f"unsure {value:.2f}")
 
 
@@ -162,9 +162,9 @@ def _unseen(shape: MatteShape, usual: Usual) -> Doubt:
 
 def _soft(shape: MatteShape, usual: Usual) -> Doubt:
     # Logits promise too much, but one model's about as much as another's: most mattes of an IoU
-    # under 0.8 come with less than 0.9.
+    # under 0.8 come with less than 0.91.
     weight = max(
-        _ramp(shape.sureness, 0.95, 0.85),
+        _ramp(shape.sureness, 0.96, 0.86),
         0.7 * _ramp(usual.sureness - shape.sureness, 0.04, 0.2),
     )
     return Doubt(weight, "The edge is vague", "vague edge")

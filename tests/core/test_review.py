@@ -34,7 +34,7 @@ def record(
     angle = 0.3 + turn + 0.02 * frame
     along = (x - 48) * np.cos(angle) + (y - 48) * np.sin(angle)
     across = (y - 48) * np.cos(angle) - (x - 48) * np.sin(angle)
-    logits = 40.0 * (1.0 - np.hypot(along / height, across / 12.0))
+    logits = 80.0 * (1.0 - np.hypot(along / height, across / 12.0))
     if pieces > 1:
         logits[(along % (60 / pieces)) < 3] = -5.0
     if absent:
@@ -148,7 +148,7 @@ def test_a_damaged_matte_is_named(store: MatteStore) -> None:
 def test_a_matte_whose_logits_promise_little_is_listed(store: MatteStore) -> None:
     whole = record(7)
     vague = MatteRecord(
-        1, 7, *SIZE, (whole.logits / 30).astype(np.float16), whole.scores, whole.prompted
+        1, 7, *SIZE, (whole.logits / 60).astype(np.float16), whole.scores, whole.prompted
     )
     store.write(vague)
     assert listed(store)[7].summary == "Vague edge"
