@@ -19,9 +19,9 @@ import safetensors
 import torch
 from safetensors.torch import load, save
 
-from ..core.atomic import write_atomic
 from ..core.errors import StoreError
 from .memory_bank import FrameMemory
+from .memory_shelf import read_header, write_memories
 
 HELD: Final = 48
 """Memories of an object that stay in the process where there is a shelf: 24 MB at 1024 px.
@@ -101,14 +101,7 @@ class ConditioningShelf:
         }
         header = _Header(self._keys[frame], conditioned.roll)
         data = save(tensors, {_METADATA_KEY: msgspec.json.encode(header).decode()})
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            write_atomic(self._path(frame), data)
-        except OSError as error:
-            raise StoreError(
-                f"What the run remembers can't be written to {self._folder}: {error.strerror}.",
-                "Free some disk space, or choose another cache folder in the add-on's preferences.",
-            ) from error
+        write_memories(self._path(frame), data, self._folder)
 
     def sweep(self, frames: Container[int]) -> None:
         """Remove all but these frames under their keys; raises StoreError."""
@@ -211,10 +204,4 @@ class _View(Mapping[int, FrameMemory]):
 
 
 def _header(path: Path) -> _Header | None:
-    """What a file says of itself; None when it is missing or can't be read."""
-    try:
-        with safetensors.safe_open(path, framework="pt") as stream:
-            metadata = stream.metadata() or {}
-        return msgspec.json.decode(metadata.get(_METADATA_KEY, ""), type=_Header)
-    except (OSError, safetensors.SafetensorError, msgspec.MsgspecError):
-        return None
+    return read_header(path, _METADATA_KEY, _Header)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 import safetensors
@@ -22,6 +22,8 @@ from ..core.atomic import write_atomic
 from ..core.errors import StoreError
 from .memory_bank import BankState, FrameMemory, Seen, Sight
 from .plan import DIRECTIONS, Visit
+
+Header = TypeVar("Header", bound=msgspec.Struct)
 
 _METADATA_KEY: Final = "bank"
 _SUFFIX: Final = ".safetensors"
@@ -61,14 +63,7 @@ class MemoryShelf:
         indices = {group: list(memories) for group, memories in groups.items()}
         header = _Header(key, indices, state.sight, state.seen)
         data = save(tensors, {_METADATA_KEY: msgspec.json.encode(header).decode()})
-        try:
-            self._path(visit).parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(self._path(visit), data)
-        except OSError as error:
-            raise StoreError(
-                f"What the run remembers can't be written to {self._folder}: {error.strerror}.",
-                "Free some disk space, or choose another cache folder in the add-on's preferences.",
-            ) from error
+        write_memories(self._path(visit), data, self._folder)
 
     def load(self, visit: Visit, key: str) -> BankState | None:
         """The bank after a frame, when it was saved under this key; otherwise None.
@@ -110,14 +105,30 @@ class MemoryShelf:
         return self._folder / visit.direction / f"{visit.frame:06d}{_SUFFIX}"
 
 
-def _header(path: Path) -> _Header | None:
-    """What a file says of itself; None when it is missing or can't be read."""
+def write_memories(path: Path, data: bytes, shelf: Path) -> None:
+    """Write one file of a shelf, in place of an earlier one; raises StoreError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, data)
+    except OSError as error:
+        raise StoreError(
+            f"What the run remembers can't be written to {shelf}: {error.strerror}.",
+            "Free some disk space, or choose another cache folder in the add-on's preferences.",
+        ) from error
+
+
+def read_header(path: Path, metadata_key: str, kind: type[Header]) -> Header | None:
+    """What a shelf's file says of itself; None when it is missing or can't be read."""
     try:
         with safetensors.safe_open(path, framework="pt") as stream:
             metadata = stream.metadata() or {}
-        return msgspec.json.decode(metadata.get(_METADATA_KEY, ""), type=_Header)
+        return msgspec.json.decode(metadata.get(metadata_key, ""), type=kind)
     except (OSError, safetensors.SafetensorError, msgspec.MsgspecError):
         return None
+
+
+def _header(path: Path) -> _Header | None:
+    return read_header(path, _METADATA_KEY, _Header)
 
 
 def _group(name: str, header: _Header, tensors: Mapping[str, Tensor]) -> dict[int, FrameMemory]:
