@@ -14,11 +14,14 @@ import platform
 from collections.abc import Iterator
 from typing import Final
 
-# Parameters of mallopt(3), and what glibc starts with.
+# Parameters of mallopt(3).
 _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
 _KEEP: Final = 1 << 30  # bytes
-_DEFAULT: Final = 128 << 10
+# Where glibc's thresholds come to by themselves as a process uses large blocks. Once set, they no longer
+# move: its first ones (128 KiB) would have every later tensor cleared anew, and a bake after a run with it.
+_MMAP_AFTER: Final = 32 << 20
+_TRIM_AFTER: Final = 64 << 20
 
 
 @contextlib.contextmanager
@@ -33,6 +36,6 @@ def keeping_freed_memory() -> Iterator[None]:
     try:
         yield
     finally:
-        libc.mallopt(_MMAP_THRESHOLD, _DEFAULT)
-        libc.mallopt(_TRIM_THRESHOLD, _DEFAULT)
+        libc.mallopt(_MMAP_THRESHOLD, _MMAP_AFTER)
+        libc.mallopt(_TRIM_THRESHOLD, _TRIM_AFTER)
         libc.malloc_trim(0)
