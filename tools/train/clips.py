@@ -19,6 +19,9 @@ Rng = np.random.Generator
 SUBJECT_ID: Final = 1
 _HIDDEN_SHARE: Final = 0.12  # of clips in which an object is wholly hidden for a frame or two
 _MIN_SPRITE_AREA: Final = 300  # px; smaller cut-outs are crumbs behind something else
+_SHARP: Final = 0.75  # of the side: a subject this long is still sharp close up, as real photos are
+_BLURRED_SHARE: Final = 0.25  # of smaller subjects that are looked at close up all the same
+_PART_SHARE: Final = 0.3  # of the looks at sharp subjects: no more than a part of them
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,10 @@ def sample_look(rng: Rng, library: Library, size: int, augment: float = 1.0) -> 
         scene = library.pick(rng)
         number = int(rng.integers(len(scene.frames)))
         rows, columns = np.nonzero(scene.ids[number] == SUBJECT_ID)
-        if len(rows) >= _MIN_SPRITE_AREA:
+        if len(rows) < _MIN_SPRITE_AREA:
+            continue
+        sharp = max(np.ptp(rows), np.ptp(columns)) >= _SHARP * size
+        if sharp or rng.random() < _BLURRED_SHARE:
             break
     height, width = scene.ids[number].shape
     top, bottom, left, right = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
@@ -109,6 +115,8 @@ def sample_look(rng: Rng, library: Library, size: int, augment: float = 1.0) -> 
     room = rng.normal(0.08, 0.05, 4).clip(-0.03, 0.3) * ((right - left, bottom - top) * 2)
     x0, y0 = max(0, int(left - room[0])), max(0, int(top - room[1]))
     x1, y1 = min(width, int(right + room[2])), min(height, int(bottom + room[3]))
+    if sharp and rng.random() < _PART_SHARE:
+        x0, y0, x1, y1 = _part(rng, scene.ids[number], (x0, y0, x1, y1))
     flip = rng.random() < 0.5
     frames = np.empty((2, size, size, 3), np.uint8)
     ids = np.empty((2, size, size), np.uint8)
@@ -124,6 +132,17 @@ def sample_look(rng: Rng, library: Library, size: int, augment: float = 1.0) -> 
     across = (1 - x1 / width, 1 - x0 / width) if flip else (x0 / width, x1 / width)
     frames = _photometric(rng, frames) if rng.random() < augment else frames
     return Clip(frames, ids, (across[0], y0 / height, across[1], y1 / height))
+
+
+def _part(rng: Rng, ids: Image, box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    """A window of half to four fifths of a box's sides with some of the subject in it, or the box."""
+    x0, y0, x1, y1 = box
+    for _ in range(5):
+        w, h = (int(n) for n in rng.uniform(0.5, 0.8, 2) * (x1 - x0, y1 - y0))
+        x, y = int(rng.integers(x0, x1 - w + 1)), int(rng.integers(y0, y1 - h + 1))
+        if (ids[y : y + h, x : x + w] == SUBJECT_ID).sum() >= max(_MIN_SPRITE_AREA, w * h // 40):
+            return x, y, x + w, y + h
+    return box
 
 
 def _order(rng: Rng, available: int, length: int) -> list[int]:
