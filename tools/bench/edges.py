@@ -14,21 +14,21 @@ mattes leave out what the model gets wrong: what remains is the way up from SAM 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tools.setup_env import ensure_environment
+from tools.bench import command
 
 if TYPE_CHECKING:
     from tools.bench.evaluation.sources import Clip
+    from tools.capture.stage import StagePlan
 
 KINDS = ("stool", "table", "rack")
 _SEED = 760  # below 1000: never trained on
@@ -60,36 +60,12 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _render(kind: str, number: int, size: tuple[int, int], frames: int, root: Path) -> Path:
-    import math
-    import os
-    import shutil
+def _plan(kind: str, size: tuple[int, int], frames: int) -> StagePlan:
+    from tools.bench.evaluation import orbits
+    from tools.capture.stage import StagePlan
 
-    from tools.capture.capture import Layout, make_capture
-    from tools.capture.quick import QuickRenderer
-    from tools.capture.stage import Stage, StagePlan
-
-    target = root / f"{kind}_{size[0]}x{size[1]}_{frames}"
-    if target.exists():
-        return target
-    part = root / "part" / target.name
-    if part.exists():
-        shutil.rmtree(part)
-    stage = Stage(
-        StagePlan(kind, _SEED + number, size, frames, math.radians(8.0) * frames, occluder="")
-    )
-    looks = 1 if max(size) > 4000 else 2
-    names = tuple(f"{index:04d}.jpg" for index in range(frames))
-    layout = Layout("", "", names, looks, truth_is_ids=True, camera_data=False, quality=92)
-    make_capture(
-        stage,
-        lambda wanted: QuickRenderer(wanted, looks),
-        layout,
-        part,
-        report=lambda line: print(f"{target.name} {line}", file=sys.stderr, flush=True),
-    )
-    os.replace(part, target)
-    return target
+    seed = _SEED + KINDS.index(kind)
+    return StagePlan(kind, seed, size, frames, orbits.STEP * frames, occluder="")
 
 
 def _ideal(clip: Clip) -> list[Any]:
@@ -179,16 +155,14 @@ def _run(options: argparse.Namespace) -> None:
     import torch
 
     from sam2_splat_addon.engine.pixels import decode
-    from tools.bench.evaluation import sources
+    from tools.bench.evaluation import orbits, sources
 
     torch.set_num_threads(1)
     width, height = (int(side) for side in options.size.split("x"))
     rows: list[Row] = []
-    for number, kind in enumerate(KINDS):
-        if kind not in options.only:
-            continue
-        folder = _render(kind, number, (width, height), options.frames, options.rendered)
-        clip = sources.capture(folder)
+    for kind in options.only:
+        plan = _plan(kind, (width, height), options.frames)
+        clip = sources.capture(orbits.rendered_orbit(plan, options.rendered, _progress))
         second = options.mattes == "second-look"
         coarse = _ideal(clip) if options.mattes == "ideal" else _tracked(clip, second_look=second)
         for index in clip.scored:
@@ -217,22 +191,16 @@ def _run(options: argparse.Namespace) -> None:
             f" ({ratio:.1f} times as near)  thin {np.mean([row.thin_recall for row in own]):.4f}"
             f"  worst change of J {worst:+.4f}  {np.mean([row.cpu_seconds for row in own]):.2f} cpu s"
         )
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    command.write_json(options.out, rows)
+
+
+def _progress(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def main() -> int:
     """Render, refine, measure; return the exit code."""
-    options = _options()
-    ensure_environment()
-    from sam2_splat_addon.core.errors import SplatError
-
-    try:
-        _run(options)
-    except SplatError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return command.run(_run, _options())
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tools.setup_env import ensure_environment
+from tools.bench import command
 
 _KINDS = ("1click", "3clicks", "box", "mask")
 _SIZE = (480, 720)  # of the rendered orbits, px
@@ -112,16 +112,7 @@ def _run(options: argparse.Namespace) -> None:
 
 def main() -> int:
     """Run the evaluation; return the exit code."""
-    options = _options()
-    ensure_environment()
-    from sam2_splat_addon.core.errors import SplatError
-
-    try:
-        _run(options)
-    except SplatError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return command.run(_run, _options())
 
 
 if __name__ == "__main__":

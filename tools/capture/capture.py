@@ -61,10 +61,10 @@ class Layout:
     brightness: float = 0.0
 
 
-def plain_layout(frames: int, quality: int = 92) -> Layout:
+def plain_layout(frames: int, quality: int = 92, looks: int = 2) -> Layout:
     """Return the layout of training scenes: ``0000.jpg`` and ``0000.png`` side by side."""
     names = tuple(f"{i:04d}.jpg" for i in range(frames))
-    return Layout("", "", names, 2, truth_is_ids=True, camera_data=False, quality=quality)
+    return Layout("", "", names, looks, truth_is_ids=True, camera_data=False, quality=quality)
 
 
 def camera_layout(frames: int, quality: int = 84) -> Layout:

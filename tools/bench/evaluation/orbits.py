@@ -30,6 +30,7 @@ STEP: Final = math.radians(8.0)  # from photo to photo: 45 photos for a full cir
 HIDDEN_FRAMES: Final = 5
 
 _SHARE: Final = 0.5  # where the screen stands on the way from the camera to the subject
+_LARGE: Final = 4000  # px, the longer side from which each pixel is looked at once
 _MARGIN: Final = 0.06  # of the subject's size, by which the screen is larger on each side
 
 
@@ -114,7 +115,9 @@ def _render(stage: Stage, target: Path, clear: Path | None, report: Callable[[st
     if part.exists():
         shutil.rmtree(part)
     part.mkdir(parents=True)
-    layout = plain_layout(stage.plan.frames)
+    # Photos of many pixels are fine enough without, and four times as many would not fit.
+    looks = 1 if max(stage.plan.size) > _LARGE else 2
+    layout = plain_layout(stage.plan.frames, looks=looks)
     if clear is not None:
         for index, name in enumerate(layout.names):
             if stage.occluder(index) is None:
@@ -122,7 +125,7 @@ def _render(stage: Stage, target: Path, clear: Path | None, report: Callable[[st
                     shutil.copyfile(clear / file, part / file)
     make_capture(
         stage,
-        QuickRenderer,
+        lambda wanted: QuickRenderer(wanted, looks),
         layout,
         part,
         resume=True,
