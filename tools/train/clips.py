@@ -21,7 +21,7 @@ _HIDDEN_SHARE: Final = 0.12  # of clips in which an object is wholly hidden for 
 _MIN_SPRITE_AREA: Final = 300  # px; smaller cut-outs are crumbs behind something else
 _SHARP: Final = 0.75  # of the side: a subject this long is still sharp close up, as real photos are
 _BLURRED_SHARE: Final = 0.25  # of smaller subjects that are looked at close up all the same
-_PART_SHARE: Final = 0.3  # of the looks at sharp subjects: no more than a part of them
+_PART_SHARE: Final = 0.5  # of the looks at sharp subjects: no more than a part of them
 
 
 @dataclass(frozen=True)
