@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -28,12 +27,12 @@ def run(measure: Callable[[_Options], None], options: _Options) -> int:
 
 
 def write_json(path: Path | None, figures: object) -> None:
-    """Write dataclasses, structs, or lists of these to a file at once; nothing without a path."""
+    """Write dataclasses, structs, or lists of these, whole or not at all; nothing without a path."""
     if path is None:
         return
     import msgspec
 
+    from sam2_splat_addon.core.atomic import write_atomic
+
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    part.write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=1) + b"\n")
-    os.replace(part, path)
+    write_atomic(path, msgspec.json.format(msgspec.json.encode(figures), indent=1) + b"\n")

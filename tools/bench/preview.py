@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How long a click waits for its preview, from request to answer; stdlib until .venv exists.
 
-    python tools/bench/preview.py [--model bundled] [--checkpoint FILE] [--no-large]
+    python tools/bench/preview.py [--model bundled] [--checkpoint FILE] [--no-large] [--json FILE]
 
 Prints, on the sample's photos and on one of them blown up to 6000x9000 px, in seconds as a client
 sees them: the cold start (worker, packages, model, photo), the first click after it, the median of
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tools.setup_env import ensure_environment
+from tools.bench import command
 
 _CLICKS = 9
 _LARGE = (6000, 9000)
@@ -41,16 +41,18 @@ class Figures(NamedTuple):
     frame_change: float
 
 
-def main() -> int:
-    """Measure and print the table."""
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--photos", type=Path, default=ROOT / "sample" / "photos")
     parser.add_argument("--model", default="bundled")
     parser.add_argument("--checkpoint", default="")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--no-large", action="store_true", help="the sample's own size only")
-    options = parser.parse_args()
-    ensure_environment()
+    parser.add_argument("--json", type=Path, help="where the figures go as JSON, by photo")
+    return parser.parse_args()
+
+
+def _run(options: argparse.Namespace) -> None:
     from sam2_splat_addon.core.protocol import ModelChoice
 
     model = ModelChoice(options.model, options.checkpoint, "auto", options.threads)
@@ -63,7 +65,7 @@ def main() -> int:
     print("photo      " + "  ".join(f"{name.replace('_', ' '):>14}" for name in Figures._fields))
     for name, figures in rows.items():
         print(f"{name:<10} " + "  ".join(f"{seconds:>14.2f}" for seconds in figures))
-    return 0
+    command.write_json(options.json, {name: row._asdict() for name, row in rows.items()})
 
 
 def _blown_up(photo: Path, target: Path) -> Path:
@@ -118,6 +120,11 @@ def _seconds(preview: Preview, request: PreviewRequest) -> float:
             return time.perf_counter() - begin
         time.sleep(0.002)
     raise SystemExit(f"The preview failed: {preview.error}\n{preview.trace}")
+
+
+def main() -> int:
+    """Measure and print the table; return the exit code."""
+    return command.run(_run, _options())
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How well the review finds the frames that went wrong, measured on rendered orbits.
 
-    python tools/bench/review.py [--cache build/review] [--scenes 16]
+    python tools/bench/review.py [--cache build/review] [--scenes 16] [--json FILE]
 
 Renders orbits (once), propagates one and three clicks on their first photo with the bundled model, and
 compares the review's list with the truth. A frame deserves a look when its matte's IoU with the
@@ -24,8 +24,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 if not __package__:  # run as a script
     sys.path[0] = str(ROOT)
+    from tools.setup_env import ensure_environment
+
+    ensure_environment()
 
 import cv2
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -36,6 +40,7 @@ from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointProm
 from sam2_splat_addon.core.protocol import FootageFiles, ModelChoice, PropagateRequest
 from sam2_splat_addon.core.resample import upsample_binary
 from sam2_splat_addon.core.review import review_object
+from tools.bench import command
 from tools.capture.capture import make_capture, plain_layout
 from tools.capture.identity import SUBJECT
 from tools.capture.quick import QuickRenderer
@@ -49,6 +54,7 @@ FRAMES = 20
 STEP = math.radians(9.0)  # from photo to photo
 FIRST_SEED = 300  # under 1000: never trained on
 CLICKS = (1, 3)
+HALVES = ("calibration", "check")
 DESERVES_A_LOOK = 0.8  # IoU under which a matte is wrong
 
 
@@ -131,8 +137,26 @@ def overlap(one: Bools, other: Bools) -> float:
     return int((one & other).sum()) / union if union else 1.0
 
 
-def measured(folder: Path, clicks: int, cache: Path) -> tuple[Bools, Bools]:
-    """For each frame of an orbit: whether it deserves a look, and whether the review lists it."""
+class Measured(msgspec.Struct, frozen=True):
+    """One orbit from so many clicks: each frame's IoU with the truth, and those that are listed.
+
+    ``half`` is "calibration" or "check"; frames count from 1.
+    """
+
+    orbit: str
+    clicks: int
+    half: str
+    overlaps: tuple[float, ...]
+    listed: tuple[int, ...]
+
+    def bools(self) -> tuple[Bools, Bools]:
+        """For each frame: whether it deserves a look, and whether the review lists it."""
+        numbers = np.arange(1, len(self.overlaps) + 1)
+        return np.array(self.overlaps) < DESERVES_A_LOOK, np.isin(numbers, self.listed)
+
+
+def measured(folder: Path, clicks: int, half: str, cache: Path) -> Measured:
+    """Propagate an orbit, unless it was, and compare its review with the truth."""
     store = propagated(folder, clicks, cache)
     reviews = review_object(store, 1)
     overlaps = [
@@ -141,15 +165,21 @@ def measured(folder: Path, clicks: int, cache: Path) -> tuple[Bools, Bools]:
         )
         for one in reviews
     ]
-    deserves = np.array(overlaps) < DESERVES_A_LOOK
-    listed = np.array([one.listed for one in reviews])
+    one = Measured(
+        folder.name,
+        clicks,
+        half,
+        tuple(overlaps),
+        tuple(entry.frame for entry in reviews if entry.listed),
+    )
+    deserves, listed = one.bools()
     print(
-        f"{folder.name:18} {clicks} clicks  mean IoU {np.mean(overlaps):.3f}"
+        f"{one.orbit:18} {clicks} clicks  mean IoU {np.mean(overlaps):.3f}"
         f"  deserving {deserves.sum():3}  listed {listed.sum():3}"
         f"  both {(deserves & listed).sum():3}",
         flush=True,
     )
-    return deserves, listed
+    return one
 
 
 def summary(name: str, results: list[tuple[Bools, Bools]]) -> str:
@@ -169,15 +199,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--cache", type=Path, default=ROOT / "build" / "review")
     parser.add_argument("--scenes", type=int, default=16, help="orbits, at least 2")
+    parser.add_argument("--json", type=Path, help="where each orbit's figures go as JSON")
     options = parser.parse_args()
-    halves: dict[str, list[tuple[Bools, Bools]]] = {"calibration": [], "check": []}
+    found: list[Measured] = []
     for number, plan in enumerate(plans(options.scenes)):
         folder = rendered(plan, options.cache)
-        for clicks in CLICKS:
-            half = "check" if number % 2 else "calibration"
-            halves[half].append(measured(folder, clicks, options.cache))
-    for name, results in halves.items():
-        print(summary(name, results))
+        half = HALVES[number % 2]
+        found += [measured(folder, clicks, half, options.cache) for clicks in CLICKS]
+        command.write_json(options.json, found)
+    for half in HALVES:
+        print(summary(half, [one.bools() for one in found if one.half == half]))
     return 0
 
 

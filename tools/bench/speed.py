@@ -19,15 +19,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tools.setup_env import ensure_environment
+from tools.bench import command
 
 _PARTS = ("startup", "preview", "steps", "modes", "propagation", "bake", "large")
 _LARGE = (6000, 9000)
 _LARGE_FRAMES = 2
 
 
-def main() -> int:
-    """Measure what the command line asks for."""
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--parts", nargs="+", choices=_PARTS, default=list(_PARTS))
     parser.add_argument("--photos", type=Path, default=ROOT / "sample" / "photos")
@@ -40,15 +39,15 @@ def main() -> int:
     parser.add_argument("--photo", type=Path, help="the photo to bake; else one made of the sample")
     parser.add_argument("--slow", action="store_true", help="with Pillow's default level")
     parser.add_argument("--json", type=Path, help="where the rows go as JSON")
-    options = parser.parse_args()
-    ensure_environment()
+    return parser.parse_args()
+
+
+def _run(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        return _run(options, Path(scratch))
+        _measure(options, Path(scratch))
 
 
-def _run(options: argparse.Namespace, scratch: Path) -> int:
-    import msgspec
-
+def _measure(options: argparse.Namespace, scratch: Path) -> None:
     from tools.bench.timing import baking, large, looks, modes, propagation, startup, steps
     from tools.bench.timing.rows import Row, table
 
@@ -79,9 +78,12 @@ def _run(options: argparse.Namespace, scratch: Path) -> int:
                 photo, _LARGE_FRAMES, options.model, options.size, options.threads, scratch
             )
     print(table(rows))
-    if options.json is not None:
-        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(rows)) + b"\n")
-    return 0
+    command.write_json(options.json, rows)
+
+
+def main() -> int:
+    """Measure what the command line asks for; return the exit code."""
+    return command.run(_run, _options())
 
 
 if __name__ == "__main__":

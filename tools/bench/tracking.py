@@ -10,7 +10,8 @@ alike, each tracked with exact and with guarded memory; panoramas with the subje
 across the seam, with the choice and without. With --prompted the last photo or one in the middle
 has clicks as well, and the photos between are tracked from one side and from both; these alone
 count. Captures are rendered once. The thresholds of guarded memory and of both sides were set on
-even seeds, so only odd ones (--half report) say what they are worth.
+even seeds, so only odd ones (--half report) say what they are worth. What was reached goes to
+build/tracking.json as well, clip by clip.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tools.setup_env import ensure_environment
+from tools.bench import command
 
 if TYPE_CHECKING:
     from sam2_splat_addon.core.manifest import RunSettings
@@ -51,6 +52,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--half", choices=("tune", "report", "all"), default="report")
     parser.add_argument("--threads", type=int, default=0, help="0: torch's own choice")
     parser.add_argument("--rendered", type=Path, default=ROOT / "build")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "tracking.json")
     options = parser.parse_args()
     if not (options.orbits or options.alike or options.panoramas):
         parser.error("say what to measure: --orbits, --alike or --panoramas")
@@ -62,6 +64,14 @@ def _run(options: argparse.Namespace) -> None:
 
     from sam2_splat_addon.core.manifest import EXACT, GUARDED, RunSettings
     from tools.bench.evaluation import lookalikes, orbits, panoramas, sources
+    from tools.bench.evaluation.report import Group
+
+    groups: list[Group] = []
+
+    def keep(title: str, name: str, scores: Sequence[ObjectScore]) -> None:
+        _show(title, name, scores)
+        groups.append(Group(f"{title}, {name}", tuple(scores)))
+        command.write_json(options.out, groups)
 
     root, forward = options.rendered, "forward"
     kinds = {name: RunSettings(direction=forward, memory=name) for name in (EXACT, GUARDED)}
@@ -85,7 +95,7 @@ def _run(options: argparse.Namespace) -> None:
             scores = [
                 _score(clip, settings, options.threads, also=options.prompted) for clip in clips
             ]
-            _show(title, name, scores)
+            keep(title, name, scores)
     for plan in panoramas.plans(options.panoramas, _PANORAMA_FRAMES):
         folder = panoramas.rendered(plan, root / "panoramas", _progress)
         middle = panoramas.clip(folder)
@@ -95,7 +105,7 @@ def _run(options: argparse.Namespace) -> None:
                 settings = RunSettings(direction=forward, panorama=on)
                 name = "panorama" if on else "ordinary photo"
                 # From a mask: what is asked is whether the view matters, not what a click means.
-                _show(clip.name, name, [_score(clip, settings, options.threads, "mask")])
+                keep(clip.name, name, [_score(clip, settings, options.threads, "mask")])
 
 
 def _in_half(plan: StagePlan, half: str) -> bool:
@@ -152,10 +162,7 @@ def _progress(line: str) -> None:
 
 def main() -> int:
     """Measure and print; return the exit code."""
-    options = _options()
-    ensure_environment()
-    _run(options)
-    return 0
+    return command.run(_run, _options())
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from sam2_splat_addon.core.protocol import ModelChoice
 from sam2_splat_addon.engine.architectures import build
 from sam2_splat_addon.engine.checkpoints import checkpoint_path, sha256_of
 from sam2_splat_addon.engine.device import choose_device, use_threads
+from tools.bench import command
 from tools.bench.evaluation import footage, orbits, pace, report, sheets, sources, tracking
 from tools.bench.evaluation.prompting import PromptKind, prompts_for
 from tools.bench.evaluation.scoring import ObjectScore, score
@@ -41,7 +42,7 @@ class Settings:
     refined
         Whether mattes are taken to the photo's edges first.
     second_look
-        Whether each matte is looked at once more, close up.
+        How each matte is looked at once more, close up (`RunSettings.second_look`).
     with_sheets
         Whether clips that have a truth get a contact sheet too.
     """
@@ -56,7 +57,7 @@ class Settings:
     only: tuple[str, ...]
     out: Path
     refined: bool
-    second_look: bool
+    second_look: str
     with_sheets: bool
 
 
@@ -113,7 +114,7 @@ class Evaluator:
         group = report.Group(name, tuple(scores))
         print(report.table(group), flush=True)
         self._groups.append(group)
-        report.write_json(
+        command.write_json(
             self._settings.out / "quality.json",
             report.Evaluation(self._facts, tuple(self._groups)),
         )

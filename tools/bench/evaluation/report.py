@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An evaluation as a table and as JSON; may import core and msgspec."""
+"""What an evaluation comes to, and its tables; may import core and msgspec."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import msgspec
 
-from sam2_splat_addon.core.atomic import write_atomic
 from tools.bench.evaluation.scoring import ObjectScore, summary
 
 _COLUMNS = (
@@ -31,7 +29,7 @@ class ModelFacts(msgspec.Struct, frozen=True):
     refined
         Whether mattes were taken to the photo's edges before they were measured.
     second_look
-        Whether each matte was looked at once more, close up.
+        How each matte was looked at once more, close up (`RunSettings.second_look`).
     """
 
     name: str
@@ -40,7 +38,7 @@ class ModelFacts(msgspec.Struct, frozen=True):
     device: str
     threads: int
     refined: bool = False
-    second_look: bool = False
+    second_look: str = "off"
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -57,13 +55,6 @@ class Evaluation(msgspec.Struct, frozen=True):
     groups: tuple[Group, ...]
 
 
-def write_json(path: Path, evaluation: Evaluation) -> None:
-    """Write as indented JSON, whole or not at all; raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = msgspec.json.encode(evaluation)
-    write_atomic(path, msgspec.json.format(data, indent=1) + b"\n")
-
-
 def table(group: Group) -> str:
     """One kind of footage as text: a line per object, and a mean per kind of prompt."""
     lines = [f"== {group.name} ==", _COLUMNS]
@@ -78,7 +69,7 @@ def facts_line(model: ModelFacts) -> str:
     return (
         f"{model.name} at {model.image_size} px, weights {model.sha256[:12]}, {model.device},"
         f" {model.threads} {'thread' if model.threads == 1 else 'threads'}"
-        f"{', second look' if model.second_look else ''}"
+        f"{'' if model.second_look == 'off' else f', second look: {model.second_look}'}"
         f"{', edges refined' if model.refined else ''}"
     )
 
