@@ -38,6 +38,7 @@ from .propagate_task import PropagateTask
 from .properties import (
     ALPHA_ITEMS,
     DIRECTION_ITEMS,
+    LOOK_ITEMS,
     MEMORY_ITEMS,
     MODEL_ITEMS,
     SIDECAR_ITEMS,
@@ -99,9 +100,10 @@ def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
     )
     own.add_argument(
         "--second-look",
-        action="store_true",
-        default=None,
-        help="look at each matte once more, close up",
+        choices=[item[0] for item in LOOK_ITEMS],
+        nargs="?",
+        const="whole",
+        help="look at each matte once more, close up: whole (as without a word), or its parts too",
     )
     own.add_argument(
         "--panorama",

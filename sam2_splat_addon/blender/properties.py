@@ -64,6 +64,21 @@ MEMORY_ITEMS = (
     ),
 )
 
+LOOK_ITEMS = (
+    ("off", "Off", "Masks are what SAM 2 finds in whole photos"),
+    (
+        "whole",
+        "Whole Object",
+        "Once more in a crop around the object: about twice the time, masks twice as fine",
+    ),
+    (
+        "parts",
+        "Object and Parts",
+        "In a crop around the object, then in four parts of it where the photos are large enough:"
+        " for thin legs and rails. About five times the time, masks four times as fine",
+    ),
+)
+
 ALPHA_ITEMS = (
     ("binary", "Binary", "Every pixel is kept or masked: what Postshot wants"),
     ("soft", "Soft", "A smooth edge, from how sure the model is"),
@@ -151,11 +166,11 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
         " taken. Takes about twice the time between the first and the last frame with clicks",
         default=False,
     )
-    second_look: BoolProperty(
+    second_look: EnumProperty(
         name="Second Look",
-        description="Each mask is looked at once more, close up: finer edges and thin parts, for"
-        " about twice the time. Masks are stored twice as fine",
-        default=False,
+        description="Each mask is looked at once more, close up, for finer edges and thin parts",
+        items=LOOK_ITEMS,
+        default="off",
     )
     panorama: BoolProperty(
         name="Panorama (360°)",

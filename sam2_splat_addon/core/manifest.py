@@ -22,6 +22,10 @@ from .speeds import QUALITY
 EXACT = "exact"
 GUARDED = "guarded"
 
+NO_LOOK = "off"
+WHOLE_LOOK = "whole"
+PARTS_LOOK = "parts"
+
 
 class RunSettings(msgspec.Struct, frozen=True):
     """What the user may change about a run.
@@ -57,8 +61,9 @@ class RunSettings(msgspec.Struct, frozen=True):
         backwards, and the better matte is taken: see `engine/both_sides.py`. False is sam2's way:
         forwards alone.
     second_look
-        Whether each matte is looked at once more, close up: see `engine/second_look.py`. What is
-        remembered for other frames is the first look's.
+        ``off``; ``whole``: each matte is looked at once more, close up; ``parts``: its parts are
+        too, closer still. See `engine/second_look.py`. What is remembered for other frames is the
+        first look's.
     """
 
     first_frame: int = 1
@@ -71,7 +76,7 @@ class RunSettings(msgspec.Struct, frozen=True):
     panorama: bool = False
     memory: str = EXACT
     both_sides: bool = False
-    second_look: bool = False
+    second_look: str = NO_LOOK
 
 
 MANIFEST_VERSION = 2

@@ -142,27 +142,48 @@ def normalised(square: NDArray[np.uint8]) -> Tensor:
     return frame
 
 
-def close_up(path: Path, part: tuple[float, float, float, float], side: int) -> NDArray[np.uint8]:
-    """A part of a photo squashed to a square, (side, side, 3) uint8.
+class CloseUps:
+    """Parts of photos; what was decoded of the last photo asked for is kept for its other parts.
 
     Parameters
     ----------
-    path
-        The photo.
-    part
-        Left, top, right and bottom, as shares of its width and height.
+    photos
+        In frame order.
     side
-        Of the square, px. A JPEG is decoded no larger than that takes.
-
-    Raises
-    ------
-    FootageError
-        The photo is missing or damaged; names the file.
+        Of the squares given, px. A JPEG is decoded no larger than that takes.
     """
-    if read_header(path).format == "jpeg":
-        return _reduced(path, (side, side), part, _CLOSE_MARGIN)
-    photo = Image.fromarray(to_8_bit(decode(path).array))
-    return np.array(photo.resize((side, side), box=_scaled(part, photo.size)))
+
+    def __init__(self, photos: Sequence[Path], side: int) -> None:
+        self._photos = tuple(photos)
+        self._side = side
+        self._last = -1
+        self._decoded: _Decoded = {}
+
+    def at(self, index: int, part: tuple[float, float, float, float]) -> NDArray[np.uint8]:
+        """A part of a photo squashed to a square, (side, side, 3) uint8.
+
+        The same whatever was asked for before. `part` is left, top, right and bottom, as shares of
+        the photo's width and height.
+
+        Raises
+        ------
+        FootageError
+            The photo is missing or damaged; names the file.
+        """
+        if index != self._last:
+            self._last, self._decoded = index, {}
+        path, size = self._photos[index], (self._side, self._side)
+        if read_header(path).format == "jpeg":
+            return _reduced(path, size, part, _CLOSE_MARGIN, self._decoded)
+        photo = next(iter(self._decoded.values()), None)
+        if photo is None:
+            photo = Image.fromarray(to_8_bit(decode(path).array))
+            self._decoded[photo.size] = photo
+        return np.array(photo.resize(size, box=_scaled(part, photo.size)))
+
+
+_Decoded = dict[tuple[int, int], Image.Image]
+"""A photo as decoded at several scales, by size (width, height), px."""
 
 
 def _reduced(
@@ -170,20 +191,26 @@ def _reduced(
     size: tuple[int, int],
     part: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0),
     margin: float = _MARGIN,
+    decoded: _Decoded | None = None,
 ) -> NDArray[np.uint8]:
     """A part of a JPEG, decoded at the smallest scale of `margin` times `size`, squashed to that.
 
     At half of twice the size, and with the decoder's own shrinking alone, fine structure would show.
+    What is decoded is taken from `decoded` or put there.
     """
     across, down = part[2] - part[0], part[3] - part[1]
     wanted = (math.ceil(margin * size[0] / across), math.ceil(margin * size[1] / down))
+    known: _Decoded = {} if decoded is None else decoded
     try:
         with Image.open(path) as image:
             drafted = image.draft("RGB", wanted)
             # A reduced scale rounds the size up; the box says which part of it is the photo.
             whole = image.size if drafted is None else drafted[1][2:]
             box = _scaled(part, whole)
-            return np.array(image.convert("RGB").resize(size, box=box, reducing_gap=_MARGIN))
+            scale = image.size
+            if scale not in known:
+                known[scale] = image.convert("RGB")
+            return np.array(known[scale].resize(size, box=box, reducing_gap=_MARGIN))
     except (OSError, SyntaxError, ValueError) as problem:
         raise FootageError(
             f"{path.name} can't be decoded: {str(problem).rstrip('.')}.",

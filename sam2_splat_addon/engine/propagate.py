@@ -23,6 +23,8 @@ from ..core.edited_prompts import with_edited
 from ..core.errors import Cancelled, PromptError
 from ..core.manifest import (
     GUARDED,
+    NO_LOOK,
+    PARTS_LOOK,
     Machine,
     RunManifest,
     write_manifest,
@@ -198,7 +200,7 @@ def _second_look(
     request: PropagateRequest, prompts: PromptSet, model: SAM2Base, choice: DeviceChoice
 ) -> Callable[[FrameResult], FrameResult]:
     """What makes results into what is written."""
-    if not request.settings.second_look:
+    if request.settings.second_look == NO_LOOK:
         return lambda result: result
     footage = request.footage
     look = SecondLook(
@@ -206,6 +208,7 @@ def _second_look(
         [Path(path) for path in footage.paths],
         (footage.width, footage.height),
         choice,
+        parts=request.settings.second_look == PARTS_LOOK,
     )
     given = {
         (entry.id, at.frame): at

@@ -7,11 +7,15 @@ the first look's matte, with a little room around, and asks the same model again
 earlier logits are corrected, by a few places deep inside it, and by the user's own clicks. The two
 answers are averaged, on a grid twice as fine. What is remembered for other frames stays the first
 look's, so tracking does not change.
+
+Where the photo is large enough it can come closer still: four overlapping parts of the crop, each by
+what is known so far, averaged with that on a grid twice as fine again.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -24,21 +28,26 @@ from numpy.typing import NDArray
 
 from ..core.prompts import FramePrompts
 from .device import DeviceChoice
-from .frames import close_up, normalised
+from .frames import CloseUps, normalised
 from .prompt_tensors import PromptTensors
 from .sam2_steps import Sam2Steps
 from .session import FrameResult
 
 FINER: Final = 2
-"""Cells of the result along each side, to one cell of the first look's logits."""
+"""Cells of a whole look's result along each side, to one cell of the first look's logits."""
+
+FINEST: Final = 4
+"""The same, where parts are looked at too."""
 
 PLACES: Final = 3
 """Places inside the matte that are pointed at."""
 
 _ROOM: Final = 0.08  # around the matte, of its width and height, on every side
 _WORTH_IT: Final = 0.8  # of the photo's area: a crop that is hardly smaller shows nothing new
-_PART: Final = 0.03  # of the matte's area: smaller parts don't widen the crop
-_TRUST: Final = 0.5  # of the second look in the average
+_CRUMB: Final = 0.03  # of the matte's area: smaller pieces don't widen the crop
+_SPAN: Final = 0.6  # of the crop's sides: a part's
+_SHARP: Final = 0.75  # of the model's input: parts of a photo with fewer px show nothing new
+_TRUST: Final = 0.5  # of a closer look in the average
 _AGREE: Final = 0.5  # IoU: a second look that agrees less looked at something else
 _CELL: Final = 4  # px of the model's input to a cell of its logits
 
@@ -48,7 +57,7 @@ _Place = tuple[float, float, int]  # x and y as shares of the crop, and 1 for in
 
 @dataclasses.dataclass(frozen=True)
 class _Crop:
-    """A part of the photo, in cells of the first look's grid; the last row and column not included."""
+    """A part of the photo, in cells of a grid; the last row and column not included."""
 
     top: int
     left: int
@@ -58,6 +67,16 @@ class _Crop:
     @property
     def cells(self) -> tuple[slice, slice]:
         return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    @property
+    def area(self) -> int:
+        return (self.bottom - self.top) * (self.right - self.left)
+
+    def scaled(self, factor: int) -> _Crop:
+        """The same on a grid so many times as fine."""
+        return _Crop(
+            factor * self.top, factor * self.left, factor * self.bottom, factor * self.right
+        )
 
     def part(self, grid: tuple[int, ...]) -> tuple[float, float, float, float]:
         """Left, top, right and bottom as shares of a picture whose grid has this shape."""
@@ -78,6 +97,8 @@ class SecondLook:
         The footage's (width, height), px: what the prompts are measured in.
     choice
         Device and number format.
+    parts
+        Whether parts of the object are looked at too.
     """
 
     def __init__(
@@ -86,19 +107,22 @@ class SecondLook:
         photos: Sequence[Path],
         size: tuple[int, int],
         choice: DeviceChoice,
+        *,
+        parts: bool = False,
     ) -> None:
         self._steps = steps
-        self._photos = tuple(photos)
         self._size = size
         self._choice = choice
+        self._parts = parts
         self._side = steps.model.image_size
+        self._photos = CloseUps(photos, self._side)
 
     def at(self, result: FrameResult, prompts: FramePrompts | None) -> FrameResult:
-        """The result after a second look, its logits on a grid `FINER` times as fine.
+        """The result after closer looks, its logits on a grid `FINER` or `FINEST` times as fine.
 
-        It stays the first look's, only finer, where there is nothing to look at, where the object
-        fills the photo, where the user gave the mask, and where the second look finds something
-        else.
+        It stays the first look's, only finer, where there is nothing to look at, where the user gave
+        the mask, and where a closer look finds something else. An object that fills the photo is
+        looked at in parts alone.
 
         Parameters
         ----------
@@ -113,43 +137,86 @@ class SecondLook:
             The photo can't be read.
         """
         first = result.logits
-        fine = _resized(first, FINER * first.shape[1], FINER * first.shape[0])
+        known = _finer(first)
         given = prompts is not None and prompts.mask is not None
         crop = None if given else _crop_to(first)
-        if crop is not None:
-            clicks = _clicks(prompts, self._size, first.shape, crop)
-            again = self._look(result.frame, first, crop, clicks)
+        if crop is not None and crop.area < _WORTH_IT * first.size:
+            closer = crop.scaled(FINER)
+            again = self._look(result.frame, known, closer, prompts)
             if again is not None:
-                rows, columns = (slice(FINER * s.start, FINER * s.stop) for s in crop.cells)
-                close = _resized(again, columns.stop - columns.start, rows.stop - rows.start)
-                fine[rows, columns] += np.float32(_TRUST) * (close - fine[rows, columns])
-        scores = msgspec.structs.replace(result.scores, area=float((fine > 0).mean()))
-        return dataclasses.replace(result, logits=fine, scores=scores)
+                known[closer.cells] += np.float32(_TRUST) * (again - known[closer.cells])
+        if self._parts:
+            known = _finer(known)
+            if crop is not None and self._is_sharp(crop, first):
+                self._look_at_parts(result.frame, known, crop.scaled(FINEST), prompts)
+        scores = msgspec.structs.replace(result.scores, area=float((known > 0).mean()))
+        return dataclasses.replace(result, logits=known, scores=scores)
 
-    def _look(self, frame: int, first: Floats, crop: _Crop, clicks: list[_Place]) -> Floats | None:
-        """The second look's logits over the crop, (S / 4, S / 4); None: it saw something else."""
+    def _look_at_parts(
+        self, frame: int, known: Floats, crop: _Crop, prompts: FramePrompts | None
+    ) -> None:
+        """Move what is known, (h, w), within the crop towards what the parts show; in place."""
+        change = np.zeros_like(known)
+        for top, bottom, down in _halves(crop.top, crop.bottom):
+            for left, right, across in _halves(crop.left, crop.right):
+                part = _Crop(top, left, bottom, right)
+                again = self._look(frame, known, part, prompts)
+                if again is not None:
+                    weight = np.outer(down, across)
+                    change[part.cells] += weight * (again - known[part.cells])
+        known += np.float32(_TRUST) * change
+
+    def _is_sharp(self, crop: _Crop, first: Floats) -> bool:
+        """Whether the photo has enough pixels for a part of the crop to show more than the crop."""
+        left, top, right, bottom = crop.part(first.shape)
+        longer = max(self._size[0] * (right - left), self._size[1] * (bottom - top))
+        return bool(_SPAN * longer >= _SHARP * self._side)
+
+    def _look(
+        self, frame: int, known: Floats, crop: _Crop, prompts: FramePrompts | None
+    ) -> Floats | None:
+        """What the model gives for the crop, at its cells of what is known (h, w).
+
+        None: nothing is to be looked for there, or it saw something else.
+        """
         side, cells = self._side, self._side // _CELL
-        prior = _resized(first[crop.cells], cells, cells)
+        prior = _resized(known[crop.cells], cells, cells)
+        clicks = _clicks(prompts, self._size, known.shape, crop)
+        seen = [*clicks, *deep_inside(prior)]
+        if not seen:
+            return None
         device = self._choice.device
-        places = torch.tensor([[*clicks, *deep_inside(prior)]], dtype=torch.float32)  # (1, P, 3)
-        prompts = PromptTensors(
+        places = torch.tensor([seen], dtype=torch.float32)  # (1, P, 3)
+        points = PromptTensors(
             (places[..., :2] * side - 0.5).to(device), places[..., 2].int().to(device), None
         )
-        photo = close_up(self._photos[frame - 1], crop.part(first.shape), side)
+        photo = self._photos.at(frame - 1, crop.part(known.shape))
         with self._choice.computing():
             image = self._steps.encode(normalised(photo))
-            known = torch.from_numpy(prior)[None, None].to(device)  # (1, 1, S / 4, S / 4)
-            seen = self._steps.reconsider(frame - 1, image, prompts, known)
-        logits: Floats = seen.logits[0, 0].to(torch.float32).cpu().numpy()
+            before = torch.from_numpy(prior)[None, None].to(device)  # (1, 1, S / 4, S / 4)
+            found = self._steps.reconsider(frame - 1, image, points, before)
+        logits: Floats = found.logits[0, 0].to(torch.float32).cpu().numpy()
         both, either = (logits > 0) & (prior > 0), (logits > 0) | (prior > 0)
-        return logits if both.sum() > _AGREE * either.sum() else None
+        if not both.sum() > _AGREE * either.sum():
+            return None
+        return _resized(logits, crop.right - crop.left, crop.bottom - crop.top)
+
+
+def _halves(start: int, stop: int) -> list[tuple[int, int, Floats]]:
+    """Two spans that overlap and together cover one, and weights that add up to 1 where they meet."""
+    length = math.ceil(_SPAN * (stop - start))
+    common = 2 * length - (stop - start)
+    rise = (np.arange(common, dtype=np.float32) + np.float32(0.5)) / np.float32(max(1, common))
+    weights = np.concatenate([rise, np.ones(length - common, dtype=np.float32)])
+    falling = np.concatenate([np.ones(length - common, dtype=np.float32), 1 - rise])
+    return [(start, start + length, falling), (stop - length, stop, weights)]
 
 
 def _crop_to(logits: Floats) -> _Crop | None:
-    """Around the matte's larger parts; None without any, or when there is no coming closer."""
+    """Around the matte's larger pieces; None without any."""
     inside = (logits > 0).astype(np.uint8)
     _, _, parts, _ = cv2.connectedComponentsWithStats(inside, connectivity=8)
-    large = parts[1:][parts[1:, cv2.CC_STAT_AREA] >= _PART * inside.sum()]
+    large = parts[1:][parts[1:, cv2.CC_STAT_AREA] >= _CRUMB * inside.sum()]
     if not len(large):
         return None
     left, top = large[:, cv2.CC_STAT_LEFT].min(), large[:, cv2.CC_STAT_TOP].min()
@@ -157,14 +224,12 @@ def _crop_to(logits: Floats) -> _Crop | None:
     bottom = (large[:, cv2.CC_STAT_TOP] + large[:, cv2.CC_STAT_HEIGHT]).max()
     across, down = _ROOM * (right - left), _ROOM * (bottom - top)
     height, width = logits.shape
-    crop = _Crop(
+    return _Crop(
         max(0, int(top - down)),
         max(0, int(left - across)),
         min(height, int(np.ceil(bottom + down))),
         min(width, int(np.ceil(right + across))),
     )
-    area = (crop.right - crop.left) * (crop.bottom - crop.top)
-    return crop if area < _WORTH_IT * width * height else None
 
 
 def _clicks(
@@ -198,6 +263,10 @@ def deep_inside(logits: Floats) -> list[_Place]:
         found.append(((column + 0.5) / depth.shape[1], (row + 0.5) / depth.shape[0], 1))
         cv2.circle(left, (column, row), int(max(4, 1.2 * deepest)), (0,), -1)
     return found
+
+
+def _finer(logits: NDArray[Any]) -> Floats:
+    return _resized(logits.astype(np.float32), 2 * logits.shape[1], 2 * logits.shape[0])
 
 
 def _resized(logits: Floats, width: int, height: int) -> Floats:

@@ -222,7 +222,7 @@ def test_one_frame_alone_is_tracked_from_both_sides(
 
 
 @pytest.mark.parametrize(
-    "others", [{"memory": "guarded"}, {"panorama": True}, {"second_look": True}]
+    "others", [{"memory": "guarded"}, {"panorama": True}, {"second_look": "whole"}]
 )
 def test_other_choices_go_together_with_both_sides_and_resume_alike(
     others: dict[str, Any], footage: FootageFiles, checkpoint: Path, tmp_path: Path

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import cv2
@@ -23,7 +24,7 @@ from sam2_splat_addon.engine.device import choose_device
 from sam2_splat_addon.engine.frames import FrameSource
 from sam2_splat_addon.engine.prompt_tensors import prompt_tensors
 from sam2_splat_addon.engine.sam2_steps import Sam2Steps
-from sam2_splat_addon.engine.second_look import FINER, SecondLook
+from sam2_splat_addon.engine.second_look import FINER, FINEST, SecondLook, _halves
 from sam2_splat_addon.engine.session import FrameResult, frame_result
 
 from .photo_footage import clicked, request, write_checkpoint, write_photos
@@ -88,21 +89,69 @@ def _finer(first: NDArray[np.float32]) -> NDArray[np.float32]:
     return cv2.resize(first, (FINER * first.shape[1], FINER * first.shape[0]))
 
 
-def test_on_the_sample_the_second_matte_is_finer_and_better(steps: Sam2Steps) -> None:
-    (photo, *_), (truth_path, *_) = (
-        sorted((_SAMPLE / kind).glob("*.*")) for kind in ("photos", "truth")
-    )
-    truth = np.asarray(Image.open(truth_path).convert("L")) > 127
+def _sample() -> tuple[Path, NDArray[np.bool_], FramePrompts]:
+    """The sample's first photo, its truth, and three clicks."""
+    photo, truth = (sorted((_SAMPLE / kind).glob("*.*"))[0] for kind in ("photos", "truth"))
     (thing,) = read_json(_SAMPLE / "prompts.json").objects
+    return photo, np.asarray(Image.open(truth).convert("L")) > 127, thing.frames[0]
+
+
+def test_on_the_sample_each_closer_look_is_finer_and_better(steps: Sam2Steps) -> None:
+    photo, truth, prompts = _sample()
     height, width = truth.shape
-    first = _first_look(steps, photo, thing.frames[0], width, height)
-    look = SecondLook(steps, [photo], (width, height), _CHOICE)
-    second = look.at(first, thing.frames[0])
-    assert second.logits.shape == tuple(FINER * side for side in first.logits.shape)
-    before, after = _iou(first.logits, truth), _iou(second.logits, truth)
-    assert 1 - after < 0.95 * (1 - before)
-    assert second.scores.area == float((second.logits > 0).mean())
-    assert second.scores.predicted_iou == first.scores.predicted_iou
+    first = _first_look(steps, photo, prompts, width, height)
+    found = [first]
+    for parts, finer in ((False, FINER), (True, FINEST)):
+        look = SecondLook(steps, [photo], (width, height), _CHOICE, parts=parts)
+        closer = look.at(first, prompts)
+        assert closer.logits.shape == tuple(finer * side for side in first.logits.shape)
+        assert closer.scores.area == float((closer.logits > 0).mean())
+        assert closer.scores.predicted_iou == first.scores.predicted_iou
+        found.append(closer)
+    wrong = [1 - _iou(result.logits, truth) for result in found]
+    assert wrong[1] < 0.95 * wrong[0]
+    assert wrong[2] < 0.95 * wrong[1]
+
+
+def test_what_was_looked_at_before_changes_nothing(steps: Sam2Steps) -> None:
+    """Photos stay decoded for their other parts, whichever came first."""
+    photo, truth, prompts = _sample()
+    height, width = truth.shape
+    first = _first_look(steps, photo, prompts, width, height)
+    corner = np.full_like(first.logits, -5.0)
+    corner[2:12, 2:12] = 5.0
+    other = dataclasses.replace(first, object_id=2, logits=corner)
+    look = SecondLook(steps, [photo], (width, height), _CHOICE, parts=True)
+    look.at(other, None)
+    after = look.at(first, prompts)
+    alone = SecondLook(steps, [photo], (width, height), _CHOICE, parts=True).at(first, prompts)
+    assert np.array_equal(after.logits, alone.logits)
+
+
+def test_parts_without_pixels_of_their_own_are_not_looked_at(
+    steps: Sam2Steps, tmp_path: Path
+) -> None:
+    _photo(tmp_path / "1.jpg", 260)
+    click = FramePrompts(1, (PointPrompt(_WIDTH / 2, _HEIGHT / 2),))
+    first = _first_look(steps, tmp_path / "1.jpg", click)
+    size = (_WIDTH // 2, _HEIGHT // 2)
+    with Image.open(tmp_path / "1.jpg") as photo:
+        photo.resize(size).save(tmp_path / "small.jpg")
+    small = [tmp_path / "small.jpg"]
+    whole = SecondLook(steps, small, size, _CHOICE).at(first, None)
+    parts = SecondLook(steps, small, size, _CHOICE, parts=True).at(first, None)
+    assert np.array_equal(parts.logits, _finer(whole.logits))
+
+
+def test_where_parts_meet_there_is_no_seam() -> None:
+    """Weights of two spans add up to one all along, and change by small steps."""
+    for start, stop in ((40, 451), (3, 7), (0, 1)):
+        total = np.zeros(stop)
+        for first, last, weights in _halves(start, stop):
+            total[first:last] += weights
+            assert len(weights) < 20 or np.abs(np.diff(weights)).max() < 0.02
+        assert np.allclose(total[start:], 1)
+        assert not total[:start].any()
 
 
 def test_the_same_from_jpeg_and_from_png(steps: Sam2Steps, tmp_path: Path) -> None:
@@ -160,12 +209,12 @@ def test_a_run_with_second_looks_remembers_the_first_ones(tmp_path: Path) -> Non
     footage = write_photos(tmp_path / "photos", 4)
     checkpoint = write_checkpoint(tmp_path / "random.safetensors")
     scores = {}
-    for second_look in (False, True):
-        settings = RunSettings(image_size=IMAGE_SIZE, second_look=second_look)
+    for look, finer in (("off", 1), ("whole", FINER), ("parts", FINEST)):
+        settings = RunSettings(image_size=IMAGE_SIZE, second_look=look)
         wanted = request(
             footage,
             checkpoint,
-            tmp_path / f"{second_look}",
+            tmp_path / look,
             clicked(1, 1, 70.0, 40.0),
             settings=settings,
         )
@@ -176,11 +225,11 @@ def test_a_run_with_second_looks_remembers_the_first_ones(tmp_path: Path) -> Non
             on_log=lambda event: None,
             cancelled=lambda: False,
         )
-        store = MatteStore.open(tmp_path / f"{second_look}")
+        store = MatteStore.open(tmp_path / look)
         records = [store.read(1, frame) for frame in range(1, 5)]
-        cells = IMAGE_SIZE // 4 * (FINER if second_look else 1)
+        cells = IMAGE_SIZE // 4 * finer
         assert {record.logits.shape for record in records} == {(cells, cells)}
-        scores[second_look] = [
+        scores[look] = [
             (record.scores.object_score, record.scores.predicted_iou) for record in records
         ]
-    assert scores[True] == scores[False]
+    assert scores["off"] == scores["whole"] == scores["parts"]

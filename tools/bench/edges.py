@@ -4,6 +4,7 @@
     python tools/bench/edges.py                          # rendered photos of 6000x9000 px
     python tools/bench/edges.py --size 1200x1800 --frames 4
     python tools/bench/edges.py --mattes second-look     # tracked, and looked at once more
+    python tools/bench/edges.py --mattes parts           # the same, and parts closer still
     python tools/bench/edges.py --mattes ideal           # the truth on a grid of 256 cells
 
 Photos of things with thin legs are rendered once into build/edges, from seeds that no training
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from tools.capture.stage import StagePlan
 
 KINDS = ("stool", "table", "rack")
+_LOOKS = {"tracked": "off", "second-look": "whole", "parts": "parts"}  # by --mattes
 _SEED = 760  # below 1000: never trained on
 
 
@@ -53,7 +55,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--size", default="6000x9000", help="of the photos, px")
     parser.add_argument("--frames", type=int, default=1, help="of each of the three things")
     parser.add_argument("--only", choices=KINDS, nargs="+", default=KINDS)
-    parser.add_argument("--mattes", choices=("tracked", "second-look", "ideal"), default="tracked")
+    parser.add_argument("--mattes", choices=(*_LOOKS, "ideal"), default="tracked")
     parser.add_argument("--weights", type=Path, help="the edge model's weights or training state")
     parser.add_argument("--rendered", type=Path, default=ROOT / "build" / "edges")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "edges.json")
@@ -82,7 +84,7 @@ def _ideal(clip: Clip) -> list[Any]:
     return logits
 
 
-def _tracked(clip: Clip, *, second_look: bool = False) -> list[Any]:
+def _tracked(clip: Clip, second_look: str = "off") -> list[Any]:
     """The bundled model's logits (h, w) of each frame, from three clicks on the first."""
     from sam2_splat_addon.core.manifest import RunSettings
     from sam2_splat_addon.core.protocol import ModelChoice
@@ -163,8 +165,9 @@ def _run(options: argparse.Namespace) -> None:
     for kind in options.only:
         plan = _plan(kind, (width, height), options.frames)
         clip = sources.capture(orbits.rendered_orbit(plan, options.rendered, _progress))
-        second = options.mattes == "second-look"
-        coarse = _ideal(clip) if options.mattes == "ideal" else _tracked(clip, second_look=second)
+        coarse = (
+            _ideal(clip) if options.mattes == "ideal" else _tracked(clip, _LOOKS[options.mattes])
+        )
         for index in clip.scored:
             photo = decode(clip.photos[index]).array
             truth = clip.truth(index, clip.subjects[0])

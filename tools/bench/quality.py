@@ -48,7 +48,14 @@ def _options() -> argparse.Namespace:
     how.add_argument("--size", type=int, default=0, help="side of its input, px; 0: its own")
     how.add_argument("--kinds", choices=_KINDS, nargs="+", default=(), help="kinds of prompt")
     how.add_argument("--refined", action="store_true", help="edges refined, as the bake can")
-    how.add_argument("--second-look", action="store_true", help="each matte, once more close up")
+    how.add_argument(
+        "--second-look",
+        choices=("off", "whole", "parts"),
+        nargs="?",
+        default="off",
+        const="whole",
+        help="each matte, once more close up: as a whole, or its parts too",
+    )
     how.add_argument("--frames", type=int, default=0, help="of each clip at most; 0: all")
     how.add_argument("--only", nargs="+", default=(), help="clips whose name holds one of these")
     how.add_argument("--device", default="auto")
