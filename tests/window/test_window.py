@@ -18,6 +18,8 @@ from tools.window.play import InstalledBlender, Played
 
 # Large enough for Blender to show small copies.
 LARGE = (2672, 4008)
+# 54 megapixels, and what Blender may hold at most for a run on such photos, MB.
+HUGE, HUGE_COUNT, ADDED_MB = (6000, 9000), 6, 1500
 
 
 def test_first_try(played: Played, capture: Capture) -> None:
@@ -98,6 +100,18 @@ def test_file_browser(blender: InstalledBlender) -> None:
     there = visible(shown)
     assert there.mean() > 0.8
     assert np.abs(shown - expected)[there].mean() < 12.0, "what is shown is not the photo"
+
+
+def test_large_photos(blender: InstalledBlender) -> None:
+    """Three objects in photos of 54 megapixels, from loading to PNGs: Blender's own memory is bounded."""
+    make_photos(blender.session / "large_photos" / "photos", HUGE, HUGE_COUNT)
+    played = blender.play(SCENARIOS / "large_photos.py")
+    assert played.seen["frames"] == HUGE_COUNT
+    assert len(played.seen["layers"]) == 3
+    peaks = played.seen["peaks"]
+    for step, peak in peaks.items():
+        print(f"{step}: at most {peak:.0f} MB so far")
+    assert max(peaks.values()) - peaks["start"] < ADDED_MB
 
 
 def test_preferences(played: Played) -> None:
