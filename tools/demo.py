@@ -2,6 +2,7 @@
 """The main job on the bundled sample, through Blender; standard library until .venv exists.
 
     python tools/demo.py
+    python tools/demo.py --second-look parts
     python tools/demo.py --footage DIR --prompts FILE [--model NAME] [--frames A-B]
 
 Where ground truth lies beside the photos (a folder ``truth``), every frame's IoU is shown.
@@ -28,6 +29,15 @@ def _options(arguments: List[str]) -> argparse.Namespace:
     parser.add_argument("--model", default="bundled")
     parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("--frames", help="a range such as 1-12")
+    parser.add_argument(
+        "--second-look",
+        choices=("off", "whole", "parts"),
+        default="off",
+        help="each matte once more, close up: as a whole, or its parts too",
+    )
+    parser.add_argument(
+        "--refine-edges", action="store_true", help="edges from the photo's pixels, at the bake"
+    )
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--out", type=Path, help="default: build/demo/<name of the footage>")
     options = parser.parse_args(arguments)

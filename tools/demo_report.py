@@ -52,6 +52,8 @@ def run(options: argparse.Namespace) -> int:
     arguments += ["--model", options.model, "--threads", str(options.threads)]
     arguments += ["--store", str(store_folder), "--bake", "--output", str(baked)]
     arguments += ["--save", str(options.out / "demo.blend")]
+    arguments += ["--second-look", options.second_look]
+    arguments += ["--refine-edges"] if options.refine_edges else []
     if options.checkpoint:
         arguments += ["--checkpoint", str(options.checkpoint)]
     if options.frames:
