@@ -8,8 +8,8 @@
     python tools/bench/quality.py --speed
     python tools/bench/quality.py --sample --model tiny --weights sam2.1_hiera_tiny.pt
 
-Everything runs through the extension's own engine. Prints tables and writes quality.json. What is
-measured is said in docs/bundled-model.md.
+Everything runs through the extension's own engine. Prints tables and writes quality.json, --speed
+speed.json, into build/quality. What is measured is said in docs/bundled-model.md.
 """
 
 from __future__ import annotations
@@ -81,7 +81,9 @@ def _run(options: argparse.Namespace) -> None:
 
     if options.speed:
         photos = sources.sample(ROOT / "sample").photos
-        evaluate.compare_speed(photos, options.device, options.threads, options.objects, 4)
+        evaluate.compare_speed(
+            photos, options.device, options.threads, options.objects, 4, options.out
+        )
     if not any((options.sample, options.orbits, options.captures, options.davis, options.clips)):
         return
     evaluator = evaluate.Evaluator(

@@ -188,9 +188,11 @@ def rendered(
 
 
 def compare_speed(
-    photos: Sequence[Path], device: str, threads: int, objects: int, frames: int
+    photos: Sequence[Path], device: str, threads: int, objects: int, frames: int, out: Path
 ) -> None:
-    """Time the bundled model and SAM 2.1's smallest in one run and print both.
+    """Time the bundled model and SAM 2.1's smallest in one run; print both, write ``speed.json``.
+
+    ``out`` is the folder for that; the others are as in `pace.measure`.
 
     Raises
     ------
@@ -204,6 +206,7 @@ def compare_speed(
     _end_of_line()
     reason = choose_device(device).reason.rstrip(".")
     print(pace.table(paces, reason, use_threads(threads), objects), flush=True)
+    command.write_json(out / "speed.json", paces)
 
 
 def _counter(title: str) -> Callable[[int], None]:

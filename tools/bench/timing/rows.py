@@ -72,7 +72,9 @@ def in_process_of_its_own(
     A peak of memory counts from a process's start, and what one program leaves in caches and pools
     must not serve the next.
     """
-    environment = dict(os.environ)
+    part, program = module.rpartition(".")[2], getattr(case, "program", "")
+    print(f"measuring {part} {program}".rstrip(), file=sys.stderr, flush=True)
+    environment = dict(os.environ, TQDM_DISABLE="1")  # bars that sam2 draws, and ours does not
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         environment[variable] = str(threads)
     ran = subprocess.run(
