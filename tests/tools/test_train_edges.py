@@ -56,6 +56,16 @@ def test_pairs_show_one_place_at_two_scales(captures: Path) -> None:
         assert np.isfinite(pair.low_logits).all()
 
 
+def test_an_ideal_matte_says_where_half_of_a_cell_is_covered() -> None:
+    coverage = np.linspace(0, 1, 101, dtype=np.float32)[None]
+    for seed in range(5):
+        logits = edge_pairs.ideal(coverage, np.random.default_rng(seed))
+        assert (np.diff(logits[0]) > 0).all()
+        assert abs(logits[0, 50]) < 1e-4
+        assert 3.4 < logits[0, -1] < 6
+        assert logits[0, 0] == pytest.approx(-logits[0, -1], rel=1e-3)
+
+
 def test_loss_is_about_the_coarse_edge_alone() -> None:
     truth = torch.zeros(1, 1, 64, 64)
     truth[..., 30:] = 1
@@ -81,3 +91,16 @@ def test_training_goes_on_where_it_was_and_exports_what_the_engine_loads(capture
     photo, coarse = torch.rand(1, 3, 64, 64), torch.randn(1, 1, 64, 64) * 4
     with torch.inference_mode():
         assert not torch.equal(loaded(photo, coarse), fresh(photo, coarse))
+
+
+def test_a_new_state_begins_with_another_ones_weights_and_keeps_its_norms(captures: Path) -> None:
+    first, second = captures / "first.pt", captures / "second.pt"
+    command = [sys.executable, str(ROOT / "tools" / "train" / "edges.py"), "--batch", "2"]
+    command += ["--scenes", str(captures / "scenes"), "--coarse", str(captures / "coarse")]
+    subprocess.run([*command, "--state", str(first), "--steps", "2"], check=True)
+    begin = ["--start", str(first), "--state", str(second), "--steps", "1", "--lr", "0"]
+    subprocess.run([*command, *begin], check=True)
+    one, two = (torch.load(path, weights_only=True) for path in (first, second))
+    assert two["step"] == 1
+    for name, tensor in one["average"].items():
+        assert torch.allclose(two["average"][name].float(), tensor.float(), atol=1e-6), name

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the edge model is trained on: places at two scales. May import: numpy, OpenCV.
 
-A place is cut from a capture, with a matte that the bundled model gave, or with its truth made coarse
-and spoiled; or it is a drawn shape, one photo pasted on another.
+A place is cut from a capture, with a matte that the bundled model gave, with the average of that and
+a closer look, with its truth made coarse and spoiled, or made coarse alone: a matte to leave as it is.
+Or it is a drawn shape, one photo pasted on another.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from numpy.typing import NDArray
 
 SIDE: Final = 128  # px of a crop at the coarser of the two scales
 COARSE_LONG: Final = (384, 600)  # px, longest side of the whole photo at that scale
+FINE_LONG: Final = (800, 1100)  # and where the matte's grid is twice as fine
+IDEAL: Final = 0.25  # share of mattes that say nothing wrong, and
+LOOKED_AT: Final = 0.2  # of such as a second look gives, of those cut from a capture
 PASTED: Final = 0.3  # share of drawn shapes
 GOOD_ENOUGH: Final = 0.75  # IoU of a coarse matte that is worth refining
 
@@ -71,6 +75,12 @@ def spoil(coverage: Floats, rng: np.random.Generator) -> Floats:
         noise = rng.normal(0, strength * rng.random(), (h // scale + 2, w // scale + 2))
         logits += _linear(noise, (w, h))
     return np.asarray(logits, np.float32)
+
+
+def ideal(coverage: Floats, rng: np.random.Generator) -> Floats:
+    """Logits [h, w] of a model that knows each cell's coverage [h, w], as the log-odds of it."""
+    least = np.exp(rng.uniform(math.log(0.003), math.log(0.03)))
+    return np.asarray(np.log((coverage + least) / (1 + least - coverage)), np.float32)
 
 
 def look(photo: Floats, rng: np.random.Generator) -> Floats:
@@ -152,29 +162,9 @@ def draw_pair(shot: Shot, other: Shot, rng: np.random.Generator) -> Pair:
     if rng.random() < PASTED:
         return pasted_pair(shot, other, rng)
     height, width = shot.ids.shape
-    long = max(height, width)
-    low_long = min(rng.uniform(*COARSE_LONG), long / 1.5)
-    scale = low_long / long
-    tidy = rng.random() < 0.2  # from a later octave: nearly right already
-    if tidy:
-        scale *= float(rng.uniform(1.0, 1.2))
     truth = (shot.ids == 1).astype(np.float32)
-    size = (max(SIDE, round(width * scale)), max(SIDE, round(height * scale)))
+    size, logits = _matte(shot, truth, rng)
     small_truth = _area(truth, size)
-    if tidy:
-        half = _area(small_truth, (size[0] // 2, size[1] // 2))
-        half = _blurred(half, rng.uniform(0.3, 0.8))
-        logits = _linear((half - rng.uniform(0.4, 0.6)) * rng.uniform(8, 16), size)
-        logits += _linear(rng.normal(0, 0.7, (size[1] // 8, size[0] // 8)), size)
-    elif rng.random() < 0.35:
-        grid = int(rng.choice((112, 128, 160, 192, 256)))
-        logits = _linear(spoil(_area(truth, (grid, grid)), rng), size)
-    else:
-        grid_logits = shot.coarse[rng.integers(len(shot.coarse))].astype(np.float32)
-        if rng.random() < 0.3:
-            noise = _linear(rng.normal(0, 1, (12, 12)), grid_logits.shape[::-1])
-            grid_logits = grid_logits + noise * rng.uniform(0, 2.0)
-        logits = _linear(grid_logits, size) * np.exp(rng.normal(0.2, 0.4))
     # A place where something is to be decided.
     rows, columns = np.nonzero(np.abs(small_truth - 0.5) < 0.4)
     if len(rows) and rng.random() < 0.95:
@@ -211,6 +201,43 @@ def draw_pair(shot: Shot, other: Shot, rng: np.random.Generator) -> Pair:
             for array in arrays
         )
     )
+
+
+def _matte(shot: Shot, truth: Floats, rng: np.random.Generator) -> tuple[tuple[int, int], Floats]:
+    """A size (width, height) of the whole photo, and logits of the subject brought to it."""
+    kind = rng.random()
+    is_ideal, is_looked_at = kind < IDEAL, kind < IDEAL + LOOKED_AT
+    grid = 128
+    if is_looked_at and (not is_ideal or rng.random() < 0.5):
+        grid = 256
+    height, width = truth.shape
+    long = max(height, width)
+    if grid == 256:
+        low_long = min(rng.uniform(*FINE_LONG), long)
+    else:
+        low_long = min(rng.uniform(*COARSE_LONG), long / 1.5)
+    tidy = not is_looked_at and rng.random() < 0.2  # from a later octave: nearly right already
+    scale = low_long / long * (float(rng.uniform(1.0, 1.2)) if tidy else 1.0)
+    size = (max(SIDE, round(width * scale)), max(SIDE, round(height * scale)))
+    if is_ideal:
+        return size, _linear(ideal(_area(truth, (grid, grid)), rng), size)
+    if tidy:
+        half = _area(truth, (size[0] // 2, size[1] // 2))
+        half = _blurred(half, rng.uniform(0.3, 0.8))
+        logits = _linear((half - rng.uniform(0.4, 0.6)) * rng.uniform(8, 16), size)
+        return size, logits + _linear(rng.normal(0, 0.7, (size[1] // 8, size[0] // 8)), size)
+    if not is_looked_at and rng.random() < 0.35:
+        cells = int(rng.choice((112, 128, 160, 192, 256)))
+        return size, _linear(spoil(_area(truth, (cells, cells)), rng), size)
+    first = shot.coarse[rng.integers(len(shot.coarse))].astype(np.float32)
+    if rng.random() < 0.3:
+        noise = _linear(rng.normal(0, 1, (12, 12)), first.shape[::-1])
+        first = first + noise * rng.uniform(0, 2.0)
+    logits = _linear(first, size) * np.exp(rng.normal(0.2, 0.4))
+    if is_looked_at:
+        closer = _linear(spoil(_area(truth, (grid, grid)), rng), size)
+        logits = 0.5 * (logits + closer)
+    return size, np.asarray(logits, np.float32)
 
 
 def _area(array: NDArray[Any], size: tuple[int, int]) -> Floats:

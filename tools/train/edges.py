@@ -96,6 +96,9 @@ def main() -> int:
     )
     parser.add_argument("--coarse", type=Path, default=ROOT / "build/coarse")
     parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument(
+        "--start", type=Path, help="state to begin a new one with: its weights and norms"
+    )
     parser.add_argument("--minutes", type=float, default=60, help="length by the clock")
     parser.add_argument("--steps", type=int, help="length in steps instead: reproducible")
     parser.add_argument("--batch", type=int, default=8)
@@ -125,6 +128,10 @@ def main() -> int:
         optimizer.load_state_dict(kept["optimizer"])
         step, before = kept["step"], kept["elapsed"]
         rng = np.random.default_rng((options.seed, step))
+    elif options.start:
+        kept = torch.load(options.start, map_location="cpu", weights_only=True)["average"]
+        model.load_state_dict(kept)
+        average.load_state_dict(kept)
     shots = read_shots(options.scenes, options.coarse)
     print(f"photos: {len(shots)}", flush=True)
     began = saved = time.monotonic()
@@ -148,7 +155,7 @@ def main() -> int:
             done = step / options.steps if options.steps else elapsed / (options.minutes * 60)
             if done >= 1:
                 break
-            if done > NORMS_LEARN:
+            if options.start or done > NORMS_LEARN:
                 _freeze_norms(model)
             falling = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
             rate = options.lr * min(1.0, (step + 1) / 100) * falling
@@ -200,8 +207,6 @@ def main() -> int:
                 means = " ".join(f"{value:.4f}" for value in np.mean(recent, axis=0))
                 print(f"{step} {elapsed / 60:.1f} min {rate:.1e} {means}", flush=True)
                 recent.clear()
-                if step % (20 * LOG_EVERY) == 0 and done < 0.7:
-                    shots = read_shots(options.scenes, options.coarse)  # more may be there by now
             if time.monotonic() - saved > SAVE_EVERY:
                 keep()
                 saved = time.monotonic()
