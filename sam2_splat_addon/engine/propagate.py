@@ -169,7 +169,7 @@ def run(
         guarded=settings.memory == GUARDED,
         shelves={at.plan.object_id: at.conditioning for at in busy},
     )
-    looking = _second_look(request, prompts, loaded.model, choice)
+    looking = _second_look(request, prompts, loaded.model, choice, cancelled)
     total += sum(len(at.plan.twice.intersection(wanted[at.plan.object_id])) for at in objects)
     writer = ResultWriter(busy, works, outdated, total, (footage.width, footage.height), looking)
     saver = MemorySaver(busy)
@@ -197,7 +197,11 @@ def run(
 
 
 def _second_look(
-    request: PropagateRequest, prompts: PromptSet, model: SAM2Base, choice: DeviceChoice
+    request: PropagateRequest,
+    prompts: PromptSet,
+    model: SAM2Base,
+    choice: DeviceChoice,
+    cancelled: Callable[[], bool],
 ) -> Callable[[FrameResult], FrameResult]:
     """What makes results into what is written."""
     if request.settings.second_look == NO_LOOK:
@@ -209,6 +213,7 @@ def _second_look(
         (footage.width, footage.height),
         choice,
         parts=request.settings.second_look == PARTS_LOOK,
+        cancelled=cancelled,
     )
     given = {
         (entry.id, at.frame): at

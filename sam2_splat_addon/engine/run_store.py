@@ -125,9 +125,9 @@ class StoredObject:
         """Whether the bank after this frame stays on the shelf when the run is over."""
         return visit in self._kept
 
-    def save(self, visit: Visit, bank: MemoryBank) -> None:
-        """Put the bank as it is after this frame on the shelf; raises StoreError."""
-        self._shelf.save(visit, self.keys.visits[visit], bank.state())
+    def save(self, visit: Visit, state: BankState) -> None:
+        """Put the bank as it was after this frame on the shelf; raises StoreError."""
+        self._shelf.save(visit, self.keys.visits[visit], state)
 
     def forget(self, visit: Visit) -> None:
         """Take the bank after this frame off the shelf."""
@@ -211,25 +211,27 @@ class MemorySaver:
 
     def __init__(self, objects: list[StoredObject]) -> None:
         self._objects = {at.plan.object_id: at for at in objects}
-        self._latest: dict[int, tuple[Visit, MemoryBank]] = {}
+        self._latest: dict[int, tuple[Visit, BankState]] = {}
         self._passing: dict[int, Visit] = {}  # on the shelf, and not to stay
         self._saved = time.monotonic()
 
     def remembered(self, object_id: int, visit: Visit, bank: MemoryBank) -> None:
         """Take note of a bank (see `Session.run`), and save what is due; raises StoreError."""
-        self._latest[object_id] = (visit, bank)
+        # The bank itself has the next frame in it before that frame's result is taken.
+        state = bank.state()
+        self._latest[object_id] = (visit, state)
         if self._objects[object_id].keeps(visit):
-            self._objects[object_id].save(visit, bank)
+            self._objects[object_id].save(visit, state)
         if time.monotonic() - self._saved >= SAVE_SECONDS:
             self.save()
 
     def save(self) -> None:
         """Save where every object stands, in place of where it stood at the last save."""
-        for object_id, (visit, bank) in self._latest.items():
+        for object_id, (visit, state) in self._latest.items():
             at, passed = self._objects[object_id], self._passing.get(object_id)
             if at.keeps(visit) or passed == visit:
                 continue
-            at.save(visit, bank)
+            at.save(visit, state)
             if passed is not None:
                 at.forget(passed)
             self._passing[object_id] = visit

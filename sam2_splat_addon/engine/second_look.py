@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,7 +31,7 @@ from .device import DeviceChoice
 from .frames import CloseUps, normalised
 from .prompt_tensors import PromptTensors
 from .sam2_steps import Sam2Steps
-from .session import FrameResult
+from .session import FrameResult, stop_if
 
 FINER: Final = 2
 """Cells of a whole look's result along each side, to one cell of the first look's logits."""
@@ -99,6 +99,8 @@ class SecondLook:
         Device and number format.
     parts
         Whether parts of the object are looked at too.
+    cancelled
+        Asked before every look.
     """
 
     def __init__(
@@ -109,11 +111,13 @@ class SecondLook:
         choice: DeviceChoice,
         *,
         parts: bool = False,
+        cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
         self._steps = steps
         self._size = size
         self._choice = choice
         self._parts = parts
+        self._cancelled = cancelled
         self._side = steps.model.image_size
         self._photos = CloseUps(photos, self._side)
 
@@ -135,6 +139,8 @@ class SecondLook:
         ------
         FootageError
             The photo can't be read.
+        Cancelled
+            As soon as ``cancelled`` says so.
         """
         first = result.logits
         known = _finer(first)
@@ -185,6 +191,7 @@ class SecondLook:
         seen = [*clicks, *deep_inside(prior)]
         if not seen:
             return None
+        stop_if(self._cancelled)
         device = self._choice.device
         places = torch.tensor([seen], dtype=torch.float32)  # (1, P, 3)
         points = PromptTensors(

@@ -161,7 +161,8 @@ class Session:
             Asked between the stages of a frame.
         on_remembered
             Called with an object's id, a frame just tracked in a pass, and the bank that now
-            remembers it; the bank stays as it is until this is called for the object again.
+            remembers it. Not before ``on_result`` has taken that frame; while it takes the next
+            one, that is in the bank already.
 
         Raises
         ------
