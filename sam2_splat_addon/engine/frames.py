@@ -7,7 +7,6 @@ reads: squashed to a square by Pillow's default filter, divided by 255, normalis
 
 from __future__ import annotations
 
-import math
 import queue
 import threading
 from collections.abc import Iterator, Sequence
@@ -28,8 +27,15 @@ from .pixels import decode, to_8_bit
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
-_CLOSE_MARGIN = 1.25  # a crop is looked at for its edges, which JPEG itself blurs
-_MARGIN = 2  # what Pillow's own `Image.thumbnail` leaves between its decoding and its resizing
+REDUCING_GAP = 2
+"""How much larger than wanted the decoder's own shrinking leaves a picture at least.
+
+It is what Pillow's own `Image.thumbnail` leaves. At half of that, and with the decoder's shrinking
+alone, fine structure would show.
+"""
+
+Decoded = dict[tuple[int, int], Image.Image]
+"""A photo as decoded at several scales, by size (width, height), px."""
 
 _Item = tuple[int, Tensor] | Exception | None
 
@@ -128,7 +134,9 @@ class FrameSource:
         """The photo squashed to the model's square, (S, S, 3) uint8."""
         size = (self._image_size, self._image_size)
         if not self._exact and read_header(path).format == "jpeg":
-            return _reduced(path, size)
+            margin = REDUCING_GAP * self._image_size
+            photo, taken = jpeg_at_least(path, (margin, margin), {})
+            return np.array(photo.resize(size, box=(0, 0, *taken), reducing_gap=REDUCING_GAP))
         return np.array(Image.fromarray(to_8_bit(decode(path).array)).resize(size))
 
 
@@ -142,84 +150,36 @@ def normalised(square: NDArray[np.uint8]) -> Tensor:
     return frame
 
 
-class CloseUps:
-    """Parts of photos; what was decoded of the last photo asked for is kept for its other parts.
+def jpeg_at_least(
+    path: Path, wanted: tuple[int, int], decoded: Decoded
+) -> tuple[Image.Image, tuple[float, float]]:
+    """A JPEG at the smallest of its own scales that is as large as wanted, (width, height), px.
 
-    Parameters
-    ----------
-    photos
-        In frame order.
-    side
-        Of the squares given, px. A JPEG is decoded no larger than that takes.
+    Taken from `decoded`, or put there.
+
+    Returns
+    -------
+    tuple
+        The picture in RGB, and how much of it the photo takes up, (width, height), px: a reduced
+        scale rounds its size up.
+
+    Raises
+    ------
+    FootageError
+        The photo is missing or damaged; names the file.
     """
-
-    def __init__(self, photos: Sequence[Path], side: int) -> None:
-        self._photos = tuple(photos)
-        self._side = side
-        self._last = -1
-        self._decoded: _Decoded = {}
-
-    def at(self, index: int, part: tuple[float, float, float, float]) -> NDArray[np.uint8]:
-        """A part of a photo squashed to a square, (side, side, 3) uint8.
-
-        The same whatever was asked for before. `part` is left, top, right and bottom, as shares of
-        the photo's width and height.
-
-        Raises
-        ------
-        FootageError
-            The photo is missing or damaged; names the file.
-        """
-        if index != self._last:
-            self._last, self._decoded = index, {}
-        path, size = self._photos[index], (self._side, self._side)
-        if read_header(path).format == "jpeg":
-            return _reduced(path, size, part, _CLOSE_MARGIN, self._decoded)
-        photo = next(iter(self._decoded.values()), None)
-        if photo is None:
-            photo = Image.fromarray(to_8_bit(decode(path).array))
-            self._decoded[photo.size] = photo
-        return np.array(photo.resize(size, box=_scaled(part, photo.size)))
-
-
-_Decoded = dict[tuple[int, int], Image.Image]
-"""A photo as decoded at several scales, by size (width, height), px."""
-
-
-def _reduced(
-    path: Path,
-    size: tuple[int, int],
-    part: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0),
-    margin: float = _MARGIN,
-    decoded: _Decoded | None = None,
-) -> NDArray[np.uint8]:
-    """A part of a JPEG, decoded at the smallest scale of `margin` times `size`, squashed to that.
-
-    At half of twice the size, and with the decoder's own shrinking alone, fine structure would show.
-    What is decoded is taken from `decoded` or put there.
-    """
-    across, down = part[2] - part[0], part[3] - part[1]
-    wanted = (math.ceil(margin * size[0] / across), math.ceil(margin * size[1] / down))
-    known: _Decoded = {} if decoded is None else decoded
     try:
         with Image.open(path) as image:
             drafted = image.draft("RGB", wanted)
-            # A reduced scale rounds the size up; the box says which part of it is the photo.
-            whole = image.size if drafted is None else drafted[1][2:]
-            box = _scaled(part, whole)
+            taken = image.size if drafted is None else drafted[1][2:]
             scale = image.size
-            if scale not in known:
-                known[scale] = image.convert("RGB")
-            return np.array(known[scale].resize(size, box=box, reducing_gap=_MARGIN))
+            if scale not in decoded:
+                image.load()
+                # Converting copies, even what is RGB already.
+                decoded[scale] = image if image.mode == "RGB" else image.convert("RGB")
+            return decoded[scale], taken
     except (OSError, SyntaxError, ValueError) as problem:
         raise FootageError(
             f"{path.name} can't be decoded: {str(problem).rstrip('.')}.",
             "Copy or export this photo again, or remove it.",
         ) from problem
-
-
-def _scaled(
-    part: tuple[float, float, float, float], size: tuple[float, float]
-) -> tuple[float, float, float, float]:
-    """Shares of a picture in its pixels."""
-    return part[0] * size[0], part[1] * size[1], part[2] * size[0], part[3] * size[1]

@@ -27,8 +27,9 @@ import torch
 from numpy.typing import NDArray
 
 from ..core.prompts import FramePrompts
+from .close_ups import CloseUps
 from .device import DeviceChoice
-from .frames import CloseUps, normalised
+from .frames import normalised
 from .prompt_tensors import PromptTensors
 from .sam2_steps import Sam2Steps
 from .session import FrameResult, stop_if
