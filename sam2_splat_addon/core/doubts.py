@@ -87,13 +87,18 @@ class MatteSequence:
         """The neighbour that the matte was propagated from, if any.
 
         Mattes before the first prompted frame come from the frame after, others from the one
-        before; a prompted frame comes from its prompts.
+        before; a prompted frame comes from its prompts. One of two sides may come from either: of
+        these the one nearer in size, so that only what fits neither counts as a change.
         """
         shape = self.shapes[at]
         if shape.prompted:
             return None
+        beside = [one for one, _ in self.beside(at)]
+        if shape.scores.agreement is not None:
+            seen = [one for one in beside if not one.absent] or beside
+            return min(seen, key=lambda one: abs(one.area - shape.area), default=None)
         wanted = shape.frame + (1 if shape.frame < self._first_prompted else -1)
-        return next((one for one, _ in self.beside(at) if one.frame == wanted), None)
+        return next((one for one in beside if one.frame == wanted), None)
 
     def _find_usual(self) -> Usual:
         seen = [one for one in self.shapes if not one.absent]

@@ -171,6 +171,29 @@ def test_a_frame_on_which_both_sides_disagree_is_listed_and_says_so(
     assert rows[1].endswith(f",{overlap:.3f}")
 
 
+def _write_from_both_sides(store: MatteStore, heights: dict[int, float]) -> None:
+    for frame, height in heights.items():
+        one = record(frame, height=height)
+        scores = msgspec.structs.replace(one.scores, agreement=0.97)
+        store.write(msgspec.structs.replace(one, scores=scores))
+
+
+def test_a_matte_of_two_sides_is_measured_by_the_neighbour_it_fits(store: MatteStore) -> None:
+    """Frames 7 to 10 may come from frame 11, so that it is no change that 6 is larger."""
+    for frame in (11, 12):
+        store.write(record(frame, height=18.0))
+    _write_from_both_sides(store, {5: 30, 6: 30, 7: 18, 8: 18, 9: 18, 10: 18})
+    said = [reason for review in review_object(store, 1) for reason in review.reasons]
+    assert not [reason for reason in said if "shrank" in reason or "grew" in reason]
+
+
+def test_a_matte_of_two_sides_that_fits_neither_neighbour_has_changed(store: MatteStore) -> None:
+    _write_from_both_sides(store, {5: 30, 6: 30, 7: 16, 8: 30, 9: 30})
+    found = listed(store)
+    assert list(found) == [7]
+    assert "The mask shrank by half from frame" in found[7].reasons[0]
+
+
 def test_frames_tracked_from_one_side_leave_that_column_empty(store: MatteStore) -> None:
     (review, *_) = review_object(store, 1)
     assert review.both_sides is None
