@@ -143,7 +143,7 @@ class MemoryBank:
 
     @property
     def corrected(self) -> Mapping[int, FrameMemory]:
-        """Frames that the user corrected, as this pass met them."""
+        """Frames that the user corrected and that are still within reach, as this pass met them."""
         return self._corrected
 
     @property
@@ -165,8 +165,18 @@ class MemoryBank:
         self._recent = kept
 
     def add_corrected(self, index: int, memory: FrameMemory) -> None:
-        """Remember a tracked frame that the user corrected: it conditions from here on."""
+        """Remember a tracked frame that the user corrected: it conditions from here on.
+
+        Where a frame attends to a limited number of conditioning frames, corrected ones are
+        forgotten that no later frame of the pass can reach: as many others are nearer to all of
+        these, and it is too far away to count as a tracked frame.
+        """
         self._corrected[index] = memory
+        if self._reach.conditioning:
+            furthest = max(self._reach.features, self._reach.pointers)
+            for other in list(self._corrected)[: -self._reach.conditioning]:
+                if abs(index - other) + 1 > furthest:  # as the next frame sees it
+                    del self._corrected[other]
 
     def state(self) -> BankState:
         """All that `restore` needs; it stays as it is when the bank goes on."""

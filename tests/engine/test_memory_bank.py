@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 import torch
 
@@ -49,12 +51,46 @@ def test_the_conditioning_frames_shown_are_the_nearest_and_near_others_count_as_
     assert list(unlimited.output_dict(14)["cond_frame_outputs"]) == [0, 10, 12, 40]
 
 
-def test_corrected_frames_condition_and_are_never_forgotten() -> None:
+def test_without_a_limit_corrected_frames_condition_and_are_never_forgotten() -> None:
     bank = MemoryBank(MemoryReach(3, 5, 0), _POSITION, {0: _memory()})
     bank.add_corrected(2, _memory())
     for at in range(3, 30):
         bank.add(at, _memory())
     assert list(bank.output_dict(30)["cond_frame_outputs"]) == [0, 2]
+
+
+class _KeepsAll(MemoryBank):
+    def add_corrected(self, index: int, memory: FrameMemory) -> None:
+        self._corrected[index] = memory
+
+
+@pytest.mark.parametrize("step", [1, -1])
+@pytest.mark.parametrize(
+    "reach", [MemoryReach(3, 5, 2), MemoryReach(2, 0, 4), MemoryReach(6, 15, 16)]
+)
+def test_with_a_limit_corrected_frames_out_of_reach_are_forgotten_and_none_misses_them(
+    step: int, reach: MemoryReach
+) -> None:
+    bound = max(reach.conditioning, reach.features, reach.pointers)
+    for seed in range(8):
+        generator = random.Random(seed)
+        start = 100
+        prompted = sorted({start, *generator.sample(range(200), generator.randint(0, 9))})
+        conditioning = {at: _memory(float(at)) for at in prompted}
+        bank, full = (kind(reach, _POSITION, conditioning) for kind in (MemoryBank, _KeepsAll))
+        often = generator.choice([0.1, 0.5, 1.0])
+        for at in range(start + step, start + 95 * step, step):
+            if at in conditioning:
+                continue
+            shown, expected = bank.output_dict(at), full.output_dict(at)
+            assert [list(group) for group in shown.values()] == [
+                list(group) for group in expected.values()
+            ]
+            corrects = generator.random() < often
+            for one in (bank, full):
+                (one.add_corrected if corrects else one.add)(at, _memory(float(at)))
+            assert len(bank.corrected) <= bound
+        assert len(full.corrected) > bound or often < 1.0
 
 
 def test_features_are_kept_in_bfloat16_and_shown_in_the_pointers_format() -> None:
