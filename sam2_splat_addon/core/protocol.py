@@ -159,7 +159,7 @@ class PreviewRequest(msgspec.Struct, frozen=True, tag="preview"):
         loaded and the photo encoded, so that the first click is answered at once.
     model
         The same as in the propagation, for the same result.
-    image_size, speed, panorama
+    image_size, speed, panorama, bitwise
         As in :class:`RunSettings`.
     propagation
         What a propagation would be asked now, with all prompts. With it, objects whose prompts on
@@ -180,6 +180,7 @@ class PreviewRequest(msgspec.Struct, frozen=True, tag="preview"):
     ticket: int = 0
     speed: str = QUALITY.name
     panorama: bool = False
+    bitwise: bool = False
 
 
 class CancelRequest(msgspec.Struct, frozen=True, tag="cancel"):

@@ -37,14 +37,14 @@ _KEPT_MATTES: Final = 64  # of 128 KiB at 1024 px
 
 
 class _Previewer:
-    """Answers previews with one model."""
+    """Answers previews with one model, of one kind: whether photos are exact and the neck folded."""
 
-    def __init__(self, loaded: LoadedModel, choice: DeviceChoice, *, exact: bool) -> None:
+    def __init__(self, loaded: LoadedModel, choice: DeviceChoice, kind: tuple[bool, bool]) -> None:
         self.loaded = loaded
-        self.exact = exact
+        self.kind = kind
         self._choice = choice
         self._steps = Sam2Steps(loaded.model, frame_count=1)  # nothing but memory asks for it
-        self._features = KeptFeatures(FEATURES_MB << 20, exact=exact)
+        self._features = KeptFeatures(FEATURES_MB << 20, exact=kind[0])
         self._corrected = CorrectedPreviewer(loaded, choice, self._features)
         self._mattes: OrderedDict[tuple[PhotoKey, FramePrompts], PreviewMatte] = OrderedDict()
 
@@ -127,7 +127,12 @@ def run(request: PreviewRequest, dropped: Callable[[], bool]) -> tuple[PreviewMa
     """
     global _previewer
     prompts = _prompts_of_frame(request)
-    seen = model_input(request.model.name, request.image_size, speed_named(request.speed))
+    seen = model_input(
+        request.model.name,
+        request.image_size,
+        speed_named(request.speed),
+        bitwise=request.bitwise,
+    )
     threads = use_threads(request.model.threads)
     choice = choose_device(request.model.device)
     digest = sha256_of(checkpoint_path(request.model.name, request.model.checkpoint))
@@ -135,10 +140,12 @@ def run(request: PreviewRequest, dropped: Callable[[], bool]) -> tuple[PreviewMa
     loaded = model_keeper.shared.get(
         request.model, digest, choice.device, seen.size, lambda _: None
     )
-    # As a propagation has it, but for a bitwise one; that may have used this model before.
-    set_neck(loaded.model, folded=choice.device.type == "cpu")
-    if _previewer is None or _previewer.loaded is not loaded or _previewer.exact != seen.exact:
-        _previewer = _Previewer(loaded, choice, exact=seen.exact)
+    # As a propagation has it; one with another neck may have used this model before.
+    folded = choice.device.type == "cpu" and not request.bitwise
+    set_neck(loaded.model, folded=folded)
+    kind = (seen.exact, folded)
+    if _previewer is None or _previewer.loaded is not loaded or _previewer.kind != kind:
+        _previewer = _Previewer(loaded, choice, kind)
     stop_if(dropped)
     mattes = _previewer.mattes(request, prompts, dropped)
     return mattes + _previewer.corrected(request, threads, dropped)

@@ -66,6 +66,7 @@ def _ask(wish: PropagateRequest, frame: int) -> PreviewRequest:
         wish.model,
         wish.settings.image_size,
         speed=wish.settings.speed,
+        bitwise=wish.settings.bitwise,
     )
 
 
@@ -108,6 +109,26 @@ def test_every_prompted_frame_equals_what_propagation_writes_bit_for_bit(
             assert matte.array().tobytes() == record.logits.tobytes()
             assert matte.scores == record.scores
             assert matte.array().shape == record.logits.shape
+
+
+def test_a_preview_of_a_bitwise_run_equals_it_too_whatever_was_asked_before(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    """Large photos are then decoded whole, and necks left as they are."""
+    path = tmp_path / "large.jpg"
+    noise = np.random.default_rng(1).integers(0, 255, (40, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).resize((640, 400)).save(path)
+    footage = FootageFiles(str(tmp_path), (str(path),), 640, 400, "fingerprint")
+    one = ObjectPrompts(1, "a", (FramePrompts(1, (PointPrompt(280.0, 160.0),)),))
+    seen = {}
+    for number, bitwise in enumerate((False, True, False)):
+        settings = RunSettings(image_size=IMAGE_SIZE, bitwise=bitwise)
+        store = tmp_path / f"store {number}"
+        wish = request(footage, checkpoint, store, one, settings=settings)
+        (matte,) = _preview(wish, 1)
+        assert matte.array().tobytes() == _propagate(wish).read(1, 1).logits.tobytes()
+        seen[bitwise] = matte.array().tobytes()
+    assert seen[True] != seen[False]
 
 
 @pytest.mark.parametrize(
