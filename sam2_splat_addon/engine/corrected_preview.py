@@ -27,8 +27,9 @@ from .memory_bank import BankState, MemoryBank
 from .panorama import Views
 from .plan import Direction, Visit
 from .propagate import objects_of
+from .results import FrameResult
 from .run_store import StoredObject
-from .session import FrameResult, Session
+from .session import Session
 from .work import ObjectWork, work_for
 
 KEPT_BANKS: Final = 6

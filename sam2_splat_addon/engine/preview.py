@@ -27,8 +27,9 @@ from .kept_features import KeptFeatures, PhotoKey, photo_key
 from .model_input import model_input
 from .panorama import CELL, Views, roll_prompts, roll_to_prompts
 from .prompt_tensors import prompt_tensors
+from .results import frame_result
 from .sam2_steps import Sam2Steps
-from .session import frame_result, stop_if
+from .session import stop_if
 
 FEATURES_MB: Final = 128
 """What the kept features may take: about 6 frames at 1024 px, 24 at 512 px; always at least one."""

@@ -43,10 +43,11 @@ from .frames import FrameSource
 from .matte_keys import matte_keys
 from .model_input import model_input
 from .plan import ObjectPlan, plan_object, span_of
+from .results import FrameResult
 from .run_store import MemorySaver, ResultWriter, StoredObject
 from .sam2_steps import Sam2Steps
 from .second_look import SecondLook
-from .session import FrameResult, Session
+from .session import Session
 from .work import work_for
 
 ENGINE_VERSION: Final = "4"

@@ -20,7 +20,7 @@ from .matte_keys import MatteKeys
 from .memory_bank import BankState, MemoryBank
 from .memory_shelf import MemoryShelf
 from .plan import DIRECTIONS, ObjectPlan, Visit
-from .session import FrameResult
+from .results import FrameResult
 from .work import ObjectWork
 
 SAVE_SECONDS: Final = 15.0

@@ -31,8 +31,9 @@ from .close_ups import CloseUps
 from .device import DeviceChoice
 from .frames import normalised
 from .prompt_tensors import PromptTensors
+from .results import FrameResult
 from .sam2_steps import Sam2Steps
-from .session import FrameResult, stop_if
+from .session import stop_if
 
 FINER: Final = 2
 """Cells of a whole look's result along each side, to one cell of the first look's logits."""

@@ -12,26 +12,23 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 
 from ..core.errors import Cancelled
-from ..core.matte_store import MatteScores
 from ..core.prompts import FramePrompts
 from .conditioning_memories import Conditioned, ConditioningMemories, ConditioningShelf
 from .device import DeviceChoice
 from .guarded_memory import GuardedBank
 from .memory_bank import FrameMemory, MemoryBank, MemoryReach, Sight, memory_position
-from .panorama import CELL, Views, roll_frame, roll_prompts, roll_to_matte, roll_to_prompts, unroll
+from .panorama import CELL, Views, roll_frame, roll_prompts, roll_to_matte, roll_to_prompts
 from .plan import DIRECTIONS, Direction, ObjectPlan, Visit
 from .prompt_tensors import PromptTensors, prompt_tensors
-from .sam2_steps import Prediction, Sam2Steps
+from .results import FrameResult, frame_result
+from .sam2_steps import Sam2Steps
 from .work import ObjectWork, StretchPart
 
 MAX_CONDITIONING = 16
@@ -40,8 +37,6 @@ MAX_CONDITIONING = 16
 Upstream attends to all, so the cost of a frame grows with every frame the user prompts. Sixteen
 is more than most objects ever get; with more, the ones left out are the furthest away in time.
 """
-
-_HALF_MAX: Final = float(np.finfo(np.float16).max)
 
 
 class Frames(Protocol):
@@ -52,39 +47,6 @@ class Frames(Protocol):
     def stream(self, order: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
         """(index, (3, S, S) float32) in the given order; indices count from 0."""
         ...
-
-
-@dataclass(frozen=True)
-class FrameResult:
-    """One object on one frame (which counts from 1).
-
-    Attributes
-    ----------
-    logits
-        (h, w) float32, a quarter of the model's input; inside is > 0.
-    scores
-        What the model thinks of it.
-    prompted
-        Whether the user prompted this object on this frame.
-    direction
-        Of the pass that tracked it; None on a conditioning frame.
-    """
-
-    object_id: int
-    frame: int
-    logits: NDArray[np.float32]
-    scores: MatteScores
-    prompted: bool
-    direction: Direction | None = None
-
-    @property
-    def visit(self) -> Visit | None:
-        """The frame as that pass came to it."""
-        return None if self.direction is None else Visit(self.direction, self.frame)
-
-    def half_logits(self) -> NDArray[np.float16]:
-        """The logits as the store keeps them, clipped to what float16 holds, (h, w)."""
-        return np.clip(self.logits, -_HALF_MAX, _HALF_MAX).astype(np.float16)
 
 
 class Session:
@@ -331,16 +293,3 @@ def stop_if(cancelled: Callable[[], bool]) -> None:
     """Raise Cancelled when ``cancelled`` says so."""
     if cancelled():
         raise Cancelled
-
-
-def frame_result(
-    object_id: int, frame: int, prediction: Prediction, *, prompted: bool, roll: int = 0
-) -> FrameResult:
-    """What leaves the session of a prediction, made in the view of this roll."""
-    logits = unroll(prediction.logits[0, 0].to(torch.float32).cpu().numpy(), roll)  # (h, w)
-    scores = MatteScores(
-        object_score=float(prediction.object_score),
-        predicted_iou=prediction.predicted_iou,
-        area=float((logits > 0).mean()),
-    )
-    return FrameResult(object_id, frame, logits, scores, prompted)

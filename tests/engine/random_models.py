@@ -15,7 +15,8 @@ from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointProm
 from sam2_splat_addon.engine.architectures import build
 from sam2_splat_addon.engine.device import choose_device
 from sam2_splat_addon.engine.plan import plan_object, span_of
-from sam2_splat_addon.engine.session import FrameResult, Frames, Session
+from sam2_splat_addon.engine.results import FrameResult
+from sam2_splat_addon.engine.session import Frames, Session
 from sam2_splat_addon.engine.work import work_for
 
 IMAGE_SIZE = 64

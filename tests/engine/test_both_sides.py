@@ -23,7 +23,6 @@ from .photo_footage import (
     request,
     store_bytes,
     with_click,
-    write_checkpoint,
     write_photos,
 )
 from .random_models import IMAGE_SIZE
@@ -31,11 +30,6 @@ from .random_models import IMAGE_SIZE
 _FRAMES = 10
 _THING = with_click(clicked(1, 2, 70.0, 40.0, "thing"), 8)
 _BETWEEN = range(3, 8)
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_checkpoint(tmp_path_factory.mktemp("checkpoint") / "random.safetensors")
 
 
 @pytest.fixture(scope="module")

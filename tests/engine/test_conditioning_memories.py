@@ -29,7 +29,6 @@ from .photo_footage import (
     request,
     store_bytes,
     with_click,
-    write_checkpoint,
     write_photos,
 )
 from .random_models import IMAGE_SIZE, random_frames, random_model
@@ -37,11 +36,6 @@ from .random_models import IMAGE_SIZE, random_frames, random_model
 _FRAMES = 9
 _THING = with_click(clicked(1, 2, 70.0, 40.0), 7)
 _CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_checkpoint(tmp_path_factory.mktemp("checkpoint") / "random.safetensors")
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from sam2_splat_addon.core.prompts import (
     PointPrompt,
 )
 from sam2_splat_addon.engine.architectures import OFFICIAL_CONFIGS
-from sam2_splat_addon.engine.session import FrameResult
+from sam2_splat_addon.engine.results import FrameResult
 
 from .random_models import HEIGHT, IMAGE_SIZE, WIDTH, propagated, random_frames, random_model
 

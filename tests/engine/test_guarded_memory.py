@@ -11,8 +11,9 @@ from sam2_splat_addon.engine.device import choose_device
 from sam2_splat_addon.engine.guarded_memory import GuardedBank
 from sam2_splat_addon.engine.memory_bank import BankState, FrameMemory, MemoryBank, MemoryReach
 from sam2_splat_addon.engine.plan import Visit, plan_object
+from sam2_splat_addon.engine.results import FrameResult
 from sam2_splat_addon.engine.sam2_steps import Prediction
-from sam2_splat_addon.engine.session import FrameResult, Session
+from sam2_splat_addon.engine.session import Session
 from sam2_splat_addon.engine.work import work_for
 
 from .random_models import HEIGHT, WIDTH, random_frames, random_model

@@ -16,7 +16,7 @@ from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointProm
 from sam2_splat_addon.core.protocol import FootageFiles, FrameRange, PropagateRequest
 from sam2_splat_addon.engine import propagate, run_store, second_look
 
-from .photo_footage import clicked, request, with_click, write_checkpoint, write_photos
+from .photo_footage import clicked, request, with_click, write_photos
 from .random_models import IMAGE_SIZE
 
 _FRAMES = 6
@@ -54,11 +54,6 @@ _mixes = pytest.mark.parametrize("settings", _MIXES, ids=lambda mix: "-".join(_v
 def _values(mix: RunSettings) -> list[str]:
     words = [mix.second_look, "sides" if mix.both_sides else "one", mix.memory, mix.speed]
     return [*words, "round" if mix.panorama else "flat", f"near{mix.nearby_prompts}"]
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_checkpoint(tmp_path_factory.mktemp("checkpoint") / "random.safetensors")
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,8 @@ from sam2_splat_addon.engine.panorama import (
 )
 from sam2_splat_addon.engine.plan import plan_object
 from sam2_splat_addon.engine.prompt_tensors import prompt_tensors
-from sam2_splat_addon.engine.session import FrameResult, Session
+from sam2_splat_addon.engine.results import FrameResult
+from sam2_splat_addon.engine.session import Session
 from sam2_splat_addon.engine.work import ObjectWork, work_for
 
 from .random_models import TensorFrames, random_frames, random_model

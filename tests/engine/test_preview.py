@@ -35,19 +35,15 @@ from sam2_splat_addon.engine import kept_features, preview, propagate
 from sam2_splat_addon.engine.architectures import BUNDLED
 from sam2_splat_addon.engine.kept_features import KeptFeatures, photo_key
 from sam2_splat_addon.engine.plan import ObjectPlan
-from sam2_splat_addon.engine.session import FrameResult, Session
+from sam2_splat_addon.engine.results import FrameResult
+from sam2_splat_addon.engine.session import Session
 
-from .photo_footage import request, with_click, write_checkpoint, write_photos
+from .photo_footage import request, with_click, write_photos
 from .random_models import HEIGHT, IMAGE_SIZE, WIDTH
 
 _CLICK = (PointPrompt(70.0, 40.0), PointPrompt(20.25, 80.5, include=False))
 _BOX = BoxPrompt(30.0, 20.0, 120.0, 80.0)
 _MASK = MaskPrompt.from_array(np.hypot(*(np.indices((HEIGHT, WIDTH)) - 48)) < 30)
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_checkpoint(tmp_path_factory.mktemp("checkpoint") / "random.safetensors")
 
 
 @pytest.fixture(scope="module")

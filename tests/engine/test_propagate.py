@@ -30,11 +30,11 @@ from sam2_splat_addon.core.protocol import (
 from sam2_splat_addon.engine import propagate
 from sam2_splat_addon.engine.matte_keys import matte_keys
 from sam2_splat_addon.engine.plan import plan_object
+from sam2_splat_addon.engine.results import FrameResult
 from sam2_splat_addon.engine.run_store import ResultWriter, StoredObject
-from sam2_splat_addon.engine.session import FrameResult
 from sam2_splat_addon.engine.work import work_for
 
-from .photo_footage import clicked, request, store_bytes, write_checkpoint, write_photos
+from .photo_footage import clicked, request, store_bytes, write_photos
 from .random_models import HEIGHT, IMAGE_SIZE, WIDTH
 
 _FRAMES = 7
@@ -74,11 +74,6 @@ def _cancelled_after(wish: PropagateRequest, mattes: int) -> Run:
     with pytest.raises(Cancelled):
         _run(wish, cancelled)
     return kept[0]
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_checkpoint(tmp_path_factory.mktemp("checkpoint") / "random.safetensors")
 
 
 @pytest.fixture(scope="module")

@@ -23,9 +23,9 @@ from sam2_splat_addon.engine.checkpoints import checkpoint_path, sha256_of
 from sam2_splat_addon.engine.device import choose_device
 from sam2_splat_addon.engine.frames import FrameSource
 from sam2_splat_addon.engine.prompt_tensors import prompt_tensors
+from sam2_splat_addon.engine.results import FrameResult, frame_result
 from sam2_splat_addon.engine.sam2_steps import Sam2Steps
 from sam2_splat_addon.engine.second_look import FINER, FINEST, SecondLook, _halves
-from sam2_splat_addon.engine.session import FrameResult, frame_result
 
 from .photo_footage import clicked, request, write_checkpoint, write_photos
 from .random_models import IMAGE_SIZE

@@ -27,7 +27,8 @@ from sam2_splat_addon.engine.device import choose_device
 from sam2_splat_addon.engine.memory_bank import MemoryBank
 from sam2_splat_addon.engine.plan import ObjectPlan, Visit, plan_object
 from sam2_splat_addon.engine.prompt_tensors import prompt_tensors
-from sam2_splat_addon.engine.session import FrameResult, Session
+from sam2_splat_addon.engine.results import FrameResult
+from sam2_splat_addon.engine.session import Session
 from sam2_splat_addon.engine.work import BankState, work_for
 
 from .random_models import HEIGHT, WIDTH, TensorFrames, propagated, random_frames, random_model

@@ -28,16 +28,11 @@ from sam2_splat_addon.engine.architectures import BUNDLED, build
 from sam2_splat_addon.engine.memory_bank import MemoryReach
 from sam2_splat_addon.engine.plan import plan_object
 
-from .photo_footage import clicked, request, with_click, write_checkpoint, write_photos
+from .photo_footage import clicked, request, with_click, write_photos
 from .random_models import HEIGHT, IMAGE_SIZE, WIDTH
 
 _FRAMES = 14
 _A = clicked(1, 4, 70.0, 40.0, "a")
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_checkpoint(tmp_path_factory.mktemp("checkpoint") / "random.safetensors")
 
 
 @pytest.fixture(scope="module")

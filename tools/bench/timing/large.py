@@ -29,7 +29,8 @@ from sam2_splat_addon.engine.pixels import decode
 from sam2_splat_addon.engine.plan import plan_object
 from sam2_splat_addon.engine.png_output import write_rgba
 from sam2_splat_addon.engine.prepared_model import prepare
-from sam2_splat_addon.engine.session import FrameResult, Session
+from sam2_splat_addon.engine.results import FrameResult
+from sam2_splat_addon.engine.session import Session
 from sam2_splat_addon.engine.work import work_for
 
 from .models import random_model, random_predictor

@@ -24,7 +24,8 @@ from sam2_splat_addon.engine.folded_neck import set_neck
 from sam2_splat_addon.engine.frames import FrameSource
 from sam2_splat_addon.engine.plan import plan_object
 from sam2_splat_addon.engine.prepared_model import prepare
-from sam2_splat_addon.engine.session import FrameResult, Session
+from sam2_splat_addon.engine.results import FrameResult
+from sam2_splat_addon.engine.session import Session
 from sam2_splat_addon.engine.work import work_for
 
 from .models import random_model, random_predictor
