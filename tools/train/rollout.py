@@ -98,13 +98,19 @@ class _Features:
         return feats, positions
 
 
-def _encode(model: SAM2Base, frames: Tensor) -> tuple[_Features, list[Tensor]]:
-    """Encode [C, T, S, S, 3]; also return the maps as [C*T, channels, h, w], fine first."""
+def _encode(
+    model: SAM2Base, figure_ground: FigureGround, batch: Batch, weights: Weights
+) -> tuple[_Features, Tensor]:
+    """Encode a batch's frames; also return the loss of the auxiliary heads, weighted, on them."""
+    frames = torch.from_numpy(batch.frames).to(model.device)  # [C, T, S, S, 3]
     clips, length = frames.shape[:2]
     out = model.forward_image(to_input(frames.flatten(0, 1)))
     _, feats, positions, sizes = model._prepare_backbone_features(out)
     levels = [x.unflatten(1, (clips, length)) for x in feats]  # [HW, C, T, channels]
-    return _Features(levels, positions, sizes), out["backbone_fpn"]
+    maps = out["backbone_fpn"]  # each [C*T, channels, h, w], fine first
+    standing = torch.from_numpy(batch.standing).to(model.device).flatten(0, 1).float() / 255
+    aside: Tensor = weights.standing * figure_ground(maps[0], maps[-1], standing)
+    return _Features(levels, positions, sizes), aside
 
 
 def run_clip(
@@ -134,16 +140,13 @@ def run_clip(
         Places corrective clicks.
     """
     device = model.device
-    frames = torch.from_numpy(batch.frames).to(device)
     clips, objects, length = batch.targets.shape[:3]
     targets = torch.from_numpy(batch.targets).to(device).flatten(0, 1).float() / 255
     seen = (targets[:, 0].sum((1, 2)) > PRESENT_PX).nonzero()[:, 0]  # [B]
     owners = torch.arange(clips, device=device).repeat_interleave(objects)[seen]  # [B]
     targets = targets[seen]  # [B, T, h, w]
     points_given = _prompt_points(batch, prompt, seen)
-    features, maps = _encode(model, frames)
-    standing = torch.from_numpy(batch.standing).to(device).flatten(0, 1).float() / 255
-    aside: Tensor = weights.standing * figure_ground(maps[0], maps[-1], standing)
+    features, aside = _encode(model, figure_ground, batch, weights)
     memory: dict[str, dict[int, Any]] = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
     losses: list[Tensor] = []
     ious: list[Tensor] = []
@@ -229,9 +232,7 @@ def run_look(
     everyone = torch.arange(len(targets), device=device)
     given = Prompt("clicks", prompt.clicks, correct=False) if prompt.kind == "mask" else prompt
     points, before = _prompt_points(batch, given, everyone), None
-    features, maps = _encode(model, torch.from_numpy(batch.frames).to(device))
-    standing = torch.from_numpy(batch.standing).to(device).flatten(0, 1).float() / 255
-    aside: Tensor = weights.standing * figure_ground(maps[0], maps[-1], standing)
+    features, aside = _encode(model, figure_ground, batch, weights)
     logits = targets[:, :0]
     losses, ious, right = [], [], []
     for t in range(2):
