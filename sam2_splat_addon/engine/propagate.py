@@ -50,7 +50,7 @@ from .second_look import SecondLook
 from .session import Session
 from .work import work_for
 
-ENGINE_VERSION: Final = "4"
+ENGINE_VERSION: Final = "5"
 """Part of every object's key: raise it when the same inputs give other mattes than before."""
 
 

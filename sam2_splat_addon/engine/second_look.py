@@ -50,6 +50,7 @@ _CRUMB: Final = 0.03  # of the matte's area: smaller pieces don't widen the crop
 _SPAN: Final = 0.6  # of the crop's sides: a part's
 _SHARP: Final = 0.75  # of the model's input: parts of a photo with fewer px show nothing new
 _TRUST: Final = 0.5  # of a closer look in the average
+_TAKEN: Final = 0.1  # of what is known in a part: more than that is not taken away
 _AGREE: Final = 0.5  # IoU: a second look that agrees less looked at something else
 _CELL: Final = 4  # px of the model's input to a cell of its logits
 
@@ -171,7 +172,7 @@ class SecondLook:
                 again = self._look(frame, known, part, prompts)
                 if again is not None:
                     weight = np.outer(down, across)
-                    change[part.cells] += weight * (again - known[part.cells])
+                    change[part.cells] += weight * _believed(known[part.cells], again)
         known += np.float32(_TRUST) * change
 
     def _is_sharp(self, crop: _Crop, first: Floats) -> bool:
@@ -209,6 +210,13 @@ class SecondLook:
         if not both.sum() > _AGREE * either.sum():
             return None
         return _resized(logits, crop.right - crop.left, crop.bottom - crop.top)
+
+
+def _believed(known: Floats, again: Floats) -> Floats:
+    """What a look at a part changes: one that would take much away has lost sight, and only adds."""
+    change = again - known
+    taken = ((again <= 0) & (known > 0)).sum()
+    return np.maximum(change, 0) if taken > _TAKEN * (known > 0).sum() else change
 
 
 def _halves(start: int, stop: int) -> list[tuple[int, int, Floats]]:

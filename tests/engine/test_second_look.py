@@ -25,7 +25,7 @@ from sam2_splat_addon.engine.frames import FrameSource
 from sam2_splat_addon.engine.prompt_tensors import prompt_tensors
 from sam2_splat_addon.engine.results import FrameResult, frame_result
 from sam2_splat_addon.engine.sam2_steps import Sam2Steps
-from sam2_splat_addon.engine.second_look import FINER, FINEST, SecondLook, _halves
+from sam2_splat_addon.engine.second_look import FINER, FINEST, SecondLook, _believed, _halves
 
 from .photo_footage import clicked, request, write_checkpoint, write_photos
 from .random_models import IMAGE_SIZE
@@ -141,6 +141,18 @@ def test_parts_without_pixels_of_their_own_are_not_looked_at(
     whole = SecondLook(steps, small, size, _CHOICE).at(first, None)
     parts = SecondLook(steps, small, size, _CHOICE, parts=True).at(first, None)
     assert np.array_equal(parts.logits, _finer(whole.logits))
+
+
+def test_a_part_that_would_take_much_away_only_adds() -> None:
+    known = np.full((10, 10), -4.0, np.float32)
+    known[:, :5] = 4.0
+    little, much = known.copy(), known.copy()
+    little[:1, :5] = much[:2, :5] = -2.0  # a tenth of what is inside, and a fifth
+    little[5, 5:] = much[5, 5:] = 1.0
+    assert np.array_equal(_believed(known, little), little - known)
+    added = _believed(known, much)
+    assert added.min() == 0.0
+    assert np.array_equal(added[5, 5:], np.full(5, 5.0))
 
 
 def test_where_parts_meet_there_is_no_seam() -> None:
