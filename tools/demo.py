@@ -31,7 +31,7 @@ def _options(arguments: List[str]) -> argparse.Namespace:
     parser.add_argument("--frames", help="a range such as 1-12")
     parser.add_argument(
         "--second-look",
-        choices=("off", "whole", "parts"),
+        choices=("off", "whole", "parts", "details"),
         default="off",
         help="each matte once more, close up: as a whole, or its parts too",
     )

@@ -77,6 +77,12 @@ LOOK_ITEMS = (
         "In a crop around the object, then in four parts of it where the photos are large enough:"
         " for thin legs and rails. About five times the time, masks four times as fine",
     ),
+    (
+        "details",
+        "Object, Parts and Details",
+        "And in nine smaller parts then, for the best masks of large photos. About twelve times the"
+        " time",
+    ),
 )
 
 ALPHA_ITEMS = (

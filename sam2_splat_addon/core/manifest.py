@@ -25,6 +25,8 @@ GUARDED = "guarded"
 NO_LOOK = "off"
 WHOLE_LOOK = "whole"
 PARTS_LOOK = "parts"
+DETAILS_LOOK = "details"
+LOOKS = (NO_LOOK, WHOLE_LOOK, PARTS_LOOK, DETAILS_LOOK)
 
 
 class RunSettings(msgspec.Struct, frozen=True):
@@ -61,9 +63,9 @@ class RunSettings(msgspec.Struct, frozen=True):
         backwards, and the better matte is taken: see `engine/both_sides.py`. False is sam2's way:
         forwards alone.
     second_look
-        ``off``; ``whole``: each matte is looked at once more, close up; ``parts``: its parts are
-        too, closer still. See `engine/second_look.py`. What is remembered for other frames is the
-        first look's.
+        ``off``; ``whole``: each matte is looked at once more, close up; ``parts``: four parts of it
+        are too, closer still; ``details``: and nine smaller ones. See `engine/second_look.py`. What
+        is remembered for other frames is the first look's.
     """
 
     first_frame: int = 1

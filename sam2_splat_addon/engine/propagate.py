@@ -23,8 +23,9 @@ from ..core.edited_prompts import with_edited
 from ..core.errors import Cancelled, PromptError
 from ..core.manifest import (
     GUARDED,
+    LOOKS,
     NO_LOOK,
-    PARTS_LOOK,
+    WHOLE_LOOK,
     Machine,
     RunManifest,
     write_manifest,
@@ -50,7 +51,7 @@ from .second_look import SecondLook
 from .session import Session
 from .work import work_for
 
-ENGINE_VERSION: Final = "5"
+ENGINE_VERSION: Final = "6"
 """Part of every object's key: raise it when the same inputs give other mattes than before."""
 
 
@@ -213,7 +214,7 @@ def _second_look(
         [Path(path) for path in footage.paths],
         (footage.width, footage.height),
         choice,
-        parts=request.settings.second_look == PARTS_LOOK,
+        closer=max(0, LOOKS.index(request.settings.second_look) - LOOKS.index(WHOLE_LOOK)),
         cancelled=cancelled,
     )
     given = {

@@ -9,7 +9,8 @@ answers are averaged, on a grid twice as fine. What is remembered for other fram
 look's, so tracking does not change.
 
 Where the photo is large enough it can come closer still: four overlapping parts of the crop, each by
-what is known so far, averaged with that on a grid twice as fine again.
+what is known so far, averaged with that on a grid twice as fine again; and then nine smaller ones,
+its details.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ PLACES: Final = 3
 _ROOM: Final = 0.08  # around the matte, of its width and height, on every side
 _WORTH_IT: Final = 0.8  # of the photo's area: a crop that is hardly smaller shows nothing new
 _CRUMB: Final = 0.03  # of the matte's area: smaller pieces don't widen the crop
-_SPAN: Final = 0.6  # of the crop's sides: a part's
+_CLOSER: Final = ((2, 0.6), (3, 0.5))  # parts along each side, and the share of it that one spans
 _SHARP: Final = 0.75  # of the model's input: parts of a photo with fewer px show nothing new
 _TRUST: Final = 0.5  # of a closer look in the average
 _TAKEN: Final = 0.1  # of what is known in a part: more than that is not taken away
@@ -100,8 +101,8 @@ class SecondLook:
         The footage's (width, height), px: what the prompts are measured in.
     choice
         Device and number format.
-    parts
-        Whether parts of the object are looked at too.
+    closer
+        How often parts of the object are looked at too: 0 not, 1 in four parts, 2 in nine then.
     cancelled
         Asked before every look.
     """
@@ -113,13 +114,13 @@ class SecondLook:
         size: tuple[int, int],
         choice: DeviceChoice,
         *,
-        parts: bool = False,
+        closer: int = 0,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
         self._steps = steps
         self._size = size
         self._choice = choice
-        self._parts = parts
+        self._closer = _CLOSER[:closer]
         self._cancelled = cancelled
         self._side = steps.model.image_size
         self._photos = CloseUps(photos, self._side)
@@ -150,36 +151,40 @@ class SecondLook:
         given = prompts is not None and prompts.mask is not None
         crop = None if given else _crop_to(first)
         if crop is not None and crop.area < _WORTH_IT * first.size:
-            closer = crop.scaled(FINER)
-            again = self._look(result.frame, known, closer, prompts)
+            whole = crop.scaled(FINER)
+            again = self._look(result.frame, known, whole, prompts)
             if again is not None:
-                known[closer.cells] += np.float32(_TRUST) * (again - known[closer.cells])
-        if self._parts:
+                known[whole.cells] += np.float32(_TRUST) * (again - known[whole.cells])
+        if self._closer:
             known = _finer(known)
-            if crop is not None and self._is_sharp(crop, first):
-                self._look_at_parts(result.frame, known, crop.scaled(FINEST), prompts)
+        for count, share in self._closer:
+            if crop is not None and self._is_sharp(crop, first, share):
+                parts = _parts(crop.scaled(FINEST), count, share)
+                self._look_at_parts(result.frame, known, parts, prompts)
         scores = msgspec.structs.replace(result.scores, area=float((known > 0).mean()))
         return dataclasses.replace(result, logits=known, scores=scores)
 
     def _look_at_parts(
-        self, frame: int, known: Floats, crop: _Crop, prompts: FramePrompts | None
+        self,
+        frame: int,
+        known: Floats,
+        parts: list[tuple[_Crop, Floats]],
+        prompts: FramePrompts | None,
     ) -> None:
-        """Move what is known, (h, w), within the crop towards what the parts show; in place."""
+        """Move what is known, (h, w), towards what the parts with their weights show; in place."""
         change = np.zeros_like(known)
-        for top, bottom, down in _halves(crop.top, crop.bottom):
-            for left, right, across in _halves(crop.left, crop.right):
-                part = _Crop(top, left, bottom, right)
-                again = self._look(frame, known, part, prompts)
-                if again is not None:
-                    weight = np.outer(down, across)
-                    change[part.cells] += weight * _believed(known[part.cells], again)
+        for part, weight in parts:
+            here = known[part.cells]
+            again = None if (here > 0).all() else self._look(frame, known, part, prompts)
+            if again is not None:
+                change[part.cells] += weight * _believed(here, again)
         known += np.float32(_TRUST) * change
 
-    def _is_sharp(self, crop: _Crop, first: Floats) -> bool:
-        """Whether the photo has enough pixels for a part of the crop to show more than the crop."""
+    def _is_sharp(self, crop: _Crop, first: Floats, share: float) -> bool:
+        """Whether the photo has enough pixels for a part of the crop to show more than was seen."""
         left, top, right, bottom = crop.part(first.shape)
         longer = max(self._size[0] * (right - left), self._size[1] * (bottom - top))
-        return bool(_SPAN * longer >= _SHARP * self._side)
+        return bool(share * longer >= _SHARP * self._side)
 
     def _look(
         self, frame: int, known: Floats, crop: _Crop, prompts: FramePrompts | None
@@ -219,14 +224,33 @@ def _believed(known: Floats, again: Floats) -> Floats:
     return np.maximum(change, 0) if taken > _TAKEN * (known > 0).sum() else change
 
 
-def _halves(start: int, stop: int) -> list[tuple[int, int, Floats]]:
-    """Two spans that overlap and together cover one, and weights that add up to 1 where they meet."""
-    length = math.ceil(_SPAN * (stop - start))
-    common = 2 * length - (stop - start)
-    rise = (np.arange(common, dtype=np.float32) + np.float32(0.5)) / np.float32(max(1, common))
-    weights = np.concatenate([rise, np.ones(length - common, dtype=np.float32)])
-    falling = np.concatenate([np.ones(length - common, dtype=np.float32), 1 - rise])
-    return [(start, start + length, falling), (stop - length, stop, weights)]
+def _parts(crop: _Crop, count: int, share: float) -> list[tuple[_Crop, Floats]]:
+    """So many by so many overlapping parts; their weights add up to 1 in every cell of the crop."""
+    return [
+        (_Crop(top, left, bottom, right), np.outer(down, across))
+        for top, bottom, down in _spans(crop.top, crop.bottom, count, share)
+        for left, right, across in _spans(crop.left, crop.right, count, share)
+    ]
+
+
+def _spans(start: int, stop: int, count: int, share: float) -> list[tuple[int, int, Floats]]:
+    """Spans that overlap and together cover one; where they meet they fade over into one another."""
+    length = math.ceil(share * (stop - start))
+    first = [start + round(at * (stop - start - length) / (count - 1)) for at in range(count)]
+    weights = np.zeros((count, stop - start), np.float32)
+    ramp = np.arange(length, dtype=np.float32) + np.float32(0.5)
+    for at, begin in enumerate(first):
+        weight = np.ones(length, np.float32)
+        if at > 0:
+            weight = np.minimum(weight, ramp / max(1, first[at - 1] + length - begin))
+        if at < count - 1:
+            weight = np.minimum(weight, ramp[::-1] / max(1, begin + length - first[at + 1]))
+        weights[at, begin - start : begin - start + length] = weight
+    weights /= weights.sum(axis=0)
+    return [
+        (begin, begin + length, weights[at, begin - start : begin - start + length])
+        for at, begin in enumerate(first)
+    ]
 
 
 def _crop_to(logits: Floats) -> _Crop | None:

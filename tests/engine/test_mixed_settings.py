@@ -44,7 +44,7 @@ _MIXES = [
         ("whole", False, "exact", True, "fast", 1),
         ("whole", False, "guarded", False, "balanced", 0),
         ("parts", True, "guarded", True, "quality", 0),
-        ("parts", True, "exact", False, "fast", 0),
+        ("details", True, "exact", False, "fast", 0),
         ("parts", False, "guarded", True, "balanced", 1),
     )
 ]

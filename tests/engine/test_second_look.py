@@ -25,7 +25,7 @@ from sam2_splat_addon.engine.frames import FrameSource
 from sam2_splat_addon.engine.prompt_tensors import prompt_tensors
 from sam2_splat_addon.engine.results import FrameResult, frame_result
 from sam2_splat_addon.engine.sam2_steps import Sam2Steps
-from sam2_splat_addon.engine.second_look import FINER, FINEST, SecondLook, _believed, _halves
+from sam2_splat_addon.engine.second_look import FINER, FINEST, SecondLook, _believed, _spans
 
 from .photo_footage import clicked, request, write_checkpoint, write_photos
 from .random_models import IMAGE_SIZE
@@ -101,16 +101,17 @@ def test_on_the_sample_each_closer_look_is_finer_and_better(steps: Sam2Steps) ->
     height, width = truth.shape
     first = _first_look(steps, photo, prompts, width, height)
     found = [first]
-    for parts, finer in ((False, FINER), (True, FINEST)):
-        look = SecondLook(steps, [photo], (width, height), _CHOICE, parts=parts)
-        closer = look.at(first, prompts)
-        assert closer.logits.shape == tuple(finer * side for side in first.logits.shape)
-        assert closer.scores.area == float((closer.logits > 0).mean())
-        assert closer.scores.predicted_iou == first.scores.predicted_iou
-        found.append(closer)
+    for closer, finer in ((0, FINER), (1, FINEST), (2, FINEST)):
+        look = SecondLook(steps, [photo], (width, height), _CHOICE, closer=closer)
+        again = look.at(first, prompts)
+        assert again.logits.shape == tuple(finer * side for side in first.logits.shape)
+        assert again.scores.area == float((again.logits > 0).mean())
+        assert again.scores.predicted_iou == first.scores.predicted_iou
+        found.append(again)
     wrong = [1 - _iou(result.logits, truth) for result in found]
     assert wrong[1] < 0.95 * wrong[0]
     assert wrong[2] < 0.95 * wrong[1]
+    assert wrong[3] < 0.95 * wrong[2]
 
 
 def test_what_was_looked_at_before_changes_nothing(steps: Sam2Steps) -> None:
@@ -121,10 +122,10 @@ def test_what_was_looked_at_before_changes_nothing(steps: Sam2Steps) -> None:
     corner = np.full_like(first.logits, -5.0)
     corner[2:12, 2:12] = 5.0
     other = dataclasses.replace(first, object_id=2, logits=corner)
-    look = SecondLook(steps, [photo], (width, height), _CHOICE, parts=True)
+    look = SecondLook(steps, [photo], (width, height), _CHOICE, closer=2)
     look.at(other, None)
     after = look.at(first, prompts)
-    alone = SecondLook(steps, [photo], (width, height), _CHOICE, parts=True).at(first, prompts)
+    alone = SecondLook(steps, [photo], (width, height), _CHOICE, closer=2).at(first, prompts)
     assert np.array_equal(after.logits, alone.logits)
 
 
@@ -139,8 +140,8 @@ def test_parts_without_pixels_of_their_own_are_not_looked_at(
         photo.resize(size).save(tmp_path / "small.jpg")
     small = [tmp_path / "small.jpg"]
     whole = SecondLook(steps, small, size, _CHOICE).at(first, None)
-    parts = SecondLook(steps, small, size, _CHOICE, parts=True).at(first, None)
-    assert np.array_equal(parts.logits, _finer(whole.logits))
+    closer = SecondLook(steps, small, size, _CHOICE, closer=2).at(first, None)
+    assert np.array_equal(closer.logits, _finer(whole.logits))
 
 
 def test_a_part_that_would_take_much_away_only_adds() -> None:
@@ -156,14 +157,15 @@ def test_a_part_that_would_take_much_away_only_adds() -> None:
 
 
 def test_where_parts_meet_there_is_no_seam() -> None:
-    """Weights of two spans add up to one all along, and change by small steps."""
-    for start, stop in ((40, 451), (3, 7), (0, 1)):
-        total = np.zeros(stop)
-        for first, last, weights in _halves(start, stop):
-            total[first:last] += weights
-            assert len(weights) < 20 or np.abs(np.diff(weights)).max() < 0.02
-        assert np.allclose(total[start:], 1)
-        assert not total[:start].any()
+    """Weights of the spans add up to one all along, and change by small steps."""
+    for count, share in ((2, 0.6), (3, 0.5)):
+        for start, stop in ((40, 451), (3, 7), (0, 1)):
+            total = np.zeros(stop)
+            for first, last, weights in _spans(start, stop, count, share):
+                total[first:last] += weights
+                assert len(weights) < 20 or np.abs(np.diff(weights)).max() < 0.02
+            assert np.allclose(total[start:], 1)
+            assert not total[:start].any()
 
 
 def test_the_same_from_jpeg_and_from_png(steps: Sam2Steps, tmp_path: Path) -> None:
@@ -221,7 +223,7 @@ def test_a_run_with_second_looks_remembers_the_first_ones(tmp_path: Path) -> Non
     footage = write_photos(tmp_path / "photos", 4)
     checkpoint = write_checkpoint(tmp_path / "random.safetensors")
     scores = {}
-    for look, finer in (("off", 1), ("whole", FINER), ("parts", FINEST)):
+    for look, finer in (("off", 1), ("whole", FINER), ("parts", FINEST), ("details", FINEST)):
         settings = RunSettings(image_size=IMAGE_SIZE, second_look=look)
         wanted = request(
             footage,
@@ -244,4 +246,4 @@ def test_a_run_with_second_looks_remembers_the_first_ones(tmp_path: Path) -> Non
         scores[look] = [
             (record.scores.object_score, record.scores.predicted_iou) for record in records
         ]
-    assert scores["off"] == scores["whole"] == scores["parts"]
+    assert scores["off"] == scores["whole"] == scores["parts"] == scores["details"]

@@ -4,7 +4,7 @@
     python tools/bench/edges.py                          # rendered photos of 6000x9000 px
     python tools/bench/edges.py --size 1200x1800 --frames 4
     python tools/bench/edges.py --mattes second-look     # tracked, and looked at once more
-    python tools/bench/edges.py --mattes parts           # the same, and parts closer still
+    python tools/bench/edges.py --mattes details         # and then parts and details, closer still
     python tools/bench/edges.py --mattes ideal           # the truth on a grid of 256 cells
 
 Photos of things with thin legs are rendered once into build/edges, from seeds that no training
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tools.capture.stage import StagePlan
 
 KINDS = ("stool", "table", "rack")
-_LOOKS = {"tracked": "off", "second-look": "whole", "parts": "parts"}  # by --mattes
+_LOOKS = {"tracked": "off", "second-look": "whole", "parts": "parts", "details": "details"}
 _SEED = 760  # below 1000: never trained on
 
 

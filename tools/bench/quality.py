@@ -50,7 +50,7 @@ def _options() -> argparse.Namespace:
     how.add_argument("--refined", action="store_true", help="edges refined, as the bake can")
     how.add_argument(
         "--second-look",
-        choices=("off", "whole", "parts"),
+        choices=("off", "whole", "parts", "details"),
         nargs="?",
         default="off",
         const="whole",

@@ -30,7 +30,9 @@ SHORT_OF_SEEDS = 1000  # seeds below are for captures that must not be trained o
 HELD_OUT_EVERY = 12
 
 
-def plan_scene(number: int, seed: int, scale: float = 1.0, only: str = "") -> StagePlan:
+def plan_scene(
+    number: int, seed: int, scale: float = 1.0, only: str = "", frames: int | None = None
+) -> StagePlan:
     """Return what the scene with this number is; each third one has a chair.
 
     Parameters
@@ -41,15 +43,17 @@ def plan_scene(number: int, seed: int, scale: float = 1.0, only: str = "") -> St
         Factor on the pictures' sides.
     only : str
         The one kind wanted; "" for all.
+    frames : int, optional
+        Photos of the scene, as far around it as 8 to 12 would be.
     """
     rng = Random(f"{seed}/{number}")
     others = [kind for kind in KINDS if kind != "chair"]
     kind = "chair" if number % 3 == 0 else others[(number * 2 // 3) % len(others)]
-    frames = rng.randint(8, 12)
-    sweep = math.radians(rng.uniform(6, 12)) * frames * rng.choice([-1, 1])
+    usual = rng.randint(8, 12)
+    sweep = math.radians(rng.uniform(6, 12)) * usual * rng.choice([-1, 1])
     width, height = rng.choice(SIZES)
     size = (round(width * scale), round(height * scale))
-    return StagePlan(only or kind, SHORT_OF_SEEDS + seed * 100_000 + number, size, frames, sweep)
+    return StagePlan(only or kind, SHORT_OF_SEEDS + seed * 100_000 + number, size, frames or usual, sweep)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,9 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--scale", type=float, default=1.0, help="factor on the pictures' sides")
     parser.add_argument("--kind", choices=sorted(KINDS), default="", help="only this kind")
+    parser.add_argument("--frames", type=int, help="photos of a scene; else 8 to 12")
     options = parser.parse_args(arguments)
     for number in range(options.scenes):
-        plan = plan_scene(number, options.seed, options.scale, options.kind)
+        plan = plan_scene(number, options.seed, options.scale, options.kind, options.frames)
         held_out = number % HELD_OUT_EVERY == HELD_OUT_EVERY - 1 or number % 36 == 24
         folder = options.out / ("val" if held_out else "train")
         target = folder / f"{plan.kind}_{plan.seed}"

@@ -3,8 +3,9 @@
 
     python tools/train/coarse.py --scenes build/capture_fine/train --out build/coarse
 
-Writes `<capture>.npz` with the subject's logits on every photo, (n, h, w) float16, one stack from one
-click and one from three. What is there already is left as it is. May import: core, engine, tools.
+Writes `<capture>.npz` with the subject's logits on every photo, (n, h, w) float16: one stack from one
+click and one from three, and of the latter two more after a second look, at the whole and at parts.
+What is there already is left as it is. May import: core, engine, tools.
 """
 
 from __future__ import annotations
@@ -22,22 +23,30 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from sam2_splat_addon.core.errors import SplatError
+from sam2_splat_addon.core.manifest import RunSettings
 from sam2_splat_addon.core.protocol import ModelChoice
 from sam2_splat_addon.engine.checkpoints import checkpoint_path
 from tools.bench.evaluation import sources, tracking
 from tools.bench.evaluation.prompting import PromptKind, prompts_for
 
-PROMPTS: Final[tuple[PromptKind, ...]] = ("1click", "3clicks")
+LOOKS: Final[dict[str, tuple[PromptKind, str]]] = {
+    "1click": ("1click", "off"),
+    "3clicks": ("3clicks", "off"),
+    "3clicks_whole": ("3clicks", "whole"),
+    "3clicks_parts": ("3clicks", "parts"),
+}
 
 
 def coarse_mattes(clip: sources.Clip, model: ModelChoice) -> dict[str, NDArray[np.float16]]:
-    """The subject's logits on every photo, (n, h, w), by kind of prompt."""
+    """The subject's logits on every photo, (n, h, w), by what was clicked and looked at."""
     (subject,) = clip.subjects
     found: dict[str, NDArray[np.float16]] = {}
-    for kind in PROMPTS:
-        mattes = tracking.track(model, 0, clip.photos, prompts_for(clip, kind)).mattes
+    for name, (kind, looks) in LOOKS.items():
+        settings = RunSettings(direction="forward", second_look=looks)
+        prompts = prompts_for(clip, kind)
+        mattes = tracking.track(model, 0, clip.photos, prompts, settings=settings).mattes
         stack = [mattes[(subject.id, frame)].logits for frame in range(1, len(clip.photos) + 1)]
-        found[kind] = np.stack(stack)
+        found[name] = np.stack(stack)
     return found
 
 

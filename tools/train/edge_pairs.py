@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIDE: Final = 128  # px of a crop at the coarser of the two scales
-COARSE_LONG: Final = (384, 600)  # px, longest side of the whole photo at that scale
-FINE_LONG: Final = (800, 1100)  # and where the matte's grid is twice as fine
+PER_CELL: Final = (3.0, 4.6)  # px of the whole photo at that scale, to a cell of the matte's grid
 IDEAL: Final = 0.25  # share of mattes that say nothing wrong, and
 LOOKED_AT: Final = 0.2  # of such as a second look gives, of those cut from a capture
 PASTED: Final = 0.3  # share of drawn shapes
@@ -31,11 +30,11 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Shot:
-    """One photo: [H, W, 3] RGB, [H, W] ids, and coarse logits [n, h, w] of the subject (id 1)."""
+    """One photo: [H, W, 3] RGB, [H, W] ids, and coarse logits [h, w] of the subject (id 1)."""
 
     photo: Image
     ids: Image
-    coarse: NDArray[np.float16]
+    coarse: tuple[NDArray[np.float16], ...]
 
 
 def read_shots(roots: list[Path], coarse: Path) -> list[Shot]:
@@ -54,7 +53,7 @@ def read_shots(roots: list[Path], coarse: Path) -> list[Shot]:
             )
             right = [stack[number] for stack in stacks if _agrees(stack[number], ids == 1)]
             if right:
-                shots.append(Shot(photo, ids, np.stack(right)))
+                shots.append(Shot(photo, ids, tuple(right)))
     return shots
 
 
@@ -207,15 +206,13 @@ def _matte(shot: Shot, truth: Floats, rng: np.random.Generator) -> tuple[tuple[i
     """A size (width, height) of the whole photo, and logits of the subject brought to it."""
     kind = rng.random()
     is_ideal, is_looked_at = kind < IDEAL, kind < IDEAL + LOOKED_AT
-    grid = 128
+    first = shot.coarse[rng.integers(len(shot.coarse))].astype(np.float32)
+    grid = 128 if is_looked_at else max(first.shape)
     if is_looked_at and (not is_ideal or rng.random() < 0.5):
         grid = 256
     height, width = truth.shape
     long = max(height, width)
-    if grid == 256:
-        low_long = min(rng.uniform(*FINE_LONG), long)
-    else:
-        low_long = min(rng.uniform(*COARSE_LONG), long / 1.5)
+    low_long = min(rng.uniform(*PER_CELL) * grid, long if grid > 128 else long / 1.5)
     tidy = not is_looked_at and rng.random() < 0.2  # from a later octave: nearly right already
     scale = low_long / long * (float(rng.uniform(1.0, 1.2)) if tidy else 1.0)
     size = (max(SIDE, round(width * scale)), max(SIDE, round(height * scale)))
@@ -229,7 +226,6 @@ def _matte(shot: Shot, truth: Floats, rng: np.random.Generator) -> tuple[tuple[i
     if not is_looked_at and rng.random() < 0.35:
         cells = int(rng.choice((112, 128, 160, 192, 256)))
         return size, _linear(spoil(_area(truth, (cells, cells)), rng), size)
-    first = shot.coarse[rng.integers(len(shot.coarse))].astype(np.float32)
     if rng.random() < 0.3:
         noise = _linear(rng.normal(0, 1, (12, 12)), first.shape[::-1])
         first = first + noise * rng.uniform(0, 2.0)
