@@ -47,7 +47,7 @@ PLACES: Final = 3
 
 _ROOM: Final = 0.08  # around the matte, of its width and height, on every side
 _WORTH_IT: Final = 0.8  # of the photo's area: a crop that is hardly smaller shows nothing new
-_CRUMB: Final = 0.03  # of the matte's area: smaller pieces don't widen the crop
+_CRUMB: Final = 0.03  # of the matte's area: smaller pieces don't widen the crop, and don't grow
 _CLOSER: Final = ((2, 0.6), (3, 0.5))  # parts along each side, and the share of it that one spans
 _SHARP: Final = 0.75  # of the model's input: parts of a photo with fewer px show nothing new
 _TRUST: Final = 0.5  # of a closer look in the average
@@ -147,38 +147,41 @@ class SecondLook:
             As soon as ``cancelled`` says so.
         """
         first = result.logits
-        known = _finer(first)
+        known = before = _finer(first)
         given = prompts is not None and prompts.mask is not None
         crop = None if given else _crop_to(first)
         if crop is not None and crop.area < _WORTH_IT * first.size:
             whole = crop.scaled(FINER)
             again = self._look(result.frame, known, whole, prompts)
             if again is not None:
+                known = known.copy()
                 known[whole.cells] += np.float32(_TRUST) * (again - known[whole.cells])
+                known = _without_grown_crumbs(known, before)
         if self._closer:
-            known = _finer(known)
+            known, before = _finer(known), _finer(before)
         for count, share in self._closer:
             if crop is not None and self._is_sharp(crop, first, share):
                 parts = _parts(crop.scaled(FINEST), count, share)
-                self._look_at_parts(result.frame, known, parts, prompts)
+                known = known + self._shown_by_parts(result.frame, known, parts, prompts)
+                known = _without_grown_crumbs(known, before)
         scores = msgspec.structs.replace(result.scores, area=float((known > 0).mean()))
         return dataclasses.replace(result, logits=known, scores=scores)
 
-    def _look_at_parts(
+    def _shown_by_parts(
         self,
         frame: int,
         known: Floats,
         parts: list[tuple[_Crop, Floats]],
         prompts: FramePrompts | None,
-    ) -> None:
-        """Move what is known, (h, w), towards what the parts with their weights show; in place."""
+    ) -> Floats:
+        """The change of what is known, (h, w), that looks at the parts give, by their weights."""
         change = np.zeros_like(known)
         for part, weight in parts:
             here = known[part.cells]
             again = None if (here > 0).all() else self._look(frame, known, part, prompts)
             if again is not None:
                 change[part.cells] += weight * _believed(here, again)
-        known += np.float32(_TRUST) * change
+        return np.float32(_TRUST) * change
 
     def _is_sharp(self, crop: _Crop, first: Floats, share: float) -> bool:
         """Whether the photo has enough pixels for a part of the crop to show more than was seen."""
@@ -253,11 +256,32 @@ def _spans(start: int, stop: int, count: int, share: float) -> list[tuple[int, i
     ]
 
 
+def _without_grown_crumbs(known: Floats, before: Floats) -> Floats:
+    """What does not hang together with a larger piece of the first look's matte stays as it was there.
+
+    A crumb may be of something else, which a look so close that the object is hardly in it follows.
+    """
+    _, pieces, about = _pieces(before)
+    smallest = _CRUMB * float((before > 0).sum())
+    large = np.isin(pieces, 1 + np.flatnonzero(about[1:, cv2.CC_STAT_AREA] >= smallest))
+    count, pieces, _ = _pieces(known)
+    is_crumb = np.ones(count, dtype=bool)
+    is_crumb[pieces[large]] = False
+    is_crumb[0] = False  # what is outside everything
+    return np.where(is_crumb[pieces], np.minimum(known, before), known)
+
+
+def _pieces(logits: Floats) -> tuple[int, NDArray[np.int32], NDArray[np.int32]]:
+    """How many, the outside counted; the number of each cell's, 0 outside; OpenCV's statistics."""
+    inside = (logits > 0).astype(np.uint8)
+    count, pieces, about, _ = cv2.connectedComponentsWithStats(inside, connectivity=8)
+    return count, np.asarray(pieces, np.int32), np.asarray(about, np.int32)
+
+
 def _crop_to(logits: Floats) -> _Crop | None:
     """Around the matte's larger pieces; None without any."""
-    inside = (logits > 0).astype(np.uint8)
-    _, _, parts, _ = cv2.connectedComponentsWithStats(inside, connectivity=8)
-    large = parts[1:][parts[1:, cv2.CC_STAT_AREA] >= _CRUMB * inside.sum()]
+    _, _, about = _pieces(logits)
+    large = about[1:][about[1:, cv2.CC_STAT_AREA] >= _CRUMB * float((logits > 0).sum())]
     if not len(large):
         return None
     left, top = large[:, cv2.CC_STAT_LEFT].min(), large[:, cv2.CC_STAT_TOP].min()

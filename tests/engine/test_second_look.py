@@ -25,7 +25,14 @@ from sam2_splat_addon.engine.frames import FrameSource
 from sam2_splat_addon.engine.prompt_tensors import prompt_tensors
 from sam2_splat_addon.engine.results import FrameResult, frame_result
 from sam2_splat_addon.engine.sam2_steps import Sam2Steps
-from sam2_splat_addon.engine.second_look import FINER, FINEST, SecondLook, _believed, _spans
+from sam2_splat_addon.engine.second_look import (
+    FINER,
+    FINEST,
+    SecondLook,
+    _believed,
+    _spans,
+    _without_grown_crumbs,
+)
 
 from .photo_footage import clicked, request, write_checkpoint, write_photos
 from .random_models import IMAGE_SIZE
@@ -154,6 +161,21 @@ def test_a_part_that_would_take_much_away_only_adds() -> None:
     added = _believed(known, much)
     assert added.min() == 0.0
     assert np.array_equal(added[5, 5:], np.full(5, 5.0))
+
+
+def test_what_hangs_together_with_no_larger_piece_does_not_grow() -> None:
+    first = np.full((40, 40), -4.0, np.float32)
+    first[5:30, 5:30] = 4.0
+    first[35:37, 35:37] = 3.0  # a crumb
+    known = _finer(first)
+    grown = known.copy()
+    grown[64:, 64:] = 5.0  # the crumb, ten times as large
+    grown[30:34, 60:76] = 2.0  # a rail at the object's side
+    grown[2:5, 70:74] = 2.0  # something new by itself
+    kept = _without_grown_crumbs(grown, known)
+    assert np.array_equal(kept[30:34, 60:76], grown[30:34, 60:76])
+    kept[30:34, 60:76] = known[30:34, 60:76]
+    assert np.array_equal(kept, known)
 
 
 def test_where_parts_meet_there_is_no_seam() -> None:

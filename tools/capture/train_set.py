@@ -53,7 +53,9 @@ def plan_scene(
     sweep = math.radians(rng.uniform(6, 12)) * usual * rng.choice([-1, 1])
     width, height = rng.choice(SIZES)
     size = (round(width * scale), round(height * scale))
-    return StagePlan(only or kind, SHORT_OF_SEEDS + seed * 100_000 + number, size, frames or usual, sweep)
+    return StagePlan(
+        only or kind, SHORT_OF_SEEDS + seed * 100_000 + number, size, frames or usual, sweep
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -227,7 +227,7 @@ def _matte(shot: Shot, truth: Floats, rng: np.random.Generator) -> tuple[tuple[i
         cells = int(rng.choice((112, 128, 160, 192, 256)))
         return size, _linear(spoil(_area(truth, (cells, cells)), rng), size)
     if rng.random() < 0.3:
-        noise = _linear(rng.normal(0, 1, (12, 12)), first.shape[::-1])
+        noise = _linear(rng.normal(0, 1, (12, 12)), (first.shape[1], first.shape[0]))
         first = first + noise * rng.uniform(0, 2.0)
     logits = _linear(first, size) * np.exp(rng.normal(0.2, 0.4))
     if is_looked_at:
