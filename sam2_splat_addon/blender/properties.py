@@ -79,8 +79,8 @@ LOOK_ITEMS = (
     ),
     (
         "details",
-        "Object, Parts and Details",
-        "And in nine smaller parts then, for the best masks of large photos. About twelve times the"
+        "Parts and Details",
+        "As before, then in nine smaller parts, for the best masks of large photos. About twelve times the"
         " time",
     ),
 )

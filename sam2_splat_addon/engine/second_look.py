@@ -19,7 +19,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import cv2
 import msgspec
@@ -48,7 +48,6 @@ PLACES: Final = 3
 _ROOM: Final = 0.08  # around the matte, of its width and height, on every side
 _WORTH_IT: Final = 0.8  # of the photo's area: a crop that is hardly smaller shows nothing new
 _CRUMB: Final = 0.03  # of the matte's area: smaller pieces don't widen the crop, and don't grow
-_CLOSER: Final = ((2, 0.6), (3, 0.5))  # parts along each side, and the share of it that one spans
 _SHARP: Final = 0.75  # of the model's input: parts of a photo with fewer px show nothing new
 _TRUST: Final = 0.5  # of a closer look in the average
 _TAKEN: Final = 0.1  # of what is known in a part: more than that is not taken away
@@ -57,6 +56,16 @@ _CELL: Final = 4  # px of the model's input to a cell of its logits
 
 Floats = NDArray[np.float32]
 _Place = tuple[float, float, int]  # x and y as shares of the crop, and 1 for inside, 0 for outside
+
+
+class _Level(NamedTuple):
+    """How closely parts of a crop are looked at: so many along each side, and its share they span."""
+
+    sides: int
+    share: float
+
+
+_CLOSER: Final = (_Level(2, 0.6), _Level(3, 0.5))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,23 +156,23 @@ class SecondLook:
             As soon as ``cancelled`` says so.
         """
         first = result.logits
-        known = before = _finer(first)
+        known = _finer(first)
         given = prompts is not None and prompts.mask is not None
         crop = None if given else _crop_to(first)
         if crop is not None and crop.area < _WORTH_IT * first.size:
             whole = crop.scaled(FINER)
             again = self._look(result.frame, known, whole, prompts)
             if again is not None:
-                known = known.copy()
                 known[whole.cells] += np.float32(_TRUST) * (again - known[whole.cells])
-                known = _without_grown_crumbs(known, before)
         if self._closer:
-            known, before = _finer(known), _finer(before)
-        for count, share in self._closer:
-            if crop is not None and self._is_sharp(crop, first, share):
-                parts = _parts(crop.scaled(FINEST), count, share)
+            known = _finer(known)
+        if crop is not None:
+            sharp = [level for level in self._closer if self._is_sharp(crop, first, level.share)]
+            for level in sharp:
+                parts = _parts(crop.scaled(FINEST), level)
                 known = known + self._shown_by_parts(result.frame, known, parts, prompts)
-                known = _without_grown_crumbs(known, before)
+            if sharp:
+                known = _without_grown_crumbs(known, _finer(_finer(first)))
         scores = msgspec.structs.replace(result.scores, area=float((known > 0).mean()))
         return dataclasses.replace(result, logits=known, scores=scores)
 
@@ -227,12 +236,12 @@ def _believed(known: Floats, again: Floats) -> Floats:
     return np.maximum(change, 0) if taken > _TAKEN * (known > 0).sum() else change
 
 
-def _parts(crop: _Crop, count: int, share: float) -> list[tuple[_Crop, Floats]]:
+def _parts(crop: _Crop, level: _Level) -> list[tuple[_Crop, Floats]]:
     """So many by so many overlapping parts; their weights add up to 1 in every cell of the crop."""
     return [
         (_Crop(top, left, bottom, right), np.outer(down, across))
-        for top, bottom, down in _spans(crop.top, crop.bottom, count, share)
-        for left, right, across in _spans(crop.left, crop.right, count, share)
+        for top, bottom, down in _spans(crop.top, crop.bottom, *level)
+        for left, right, across in _spans(crop.left, crop.right, *level)
     ]
 
 
