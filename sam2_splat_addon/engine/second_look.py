@@ -51,6 +51,7 @@ _CRUMB: Final = 0.03  # of the matte's area: smaller pieces don't widen the crop
 _SHARP: Final = 0.75  # of the model's input: parts of a photo with fewer px show nothing new
 _TRUST: Final = 0.5  # of a closer look in the average
 _TAKEN: Final = 0.1  # of what is known in a part: more than that is not taken away
+_NEARBY: Final = np.ones((17, 17), np.uint8)  # cells around a piece: a gap in a rail is no end
 _AGREE: Final = 0.5  # IoU: a second look that agrees less looked at something else
 _CELL: Final = 4  # px of the model's input to a cell of its logits
 
@@ -266,7 +267,7 @@ def _spans(start: int, stop: int, count: int, share: float) -> list[tuple[int, i
 
 
 def _without_grown_crumbs(known: Floats, before: Floats) -> Floats:
-    """What does not hang together with a larger piece of the first look's matte stays as it was there.
+    """What lies apart from the larger pieces of the first look's matte stays as it was there.
 
     A crumb may be of something else, which a look so close that the object is hardly in it follows.
     """
@@ -275,7 +276,7 @@ def _without_grown_crumbs(known: Floats, before: Floats) -> Floats:
     large = np.isin(pieces, 1 + np.flatnonzero(about[1:, cv2.CC_STAT_AREA] >= smallest))
     count, pieces, _ = _pieces(known)
     is_crumb = np.ones(count, dtype=bool)
-    is_crumb[pieces[large]] = False
+    is_crumb[pieces[cv2.dilate(large.astype(np.uint8), _NEARBY) > 0]] = False
     is_crumb[0] = False  # what is outside everything
     return np.where(is_crumb[pieces], np.minimum(known, before), known)
 

@@ -163,18 +163,20 @@ def test_a_part_that_would_take_much_away_only_adds() -> None:
     assert np.array_equal(added[5, 5:], np.full(5, 5.0))
 
 
-def test_what_hangs_together_with_no_larger_piece_does_not_grow() -> None:
+def test_what_lies_apart_from_the_larger_pieces_does_not_grow() -> None:
     first = np.full((40, 40), -4.0, np.float32)
     first[5:30, 5:30] = 4.0
     first[35:37, 35:37] = 3.0  # a crumb
     known = _finer(first)
     grown = known.copy()
-    grown[64:, 64:] = 5.0  # the crumb, ten times as large
+    grown[69:, 69:] = 5.0  # the crumb, eight times as large
     grown[30:34, 60:76] = 2.0  # a rail at the object's side
+    grown[40:44, 63:70] = 2.0  # one with a gap
     grown[2:5, 70:74] = 2.0  # something new by itself
     kept = _without_grown_crumbs(grown, known)
     assert np.array_equal(kept[30:34, 60:76], grown[30:34, 60:76])
-    kept[30:34, 60:76] = known[30:34, 60:76]
+    assert np.array_equal(kept[40:44, 63:70], grown[40:44, 63:70])
+    kept[30:44, 60:76] = known[30:44, 60:76]
     assert np.array_equal(kept, known)
 
 
