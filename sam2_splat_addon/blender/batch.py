@@ -103,7 +103,8 @@ def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
         choices=[item[0] for item in LOOK_ITEMS],
         nargs="?",
         const="whole",
-        help="look at each matte once more, close up: whole (as without a word), or its parts too",
+        help="look at each matte once more, close up: whole (as without a word), its parts too, or"
+        " also details",
     )
     own.add_argument(
         "--panorama",

@@ -80,7 +80,7 @@ LOOK_ITEMS = (
     (
         "details",
         "Parts and Details",
-        "As before, then in nine smaller parts, for the best masks of large photos. About twelve times the"
+        "As before, then in nine smaller parts, for the best masks of large photos. About ten times the"
         " time",
     ),
 )
