@@ -42,7 +42,7 @@ from sam2_splat_addon.engine.edge_model import (
 )
 from tools.train.edge_pairs import SIDE, Pair, draw_pair, read_shots
 
-INSIDE_WEIGHT: Final = 1.3  # of the object against the ground: doubt is kept, not cut away
+INSIDE_WEIGHT: Final = 2.2  # of the object against the ground: doubt is kept, not cut away
 BANDS: Final = (17, 11)  # px, width of the band around the coarse edge that counts, by octave
 NORMS_LEARN: Final = 0.3  # of the time; then BatchNorm keeps its statistics
 SAVE_EVERY: Final = 60.0  # seconds
