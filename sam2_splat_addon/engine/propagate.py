@@ -214,7 +214,7 @@ def _second_look(
         [Path(path) for path in footage.paths],
         (footage.width, footage.height),
         choice,
-        closer=max(0, LOOKS.index(request.settings.second_look) - LOOKS.index(WHOLE_LOOK)),
+        closer=LOOKS.index(request.settings.second_look) - LOOKS.index(WHOLE_LOOK),
         cancelled=cancelled,
     )
     given = {

@@ -272,8 +272,7 @@ def _without_grown_crumbs(known: Floats, before: Floats) -> Floats:
     A crumb may be of something else, which a look so close that the object is hardly in it follows.
     """
     _, pieces, about = _pieces(before)
-    smallest = _CRUMB * float((before > 0).sum())
-    large = np.isin(pieces, 1 + np.flatnonzero(about[1:, cv2.CC_STAT_AREA] >= smallest))
+    large = np.isin(pieces, _larger(about))
     count, pieces, _ = _pieces(known)
     is_crumb = np.ones(count, dtype=bool)
     is_crumb[pieces[cv2.dilate(large.astype(np.uint8), _NEARBY) > 0]] = False
@@ -288,10 +287,16 @@ def _pieces(logits: Floats) -> tuple[int, NDArray[np.int32], NDArray[np.int32]]:
     return count, np.asarray(pieces, np.int32), np.asarray(about, np.int32)
 
 
+def _larger(about: NDArray[np.int32]) -> NDArray[np.intp]:
+    """The numbers of the pieces that are no crumbs."""
+    areas = about[1:, cv2.CC_STAT_AREA]
+    return 1 + np.flatnonzero(areas >= _CRUMB * float(areas.sum()))
+
+
 def _crop_to(logits: Floats) -> _Crop | None:
     """Around the matte's larger pieces; None without any."""
     _, _, about = _pieces(logits)
-    large = about[1:][about[1:, cv2.CC_STAT_AREA] >= _CRUMB * float((logits > 0).sum())]
+    large = about[_larger(about)]
     if not len(large):
         return None
     left, top = large[:, cv2.CC_STAT_LEFT].min(), large[:, cv2.CC_STAT_TOP].min()
