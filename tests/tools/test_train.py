@@ -95,23 +95,27 @@ def test_batch_prompts_lie_on_their_targets(scenes: Path) -> None:
     assert np.array_equal(stills.points[3, 1, 0], batch.points[1, 1, 1])
 
 
-def test_a_look_is_a_photo_and_a_close_up_of_its_subject(scenes: Path) -> None:
+def test_a_look_goes_from_a_photo_to_its_subject_and_a_part_of_it(scenes: Path) -> None:
     library = Library(scenes)
     library.rescan()
     plan = BatchPlan(64, 2, 3, 2, 1.0, 1, augment=0.0, looks=1.0)
     for index in range(4):
         batch = make_batch(plan, library, index)
         assert batch.windows is not None
-        assert batch.frames.shape == (3, 2, 64, 64, 3)  # as many frames as two clips of three
-        for whole, close, (left, top, right, bottom) in zip(
-            batch.targets[:, 0, 0], batch.targets[:, 0, 1], batch.windows, strict=True
-        ):
+        assert batch.frames.shape == (2, 3, 64, 64, 3)
+        assert batch.windows.shape == (2, 2, 4)
+        for (whole, close, part), windows in zip(batch.targets[:, 0], batch.windows, strict=True):
             assert (close > 127).mean() > 0.5 > (whole > 127).mean()
-            rows, columns = np.nonzero(whole > 127)
-            x, y = (columns.mean() + 0.5) / 32, (rows.mean() + 0.5) / 32
-            close_rows, close_columns = np.nonzero(close > 127)
-            assert abs((x - left) / (right - left) * 32 - 0.5 - close_columns.mean()) < 2.5
-            assert abs((y - top) / (bottom - top) * 32 - 0.5 - close_rows.mean()) < 2.5
+            for outer, inner, (left, top, right, bottom) in (
+                (whole, close, windows[0]),
+                (close, part, windows[1]),
+            ):
+                assert (inner > 127).any()
+                spots = (np.arange(32) + 0.5) / 32
+                rows = ((top + spots * (bottom - top)) * 32).astype(int).clip(0, 31)
+                columns = ((left + spots * (right - left)) * 32).astype(int).clip(0, 31)
+                expected = outer[np.ix_(rows, columns)] > 127
+                assert ((inner > 127) == expected).mean() > 0.85
 
 
 def test_what_was_found_is_cut_to_the_window() -> None:

@@ -6,6 +6,7 @@ May import: numpy, OpenCV.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,9 +20,16 @@ Rng = np.random.Generator
 SUBJECT_ID: Final = 1
 _HIDDEN_SHARE: Final = 0.12  # of clips in which an object is wholly hidden for a frame or two
 _MIN_SPRITE_AREA: Final = 300  # px; smaller cut-outs are crumbs behind something else
-_SHARP: Final = 0.75  # of the side: a subject this long is still sharp close up, as real photos are
-_BLURRED_SHARE: Final = 0.25  # of smaller subjects that are looked at close up all the same
-_PART_SHARE: Final = 0.5  # of the looks at sharp subjects: no more than a part of them
+_SHARP: Final = 1.5  # of the side: a part of a subject this long is still sharp, as in real photos
+_BLURRED: Final = 0.1  # of much smaller subjects are looked at close up all the same
+LOOKS: Final = 3
+"""Frames of a look: the whole photo, the subject, a part of it."""
+
+Window = tuple[float, float, float, float]
+"""Left, top, right and bottom as shares of a picture."""
+
+
+_Box = tuple[int, int, int, int]  # left, top, right and bottom in px, the last two not included
 
 
 @dataclass(frozen=True)
@@ -34,14 +42,13 @@ class Clip:
         [T, S, S, 3] RGB.
     ids : Image
         [T, S, S] instance ids, 255 for what only passes in front.
-    window : tuple of float, optional
-        Of a look (see `sample_look`): left, top, right, bottom of the second frame as shares of
-        the first.
+    windows : tuple of Window
+        Of a look (see `sample_look`): each frame but the first within the one before.
     """
 
     frames: Image
     ids: Image
-    window: tuple[float, float, float, float] | None = None
+    windows: tuple[Window, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,7 @@ def sample_clip(
 
 
 def sample_look(rng: Rng, library: Library, size: int, augment: float = 1.0) -> Clip:
-    """Draw a photo twice: as a whole, and the subject close up, as the engine's second look crops it.
+    """Draw a photo, its subject close up, and a part of it closer still, as the engine looks again.
 
     Parameters
     ----------
@@ -106,8 +113,8 @@ def sample_look(rng: Rng, library: Library, size: int, augment: float = 1.0) -> 
         rows, columns = np.nonzero(scene.ids[number] == SUBJECT_ID)
         if len(rows) < _MIN_SPRITE_AREA:
             continue
-        sharp = max(np.ptp(rows), np.ptp(columns)) >= _SHARP * size
-        if sharp or rng.random() < _BLURRED_SHARE:
+        sharp = max(np.ptp(rows), np.ptp(columns)) / (_SHARP * size)
+        if rng.random() < max(_BLURRED, sharp**2):
             break
     height, width = scene.ids[number].shape
     top, bottom, left, right = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
@@ -115,12 +122,12 @@ def sample_look(rng: Rng, library: Library, size: int, augment: float = 1.0) -> 
     room = rng.normal(0.08, 0.05, 4).clip(-0.03, 0.3) * ((right - left, bottom - top) * 2)
     x0, y0 = max(0, int(left - room[0])), max(0, int(top - room[1]))
     x1, y1 = min(width, int(right + room[2])), min(height, int(bottom + room[3]))
-    if sharp and rng.random() < _PART_SHARE:
-        x0, y0, x1, y1 = _part(rng, scene.ids[number], (x0, y0, x1, y1))
+    close = (x0, y0, x1, y1)
+    boxes = [(0, 0, width, height), close, _part(rng, scene.ids[number], close)]
     flip = rng.random() < 0.5
-    frames = np.empty((2, size, size, 3), np.uint8)
-    ids = np.empty((2, size, size), np.uint8)
-    for i, (left, top, right, bottom) in enumerate(((0, 0, width, height), (x0, y0, x1, y1))):
+    frames = np.empty((LOOKS, size, size, 3), np.uint8)
+    ids = np.empty((LOOKS, size, size), np.uint8)
+    for i, (left, top, right, bottom) in enumerate(boxes):
         seen = (slice(top, bottom), slice(left, right))
         large = (right - left) * (bottom - top) > size * size
         way = cv2.INTER_AREA if large else cv2.INTER_LINEAR
@@ -129,16 +136,23 @@ def sample_look(rng: Rng, library: Library, size: int, augment: float = 1.0) -> 
             scene.ids[number][seen], (size, size), interpolation=cv2.INTER_NEAREST_EXACT
         )
         frames[i], ids[i] = (frame[:, ::-1], labels[:, ::-1]) if flip else (frame, labels)
-    across = (1 - x1 / width, 1 - x0 / width) if flip else (x0 / width, x1 / width)
     frames = _photometric(rng, frames) if rng.random() < augment else frames
-    return Clip(frames, ids, (across[0], y0 / height, across[1], y1 / height))
+    windows = tuple(_within(*pair, flip=flip) for pair in itertools.pairwise(boxes))
+    return Clip(frames, ids, windows)
 
 
-def _part(rng: Rng, ids: Image, box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
-    """A window of half to four fifths of a box's sides with some of the subject in it, or the box."""
+def _within(outer: _Box, inner: _Box, *, flip: bool) -> Window:
+    width, height = outer[2] - outer[0], outer[3] - outer[1]
+    left, right = (inner[0] - outer[0]) / width, (inner[2] - outer[0]) / width
+    top, bottom = (inner[1] - outer[1]) / height, (inner[3] - outer[1]) / height
+    return (1 - right, top, 1 - left, bottom) if flip else (left, top, right, bottom)
+
+
+def _part(rng: Rng, ids: Image, box: _Box) -> _Box:
+    """A window of two to four fifths of a box's sides with some of the subject in it, or the box."""
     x0, y0, x1, y1 = box
     for _ in range(5):
-        w, h = (int(n) for n in rng.uniform(0.5, 0.8, 2) * (x1 - x0, y1 - y0))
+        w, h = (int(n) for n in rng.uniform(0.4, 0.8, 2) * (x1 - x0, y1 - y0))
         x, y = int(rng.integers(x0, x1 - w + 1)), int(rng.integers(y0, y1 - h + 1))
         if (ids[y : y + h, x : x + w] == SUBJECT_ID).sum() >= max(_MIN_SPRITE_AREA, w * h // 40):
             return x, y, x + w, y + h

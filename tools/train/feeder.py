@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.train.clips import SUBJECT_ID, Clip, sample_clip, sample_look
+from tools.train.clips import LOOKS, SUBJECT_ID, Clip, sample_clip, sample_look
 from tools.train.library import OCCLUDER_ID, Image, Library
 from tools.train.prompts import box, clicks
 
@@ -48,8 +48,8 @@ class BatchPlan:
     augment : float
         0 to 1: how often rendered clips are changed in light, noise and crop.
     looks : float
-        Share of batches that are photos and close-ups of them instead of clips: as many frames, in
-        pairs, one object each.
+        Share of batches that are photos and close-ups of them instead of clips: about as many
+        frames, one object each.
     """
 
     size: int
@@ -80,7 +80,8 @@ class Batch:
     boxes : ndarray of float32
         [C, K, T, 2, 2] corners, px of S; zeros where the object is not seen.
     windows : ndarray of float32, optional
-        Of looks, T = 2: [C, 4] left, top, right, bottom of the second frame as shares of the first.
+        Of looks: [C, T - 1, 4] left, top, right, bottom of each frame but the first as shares of the
+        one before.
     """
 
     frames: Image
@@ -108,10 +109,10 @@ def make_batch(plan: BatchPlan, library: Library, index: int) -> Batch:
     rng = np.random.default_rng([plan.seed, index])
     looks = plan.looks > 0 and bool(library.scenes) and rng.random() < plan.looks
     if looks:
-        pairs = max(1, plan.clips * plan.length // 2)
-        plan = replace(plan, clips=pairs, length=2, objects=1)
+        photos = max(1, plan.clips * plan.length // LOOKS)
+        plan = replace(plan, clips=photos, length=LOOKS, objects=1)
     made = [_make_clip(rng, plan, library, looks=looks) for _ in range(plan.clips)]
-    windows = [clip.window for clip, _, _, _ in made]
+    windows = [clip.windows for clip, _, _, _ in made]
     return Batch(
         frames=np.stack([clip.frames for clip, _, _, _ in made]),
         targets=np.stack([targets for _, targets, _, _ in made]),

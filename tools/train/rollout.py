@@ -206,7 +206,7 @@ def run_look(
     prompt: Prompt,
     weights: Weights,
 ) -> Outcome:
-    """Prompt the whole photos, then look at the close-ups with what was found, as the engine does.
+    """Prompt the whole photos, then look ever closer with what was found, as the engine does.
 
     Parameters
     ----------
@@ -228,29 +228,33 @@ def run_look(
     """
     assert batch.windows is not None
     device = model.device
-    targets = torch.from_numpy(batch.targets).to(device).flatten(0, 1).float() / 255  # [C, 2, h, w]
+    targets = torch.from_numpy(batch.targets).to(device).flatten(0, 1).float() / 255  # [C, T, h, w]
     everyone = torch.arange(len(targets), device=device)
     given = Prompt("clicks", prompt.clicks, correct=False) if prompt.kind == "mask" else prompt
-    points, before = _prompt_points(batch, given, everyone), None
+    points = _prompt_points(batch, given, everyone)
+    known: Tensor | None = None  # [C, 1, h, w] on the frame before
     features, aside = _encode(model, figure_ground, batch, weights)
-    logits = targets[:, :0]
     losses, ious, right = [], [], []
-    for t in range(2):
+    for t in range(targets.shape[1]):
         feats, positions = features.at(t, everyone)
-        if t:
-            before = _window(logits.detach().clamp(-32, 32), batch.windows)
+        before = None if known is None else _window(known, batch.windows[:, t - 1])
+        if before is not None:
             points = _deep_inside(before, model.image_size)
         _, outputs, _, _ = model._track_step(
             t, True, feats, positions, features.sizes, points, None, {}, MANY_FRAMES, False, before
         )
         logits = outputs[3]  # [C, 1, h, w]
+        # Each answer is averaged with what was known before it.
+        found = logits.detach().clamp(-32, 32)
+        known = found if before is None else (before + found) / 2
         loss, iou, there = frame_loss(
             logits[:, 0], targets[:, t], outputs[2][:, 0], outputs[6][:, 0], weights
         )
         losses.append(loss)
         ious.append(iou.mean())
         right.append(((outputs[6][:, 0] > 0) == there).float().mean())
-    return Outcome(torch.stack(losses).mean() + aside, float(ious[0]), float(ious[1]), _mean(right))
+    loss = torch.stack(losses).mean() + aside
+    return Outcome(loss, float(ious[0]), _mean(ious[1:]), _mean(right))
 
 
 def _window(logits: Tensor, windows: NDArray[np.float32]) -> Tensor:
