@@ -113,8 +113,8 @@ def sample_look(rng: Rng, library: Library, size: int, augment: float = 1.0) -> 
         rows, columns = np.nonzero(scene.ids[number] == SUBJECT_ID)
         if len(rows) < _MIN_SPRITE_AREA:
             continue
-        sharp = max(np.ptp(rows), np.ptp(columns)) / (_SHARP * size)
-        if rng.random() < max(_BLURRED, sharp**2):
+        sharp = float(max(np.ptp(rows), np.ptp(columns))) / (_SHARP * size)
+        if rng.random() < max(_BLURRED, sharp * sharp):
             break
     height, width = scene.ids[number].shape
     top, bottom, left, right = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
