@@ -98,6 +98,15 @@ def _done() -> Dict[str, str]:
     return {str(k): str(v) for k, v in stamp.items()} if isinstance(stamp, dict) else {}
 
 
+def _torch_index() -> List[str]:
+    """Return pip's arguments for the build that suits this machine, as the extension chooses it."""
+    sys.path.insert(0, str(ROOT))
+    from sam2_splat_addon.client.torch_build import build_for
+
+    index = build_for().index
+    return ["--extra-index-url", index] if index else []
+
+
 def _is_complete() -> bool:
     done = _done()
     return venv_python().exists() and all(
@@ -122,7 +131,8 @@ def _make() -> None:
         # Compiled on first use: of torch and Blender most is never imported.
         pip = [str(venv_python()), "-m", "pip", "install", "--no-compile", "--progress-bar", "off"]
         title = f"[{number}/{steps}] {step.title}"
-        _run(title, [*pip, *step.arguments, "-r", str(step.lock)])
+        arguments = [*step.arguments, *(_torch_index() if step.title == "torch" else [])]
+        _run(title, [*pip, *arguments, "-r", str(step.lock)])
         done[step.lock.name] = fingerprint
         _write_stamp(done)
     check = "import bpy, torch, sam2, cv2, OpenEXR, msgspec"

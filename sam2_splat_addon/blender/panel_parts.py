@@ -6,7 +6,7 @@ from __future__ import annotations
 from bpy.types import Context, UILayout
 
 from ..client import installation
-from . import problems, running, worker
+from . import preferences, problems, running, worker
 from .active_clip import active_clip
 from .panels_tool import wrapped
 from .properties import SAM2SPLAT_PG_clip
@@ -72,4 +72,16 @@ def draw_environment(layout: UILayout) -> None:
         box.label(text=f"Downloads {installation.DOWNLOAD_SIZE}")
     else:
         box.label(text="Needs Online Access (preferences)")
+    draw_progress(box)
+
+
+def draw_other_torch(layout: UILayout) -> None:
+    """Offer to install again where another build of PyTorch was chosen than is installed."""
+    wish = preferences.torch_build()
+    stamp = installation.read_stamp(preferences.packages_folder()) if wish != "auto" else None
+    if stamp is None or stamp.torch == wish or not worker.online():
+        return
+    box = layout.box().column()
+    box.label(text="Another PyTorch is installed", icon="INFO")
+    box.operator("sam2_splat.install_packages", text="Install This One", icon="IMPORT")
     draw_progress(box)

@@ -5,6 +5,7 @@ No ``from __future__ import annotations`` here: Blender reads property annotatio
 """
 
 import os
+import sys
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +20,13 @@ DEVICE_ITEMS = (
     ("cpu", "Processor", ""),
     ("cuda", "NVIDIA (CUDA)", ""),
     ("mps", "Apple (MPS)", ""),
+)
+
+TORCH_ITEMS = (
+    ("auto", "Automatic", "For the NVIDIA card that is there, else for the processor"),
+    ("cpu", "Processor", "The smallest download; leaves graphics cards alone"),
+    ("cu126", "CUDA 12.6", "NVIDIA cards up to the RTX 40 series; older drivers"),
+    ("cu130", "CUDA 13.0", "NVIDIA cards from the RTX 20 series on; driver 580 or newer"),
 )
 
 # Overrides for scripts, tests and machines without preferences.
@@ -71,6 +79,12 @@ class SAM2SPLAT_AP_preferences(AddonPreferences):
         description="Where torch and sam2 are installed; empty: the add-on's own folder",
         subtype="DIR_PATH",
     )
+    torch_build: EnumProperty(
+        name="PyTorch",
+        description="Which build of PyTorch is installed",
+        items=TORCH_ITEMS,
+        default="auto",
+    )
     device: EnumProperty(name="Device", items=DEVICE_ITEMS, default="auto")
     threads: IntProperty(
         name="Threads",
@@ -103,7 +117,10 @@ class SAM2SPLAT_AP_preferences(AddonPreferences):
 
         layout = self.layout
         layout.use_property_split = True
+        if sys.platform != "darwin":  # PyTorch for Macs comes in one build
+            layout.prop(self, "torch_build")
         panel_parts.draw_environment(layout)
+        panel_parts.draw_other_torch(layout)
         column = layout.column()
         column.prop(self, "device")
         column.prop(self, "threads")
@@ -166,6 +183,12 @@ def model_folder() -> Path:
 def packages_folder() -> Path:
     """Where the worker's packages are installed."""
     return _folder("packages_folder", "packages")
+
+
+def torch_build() -> str:
+    """The build of PyTorch the user chose: auto, or a name in `client.torch_build.BUILDS`."""
+    preferences = _preferences()
+    return preferences.torch_build if preferences else "auto"
 
 
 def device() -> str:

@@ -18,6 +18,7 @@ from ..core.atomic import write_atomic
 from ..core.errors import EnvironmentSetupError
 from .pip_process import run_pip
 from .requirements import HASHED_LOCKS, LOCKS, STEPS, TORCH_LOCK, Step, fingerprint, read_pins
+from .torch_build import PYPI, TorchBuild
 
 # What the user is told before the download; the larger end is a Linux with CUDA.
 DOWNLOAD_SIZE = "0.4 to 3 GB"
@@ -34,10 +35,13 @@ class Stamp(msgspec.Struct, frozen=True):
         The Python that its compiled packages are for, such as "3.11".
     done
         Lock name -> fingerprint of the lock when its step was finished.
+    torch
+        Name of the build of PyTorch (`TorchBuild.name`).
     """
 
     python: str
     done: dict[str, str]
+    torch: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def install(
     python: Path | None = None,
     wheels: Path | None = None,
     online: bool = True,
-    torch_index: str = "",
+    torch: TorchBuild = PYPI,
     locks: Path = LOCKS,
     wait_s: float = 0.1,
 ) -> Generator[InstallProgress, None, None]:
@@ -88,8 +92,8 @@ def install(
         Folder with wheels and source archives to take packages from, besides the index.
     online
         Whether a package index may be asked; without it all must lie in `wheels`.
-    torch_index
-        Address of a package index with another build of torch, such as one for a CUDA version.
+    torch
+        Which build of PyTorch. Where its index can't be reached, pip takes PyPI's.
     locks
         Folder with the locks.
     wait_s
@@ -108,30 +112,32 @@ def install(
             "Allow Online Access in Blender's preferences, or put the wheels beside the add-on.",
         )
     version = _version_of(interpreter)
-    wanted = Stamp(version, {step.lock: fingerprint(locks / step.lock) for step in STEPS})
+    marks = {step.lock: fingerprint(locks / step.lock) for step in STEPS}
+    wanted = Stamp(version, marks, torch.name)
     if read_stamp(folder) == wanted:
         return
     partial = folder.with_name(folder.name + ".partial")
     try:
         begun = read_stamp(partial)
-        if begun is None or begun.python != version:
+        if begun is None or (begun.python, begun.torch) != (version, torch.name):
             if partial.exists():
                 shutil.rmtree(partial)
             partial.mkdir(parents=True)
-            begun = Stamp(version, {})
+            begun = Stamp(version, {}, torch.name)
         sources = _source_arguments(wheels, online)
         for number, step in enumerate(STEPS, start=1):
             mark = wanted.done[step.lock]
             if begun.done.get(step.lock) == mark:
                 continue
             command = [*_pip(interpreter, partial), "install", "--target", str(partial)]
-            command += [*_step_arguments(step, locks, partial, torch_index), *sources]
+            command += [*_step_arguments(step, locks, partial, torch), *sources]
+            title = step.title
+            if step.lock == TORCH_LOCK and torch.title:
+                title += f" for {torch.title}"
             log = partial / LOG_NAME
             for line in run_pip(command, _pip_environment(partial), log, wait_s):
-                yield InstallProgress(
-                    number, len(STEPS), step.title, line, time.monotonic() - started
-                )
-            begun = Stamp(version, {**begun.done, step.lock: mark})
+                yield InstallProgress(number, len(STEPS), title, line, time.monotonic() - started)
+            begun = Stamp(version, {**begun.done, step.lock: mark}, torch.name)
             _write_stamp(partial, begun)
         _take_place(partial, folder)
     except OSError as problem:
@@ -212,7 +218,7 @@ def _pip_environment(folder: Path) -> dict[str, str]:
     return environment
 
 
-def _step_arguments(step: Step, locks: Path, folder: Path, torch_index: str) -> list[str]:
+def _step_arguments(step: Step, locks: Path, folder: Path, torch: TorchBuild) -> list[str]:
     arguments = ["--upgrade", "--no-compile", "--progress-bar", "off", *step.arguments]
     if step.lock == TORCH_LOCK:
         # torch brings its dependencies along: at the versions that the hash lock has settled.
@@ -220,8 +226,9 @@ def _step_arguments(step: Step, locks: Path, folder: Path, torch_index: str) -> 
         pins = [pin for lock in HASHED_LOCKS for pin in read_pins(locks / lock)]
         constraints.write_text("".join(f"{pin.name}=={pin.version}\n" for pin in pins), "utf-8")
         arguments += ["--constraint", str(constraints)]
-        if torch_index:
-            arguments += ["--extra-index-url", torch_index]
+        if torch.index:
+            # Of one release pip prefers the build that has a local version, "+cu130".
+            arguments += ["--extra-index-url", torch.index]
     return [*arguments, "--requirement", str(locks / step.lock)]
 
 

@@ -22,6 +22,7 @@ from sam2_splat_addon.client.environment import WorkerEnvironment, check, find
 from sam2_splat_addon.client.installation import install
 from sam2_splat_addon.client.pip_process import explain
 from sam2_splat_addon.client.requirements import LOCKS, STEPS, Pin, read_pins, wanted_pins
+from sam2_splat_addon.client.torch_build import TorchBuild
 from sam2_splat_addon.core.errors import EnvironmentSetupError
 from tests.tiny_packages import VERSION, make_wheel
 
@@ -120,6 +121,36 @@ def test_install_fills_the_folder_from_wheels_without_the_network(
     assert check(WorkerEnvironment(Path(sys.executable), (folder,)), locks) == ()
     assert not folder.with_name("packages.partial").exists()
     assert run(folder, locks, wheels) == [], "a complete folder needs no work"
+
+
+def test_the_chosen_build_of_torch_is_installed_and_can_be_changed(
+    tmp_path: Path, locks: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", (tmp_path / "nothing").as_uri())
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    folder = tmp_path / "packages"
+    builds = {}
+    for name in ("cpu", "cu130"):
+        project = tmp_path / name / "torch"
+        project.mkdir(parents=True)
+        wheel = make_wheel(project, "torch", local=f"+{name}")
+        (project / "index.html").write_text(f'<a href="{wheel.name}">{wheel.name}</a>')
+        builds[name] = TorchBuild(name, name.upper(), project.parent.as_uri())
+    gone = TorchBuild("cu126", "CU126", "http://127.0.0.1:9/simple")
+
+    def installed(build: TorchBuild) -> list[str]:
+        steps = install(folder, wheels=wheels, online=True, locks=locks, torch=build)
+        assert f"PyTorch for {build.title}" in {step.title for step in steps}
+        stamp = installation.read_stamp(folder)
+        assert stamp is not None
+        assert stamp.torch == build.name
+        return sorted(path.name for path in folder.glob("torch-*.dist-info"))
+
+    assert installed(builds["cu130"]) == [f"torch-{VERSION}+cu130.dist-info"]
+    assert list(install(folder, wheels=wheels, locks=locks, torch=builds["cu130"])) == []
+    assert installed(builds["cpu"]) == [f"torch-{VERSION}+cpu.dist-info"]
+    # Where its index can't be reached, PyPI's serves.
+    assert installed(gone) == [f"torch-{VERSION}.dist-info"]
 
 
 def test_install_goes_on_after_the_last_finished_step(

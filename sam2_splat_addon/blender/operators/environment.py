@@ -12,6 +12,7 @@ from bpy.types import Context, Operator
 
 from ...client import installation
 from ...client.download import download
+from ...client.torch_build import build_for
 from ...core.catalogue import CHECKPOINTS, Checkpoint
 from ...core.errors import CheckpointError, EnvironmentSetupError
 from .. import preferences, worker
@@ -62,10 +63,13 @@ class FetchTask:
 
 
 def _install_steps() -> Steps:
+    # A worker that runs holds the files that are to be replaced.
+    worker.shut_down()
     for progress in installation.install(
         preferences.packages_folder(),
         wheels=_WHEELS if _WHEELS.is_dir() else None,
         online=worker.online(),
+        torch=build_for(preferences.torch_build()),
         wait_s=0.2 if bpy.app.background else 0.01,
     ):
         sentence = f"{progress.title} ({progress.step} of {progress.steps})"
