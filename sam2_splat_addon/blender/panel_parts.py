@@ -6,6 +6,7 @@ from __future__ import annotations
 from bpy.types import Context, UILayout
 
 from ..client import installation
+from ..client.torch_build import BUILDS
 from . import preferences, problems, running, worker
 from .active_clip import active_clip
 from .panels_tool import wrapped
@@ -75,13 +76,15 @@ def draw_environment(layout: UILayout) -> None:
     draw_progress(box)
 
 
-def draw_other_torch(layout: UILayout) -> None:
-    """Offer to install again where another build of PyTorch was chosen than is installed."""
+def draw_torch(layout: UILayout) -> None:
+    """Say which build of PyTorch is installed, and offer the chosen one where it is another."""
     wish = preferences.torch_build()
-    stamp = installation.read_stamp(preferences.packages_folder()) if wish != "auto" else None
-    if stamp is None or stamp.torch == wish or not worker.online():
+    stamp = installation.read_stamp(preferences.packages_folder())
+    if stamp is None:
         return
+    build = BUILDS.get(stamp.torch)
     box = layout.box().column()
-    box.label(text="Another PyTorch is installed", icon="INFO")
-    box.operator("sam2_splat.install_packages", text="Install This One", icon="IMPORT")
-    draw_progress(box)
+    box.label(text=f"The installed one is for {build.title if build else 'any machine'}")
+    if wish not in ("auto", stamp.torch) and worker.online():
+        box.operator("sam2_splat.install_packages", text="Install This One", icon="IMPORT")
+        draw_progress(box)

@@ -119,8 +119,8 @@ class SAM2SPLAT_AP_preferences(AddonPreferences):
         layout.use_property_split = True
         if sys.platform != "darwin":  # PyTorch for Macs comes in one build
             layout.prop(self, "torch_build")
+            panel_parts.draw_torch(layout)
         panel_parts.draw_environment(layout)
-        panel_parts.draw_other_torch(layout)
         column = layout.column()
         column.prop(self, "device")
         column.prop(self, "threads")
