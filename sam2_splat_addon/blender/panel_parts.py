@@ -84,7 +84,7 @@ def draw_torch(layout: UILayout) -> None:
         return
     build = BUILDS.get(stamp.torch)
     box = layout.box().column()
-    box.label(text=f"The installed one is for {build.title if build else 'any machine'}")
+    box.label(text=f"Installed: for {build.title}" if build else "Installed: the standard one")
     if wish not in ("auto", stamp.torch) and worker.online():
         box.operator("sam2_splat.install_packages", text="Install This One", icon="IMPORT")
         draw_progress(box)

@@ -3,13 +3,24 @@
 
 from __future__ import annotations
 
+import json
+import sys
+
 import bpy
 
 from tools.window.driver import Play, Until, Window
 
 
 def scenario(window: Window) -> Play:
-    module = window.addon("preferences").ADDON_PACKAGE
+    preferences = window.addon("preferences")
+    module = preferences.ADDON_PACKAGE
+    # Installed for another card than is chosen: both are said.
+    folder = preferences.packages_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    stamp = {"python": "{}.{}".format(*sys.version_info), "done": {}, "torch": "cu126"}
+    (folder / "sam2_splat_packages.json").write_text(json.dumps(stamp))
+    bpy.context.preferences.addons[module].preferences.torch_build = "cu130"
+    bpy.context.preferences.system.use_online_access = True
     bpy.ops.preferences.addon_show(module=module)
     yield Until(lambda: len(bpy.context.window_manager.windows) == 2, "the preferences open")
     yield from window.drawn()
