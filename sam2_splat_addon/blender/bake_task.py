@@ -10,7 +10,7 @@ import bpy
 from ..core.bake_plan import BakeOptions, next_output_folder
 from ..core.errors import BakeError
 from ..core.protocol import BakeRequest, FootageFiles
-from . import clip_prompts, drawn
+from . import clip_prompts, drawn, preferences
 from .drawn import Drawn
 from .footage_clip import store_folder
 from .job_task import JobTask, Steps, with_warnings
@@ -51,6 +51,7 @@ class BakeTask(JobTask):
             output_folder=str(self.output_folder),
             options=self._options,
             edited=drawn.as_mattes(clip, edited),
+            threads=preferences.threads(),
         )
 
     def follow_up(self) -> Steps:

@@ -6,11 +6,13 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from ..core.catalogue import Checkpoint
 from ..core.errors import CheckpointError
@@ -25,6 +27,15 @@ class DownloadProgress:
 
     done: int
     total: int
+
+
+_NETWORK: Final = (
+    urllib.error.URLError,
+    http.client.HTTPException,
+    TimeoutError,
+    ConnectionError,
+    ssl.SSLError,
+)
 
 
 def download(entry: Checkpoint, folder: Path, *, url: str = "") -> Iterator[DownloadProgress]:
@@ -57,6 +68,13 @@ def download(entry: Checkpoint, folder: Path, *, url: str = "") -> Iterator[Down
                 if done and answer.status != http.client.PARTIAL_CONTENT:
                     # The server sends the whole file whatever was asked for.
                     done, digest = 0, hashlib.sha256()
+                coming = answer.headers.get("Content-Length")
+                if coming is not None and done + int(coming) != entry.bytes:
+                    raise CheckpointError(
+                        f"{answer.url} answered with something else than {entry.file_name}.",
+                        "Log in to the network in a browser if it asks for that, and try again; what"
+                        " has arrived is kept.",
+                    )
                 with part.open("ab" if done else "wb") as file:
                     while block := answer.read(_BLOCK):
                         file.write(block)
@@ -64,7 +82,7 @@ def download(entry: Checkpoint, folder: Path, *, url: str = "") -> Iterator[Down
                         done += len(block)
                         yield DownloadProgress(done, entry.bytes)
         _finish(entry, part, folder / entry.file_name, done, digest.hexdigest())
-    except (urllib.error.URLError, http.client.HTTPException, TimeoutError) as error:
+    except _NETWORK as error:
         reason = getattr(error, "reason", error)
         raise CheckpointError(
             f"{entry.file_name} could not be downloaded: {reason}.",

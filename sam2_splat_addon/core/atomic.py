@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -43,12 +44,33 @@ def write_atomic(path: Path, data: bytes) -> None:
 def sweep_temporaries(folder: Path) -> None:
     """Remove, in ``folder`` and below, the temporary files that killed processes left behind.
 
-    Only for folders that no other process writes into at the time.
-
     Raises
     ------
     OSError
         From removing; the caller words it.
     """
     for leftover in folder.rglob(".*.tmp"):
-        leftover.unlink(missing_ok=True)
+        if not _is_running(leftover.name.split(".")[-2]):
+            leftover.unlink(missing_ok=True)
+
+
+def _is_running(process: str) -> bool:
+    """Whether another process of that id is running on this machine."""
+    if not process.isdecimal() or int(process) in (0, os.getpid()):
+        return False
+    if sys.platform == "win32":
+        import ctypes
+
+        # PROCESS_QUERY_LIMITED_INFORMATION; os.kill would send a signal.
+        kernel = ctypes.WinDLL("kernel32")
+        handle = kernel.OpenProcess(0x1000, False, int(process))
+        if handle:
+            kernel.CloseHandle(handle)
+        return bool(handle)
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # somebody else's
+    return True

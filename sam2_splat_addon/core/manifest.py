@@ -131,6 +131,25 @@ def write_manifest(path: Path, manifest: RunManifest) -> None:
         raise StoreError(f"The manifest {path} can't be written: {error.strerror}.") from error
 
 
+def require_same_photos(path: Path, fingerprint: str) -> None:
+    """Raise StoreError where a store's last run was over other photos; its mattes go by number.
+
+    Parameters
+    ----------
+    path
+        The store's manifest.
+    fingerprint
+        Of the footage as it is now (`Footage.fingerprint`).
+    """
+    last = read_manifest(path)
+    if last is not None and last.footage != fingerprint:
+        raise StoreError(
+            "The photos are no longer those that the mattes were made for: some were added, removed,"
+            " renamed or changed.",
+            "Press Propagate again; masks that you drew by hand stay.",
+        )
+
+
 def read_manifest(path: Path) -> RunManifest | None:
     """Read the manifest of a store's last run; None when there is none or it is of another version."""
     try:

@@ -121,20 +121,25 @@ def encode_record(record: MatteRecord) -> bytes:
     return body + _CRC.pack(zlib.crc32(body))
 
 
+def _opened(data: bytes) -> tuple[_Header, bytes]:
+    """The header and the compressed logits of a ``.matte`` file; raises where it is damaged."""
+    body, (checksum,) = data[: -_CRC.size], _CRC.unpack(data[-_CRC.size :])
+    magic, version, header_size = _PREFIX.unpack_from(body)
+    if magic != _MAGIC:
+        raise ValueError("it is no matte")
+    if version != _FORMAT:
+        raise ValueError(f"it is of format {version}, this program reads {_FORMAT}")
+    if zlib.crc32(body) != checksum:
+        raise ValueError("its check sum is wrong")
+    end = _PREFIX.size + header_size
+    return msgspec.msgpack.decode(body[_PREFIX.size : end], type=_Header), body[end:]
+
+
 def decode_record(data: bytes, source: str = "The matte") -> MatteRecord:
     """Decode a ``.matte`` file; raises StoreError that names ``source`` when it is damaged."""
     try:
-        body, (checksum,) = data[: -_CRC.size], _CRC.unpack(data[-_CRC.size :])
-        magic, version, header_size = _PREFIX.unpack_from(body)
-        if magic != _MAGIC:
-            raise ValueError("it is no matte")
-        if version != _FORMAT:
-            raise ValueError(f"it is of format {version}, this program reads {_FORMAT}")
-        if zlib.crc32(body) != checksum:
-            raise ValueError("its check sum is wrong")
-        start = _PREFIX.size
-        header = msgspec.msgpack.decode(body[start : start + header_size], type=_Header)
-        logits = np.frombuffer(zlib.decompress(body[start + header_size :]), dtype="<f2")
+        header, payload = _opened(data)
+        logits = np.frombuffer(zlib.decompress(payload), dtype="<f2")
         logits = logits.reshape(header.rows, header.columns)
     except (ValueError, struct.error, zlib.error, msgspec.MsgspecError) as error:
         raise StoreError(
@@ -244,20 +249,16 @@ class MatteStore:
         folder = self._object_folder(object_id)
         if not folder.is_dir():
             return []
-        return sorted(int(entry.stem) for entry in folder.glob("[0-9]*.matte"))
+        # Cloud folders leave files such as "000003 (conflicted copy).matte" behind.
+        return sorted(int(path.stem) for path in folder.glob("*.matte") if path.stem.isdecimal())
 
     def key(self, object_id: int, frame: int) -> str | None:
-        """What made a matte; None when it is missing or damaged beyond telling.
-
-        Quicker than `read`, and without its look at the check sum.
-        """
+        """What made a matte; None when it is missing or damaged. Quicker than `read`."""
         try:
-            data = self.path(object_id, frame).read_bytes()
-            _, _, header_size = _PREFIX.unpack_from(data)
-            header = data[_PREFIX.size : _PREFIX.size + header_size]
-            return msgspec.msgpack.decode(header, type=_Header).key
-        except (OSError, struct.error, msgspec.MsgspecError):
+            header, _ = _opened(self.path(object_id, frame).read_bytes())
+        except (OSError, ValueError, struct.error, msgspec.MsgspecError):
             return None
+        return header.key
 
     def remove(self, object_id: int, frames: Container[int] | None = None) -> None:
         """Forget the object's mattes, all or those on ``frames``; raises StoreError.

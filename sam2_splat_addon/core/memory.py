@@ -53,3 +53,34 @@ def _windows_peak_bytes() -> int:
         wintypes.HANDLE(kernel.GetCurrentProcess()), ctypes.byref(counters), counters.cb
     )
     return int(counters.PeakWorkingSetSize)
+
+
+def total_memory() -> int:
+    """Bytes of memory that this machine has."""
+    if sys.platform == "win32":
+        return _windows_total_bytes()
+    import os
+
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _windows_total_bytes() -> int:
+    import ctypes
+    from ctypes import wintypes
+
+    class Status(ctypes.Structure):
+        # MEMORYSTATUSEX of sysinfoapi.h
+        _fields_ = (
+            ("dwLength", wintypes.DWORD),
+            ("dwMemoryLoad", wintypes.DWORD),
+            *((name, ctypes.c_ulonglong) for name in ("ullTotalPhys", "ullAvailPhys")),
+            *((name, ctypes.c_ulonglong) for name in ("ullTotalPageFile", "ullAvailPageFile")),
+            *((name, ctypes.c_ulonglong) for name in ("ullTotalVirtual", "ullAvailVirtual")),
+            ("ullAvailExtendedVirtual", ctypes.c_ulonglong),
+        )
+
+    status = Status()
+    status.dwLength = ctypes.sizeof(Status)
+    kernel = ctypes.WinDLL("kernel32")  # type: ignore[attr-defined]
+    kernel.GlobalMemoryStatusEx(ctypes.byref(status))
+    return int(status.ullTotalPhys)

@@ -113,13 +113,22 @@ class PropagateRequest(msgspec.Struct, frozen=True, tag="propagate"):
 
 
 class BakeRequest(msgspec.Struct, frozen=True, tag="bake"):
-    """Write the images a trainer reads into ``output_folder``, which must not exist yet."""
+    """Write the images a trainer reads into ``output_folder``, which must not exist yet.
+
+    Attributes
+    ----------
+    edited
+        Mattes that the user drew.
+    threads
+        Frames worked on at once; 0 goes by the machine's processors and memory.
+    """
 
     footage: FootageFiles
     store: str
     output_folder: str
     options: BakeOptions
     edited: tuple[EditedMatte, ...] = ()
+    threads: int = 0
 
 
 class ReportRequest(msgspec.Struct, frozen=True, tag="report"):

@@ -107,8 +107,8 @@ class ConditioningShelf:
         """Remove all but these frames under their keys; raises StoreError."""
         try:
             for path in sorted(self._folder.glob(f"[0-9]*{_SUFFIX}")):
-                frame = int(path.name.removesuffix(_SUFFIX))
-                if frame not in frames or not self.has(frame):
+                name = path.name.removesuffix(_SUFFIX)
+                if name.isdecimal() and not (int(name) in frames and self.has(int(name))):
                     path.unlink(missing_ok=True)
         except OSError as error:
             raise StoreError(

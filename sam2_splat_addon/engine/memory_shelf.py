@@ -86,7 +86,10 @@ class MemoryShelf:
         try:
             for direction in DIRECTIONS:
                 for path in sorted((self._folder / direction).glob(f"[0-9]*{_SUFFIX}")):
-                    visit = Visit(direction, int(path.name.removesuffix(_SUFFIX)))
+                    name = path.name.removesuffix(_SUFFIX)
+                    if not name.isdecimal():
+                        continue
+                    visit = Visit(direction, int(name))
                     header = _header(path)
                     if header is None or not keeps(visit) or header.key != keys.get(visit):
                         path.unlink(missing_ok=True)

@@ -20,13 +20,14 @@ import OpenEXR
 import simplejpeg
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from ..core.errors import FootageError
 from ..core.headers import ImageHeader, read_header
 
-# The user chose these files; a 200 megapixel panorama is no attack.
+# The user chose these files; a 200 megapixel panorama is no attack, nor is a long editing history.
 Image.MAX_IMAGE_PIXELS = None
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 1 << 28
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 FloatPixels = NDArray[np.float32]
@@ -186,16 +187,50 @@ def _decode_tiff(path: Path, header: ImageHeader, exposure: float) -> ImagePixel
         else:
             array = _decode_upright(path, None if orientation is None else orientation.valueoffset)
         array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    if array.dtype.kind == "f":
-        linear = array.astype(np.float32, copy=False)
-        return _assemble(view_transform(linear, exposure), None, None)
-    if array.dtype not in (np.uint8, np.uint16):
+        extra = tuple(page.extrasamples)
+        inverted = page.photometric == 0 and header.bit_depth == 16  # OpenCV turns 8 bit itself
+    color, alpha = _apart(array, has_alpha=header.has_alpha)
+    if color.dtype.kind == "f":
+        color = color.astype(np.float32, copy=False)
+    elif color.dtype not in (np.uint8, np.uint16):
         raise ValueError(
-            f"{array.dtype} pixels are not supported, export it with 8 or 16 bits per channel"
+            f"{color.dtype} pixels are not supported, export it with 8 or 16 bits per channel"
         )
-    if array.ndim == 3 and array.shape[2] > 3 and not header.has_alpha:
-        array = array[:, :, :3]
+    if inverted:
+        color = np.iinfo(color.dtype).max - color
+    # libtiff, which OpenCV has read 8 bit through, multiplies colours by any alpha.
+    if alpha is not None and (1 in extra or (not direct and color.dtype == np.uint8)):
+        color = _straight(color, alpha)
+    if color.dtype.kind == "f":
+        color, icc = view_transform(color, exposure), None
+        if alpha is not None:
+            alpha = np.rint(np.clip(np.nan_to_num(alpha), 0.0, 1.0) * 65535.0).astype(np.uint16)
+    array = color if alpha is None else np.dstack([color, alpha])
     return _assemble(array, icc if _is_rgb(icc) else None, _tiff_exif(path))
+
+
+def _apart(array: NDArray[Any], *, has_alpha: bool) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """The colours (H, W, 1 or 3) of a picture and its alpha (H, W), without what else is in it."""
+    if array.ndim == 2:
+        array = array[:, :, None]
+    colors = 3 if array.shape[2] >= 3 else 1
+    more = has_alpha and array.shape[2] > colors
+    return array[:, :, :colors], array[:, :, colors] if more else None
+
+
+def _straight(color: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
+    """Colours that were multiplied by alpha, as they were before; as stored where alpha is 0."""
+    full = 1.0 if color.dtype.kind == "f" else float(np.iinfo(color.dtype).max)
+    out = np.empty_like(color)
+    for top in range(0, len(color), _STRIPE_ROWS):
+        rows = slice(top, top + _STRIPE_ROWS)
+        share = alpha[rows].astype(np.float32) / full
+        share = np.where(share > 0, share, np.float32(1))[:, :, None]
+        found = color[rows] / share
+        if color.dtype.kind != "f":
+            found = np.rint(np.clip(found, 0, full))
+        out[rows] = found
+    return out
 
 
 def _decode_upright(path: Path, orientation_offset: int | None) -> NDArray[Any]:

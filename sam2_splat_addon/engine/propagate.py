@@ -28,6 +28,7 @@ from ..core.manifest import (
     WHOLE_LOOK,
     Machine,
     RunManifest,
+    read_manifest,
     write_manifest,
 )
 from ..core.matte_store import MatteStore
@@ -121,6 +122,14 @@ def run(
     digest = sha256_of(checkpoint_path(request.model.name, request.model.checkpoint), loading)
     manifest = _manifest(request, prompts, digest, choice, threads)
     store = MatteStore.open(Path(request.store), create=True)
+    last = read_manifest(store.manifest_path)
+    if last is not None and last.footage != manifest.footage:
+        # Mattes go by number: those of other photos must not pass for these photos'.
+        on_log(Log("info", "The photos have changed since the last run: its mattes are made anew."))
+        for object_id in store.objects():
+            store.remove(object_id)
+        for object_id in store.aside():
+            store.drop_aside(object_id)
     objects = _objects(manifest, store)
     warnings = [
         f"{at.plan.name!r} has no frame to propagate to in this direction and range."

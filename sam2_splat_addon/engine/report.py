@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..core.atomic import atomic_file, write_atomic
 from ..core.errors import BakeError, Cancelled, StoreError
+from ..core.manifest import require_same_photos
 from ..core.matte_store import MatteStore
 from ..core.protocol import Progress, ReportRequest
 from ..core.review import review_object, worst_first
@@ -55,6 +56,7 @@ def write_report(
         ``cancelled`` said so.
     """
     store = MatteStore.open(Path(request.store))
+    require_same_photos(store.manifest_path, request.footage.fingerprint)
     photos = [Path(path) for path in request.footage.paths]
     lines: list[ReportLine] = []
     for object_id, name in sorted(request.names.items()):

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import socket
+import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,3 +109,43 @@ def test_a_folder_that_is_a_file_says_so(server: str, tmp_path: Path) -> None:
     (tmp_path / "models").write_text("")
     with pytest.raises(CheckpointError, match="model folder"):
         list(download(ENTRY, tmp_path / "models", url=server))
+
+
+def test_a_login_page_does_not_cost_what_has_arrived(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = tmp_path / "tiny_test.pt.part"
+    part.write_bytes(CONTENT[:500_000])
+
+    def log_in(self: Handler) -> None:
+        page = b"<html>Welcome to the hotel</html>"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        self.wfile.write(page)
+
+    with monkeypatch.context() as portal:
+        portal.setattr(Handler, "do_GET", log_in)
+        with pytest.raises(CheckpointError, match="something else than tiny_test"):
+            list(download(ENTRY, tmp_path, url=server))
+    assert part.read_bytes() == CONTENT[:500_000]
+    list(download(ENTRY, tmp_path, url=server))
+    assert (tmp_path / "tiny_test.pt").read_bytes() == CONTENT
+
+
+def test_a_line_that_is_reset_is_told_as_such(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reset(self: Handler) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(CONTENT[:700_000])
+        self.wfile.flush()
+        # Closed without lingering, a socket says "reset" instead of "end".
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+
+    monkeypatch.setattr(Handler, "do_GET", reset)
+    with pytest.raises(CheckpointError, match="could not be downloaded") as told:
+        list(download(ENTRY, tmp_path, url=server))
+    assert "network" in told.value.fix

@@ -153,6 +153,28 @@ def test_the_chosen_build_of_torch_is_installed_and_can_be_changed(
     assert installed(gone) == [f"torch-{VERSION}.dist-info"]
 
 
+def test_an_installation_that_can_not_take_its_place_leaves_the_old_one(
+    tmp_path: Path, locks: Path, wheels: Path, filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = os.replace
+
+    def held(source: Path, target: Path) -> None:
+        if str(source).endswith(".partial"):  # as a virus scanner does on Windows
+            raise PermissionError(13, "Access is denied")
+        really(source, target)
+
+    before = sorted(path.name for path in filled.iterdir())
+    with monkeypatch.context() as scanner:
+        scanner.setattr(os, "replace", held)
+        # The stamps of the steps are renamed too, from other names.
+        with pytest.raises(EnvironmentSetupError, match="Access is denied"):
+            run(filled, locks, wheels)
+    assert sorted(path.name for path in filled.iterdir()) == before
+    assert not filled.with_name("packages.old").exists()
+    assert run(filled, locks, wheels) == [], "only the last step was left"
+    assert (filled / "torch" / "__init__.py").is_file()
+
+
 def test_install_goes_on_after_the_last_finished_step(
     tmp_path: Path, locks: Path, wheels: Path
 ) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -68,3 +69,10 @@ def test_a_killed_writer_leaves_no_target_and_its_temporary_is_swept(tmp_path: P
     assert len(list(below.iterdir())) == 2
     sweep_temporaries(tmp_path)
     assert [p.name for p in below.iterdir()] == ["kept.matte"]
+
+
+def test_what_another_process_is_writing_is_not_swept(tmp_path: Path) -> None:
+    being_written = tmp_path / f".000001.matte.{os.getppid()}.tmp"
+    being_written.write_bytes(b"half")
+    sweep_temporaries(tmp_path)
+    assert being_written.exists()

@@ -192,3 +192,20 @@ def test_a_typical_matte_is_small() -> None:
     logits = (20 - np.hypot(x - 128, y - 128) / 4).astype(np.float16)
     data = encode_record(MatteRecord(1, 1, 1200, 1800, logits, SCORES))
     assert len(data) < logits.nbytes
+
+
+def test_a_matte_damaged_behind_its_header_counts_as_missing(store: MatteStore) -> None:
+    store.write(record())
+    path = store.path(1, 1)
+    data = bytearray(path.read_bytes())
+    data[-10] ^= 1
+    path.write_bytes(data)
+    assert store.key(1, 1) is None, "or a run would call it up to date, and never mend it"
+
+
+def test_what_cloud_folders_leave_behind_is_no_matte(store: MatteStore) -> None:
+    store.write(record())
+    for name in ("000001 (conflicted copy 2026-05-01).matte", "000001 2.matte"):
+        store.path(1, 1).with_name(name).write_bytes(b"")
+    assert store.frames(1) == [1]
+    assert store.objects() == [1]

@@ -24,7 +24,11 @@ from sam2_splat_addon.core.bake_manifest import MANIFEST_NAME, BakeManifest
 from sam2_splat_addon.core.bake_plan import BakeOptions, next_output_folder
 from sam2_splat_addon.core.errors import BakeError, Cancelled, StoreError
 from sam2_splat_addon.core.footage import scan
+from sam2_splat_addon.core.manifest import Machine, RunManifest, RunSettings
+from sam2_splat_addon.core.manifest import write_manifest as write_run_manifest
 from sam2_splat_addon.core.matte_store import MatteRecord, MatteScores, MatteStore
+from sam2_splat_addon.core.memory import total_memory
+from sam2_splat_addon.core.prompts import PromptSet
 from sam2_splat_addon.core.protocol import (
     BakeRequest,
     EditedMatte,
@@ -33,7 +37,8 @@ from sam2_splat_addon.core.protocol import (
     Progress,
 )
 from sam2_splat_addon.core.resample import upsample_binary
-from sam2_splat_addon.engine.bake import BakeReport, bake
+from sam2_splat_addon.engine import bake as bake_module
+from sam2_splat_addon.engine.bake import BakeReport, _threads_for, bake
 from sam2_splat_addon.engine.edges import refine
 from sam2_splat_addon.engine.pixels import decode, view_transform
 
@@ -438,3 +443,44 @@ def test_edges_are_refined_where_asked_and_drawn_masks_stay(tmp_path: Path) -> N
     assert np.array_equal(second[..., 3], drawn)
     manifest = msgspec.json.decode((report.folder / MANIFEST_NAME).read_bytes(), type=BakeManifest)
     assert manifest.options.refine_edges
+
+
+def ran_over(capture: Capture, files: FootageFiles) -> None:
+    """Leave the manifest that a run over these photos leaves."""
+    manifest = RunManifest(
+        footage=files.fingerprint,
+        width=WIDTH,
+        height=HEIGHT,
+        frame_count=len(files.paths),
+        model="",
+        checkpoint_sha256="",
+        settings=RunSettings(),
+        machine=Machine("cpu", "float32", 1, "", {}),
+        prompts=PromptSet(()),
+    )
+    write_run_manifest(capture.store.manifest_path, manifest)
+
+
+def test_mattes_of_other_photos_are_not_baked(capture: Capture) -> None:
+    capture.matte(1, 1, 2, 3, 4)
+    ran_over(capture, capture.request().footage)
+    assert len(capture.bake().frames) == 4
+    Image.fromarray(photo(9)).save(capture.folder / "IMG_1000.JPG", quality=95)
+    with pytest.raises(StoreError, match="no longer those") as told:
+        capture.bake()
+    assert "Propagate again" in told.value.fix
+
+
+def test_large_photos_take_no_more_than_half_of_the_memory(
+    capture: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr(bake_module, "total_memory", lambda: 8_000_000_000)
+    request = capture.request()
+    assert _threads_for(request) == 8
+    large = msgspec.structs.replace(request.footage, width=6000, height=9000)
+    assert _threads_for(msgspec.structs.replace(request, footage=large)) == 6
+    options = msgspec.structs.replace(request.options, refine_edges=True)
+    refined = msgspec.structs.replace(request, footage=large, options=options)
+    assert _threads_for(refined) == 3
+    assert 1e9 < total_memory() < 1e14

@@ -11,7 +11,7 @@ import numpy as np
 import OpenEXR
 import pytest
 import tifffile
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
 from sam2_splat_addon.core.errors import FootageError
 from sam2_splat_addon.engine.pixels import decode, to_8_bit, view_transform
@@ -289,3 +289,69 @@ def test_kinds_that_can_not_be_baked_say_so(tmp_path: Path) -> None:
     write_exr(exr, Z=array(np.float32, 1))
     with pytest.raises(FootageError, match="no colour channels"):
         decode(exr)
+
+
+ALPHA_KINDS = {
+    "unassociated": ("unassalpha", 1.0),
+    "associated": ("assocalpha", 0.5),  # colours are multiplied by alpha
+}
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
+@pytest.mark.parametrize("kind", ALPHA_KINDS)
+def test_tiffs_with_alpha_have_straight_colours(tmp_path: Path, dtype: str, kind: str) -> None:
+    extra, multiplied = ALPHA_KINDS[kind]
+    full = 1.0 if dtype == "f4" else float(np.iinfo(dtype).max)
+    color = np.array([0.8, 0.4, 0.2])
+    stored = np.empty((HEIGHT, WIDTH, 4))
+    stored[..., :3], stored[..., 3] = color * multiplied * full, 0.5 * full
+    if dtype != "f4":
+        stored = np.rint(stored)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, stored.astype(dtype), photometric="rgb", extrasamples=[extra])
+    pixels = decode(path)
+    assert pixels.alpha is not None
+    most = float(np.iinfo(pixels.array.dtype).max)
+    assert np.abs(pixels.alpha / most - 0.5).max() <= 1 / most, "alpha goes through no curve"
+    expected = view_transform(color.astype(np.float32)) / most if dtype == "f4" else color
+    assert np.abs(pixels.array / most - expected).max() <= 1.5 / most
+
+
+def test_lzw_tiffs_with_alpha_have_straight_colours(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    stored = np.full((HEIGHT, WIDTH, 4), (200, 100, 50, 128), np.uint8)
+    Image.fromarray(stored).save(path, compression="tiff_lzw")
+    pixels = decode(path)
+    assert pixels.alpha is not None
+    assert (pixels.alpha == 128).all()
+    assert np.abs(pixels.array.astype(int) - stored[..., :3]).max() <= 1, "libtiff rounds once"
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
+def test_what_a_tiff_does_not_call_alpha_is_none(tmp_path: Path, dtype: str) -> None:
+    path = tmp_path / "a.tif"
+    for channels, photometric in ((4, "rgb"), (2, "minisblack")):
+        stored = np.zeros((HEIGHT, WIDTH, channels), dtype)
+        tifffile.imwrite(
+            path,
+            stored,
+            photometric=photometric,
+            planarconfig="contig",
+            extrasamples=["unspecified"],
+        )
+        assert decode(path).alpha is None
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_grey_tiffs_with_white_at_zero_are_no_negatives(tmp_path: Path, dtype: Any) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.full((HEIGHT, WIDTH), 10, dtype), photometric="miniswhite")
+    assert (decode(path).array == np.iinfo(dtype).max - 10).all()
+
+
+def test_a_png_with_a_long_editing_history_is_no_attack(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    history = PngImagePlugin.PngInfo()
+    history.add_itxt("XML:com.adobe.xmp", "<step/>" * 300_000, zip=True)
+    Image.fromarray(array(np.uint8)).save(path, pnginfo=history)
+    assert np.array_equal(decode(path).array, array(np.uint8))

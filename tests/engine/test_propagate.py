@@ -16,12 +16,14 @@ import torch
 from safetensors.torch import save
 
 from sam2_splat_addon.core.errors import Cancelled, CheckpointError, FootageError, PromptError
+from sam2_splat_addon.core.footage import scan
 from sam2_splat_addon.core.manifest import RunSettings, read_manifest
 from sam2_splat_addon.core.matte_store import MatteScores, MatteStore
 from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt, PromptSet
 from sam2_splat_addon.core.protocol import (
     FootageFiles,
     FrameDone,
+    FrameRange,
     Log,
     ModelChoice,
     Progress,
@@ -371,3 +373,18 @@ def test_prompts_of_another_size_are_scaled_to_the_footage(
     _run(msgspec.structs.replace(wish, prompts=large))
     _run(request(footage, checkpoint, tmp_path / "small", _A))
     assert store_bytes(tmp_path / "large") == store_bytes(tmp_path / "small")
+
+
+def test_mattes_of_photos_that_have_changed_do_not_stay_beside_new_ones(
+    footage: FootageFiles, checkpoint: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    _run(request(footage, checkpoint, store, _A, _B))
+    other = write_photos(tmp_path / "photos", _FRAMES)
+    Path(other.paths[0]).rename(Path(other.paths[0]).with_name("0000.jpg"))
+    other = FootageFiles.of(scan(Path(other.folder)))
+    wish = msgspec.structs.replace(request(other, checkpoint, store, _A), update=FrameRange(3, 4))
+    run = _run(wish)
+    assert any("photos have changed" in line.text for line in run.log)
+    assert MatteStore.open(store).objects() == [1]
+    assert MatteStore.open(store).frames(1) == [3, 4]
