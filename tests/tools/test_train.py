@@ -278,8 +278,8 @@ def test_export_writes_the_same_bytes_twice_and_the_model_reads_them(
         Progress("a", done=True),
         np.random.default_rng(0),
     )
-    size = export(state, tmp_path / "a.safetensors", 64, "nothing")
-    export(state, tmp_path / "b.safetensors", 64, "nothing")
+    size = export([state], tmp_path / "a.safetensors", 64, "nothing")
+    export([state, state], tmp_path / "b.safetensors", 64, "nothing")
     content = (tmp_path / "a.safetensors").read_bytes()
     assert content == (tmp_path / "b.safetensors").read_bytes()
     assert size == len(content) < 12_000_000
@@ -295,6 +295,21 @@ def test_export_writes_the_same_bytes_twice_and_the_model_reads_them(
     with torch.inference_mode():
         wanted, given = (m.image_encoder(picture)["vision_features"] for m in (model, loaded))
     torch.testing.assert_close(given, wanted, rtol=1e-3, atol=1e-4)
+
+
+def test_states_are_averaged(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = build_bundled_model(64)
+    weight = model.sam_mask_decoder.iou_token.weight
+    states = [tmp_path / "a.pt", tmp_path / "b.pt"]
+    for state, value in zip(states, (0.25, 0.75), strict=True):
+        torch.nn.init.constant_(weight, value)
+        optimizer = torch.optim.AdamW(model.parameters())
+        aside, rng = torch.nn.Linear(1, 1), np.random.default_rng(0)
+        save_state(state, model, aside, optimizer, Progress("a", done=True), rng)
+    export(states, tmp_path / "c.safetensors", 64, "nothing")
+    mean = load_model("bundled", tmp_path / "c.safetensors", torch.device("cpu"), image_size=64)
+    assert (mean.model.sam_mask_decoder.iou_token.weight == 0.5).all()
 
 
 def test_training_begins_before_any_capture_exists(tmp_path: Path) -> None:

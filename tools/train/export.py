@@ -3,7 +3,8 @@
 
     python tools/train/export.py --state build/train/state.pt
 
-Same state, same bytes: nothing of the day or the machine is written.
+Several states, such as those that two stages of one run ended with, are averaged (Wortsman et al.,
+"Model soups", 2022). Same states, same bytes: nothing of the day or the machine is written.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -32,13 +34,13 @@ from sam2_splat_addon.engine.bundled_model import (
 from tools.train.state import read_state
 
 
-def export(state_file: Path, out: Path, image_size: int, data: str) -> int:
-    """Write a state's weights as fp16 safetensors with metadata; return the bytes written.
+def export(state_files: Sequence[Path], out: Path, image_size: int, data: str) -> int:
+    """Write the mean of states' weights as fp16 safetensors with metadata; return the bytes written.
 
     Parameters
     ----------
-    state_file : Path
-        What `train.py` saved.
+    state_files : sequence of Path
+        What `train.py` saved, at least one.
     out : Path
         Written whole or not at all.
     image_size : int
@@ -53,18 +55,23 @@ def export(state_file: Path, out: Path, image_size: int, data: str) -> int:
     RuntimeError
         When the state is of another architecture.
     """
-    state = read_state(state_file)
-    build_bundled_model(image_size).load_state_dict(state["model"], strict=True)
+    states = [read_state(file) for file in state_files]
+    model = build_bundled_model(image_size)
+    for state in states:
+        model.load_state_dict(state["model"], strict=True)
+    # What is no weight, such as a count of batches, stays the last state's.
     half: dict[str, Tensor] = {
-        name: tensor.contiguous().half() if tensor.is_floating_point() else tensor.contiguous()
-        for name, tensor in sorted(state["model"].items())
+        name: torch.stack([state["model"][name] for state in states]).mean(dim=0).half()
+        if tensor.is_floating_point()
+        else tensor.contiguous()
+        for name, tensor in sorted(states[-1]["model"].items())
     }
     if not all(torch.isfinite(t).all() for t in half.values() if t.is_floating_point()):
-        raise RuntimeError(f"{state_file} holds values that do not fit fp16.")
+        raise RuntimeError("The weights hold values that do not fit fp16.")
     about = {
         "architecture": ARCHITECTURE,
         "image_size": image_size,
-        "steps": state["progress"]["total_steps"],
+        "steps": states[-1]["progress"]["total_steps"],
         "data": data,
     }
     # One key: safetensors writes several in an order that changes from call to call.
@@ -77,7 +84,7 @@ def export(state_file: Path, out: Path, image_size: int, data: str) -> int:
 def main() -> int:
     """Run the script; return the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--state", type=Path, nargs="+", required=True)
     parser.add_argument("--out", type=Path, default=BUNDLED_WEIGHTS)
     parser.add_argument("--size", type=int, default=BUNDLED_IMAGE_SIZE)
     parser.add_argument("--data", default="captures rendered with tools/capture/train_set.py")
