@@ -37,14 +37,24 @@ CAMERA_SUBJECT = "Subject"
 def subjects(clip: bpy.types.MovieClip) -> list[bpy.types.MovieTrackingObject]:
     """The tracking objects that stand for a subject.
 
-    The Camera object counts only when no other object has a track: so that a user who just
-    Ctrl+clicks gets a mask, and one who tracks the camera as well is not surprised.
+    The Camera object counts only when no other object has a track, so that a user who just
+    Ctrl+clicks gets a mask, and one who tracks the camera as well is not surprised; or when it was
+    a subject already, so that a second one does not take the first one's place.
     """
     objects = list(clip.tracking.objects)
     named = [entry for entry in objects if not entry.is_camera]
+    camera = [entry for entry in objects if entry.is_camera and len(entry.tracks)]
     if any(len(entry.tracks) for entry in named):
-        return named
-    return named + [entry for entry in objects if entry.is_camera and len(entry.tracks)]
+        was_subject = CAMERA_SUBJECT in clip.sam2_splat.objects
+        camera = [entry for entry in camera if was_subject and camera_clicks(entry)]
+    return named + camera
+
+
+def camera_clicks(
+    camera: bpy.types.MovieTrackingObject,
+) -> list[bpy.types.MovieTrackingTrack]:
+    """The Camera's tracks that were clicked only: a tracked one may be of a camera solve."""
+    return [track for track in camera.tracks if all(marker.is_keyed for marker in track.markers)]
 
 
 def subject_name(tracking_object: bpy.types.MovieTrackingObject) -> str:

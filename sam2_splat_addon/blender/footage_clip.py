@@ -55,7 +55,7 @@ def open_staged(
     """
     if into is not None:
         _relocate(into, footage)
-    clip = into or _existing_clip(footage.folder)
+    clip = into or _existing_clip(footage)
     if clip is None:
         clip = bpy.data.movieclips.load(str(first_link))
         clip.name = footage.folder.name
@@ -111,10 +111,14 @@ def _remember(clip: bpy.types.MovieClip, footage: Footage) -> None:
     settings.last_frame = len(footage)
 
 
-def _existing_clip(folder: Path) -> bpy.types.MovieClip | None:
+def _existing_clip(footage: Footage) -> bpy.types.MovieClip | None:
+    """The clip of these photos; one that begins with another photo numbers its frames otherwise."""
     for clip in bpy.data.movieclips:
-        known = clip.sam2_splat.footage_folder
-        if known and Path(bpy.path.abspath(known)) == folder:
+        settings = clip.sam2_splat
+        if settings.first_file not in ("", footage.paths[0].name):
+            continue
+        known = settings.footage_folder
+        if known and Path(bpy.path.abspath(known)) == footage.folder:
             return clip
     return None
 

@@ -54,11 +54,14 @@ class WrittenLayer(msgspec.Struct, frozen=True):
         Those that hold a user's edit already.
     start
         The scene frame that the clip began on then; 0 in older files: where it begins now.
+    writing
+        Which writing of the layer is under way, or was when the file was saved; 0: none.
     """
 
     frames: dict[int, WrittenFrame]
     edited: tuple[int, ...] = ()
     start: int = 0
+    writing: int = 0
 
 
 def checksum(splines: Sequence[SplineState]) -> int:

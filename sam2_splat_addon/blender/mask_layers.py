@@ -8,6 +8,7 @@ tracked frames stands a key on which all splines are parked outside the picture.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -95,16 +96,22 @@ def write_object_layer(
     """
     if len(scene_frames) != len(plan):
         raise ValueError("the plan and the frames differ in number")
-    target = LayerTarget(mask.session_uid, clip.session_uid, layer_name, size)
+    writing = time.monotonic_ns()
+    target = LayerTarget(mask.session_uid, clip.session_uid, layer_name, size, writing)
     start = int(clip.frame_start)
     counts = tuple(slot.count for slot in plan.slots)
     mask_keys.add_splines(_remade_layer(mask, clip, layer_name), counts)
+    # A file saved from here on must not take what is half written for the user's drawing.
+    remember(mask, layer_name, WrittenLayer({}, (), start, writing))
     written: dict[int, WrittenFrame] = {}
     at = {frame: index for index, frame in enumerate(scene_frames)}
     empty = _empty_frames(scene_frames)
 
     def points(frame: int) -> NDArray[np.float64]:
         return plan.points(at[frame], *size) if frame in at else plan.parked(*size)
+
+    def kept() -> tuple[int, ...]:
+        return tuple(sorted(frame for frame in edited if frame in written))
 
     # What the user drew is there in the layer alone, so it is written back first.
     todo = [*empty, *sorted(scene_frames, key=lambda frame: frame not in edited)]
@@ -114,12 +121,14 @@ def write_object_layer(
             while todo:
                 done = _write_frames(target, plan, todo, points, written)
                 written |= done
+                if not done.keys().isdisjoint(edited):
+                    remember(mask, layer_name, WrittenLayer({}, kept(), start, writing))
                 todo = todo[len(done) :]
                 yield [frame for frame in done if frame in at]
         except GeneratorExit:
             # Left unfinished, the layer must not hold its shapes on the frames to come, nor points
             # that have no key yet. When the file has been closed meanwhile there is no layer.
-            if target.found() is not None:
+            if target.found() is not None and target.is_ours():
                 tracked = [frame for frame in scene_frames if frame in written]
                 for frame in _empty_frames(tracked or scene_frames[:1]):
                     if frame not in written:
@@ -127,9 +136,8 @@ def write_object_layer(
             raise
         finally:
             found = target.found()
-            if found is not None:
-                kept = tuple(sorted(frame for frame in edited if frame in written))
-                remember(found[0], layer_name, WrittenLayer(written, kept, start))
+            if found is not None and target.is_ours():
+                remember(found[0], layer_name, WrittenLayer(written, kept(), start))
 
 
 def read_object_layer(
@@ -197,12 +205,21 @@ class LayerTarget:
     ----------
     mask, clip
         Session uids, which no other file's data shares.
+    writing
+        `WrittenLayer.writing` of the layer while it is written; after an undo it is another.
     """
 
     mask: int
     clip: int
     layer: str
     size: tuple[int, int]
+    writing: int = 0
+
+    def is_ours(self) -> bool:
+        """Whether the layer is still the one that is being written, and not an earlier one."""
+        mask = next((one for one in bpy.data.masks if one.session_uid == self.mask), None)
+        written = None if mask is None else remembered(mask, self.layer)
+        return not self.writing or (written is not None and written.writing == self.writing)
 
     def found(self) -> tuple[bpy.types.Mask, bpy.types.MovieClip, bpy.types.MaskLayer] | None:
         mask = next((one for one in bpy.data.masks if one.session_uid == self.mask), None)
@@ -273,7 +290,8 @@ def _checked(
             f'The mask layer "{target.layer}" was removed while it was being written.',
             "Propagate again to make it.",
         )
-    if sum(len(spline.points) for spline in found[2].splines) != count:
+    points = sum(len(spline.points) for spline in found[2].splines)
+    if points != count or not target.is_ours():
         raise SplatError(
             f'The mask layer "{target.layer}" was changed while it was being written.',
             "Propagate again to make it.",

@@ -89,6 +89,13 @@ def test_the_cameras_tracks_do_not_count_beside_an_object(clip: bpy.types.MovieC
     assert [entry.name for entry in collect(clip).objects] == ["chair"]
 
 
+def test_a_second_subject_does_not_take_the_place_of_the_first(clip: bpy.types.MovieClip) -> None:
+    click(clip.tracking.objects["Camera"], 1, (0.5, 0.5))
+    assert {e.name: e.id for e in collect(clip).objects} == {"Subject": 1}
+    click(clip.tracking.objects.new("lamp"), 1, (0.25, 0.5))
+    assert {e.name: e.id for e in collect(clip).objects} == {"Subject": 1, "lamp": 2}
+
+
 def test_no_click_is_an_error_that_says_what_to_do(clip: bpy.types.MovieClip) -> None:
     clip.tracking.objects.new("chair")
     with pytest.raises(PromptError, match=r"Ctrl\+click"):

@@ -78,6 +78,24 @@ def test_a_clip_opened_by_hand_is_taken_from_the_frame_it_was_opened_at(
     ]
 
 
+def test_the_whole_folder_is_another_clip_than_one_opened_from_a_middle_photo(
+    make_photos: MakePhotos,
+) -> None:
+    from sam2_splat_addon.blender import footage_clip
+
+    folder = make_photos(count=4)
+    for index, path in enumerate(sorted(folder.iterdir())):
+        path.rename(folder / f"g{index:04d}.jpg")
+    photos = sorted(folder.iterdir())
+    opened = bpy.data.movieclips.load(str(photos[1]))
+    assert footage_clip.footage_of(opened).paths[0] == photos[1]
+    loaded = footage_clip.load(folder)
+    assert loaded != opened, "its clicks would move to other photos"
+    assert footage_clip.footage_of(opened).paths[0] == photos[1]
+    assert footage_clip.footage_of(loaded).paths[0] == photos[0]
+    assert footage_clip.load(folder) == loaded
+
+
 def test_a_clip_opened_by_hand_over_a_gap_is_refused_with_the_remedy(
     make_photos: MakePhotos,
 ) -> None:

@@ -353,6 +353,50 @@ def test_layer_removed_while_it_is_written_is_a_clear_error(make_clip: MakeClip)
         next(writing)
 
 
+@pytest.mark.parametrize("frames_in", [0, 1, 3])
+@pytest.mark.usefixtures("a_key_a_step")
+def test_an_undo_while_a_layer_is_written_brings_back_the_old_one_with_its_edits(
+    make_clip: MakeClip, frames_in: int
+) -> None:
+    clip = make_clip(90, 60)
+    frames = [logits_of(disc(0.5, 0.5, 0.3))] * 4
+    mask = _write(clip, frames)
+    _edit_point(mask, clip, 2, 0.05)
+    bpy.ops.ed.undo_push(message="as it was")
+    plan = _plan(frames, 90, 60)
+    writing = mask_layers.write_object_layer(
+        mask, clip, "chair", plan, range(1, 5), (90, 60), edited=[2]
+    )
+    next(writing)
+    for _ in range(frames_in):
+        _next_frame(writing)
+    bpy.ops.ed.undo_push(message="something else")
+    bpy.ops.ed.undo()
+    with pytest.raises(SplatError, match="changed while it was being written"):
+        list(writing)
+    assert layer_edits.edited_frames(bpy.data.masks[0], "chair") == (2,)
+
+
+@pytest.mark.usefixtures("a_key_a_step")
+def test_a_file_saved_while_a_layer_is_written_takes_nothing_for_the_users(
+    make_clip: MakeClip, tmp_path: Path
+) -> None:
+    clip = make_clip(90, 60)
+    _write(clip, [logits_of(disc(0.5, 0.5, 0.3))] * 6)
+    mask = mask_layers.get_mask(clip)
+    _edit_point(mask, clip, 4, 0.05)
+    other = [logits_of(disc(0.4, 0.5, 0.2))] * 6
+    writing = mask_layers.write_object_layer(
+        mask, clip, "chair", _plan(other, 90, 60), range(1, 7), (90, 60), edited=[4]
+    )
+    assert [_next_frame(writing), _next_frame(writing)] == [4, 1]
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "half.blend"), copy=True)
+    writing.close()
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "half.blend"))
+    mask = bpy.data.movieclips[0].sam2_splat.mask
+    assert layer_edits.edited_frames(mask, "chair") == (4,)
+
+
 def test_removing_and_renaming_a_layer_take_what_is_remembered_along(make_clip: MakeClip) -> None:
     clip = make_clip(120, 80)
     mask = _write(clip, [logits_of(disc(0.5, 0.5, 0.2))] * 3)

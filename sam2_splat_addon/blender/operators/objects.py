@@ -16,14 +16,9 @@ from ..running import Result, report_error
 from .polls import has_clip
 
 
-def _clicks(camera: bpy.types.MovieTrackingObject) -> list[bpy.types.MovieTrackingTrack]:
-    """The Camera's tracks that were clicked only: a tracked one may be of a camera solve."""
-    return [track for track in camera.tracks if all(marker.is_keyed for marker in track.markers)]
-
-
 def _delete_clicks(camera: bpy.types.MovieTrackingObject) -> None:
     """Delete the Camera's clicks, in a Clip Editor; Blender removes no track otherwise."""
-    clicks = {track.name for track in _clicks(camera)}
+    clicks = {track.name for track in clip_prompts.camera_clicks(camera)}
     for track in camera.tracks:
         track.select = track.name in clicks
     bpy.ops.clip.delete_track()
@@ -66,7 +61,7 @@ class SAM2SPLAT_OT_object_remove(Operator):
         if entry.is_camera and (space is None or space.type != "CLIP_EDITOR"):
             cls.poll_message_set("The Camera's clicks can be removed in the Clip Editor")
             return False
-        if entry.is_camera and not _clicks(entry):
+        if entry.is_camera and not clip_prompts.camera_clicks(entry):
             cls.poll_message_set("The Camera has no clicks, and can't be removed itself")
             return False
         return True
