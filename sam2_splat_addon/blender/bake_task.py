@@ -10,7 +10,7 @@ import bpy
 from ..core.bake_plan import BakeOptions, next_output_folder
 from ..core.errors import BakeError
 from ..core.protocol import BakeRequest, FootageFiles
-from . import clip_prompts, drawn, preferences
+from . import clip_prompts, drawn
 from .drawn import Drawn
 from .footage_clip import store_folder
 from .job_task import JobTask, Steps, with_warnings
@@ -24,6 +24,8 @@ class BakeTask(JobTask):
     ----------
     clip
         A propagated clip.
+    device, threads
+        Where edges are refined, and how many photos are worked on at once, 0 by the machine.
     output_folder
         A folder that does not exist yet; None is the next ``postshot_vNNN`` beside the photos.
 
@@ -35,8 +37,16 @@ class BakeTask(JobTask):
 
     title = "Baking"
 
-    def __init__(self, clip: bpy.types.MovieClip, output_folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        clip: bpy.types.MovieClip,
+        *,
+        device: str,
+        threads: int,
+        output_folder: Path | None = None,
+    ) -> None:
         super().__init__(clip)
+        self._device, self._threads = device, threads
         self._options = _options(clip)
         self._wanted_folder = output_folder
         self.output_folder = output_folder or Path()
@@ -51,7 +61,8 @@ class BakeTask(JobTask):
             output_folder=str(self.output_folder),
             options=self._options,
             edited=drawn.as_mattes(clip, edited),
-            threads=preferences.threads(),
+            threads=self._threads,
+            device=self._device,
         )
 
     def follow_up(self) -> Steps:

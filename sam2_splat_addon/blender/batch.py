@@ -252,15 +252,14 @@ def _frame_range(text: str) -> tuple[int, int]:
 
 def _tasks(clip: bpy.types.MovieClip, options: argparse.Namespace) -> Iterator[JobTask]:
     """Each is made when the one before has ended: the bake needs what propagation leaves."""
-    yield PropagateTask(
-        clip,
-        device=options.device or preferences.device(),
-        threads=preferences.threads() if options.threads is None else options.threads,
-    )
+    device = options.device or preferences.device()
+    threads = preferences.threads() if options.threads is None else options.threads
+    yield PropagateTask(clip, device=device, threads=threads)
     if options.report is not None:
         yield ReportTask(clip, options.report.absolute())
     if options.bake:
-        yield BakeTask(clip, output_folder=options.output and options.output.absolute())
+        output = options.output and options.output.absolute()
+        yield BakeTask(clip, device=device, threads=threads, output_folder=output)
 
 
 class _ProgressLine:

@@ -212,7 +212,8 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
     refine_edges: BoolProperty(
         name="Refine Edges",
         description="Take the edge from the photo's own pixels instead of the mask's coarse grid;"
-        " slower, frames whose mask you edited stay as you drew them",
+        " slower, on an NVIDIA card where there is one; frames whose mask you edited stay as you drew"
+        " them",
         default=False,
     )
     invert: BoolProperty(

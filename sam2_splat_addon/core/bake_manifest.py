@@ -41,6 +41,11 @@ class BakeManifest(msgspec.Struct, frozen=True):
     """What made a folder of images. It is written last, so a folder that has it is complete.
 
     It holds neither times nor absolute paths: the same input gives the same bytes.
+
+    Attributes
+    ----------
+    device
+        What edges were refined on, as a run's manifest names it; empty where none were.
     """
 
     footage: str
@@ -51,6 +56,7 @@ class BakeManifest(msgspec.Struct, frozen=True):
     without_matte: tuple[int, ...]
     incomplete: tuple[int, ...]
     versions: dict[str, str]
+    device: str = ""
     version: int = 1
 
 
@@ -59,8 +65,19 @@ def describe(
     request: BakeRequest,
     edited: AbstractSet[tuple[int, int]],
     versions: dict[str, str],
+    device: str,
 ) -> BakeManifest:
-    """The manifest of a finished plan; `edited` holds (object id, frame) of drawn mattes."""
+    """The manifest of a finished plan.
+
+    Parameters
+    ----------
+    edited
+        (object id, frame) of drawn mattes.
+    versions
+        Of the packages that decide an image's bytes.
+    device
+        See `BakeManifest`.
+    """
     images = tuple(
         BakedImage(
             item.frame,
@@ -80,6 +97,7 @@ def describe(
         without_matte=plan.without_matte,
         incomplete=plan.incomplete,
         versions=versions,
+        device=device,
     )
 
 

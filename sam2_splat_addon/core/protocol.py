@@ -121,6 +121,8 @@ class BakeRequest(msgspec.Struct, frozen=True, tag="bake"):
         Mattes that the user drew.
     threads
         Frames worked on at once; 0 goes by the machine's processors and memory.
+    device
+        Where edges are refined, as in :class:`ModelChoice`; Apple's GPU is not used for it.
     """
 
     footage: FootageFiles
@@ -129,6 +131,7 @@ class BakeRequest(msgspec.Struct, frozen=True, tag="bake"):
     options: BakeOptions
     edited: tuple[EditedMatte, ...] = ()
     threads: int = 0
+    device: str = "auto"
 
 
 class ReportRequest(msgspec.Struct, frozen=True, tag="report"):

@@ -32,7 +32,9 @@ from ..core.matte_store import MatteStore
 from ..core.memory import peak_memory_mb, total_memory
 from ..core.protocol import BakeRequest, EditedMatte, FrameDone, Progress
 from ..core.scanline import fill
-from .edges import refine
+from .device import DeviceChoice, choose_device
+from .edge_model import EdgeModel
+from .edges import edge_model, refine
 from .matte import Depth, combine
 from .pixels import ImagePixels, decode, to_8_bit
 from .png_output import write_grey, write_rgba
@@ -123,6 +125,8 @@ def bake(
         damaged or has another size. Finished images stay.
     StoreError
         A matte is damaged.
+    EnvironmentSetupError
+        Edges are to be refined on a device that is not there.
     Cancelled
         `cancelled` said so. Finished images stay.
     """
@@ -135,11 +139,19 @@ def bake(
         matted.setdefault(object_id, set()).add(frame)
     plan = plan_bake(sources, Path(request.output_folder), request.options, matted)
     stop = threading.Event()
-    job = _Job(request, store, edited, stop)
+    refines_on = _edge_device(request)
+    net = edge_model(refines_on.device) if refines_on is not None else None
+    job = _Job(request, store, edited, stop, net)
     count = threads or request.threads or _threads_for(request)
     with _output_folders(plan):
         _run(plan, job, stop, count, on_progress, on_frame_done, cancelled)
-        manifest = describe(plan, request, edited.keys(), dict(_versions()))
+        manifest = describe(
+            plan,
+            request,
+            edited.keys(),
+            dict(_versions()),
+            refines_on.name if refines_on is not None else "",
+        )
         with _said_as_bake_error(plan.folder / MANIFEST_NAME):
             write_manifest(plan.folder, manifest)
     frames = tuple(item.frame for item in plan.items)
@@ -151,6 +163,15 @@ def _threads_for(request: BakeRequest) -> int:
     a_pixel = _REFINED_BYTES if request.options.refine_edges else _BYTES
     frame = request.footage.width * request.footage.height * a_pixel
     return max(1, min(os.cpu_count() or 1, _MAX_THREADS, total_memory() // 2 // max(1, frame)))
+
+
+def _edge_device(request: BakeRequest) -> DeviceChoice | None:
+    """Where edges are refined; None where the options don't ask for it."""
+    if not request.options.refine_edges:
+        return None
+    choice = choose_device(request.device)
+    # What Apple's GPUs make of it has never been measured.
+    return choose_device("cpu") if choice.device.type == "mps" else choice
 
 
 def _run(
@@ -210,6 +231,7 @@ class _Job:
     store: MatteStore
     edited: dict[tuple[int, int], EditedMatte]
     stop: threading.Event
+    net: EdgeModel | None
 
     def bake(self, item: BakeItem) -> None:
         """Decode, matte and write one frame; runs in a thread of the pool."""
@@ -258,8 +280,14 @@ class _Job:
             edited = self.edited.get((object_id, item.frame))
             if edited is None:
                 matte = self.store.read(object_id, item.frame).logits
-                if options.refine_edges:
-                    fine = refine(photo, matte, soft=options.alpha == "soft", go_on=self._go_on)
+                if self.net is not None:
+                    fine = refine(
+                        photo,
+                        matte,
+                        soft=options.alpha == "soft",
+                        model=self.net,
+                        go_on=self._go_on,
+                    )
                     refined.append(fine.alpha)
                 else:
                     logits.append(matte)

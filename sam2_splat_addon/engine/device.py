@@ -44,6 +44,9 @@ class DeviceChoice:
     @contextlib.contextmanager
     def computing(self) -> Iterator[None]:
         """Inference mode, under autocast where the dtype is not float32."""
+        # Of cuDNN's convolutions some add up in whatever order threads come.
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
         with torch.inference_mode():
             if self.dtype is torch.float32:
                 yield
@@ -103,7 +106,9 @@ def _cuda(wish: str, asked: str) -> DeviceChoice:
             f"There is no GPU number {index}.", f"There are {torch.cuda.device_count()}, from 0."
         )
     name = torch.cuda.get_device_name(index)
-    dtype = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    # Cards before the RTX 30 series only emulate it, slower than float32.
+    has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    dtype = torch.bfloat16 if has_bfloat16 else torch.float32
     format_name = str(dtype).removeprefix("torch.")
     return DeviceChoice(device, dtype, f"cuda: {name}", f"{name} in {format_name}, {asked}.")
 

@@ -9,8 +9,10 @@ of the outline, not with the area, and memory with neither beyond one copy of th
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -27,6 +29,7 @@ _FIRST_CELLS: Final = 4  # px of the first step per cell of the matte's grid: th
 _TILE: Final = 256  # px, side of what the model is given
 _MARGIN: Final = 24  # px of a tile's rim that only serve as surroundings
 _BATCH: Final = 4  # tiles at once
+_GPU_BATCH: Final = 16  # of which a few alone would not fill a GPU
 _FIRST_REACH: Final = 8  # px that an edge may move in the first step: two cells
 _REACH: Final = 5  # and in each later one
 _TRUST: Final = 0.5  # how much of the model's change is made: what is known at two scales counts
@@ -51,10 +54,14 @@ class Refined:
     computed: int
 
 
+_CPU: Final = torch.device("cpu")
+_on_gpu = threading.Lock()  # one thread's tiles at a time: its memory does not grow with threads
+
+
 @functools.cache
-def edge_model() -> EdgeModel:
-    """The bundled edge model; loaded once."""
-    return load_edge_model()
+def edge_model(device: torch.device = _CPU) -> EdgeModel:
+    """The bundled edge model on a device; loaded once for each."""
+    return load_edge_model().to(device)
 
 
 def steps(width: int, height: int, grid: int) -> list[tuple[int, int]]:
@@ -96,7 +103,7 @@ def refine(
     soft
         Keep the model's uncertainty as partial alpha; else 0 or 255.
     model
-        Another edge model than the bundled one.
+        Another edge model than the bundled one on the CPU; tiles are computed where it is.
     go_on
         Called after every few tiles; may raise to stop.
 
@@ -154,6 +161,7 @@ def _tiles(
     undecided = _undecided(coarse, 1)
     reach = _FIRST_REACH if everything else _REACH
     core = _TILE - 2 * _MARGIN
+    batch = _BATCH if _device(net) == _CPU else _GPU_BATCH
     waiting: list[tuple[_Box, int, int]] = []
     for top in range(0, height, core):
         for left in range(0, width, core):
@@ -161,7 +169,7 @@ def _tiles(
             box = (slice(top, bottom), slice(left, right))
             if everything or undecided[_below(box, coarse.shape, (height, width))].any():
                 waiting.append((box, top - _MARGIN, left - _MARGIN))
-                if len(waiting) == _BATCH:
+                if len(waiting) == batch:
                     yield from _computed(net, photo, coarse, waiting, reach, harden=harden)
                     waiting.clear()
             else:
@@ -169,6 +177,10 @@ def _tiles(
                 yield box, _hardened(values) if harden else values, 0
     if waiting:
         yield from _computed(net, photo, coarse, waiting, reach, harden=harden)
+
+
+def _device(net: EdgeModel) -> torch.device:
+    return next(net.parameters()).device
 
 
 def _undecided(coarse: Floats, reach: int) -> NDArray[np.bool_]:
@@ -229,8 +241,10 @@ def _computed(
         pictures.append(photo[np.ix_(down, across)])
         priors.append(_sampled(coarse, photo.shape, top, left, _TILE, _TILE))
     given = torch.from_numpy(np.stack(pictures).astype(np.float32) / full).permute(0, 3, 1, 2)
-    with torch.inference_mode():
-        found = net(given, torch.from_numpy(np.stack(priors))[:, None])[:, 0].numpy()
+    known_so_far = torch.from_numpy(np.stack(priors))[:, None]
+    device = _device(net)
+    with torch.inference_mode(), contextlib.nullcontext() if device == _CPU else _on_gpu:
+        found = net(given.to(device), known_so_far.to(device))[:, 0].cpu().numpy()
     for (box, top, left), prior, fine in zip(waiting, priors, found, strict=True):
         rows, columns = box
         known = np.clip(prior, -CERTAIN, CERTAIN)

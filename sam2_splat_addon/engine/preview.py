@@ -38,14 +38,19 @@ _KEPT_MATTES: Final = 64  # of 128 KiB at 1024 px
 
 
 class _Previewer:
-    """Answers previews with one model, of one kind: whether photos are exact and the neck folded."""
+    """Answers previews with one model, of one kind.
 
-    def __init__(self, loaded: LoadedModel, choice: DeviceChoice, kind: tuple[bool, bool]) -> None:
+    That is: how it computes, whether photos are exact, and whether the neck is folded.
+    """
+
+    def __init__(
+        self, loaded: LoadedModel, choice: DeviceChoice, kind: tuple[DeviceChoice, bool, bool]
+    ) -> None:
         self.loaded = loaded
         self.kind = kind
         self._choice = choice
         self._steps = Sam2Steps(loaded.model, frame_count=1)  # nothing but memory asks for it
-        self._features = KeptFeatures(FEATURES_MB << 20, exact=kind[0])
+        self._features = KeptFeatures(FEATURES_MB << 20, exact=kind[1])
         self._corrected = CorrectedPreviewer(loaded, choice, self._features)
         self._mattes: OrderedDict[tuple[PhotoKey, FramePrompts], PreviewMatte] = OrderedDict()
 
@@ -144,7 +149,7 @@ def run(request: PreviewRequest, dropped: Callable[[], bool]) -> tuple[PreviewMa
     # As a propagation has it; one with another neck may have used this model before.
     folded = choice.device.type == "cpu" and not request.bitwise
     set_neck(loaded.model, folded=folded)
-    kind = (seen.exact, folded)
+    kind = (choice, seen.exact, folded)
     if _previewer is None or _previewer.loaded is not loaded or _previewer.kind != kind:
         _previewer = _Previewer(loaded, choice, kind)
     stop_if(dropped)

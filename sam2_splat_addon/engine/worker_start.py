@@ -97,6 +97,8 @@ def main() -> None:
     volunteer_for_out_of_memory()
     # sam2 uses a few operations that MPS lacks; torch reads this when it is imported.
     os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
+    # The same sums from run to run on NVIDIA's GPUs; cuBLAS reads this when it starts.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     put_first(arguments.site)
     make_package(arguments.addon)
     worker = importlib.import_module(f"{PACKAGE}.engine.worker")

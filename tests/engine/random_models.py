@@ -13,7 +13,7 @@ from torch import Tensor
 from sam2_splat_addon.core.manifest import RunSettings
 from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt
 from sam2_splat_addon.engine.architectures import build
-from sam2_splat_addon.engine.device import choose_device
+from sam2_splat_addon.engine.device import DeviceChoice, choose_device
 from sam2_splat_addon.engine.plan import plan_object, span_of
 from sam2_splat_addon.engine.results import FrameResult
 from sam2_splat_addon.engine.session import Frames, Session
@@ -84,6 +84,7 @@ def propagated(
     settings: RunSettings = RunSettings(),  # noqa: B008 - frozen
     *,
     max_conditioning: int = 0,
+    choice: DeviceChoice | None = None,
 ) -> list[FrameResult]:
     """All results of our session, in the order in which they came."""
     results: list[FrameResult] = []
@@ -103,7 +104,7 @@ def propagated(
         frames,
         (WIDTH, HEIGHT),
         [work_for(plan, plan.results) for plan in plans],
-        choose_device("cpu"),
+        choice or choose_device("cpu"),
         max_conditioning=max_conditioning,
     )
     session.run(results.append)

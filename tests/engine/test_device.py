@@ -37,7 +37,7 @@ def test_a_missing_gpu_is_a_clear_error() -> None:
 def test_cuda_computes_in_bfloat16_where_the_gpu_can() -> None:
     choice = choose_device("cuda")
     assert choice.name.startswith("cuda: ")
-    assert (choice.dtype is torch.bfloat16) == torch.cuda.is_bf16_supported()
+    assert (choice.dtype is torch.bfloat16) == (torch.cuda.get_device_capability() >= (8, 0))
 
 
 def test_an_unknown_device_is_a_clear_error() -> None:

@@ -120,7 +120,7 @@ def _moments(
         propagate = PropagateTask(clip, device="cpu", threads=options.threads)
         run_to_end(propagate)
         moments.append(_moment("propagation and masks"))
-        bake = BakeTask(clip, output_folder=scratch / "baked")
+        bake = BakeTask(clip, device="cpu", threads=0, output_folder=scratch / "baked")
         run_to_end(bake)
         moments.append(_moment("bake"))
     finally:

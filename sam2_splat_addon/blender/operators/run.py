@@ -80,7 +80,9 @@ class SAM2SPLAT_OT_bake(_ClipTask):
     bl_options = {"REGISTER"}
 
     def start(self, context: Context) -> Task:
-        return BakeTask(require_clip(context))
+        return BakeTask(
+            require_clip(context), device=preferences.device(), threads=preferences.threads()
+        )
 
 
 class SAM2SPLAT_OT_cancel(Operator):
