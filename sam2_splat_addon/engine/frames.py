@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Photos as model input, one at a time, ahead of use; imports core, torch, numpy and Pillow.
+"""Photos as model input, in order, ahead of use; imports core, torch, numpy and Pillow.
 
 The result equals that of sam2's own frame loader bit for bit for every photo which that loader
 reads: squashed to a square by Pillow's default filter, divided by 255, normalised in float32.
@@ -7,9 +7,10 @@ reads: squashed to a square by Pillow's default filter, divided by 255, normalis
 
 from __future__ import annotations
 
-import queue
-import threading
+import itertools
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +38,6 @@ alone, fine structure would show.
 Decoded = dict[tuple[int, int], Image.Image]
 """A photo as decoded at several scales, by size (width, height), px."""
 
-_Item = tuple[int, Tensor] | Exception | None
-
 
 class FrameSource:
     """Frames as normalised squares, by index; holds no frame itself.
@@ -49,19 +48,19 @@ class FrameSource:
         Source files in frame order; index 0 is frame 1.
     image_size
         Side of the model's input, px.
-    prefetch
-        Frames that `stream` decodes ahead of use.
+    decoders
+        Threads in which `stream` decodes ahead of use; each holds a photo.
     exact
         True gives the same bits as sam2's loader. False decodes JPEGs at a reduced scale: several
         times faster on large photos, values differ by about a level of 255.
     """
 
     def __init__(
-        self, paths: Sequence[Path], image_size: int, *, prefetch: int = 2, exact: bool = True
+        self, paths: Sequence[Path], image_size: int, *, decoders: int = 1, exact: bool = True
     ) -> None:
         self._paths = tuple(paths)
         self._image_size = image_size
-        self._prefetch = max(prefetch, 1)
+        self._decoders = decoders
         self._exact = exact
 
     def __len__(self) -> int:
@@ -85,50 +84,32 @@ class FrameSource:
         return normalised(self._square(self._paths[index]))
 
     def stream(self, order: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
-        """Yield (index, frame) in the given order while one background thread decodes ahead.
+        """Yield (index, frame) in the given order while background threads decode ahead.
 
-        At most `prefetch` decoded frames wait; closing the iterator early stops the thread.
+        At most twice as many frames as there are threads are decoded or being decoded beside the
+        one in use; closing the iterator early stops the threads.
 
         Raises
         ------
         FootageError
             At the frame concerned, after every frame before it was yielded.
         """
-        waiting: queue.Queue[_Item] = queue.Queue(maxsize=self._prefetch)
-        stop = threading.Event()
-        thread = threading.Thread(
-            target=self._decode_ahead,
-            args=(tuple(order), waiting, stop),
-            name="frames",
-            daemon=True,
-        )
-        thread.start()
-        try:
-            while (item := waiting.get()) is not None:
-                if isinstance(item, Exception):
-                    raise item
-                yield item
-        finally:
-            stop.set()
-            while thread.is_alive():  # a decoder that waits for room must be let go
-                try:
-                    waiting.get(timeout=0.01)
-                except queue.Empty:
-                    continue
-            thread.join()
+        rest = iter(order)
+        waiting: deque[tuple[int, Future[Tensor]]] = deque()
+        pool = ThreadPoolExecutor(self._decoders, thread_name_prefix="frames")
 
-    def _decode_ahead(
-        self, order: tuple[int, ...], waiting: queue.Queue[_Item], stop: threading.Event
-    ) -> None:
-        for index in order:
-            if stop.is_set():
-                return
-            try:
-                waiting.put((index, self[index]))
-            except Exception as problem:  # noqa: BLE001 - raised again where the frame is due
-                waiting.put(problem)
-                return
-        waiting.put(None)
+        def decode_ahead() -> None:
+            for index in itertools.islice(rest, 2 * self._decoders - len(waiting)):
+                waiting.append((index, pool.submit(self.__getitem__, index)))
+
+        try:
+            decode_ahead()
+            while waiting:
+                index, frame = waiting.popleft()
+                decode_ahead()
+                yield index, frame.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def _square(self, path: Path) -> NDArray[np.uint8]:
         """The photo squashed to the model's square, (S, S, 3) uint8."""

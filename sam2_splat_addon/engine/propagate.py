@@ -10,6 +10,7 @@ same bytes as a run that began with nothing.
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,8 +33,9 @@ from ..core.manifest import (
     write_manifest,
 )
 from ..core.matte_store import MatteStore
+from ..core.memory import total_memory
 from ..core.prompts import PromptSet
-from ..core.protocol import FrameDone, FrameRange, Log, Progress, PropagateRequest
+from ..core.protocol import FootageFiles, FrameDone, FrameRange, Log, Progress, PropagateRequest
 from ..core.speeds import speed_named
 from . import model_keeper
 from .allocator import keeping_freed_memory
@@ -51,6 +53,9 @@ from .sam2_steps import Sam2Steps
 from .second_look import SecondLook
 from .session import Session
 from .work import work_for
+
+_DECODED_BYTES: Final = 7  # of a photo being read, for each of its pixels
+_MAX_DECODERS: Final = 4
 
 ENGINE_VERSION: Final = "6"
 """Part of every object's key: raise it when the same inputs give other mattes than before."""
@@ -172,7 +177,12 @@ def run(
         on_log(Log("info", f"Going on where an earlier run stood, from frame {min(starts)}."))
     session = Session(
         loaded.model,
-        FrameSource([Path(path) for path in footage.paths], seen.size, exact=seen.exact),
+        FrameSource(
+            [Path(path) for path in footage.paths],
+            seen.size,
+            decoders=_decoders(footage, choice),
+            exact=seen.exact,
+        ),
         (footage.width, footage.height),
         works,
         choice,
@@ -205,6 +215,15 @@ def run(
         missing,
         tuple(warnings),
     )
+
+
+def _decoders(footage: FootageFiles, choice: DeviceChoice) -> int:
+    """Threads to read photos in: a GPU tracks several in the time that one takes to read."""
+    if choice.device.type == "cpu":
+        return 1
+    held = footage.width * footage.height * _DECODED_BYTES
+    room = total_memory() // 4 // max(1, held)
+    return max(1, min((os.cpu_count() or 1) // 2, _MAX_DECODERS, room))
 
 
 def _second_look(

@@ -68,8 +68,11 @@ def test_grey_and_cmyk_jpegs_equal_sam2s_loader_too(tmp_path: Path) -> None:
     assert torch.equal(ours[1], theirs[1])
 
 
-def test_a_stream_keeps_the_order_given_and_the_same_values(jpegs: list[Path]) -> None:
-    source = FrameSource(jpegs, SIZE, prefetch=2)
+@pytest.mark.parametrize("decoders", [1, 3])
+def test_a_stream_keeps_the_order_given_and_the_same_values(
+    jpegs: list[Path], decoders: int
+) -> None:
+    source = FrameSource(jpegs, SIZE, decoders=decoders)
     order = [4, 1, 1, 0, 5]
     streamed = list(source.stream(order))
     assert [index for index, _ in streamed] == order
@@ -85,6 +88,26 @@ def test_a_damaged_frame_raises_at_its_place_and_names_the_file(jpegs: list[Path
     assert seen == [0, 1]
 
 
+def test_no_more_is_decoded_ahead_than_the_threads_can_soon_give(
+    jpegs: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    own = FrameSource.__getitem__
+
+    def counted(source: FrameSource, index: int) -> torch.Tensor:
+        asked.append(index)
+        return own(source, index)
+
+    monkeypatch.setattr(FrameSource, "__getitem__", counted)
+    stream = FrameSource(jpegs * 20, SIZE, decoders=2).stream(range(120))
+    for taken, _ in enumerate(stream, start=1):
+        assert len(asked) <= taken + 4
+        if taken == 50:
+            break
+    stream.close()  # type: ignore[attr-defined]
+    assert len(asked) <= 54
+
+
 def test_a_photo_removed_meanwhile_is_named(jpegs: list[Path]) -> None:
     source = FrameSource(jpegs, SIZE)
     jpegs[3].unlink()
@@ -94,9 +117,9 @@ def test_a_photo_removed_meanwhile_is_named(jpegs: list[Path]) -> None:
 
 def test_an_abandoned_stream_leaves_no_thread(jpegs: list[Path]) -> None:
     before = threading.active_count()
-    stream = FrameSource(jpegs, SIZE, prefetch=1).stream([0, 1, 2, 3, 4, 5] * 20)
+    stream = FrameSource(jpegs, SIZE, decoders=2).stream([0, 1, 2, 3, 4, 5] * 20)
     next(stream)
-    assert threading.active_count() == before + 1
+    assert threading.active_count() == before + 2
     stream.close()  # type: ignore[attr-defined]
     assert threading.active_count() == before
 
