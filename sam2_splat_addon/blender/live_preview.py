@@ -195,7 +195,7 @@ def _ask(clip: bpy.types.MovieClip, question: _Question) -> None:
             width=width,
             height=height,
             frame=question.frame,
-            prompts=PromptSet(question.prompts, width, height),
+            prompts=PromptSet(_with_other_frames(clip, question.prompts), width, height),
             model=model_choice(
                 settings, device=preferences.device(), threads=preferences.threads()
             ),
@@ -207,6 +207,16 @@ def _ask(clip: bpy.types.MovieClip, question: _Question) -> None:
     except SplatError as error:
         # No preview is no failure: the panel says why, Propagate says it aloud.
         _state.problem = str(error)
+
+
+def _with_other_frames(
+    clip: bpy.types.MovieClip, prompts: tuple[ObjectPrompts, ...]
+) -> tuple[ObjectPrompts, ...]:
+    """The same objects with their prompts on all frames, where these decide how a frame is seen."""
+    if not clip.sam2_splat.panorama:
+        return prompts
+    every = {entry.id: entry for entry in clip_prompts.collect(clip).objects}
+    return tuple(every.get(entry.id, entry) for entry in prompts)
 
 
 def _propagation(clip: bpy.types.MovieClip) -> PropagateRequest | None:

@@ -181,7 +181,8 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
     panorama: BoolProperty(
         name="Panorama (360°)",
         description="The photos go all the way round, twice as wide as high: an object may lie"
-        " across their left and right edges",
+        " across their left and right edges. One whose clicks are close together is looked at in the"
+        " half around it",
         default=False,
     )
     direction: EnumProperty(name="Direction", items=DIRECTION_ITEMS, default="both")

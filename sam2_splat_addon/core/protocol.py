@@ -167,8 +167,9 @@ class PreviewRequest(msgspec.Struct, frozen=True, tag="preview"):
     frame
         Which frame the photo is.
     prompts
-        In footage pixels. Only what stands on ``frame`` counts; with nothing there, the model is
-        loaded and the photo encoded, so that the first click is answered at once.
+        In footage pixels. What stands on ``frame`` counts, and in a panorama what stands elsewhere
+        for how near its object is seen; with nothing there, the model is loaded and the photo
+        encoded, so that the first click is answered at once.
     model
         The same as in the propagation, for the same result.
     image_size, speed, panorama, bitwise

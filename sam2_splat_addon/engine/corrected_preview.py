@@ -24,7 +24,7 @@ from .device import DeviceChoice
 from .frames import FrameSource
 from .kept_features import KeptFeatures
 from .memory_bank import BankState, MemoryBank
-from .panorama import Views
+from .panorama import Views, frame_width
 from .plan import Direction, Visit
 from .propagate import objects_of
 from .results import FrameResult
@@ -142,6 +142,7 @@ class _KeepingSession(Session):
         footage = request.footage
         self._paths = footage.paths
         self._features = features
+        self._wide = frame_width(footage.width, footage.height, panorama=request.settings.panorama)
         super().__init__(
             loaded.model,
             FrameSource([Path(path) for path in footage.paths], loaded.model.image_size),
@@ -158,4 +159,5 @@ class _KeepingSession(Session):
         self, order: Sequence[int], cancelled: Callable[[], bool]
     ) -> Generator[tuple[int, Views], None, None]:
         for frame in order:
-            yield frame, self._features.views(self._paths[frame - 1], self._steps, cancelled)
+            path = self._paths[frame - 1]
+            yield frame, self._features.views(path, self._wide, self._steps, cancelled)

@@ -40,7 +40,7 @@ Decoded = dict[tuple[int, int], Image.Image]
 
 
 class FrameSource:
-    """Frames as normalised squares, by index; holds no frame itself.
+    """Frames as normalised squares, or wider, by index; holds no frame itself.
 
     Parameters
     ----------
@@ -48,6 +48,8 @@ class FrameSource:
         Source files in frame order; index 0 is frame 1.
     image_size
         Side of the model's input, px.
+    wide
+        How many times as wide as high the frames are: see `panorama.WIDE`.
     decoders
         Threads in which `stream` decodes ahead of use; each holds a photo.
     exact
@@ -56,10 +58,16 @@ class FrameSource:
     """
 
     def __init__(
-        self, paths: Sequence[Path], image_size: int, *, decoders: int = 1, exact: bool = True
+        self,
+        paths: Sequence[Path],
+        image_size: int,
+        *,
+        wide: int = 1,
+        decoders: int = 1,
+        exact: bool = True,
     ) -> None:
         self._paths = tuple(paths)
-        self._image_size = image_size
+        self._size = (wide * image_size, image_size)
         self._decoders = decoders
         self._exact = exact
 
@@ -72,7 +80,7 @@ class FrameSource:
         Returns
         -------
         Tensor
-            (3, image_size, image_size) float32 on the CPU.
+            (3, image_size, wide * image_size) float32 on the CPU.
 
         Raises
         ------
@@ -81,7 +89,7 @@ class FrameSource:
         IndexError
             No such frame.
         """
-        return normalised(self._square(self._paths[index]))
+        return normalised(self._squashed(self._paths[index]))
 
     def stream(self, order: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
         """Yield (index, frame) in the given order while background threads decode ahead.
@@ -111,20 +119,20 @@ class FrameSource:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _square(self, path: Path) -> NDArray[np.uint8]:
-        """The photo squashed to the model's square, (S, S, 3) uint8."""
-        size = (self._image_size, self._image_size)
+    def _squashed(self, path: Path) -> NDArray[np.uint8]:
+        """The photo squashed to what the model is given, (S, wide * S, 3) uint8."""
         if not self._exact and read_header(path).format == "jpeg":
-            margin = REDUCING_GAP * self._image_size
-            photo, taken = jpeg_at_least(path, (margin, margin), {})
-            return np.array(photo.resize(size, box=(0, 0, *taken), reducing_gap=REDUCING_GAP))
-        return np.array(Image.fromarray(to_8_bit(decode(path).array)).resize(size))
+            wanted = (REDUCING_GAP * self._size[0], REDUCING_GAP * self._size[1])
+            photo, taken = jpeg_at_least(path, wanted, {})
+            resized = photo.resize(self._size, box=(0, 0, *taken), reducing_gap=REDUCING_GAP)
+            return np.array(resized)
+        return np.array(Image.fromarray(to_8_bit(decode(path).array)).resize(self._size))
 
 
 def normalised(square: NDArray[np.uint8]) -> Tensor:
-    """Model input, (3, S, S) float32 on the CPU, from an RGB picture (S, S, 3)."""
+    """Model input, (3, H, W) float32 on the CPU, from an RGB picture (H, W, 3)."""
     # Divided in float64 and only then rounded, as sam2's loader does.
-    frame = torch.from_numpy(square / 255.0).permute(2, 0, 1).to(torch.float32)  # (3, S, S)
+    frame = torch.from_numpy(square / 255.0).permute(2, 0, 1).to(torch.float32)  # (3, H, W)
     frame = frame.contiguous()
     frame -= torch.tensor(MEAN, dtype=torch.float32)[:, None, None]  # (3, 1, 1)
     frame /= torch.tensor(STD, dtype=torch.float32)[:, None, None]  # (3, 1, 1)

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from ..core.errors import Cancelled, FootageError
 from .frames import FrameSource
-from .panorama import Views, roll_frame
+from .panorama import View, Views, seen
 from .sam2_steps import ImageFeatures, Sam2Steps
 
-PhotoKey = tuple[str, int, int, int]
-"""Path, size and time of a file, and the roll in which it is seen (see `panorama`)."""
+PhotoKey = tuple[str, int, int, int, View]
+"""Path, size and time of a file; how wide its frame is (see `FrameSource`); the view of that."""
 
 
 class KeptFeatures:
@@ -37,24 +37,25 @@ class KeptFeatures:
         )
         self._positions: list[Tensor] = []
 
-    def views(self, photo: str, steps: Sam2Steps, dropped: Callable[[], bool]) -> Views:
+    def views(self, photo: str, wide: int, steps: Sam2Steps, dropped: Callable[[], bool]) -> Views:
         """A photo in every view of it, each read and encoded when it is asked for and not kept.
 
         Raises FootageError, and Cancelled when ``dropped`` says so between the two; so does what
         it returns.
         """
-        path, size, changed, _ = photo_key(photo)
-        return Views(lambda roll: self.of((path, size, changed, roll), steps, dropped))
+        key = photo_key(photo, wide)
+        return Views(lambda view: self.of((*key[:4], view), steps, dropped))
 
     def of(self, photo: PhotoKey, steps: Sam2Steps, dropped: Callable[[], bool]) -> ImageFeatures:
         """The features of one view of a photo, otherwise as `views`."""
         image = self.get(photo)
         if image is None:
-            source = FrameSource([Path(photo[0])], steps.model.image_size, exact=self._exact)
-            frame = source[0]  # (3, S, S)
+            side, wide = steps.model.image_size, photo[3]
+            source = FrameSource([Path(photo[0])], side, wide=wide, exact=self._exact)
+            frame = source[0]  # (3, S, wide * S)
             if dropped():
                 raise Cancelled
-            image = steps.encode(roll_frame(frame, photo[3]))
+            image = steps.encode(seen(frame, photo[4]))
             self.keep(photo, image)
         return image
 
@@ -78,8 +79,8 @@ class KeptFeatures:
         return sum(entry.nbytes for maps, _ in self._maps.values() for entry in maps)
 
 
-def photo_key(photo: str) -> PhotoKey:
-    """Path, size and time of the file, unrolled: a photo that changed is read again."""
+def photo_key(photo: str, wide: int = 1) -> PhotoKey:
+    """The key of the photo unrolled: one that changed is read again."""
     try:
         status = Path(photo).stat()
     except OSError as error:
@@ -87,4 +88,4 @@ def photo_key(photo: str) -> PhotoKey:
             f"{Path(photo).name} can't be read: {error.strerror}.",
             "Put the photo back, or load the footage again.",
         ) from error
-    return (photo, status.st_size, status.st_mtime_ns, 0)
+    return (photo, status.st_size, status.st_mtime_ns, wide, View())

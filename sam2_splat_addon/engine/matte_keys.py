@@ -57,6 +57,8 @@ def matte_keys(plan: ObjectPlan, run_key: str) -> MatteKeys:
     run_key
         What decides all mattes alike (`core.manifest.RunManifest.key`).
     """
+    if plan.near:
+        run_key = _hash(run_key, "near")
     conditioning = {
         entry.frame: _hash(run_key, "conditioning", msgspec.json.encode(entry).decode())
         for entry in plan.conditioning

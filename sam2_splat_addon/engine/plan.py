@@ -89,6 +89,8 @@ class ObjectPlan:
         The frames that get a matte.
     stretches
         Frames to track, in the order of the passes and of tracking.
+    near
+        Whether it is seen near; see `panorama`.
     """
 
     object_id: int
@@ -97,6 +99,7 @@ class ObjectPlan:
     corrections: tuple[FramePrompts, ...]
     results: range
     stretches: tuple[Stretch, ...]
+    near: bool = False
 
     def correction(self, frame: int) -> FramePrompts | None:
         """The prompts that correct this frame, if any."""
@@ -137,6 +140,7 @@ def plan_object(
     nearby_prompts: int = 0,
     *,
     both_sides: bool = False,
+    near: bool = False,
 ) -> ObjectPlan:
     """Plan one object of a checked prompt set.
 
@@ -150,6 +154,8 @@ def plan_object(
         ``both``, ``forward`` or ``backward``.
     nearby_prompts, both_sides
         As in :class:`RunSettings`.
+    near
+        As in :class:`ObjectPlan`.
 
     Raises
     ------
@@ -191,6 +197,7 @@ def plan_object(
             *_stretches("forward", forward, prompted, nearby_prompts),
             *_stretches("backward", backward, prompted, nearby_prompts),
         ),
+        near,
     )
 
 

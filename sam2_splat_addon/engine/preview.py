@@ -25,8 +25,7 @@ from .device import DeviceChoice, choose_device, use_threads
 from .folded_neck import set_neck
 from .kept_features import KeptFeatures, PhotoKey, photo_key
 from .model_input import model_input
-from .panorama import CELL, Views, roll_prompts, roll_to_prompts
-from .prompt_tensors import prompt_tensors
+from .panorama import View, Views, frame_width, is_near, tensors_seen, view_of
 from .results import frame_result
 from .sam2_steps import Sam2Steps
 from .session import stop_if
@@ -58,11 +57,12 @@ class _Previewer:
         self, request: PreviewRequest, prompts: PromptSet, dropped: Callable[[], bool]
     ) -> tuple[PreviewMatte, ...]:
         """The mattes of all objects of ``prompts``, which has this frame alone."""
-        photo = photo_key(request.photo)
+        wide = frame_width(request.width, request.height, panorama=request.panorama)
+        photo = photo_key(request.photo, wide)
         with self._choice.computing():
-            views = self._features.views(request.photo, self._steps, dropped)
+            views = self._features.views(request.photo, wide, self._steps, dropped)
             if not prompts.objects:
-                views.at(0)
+                views.at(View())
             return tuple(
                 self._matte(entry.id, entry.frames[0], photo, views, request, dropped)
                 for entry in prompts.objects
@@ -94,14 +94,18 @@ class _Previewer:
         dropped: Callable[[], bool],
     ) -> PreviewMatte:
         side, device = self.loaded.model.image_size, self._choice.device
-        roll = roll_to_prompts(prompts, request.width, side // CELL) if request.panorama else 0
-        key = ((*photo[:3], roll), prompts)
+        size = (request.width, request.height)
+        view = View()
+        if request.panorama:
+            every = next(entry for entry in request.prompts.objects if entry.id == object_id)
+            near = is_near(every.frames, *size, panorama=True)
+            view = view_of(prompts, request.width, side, near=near)
+        key = ((*photo[:4], view), prompts)
         if key not in self._mattes:
             stop_if(dropped)
-            tensors = prompt_tensors(prompts, request.width, request.height, side, device)
-            tensors = roll_prompts(tensors, roll, side)
-            prediction = self._steps.condition(prompts.frame - 1, views.at(roll), tensors)
-            result = frame_result(object_id, prompts.frame, prediction, prompted=True, roll=roll)
+            tensors = tensors_seen(prompts, size, view, side, device)
+            prediction = self._steps.condition(prompts.frame - 1, views.at(view), tensors)
+            result = frame_result(object_id, prompts.frame, prediction, prompted=True, view=view)
             self._mattes[key] = PreviewMatte.of(object_id, result.half_logits(), result.scores)
             if len(self._mattes) > _KEPT_MATTES:
                 self._mattes.popitem(last=False)

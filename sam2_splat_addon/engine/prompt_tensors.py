@@ -25,7 +25,8 @@ class PromptTensors:
         (1, P, 2) float32 in pixels of the model's input, and (1, P) int32; None without points
         and box.
     mask
-        (1, 1, S, S) float32 of 0 and 1; None without a mask.
+        (1, 1, S, S) float32 of 0 and 1; None without a mask. Wider before a panorama's view is
+        taken of it.
     """
 
     coordinates: Tensor | None
@@ -41,14 +42,26 @@ class PromptTensors:
 
 
 def prompt_tensors(
-    prompts: FramePrompts, width: int, height: int, image_size: int, device: torch.device
+    prompts: FramePrompts,
+    width: int,
+    height: int,
+    image_size: int,
+    device: torch.device,
+    *,
+    around: int = 0,
 ) -> PromptTensors:
     """Convert; a box becomes two labelled corners ahead of the points, as SAM 2 was trained.
 
     Prompts are in pixel-edge coordinates, sam2's prompt encoder takes pixel indices (it adds half a
     pixel of the *model's* input to reach the centre). The half is taken off here, so that a click
     is encoded where it was made: at 384 px input it is worth 1.5 px of a 1200 px photo.
+
+    Parameters
+    ----------
+    around
+        What the width comes to in px of the model's input; 0: its side.
     """
+    around = around or image_size
     corners: list[tuple[float, float]] = []
     labels: list[int] = []
     if prompts.box is not None:
@@ -62,19 +75,20 @@ def prompt_tensors(
     label_row = None
     if corners:
         size = torch.tensor([width, height])
-        scaled = torch.tensor(corners, dtype=torch.float32) / size * image_size - 0.5
+        scaled = torch.tensor(corners, dtype=torch.float32) / size
+        scaled = scaled * torch.tensor([around, image_size]) - 0.5
         coordinates = scaled[None].to(device)  # (1, P, 2)
         label_row = torch.tensor([labels], dtype=torch.int32, device=device)  # (1, P)
-    mask = None if prompts.mask is None else _mask_tensor(prompts.mask, image_size, device)
+    mask = (
+        None if prompts.mask is None else _mask_tensor(prompts.mask, (image_size, around), device)
+    )
     return PromptTensors(coordinates, label_row, mask)
 
 
-def _mask_tensor(mask: MaskPrompt, image_size: int, device: torch.device) -> Tensor:
-    """The mask squashed to the model's input, (1, 1, S, S) float32 of 0 and 1."""
+def _mask_tensor(mask: MaskPrompt, size: tuple[int, int], device: torch.device) -> Tensor:
+    """The mask squashed to (height, width) px, (1, 1, height, width) float32 of 0 and 1."""
     full = torch.from_numpy(mask.to_array()).to(device)[None, None].float()  # (1, 1, H, W)
-    if full.shape[-2:] == (image_size, image_size):
+    if full.shape[-2:] == size:
         return full
-    squashed = F.interpolate(
-        full, size=(image_size, image_size), mode="bilinear", align_corners=False, antialias=True
-    )
+    squashed = F.interpolate(full, size=size, mode="bilinear", align_corners=False, antialias=True)
     return (squashed >= 0.5).float()

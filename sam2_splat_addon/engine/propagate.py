@@ -46,6 +46,7 @@ from .folded_neck import set_neck
 from .frames import FrameSource
 from .matte_keys import matte_keys
 from .model_input import model_input
+from .panorama import frame_width, is_near
 from .plan import ObjectPlan, plan_object, span_of
 from .results import FrameResult
 from .run_store import MemorySaver, ResultWriter, StoredObject
@@ -180,6 +181,7 @@ def run(
         FrameSource(
             [Path(path) for path in footage.paths],
             seen.size,
+            wide=frame_width(footage.width, footage.height, panorama=settings.panorama),
             decoders=_decoders(footage, choice),
             exact=seen.exact,
         ),
@@ -304,6 +306,7 @@ def _objects(manifest: RunManifest, store: MatteStore) -> list[StoredObject]:
             settings.direction,
             settings.nearby_prompts,
             both_sides=settings.both_sides,
+            near=is_near(entry.frames, manifest.width, manifest.height, panorama=settings.panorama),
         )
         for entry in manifest.prompts.objects
     ]

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..core.matte_store import MatteScores
-from .panorama import unroll
+from .panorama import View, as_photo
 from .plan import Direction, Visit
 from .sam2_steps import Prediction
 
@@ -25,7 +25,8 @@ class FrameResult:
     Attributes
     ----------
     logits
-        (h, w) float32, a quarter of the model's input; inside is > 0.
+        (h, w) float32, a quarter of the model's input, of a panorama seen near twice as wide;
+        inside is > 0.
     scores
         What the model thinks of it.
     prompted
@@ -52,10 +53,10 @@ class FrameResult:
 
 
 def frame_result(
-    object_id: int, frame: int, prediction: Prediction, *, prompted: bool, roll: int = 0
+    object_id: int, frame: int, prediction: Prediction, *, prompted: bool, view: View
 ) -> FrameResult:
-    """What leaves the session of a prediction, made in the view of this roll."""
-    logits = unroll(prediction.logits[0, 0].to(torch.float32).cpu().numpy(), roll)  # (h, w)
+    """What leaves the session of a prediction, made in this view."""
+    logits = as_photo(prediction.logits[0, 0].to(torch.float32).cpu().numpy(), view)  # (h, w)
     scores = MatteScores(
         object_score=float(prediction.object_score),
         predicted_iou=prediction.predicted_iou,

@@ -24,9 +24,9 @@ from .conditioning_memories import Conditioned, ConditioningMemories, Conditioni
 from .device import DeviceChoice
 from .guarded_memory import GuardedBank
 from .memory_bank import FrameMemory, MemoryBank, MemoryReach, Sight, memory_position
-from .panorama import CELL, Views, roll_frame, roll_prompts, roll_to_matte, roll_to_prompts
+from .panorama import View, Views, roll_to_matte, seen, tensors_seen, view_of
 from .plan import DIRECTIONS, Direction, ObjectPlan, Visit
-from .prompt_tensors import PromptTensors, prompt_tensors
+from .prompt_tensors import PromptTensors
 from .results import FrameResult, frame_result
 from .sam2_steps import Sam2Steps
 from .work import ObjectWork, StretchPart
@@ -150,13 +150,13 @@ class Session:
                         continue
                     stop_if(cancelled)
                     prompts = next(e for e in work.plan.conditioning if e.frame == frame)
-                    roll = self._roll_to(prompts)
-                    image = photo.at(roll)
-                    tensors = self._tensors(prompts, roll)
+                    view = self._view_of(work.plan, prompts)
+                    image = photo.at(view)
+                    tensors = self._tensors(prompts, view)
                     prediction = self._steps.condition(frame - 1, image, tensors)
                     memory, _ = self._steps.remember(image, prediction, from_user=True)
-                    result = frame_result(object_id, frame, prediction, prompted=True, roll=roll)
-                    towards = roll_to_matte(result.logits, roll) if self._panorama else 0
+                    result = frame_result(object_id, frame, prediction, prompted=True, view=view)
+                    towards = roll_to_matte(result.logits, view.roll) if self._panorama else 0
                     self._conditioning[object_id].add(frame - 1, Conditioned(memory, towards))
                     if frame in work.plan.results:
                         on_result(result)
@@ -225,18 +225,19 @@ class Session:
     ) -> FrameResult:
         """Segment one object on one frame from memory, and remember it."""
         index, reverse = frame - 1, direction == "backward"
-        roll = self._roll_near(plan.object_id, index, bank)
-        image = photo.at(roll)
+        view = self._view_near(plan, index, bank)
+        image = photo.at(view)
         prediction = self._steps.track(index, image, bank, reverse=reverse)
         correction, fit = plan.correction(frame), True
         if isinstance(bank, GuardedBank) and correction is None:
             prediction, fit = bank.judge(prediction)
-        if correction is not None:
-            prompts = self._tensors(correction, roll)
+        prompts = None if correction is None else self._tensors(correction, view)
+        # Of clicks that lie beyond the view none is left, and nothing to correct.
+        corrected = prompts is not None and prompts.points is not None
+        if prompts is not None and corrected:
             prediction = self._steps.correct(
                 index, image, bank, prompts, prediction, reverse=reverse
             )
-        corrected = correction is not None
         if fit:
             memory, _ = self._steps.remember(image, prediction, from_user=corrected)
             if corrected:
@@ -244,27 +245,29 @@ class Session:
             else:
                 bank.add(index, memory)
         result = dataclasses.replace(
-            frame_result(plan.object_id, frame, prediction, prompted=corrected, roll=roll),
+            frame_result(plan.object_id, frame, prediction, prompted=corrected, view=view),
             direction=direction,
         )
         if self._panorama:
-            bank.sight = Sight(index, roll_to_matte(result.logits, roll))
+            bank.sight = Sight(index, roll_to_matte(result.logits, view.roll))
         return result
 
-    def _roll_to(self, prompts: FramePrompts) -> int:
+    def _view_of(self, plan: ObjectPlan, prompts: FramePrompts) -> View:
+        """The view with the prompts in the middle."""
         if not self._panorama:
-            return 0
-        return roll_to_prompts(prompts, self._size[0], self._steps.model.image_size // CELL)
+            return View()
+        side = self._steps.model.image_size
+        return view_of(prompts, self._size[0], side, near=plan.near)
 
-    def _roll_near(self, object_id: int, index: int, bank: MemoryBank) -> int:
-        """The roll to the matte nearest in time: the one tracked last, or a conditioning frame's."""
+    def _view_near(self, plan: ObjectPlan, index: int, bank: MemoryBank) -> View:
+        """The view of the matte nearest in time: the one tracked last, or a conditioning frame's."""
         if not self._panorama:
-            return 0
+            return View()
         places = [*([] if bank.sight is None else [bank.sight.index]), *bank.conditioning]
         nearest = min(places, key=lambda at: abs(at - index))
         if bank.sight is not None and nearest == bank.sight.index:
-            return bank.sight.roll
-        return self._conditioning[object_id].roll(nearest)
+            return View(bank.sight.roll, plan.near)
+        return View(self._conditioning[plan.object_id].roll(nearest), plan.near)
 
     def encoded(
         self, order: Sequence[int], cancelled: Callable[[], bool]
@@ -280,13 +283,11 @@ class Session:
                 stream.close()  # stops the decoder's thread now, not when the garbage is collected
 
     def _views(self, frame: Tensor) -> Views:
-        return Views(lambda roll: self._steps.encode(roll_frame(frame, roll)))
+        return Views(lambda view: self._steps.encode(seen(frame, view)))
 
-    def _tensors(self, prompts: FramePrompts, roll: int) -> PromptTensors:
-        width, height = self._size
+    def _tensors(self, prompts: FramePrompts, view: View) -> PromptTensors:
         side = self._steps.model.image_size
-        tensors = prompt_tensors(prompts, width, height, side, self._choice.device)
-        return roll_prompts(tensors, roll, side)
+        return tensors_seen(prompts, self._size, view, side, self._choice.device)
 
 
 def stop_if(cancelled: Callable[[], bool]) -> None:

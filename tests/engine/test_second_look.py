@@ -22,6 +22,7 @@ from sam2_splat_addon.engine import model_keeper, propagate
 from sam2_splat_addon.engine.checkpoints import checkpoint_path, sha256_of
 from sam2_splat_addon.engine.device import choose_device
 from sam2_splat_addon.engine.frames import FrameSource
+from sam2_splat_addon.engine.panorama import View
 from sam2_splat_addon.engine.prompt_tensors import prompt_tensors
 from sam2_splat_addon.engine.results import FrameResult, frame_result
 from sam2_splat_addon.engine.sam2_steps import Sam2Steps
@@ -79,7 +80,7 @@ def _first_look(
     tensors = prompt_tensors(prompts, width, height, side, _CHOICE.device)
     with _CHOICE.computing():
         image = steps.encode(FrameSource([photo], side)[0])
-        return frame_result(1, 1, steps.condition(0, image, tensors), prompted=True)
+        return frame_result(1, 1, steps.condition(0, image, tensors), prompted=True, view=View())
 
 
 def _look(steps: Sam2Steps, photo: Path) -> SecondLook:
