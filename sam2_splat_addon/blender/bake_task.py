@@ -10,9 +10,8 @@ import bpy
 from ..core.bake_plan import BakeOptions, next_output_folder
 from ..core.errors import BakeError
 from ..core.protocol import BakeRequest, FootageFiles
-from . import clip_prompts, drawn
+from . import clip_prompts, drawn, own_runs
 from .drawn import Drawn
-from .footage_clip import store_folder
 from .job_task import JobTask, Steps, with_warnings
 from .properties import SAM2SPLAT_PG_clip
 
@@ -54,10 +53,11 @@ class BakeTask(JobTask):
     def request(self, footage: FootageFiles, edited: Drawn) -> BakeRequest:
         """What there is of mattes, with what the user drew in place of them."""
         clip, photos = self.clip(), Path(footage.folder)
+        store = own_runs.own_store(clip, photos)
         self.output_folder = self._wanted_folder or next_output_folder(bake_folder(clip, photos))
         return BakeRequest(
             footage=footage,
-            store=str(store_folder(clip, photos)),
+            store=str(store.folder),
             output_folder=str(self.output_folder),
             options=self._options,
             edited=drawn.as_mattes(clip, edited),

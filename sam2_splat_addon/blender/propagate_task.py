@@ -11,7 +11,7 @@ from ..core.errors import PromptError
 from ..core.manifest import RunSettings
 from ..core.matte_store import MatteStore
 from ..core.protocol import FootageFiles, FrameDone, FrameRange, PropagateRequest
-from . import clearing, clip_prompts, drawn, review, shown_mattes
+from . import clearing, clip_prompts, drawn, own_runs, review, shown_mattes
 from .drawn import Drawn
 from .editors import to_scene
 from .footage_clip import store_folder
@@ -57,6 +57,7 @@ class PropagateTask(JobTask):
         self._span, self._here = span, here
         self._names: dict[int, str] = {}
         self._store = Path()  # from the request on
+        self._has_written = False
         self._build: LayerBuild | None = None
 
     def request(self, footage: FootageFiles, edited: Drawn) -> PropagateRequest:
@@ -82,6 +83,7 @@ class PropagateTask(JobTask):
         # An undo meanwhile has taken back where the mattes are.
         settings = self.clip().sam2_splat
         settings.store_folder = settings.store_folder or str(self._store)
+        own_runs.remember(self.clip(), MatteStore(self._store))
         # What a changed prompt has made void is gone from the store.
         shown_mattes.forget(self._clip_uid)
         clearing.reconcile(self.clip())
@@ -97,6 +99,9 @@ class PropagateTask(JobTask):
 
     def frame_done(self, done: FrameDone) -> None:
         """The overlay shows the new matte from its next drawing on."""
+        if not self._has_written:  # a run that fails from here on was this clip's too
+            self._has_written = True
+            own_runs.remember(self.clip(), MatteStore(self._store))
         shown_mattes.forget(self._clip_uid, done.object_id, done.frame)
         scene = bpy.context.scene
         if scene.sam2_splat.follow and not bpy.app.background:

@@ -134,6 +134,8 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
     store_folder: StringProperty(
         name="Mattes", description="Where the results are kept", subtype="DIR_PATH"
     )
+    # Of the run that its mattes are of; see `own_runs`.
+    run_stamp: StringProperty()
     mask: PointerProperty(
         type=bpy.types.Mask, name="Mask", description="The mask that shows the results"
     )

@@ -9,9 +9,8 @@ import bpy
 
 from ..core.protocol import FootageFiles, ReportRequest
 from ..core.review_report import HTML_NAME
-from . import clip_prompts, drawn, review
+from . import clip_prompts, drawn, own_runs, review
 from .drawn import Drawn
-from .footage_clip import store_folder
 from .job_task import JobTask, Steps
 
 _FOLDER_NAME = "sam2_splat_review"
@@ -50,9 +49,10 @@ class ReportTask(JobTask):
         """All objects of the clip."""
         clip, photos = self.clip(), Path(footage.folder)
         names = {object_id: name for name, object_id in clip_prompts.sync_objects(clip).items()}
+        store = own_runs.own_store(clip, photos)
         return ReportRequest(
             footage=footage,
-            store=str(store_folder(clip, photos)),
+            store=str(store.folder),
             output_folder=str(self._wanted_folder or photos / _FOLDER_NAME),
             names=names,
             edited=drawn.as_mattes(clip, edited),

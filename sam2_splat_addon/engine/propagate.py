@@ -9,6 +9,7 @@ same bytes as a run that began with nothing.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import time
@@ -36,6 +37,7 @@ from ..core.matte_store import MatteStore
 from ..core.memory import total_memory
 from ..core.prompts import PromptSet
 from ..core.protocol import FootageFiles, FrameDone, FrameRange, Log, Progress, PropagateRequest
+from ..core.run_lock import only_run
 from ..core.speeds import speed_named
 from . import model_keeper
 from .allocator import keeping_freed_memory
@@ -103,11 +105,24 @@ def run(
     Raises
     ------
     SplatError
-        Prompts, checkpoint, footage, device or store are not as they should be.
+        Prompts, checkpoint, footage, device or store are not as they should be, or another process
+        is at it.
     Cancelled
         ``cancelled`` said so; what was finished is in the store, and the next run goes on from
         there.
     """
+    with contextlib.ExitStack() as held:
+        return _run(request, held, on_progress, on_frame_done, on_log, cancelled)
+
+
+def _run(
+    request: PropagateRequest,
+    held: contextlib.ExitStack,
+    on_progress: Callable[[Progress], None],
+    on_frame_done: Callable[[FrameDone], None],
+    on_log: Callable[[Log], None],
+    cancelled: Callable[[], bool],
+) -> PropagateReport:
     began = time.monotonic()
     footage = request.footage
     prompts = _prompts_of(request)
@@ -128,6 +143,7 @@ def run(
     digest = sha256_of(checkpoint_path(request.model.name, request.model.checkpoint), loading)
     manifest = _manifest(request, prompts, digest, choice, threads)
     store = MatteStore.open(Path(request.store), create=True)
+    held.enter_context(only_run(store.folder))
     last = read_manifest(store.manifest_path)
     if last is not None and last.footage != manifest.footage:
         # Mattes go by number: those of other photos must not pass for these photos'.

@@ -15,7 +15,13 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from sam2_splat_addon.core.errors import Cancelled, CheckpointError, FootageError, PromptError
+from sam2_splat_addon.core.errors import (
+    Cancelled,
+    CheckpointError,
+    FootageError,
+    PromptError,
+    StoreError,
+)
 from sam2_splat_addon.core.footage import scan
 from sam2_splat_addon.core.manifest import RunSettings, read_manifest
 from sam2_splat_addon.core.matte_store import MatteScores, MatteStore
@@ -29,6 +35,7 @@ from sam2_splat_addon.core.protocol import (
     Progress,
     PropagateRequest,
 )
+from sam2_splat_addon.core.run_lock import only_run
 from sam2_splat_addon.engine import propagate
 from sam2_splat_addon.engine.matte_keys import matte_keys
 from sam2_splat_addon.engine.plan import plan_object
@@ -81,6 +88,16 @@ def _cancelled_after(wish: PropagateRequest, mattes: int) -> Run:
 @pytest.fixture(scope="module")
 def footage(tmp_path_factory: pytest.TempPathFactory) -> FootageFiles:
     return write_photos(tmp_path_factory.mktemp("photos"), _FRAMES)
+
+
+def test_a_store_that_another_run_writes_is_left_alone(
+    footage: FootageFiles, checkpoint: Path, tmp_path: Path
+) -> None:
+    _run(request(footage, checkpoint, tmp_path, _A))
+    before = store_bytes(tmp_path)
+    with only_run(tmp_path), pytest.raises(StoreError, match="Another Blender"):
+        _run(request(footage, checkpoint, tmp_path, _B))
+    assert store_bytes(tmp_path) == before
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a clip's mattes are of its own last run; imports bpy and core.
+
+Mattes lie beside the photos, where every .blend file with these photos finds them: another one may
+have written its own in their place since.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import bpy
+
+from ..core.errors import StoreError
+from ..core.matte_store import MatteStore
+from .footage_clip import store_folder
+
+# Clips of this session and their runs: an undo takes back what a clip remembers, and no matte.
+_runs: set[tuple[int, str]] = set()
+
+
+def remember(clip: bpy.types.MovieClip, store: MatteStore) -> None:
+    """Take the store's last run for the clip's own."""
+    stamp = _stamp(store)
+    clip.sam2_splat.run_stamp = stamp
+    _runs.add((clip.session_uid, stamp))
+
+
+def own_store(clip: bpy.types.MovieClip, photos: Path) -> MatteStore:
+    """The clip's mattes; raises StoreError where they are of another run than the clip's last.
+
+    Files of earlier versions remember no run, and go by what is there.
+    """
+    has_run = bool(clip.sam2_splat.store_folder)
+    store = MatteStore(store_folder(clip, photos))
+    known, stamp = clip.sam2_splat.run_stamp, _stamp(store)
+    is_own = stamp == known if known or not has_run else True
+    if stamp and not is_own and (clip.session_uid, stamp) not in _runs:
+        raise StoreError(
+            f"The mattes in {store.folder} are not those that this file made last: another .blend"
+            " file with these photos, or one that was not saved, has propagated since.",
+            "Press Propagate: what is not up to date is made again.",
+        )
+    return store
+
+
+def _stamp(store: MatteStore) -> str:
+    """Of the manifest; empty where there is none."""
+    try:
+        return hashlib.sha256(store.manifest_path.read_bytes()).hexdigest()[:32]
+    except OSError:
+        return ""
