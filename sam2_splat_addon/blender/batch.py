@@ -29,22 +29,15 @@ from ..core.errors import (
     StoreError,
     WorkerError,
 )
-from ..core.prompts import read_json
+from ..core.footage import Footage, natural_key, shorten
+from ..core.prompts import PromptSet, read_json
 from . import clip_prompts, footage_clip, preferences
 from .active_clip import active_clip
-from .bake_task import BakeTask
+from .bake_task import BakeTask, bake_folder
+from .batch_options import parser
 from .job_task import JobTask
 from .propagate_task import PropagateTask
-from .properties import (
-    ALPHA_ITEMS,
-    DIRECTION_ITEMS,
-    LOOK_ITEMS,
-    MEMORY_ITEMS,
-    MODEL_ITEMS,
-    SIDECAR_ITEMS,
-    SPEED_ITEMS,
-    SAM2SPLAT_PG_clip,
-)
+from .properties import BUNDLED, SAM2SPLAT_PG_clip
 from .report_task import ReportTask
 from .running import Task, run_to_end
 
@@ -63,78 +56,6 @@ _CANCELLED = 130
 _LOG_INTERVAL = 10.0
 
 
-def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
-    """The command line; its help is the reference."""
-    own = argparse.ArgumentParser(
-        prog=program,
-        description="Mask a folder of photos with SAM 2 and bake RGBA PNGs for a splat trainer.",
-        epilog="Exit codes: 0 done, 2 usage, 3 footage, 4 prompts, 5 checkpoint or packages,"
-        " 6 worker, 7 bake or store, 130 cancelled.",
-    )
-    own.add_argument(
-        "--footage",
-        type=Path,
-        metavar="DIR",
-        help="folder of photos; default: the open file's clip",
-    )
-    own.add_argument(
-        "--prompts", type=Path, metavar="FILE", help="prompts as JSON; default: the clip's markers"
-    )
-    own.add_argument("--model", choices=[item[0] for item in MODEL_ITEMS], help="default: bundled")
-    own.add_argument("--checkpoint", type=Path, metavar="FILE", help="a checkpoint of your own")
-    own.add_argument(
-        "--device",
-        choices=[item[0] for item in preferences.DEVICE_ITEMS],
-        help="default: the preferences'",
-    )
-    own.add_argument("--threads", type=int, help="processor threads; default: the preferences'")
-    own.add_argument("--frames", metavar="A-B", help="propagate over these frames only, from 1")
-    own.add_argument("--direction", choices=[item[0] for item in DIRECTION_ITEMS])
-    own.add_argument("--speed", choices=[item[0] for item in SPEED_ITEMS])
-    own.add_argument("--memory", choices=[item[0] for item in MEMORY_ITEMS])
-    own.add_argument(
-        "--both-sides",
-        action="store_true",
-        default=None,
-        help="frames between prompted ones are tracked from both, and the better matte is taken",
-    )
-    own.add_argument(
-        "--second-look",
-        choices=[item[0] for item in LOOK_ITEMS],
-        nargs="?",
-        const="whole",
-        help="look at each matte once more, close up: whole (as without a word), its parts too, or"
-        " also details",
-    )
-    own.add_argument(
-        "--panorama",
-        action=argparse.BooleanOptionalAction,
-        help="photos that go all the way round; default: when twice as wide as high",
-    )
-    own.add_argument("--store", type=Path, metavar="DIR", help="where the mattes are kept")
-    own.add_argument("--bake", action="store_true", help="bake PNGs when propagation is done")
-    own.add_argument("--output", type=Path, metavar="DIR", help="a new folder for the PNGs")
-    own.add_argument("--alpha", choices=[item[0] for item in ALPHA_ITEMS])
-    own.add_argument(
-        "--refine-edges", action="store_true", default=None, help="edges from the photo's pixels"
-    )
-    own.add_argument("--invert", action="store_true", default=None)
-    own.add_argument("--grow", type=float, metavar="PX", help="negative shrinks")
-    own.add_argument("--feather", type=float, metavar="PX")
-    own.add_argument("--fill-holes", type=int, metavar="PX", help="holes of fewer pixels")
-    own.add_argument("--drop-specks", type=int, metavar="PX", help="parts of fewer pixels")
-    own.add_argument(
-        "--black-rgb", action="store_true", default=None, help="multiply colour by alpha"
-    )
-    own.add_argument("--masks", choices=[item[0] for item in SIDECAR_ITEMS], help="mask files too")
-    own.add_argument("--exposure", type=float, metavar="STOPS", help="of EXR and float photos")
-    own.add_argument(
-        "--report", type=Path, metavar="DIR", help="write which frames to look at: CSV and HTML"
-    )
-    own.add_argument("--save", type=Path, metavar="FILE", help="save the result as a .blend")
-    return own
-
-
 def main(arguments: Sequence[str], program: str = "sam2_splat") -> int:
     """Run the job and return the exit code; errors are printed, one sentence and its remedy."""
     try:
@@ -143,6 +64,9 @@ def main(arguments: Sequence[str], program: str = "sam2_splat") -> int:
         return stop.code if isinstance(stop.code, int) else 2
     if options.output and not options.bake:
         print("sam2_splat: --output goes with --bake", file=sys.stderr)
+        return 2
+    if options.save and (options.save.is_dir() or not options.save.absolute().parent.is_dir()):
+        print(f"sam2_splat: --save {options.save}: no such file can be made", file=sys.stderr)
         return 2
     try:
         run(options)
@@ -174,11 +98,24 @@ def run(options: argparse.Namespace) -> BatchResult:
     if options.prompts is not None:
         footage = footage_clip.footage_of(clip)
         prompts = read_json(options.prompts)
-        clip_prompts.apply(clip, prompts.checked(footage.width, footage.height, len(footage)))
+        prompts = prompts.checked(footage.width, footage.height, len(footage))
+        _require_all_before(prompts, footage)
+        clip_prompts.apply(clip, prompts)
     _apply_settings(settings, options)
+    if options.bake:
+        _require_room_for_images(clip, options)
     done: list[JobTask] = []
     for task in _tasks(clip, options):
-        run_to_end(task, _ProgressLine())
+        try:
+            run_to_end(task, _ProgressLine())
+        except (KeyboardInterrupt, SplatError):
+            if isinstance(task, BakeTask) and task.output_folder.is_dir():
+                count = len(list(task.output_folder.glob("*.png")))
+                print(
+                    f"{task.output_folder} is not complete: {count} images.",
+                    file=sys.stderr,
+                )
+            raise
         print(task.summary, flush=True)
         done.append(task)
     if options.save is not None:
@@ -201,11 +138,50 @@ def _clip(options: argparse.Namespace) -> bpy.types.MovieClip:
         print(
             f"{clip.name}: {clip.sam2_splat.frame_count} photos of {width}x{height} px", flush=True
         )
+        left_out = clip.sam2_splat.unreadable_names.splitlines()
+        if left_out:
+            print(f"Can't be read, left out: {shorten(left_out)}", file=sys.stderr, flush=True)
         return clip
     clip = active_clip(bpy.context)
     if clip is None:
         raise FootageError("There is no clip to work on.", "Name photos with --footage.")
     return clip
+
+
+def _require_all_before(prompts: PromptSet, footage: Footage) -> None:
+    """Raise FootageError where a photo that was left out makes a file's frame numbers doubtful."""
+    last = max(at.frame for entry in prompts.objects for at in entry.frames)
+    there = natural_key(footage.path_of(last).name)
+    before = [file.path.name for file in footage.unreadable if natural_key(file.path.name) < there]
+    if before:
+        raise FootageError(
+            f"{shorten(before)} can't be read, and the prompts name frames behind: these might lie"
+            " on other photos than were meant.",
+            "Put a good copy in its place; or move it away, if the frames were counted without it.",
+        )
+
+
+def _require_room_for_images(clip: bpy.types.MovieClip, options: argparse.Namespace) -> None:
+    """Raise BakeError for what would be found out after the propagation only."""
+    if options.output is None:
+        folder = bake_folder(clip, footage_clip.place_of(clip))
+        if folder.is_dir() and not os.access(folder, os.W_OK):
+            raise BakeError(
+                f"The folder {folder} can't be written to.",
+                "Name another one for the PNGs with --output.",
+            )
+        return
+    if options.output.exists():
+        raise BakeError(
+            f"{options.output} exists already, and a bake never overwrites.",
+            "Name a folder that is not there yet.",
+        )
+    try:
+        options.output.absolute().parent.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise BakeError(
+            f"{options.output} can't be made: {problem.strerror}.", "Name another folder."
+        ) from problem
 
 
 def _apply_settings(settings: SAM2SPLAT_PG_clip, options: argparse.Namespace) -> None:
@@ -233,21 +209,14 @@ def _apply_settings(settings: SAM2SPLAT_PG_clip, options: argparse.Namespace) ->
     for name, value in given.items():
         if value is not None:
             setattr(settings, name, value)
+    if options.checkpoint is not None and settings.model == BUNDLED:
+        raise CheckpointError(
+            f"{options.checkpoint} would not be used: the model is the bundled one.",
+            "Say with --model of which model it is.",
+        )
     if options.frames:
-        first, last = _frame_range(options.frames)
         settings.use_range = True
-        settings.first_frame, settings.last_frame = first, last
-
-
-def _frame_range(text: str) -> tuple[int, int]:
-    first, dash, last = text.partition("-")
-    try:
-        numbers = int(first), int(last) if dash else int(first)
-    except ValueError:
-        numbers = 0, 0
-    if not 1 <= numbers[0] <= numbers[1]:
-        raise FootageError(f"--frames {text} is no range of frames.", "Write it as 1-48.")
-    return numbers
+        settings.first_frame, settings.last_frame = options.frames
 
 
 def _tasks(clip: bpy.types.MovieClip, options: argparse.Namespace) -> Iterator[JobTask]:

@@ -93,7 +93,12 @@ ALPHA_ITEMS = (
 SIDECAR_ITEMS = (
     ("none", "None", "Only the RGBA images"),
     ("postshot", "Postshot", "A folder of masks beside the images, named as these"),
-    ("colmap", "COLMAP", "A folder of masks named <photo>.png, as COLMAP's mask path wants"),
+    ("colmap", "COLMAP (PNGs)", "A folder of masks for COLMAP run over the PNGs: named a.png.png"),
+    (
+        "colmap_photos",
+        "COLMAP (Photos)",
+        "A folder of masks for COLMAP run over the photos: named a.jpg.png",
+    ),
 )
 
 OVERLAY_ITEMS = (

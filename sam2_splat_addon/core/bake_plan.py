@@ -48,7 +48,8 @@ class BakeOptions(msgspec.Struct, frozen=True):
         Stops added to floating-point photos before their view transform.
     sidecar_masks
         Also write black-and-white masks to "<output folder>_masks": "postshot" names them like the
-        image, "colmap" appends ".png" to the image's whole name.
+        image; "colmap" appends ".png" to the image's whole name, and "colmap_photos" to the photo's,
+        as COLMAP wants it where it is run over the one or the other.
 
     Raises
     ------
@@ -67,7 +68,7 @@ class BakeOptions(msgspec.Struct, frozen=True):
     frames: tuple[int, ...] = ()
     black_rgb: bool = False
     exposure: float = 0.0
-    sidecar_masks: Literal["none", "postshot", "colmap"] = "none"
+    sidecar_masks: Literal["none", "postshot", "colmap", "colmap_photos"] = "none"
 
     def __post_init__(self) -> None:
         """Refuse values that no bake can follow."""
@@ -221,7 +222,9 @@ def plan_bake(
         name = names[frame - 1]
         mask = None
         if masks_folder is not None:
-            mask = masks_folder / (f"{name}.png" if options.sidecar_masks == "colmap" else name)
+            kind = options.sidecar_masks
+            seen = sources[frame - 1].name if kind == "colmap_photos" else name
+            mask = masks_folder / (name if kind == "postshot" else f"{seen}.png")
         items.append(BakeItem(frame, sources[frame - 1], folder / name, mask, present))
     if not items:
         raise BakeError(

@@ -232,11 +232,19 @@ def scan(path: Path, report: Report = unwatched) -> Footage:
         folder = path.parent
     else:
         folder = path
+    if not _is_text(str(folder)):
+        raise FootageError(
+            f"The name of the folder {_as_text(str(folder))} is not valid text.", "Rename it."
+        )
     frames: list[FrameFile] = []
     unreadable: list[UnreadableFile] = []
     names = sorted(_candidates(folder), key=natural_key)
     for done, name in enumerate(names):
         report(done, len(names))
+        if not _is_text(name):
+            file = folder / _as_text(name)
+            unreadable.append(UnreadableFile(file, f"The name {file.name} is not valid text."))
+            continue
         file = folder / name
         try:
             frames.append(FrameFile(len(frames), file, read_header(file)))
@@ -256,6 +264,15 @@ def scan(path: Path, report: Report = unwatched) -> Footage:
         odd = [f for f in frames if (f.header.width, f.header.height) != size]
         raise FrameSizesDiffer(size, odd)
     return Footage(folder, tuple(frames), tuple(unreadable), *size)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can be written down: on Linux it may be bytes of another encoding."""
+    return name == _as_text(name)
+
+
+def _as_text(name: str) -> str:
+    return name.encode("utf-8", "replace").decode()
 
 
 def _supported() -> str:

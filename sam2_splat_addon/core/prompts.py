@@ -28,6 +28,8 @@ from .errors import PromptError
 
 SCHEMA_VERSION = 1
 
+_MAX_ID = 2**31 - 2  # what Blender's settings hold, and one more to come
+
 
 class PointPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A click, in footage pixels (pixel-edge coordinates, origin at the top-left corner)."""
@@ -150,7 +152,7 @@ class PromptSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
         scale_x, scale_y = self._scale_to(width, height)
         ids = [entry.id for entry in self.objects]
-        if len(set(ids)) != len(ids) or min(ids) < 1:
+        if len(set(ids)) != len(ids) or not 1 <= min(ids) <= max(ids) <= _MAX_ID:
             raise PromptError(f"Object ids must be different and count from 1, not {ids}.")
         objects = tuple(
             _checked_object(entry, width, height, frame_count, scale_x, scale_y)

@@ -209,7 +209,12 @@ def _read_weights(path: Path) -> Mapping[str, Tensor]:
             weights_only=True,
             mmap=zipfile.is_zipfile(path),  # the older format can't be mapped
         )
-    except (pickle.UnpicklingError, safetensors.SafetensorError, EOFError, RuntimeError) as error:
+    except pickle.UnpicklingError as error:  # torch's own words advise to trust the file
+        raise CheckpointError(
+            f"{path} is not a checkpoint, or damaged: PyTorch can't read it.",
+            "Choose a SAM 2.1 checkpoint (.pt or .safetensors), or download it again.",
+        ) from error
+    except (safetensors.SafetensorError, EOFError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "it ends too early"
         raise CheckpointError(
             f"{path} is not a checkpoint, or damaged: {reason.rstrip('.')}.",

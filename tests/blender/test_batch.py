@@ -104,9 +104,16 @@ def test_the_choice_of_both_sides_reaches_the_run(make_photos: MakePhotos, promp
         (["--prompts", "outside.json"], 4, "outside"),
         (["--model", "sam2.1_hiera_tiny"], 5, "Download"),
         (["--checkpoint", "none.pt", "--model", "sam2.1_hiera_tiny"], 5, "none.pt"),
-        (["--frames", "9-1"], 3, "no range"),
+        (["--checkpoint", "none.pt"], 5, "--model"),
+        (["--frames", "9-1"], 2, "no range"),
+        (["--grow", "500"], 2, "from -200 to 200"),
+        (["--feather", "nan"], 2, "from 0 to 200"),
+        (["--fill-holes", "99999999999"], 2, "whole number"),
+        (["--save", "nowhere/x.blend"], 2, "nowhere"),
+        (["--prompts", "huge_id.json"], 4, "count from 1"),
         (["--frames", "8-9"], 4, "holds no frame"),
-        (["--bake", "--output", "taken"], 7, "taken"),
+        (["--bake", "--output", "taken"], 7, "not there yet"),
+        (["--bake", "--output", "taken/file/new"], 7, "can't be made"),
         (["--output", "somewhere"], 2, "--bake"),
         (["--modle", "x"], 2, "--modle"),
     ],
@@ -128,11 +135,42 @@ def test_each_fault_has_its_exit_code_and_sentence(
     frames = [{"frame": 1, "points": [{"x": 5000, "y": 1}]}]
     outside = {"version": 1, "objects": [{"id": 1, "name": "square", "frames": frames}]}
     (tmp_path / "outside.json").write_text(json.dumps(outside))
+    frames = [{"frame": 1, "points": [{"x": 50, "y": 90}]}]
+    huge_id = {"version": 1, "objects": [{"id": 2**40, "name": "square", "frames": frames}]}
+    (tmp_path / "huge_id.json").write_text(json.dumps(huge_id))
     folder = make_photos(count=2)
     given = ["--footage", folder, "--prompts", prompts, *arguments]
     assert run(*given) == code
     assert words in capfd.readouterr().err
     assert not list(folder.rglob("*.png"))
+    if code != 4 or "--frames" not in arguments:
+        assert not (folder / "sam2_splat_mattes").exists()  # found out before the run
+
+
+def test_a_photo_that_cant_be_read_is_named_and_stops_a_run_whose_frames_it_makes_doubtful(
+    make_photos: MakePhotos, prompts: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_photos(count=4)
+    first, *_, last = sorted(folder.glob("*.JPG"))
+    last.write_bytes(b"")
+    assert run("--footage", folder, "--prompts", prompts) == 0
+    assert f"left out: {last.name}" in capfd.readouterr().err
+    first.write_bytes(b"")
+    assert run("--footage", folder, "--prompts", prompts) == 3
+    assert (
+        f"{first.name} can't be read, and the prompts name frames behind" in capfd.readouterr().err
+    )
+
+
+def test_a_new_folder_in_a_new_folder_is_made(
+    make_photos: MakePhotos, prompts: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "new" / "newer"
+    assert (
+        run("--footage", make_photos(count=2), "--prompts", prompts, "--bake", "--output", output)
+        == 0
+    )
+    assert len(list(output.glob("*.png"))) == 2
 
 
 def test_without_footage_and_clip_it_says_what_to_name(

@@ -86,7 +86,11 @@ def test_names_do_not_depend_on_the_chosen_frames() -> None:
 
 
 def test_sidecar_masks_follow_each_programs_naming() -> None:
-    for kind, name in (("postshot", "IMG_1.png"), ("colmap", "IMG_1.png.png")):
+    for kind, name in (
+        ("postshot", "IMG_1.png"),
+        ("colmap", "IMG_1.png.png"),
+        ("colmap_photos", "IMG_1.JPG.png"),
+    ):
         plan = plan_bake(SOURCES, FOLDER, BakeOptions(sidecar_masks=kind), {1: {1}})  # type: ignore[arg-type]
         assert plan.items[0].mask == Path("/f/postshot_v001_masks") / name
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,19 @@ def test_unreadable_photos_are_named_and_the_rest_is_usable(tmp_path: Path) -> N
     assert "empty" in reasons["2.jpg"]
     assert "cut short" in reasons["4.jpg"]
     assert "not a JPEG" in reasons["5.jpg"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are text there")
+def test_names_that_are_no_text_are_told_and_the_rest_is_usable(tmp_path: Path) -> None:
+    write(tmp_path, "b.jpg", "c.jpg")
+    (tmp_path / "b.jpg").rename(Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jpg")))
+    found = scan(tmp_path)
+    assert [path.name for path in found.paths] == ["c.jpg"]
+    assert [file.reason for file in found.unreadable] == ["The name caf?.jpg is not valid text."]
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xe9"))
+    folder.mkdir()
+    with pytest.raises(FootageError, match=r"/\? is not valid text.*Rename"):
+        scan(folder)
 
 
 def test_a_dangling_link_is_unreadable(tmp_path: Path) -> None:
