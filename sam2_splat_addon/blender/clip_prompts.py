@@ -65,21 +65,54 @@ def subject_name(tracking_object: bpy.types.MovieTrackingObject) -> str:
 def sync_objects(clip: bpy.types.MovieClip) -> dict[str, int]:
     """Give every subject a stable id and a colour; return name -> id.
 
-    A renamed subject keeps its id and its mask layer: when one name is gone and one is new, they are
-    the same.
+    A renamed subject keeps its id and its mask layer; one that stands where another was deleted is
+    a subject of its own.
     """
     settings = clip.sam2_splat
     names = [subject_name(entry) for entry in subjects(clip)]
-    known = {entry.name: entry for entry in settings.objects}
-    gone = [entry for name, entry in known.items() if name not in names]
-    new = [name for name in names if name not in known]
-    if len(gone) == 1 and len(new) == 1:
+    for old, new in _renamed(clip).items():
         if settings.mask is not None:
-            mask_layers.rename_object_layer(settings.mask, gone[0].name, new[0])
-        gone[0].name = new.pop()
-    for name in new:
-        _add_entry(clip, name, _next_id(clip))
+            mask_layers.rename_object_layer(settings.mask, old, new)
+        settings.objects[old].name = new
+    for name in names:
+        if name not in settings.objects:
+            _add_entry(clip, name, _next_id(clip))
+    if settings.mask is not None:
+        mask_layers.name_back(settings.mask, names)
+    settings.seen_subjects = _as_seen(clip)
     return {entry.name: entry.object_id for entry in settings.objects if entry.name in names}
+
+
+def _renamed(clip: bpy.types.MovieClip) -> dict[str, str]:
+    """Names that are gone, each with the one that stands in its place in Blender's list now.
+
+    Blender puts a new object at the end of its list, where a deleted one may just have been: but
+    that has none of the clicks.
+    """
+    known = clip.sam2_splat.objects
+    now = subjects(clip)
+    before = _seen(clip) or [(entry.name, 0) for entry in known]
+    gone = [name for name, _ in before if name in known and name not in map(subject_name, now)]
+    new = [entry for entry in now if subject_name(entry) not in known]
+    if len(before) == len(now):
+        places = zip(before, now, strict=True)
+        pairs = [(*was, entry) for was, entry in places if was[0] in gone and entry in new]
+    else:  # some were deleted, or are hidden behind others: what is left must speak for itself
+        pairs = [(gone[0], 0, new[0])] if len(gone) == len(new) == 1 else []
+    return {
+        name: subject_name(entry) for name, clicks, entry in pairs if entry.tracks or not clicks
+    }
+
+
+def _as_seen(clip: bpy.types.MovieClip) -> str:
+    """The subjects' names, and how many clicks each has, in the order of Blender's list."""
+    return "\n".join(f"{len(entry.tracks)} {subject_name(entry)}" for entry in subjects(clip))
+
+
+def _seen(clip: bpy.types.MovieClip) -> list[tuple[str, int]]:
+    """The same as it was at the last look; empty in files of earlier versions."""
+    lines = [line.partition(" ") for line in clip.sam2_splat.seen_subjects.splitlines()]
+    return [(name, int(clicks)) for clicks, _, name in lines]
 
 
 def _next_id(clip: bpy.types.MovieClip) -> int:

@@ -7,7 +7,10 @@ them: SAM 2 and the bake read the photos.
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from pathlib import Path
+from typing import Literal
 
 import bpy
 
@@ -19,6 +22,9 @@ _LARGE = 4000
 _QUARTER = 4
 # Seconds between two looks at how far the job has come.
 _LOOK = 2.0
+
+# What the copies were made of, beside them.
+_MADE_OF = "made_of.txt"
 
 _waiting: set[int] = set()
 
@@ -42,11 +48,30 @@ def begin(context: bpy.types.Context, clip: bpy.types.MovieClip) -> None:
     clip.proxy.directory = str(footage_clip.proxy_folder(clip))
     clip.proxy.build_25 = True
     clip.proxy.quality = 85
+    discard_others(clip)
     if not _is_built(clip):
+        _show(clip, "FULL")
         bpy.ops.clip.rebuild_proxy()
     _waiting.add(clip.session_uid)
     if not bpy.app.timers.is_registered(_watch):
         bpy.app.timers.register(_watch, first_interval=0.1)
+
+
+def discard_others(clip: bpy.types.MovieClip) -> None:
+    """Delete the copies if they are not of the photos as they are now.
+
+    Blender knows them by the frame's number alone.
+    """
+    folder, photos = _folder(clip), _photos(clip)
+    made_of = folder / _MADE_OF
+    try:
+        is_same = made_of.read_text(encoding="utf-8") == photos
+    except OSError:
+        is_same = False
+    if not is_same:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        made_of.write_text(photos, encoding="utf-8")
 
 
 def drop_missing() -> None:
@@ -68,20 +93,35 @@ def _watch() -> float | None:
     for clip in bpy.data.movieclips:
         if clip.session_uid in _waiting and _is_built(clip):
             _waiting.discard(clip.session_uid)
-            _show(clip)
+            _show(clip, "PROXY_25")
     _waiting.intersection_update(clip.session_uid for clip in bpy.data.movieclips)
     return _LOOK if _waiting else None
 
 
 def _is_built(clip: bpy.types.MovieClip) -> bool:
-    folder = Path(bpy.path.abspath(clip.proxy.directory)) / Path(clip.filepath).name / "proxy_25"
+    folder = _folder(clip)
     count = clip.sam2_splat.frame_count
     # The job goes frame by frame; the last ones are there when the count is right.
     return folder.is_dir() and sum(1 for _ in folder.glob("*.jpg")) >= count > 0
 
 
-def _show(clip: bpy.types.MovieClip) -> None:
+def _folder(clip: bpy.types.MovieClip) -> Path:
+    return Path(bpy.path.abspath(clip.proxy.directory)) / Path(clip.filepath).name / "proxy_25"
+
+
+def _photos(clip: bpy.types.MovieClip) -> str:
+    """Name, size and time of the photo on every frame, a line each."""
+    lines = []
+    for path in footage_clip.shown_paths(clip, range(1, clip.sam2_splat.frame_count + 1)):
+        photo = Path(path).resolve()
+        with contextlib.suppress(OSError):  # gone: whoever needs it says so
+            status = photo.stat()
+            lines.append(f"{photo.name} {status.st_size} {status.st_mtime_ns}")
+    return "\n".join(lines)
+
+
+def _show(clip: bpy.types.MovieClip, size: Literal["FULL", "PROXY_25"]) -> None:
     for _, area, space in clip_editors():
         if space.clip == clip:
-            space.clip_user.proxy_render_size = "PROXY_25"
+            space.clip_user.proxy_render_size = size
             area.tag_redraw()

@@ -197,6 +197,28 @@ def rename_object_layer(mask: bpy.types.Mask, layer_name: str, new_name: str) ->
         remember(mask, layer.name, written)
 
 
+def name_back(mask: bpy.types.Mask, names: Collection[str]) -> None:
+    """Give layers of objects that were renamed in Blender's list their objects' names again.
+
+    Under another one they and the user's edits in them would be lost. Such a layer is known by its
+    points.
+    """
+    for name in names:
+        written = remembered(mask, name)
+        if written is None or name in mask.layers:
+            continue
+        points = {frame.points for frame in written.frames.values()}
+        strays = [
+            layer
+            for layer in mask.layers
+            if layer.name not in names
+            and remembered(mask, layer.name) is None
+            and sum(len(spline.points) for spline in layer.splines) in points
+        ]
+        if len(strays) == 1:
+            strays[0].name = name
+
+
 @dataclass(frozen=True)
 class LayerTarget:
     """Where keys go: references die when the user undoes between two frames, these do not.

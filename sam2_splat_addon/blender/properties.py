@@ -145,6 +145,8 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
         type=bpy.types.Mask, name="Mask", description="The mask that shows the results"
     )
     objects: CollectionProperty(type=SAM2SPLAT_PG_object)
+    # As they were when last looked at; see `clip_prompts`.
+    seen_subjects: StringProperty()
     # Ids are not given twice: the mattes of a removed object may still be on disk.
     next_object_id: IntProperty(default=1, min=1)
     fine_frames: StringProperty(

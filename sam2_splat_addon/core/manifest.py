@@ -131,6 +131,27 @@ def write_manifest(path: Path, manifest: RunManifest) -> None:
         raise StoreError(f"The manifest {path} can't be written: {error.strerror}.") from error
 
 
+def require_own_folder(path: Path) -> None:
+    """Raise StoreError where something else than a run has written a file of the manifest's name.
+
+    Parameters
+    ----------
+    path
+        The store's manifest, of whatever version, or where it is to be.
+    """
+    try:
+        found = msgspec.json.decode(path.read_bytes())
+    except FileNotFoundError:
+        return
+    except (OSError, msgspec.MsgspecError):
+        found = None
+    if not isinstance(found, dict) or "checkpoint_sha256" not in found:
+        raise StoreError(
+            f"{path} is there, and no manifest of mattes: the folder is for something else.",
+            "Choose another folder for the mattes, or move that file away.",
+        )
+
+
 def require_same_photos(path: Path, fingerprint: str) -> None:
     """Raise StoreError where a store's last run was over other photos; its mattes go by number.
 

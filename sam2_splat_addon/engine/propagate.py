@@ -31,6 +31,7 @@ from ..core.manifest import (
     Machine,
     RunManifest,
     read_manifest,
+    require_own_folder,
     write_manifest,
 )
 from ..core.matte_store import MatteStore
@@ -143,6 +144,7 @@ def _run(
     digest = sha256_of(checkpoint_path(request.model.name, request.model.checkpoint), loading)
     manifest = _manifest(request, prompts, digest, choice, threads)
     store = MatteStore.open(Path(request.store), create=True)
+    require_own_folder(store.manifest_path)
     held.enter_context(only_run(store.folder))
     last = read_manifest(store.manifest_path)
     if last is not None and last.footage != manifest.footage:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,3 +50,30 @@ def test_large_photos_get_small_copies_when_a_quarter_is_whole(
     path = tmp_path / "plain_0001.png"
     Image.new("1", size).save(path)
     assert footage_proxy.is_wanted(bpy.data.movieclips.load(str(path))) is wanted
+
+
+def test_small_copies_go_when_photos_change_come_or_go(make_photos: Callable[..., Path]) -> None:
+    from sam2_splat_addon.blender import footage_clip, footage_proxy
+
+    folder = make_photos(count=3)
+    clip = footage_clip.load(folder)
+    clip.proxy.directory = str(footage_clip.proxy_folder(clip))
+    copies = footage_clip.proxy_folder(clip) / Path(clip.filepath).name / "proxy_25"
+
+    def keeps() -> bool:
+        """Whether the copies that are there now outlast the next look."""
+        (copies / "00000001.jpg").write_bytes(b"")
+        footage_proxy.discard_others(clip)
+        return (copies / "00000001.jpg").exists()
+
+    copies.mkdir(parents=True)
+    assert not keeps()  # an earlier version's, which didn't say what they were made of
+    assert keeps()
+    first, second, _ = sorted(folder.glob("*.JPG"))
+    os.utime(second, ns=(0, 0))
+    assert not keeps()
+    assert keeps()
+    first.unlink()
+    assert footage_clip.load(folder) == clip
+    assert not keeps()
+    assert keeps()

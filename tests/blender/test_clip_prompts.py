@@ -113,6 +113,30 @@ def test_ids_stay_when_an_object_is_renamed_or_another_removed(clip: bpy.types.M
     assert {e.name: e.id for e in collect(clip).objects} == {"second": 2, "three": 3}
 
 
+def test_two_objects_renamed_at_once_keep_their_ids(clip: bpy.types.MovieClip) -> None:
+    objects = clip.tracking.objects
+    for name in ("one", "two", "three"):
+        click(objects.new(name), 1, (0.5, 0.5))
+    collect(clip)
+    objects["one"].name, objects["three"].name = "first", "third"
+    assert {e.name: e.id for e in collect(clip).objects} == {"first": 1, "two": 2, "third": 3}
+
+
+def test_an_object_in_a_deleted_ones_place_gets_an_id_of_its_own(clip: bpy.types.MovieClip) -> None:
+    from sam2_splat_addon.blender import clip_prompts
+
+    objects = clip.tracking.objects
+    for name in ("one", "two"):
+        click(objects.new(name), 1, (0.5, 0.5))
+    collect(clip)
+    objects.remove(objects["two"])
+    objects.new("other")
+    assert clip_prompts.sync_objects(clip) == {"one": 1, "other": 3}
+    objects.remove(objects["one"])
+    click(objects.new("another"), 1, (0.5, 0.5))
+    assert clip_prompts.sync_objects(clip) == {"other": 3, "another": 4}
+
+
 def test_prompts_survive_the_way_through_markers(clip: bpy.types.MovieClip) -> None:
     from sam2_splat_addon.blender import clip_prompts
 

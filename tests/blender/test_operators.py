@@ -102,19 +102,14 @@ def test_clear_results_removes_layers_and_mattes_and_keeps_the_clicks(
     assert len(clip.tracking.objects["square"].tracks) == 1
 
 
-def test_an_edited_frame_is_kept_by_the_next_propagation_and_baked(
-    make_photos: MakePhotos,
-) -> None:
-    from sam2_splat_addon.blender import key_writing, layer_edits, mask_keys
+def draw_triangle(clip: bpy.types.MovieClip, frame: int) -> np.ndarray:
+    """What the user draws with the first spline of "square", the others moved off the frame."""
+    from sam2_splat_addon.blender import key_writing, mask_keys
     from sam2_splat_addon.core.coordinates import pixels_to_mask
 
-    clip = load(make_photos(count=3))
-    click(clip, "square", 1, 50.5, 90.5)
-    bpy.ops.sam2_splat.propagate()
     mask = clip.sam2_splat.mask
     layer = mask.layers["square"]
     counts = [len(spline.points) for spline in layer.splines]
-    # The user draws a triangle on frame 2 with the first spline and moves the others off the frame.
     corners = np.array([(20.0, 30.0), (100.0, 30.0), (60.0, 150.0)])
     drawn = np.full((sum(counts), 2), -50.0)
     drawn[: counts[0]] = corners[np.arange(counts[0]) * 3 // counts[0]]
@@ -123,7 +118,20 @@ def test_an_edited_frame_is_kept_by_the_next_propagation_and_baked(
         mask_keys.scratch_scene() as scene,
         mask_keys.mask_editor(mask, layer, clip),
     ):
-        key_writing.insert_keys(layer, scene, [(2, co)])
+        key_writing.insert_keys(layer, scene, [(frame, co)])
+    return corners
+
+
+def test_an_edited_frame_is_kept_by_the_next_propagation_and_baked(
+    make_photos: MakePhotos,
+) -> None:
+    from sam2_splat_addon.blender import layer_edits
+
+    clip = load(make_photos(count=3))
+    click(clip, "square", 1, 50.5, 90.5)
+    bpy.ops.sam2_splat.propagate()
+    mask = clip.sam2_splat.mask
+    corners = draw_triangle(clip, 2)
     assert layer_edits.edited_frames(mask, "square") == (2,)
     click(clip, "square", 3, 55.5, 95.5)
     bpy.ops.sam2_splat.propagate()
@@ -134,6 +142,22 @@ def test_an_edited_frame_is_kept_by_the_next_propagation_and_baked(
     expected = scanline.fill([corners], *clip.size)
     union = (alpha | expected).sum()
     assert (alpha & expected).sum() / union > 0.97
+
+
+def test_a_layer_renamed_in_blenders_list_gets_its_name_and_keeps_its_edits(
+    make_photos: MakePhotos,
+) -> None:
+    from sam2_splat_addon.blender import layer_edits
+
+    clip = load(make_photos(count=2))
+    click(clip, "square", 1, 50.5, 90.5)
+    bpy.ops.sam2_splat.propagate()
+    mask = clip.sam2_splat.mask
+    draw_triangle(clip, 2)
+    mask.layers["square"].name = "mine"
+    bpy.ops.sam2_splat.propagate()
+    assert mask.layers.keys() == ["square"]
+    assert layer_edits.edited_frames(mask, "square") == (2,)
 
 
 def test_renaming_an_object_keeps_its_layer(make_photos: MakePhotos) -> None:

@@ -90,6 +90,16 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> FootageFiles:
     return write_photos(tmp_path_factory.mktemp("photos"), _FRAMES)
 
 
+@pytest.mark.parametrize("content", [b'{"images": []}', b"[1]", b"no JSON"])
+def test_a_folder_with_another_things_manifest_is_left_alone(
+    content: bytes, footage: FootageFiles, checkpoint: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "manifest.json").write_bytes(content)
+    with pytest.raises(StoreError, match="for something else"):
+        _run(request(footage, checkpoint, tmp_path, _A))
+    assert store_bytes(tmp_path) == {"manifest.json": content}
+
+
 def test_a_store_that_another_run_writes_is_left_alone(
     footage: FootageFiles, checkpoint: Path, tmp_path: Path
 ) -> None:
