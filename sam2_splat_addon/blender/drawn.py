@@ -10,6 +10,8 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.errors import EditError
+from ..core.footage import shorten
 from ..core.protocol import EditedMatte
 from . import clip_prompts, layer_edits, layer_memory, mask_layers
 
@@ -58,6 +60,20 @@ def search(
         name: {at - _before(clip, mask, name) for at in frames} for name, frames in found.items()
     }
     return {name: {at for at in frames if 1 <= at <= last} for name, frames in in_clip.items()}
+
+
+def require_keyed(clip: bpy.types.MovieClip) -> None:
+    """Raise EditError where the window shows an edit that is in no key, and would be left out."""
+    mask, frame = clip.sam2_splat.mask, bpy.context.scene.frame_current
+    if mask is None:
+        return
+    names = layer_edits.unkeyed(mask, [entry.name for entry in clip.sam2_splat.objects], frame)
+    if names:
+        raise EditError(
+            f"The mask of {shorten(names)} was changed on this frame, and is not kept yet.",
+            "Press I with the mouse over the photo in Mask mode to keep it, or go to another frame and"
+            " back to drop it. With Auto Keying on, edits are kept by themselves.",
+        )
 
 
 def outlines(

@@ -142,6 +142,8 @@ class JobTask:
         yield from self.follow_up()
 
     def _prepare(self) -> Generator[bool | None, None, JobRequest]:
+        if not bpy.app.background:  # where nothing is edited, and points may be of any frame
+            drawn.require_keyed(self.clip())
         place = self._place
         found = yield from self._fetched(lambda report: scan(place, report))
         footage = accept(self.clip(), found)

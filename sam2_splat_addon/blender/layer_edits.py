@@ -112,6 +112,32 @@ def shown_edit(mask: bpy.types.Mask, layer_name: str, scene_frame: int) -> int |
     return None
 
 
+def unkeyed(mask: bpy.types.Mask, names: Collection[str], scene_frame: int) -> list[str]:
+    """The layers whose points on a frame that was written are not those of their keys.
+
+    Parameters
+    ----------
+    names
+        Layers to look at.
+    scene_frame
+        The frame that the window's scene is on.
+    """
+    found = []
+    with mask_keys.points_restored(mask), mask_keys.scratch_scene() as scene:
+        shown = {
+            name: mask_keys.layer_state(mask.layers[name])
+            for name in names
+            if name in mask.layers
+            and (written := remembered(mask, name)) is not None
+            and scene_frame in written.frames
+        }
+        for name, points in shown.items():
+            keyed = mask_keys.keyed_state(scene, mask, name, scene_frame)
+            if not all(own.has_points_of(one) for own, one in zip(points, keyed, strict=True)):
+                found.append(name)
+    return found
+
+
 def _at_once(
     steps: Generator[tuple[int, int], None, dict[str, set[int]]],
 ) -> dict[str, set[int]]:

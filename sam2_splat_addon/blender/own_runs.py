@@ -40,7 +40,8 @@ def own_store(clip: bpy.types.MovieClip, photos: Path) -> MatteStore:
         raise StoreError(
             f"The mattes in {store.folder} are not those that this file made last: another .blend"
             " file with these photos, or one that was not saved, has propagated since.",
-            "Press Propagate: what is not up to date is made again.",
+            "Press Propagate, which makes again what is not up to date, or choose another folder for"
+            " this file's mattes first.",
         )
     return store
 

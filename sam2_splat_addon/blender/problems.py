@@ -78,6 +78,11 @@ def _fix_prompts(layout: bpy.types.UILayout, settings: SAM2SPLAT_PG_clip | None)
         layout.operator("sam2_splat.tool", text="Begin to Click", icon="RESTRICT_SELECT_OFF")
 
 
+def _fix_edit(layout: bpy.types.UILayout, settings: SAM2SPLAT_PG_clip | None) -> None:
+    tools = bpy.context.scene.tool_settings
+    layout.prop(tools, "use_keyframe_insert_auto", text="Auto Keying", toggle=True)
+
+
 def _fix_footage(layout: bpy.types.UILayout, settings: SAM2SPLAT_PG_clip | None) -> None:
     row = layout.row(align=True)
     if settings is None or not settings.footage_folder:
@@ -112,6 +117,7 @@ def _fix_environment(layout: bpy.types.UILayout, settings: SAM2SPLAT_PG_clip | N
 _FIXES: dict[type[SplatError], Callable[[bpy.types.UILayout, SAM2SPLAT_PG_clip | None], None]] = {
     errors.CheckpointError: _fix_checkpoint,
     errors.PromptError: _fix_prompts,
+    errors.EditError: _fix_edit,
     errors.FootageError: _fix_footage,
     errors.StoreError: _fix_store,
     errors.BakeError: _fix_bake,

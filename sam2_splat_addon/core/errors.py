@@ -32,6 +32,10 @@ class PromptError(SplatError):
     """Prompts are missing, malformed, or outside the footage."""
 
 
+class EditError(SplatError):
+    """A mask that the user edited can't be used as it stands."""
+
+
 class CheckpointError(SplatError):
     """A checkpoint is missing, truncated, of another configuration, or no checkpoint."""
 

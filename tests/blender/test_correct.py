@@ -192,3 +192,22 @@ def test_the_frames_around_an_edited_one_follow_it_when_asked_to(
     assert store_of(clip).read(1, 2).prompted == learn
     assert edited(clip) == (2,)
     assert overlap(shown(clip, 2), triangle) > 0.99
+
+
+def test_an_edit_without_a_key_is_noticed_on_the_shown_frame(make_photos: MakePhotos) -> None:
+    from sam2_splat_addon.blender import drawn, layer_edits, mask_keys
+    from sam2_splat_addon.core.errors import EditError
+
+    clip = masked_clip(make_photos(count=3), ["chair", "lamp"])
+    mask = clip.sam2_splat.mask
+    bpy.context.scene.frame_set(2)
+    mask_keys.show_keys(mask)
+    drawn.require_keyed(clip)
+    points = mask.layers["lamp"].splines[0].points
+    points[0].co = (0.5, 0.5)
+    assert layer_edits.unkeyed(mask, ["chair", "lamp"], 2) == ["lamp"]
+    with pytest.raises(EditError, match=r"The mask of lamp was changed.*Press I"):
+        drawn.require_keyed(clip)
+    assert tuple(points[0].co) == (0.5, 0.5)
+    mask_keys.show_keys(mask)
+    drawn.require_keyed(clip)

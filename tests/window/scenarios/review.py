@@ -62,6 +62,10 @@ def scenario(window: Window) -> Play:
     yield from window.point_at(360, 450)
     yield from window.press("RET")
     yield Until(lambda: points(window) != before, "the mask's points move")
+    moved = points(window)
+    yield from window.to_end("bake")
+    assert "is not kept yet" in window.addon("problems").last().sentence, "the edit is left out"
+    assert points(window) == moved, "the edit is lost"
     yield from window.press("I")
     window.space.mode = "TRACKING"
     yield Until(lambda: states().get(EDITED) == "corrected", "the edit is seen", 60)
