@@ -9,6 +9,7 @@ view transform: times 2^exposure, clipped to 0..1, sRGB transfer function (IEC 6
 from __future__ import annotations
 
 import contextlib
+import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,7 +169,7 @@ def _decode_png16(path: Path) -> ImagePixels:
     if array is None or array.dtype != np.uint16:
         raise ValueError("its image data is damaged")
     with Image.open(path) as image:
-        return _assemble(_from_bgr(array), _icc(image), _exif(image))
+        return _assemble(_from_bgr(array), _icc(image), _exif(image) or _late_exif(path))
 
 
 def _decode_tiff(path: Path, header: ImageHeader, exposure: float) -> ImagePixels:
@@ -307,6 +308,18 @@ def _exif(image: Image.Image) -> bytes | None:
     if not isinstance(exif, bytes):
         return None
     return exif.removeprefix(b"Exif\0\0") or None
+
+
+def _late_exif(path: Path) -> bytes | None:
+    """The EXIF of a PNG that stands behind the pixels, which Pillow sees once it has read these."""
+    with path.open("rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            length, kind = int.from_bytes(head[:4], "big"), head[4:]
+            if kind == b"eXIf":
+                return file.read(length) or None
+            file.seek(length + 4, os.SEEK_CUR)
+    return None
 
 
 def _tiff_exif(path: Path) -> bytes | None:

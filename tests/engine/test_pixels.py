@@ -113,6 +113,19 @@ def test_16_bit_pngs_keep_exif_and_profile(tmp_path: Path) -> None:
     assert tags_of(pixels.exif) == ("Maker", 3, 50.0)
 
 
+def test_16_bit_pngs_keep_exif_that_stands_behind_the_pixels(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(array(np.uint16, 1)).save(path, exif=exif(3))
+    data = path.read_bytes()
+    place = data.index(b"eXIf") - 4
+    end = place + 12 + int.from_bytes(data[place : place + 4], "big")
+    last = data.index(b"IEND") - 4
+    path.write_bytes(data[:place] + data[end:last] + data[place:end] + data[last:])
+    found = decode(path).exif
+    assert found is not None
+    assert tags_of(found) == ("Maker", 3, 50.0)
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize(
