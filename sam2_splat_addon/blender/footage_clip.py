@@ -55,7 +55,7 @@ def open_staged(
     """
     if into is not None:
         _relocate(into, footage)
-    clip = into or _existing_clip(footage)
+    clip = into or existing_clip(footage)
     if clip is None:
         clip = bpy.data.movieclips.load(str(first_link))
         clip.name = footage.folder.name
@@ -109,9 +109,20 @@ def _remember(clip: bpy.types.MovieClip, footage: Footage) -> None:
     settings.unreadable_count = len(footage.unreadable)
     settings.unreadable_names = "\n".join(file.path.name for file in footage.unreadable)
     settings.last_frame = len(footage)
+    settings.photo_names = "\n".join(path.name for path in footage.paths)
 
 
-def _existing_clip(footage: Footage) -> bpy.types.MovieClip | None:
+def first_other_photo(clip: bpy.types.MovieClip, footage: Footage) -> int | None:
+    """The first frame that shows another photo than when the clip was loaded last, by its name.
+
+    None where no frame does, or where the clip is new or an earlier version's.
+    """
+    before = clip.sam2_splat.photo_names.splitlines()
+    frames = zip(before, footage.frames, strict=False)
+    return next((now.frame for old, now in frames if old != now.path.name), None)
+
+
+def existing_clip(footage: Footage) -> bpy.types.MovieClip | None:
     """The clip of these photos; one that begins with another photo numbers its frames otherwise."""
     for clip in bpy.data.movieclips:
         settings = clip.sam2_splat
@@ -173,6 +184,12 @@ def accept(clip: bpy.types.MovieClip, footage: Footage) -> Footage:
         return _adopted(clip, footage)
     if settings.first_file:
         footage = _from_file(footage, settings.first_file)
+    other = first_other_photo(clip, footage)
+    if other is not None and len(footage) == settings.frame_count:
+        raise FootageError(
+            f"Frame {other} showed another photo when {footage.folder} was loaded.",
+            "Load the photos again; the clicks and settings stay on their frames.",
+        )
     if len(footage) != settings.frame_count:
         raise FootageError(
             f"{footage.folder} had {settings.frame_count} photos when it was loaded and has"

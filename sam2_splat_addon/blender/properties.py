@@ -134,6 +134,7 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
         description="The photo that frame 1 shows, when the clip doesn't begin with the first one"
     )
     frame_count: IntProperty()
+    photo_names: StringProperty(description="Of all frames, one a line")
     unreadable_count: IntProperty()
     unreadable_names: StringProperty(description="One a line")
     store_folder: StringProperty(

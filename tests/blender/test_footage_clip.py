@@ -62,6 +62,29 @@ def test_photos_that_changed_under_the_clip_are_noticed(make_photos: MakePhotos)
         footage_clip.footage_of(clip)
 
 
+def test_photos_swapped_for_others_are_noticed_and_loading_says_from_where_on(
+    make_photos: MakePhotos, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from sam2_splat_addon.blender.footage_clip import footage_of
+
+    folder = make_photos(count=4)
+    bpy.ops.sam2_splat.load(filepath=str(folder))
+    clip = bpy.context.scene.active_clip
+    assert "other photos than before" not in capfd.readouterr().out
+    _, second, _, last = sorted(folder.glob("*.JPG"))
+    second.unlink()
+    last.with_name("Z_later.JPG").write_bytes(last.read_bytes())
+    with pytest.raises(FootageError, match=r"Frame 2 showed another photo.*Load the photos again"):
+        footage_of(clip)
+    bpy.ops.sam2_splat.load(filepath=str(folder))
+    assert "From frame 2 on these are other photos than before" in capfd.readouterr().out
+    assert len(footage_of(clip)) == 4
+    last.unlink()
+    last.with_name("Z_later.JPG").unlink()
+    bpy.ops.sam2_splat.load(filepath=str(folder))
+    assert "From frame 3 on" in capfd.readouterr().out
+
+
 def test_a_clip_opened_by_hand_is_taken_from_the_frame_it_was_opened_at(
     make_photos: MakePhotos,
 ) -> None:
