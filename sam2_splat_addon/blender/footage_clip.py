@@ -21,7 +21,7 @@ from ..core.errors import FootageError
 from ..core.footage import Footage, scan
 from ..core.matte_store import MatteStore
 from ..core.staging import stage
-from . import preferences
+from . import moved_photos, preferences
 
 # The folder of mattes, beside the photos or in the cache.
 STORE_NAME = "sam2_splat_mattes"
@@ -32,7 +32,7 @@ def load(path: Path) -> bpy.types.MovieClip:
 
     Photos that are a clip already give that clip, with its prompts and settings, refreshed.
     """
-    return open_staged(*read_and_stage(path, preferences.cache_folder()))
+    return open_staged(*read_and_stage(path, preferences.cache_folder()))[0]
 
 
 def read_and_stage(
@@ -45,8 +45,8 @@ def read_and_stage(
 
 def open_staged(
     footage: Footage, first_link: Path, into: bpy.types.MovieClip | None = None
-) -> bpy.types.MovieClip:
-    """The second half of `load`.
+) -> tuple[bpy.types.MovieClip, str]:
+    """The second half of `load`; gives the clip, and what the user is to know of it or nothing.
 
     Parameters
     ----------
@@ -55,7 +55,8 @@ def open_staged(
     """
     if into is not None:
         _relocate(into, footage)
-    clip = into or existing_clip(footage)
+    clip = into or _existing_clip(footage)
+    news = "" if clip is None else moved_photos.take_along(clip, footage)
     if clip is None:
         clip = bpy.data.movieclips.load(str(first_link))
         clip.name = footage.folder.name
@@ -75,7 +76,7 @@ def open_staged(
             f" its header says {footage.width}x{footage.height} px.",
             "Export that photo again.",
         )
-    return clip
+    return clip, news
 
 
 def _point_to(clip: bpy.types.MovieClip, first_link: Path) -> None:
@@ -112,17 +113,7 @@ def _remember(clip: bpy.types.MovieClip, footage: Footage) -> None:
     settings.photo_names = "\n".join(path.name for path in footage.paths)
 
 
-def first_other_photo(clip: bpy.types.MovieClip, footage: Footage) -> int | None:
-    """The first frame that shows another photo than when the clip was loaded last, by its name.
-
-    None where no frame does, or where the clip is new or an earlier version's.
-    """
-    before = clip.sam2_splat.photo_names.splitlines()
-    frames = zip(before, footage.frames, strict=False)
-    return next((now.frame for old, now in frames if old != now.path.name), None)
-
-
-def existing_clip(footage: Footage) -> bpy.types.MovieClip | None:
+def _existing_clip(footage: Footage) -> bpy.types.MovieClip | None:
     """The clip of these photos; one that begins with another photo numbers its frames otherwise."""
     for clip in bpy.data.movieclips:
         settings = clip.sam2_splat
@@ -184,11 +175,11 @@ def accept(clip: bpy.types.MovieClip, footage: Footage) -> Footage:
         return _adopted(clip, footage)
     if settings.first_file:
         footage = _from_file(footage, settings.first_file)
-    other = first_other_photo(clip, footage)
-    if other is not None and len(footage) == settings.frame_count:
+    moved = moved_photos.compared(clip, footage)
+    if moved is not None and len(footage) == settings.frame_count:
         raise FootageError(
-            f"Frame {other} showed another photo when {footage.folder} was loaded.",
-            "Load the photos again; the clicks and settings stay on their frames.",
+            f"Frame {moved.first} showed another photo when {footage.folder} was loaded.",
+            "Load the photos again; clicks go along with their photos.",
         )
     if len(footage) != settings.frame_count:
         raise FootageError(

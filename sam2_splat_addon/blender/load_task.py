@@ -58,10 +58,7 @@ class LoadTask:
             self.sentence = f"Looking at the photos, {done} of {total}"
             return False
         into = require_clip_by_uid(self._into) if self._into is not None else None
-        footage, first_link = self._errand.result()
-        known = into or footage_clip.existing_clip(footage)
-        other = None if known is None else footage_clip.first_other_photo(known, footage)
-        clip = footage_clip.open_staged(footage, first_link, into)
+        clip, news = footage_clip.open_staged(*self._errand.result(), into)
         settings = clip.sam2_splat
         self.clip_name, self.fraction = clip.name, 1.0
         width, height = clip.size
@@ -69,11 +66,8 @@ class LoadTask:
         self.summary = f"{clip.name}: {settings.frame_count} photos of {width}x{height} px" + (
             f"; {left_out} can't be read and were left out" if left_out else ""
         )
-        if other is not None:
-            self.summary += (
-                f". From frame {other} on these are other photos than before: look whether clicks and"
-                " masks that you drew are still on the right ones, then propagate"
-            )
+        if news:
+            self.summary += f". {news}"
         return True
 
     def cancel(self) -> None:
