@@ -44,7 +44,7 @@ def search(
     if names is None:
         names = [entry.name for entry in clip.sam2_splat.objects]
     wanted: dict[str, Collection[int] | None] = {
-        name: [at + _before(clip, mask, name) for at in among[name]]
+        name: [at + frames_before(clip, mask, name) for at in among[name]]
         if among and name in among
         else None
         for name in names
@@ -57,7 +57,8 @@ def search(
         return {}
     last = clip.sam2_splat.frame_count
     in_clip = {
-        name: {at - _before(clip, mask, name) for at in frames} for name, frames in found.items()
+        name: {at - frames_before(clip, mask, name) for at in frames}
+        for name, frames in found.items()
     }
     return {name: {at for at in frames if 1 <= at <= last} for name, frames in in_clip.items()}
 
@@ -90,7 +91,7 @@ def outlines(
             if clip is None or mask is None:
                 return found
             size = (int(clip.size[0]), int(clip.size[1]))
-            scene_frame = frame + _before(clip, mask, name)
+            scene_frame = frame + frames_before(clip, mask, name)
             found[name][frame] = mask_layers.read_object_layer(mask, name, scene_frame, size)
             yield sum(map(len, found.values())), total
     return found
@@ -103,7 +104,7 @@ def everything(
     return (yield from outlines(uid, (yield from search(uid, names))))
 
 
-def _before(clip: bpy.types.MovieClip, mask: bpy.types.Mask, name: str) -> int:
+def frames_before(clip: bpy.types.MovieClip, mask: bpy.types.Mask, name: str) -> int:
     """Scene frames before the clip's first one, when the layer was written.
 
     A clip that begins elsewhere since has its masks on the old frames until they are made anew.

@@ -23,7 +23,7 @@ from ..core.errors import SplatError
 from . import mask_keys
 
 Key = tuple[int, NDArray[np.float32]]
-"""A scene frame, and the points of all splines on it: (n, 2), mask space."""
+"""A scene frame, and the points of all splines on it: see `mask_keys.set_layer_points`."""
 
 # Keys that one call sets at most.
 _MOST = 32

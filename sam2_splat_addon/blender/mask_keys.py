@@ -132,13 +132,25 @@ def set_points(
         points.foreach_set(channel, np.ascontiguousarray(values).ravel())
 
 
-def set_layer_points(layer: bpy.types.MaskLayer, co: NDArray[np.float32]) -> None:
-    """Set the points of all of a layer's splines, (n, 2) mask space, with straight edges."""
+def set_layer_points(layer: bpy.types.MaskLayer, points: NDArray[np.float32]) -> None:
+    """Set the points of all of a layer's splines in mask space.
+
+    Parameters
+    ----------
+    points
+        (n, 2) with straight edges, or (3, n, 2) with their left and right handles.
+    """
+    channels = np.broadcast_to(points, (len(_CHANNELS), *points.shape[-2:]))
     start = 0
     for spline in layer.splines:
         stop = start + len(spline.points)
-        set_points(spline, co[start:stop], co[start:stop], co[start:stop])
+        set_points(spline, *channels[:, start:stop])
         start = stop
+
+
+def stacked(states: tuple[SplineState, ...]) -> NDArray[np.float32]:
+    """The points of a layer as `set_layer_points` takes them, (3, n, 2)."""
+    return np.concatenate([np.stack([one.co, one.left, one.right]) for one in states], axis=1)
 
 
 def add_splines(layer: bpy.types.MaskLayer, counts: tuple[int, ...]) -> None:

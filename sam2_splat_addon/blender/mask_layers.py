@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import bpy
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from ..core.coordinates import pixels_to_mask
@@ -195,6 +196,39 @@ def rename_object_layer(mask: bpy.types.Mask, layer_name: str, new_name: str) ->
     if written is not None:
         forget(mask, layer_name)
         remember(mask, layer.name, written)
+
+
+def move_edited(
+    mask: bpy.types.Mask, clip: bpy.types.MovieClip, name: str, places: Mapping[int, int | None]
+) -> None:
+    """Give what the user drew on some scene frames of a layer to others; None drops it.
+
+    What was written on all these frames counts as outdated from then on.
+    """
+    written, layer = remembered(mask, name), named(mask.layers, name)
+    if written is None or layer is None or not layer.splines:
+        return
+    with mask_keys.scratch_scene() as scene:
+        drawn = {
+            place: mask_keys.stacked(mask_keys.keyed_state(scene, mask, name, frame))
+            for frame, place in places.items()
+            if place is not None
+        }
+        keys = sorted(drawn.items())
+        while keys:
+            with mask_keys.mask_editor(mask, layer, clip):
+                keys = keys[len(key_writing.insert_keys(layer, scene, keys, seconds=1.0)) :]
+            layer = mask.layers[name]
+    blank = next(iter(written.frames.values()))
+    frames = {at: entry for at, entry in written.frames.items() if at not in places}
+    remember(
+        mask,
+        name,
+        replace(
+            written, frames={**frames, **dict.fromkeys(drawn, blank)}, edited=tuple(sorted(drawn))
+        ),
+    )
+    mask_keys.show_keys(mask)
 
 
 def name_back(mask: bpy.types.Mask, names: Collection[str]) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Clicks go along with their photos when others come or go; imports bpy and core."""
+"""Clicks and drawn masks go along with their photos when others come or go; imports bpy and core."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from ..core.footage import Footage
 from ..core.prompts import from_json, to_json
-from . import clip_prompts
+from . import clip_prompts, drawn, mask_layers
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ def compared(clip: bpy.types.MovieClip, footage: Footage) -> Moved | None:
 
 
 def take_along(clip: bpy.types.MovieClip, footage: Footage) -> str:
-    """Move clicks along with their photos, before the clip shows these; says what the user must know.
+    """Move clicks and drawn masks along with their photos, before the clip shows these.
 
-    Masks that the user drew stay on their frames.
+    Gives what the user must know, nothing where nothing moved.
     """
     moved = compared(clip, footage)
     if moved is None:
@@ -58,8 +58,9 @@ def take_along(clip: bpy.types.MovieClip, footage: Footage) -> str:
     if moved.places is None:
         return f"{said}: look whether clicks and drawn masks are still on the right ones, propagate"
     gone = follow(clip, moved.places)
-    lost = f" ({gone} were on photos that are gone)" if gone else ""
-    return f"{said}: clicks went along{lost}; look whether drawn masks are still right, propagate"
+    _follow_drawn(clip, moved.places)
+    lost = f" ({gone} clicks were on photos that are gone)" if gone else ""
+    return f"{said}: clicks and drawn masks went along{lost}. Propagate again"
 
 
 def follow(clip: bpy.types.MovieClip, places: Mapping[int, int]) -> int:
@@ -87,6 +88,19 @@ def follow(clip: bpy.types.MovieClip, places: Mapping[int, int]) -> int:
     kept_set = replace(stored, objects=tuple(objects))
     clip.sam2_splat.mask_prompts = to_json(kept_set).decode() if objects else ""
     return gone
+
+
+def _follow_drawn(clip: bpy.types.MovieClip, places: Mapping[int, int]) -> None:
+    mask = clip.sam2_splat.mask
+    if mask is None:
+        return
+    for name, frames in drawn.at_once(drawn.search(clip.session_uid)).items():
+        before = drawn.frames_before(clip, mask, name)
+        moves = {
+            at + before: places[at] + before if at in places else None for at in sorted(frames)
+        }
+        if any(place != frame for frame, place in moves.items()):
+            mask_layers.move_edited(mask, clip, name, moves)
 
 
 def _follow(track: bpy.types.MovieTrackingTrack, places: Mapping[int, int]) -> int:

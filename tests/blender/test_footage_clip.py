@@ -77,7 +77,7 @@ def test_photos_swapped_for_others_are_noticed_and_loading_says_from_where_on(
     with pytest.raises(FootageError, match=r"Frame 2 showed another photo.*Load the photos again"):
         footage_of(clip)
     bpy.ops.sam2_splat.load(filepath=str(folder))
-    assert "From frame 2 on these are other photos than before: clicks went along; look" in (
+    assert "From frame 2 on these are other photos than before: clicks and drawn masks" in (
         capfd.readouterr().out
     )
     assert len(footage_of(clip)) == 4

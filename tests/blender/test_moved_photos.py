@@ -18,6 +18,7 @@ from sam2_splat_addon.core.prompts import (
     PointPrompt,
     PromptSet,
 )
+from tests.blender.masked_clip import build_layers, masked_clip, write_mattes
 
 pytestmark = pytest.mark.usefixtures("addon")
 MakePhotos = Callable[..., Path]
@@ -88,7 +89,37 @@ def test_what_was_on_photos_that_are_gone_is_told_and_counts_no_more(
     assert _prompts(clip) == {3: (1, True, False)}
     said = capfd.readouterr().out
     assert "From frame 2 on these are other photos than before" in said
-    assert "(3 were on photos that are gone)" in said
+    assert "(3 clicks were on photos that are gone)" in said
+
+
+def test_masks_that_the_user_drew_go_along_with_their_curves(make_photos: MakePhotos) -> None:
+    from sam2_splat_addon.blender import drawn, key_writing, layer_edits, mask_keys
+
+    folder = make_photos(count=5)
+    clip = masked_clip(folder, ["chair", "lamp"])
+    mask = clip.sam2_splat.mask
+    layer = mask.layers["chair"]
+    with mask_keys.scratch_scene() as scene:
+        for frame in (2, 4, 5):
+            points = mask_keys.stacked(mask_keys.keyed_state(scene, mask, "chair", frame))
+            points = points * np.float32(1 - frame / 50)
+            points[1:] += np.float32(0.01)  # handles that make curves
+            with mask_keys.mask_editor(mask, layer, clip):
+                key_writing.insert_keys(layer, scene, [(frame, points)])
+    assert layer_edits.edited_frames(mask, "chair") == (2, 4, 5)
+    before = drawn.at_once(drawn.everything(clip.session_uid))["chair"]
+    _, second, third, *_ = sorted(folder.glob("*.JPG"))
+    second.unlink()
+    third.unlink()
+    _load(clip)
+    found = drawn.at_once(drawn.everything(clip.session_uid))
+    assert {name: sorted(frames) for name, frames in found.items()} == {"chair": [2, 3], "lamp": []}
+    for old, new in ((4, 2), (5, 3)):
+        for one, other in zip(before[old], found["chair"][new], strict=True):
+            assert np.array_equal(one, other)
+    write_mattes(clip)
+    build_layers(clip)
+    assert layer_edits.edited_frames(mask, "chair") == (2, 3)
 
 
 def test_photos_that_are_all_renamed_keep_the_clicks_of_their_numbers(loaded: Loaded) -> None:
