@@ -44,5 +44,6 @@ def test_two_processes_write_the_same_mattes_and_the_same_manifest(tmp_path: Pat
             check=True,
         )
     first, second = (store_bytes(store) for store in stores)
-    assert len(first) == 13  # ten mattes, what is remembered of two prompted frames, the manifest
+    # Ten mattes, what is remembered of two prompted frames, the manifest, the lock.
+    assert len(first) == 14
     assert first == second

@@ -106,7 +106,9 @@ def _mattes(wish: PropagateRequest) -> dict[str, bytes]:
     """The store's mattes by their path; nothing half written stands beside them."""
     folder = Path(wish.store)
     files = [path for path in folder.rglob("*") if path.is_file()]
-    assert not [path for path in files if path.suffix not in {".matte", ".json", ".safetensors"}]
+    assert not [
+        path for path in files if path.suffix not in {".matte", ".json", ".safetensors", ".lock"}
+    ]
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in (folder / "objects").rglob("*.matte")

@@ -38,4 +38,5 @@ def test_exit_code_names_what_is_wrong(
     assert code("--no-such-option") == 2
     assert code("--footage", "/no/such/folder") == 3
     assert code("--footage", photos, "--prompts", blender.inside(capture.photos)) == 4
-    assert code("--footage", photos, "--checkpoint", photos) == 4
+    assert code("--footage", photos) == 4
+    assert code("--footage", photos, "--checkpoint", photos) == 5
