@@ -83,7 +83,8 @@ class PropagateTask(JobTask):
         # An undo meanwhile has taken back where the mattes are.
         settings = self.clip().sam2_splat
         settings.store_folder = settings.store_folder or str(self._store)
-        own_runs.remember(self.clip(), MatteStore(self._store))
+        if self._has_written or not self.cancelled:  # else the store may be another run's still
+            own_runs.remember(self.clip(), MatteStore(self._store))
         # What a changed prompt has made void is gone from the store.
         shown_mattes.forget(self._clip_uid)
         clearing.reconcile(self.clip())
