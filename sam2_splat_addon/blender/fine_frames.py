@@ -7,6 +7,7 @@ is a property of the clip, so that it is saved, and Ctrl+Z takes it back.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 import bpy
@@ -44,6 +45,19 @@ def tick(clip: bpy.types.MovieClip, object_id: int, frame: int, key: str, *, is_
         own[frame] = key[:_KEY_LETTERS]
     else:
         own.pop(frame, None)
+    _keep(clip, ticks)
+
+
+def move(clip: bpy.types.MovieClip, moves: Mapping[int, int]) -> None:
+    """Take the ticks along to other frames, frame -> frame; those of other frames go."""
+    kept = {
+        one: {moves[at]: key for at, key in frames.items() if at in moves}
+        for one, frames in of_clip(clip).items()
+    }
+    _keep(clip, kept)
+
+
+def _keep(clip: bpy.types.MovieClip, ticks: Ticks) -> None:
     kept = {one: frames for one, frames in ticks.items() if frames}
     clip.sam2_splat.fine_frames = msgspec.json.encode(kept).decode() if kept else ""
 

@@ -12,19 +12,29 @@ import dataclasses
 import hashlib
 import os
 import re
+from collections.abc import Generator
 from pathlib import Path
 
 import bpy
 
+from ..core import same_photos
 from ..core.errand import Report, unwatched
 from ..core.errors import FootageError
 from ..core.footage import Footage, scan
+from ..core.manifest import RunManifest, read_manifest
 from ..core.matte_store import MatteStore
 from ..core.staging import stage
 from . import moved_photos, preferences
+from .active_clip import require_clip_by_uid
+from .drawn import at_once, quietly, search
 
 # The folder of mattes, beside the photos or in the cache.
 STORE_NAME = "sam2_splat_mattes"
+# What loading photos again does, for errors that ask for it.
+_ALONG = "clicks and drawn masks go along with their photos"
+
+Opened = tuple[bpy.types.MovieClip, str]
+"""A clip, and what the user is to know of it or nothing."""
 
 
 def load(path: Path) -> bpy.types.MovieClip:
@@ -32,7 +42,7 @@ def load(path: Path) -> bpy.types.MovieClip:
 
     Photos that are a clip already give that clip, with its prompts and settings, refreshed.
     """
-    return open_staged(*read_and_stage(path, preferences.cache_folder()))[0]
+    return at_once(open_staged(*read_and_stage(path, preferences.cache_folder())))[0]
 
 
 def read_and_stage(
@@ -45,8 +55,8 @@ def read_and_stage(
 
 def open_staged(
     footage: Footage, first_link: Path, into: bpy.types.MovieClip | None = None
-) -> tuple[bpy.types.MovieClip, str]:
-    """The second half of `load`; gives the clip, and what the user is to know of it or nothing.
+) -> Generator[None, None, Opened]:
+    """The second half of `load`, in small steps; all that changes something is in the last one.
 
     Parameters
     ----------
@@ -56,7 +66,15 @@ def open_staged(
     if into is not None:
         _relocate(into, footage)
     clip = into or _existing_clip(footage)
-    news = "" if clip is None else moved_photos.take_along(clip, footage)
+    news = ""
+    moved = None if clip is None else moved_photos.compared(clip, footage)
+    if clip is not None and moved is not None:
+        uid = clip.session_uid
+        drawn_frames = yield from quietly(search(uid))
+        clip = require_clip_by_uid(uid)
+        news = moved_photos.take_along(clip, moved, drawn_frames)
+        if moved.first <= len(footage):
+            _outdate(clip)
     if clip is None:
         clip = bpy.data.movieclips.load(str(first_link))
         clip.name = footage.folder.name
@@ -109,8 +127,21 @@ def _remember(clip: bpy.types.MovieClip, footage: Footage) -> None:
     settings.frame_count = len(footage)
     settings.unreadable_count = len(footage.unreadable)
     settings.unreadable_names = "\n".join(file.path.name for file in footage.unreadable)
-    settings.last_frame = len(footage)
-    settings.photo_names = "\n".join(path.name for path in footage.paths)
+    settings.photos = same_photos.to_text(same_photos.known_photos(footage))
+    if not settings.use_range:
+        settings.last_frame = len(footage)
+
+
+def _outdate(clip: bpy.types.MovieClip) -> None:
+    """Take note that the mattes that there are go by other frames than the clip's now."""
+    store = known_store(clip)
+    if store is not None:
+        clip.sam2_splat.outdated_run = run_mark(read_manifest(store.manifest_path))
+
+
+def run_mark(run: RunManifest | None) -> str:
+    """What tells the mattes of other photos apart, for `outdated_run`."""
+    return run.footage if run is not None else "unknown"
 
 
 def _existing_clip(footage: Footage) -> bpy.types.MovieClip | None:
@@ -175,18 +206,21 @@ def accept(clip: bpy.types.MovieClip, footage: Footage) -> Footage:
         return _adopted(clip, footage)
     if settings.first_file:
         footage = _from_file(footage, settings.first_file)
-    moved = moved_photos.compared(clip, footage)
-    if moved is not None and len(footage) == settings.frame_count:
+    before, now = same_photos.from_text(settings.photos), same_photos.known_photos(footage)
+    other = same_photos.first_other(before, now)
+    if other is not None and len(footage) == settings.frame_count:
         raise FootageError(
-            f"Frame {moved.first} showed another photo when {footage.folder} was loaded.",
-            "Load the photos again; clicks go along with their photos.",
+            f"Frame {other} showed another photo when {footage.folder} was loaded.",
+            f"Load the photos again; {_ALONG}.",
         )
     if len(footage) != settings.frame_count:
         raise FootageError(
             f"{footage.folder} had {settings.frame_count} photos when it was loaded and has"
             f" {len(footage)} now.",
-            "Load the photos again; the clicks and settings stay.",
+            f"Load the photos again; {_ALONG if before else 'the clicks and settings stay'}.",
         )
+    if not before:  # a clip of an older file
+        settings.photos = same_photos.to_text(now)
     return footage
 
 

@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Generator
 from pathlib import Path
 
 import bpy
 
 from ..core.errand import Errand
 from ..core.footage import Footage
-from . import footage_clip, preferences
+from . import footage_clip, preferences, review, shown_mattes
 from .active_clip import require_clip_by_uid
+from .footage_clip import Opened
 
 
 class LoadTask:
@@ -41,6 +43,7 @@ class LoadTask:
         self.cancelled = False
         self.clip_name = ""
         self._into = into
+        self._opening: Generator[None, None, Opened] | None = None
         cache = preferences.cache_folder()
         self._errand: Errand[tuple[Footage, Path]] = Errand(
             lambda report: footage_clip.read_and_stage(path, cache, report)
@@ -57,8 +60,20 @@ class LoadTask:
             self.fraction = done / total if total else 0.0
             self.sentence = f"Looking at the photos, {done} of {total}"
             return False
-        into = require_clip_by_uid(self._into) if self._into is not None else None
-        clip, news = footage_clip.open_staged(*self._errand.result(), into)
+        if self._opening is None:
+            into = require_clip_by_uid(self._into) if self._into is not None else None
+            self._opening = footage_clip.open_staged(*self._errand.result(), into)
+        self.fraction, self.sentence = 1.0, "Looking for what goes along with its photo"
+        while True:
+            try:
+                next(self._opening)
+            except StopIteration as ended:
+                self._finish(*ended.value)
+                return True
+            if time.monotonic() >= deadline:
+                return False
+
+    def _finish(self, clip: bpy.types.MovieClip, news: str) -> None:
         settings = clip.sam2_splat
         self.clip_name, self.fraction = clip.name, 1.0
         width, height = clip.size
@@ -68,7 +83,8 @@ class LoadTask:
         )
         if news:
             self.summary += f". {news}"
-        return True
+            shown_mattes.forget_photos(clip.session_uid)
+            review.forget(clip.session_uid)
 
     def cancel(self) -> None:
         """Load nothing."""
@@ -78,3 +94,5 @@ class LoadTask:
     def abort(self) -> None:
         """Let the thread end."""
         self._errand.cancel()
+        if self._opening is not None:
+            self._opening.close()

@@ -68,6 +68,9 @@ class PropagateTask(JobTask):
         self._names = {entry.id: entry.name for entry in prompts.objects}
         run = run_settings(settings, count)
         self._store = store_folder(clip, Path(footage.folder))
+        if settings.outdated_run == footage.fingerprint:
+            # Photos that had gone are back: the mattes are of these.
+            settings.outdated_run = ""
         return PropagateRequest(
             footage=footage,
             prompts=prompts,
@@ -87,6 +90,10 @@ class PropagateTask(JobTask):
             own_runs.remember(self.clip(), MatteStore(self._store))
         # What a changed prompt has made void is gone from the store.
         shown_mattes.forget(self._clip_uid)
+        if shown_mattes.is_outdated(self.clip()):
+            # Cancelled before the worker came to what the photos of before have left.
+            self.summary = "Cancelled before anything was done"
+            return
         clearing.reconcile(self.clip())
         store = MatteStore.open(self._store, create=True)
         self._build = LayerBuild(self.clip(), store, self._names)

@@ -134,7 +134,12 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
         description="The photo that frame 1 shows, when the clip doesn't begin with the first one"
     )
     frame_count: IntProperty()
-    photo_names: StringProperty(description="Of all frames, one a line")
+    photos: StringProperty(
+        description="Name and size of every frame's photo, as JSON; empty in older files"
+    )
+    outdated_run: StringProperty(
+        description="The run whose mattes are of these photos as they were before some came or went"
+    )
     unreadable_count: IntProperty()
     unreadable_names: StringProperty(description="One a line")
     store_folder: StringProperty(

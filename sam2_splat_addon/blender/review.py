@@ -18,8 +18,8 @@ from ..core.review import ShapeReader
 from . import clip_prompts, drawn, editors, fine_frames, layer_edits, review_making, running
 from .active_clip import active_clip
 from .editors import to_clip
-from .footage_clip import known_store
 from .review_making import ClipReview, Watched, made, names_of, state_of
+from .shown_mattes import current_store
 
 _IDLE = 0.4  # s between two looks at what has changed
 _BUSY = 0.02  # s between two steps of a review
@@ -44,7 +44,7 @@ def progress(clip: bpy.types.MovieClip) -> tuple[int, int] | None:
     """How far a review that is being made has come, of how much; None when it is up to date."""
     watched = _watched.get(clip.session_uid)
     if watched is None:
-        return (0, 0) if known_store(clip) is not None else None
+        return (0, 0) if current_store(clip) is not None else None
     if watched.progress is not None:
         return watched.progress
     outdated = watched.review is None or state_of(clip, watched.folder) != watched.state
@@ -90,7 +90,7 @@ def fine_frames_of(clip: bpy.types.MovieClip) -> dict[int, tuple[int, ...]]:
 
     Reads the mattes' keys, a file each.
     """
-    store = known_store(clip)
+    store = current_store(clip)
     found = {}
     for object_id, ticks in fine_frames.of_clip(clip).items() if store is not None else ():
         assert store is not None
@@ -101,7 +101,7 @@ def fine_frames_of(clip: bpy.types.MovieClip) -> dict[int, tuple[int, ...]]:
 
 def tick_frame(clip: bpy.types.MovieClip, object_id: int, frame: int, *, is_fine: bool) -> bool:
     """Say that an object looks fine on a frame, or take it back; False where it has no matte."""
-    store = known_store(clip)
+    store = current_store(clip)
     if store is None or not store.has(object_id, frame):
         return False
     key = store.read(object_id, frame).key
@@ -116,6 +116,14 @@ def doubt_edits() -> None:
     """Look at the drawn frames anew: an undo, an operator or a task may have changed them."""
     for watched in _watched.values():
         watched.doubted = True
+
+
+def forget(uid: int) -> None:
+    """A clip's frames show other photos now."""
+    global _steps
+    _watched.pop(uid, None)
+    if _steps is not None and _steps[0] == uid:
+        _steps = None
 
 
 def clear() -> None:
@@ -152,7 +160,7 @@ def fill_list(clip: bpy.types.MovieClip) -> None:
 
 
 def _watch(clip: bpy.types.MovieClip) -> Watched:
-    store = known_store(clip)
+    store = current_store(clip)
     folder = str(store.folder) if store is not None else ""
     watched = _watched.get(clip.session_uid)
     if watched is None or watched.folder != folder:

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from ..core.errors import StoreError
 from ..core.manifest import RunManifest, read_manifest
-from ..core.matte_store import MatteScores
+from ..core.matte_store import MatteScores, MatteStore
 from ..core.prompts import FramePrompts
 from ..core.scanline import fill
 from . import layer_edits, mask_layers
 from .editors import to_scene
-from .footage_clip import known_store
+from .footage_clip import known_store, run_mark
 
 Source = Literal["preview", "edited", "stored"]
 
@@ -138,6 +138,21 @@ def is_tracked(clip: bpy.types.MovieClip, object_id: int, frame: int) -> bool:
 
 def last_run(clip: bpy.types.MovieClip) -> RunManifest | None:
     """What the clip's last propagation was asked; None when there was none, or none to go by."""
+    return None if is_outdated(clip) else _run_of(clip)
+
+
+def is_outdated(clip: bpy.types.MovieClip) -> bool:
+    """Whether the store's mattes are of the photos as they were before some came or went."""
+    mark = clip.sam2_splat.outdated_run
+    return bool(mark) and mark == run_mark(_run_of(clip))
+
+
+def current_store(clip: bpy.types.MovieClip) -> MatteStore | None:
+    """The clip's mattes, as far as they are of the photos on its frames now."""
+    return None if is_outdated(clip) else known_store(clip)
+
+
+def _run_of(clip: bpy.types.MovieClip) -> RunManifest | None:
     uid = clip.session_uid
     if uid not in _runs:
         store = known_store(clip)
@@ -179,6 +194,13 @@ def forget(uid: int, object_id: int | None = None, frame: int | None = None) -> 
             del _previews[key]
 
 
+def forget_photos(uid: int) -> None:
+    """A clip's frames show other photos now."""
+    forget(uid)
+    for key in [key for key in _previews if key[0] == uid]:
+        del _previews[key]
+
+
 def clear() -> None:
     """Forget everything: another file is loaded, or the add-on ends."""
     for kept in (_previews, _stored, _edited):
@@ -187,6 +209,8 @@ def clear() -> None:
 
 
 def _stored_matte(clip: bpy.types.MovieClip, key: tuple[int, int, int]) -> ShownMatte | None:
+    if is_outdated(clip):
+        return None
     if key not in _stored:
         _stored[key] = _read(clip, key[1], key[2])
     _trim(_stored, _KEPT_STORED, key)

@@ -51,11 +51,19 @@ class FrameSizesDiffer(FootageError):  # noqa: N818 - says what is wrong by itse
 
 @dataclass(frozen=True)
 class FrameFile:
-    """One photo of the footage; `index` counts from 0, its frame number is `index + 1`."""
+    """One photo of the footage; `index` counts from 0, its frame number is `index + 1`.
+
+    Attributes
+    ----------
+    byte_size, changed_ns
+        The file's size, and when it was changed last, ns.
+    """
 
     index: int
     path: Path
     header: ImageHeader
+    byte_size: int
+    changed_ns: int
 
     @property
     def frame(self) -> int:
@@ -247,9 +255,13 @@ def scan(path: Path, report: Report = unwatched) -> Footage:
             continue
         file = folder / name
         try:
-            frames.append(FrameFile(len(frames), file, read_header(file)))
+            header, status = read_header(file), file.stat()
         except FootageError as problem:
             unreadable.append(UnreadableFile(file, problem.message))
+        except OSError as problem:  # removed while it was looked at
+            unreadable.append(UnreadableFile(file, f"{name} can't be opened: {problem.strerror}."))
+        else:
+            frames.append(FrameFile(len(frames), file, header, status.st_size, status.st_mtime_ns))
     if not frames:
         if unreadable:
             named = shorten([file.path.name for file in unreadable])

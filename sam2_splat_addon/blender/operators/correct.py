@@ -23,7 +23,6 @@ from .. import (
 )
 from ..active_clip import active_clip, require_clip
 from ..editors import to_clip
-from ..footage_clip import known_store
 from ..running import Result, report_error
 from .polls import has_masks, nothing_runs
 
@@ -79,7 +78,7 @@ class SAM2SPLAT_OT_restore_mask(_OnFrame, Operator):
         assert place is not None  # poll has seen it
         clip = place.clip
         try:
-            store = known_store(clip)
+            store = shown_mattes.current_store(clip)
             contours = []
             if store is not None and store.has(place.object_id, place.frame):
                 logits = store.read(place.object_id, place.frame).logits
