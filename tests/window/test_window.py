@@ -102,6 +102,20 @@ def test_file_browser(blender: InstalledBlender) -> None:
     assert np.abs(shown - expected)[there].mean() < 12.0, "what is shown is not the photo"
 
 
+def test_culled(blender: InstalledBlender) -> None:
+    """A photo is deleted and the folder loaded again: clicks go along, and the editor shows what is there."""
+    photos = blender.session / "culled" / "photos"
+    make_photos(photos, LARGE, 4)
+    played = blender.play(SCENARIOS / "culled.py")
+    assert played.seen["frames"] == 3
+    with Image.open(min(photos.glob("*.JPG"))) as image:
+        expected = np.asarray(image.convert("RGB"), dtype=np.float32)
+    shown = photo_on(played, "first", LARGE)
+    there = visible(shown)
+    assert there.mean() > 0.8
+    assert np.abs(shown - expected)[there].mean() < 12.0, "a small copy of another photo is shown"
+
+
 def test_large_photos(blender: InstalledBlender) -> None:
     """Three objects in photos of 54 megapixels, from loading to PNGs: Blender's own memory is bounded."""
     make_photos(blender.session / "large_photos" / "photos", HUGE, HUGE_COUNT)

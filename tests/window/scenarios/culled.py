@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A photo is deleted after clicks and masks were made, and the folder loaded again; played inside Blender."""
+
+from __future__ import annotations
+
+import bpy
+
+from tools.window.driver import Play, Until, Window
+
+
+def small_copies(window: Window) -> Until:
+    """The editor shows small copies of large photos."""
+    return Until(
+        lambda: window.space.clip_user.proxy_render_size == "PROXY_25",
+        "the editor shows small copies of large photos",
+        120,
+    )
+
+
+def frames_clicked(window: Window) -> list[int]:
+    """The frames of the active object's clicks."""
+    return [m.frame for track in window.tracks() for m in track.markers if not m.mute]
+
+
+def scenario(window: Window) -> Play:
+    photos = window.folder / "photos"
+    yield from window.load(photos)
+    yield small_copies(window)
+    window.run("object_add", name="chair")
+    yield from window.go_to(3)
+    width, height = window.clip.size
+    yield from window.ctrl_click(width * 0.5, height * 0.5)
+    yield from window.settled_preview()
+    yield from window.to_end("propagate")
+    yield from window.go_to(2)
+    yield Until(window.has_mask, "the masks are shown")
+
+    min(photos.glob("*.*")).unlink()
+    yield from window.load(photos)
+    assert frames_clicked(window) == [2], "the click goes along with its photo"
+    yield from window.go_to(1)
+    assert not window.has_mask(), "a mask lies over another photo than its own"
+    yield small_copies(window)
+    window.look.show_clicks = False
+    yield from window.picture("first")
+
+    yield from window.to_end("propagate")
+    yield Until(window.has_mask, "the masks are shown again")
+    window.note(frames=window.clip.sam2_splat.frame_count)
+
+    for _ in range(2):  # the propagation, then the load
+        bpy.ops.ed.undo()
+        yield from window.drawn()
+    assert frames_clicked(window) == [3], "undo takes the load back"
