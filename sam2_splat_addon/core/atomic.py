@@ -1,14 +1,31 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files that are there whole or not at all; imports the standard library only."""
+"""Files that are there whole or not at all; standard library only."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
+import itertools
 import os
+import platform
+import re
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
+
+from .links import is_link
+
+# Machine, process, number: short, so that a name of 255 bytes has room for its temporary.
+_TEMPORARY: Final = re.compile(r"\.s2s_([0-9a-f]{8})_([0-9]{1,10})_[0-9]+\.tmp")
+# As versions before named them: after the file and the process of a machine that nobody knows.
+_EARLIER: Final = re.compile(r"\.[0-9]{6,}\.(?:matte|safetensors)\.[0-9]+\.tmp")
+# What another machine began to write so long ago is of a process that has ended.
+_ABANDONED_AFTER: Final = 24 * 3600.0  # s
+
+_numbers = itertools.count()
 
 
 @contextlib.contextmanager
@@ -16,15 +33,15 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """Open a binary file that takes ``path``'s place when the block ends without an error.
 
     The temporary file lies in the same folder, so the final ``os.replace`` is one rename; on an
-    error it is removed and ``path`` is as it was. The name carries the process id, so that two
-    processes never write into one temporary file.
+    error it is removed and ``path`` is as it was. Its name says which machine and process writes
+    it, so that no two write into one, and others know whose it is.
 
     Raises
     ------
     OSError
         From opening, writing or renaming; the caller words it.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".s2s_{_this_machine()}_{os.getpid()}_{next(_numbers)}.tmp")
     try:
         with temporary.open("wb") as stream:
             yield stream
@@ -41,22 +58,59 @@ def write_atomic(path: Path, data: bytes) -> None:
         stream.write(data)
 
 
-def sweep_temporaries(folder: Path) -> None:
-    """Remove, in ``folder`` and below, the temporary files that killed processes left behind.
+def sweep_temporaries(folder: Path, *, below: bool = True) -> None:
+    """Remove the temporary files that killed processes left behind, by our own names alone.
+
+    Those of this machine go when their process has ended, those of others when they are a day old:
+    what runs there is not known here. Call it for a folder that is ours, while its lock is held.
+
+    Parameters
+    ----------
+    folder
+        Where to look; links in it are not followed.
+    below
+        Whether to look into its folders too.
 
     Raises
     ------
     OSError
         From removing; the caller words it.
     """
-    for leftover in folder.rglob(".*.tmp"):
-        if not _is_running(leftover.name.split(".")[-2]):
-            leftover.unlink(missing_ok=True)
+    for root, folders, names in os.walk(folder):
+        for name in names:
+            leftover = Path(root, name)
+            if _is_abandoned(leftover):
+                leftover.unlink(missing_ok=True)
+        folders[:] = [name for name in folders if below and not is_link(Path(root, name))]
+
+
+def _is_abandoned(path: Path) -> bool:
+    """Whether a file is a temporary one of ours that nobody writes any more."""
+    ours = _TEMPORARY.fullmatch(path.name)
+    if ours is not None and ours[1] == _this_machine():
+        return not _is_running(ours[2])
+    if ours is None and _EARLIER.fullmatch(path.name) is None:
+        return False
+    try:
+        return time.time() - path.lstat().st_mtime > _ABANDONED_AFTER
+    except FileNotFoundError:
+        return False
+
+
+@functools.cache
+def _this_machine() -> str:
+    """What tells apart the machines, and containers, whose processes count from 1 each."""
+    facts = [platform.node()]
+    with contextlib.suppress(OSError):
+        facts.append(Path("/etc/machine-id").read_text(encoding="ascii", errors="replace"))
+    with contextlib.suppress(OSError):
+        facts.append(str(Path("/proc/self/ns/pid").readlink()))
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:8]
 
 
 def _is_running(process: str) -> bool:
     """Whether another process of that id is running on this machine."""
-    if not process.isdecimal() or int(process) in (0, os.getpid()):
+    if int(process) in (0, os.getpid()):
         return False
     if sys.platform == "win32":
         import ctypes
@@ -69,7 +123,7 @@ def _is_running(process: str) -> bool:
         return bool(handle)
     try:
         os.kill(int(process), 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except OSError:
         return True  # somebody else's

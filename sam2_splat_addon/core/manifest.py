@@ -10,6 +10,7 @@ as its key is the same.
 from __future__ import annotations
 
 import hashlib
+import stat
 from pathlib import Path
 
 import msgspec
@@ -18,6 +19,8 @@ from .atomic import write_atomic
 from .errors import StoreError
 from .prompts import PromptSet
 from .speeds import QUALITY
+
+MANIFEST_NAME = "manifest.json"
 
 EXACT = "exact"
 GUARDED = "guarded"
@@ -131,25 +134,23 @@ def write_manifest(path: Path, manifest: RunManifest) -> None:
         raise StoreError(f"The manifest {path} can't be written: {error.strerror}.") from error
 
 
-def require_own_folder(path: Path) -> None:
-    """Raise StoreError where something else than a run has written a file of the manifest's name.
+def is_manifest(path: Path) -> bool | None:
+    """Whether a file of the manifest's name is one, of whatever version; None where there is none.
 
-    Parameters
-    ----------
-    path
-        The store's manifest, of whatever version, or where it is to be.
+    One that a power cut has emptied is none.
     """
     try:
-        found = msgspec.json.decode(path.read_bytes())
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return False
+        data = path.read_bytes()
+        if not data.strip(b"\0"):
+            return None
+        found = msgspec.json.decode(data)
     except FileNotFoundError:
-        return
-    except (OSError, msgspec.MsgspecError):
-        found = None
-    if not isinstance(found, dict) or "checkpoint_sha256" not in found:
-        raise StoreError(
-            f"{path} is there, and no manifest of mattes: the folder is for something else.",
-            "Choose another folder for the mattes, or move that file away.",
-        )
+        return None
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and {"checkpoint_sha256", "footage"} <= found.keys()
 
 
 def require_same_photos(path: Path, fingerprint: str) -> None:

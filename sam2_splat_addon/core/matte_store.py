@@ -3,6 +3,7 @@
 
 Layout of a store folder::
 
+    sam2_splat_folder.json      says that it is ours (core/owned_folder.py)
     manifest.json               what made it (core/manifest.py)
     objects/001/000001.matte    object 1, frame 1
     cleared/002/                object 2, which the user has cleared and may want back
@@ -15,11 +16,12 @@ before it. The same record gives the same bytes.
 
 from __future__ import annotations
 
-import shutil
+import contextlib
 import struct
 import zlib
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -27,6 +29,9 @@ from numpy.typing import NDArray
 
 from .atomic import sweep_temporaries, write_atomic
 from .errors import StoreError
+from .links import is_link
+from .manifest import MANIFEST_NAME, is_manifest
+from .owned_folder import FolderKind, OwnNames
 
 _MAGIC = b"S2SM"
 _FORMAT = 1
@@ -157,23 +162,85 @@ def decode_record(data: bytes, source: str = "The matte") -> MatteRecord:
     )
 
 
-class MatteStore:
-    """Mattes of one footage on disk. Reading needs no lock: files appear whole or not at all."""
+def _is_earlier(folder: Path) -> bool:
+    """Whether a folder without a marker holds mattes all the same, and nothing else in our places.
 
-    def __init__(self, folder: Path) -> None:
+    Its manifest says so; where a power cut took that, the mattes themselves.
+    """
+    roots = [folder / name for name in ("objects", "cleared", "state")]
+    is_ours = is_manifest(folder / MANIFEST_NAME)
+    if is_ours is False or any(is_link(root) for root in roots):
+        return False
+    if is_ours:
+        found = [entry for root in roots if root.is_dir() for entry in root.iterdir()]
+    else:
+        found = [entry for root in roots for entry in root.rglob("*")]
+    mattes: list[Path] = []
+    for entry in found:
+        path = entry.relative_to(folder).as_posix()
+        if entry.is_dir():
+            if is_link(entry) or not MATTES.names.holds_folder(path):
+                return False
+        elif MATTES.names.holds(path):
+            mattes += [entry] if entry.suffix == ".matte" else []
+        elif not entry.name.startswith("."):  # what is left of a killed run, and of file managers
+            return False
+    return all(map(_may_be_matte, mattes[:1]))
+
+
+def _may_be_matte(path: Path) -> bool:
+    """Whether a file begins as a matte, or as little as a power cut leaves of one."""
+    with path.open("rb") as stream:
+        start = stream.read(len(_MAGIC))
+    return start == _MAGIC or not any(start)
+
+
+MATTES: Final = FolderKind(
+    "mattes",
+    OwnNames(
+        MANIFEST_NAME,
+        "objects/#/#.matte",
+        "cleared/#/#.matte",
+        "state/#/conditioning/#.safetensors",
+        *(f"state/#/{direction}/#.safetensors" for direction in ("forward", "backward")),
+        *(f"state/#/sides/{direction}/objects/#/#.matte" for direction in ("forward", "backward")),
+    ),
+    StoreError,
+    "Choose another folder for the mattes, or move what is there away.",
+    _is_earlier,
+)
+"""Folders of mattes, and all that a run and its engine write into them."""
+
+
+class MatteStore:
+    """Mattes of one footage on disk. Reading needs no lock: files appear whole or not at all.
+
+    What deletes or moves raises StoreError for a folder that is not ours.
+
+    Parameters
+    ----------
+    folder
+        Where the mattes are.
+    within
+        The folder that the marker is in, where that is one further out.
+    """
+
+    def __init__(self, folder: Path, *, within: Path | None = None) -> None:
         self.folder = folder
+        self._within = within or folder
+        self._below = f"{folder.relative_to(within).as_posix()}/" if within else ""
 
     @classmethod
     def open(cls, folder: Path, *, create: bool = False) -> MatteStore:
         """Open a store; raises StoreError.
 
-        With ``create``, for the one process that writes into it, the folder is made and what a
-        killed run left half-written is swept away.
+        With ``create`` the folder is made, or taken where it is ours or nothing in it bears a name
+        of ours.
         """
         if create:
             try:
-                (folder / "objects").mkdir(parents=True, exist_ok=True)
-                sweep_temporaries(folder)
+                MATTES.claim(folder)
+                (folder / "objects").mkdir(exist_ok=True)
             except OSError as error:
                 raise StoreError(
                     f"The matte folder {folder} can't be made: {error.strerror}.",
@@ -183,27 +250,33 @@ class MatteStore:
             raise StoreError(f"There are no mattes in {folder}.", "Press Propagate first.")
         return cls(folder)
 
+    def sweep(self) -> None:
+        """Remove what a killed run left half-written; for the one process that holds the lock.
+
+        Raises StoreError.
+        """
+        MATTES.require(self.folder)
+        with self._removing():
+            sweep_temporaries(self.folder, below=False)
+            for name in ("objects", "cleared", "state"):
+                if not is_link(self.folder / name):
+                    sweep_temporaries(self.folder / name)
+
     @property
     def manifest_path(self) -> Path:
-        return self.folder / "manifest.json"
+        return self.folder / MANIFEST_NAME
 
     def state_folder(self, object_id: int) -> Path:
         """Where the engine keeps what later runs can go on from, for one object."""
-        return self.folder / "state" / f"{object_id:03d}"
+        return self.folder / _path("state", object_id)
 
     def prune_state(self) -> None:
         """Remove the folders of that which hold nothing; raises StoreError."""
-        root = self.folder / "state"
-        folders = [entry for entry in root.rglob("*") if entry.is_dir()]
-        try:
-            for folder in (*sorted(folders, reverse=True), root):  # inner ones first
-                if folder.is_dir() and not any(folder.iterdir()):
-                    folder.rmdir()
-        except OSError as error:
-            raise self._not_removable(error) from error
+        with self._removing():
+            MATTES.prune(self.folder, "state")
 
     def _object_folder(self, object_id: int) -> Path:
-        return self.folder / "objects" / f"{object_id:03d}"
+        return self.folder / _path("objects", object_id)
 
     def path(self, object_id: int, frame: int) -> Path:
         return self._object_folder(object_id) / f"{frame:06d}.matte"
@@ -212,7 +285,7 @@ class MatteStore:
         """Write one record whole or not at all; raises StoreError."""
         path = self.path(record.object_id, record.frame)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            MATTES.make(self._within, self._below + _path("objects", record.object_id))
             write_atomic(path, encode_record(record))
         except OSError as error:
             raise StoreError(
@@ -241,7 +314,7 @@ class MatteStore:
         root = self.folder / "objects"
         if not root.is_dir():
             return []
-        ids = [int(entry.name) for entry in root.iterdir() if entry.name.isdigit()]
+        ids = [int(entry.name) for entry in root.iterdir() if entry.name.isdecimal()]
         return sorted(object_id for object_id in ids if self.frames(object_id))
 
     def frames(self, object_id: int) -> list[int]:
@@ -265,67 +338,85 @@ class MatteStore:
 
         With all of them goes what later runs could go on from.
         """
-        try:
+        MATTES.require(self._within)
+        with self._removing():
             if frames is None:
-                shutil.rmtree(self.state_folder(object_id), ignore_errors=True)
-            for frame in self.frames(object_id):
-                if frames is None or frame in frames:
-                    self.path(object_id, frame).unlink(missing_ok=True)
-        except OSError as error:
-            raise self._not_removable(error) from error
+                MATTES.remove(self._within, self._below + _path("state", object_id))
+            for path in list(MATTES.files(self._within, self._below + _path("objects", object_id))):
+                if frames is None or int(path.stem) in frames:
+                    path.unlink(missing_ok=True)
 
     def set_aside(self, object_id: int) -> None:
         """Hide all of an object's mattes, so that `put_back` can undo it; raises StoreError.
 
         What later runs could go on from is not kept: it only saves time.
         """
-        try:
-            shutil.rmtree(self.state_folder(object_id), ignore_errors=True)
-            shutil.rmtree(self._aside_folder(object_id), ignore_errors=True)
-            if self._object_folder(object_id).is_dir():
-                self._aside_folder(object_id).parent.mkdir(exist_ok=True)
-                self._object_folder(object_id).rename(self._aside_folder(object_id))
-        except OSError as error:
-            raise self._not_removable(error) from error
+        with self._removing():
+            MATTES.remove(self.folder, _path("state", object_id))
+            MATTES.remove(self.folder, _path("cleared", object_id))
+            self._move(_path("objects", object_id), _path("cleared", object_id))
 
     def put_back(self, object_id: int) -> None:
         """Bring back what was set aside, unless the object has new mattes; raises StoreError."""
-        try:
+        with self._removing():
             if self.frames(object_id):
                 self.drop_aside(object_id)
-            elif self._aside_folder(object_id).is_dir():
-                shutil.rmtree(self._object_folder(object_id), ignore_errors=True)
-                self._aside_folder(object_id).rename(self._object_folder(object_id))
-        except OSError as error:
-            raise self._not_removable(error) from error
+            else:
+                self._move(_path("cleared", object_id), _path("objects", object_id))
 
     def drop_aside(self, object_id: int) -> None:
-        """Forget what was set aside of an object."""
-        shutil.rmtree(self._aside_folder(object_id), ignore_errors=True)
+        """Forget what was set aside of an object; raises StoreError."""
+        with self._removing():
+            MATTES.remove(self.folder, _path("cleared", object_id))
+
+    def _move(self, source: str, target: str) -> None:
+        """Move an object's mattes, in one step unless something else lies there too."""
+        MATTES.require(self.folder)
+        mattes = list(MATTES.files(self.folder, source))
+        if not mattes:
+            return
+        folder = MATTES.make(self.folder, target)
+        if not any(folder.iterdir()) and len(mattes) == _count(self.folder / source):
+            folder.rmdir()  # Windows renames to no folder that is there
+            (self.folder / source).rename(folder)
+            return
+        for matte in mattes:
+            matte.rename(folder / matte.name)
+        MATTES.prune(self.folder, source)
 
     def aside(self) -> list[int]:
         """The ids of the objects whose mattes are set aside, rising."""
         root = self.folder / "cleared"
         if not root.is_dir():
             return []
-        return sorted(int(entry.name) for entry in root.iterdir() if entry.name.isdigit())
-
-    def _aside_folder(self, object_id: int) -> Path:
-        return self.folder / "cleared" / f"{object_id:03d}"
+        return sorted(int(entry.name) for entry in root.iterdir() if entry.name.isdecimal())
 
     def clear(self) -> None:
-        """Forget everything in the store; raises StoreError."""
-        try:
+        """Forget everything in the store that is ours; raises StoreError."""
+        if not self.folder.is_dir():
+            return
+        with self._removing():
+            MATTES.require(self.folder)
             # The manifest goes first: without it nothing that is left counts as a result.
             self.manifest_path.unlink(missing_ok=True)
             for name in ("objects", "cleared", "state"):
-                if (self.folder / name).exists():
-                    shutil.rmtree(self.folder / name)
-        except OSError as error:
-            raise self._not_removable(error) from error
+                MATTES.remove(self.folder, name)
+            MATTES.give_up(self.folder)
 
-    def _not_removable(self, error: OSError) -> StoreError:
-        return StoreError(
-            f"The mattes in {self.folder} can't be removed: {error.strerror}.",
-            "Close programs that use that folder, and see that it is writable.",
-        )
+    @contextlib.contextmanager
+    def _removing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(
+                f"The mattes in {self.folder} can't be removed: {error.strerror}.",
+                "Close programs that use that folder, and see that it is writable.",
+            ) from error
+
+
+def _path(name: str, object_id: int) -> str:
+    return f"{name}/{object_id:03d}"
+
+
+def _count(folder: Path) -> int:
+    return sum(1 for _ in folder.iterdir())

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from .errors import StoreError
+from .links import is_link
 
 LOCK_NAME: Final = "run.lock"
 
@@ -24,6 +25,10 @@ _TAKEN: Final = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 @contextlib.contextmanager
 def only_run(folder: Path) -> Iterator[None]:
     """Hold the folder for a run; raises StoreError while another process holds it."""
+    if is_link(folder / LOCK_NAME):  # opening it would make or lock a file elsewhere
+        raise StoreError(
+            f"{folder / LOCK_NAME} is a link, and could lead to anything.", "Remove it."
+        )
     with contextlib.ExitStack() as stack:
         try:
             file = stack.enter_context((folder / LOCK_NAME).open("a+b"))

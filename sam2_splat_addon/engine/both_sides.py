@@ -72,7 +72,8 @@ class Sides:
         self._store = store
         folder = store.state_folder(plan.object_id) / "sides"
         self._kept: dict[Direction, MatteStore] = {
-            direction: MatteStore(folder / direction) for direction in DIRECTIONS
+            direction: MatteStore(folder / direction, within=store.folder)
+            for direction in DIRECTIONS
         }
 
     def find(self, visit: Visit) -> MatteRecord | None:

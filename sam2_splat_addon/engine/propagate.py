@@ -31,7 +31,6 @@ from ..core.manifest import (
     Machine,
     RunManifest,
     read_manifest,
-    require_own_folder,
     write_manifest,
 )
 from ..core.matte_store import MatteStore
@@ -144,8 +143,8 @@ def _run(
     digest = sha256_of(checkpoint_path(request.model.name, request.model.checkpoint), loading)
     manifest = _manifest(request, prompts, digest, choice, threads)
     store = MatteStore.open(Path(request.store), create=True)
-    require_own_folder(store.manifest_path)
     held.enter_context(only_run(store.folder))
+    store.sweep()
     last = read_manifest(store.manifest_path)
     if last is not None and last.footage != manifest.footage:
         # Mattes go by number: those of other photos must not pass for these photos'.

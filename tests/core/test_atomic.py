@@ -71,8 +71,54 @@ def test_a_killed_writer_leaves_no_target_and_its_temporary_is_swept(tmp_path: P
     assert [p.name for p in below.iterdir()] == ["kept.matte"]
 
 
+def _begun(folder: Path, process: int) -> Path:
+    """A temporary file as `atomic_file` names it, of another process."""
+    with atomic_file(folder / "x") as stream:
+        name = Path(stream.name).name
+    path = folder / name.replace(f"_{os.getpid()}_", f"_{process}_")
+    path.write_bytes(b"half")
+    return path
+
+
 def test_what_another_process_is_writing_is_not_swept(tmp_path: Path) -> None:
-    being_written = tmp_path / f".000001.matte.{os.getppid()}.tmp"
-    being_written.write_bytes(b"half")
+    being_written = _begun(tmp_path, os.getppid())
     sweep_temporaries(tmp_path)
     assert being_written.exists()
+
+
+@pytest.mark.parametrize("process", [2**31 - 1, 9_999_999_999])
+def test_another_machines_processes_are_judged_by_age(tmp_path: Path, process: int) -> None:
+    here = _begun(tmp_path, process)
+    machine = here.name.split("_")[1]
+    there = here.with_name(here.name.replace(machine, "0" * 8))
+    there.write_bytes(b"half")
+    sweep_temporaries(tmp_path)
+    assert not here.exists()
+    assert there.exists()
+    os.utime(there, (1e9, 1e9))
+    sweep_temporaries(tmp_path)
+    assert not there.exists()
+
+
+def test_names_of_others_are_never_swept(tmp_path: Path) -> None:
+    names = (".config.tmp", ".~lock.a.odt.tmp", ".a.1.tmp", ".s2s_backup.tmp", "x.matte.1.tmp")
+    for name in names:
+        (tmp_path / name).write_bytes(b"somebody else's")
+        os.utime(tmp_path / name, (1e9, 1e9))
+    sweep_temporaries(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+
+
+def test_sweeping_follows_no_link(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    kept = _begun(elsewhere, 2**31 - 1)
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "objects").symlink_to(elsewhere)
+    sweep_temporaries(tmp_path / "store")
+    assert kept.exists()
+
+
+def test_the_longest_name_has_room_for_its_temporary(tmp_path: Path) -> None:
+    write_atomic(tmp_path / ("n" * 255), b"whole")
+    assert len(list(tmp_path.iterdir())) == 1

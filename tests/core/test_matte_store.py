@@ -155,8 +155,9 @@ def test_remove_forgets_frames_or_all_of_one_object(store: MatteStore) -> None:
 def test_clear_forgets_everything_and_the_store_goes_on(store: MatteStore) -> None:
     store.write(record())
     store.manifest_path.write_bytes(b"{}")
-    store.state_folder(1).mkdir(parents=True)
-    (store.state_folder(1) / "bank").write_bytes(b"x")
+    bank = store.state_folder(1) / "forward" / "000001.safetensors"
+    bank.parent.mkdir(parents=True)
+    bank.write_bytes(b"x")
     store.clear()
     assert list(store.folder.iterdir()) == []
     store.clear()
@@ -164,14 +165,27 @@ def test_clear_forgets_everything_and_the_store_goes_on(store: MatteStore) -> No
     assert store.frames(1) == [1]
 
 
-def test_opening_for_writing_sweeps_what_a_killed_run_left(store: MatteStore) -> None:
+def test_sweeping_removes_what_killed_runs_left_and_nothing_else(store: MatteStore) -> None:
     store.write(record())
-    leftover = store.path(1, 2).with_name(".000002.matte.4711.tmp")
-    leftover.write_bytes(b"half")
-    MatteStore.open(store.folder)
-    assert leftover.exists()  # a reader must not disturb a run
+    mattes = store.path(1, 1).parent
+    old = mattes / ".000002.matte.4711.tmp"  # as versions before named it
+    fresh = mattes / ".000003.matte.4711.tmp"  # of a run on another machine, for all we know
+    others = [
+        store.folder / ".config.tmp",
+        store.folder / ".~lock.letter.odt.tmp",
+        store.folder / "sub" / ".000002.matte.4711.tmp",
+        mattes / ".notes.1.tmp",
+    ]
+    for path in (old, fresh, *others):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"half")
+        os.utime(path, (1e9, 1e9))
+    os.utime(fresh)
     MatteStore.open(store.folder, create=True)
-    assert not leftover.exists()
+    assert old.exists()  # another process may be at it: first comes the lock
+    store.sweep()
+    assert not old.exists()
+    assert all(path.exists() for path in (fresh, *others))
     assert store.frames(1) == [1]
 
 
