@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-_CELL = 220
+SIDE = 220
+"""Longer side of a frame on a sheet, px."""
+
 _GAP = 4
 _TINT = np.array((0.0, 160.0, 230.0))
 _EDGE = (255, 235, 60)
@@ -27,8 +29,12 @@ def contact_sheet(pairs: Sequence[tuple[Path, Path]], target: Path, columns: int
         The JPEG to write.
     """
     cells = [_cell(photo, matte) for photo, matte in pairs]
-    if not cells:
-        return
+    if cells:
+        pasted(cells, columns).save(target, quality=88)
+
+
+def pasted(cells: Sequence[Image.Image], columns: int = 8) -> Image.Image:
+    """One picture of all cells, row by row; there must be one."""
     width = max(cell.width for cell in cells) + _GAP
     height = max(cell.height for cell in cells) + _GAP
     columns = min(columns, len(cells))
@@ -37,24 +43,29 @@ def contact_sheet(pairs: Sequence[tuple[Path, Path]], target: Path, columns: int
     for index, cell in enumerate(cells):
         row, column = divmod(index, columns)
         sheet.paste(cell, (_GAP + column * width, _GAP + row * height))
-    sheet.save(target, quality=88)
+    return sheet
 
 
 def _cell(photo: Path, matte: Path) -> Image.Image:
     with Image.open(photo) as image:
-        image.draft("RGB", (_CELL * 2, _CELL * 2))
+        image.draft("RGB", (SIDE * 2, SIDE * 2))
         small = image.convert("RGB")
-    scale = _CELL / max(small.size)
+    scale = SIDE / max(small.size)
     size = (max(1, round(small.width * scale)), max(1, round(small.height * scale)))
     small = small.resize(size, Image.Resampling.BOX)
     with Image.open(matte) as image:
         alpha = image.getchannel("A").resize(size, Image.Resampling.BOX)
+    return tinted(small, alpha, photo.stem)
+
+
+def tinted(photo: Image.Image, alpha: Image.Image, title: str) -> Image.Image:
+    """A photo with its matte over it, both of one size: alpha is grey, 255 inside."""
     inside = np.asarray(alpha, dtype=np.float32)[..., None] / 255.0
-    pixels = np.asarray(small, dtype=np.float32)
+    pixels = np.asarray(photo, dtype=np.float32)
     shown = inside * (0.75 * pixels + 0.25 * _TINT) + (1.0 - inside) * (0.35 * pixels)
     cell = Image.fromarray(shown.astype(np.uint8))
     hard = alpha.point(lambda value: 255 if value > 127 else 0)
     edge = hard.filter(ImageFilter.FIND_EDGES)
     cell.paste(_EDGE, mask=edge)
-    ImageDraw.Draw(cell).text((3, 2), photo.stem, fill=(255, 255, 255))
+    ImageDraw.Draw(cell).text((3, 2), title, fill=(255, 255, 255))
     return cell

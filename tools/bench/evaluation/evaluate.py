@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,12 +10,19 @@ from pathlib import Path
 
 from sam2_splat_addon.core.manifest import RunSettings
 from sam2_splat_addon.core.prompts import PromptSet
-from sam2_splat_addon.core.protocol import ModelChoice
-from sam2_splat_addon.engine.architectures import build
-from sam2_splat_addon.engine.checkpoints import checkpoint_path, sha256_of
 from sam2_splat_addon.engine.device import choose_device, use_threads
 from tools.bench import command
-from tools.bench.evaluation import footage, orbits, pace, report, sheets, sources, tracking
+from tools.bench.evaluation import (
+    chosen,
+    footage,
+    orbits,
+    pace,
+    progress,
+    report,
+    sheets,
+    sources,
+    tracking,
+)
 from tools.bench.evaluation.prompting import PromptKind, prompts_for
 from tools.bench.evaluation.scoring import ObjectScore, score
 
@@ -76,17 +82,14 @@ class Evaluator:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        name, weights = tracking.find_model(settings.model, settings.weights)
-        path = checkpoint_path(name, weights)
-        self._model = ModelChoice(name, str(path), settings.device, settings.threads)
-        self._facts = report.ModelFacts(
-            name,
-            sha256_of(path),
-            settings.image_size or build(name).image_size,
-            choose_device(settings.device).name,
-            use_threads(settings.threads),
-            settings.refined,
-            settings.second_look,
+        self._model, self._facts = chosen.find(
+            settings.model,
+            settings.weights,
+            settings.image_size,
+            settings.device,
+            settings.threads,
+            refined=settings.refined,
+            second_look=settings.second_look,
         )
         self._groups: list[report.Group] = []
         print(report.facts_line(self._facts), flush=True)
@@ -144,7 +147,7 @@ class Evaluator:
         size = self._settings.image_size
         settings = RunSettings(direction="forward", second_look=self._settings.second_look)
         tracked = tracking.track(self._model, size, photos, prompts, _counter(title), settings)
-        _end_of_line()
+        progress.end()
         return tracked
 
     def _run_clip(
@@ -182,8 +185,8 @@ def rendered(
 ) -> list[sources.Clip]:
     """The orbits, rendered now where they are not there yet."""
     make = orbits.hidden_orbit if hidden else orbits.rendered_orbit
-    folders = [make(plan, root, _progress) for plan in orbits.orbit_plans(count, frames, size)]
-    _end_of_line()
+    folders = [make(plan, root, progress.show) for plan in orbits.orbit_plans(count, frames, size)]
+    progress.end()
     return [sources.capture(folder) for folder in folders]
 
 
@@ -200,10 +203,10 @@ def compare_speed(
         The device is not there, or a photo can't be read.
     """
     paces = [
-        pace.measure(name, device, threads, photos, objects, frames, _progress)
+        pace.measure(name, device, threads, photos, objects, frames, progress.show)
         for name in pace.MODELS
     ]
-    _end_of_line()
+    progress.end()
     reason = choose_device(device).reason.rstrip(".")
     print(pace.table(paces, reason, use_threads(threads), objects), flush=True)
     command.write_json(out / "speed.json", paces)
@@ -213,15 +216,6 @@ def _counter(title: str) -> Callable[[int], None]:
     began = time.monotonic()
 
     def show(done: int) -> None:
-        _progress(f"{title}: {done} mattes, {(time.monotonic() - began) / done:.2f} s each")
+        progress.show(f"{title}: {done} mattes, {(time.monotonic() - began) / done:.2f} s each")
 
     return show
-
-
-def _progress(line: str) -> None:
-    """Show where a long step is, on one line that is written over and over."""
-    print(f"\r{line:<100.100}", end="", file=sys.stderr, flush=True)
-
-
-def _end_of_line() -> None:
-    print(f"\r{'':<100}\r", end="", file=sys.stderr, flush=True)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -117,8 +118,9 @@ def track(
     prompts: PromptSet,
     on_matte: Callable[[int], None] = lambda done: None,
     settings: RunSettings = RunSettings(direction="forward"),  # noqa: B008 - frozen
+    store: Path | None = None,
 ) -> Tracked:
-    """Carry prompts forwards through photos, in this process and into a store for the while.
+    """Carry prompts forwards through photos, in this process.
 
     Parameters
     ----------
@@ -134,6 +136,8 @@ def track(
         Gets the number of mattes done.
     settings
         Of the run; the size is ``image_size``.
+    store
+        The folder of the mattes, where a later run goes on from; None is one for the while.
 
     Raises
     ------
@@ -142,19 +146,18 @@ def track(
     """
     header = read_header(photos[0])
     paths = tuple(str(photo.resolve()) for photo in photos)
-    keys: list[tuple[int, int]] = []
     times: list[tuple[float, float]] = []
 
     def done(event: FrameDone) -> None:
         times.append((time.perf_counter(), time.process_time()))
-        keys.append((event.object_id, event.frame))
-        on_matte(len(keys))
+        on_matte(len(times))
 
-    with tempfile.TemporaryDirectory() as folder:
+    with contextlib.ExitStack() as held:
+        folder = store or Path(held.enter_context(tempfile.TemporaryDirectory()))
         request = PropagateRequest(
             FootageFiles(str(photos[0].parent), paths, header.width, header.height, ""),
             prompts,
-            folder,
+            str(folder),
             model,
             msgspec.structs.replace(settings, image_size=image_size),
         )
@@ -165,7 +168,11 @@ def track(
             on_log=lambda event: None,
             cancelled=lambda: False,
         )
-        store = MatteStore.open(Path(folder))
-        records = {key: store.read(*key) for key in keys}
+        kept = MatteStore.open(folder)
+        records = {
+            (object_id, frame): kept.read(object_id, frame)
+            for object_id in kept.objects()
+            for frame in kept.frames(object_id)
+        }
     mattes = {key: Matte(record.logits, record.scores) for key, record in records.items()}
     return Tracked(mattes, tuple(times))
