@@ -8,11 +8,12 @@ can't be written. Only the last can't be made again in minutes, and stay.
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from pathlib import Path
 
 from ..core.errors import StoreError
+from ..core.links import is_link
+from ..core.staging import unstage
 from . import footage_clip, preferences
 
 # A folder of thousands of links takes a moment to walk; the preferences are drawn often.
@@ -22,34 +23,26 @@ _measured: tuple[float, Path, int] = (0.0, Path(), 0)
 
 
 def size() -> int:
-    """Bytes in the cache, as they were some seconds ago at most; links count for nothing."""
+    """Bytes of ours in the cache, as they were some seconds ago at most; links count for nothing."""
     global _measured
     when, folder, found = _measured
     now, wanted = time.monotonic(), preferences.cache_folder()
     if folder != wanted or now - when > _FRESH:
-        found = _bytes_in(wanted)
+        found = _bytes()
         _measured = (now, wanted, found)
     return found
 
 
 def clear() -> int:
-    """Delete what can be made again; returns how many bytes that were. Raises StoreError.
+    """Delete what can be made again; returns how many bytes that were. Raises SplatError.
 
     Links of open clips are made again at once.
     """
     global _measured
-    before = _bytes_in(preferences.cache_folder())
+    before = _bytes()
     try:
         for folder in footage_clip.staged_folders():
-            for entry in folder.iterdir():
-                if entry.name == footage_clip.STORE_NAME:
-                    continue
-                if entry.is_dir() and not entry.is_symlink():
-                    shutil.rmtree(entry)
-                else:
-                    entry.unlink()
-            if not any(folder.iterdir()):
-                folder.rmdir()
+            unstage(folder)
     except OSError as error:
         raise StoreError(
             f"{error.filename} can't be deleted: {error.strerror}.",
@@ -58,17 +51,19 @@ def clear() -> int:
     finally:
         _measured = (0.0, Path(), 0)
         footage_clip.restage_missing()
-    return before - _bytes_in(preferences.cache_folder())
+    return before - _bytes()
 
 
-def _bytes_in(folder: Path) -> int:
+def _bytes() -> int:
     total = 0
-    for root, _, names in os.walk(folder):
-        for name in names:
-            path = Path(root, name)
-            if not path.is_symlink():
-                try:
-                    total += path.stat().st_size
-                except FileNotFoundError:
-                    continue  # deleted meanwhile
+    for folder in footage_clip.staged_folders():
+        for root, folders, names in os.walk(folder):
+            folders[:] = [name for name in folders if not is_link(Path(root, name))]
+            for name in names:
+                path = Path(root, name)
+                if not is_link(path):
+                    try:
+                        total += path.stat().st_size
+                    except FileNotFoundError:
+                        continue  # deleted meanwhile
     return total

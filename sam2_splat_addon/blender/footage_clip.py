@@ -21,9 +21,10 @@ from ..core import same_photos
 from ..core.errand import Report, unwatched
 from ..core.errors import FootageError
 from ..core.footage import Footage, scan
+from ..core.links import is_link
 from ..core.manifest import RunManifest, read_manifest
 from ..core.matte_store import MatteStore
-from ..core.staging import stage
+from ..core.staging import LINKS, PROXIES, stage
 from . import moved_photos, preferences
 from .active_clip import require_clip_by_uid
 from .drawn import at_once, quietly, search
@@ -161,16 +162,25 @@ def _staging_folder(folder: Path, cache_folder: Path | None = None) -> Path:
     return (cache_folder or preferences.cache_folder()) / "footage" / digest
 
 
+def cache_folder_of(clip: bpy.types.MovieClip) -> Path:
+    """The folder in the cache that is for a loaded clip's photos; it need not be there."""
+    return _staging_folder(Path(bpy.path.abspath(clip.sam2_splat.footage_folder)))
+
+
 def proxy_folder(clip: bpy.types.MovieClip) -> Path:
     """Where Blender's small copies of a loaded clip's photos go."""
-    folder = Path(bpy.path.abspath(clip.sam2_splat.footage_folder))
-    return _staging_folder(folder) / "proxies"
+    return cache_folder_of(clip) / PROXIES
 
 
 def staged_folders() -> list[Path]:
-    """Every folder in the cache that holds links to photos and what was made of them."""
+    """Every folder in the cache that holds links to photos and what was made of them.
+
+    The cache may be a folder that holds others' things too: those of ours are told by their marker.
+    """
     root = preferences.cache_folder() / "footage"
-    return sorted(entry for entry in root.iterdir() if entry.is_dir()) if root.is_dir() else []
+    if is_link(root) or not root.is_dir():
+        return []
+    return sorted(entry for entry in root.iterdir() if entry.is_dir() and LINKS.knows(entry))
 
 
 def footage_of(clip: bpy.types.MovieClip) -> Footage:

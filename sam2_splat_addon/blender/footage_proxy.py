@@ -8,23 +8,25 @@ them: SAM 2 and the bake read the photos.
 from __future__ import annotations
 
 import contextlib
-import shutil
+import os
 from pathlib import Path
 from typing import Literal
 
 import bpy
 
+from ..core.atomic import write_atomic
+from ..core.errors import FootageError
+from ..core.staging import LINKS, MADE_OF_NAME, PROXIES
 from . import footage_clip
 from .editors import clip_editors
 
 # A frame of 6000 x 9000 px fills 200 MB of Blender's cache, its quarter 13 MB.
 _LARGE = 4000
 _QUARTER = 4
+# How Blender calls the folder of these.
+_SIZE = "proxy_25"
 # Seconds between two looks at how far the job has come.
 _LOOK = 2.0
-
-# What the copies were made of, beside them.
-_MADE_OF = "made_of.txt"
 
 _waiting: set[int] = set()
 
@@ -48,7 +50,12 @@ def begin(context: bpy.types.Context, clip: bpy.types.MovieClip) -> None:
     clip.proxy.directory = str(footage_clip.proxy_folder(clip))
     clip.proxy.build_25 = True
     clip.proxy.quality = 85
-    discard_others(clip)
+    try:
+        discard_others(clip)
+    except FootageError as error:
+        clip.use_proxy = False  # slower, and as sharp as the photos are
+        print(f"SAM2 Splat: {error}")
+        return
     if not _is_built(clip):
         _show(clip, "FULL")
         bpy.ops.clip.rebuild_proxy()
@@ -58,20 +65,26 @@ def begin(context: bpy.types.Context, clip: bpy.types.MovieClip) -> None:
 
 
 def discard_others(clip: bpy.types.MovieClip) -> None:
-    """Delete the copies if they are not of the photos as they are now.
+    """Delete the copies if they are not of the photos as they are now. Raises FootageError.
 
-    Blender knows them by the frame's number alone.
+    Blender knows them by the frame's number alone. Copies in another folder than the cache's are not
+    of our making, and stay.
     """
-    folder, photos = _folder(clip), _photos(clip)
-    made_of = folder / _MADE_OF
+    cache, below = footage_clip.cache_folder_of(clip), f"{PROXIES}/{_folder(clip).parent.name}"
+    if _folder(clip) != cache / below / _SIZE:
+        return
+    photos = os.fsencode(_photos(clip))
     try:
-        is_same = made_of.read_text(encoding="utf-8") == photos
-    except OSError:
-        is_same = False
-    if not is_same:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True, exist_ok=True)
-        made_of.write_text(photos, encoding="utf-8")
+        LINKS.claim(cache)
+        made_of = LINKS.make(cache, f"{below}/{_SIZE}") / MADE_OF_NAME
+        if not made_of.is_file() or made_of.read_bytes() != photos:
+            LINKS.remove(cache, f"{below}/{_SIZE}")
+            LINKS.make(cache, f"{below}/{_SIZE}")
+            write_atomic(made_of, photos)
+    except OSError as problem:
+        raise FootageError(
+            f"Small copies can't be kept in {cache}: {problem.strerror or problem}.", LINKS.fix
+        ) from problem
 
 
 def drop_missing() -> None:
@@ -106,7 +119,7 @@ def _is_built(clip: bpy.types.MovieClip) -> bool:
 
 
 def _folder(clip: bpy.types.MovieClip) -> Path:
-    return Path(bpy.path.abspath(clip.proxy.directory)) / Path(clip.filepath).name / "proxy_25"
+    return Path(bpy.path.abspath(clip.proxy.directory)) / Path(clip.filepath).name / _SIZE
 
 
 def _photos(clip: bpy.types.MovieClip) -> str:

@@ -30,6 +30,7 @@ _NOTE: Final = (
     " nothing."
 )
 _MAX_MARKER_BYTES: Final = 4096
+_WILD: Final = {"#": "[0-9]{3,}", "*": "[a-z0-9]+", "?": "[^/]+"}
 
 
 class _Marker(msgspec.Struct, frozen=True):
@@ -45,7 +46,7 @@ class OwnNames:
     ----------
     patterns
         Such as ``objects/#/#.matte``: ``#`` is a number of three digits or more, ``*`` an
-        extension's lower-case letters and digits.
+        extension's lower-case letters and digits, ``?`` any name.
     """
 
     def __init__(self, *patterns: str) -> None:
@@ -72,7 +73,7 @@ class OwnNames:
 
 def _one_of(patterns: Iterable[str]) -> re.Pattern[str]:
     parts = (
-        re.escape(pattern).replace(r"\#", "[0-9]{3,}").replace(r"\*", "[a-z0-9]+")
+        "".join(_WILD.get(letter, re.escape(letter)) for letter in pattern)
         for pattern in sorted(patterns)
     )
     return re.compile("|".join(parts) or r"(?!)")
@@ -119,7 +120,12 @@ class FolderKind:
 
     def knows(self, folder: Path) -> bool:
         """Whether the add-on made a folder, by its marker or as a version before markers did."""
-        return self.owns(folder) or (not is_link(folder) and self.is_earlier(folder))
+        if self.owns(folder):
+            return True
+        try:
+            return not is_link(folder) and self.is_earlier(folder)
+        except OSError:  # what can't be read proves nothing
+            return False
 
     def require(self, folder: Path) -> None:
         """Raise `error` unless the add-on made a folder."""

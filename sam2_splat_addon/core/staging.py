@@ -13,6 +13,7 @@ import re
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -20,19 +21,63 @@ from .atomic import write_atomic
 from .errand import Report, unwatched
 from .errors import FootageError
 from .footage import Footage
+from .links import is_link
+from .owned_folder import FolderKind, OwnNames
 
 MAP_NAME = "frames.json"
+PROXIES = "proxies"
+MADE_OF_NAME = "made_of.txt"
 
 _LINK_NAME = re.compile(r"frame_[0-9]{6,}\.[a-z]+(\.tmp)?")
+# How the cache names the folder of one footage.
+_DIGEST = re.compile(r"[0-9a-f]{16}")
 
 
 class StageMap(msgspec.Struct, frozen=True):
-    """Which photo stands behind which link: frame `i + 1` is `links[i]` and shows `sources[i]`."""
+    """Which photo stands behind which link: frame `i + 1` is `links[i]` and shows `sources[i]`.
+
+    `copies` says whether links may be files, as where the system allows no symbolic ones; versions
+    before did not say.
+    """
 
     folder: str
     links: tuple[str, ...]
     sources: tuple[str, ...]
     version: int = 1
+    copies: bool = True
+
+
+def _is_earlier(folder: Path) -> bool:
+    """Whether a folder without a marker is one of the cache's all the same.
+
+    By its name, and since what has a link's name is a link, or a copy that its map names.
+    """
+    if _DIGEST.fullmatch(folder.name) is None or is_link(folder / PROXIES):
+        return False
+    copies = _copies(folder)
+    if copies is None:
+        return False
+    return all(is_link(path) or path.name in copies for path in _linked(folder))
+
+
+LINKS: Final = FolderKind(
+    "links",
+    OwnNames(
+        MAP_NAME,
+        "frame_#.*",
+        "frame_#.*.tmp",
+        *(
+            f"{PROXIES}/?/proxy_{percent}{kind}/{name}"
+            for percent in (25, 50, 75, 100)
+            for kind in ("", "_undistorted")
+            for name in ("#.jpg", MADE_OF_NAME)
+        ),
+    ),
+    FootageError,
+    "Choose another cache folder in the add-on's preferences, or move what is there away.",
+    _is_earlier,
+)
+"""Folders of links to photos, with Blender's small copies of these."""
 
 
 def stage(footage: Footage, folder: Path, report: Report = unwatched) -> Path:
@@ -59,29 +104,100 @@ def stage(footage: Footage, folder: Path, report: Report = unwatched) -> Path:
     Raises
     ------
     FootageError
-        The folder can't be written, or a photo can be neither linked nor copied.
+        The folder can't be written or is not ours, a photo can be neither linked nor copied, or a
+        file that is not ours is in a link's place.
     """
     extension = _common_extension(footage)
     links = tuple(f"frame_{frame.frame:06d}{extension}" for frame in footage.frames)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        expected = set(links)
-        for file in folder.iterdir():
-            if _LINK_NAME.fullmatch(file.name) and file.name not in expected:
-                file.unlink()
-        for done, (name, source) in enumerate(zip(links, footage.paths, strict=True)):
+        LINKS.claim(folder)
+        copies = _copies(folder) or ()
+        sources = dict(zip(links, footage.paths, strict=True))
+        for there in _linked(folder):
+            is_ours = is_link(there) or there.name in copies or there.suffix == ".tmp"
+            if is_ours and there.name not in sources:
+                there.unlink()
+            elif not is_ours and there.name in sources and not _shows(there, sources[there.name]):
+                raise FootageError(
+                    f"{there} is in the place of a link, and SAM2 Splat did not make it.",
+                    LINKS.fix,
+                )
+        has_copies = any(at.name in copies and not is_link(at) for at in _linked(folder))
+        # Before the links, so that a copy is known as ours when the photos are others by then.
+        stage_map = StageMap(
+            str(footage.folder),
+            links,
+            tuple(path.name for path in footage.paths),
+            copies=has_copies or not _can_link(folder),
+        )
+        _write_if_changed(folder / MAP_NAME, msgspec.json.format(msgspec.json.encode(stage_map)))
+        for done, (name, source) in enumerate(sources.items()):
             report(done, len(links))
             link = folder / name
             if not _shows(link, source):
                 _link(source, link)
-        stage_map = StageMap(str(footage.folder), links, tuple(p.name for p in footage.paths))
-        _write_if_changed(folder / MAP_NAME, msgspec.json.format(msgspec.json.encode(stage_map)))
     except OSError as problem:
         raise FootageError(
             f"The clip's folder {folder} can't be prepared: {problem.strerror or problem}.",
             "Choose a cache folder that you may write, with room on its disk.",
         ) from problem
     return folder / links[0]
+
+
+def unstage(folder: Path) -> None:
+    """Remove links, copies and small copies that the add-on made in a folder of its own.
+
+    What else lies there stays; the folder goes when it is empty then.
+
+    Raises
+    ------
+    FootageError
+        The folder is not ours.
+    OSError
+        From removing; the caller words it.
+    """
+    LINKS.require(folder)
+    copies = _copies(folder) or ()
+    for there in _linked(folder):
+        if is_link(there) or there.name in copies or there.suffix == ".tmp":
+            there.unlink()
+    LINKS.remove(folder, PROXIES)
+    (folder / MAP_NAME).unlink(missing_ok=True)
+    LINKS.give_up(folder)
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _linked(folder: Path) -> list[Path]:
+    """What stands in a folder under the names of links, whatever it is but a folder."""
+    found = (path for path in sorted(folder.iterdir()) if _LINK_NAME.fullmatch(path.name))
+    return [path for path in found if is_link(path) or not path.is_dir()]
+
+
+def _copies(folder: Path) -> tuple[str, ...] | None:
+    """The names of links that may be files of ours; none without a map, None where it is no map."""
+    path = folder / MAP_NAME
+    if is_link(path) or (path.exists() and not path.is_file()):
+        return None
+    if not path.exists() or not path.stat().st_size:
+        return ()
+    try:
+        found = read_stage(folder)
+    except FootageError:
+        return None
+    return found.links if found.copies else ()
+
+
+def _can_link(folder: Path) -> bool:
+    """Whether the system allows symbolic links in a folder."""
+    probe = folder / "frame_000000.link.tmp"
+    try:
+        probe.unlink(missing_ok=True)
+        probe.symlink_to(folder)
+        probe.unlink()
+    except (OSError, NotImplementedError):
+        return False
+    return True
 
 
 def read_stage(folder: Path) -> StageMap:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from PIL import Image
 
 from sam2_splat_addon.core.errors import FootageError
 from sam2_splat_addon.core.footage import Footage, scan
-from sam2_splat_addon.core.staging import MAP_NAME, read_stage, stage
+from sam2_splat_addon.core.owned_folder import MARKER_NAME
+from sam2_splat_addon.core.staging import MAP_NAME, read_stage, stage, unstage
 
 
 @pytest.fixture
@@ -24,7 +26,8 @@ def footage(tmp_path: Path) -> Footage:
 
 
 def links(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.name != MAP_NAME)
+    own = (MAP_NAME, MARKER_NAME)
+    return sorted(path.name for path in folder.iterdir() if path.name not in own)
 
 
 def test_links_are_contiguous_share_an_extension_and_show_the_photos(
@@ -115,3 +118,99 @@ def test_a_missing_or_damaged_map_is_an_error(tmp_path: Path) -> None:
     (tmp_path / MAP_NAME).write_text("{")
     with pytest.raises(FootageError, match="damaged"):
         read_stage(tmp_path)
+
+
+def _write(folder: Path, *names: str) -> dict[Path, bytes]:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"somebody else's")
+    return {folder / name: b"somebody else's" for name in names}
+
+
+def test_unstaging_removes_what_is_ours_and_nothing_else(footage: Footage, tmp_path: Path) -> None:
+    folder = tmp_path / "stage"
+    stage(footage, folder)
+    _write(folder, "proxies/frame_000001.jpg/proxy_25/00000001.jpg")
+    _write(folder, "proxies/frame_000001.jpg/proxy_25/made_of.txt")
+    unstage(folder)
+    assert not folder.exists()
+    stage(footage, folder)
+    others = _write(
+        folder,
+        "frame_000009.jpg",  # a rendered picture, for all we know
+        "sam2_splat_mattes/objects/001/000001.matte",
+        "proxies/frame_000001.jpg/proxy_25/holiday.jpg",
+        "proxies/mine/a.txt",
+        "notes.txt",
+    )
+    stage(footage, folder)
+    unstage(folder)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == {
+        **others,
+        folder / MARKER_NAME: (folder / MARKER_NAME).read_bytes(),
+    }
+
+
+def test_pictures_of_others_in_the_places_of_links_are_left_alone(
+    footage: Footage, tmp_path: Path
+) -> None:
+    plain, ours = tmp_path / "render", tmp_path / "stage"
+    names = [f"frame_{frame:06d}.jpg" for frame in range(1, 9)]
+    theirs = _write(plain, *names)
+    with pytest.raises(FootageError, match="for something else"):
+        stage(footage, plain)
+    with pytest.raises(FootageError, match="changes nothing"):
+        unstage(plain)
+    stage(footage, ours)
+    (ours / names[1]).unlink()
+    theirs |= _write(ours, names[1])
+    for _ in range(2):  # nor is it ours the next time
+        with pytest.raises(FootageError, match="in the place of a link"):
+            stage(footage, ours)
+    (ours / names[1]).rename(ours / names[7])
+    theirs[ours / names[7]] = theirs.pop(ours / names[1])
+    stage(footage, ours)
+    assert {path: path.read_bytes() for path in theirs} == theirs
+
+
+@pytest.mark.parametrize("place", ["", "proxies", "proxies/frame_000001.jpg"])
+def test_nothing_behind_a_link_is_touched(footage: Footage, tmp_path: Path, place: str) -> None:
+    folder, elsewhere = tmp_path / "stage", tmp_path / "elsewhere"
+    stage(footage, folder)
+    stage(footage, elsewhere)
+    theirs = _write(elsewhere, "frame_000009.jpg", "proxy_25/00000001.jpg")
+    theirs |= _write(elsewhere, "frame_000002.jpg.d/proxy_25/00000001.jpg")
+    before = sorted(elsewhere.rglob("*"))
+    if place:
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+    else:
+        unstage(folder)
+    (folder / place).symlink_to(elsewhere)
+    for act in (lambda: stage(footage, folder), lambda: unstage(folder)):
+        with contextlib.suppress(FootageError):
+            act()
+    assert sorted(elsewhere.rglob("*")) == before
+    assert (folder / place).is_symlink()
+    assert {path: path.read_bytes() for path in theirs} == theirs
+
+
+@pytest.mark.parametrize("way", ["links", "copies", "no map", "torn map"])
+def test_folders_of_earlier_versions_are_known_and_get_the_marker(
+    footage: Footage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    folder = tmp_path / "0123456789abcdef"
+    if way == "copies":
+        for name in ("symlink", "link"):
+            monkeypatch.setattr(os, name, lambda *_: (_ for _ in ()).throw(OSError("refused")))
+    stage(footage, folder)
+    (folder / MARKER_NAME).unlink()
+    if way == "no map":
+        (folder / MAP_NAME).unlink()
+    elif way == "torn map":
+        (folder / MAP_NAME).write_bytes(b"")
+    footage.paths[0].unlink()
+    stage(scan(footage.folder), folder)
+    assert (folder / MARKER_NAME).is_file()
+    assert links(folder) == [f"frame_{frame:06d}.jpg" for frame in range(1, 4)]
+    unstage(folder)
+    assert not folder.exists()
