@@ -6,7 +6,7 @@ from __future__ import annotations
 from bpy.types import Context, Panel, UILayout, UIList
 
 from ..core.review import FrameReview, FrameState
-from . import mask_prompts, review, shown_mattes
+from . import mask_prompts, proposal, review, shown_mattes
 from .active_clip import active_clip
 from .operators.correct import Place, place_of
 from .panel_parts import Sidebar
@@ -79,6 +79,7 @@ class SAM2SPLAT_PT_review(Sidebar, Panel):
         row.operator("sam2_splat.review", text="", icon="FILE_REFRESH")
         if found is None or not found.reviews:
             return
+        proposal.draw(layout, clip, found)
         layout.template_list(
             "SAM2SPLAT_UL_review", "", shown, "rows", shown, "active_index", rows=4
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import bpy
-from bpy.props import EnumProperty, FloatVectorProperty, IntProperty, StringProperty
+from bpy.props import BoolProperty, EnumProperty, FloatVectorProperty, IntProperty, StringProperty
 from bpy.types import AddonPreferences, Context
 
 from . import ADDON_PACKAGE
@@ -93,6 +93,11 @@ class SAM2SPLAT_AP_preferences(AddonPreferences):
         min=0,
         max=256,
     )
+    propose_sam2: BoolProperty(
+        name="Propose SAM 2.1",
+        description="The review proposes SAM 2.1 where the bundled model is lost on many photos",
+        default=True,
+    )
 
     # Display values, as the overlay draws them.
     color_1: _object_color(0)
@@ -124,6 +129,7 @@ class SAM2SPLAT_AP_preferences(AddonPreferences):
         column = layout.column()
         column.prop(self, "device")
         column.prop(self, "threads")
+        column.prop(self, "propose_sam2")
         column.prop(self, "model_folder", placeholder=str(model_folder()))
         column.prop(self, "packages_folder", placeholder=str(packages_folder()))
         column.prop(self, "cache_folder", placeholder=str(cache_folder()))
@@ -201,6 +207,20 @@ def threads() -> int:
     """Processor threads of the worker; 0 is as many as there are cores."""
     preferences = _preferences()
     return preferences.threads if preferences else 0
+
+
+def proposes_sam2() -> bool:
+    """Whether the user may be told of SAM 2.1; not where there are no preferences to keep a no in."""
+    preferences = _preferences()
+    return preferences is not None and bool(preferences.propose_sam2)
+
+
+def stop_proposing_sam2() -> None:
+    """The user has said no, once and for all."""
+    preferences = _preferences()
+    if preferences is not None:
+        preferences.propose_sam2 = False
+        bpy.context.preferences.is_dirty = True  # else Blender would not save it at its end
 
 
 def object_color(object_id: int) -> Color:

@@ -16,6 +16,8 @@ from pathlib import Path
 import bpy
 
 from ..core.errand import Errand, Report
+from ..core.manifest import read_manifest
+from ..core.matte_store import MatteStore
 from ..core.review import FrameReview, FrameState, ShapeReader, judge, marked, worst_first
 from . import drawn, fine_frames, layer_memory
 from .editors import to_clip
@@ -36,6 +38,8 @@ class ClipReview:
         Object id -> name.
     error
         Why there is no review, as a sentence; empty when there is one.
+    model
+        Which model the mattes are of; empty where that is unknown.
     revision
         Another number whenever something of this has changed.
     """
@@ -43,6 +47,7 @@ class ClipReview:
     reviews: dict[int, list[FrameReview]] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
     error: str = ""
+    model: str = ""
     revision: int = field(default_factory=itertools.count(1).__next__)
 
     def listed(self, object_id: int | None = None) -> list[FrameReview]:
@@ -84,10 +89,21 @@ _WEIGHTS: Mapping[FrameState, int] = {
 
 @dataclass(frozen=True)
 class Judged:
-    """What the mattes alone say: object id -> reviews, and object id -> frame -> matte's key."""
+    """What the mattes alone say.
+
+    Attributes
+    ----------
+    reviews
+        Object id -> reviews.
+    keys
+        Object id -> frame -> matte's key.
+    model
+        Which model the last run was with; empty where that is unknown.
+    """
 
     reviews: dict[int, list[FrameReview]] = field(default_factory=dict)
     keys: dict[int, dict[int, str]] = field(default_factory=dict)
+    model: str = ""
 
 
 @dataclass
@@ -121,8 +137,9 @@ def steps(uid: int, watched: Watched) -> Generator[bool, None, None]:
         return
     state = state_of(clip, watched.folder) if watched.folder else ()
     watched.progress = (0, 0)
-    reader = watched.reader
-    errand = Errand(lambda report: _judge_all(reader, [one for one, _, _ in state], report))
+    reader, folder = watched.reader, watched.folder
+    ids = [one for one, _, _ in state]
+    errand = Errand(lambda report: _judge_all(reader, ids, folder, report))
     try:
         while not errand.poll():
             watched.progress = (errand.done, errand.total)
@@ -154,9 +171,12 @@ def steps(uid: int, watched: Watched) -> Generator[bool, None, None]:
         watched.review = made(again, watched)
 
 
-def _judge_all(reader: ShapeReader | None, object_ids: list[int], report: Report) -> Judged:
+def _judge_all(
+    reader: ShapeReader | None, object_ids: list[int], folder: str, report: Report
+) -> Judged:
     """Measure and judge all mattes, in a thread; raises StoreError."""
-    found = Judged()
+    run = read_manifest(MatteStore(Path(folder)).manifest_path) if folder else None
+    found = Judged(model=run.model if run is not None else "")
     total = sum(reader.count(one) for one in object_ids) if reader is not None else 0
     done = 0
     for object_id in object_ids:
@@ -184,7 +204,7 @@ def made(clip: bpy.types.MovieClip, watched: Watched) -> ClipReview:
         )
         for object_id, own in judged.reviews.items()
     }
-    return ClipReview(reviews, names_of(clip))
+    return ClipReview(reviews, names_of(clip), model=judged.model)
 
 
 def names_of(clip: bpy.types.MovieClip) -> dict[int, str]:

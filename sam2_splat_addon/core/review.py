@@ -18,6 +18,10 @@ from .errors import StoreError
 from .matte_shape import MatteShape, measure
 from .matte_store import MatteStore
 
+LOST_FRAMES = 4
+LOST_SHARE = 0.5
+"""A model is lost from so many frames worth a look on, which are such a share of all."""
+
 FrameState = Literal["good", "doubtful", "absent", "corrected", "fine"]
 
 
@@ -119,6 +123,15 @@ def worst_first(reviews: Sequence[FrameReview]) -> list[FrameReview]:
     """The frames worth a look, of any objects, worst first."""
     listed = [review for review in reviews if review.listed]
     return sorted(listed, key=lambda one: (-one.badness, one.frame, one.object_id))
+
+
+def is_lost(listed: int, frames: int) -> bool:
+    """Whether so many of all frames are worth a look that another model is the better help.
+
+    Half of them are, and no fewer than four. Where a model does well, the list has a sixth (the
+    sample); where it is lost, nearly all.
+    """
+    return listed >= max(LOST_FRAMES, LOST_SHARE * frames)
 
 
 def marked(

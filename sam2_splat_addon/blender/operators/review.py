@@ -11,14 +11,14 @@ from bpy.props import BoolProperty, EnumProperty, IntProperty
 from bpy.types import Context, Operator
 
 from ...core.errors import SplatError
-from .. import review
+from .. import editors, preferences, proposal, review, worker
 from ..active_clip import active_clip, require_clip
 from ..editors import to_clip
 from ..report_task import ReportTask
 from ..review_list import go_to
 from ..running import Result, Task, TaskOperator, report_error
 from .correct import place_of
-from .polls import has_masks
+from .polls import has_clip, has_masks
 
 
 class SAM2SPLAT_OT_review(Operator):
@@ -164,9 +164,47 @@ class SAM2SPLAT_OT_report(TaskOperator, Operator):
         return ReportTask(require_clip(context))
 
 
+class SAM2SPLAT_OT_use_sam2(Operator):
+    """Choose SAM 2.1 Tiny for these photos, downloaded now where it is missing; then propagate again"""
+
+    bl_idname = "sam2_splat.use_sam2"
+    bl_label = "Use SAM 2.1"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        return has_clip(cls, context)
+
+    def execute(self, context: Context) -> Result:
+        settings = require_clip(context).sam2_splat
+        settings.model, settings.checkpoint = proposal.PROPOSED, ""
+        if proposal.missing() is None:
+            self.report({"INFO"}, "SAM 2.1 Tiny is chosen: propagate again")
+        elif worker.online():
+            bpy.ops.sam2_splat.download_model("INVOKE_DEFAULT")
+        else:
+            self.report({"INFO"}, "SAM 2.1 Tiny is chosen: it needs Online Access to download")
+        return {"FINISHED"}
+
+
+class SAM2SPLAT_OT_dismiss_proposal(Operator):
+    """Never propose SAM 2.1 again; the preferences can bring it back"""
+
+    bl_idname = "sam2_splat.dismiss_proposal"
+    bl_label = "Never Propose SAM 2.1"
+    bl_options = {"INTERNAL"}
+
+    def execute(self, context: Context) -> Result:
+        preferences.stop_proposing_sam2()
+        editors.redraw()
+        return {"FINISHED"}
+
+
 CLASSES = (
     SAM2SPLAT_OT_review,
     SAM2SPLAT_OT_review_step,
     SAM2SPLAT_OT_looks_fine,
     SAM2SPLAT_OT_report,
+    SAM2SPLAT_OT_use_sam2,
+    SAM2SPLAT_OT_dismiss_proposal,
 )
