@@ -18,11 +18,11 @@ PROPOSED: Final = "sam2.1_hiera_tiny"
 
 
 def is_due(clip: bpy.types.MovieClip, found: ClipReview) -> bool:
-    """Whether the masks are the bundled model's, many are doubtful, and the user wants to hear it."""
+    """Whether the masks are the bundled model's, many are lost, and the user wants to hear it."""
     return (
         clip.sam2_splat.model == BUNDLED
         and found.model == BUNDLED
-        and is_lost(*found.counts)
+        and is_lost(found.lost, found.counts[1])
         and preferences.proposes_sam2()
     )
 
@@ -37,10 +37,9 @@ def draw(layout: bpy.types.UILayout, clip: bpy.types.MovieClip, found: ClipRevie
     """A line that says it, a button that does it, and a cross that ends it for good."""
     if not is_due(clip, found):
         return
-    listed, frames = found.counts
     box = layout.box().column(align=True)
     row = box.row()
-    row.label(text=f"Unsure of {listed} of {frames} photos", icon="INFO")
+    row.label(text=f"Lost on {found.lost} of {found.counts[1]} photos", icon="INFO")
     row.operator("sam2_splat.dismiss_proposal", text="", icon="X", emboss=False)
     entry = missing()
     size = f" ({entry.bytes / 1e6:.0f} MB)" if entry is not None else ""

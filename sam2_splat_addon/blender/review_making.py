@@ -18,7 +18,15 @@ import bpy
 from ..core.errand import Errand, Report
 from ..core.manifest import read_manifest
 from ..core.matte_store import MatteStore
-from ..core.review import FrameReview, FrameState, ShapeReader, judge, marked, worst_first
+from ..core.review import (
+    LOST,
+    FrameReview,
+    FrameState,
+    ShapeReader,
+    judge,
+    marked,
+    worst_first,
+)
 from . import drawn, fine_frames, layer_memory
 from .editors import to_clip
 
@@ -65,6 +73,11 @@ class ClipReview:
         """Frames worth a look, and frames that have a matte: the panel asks at every redraw."""
         listed = {one.frame for one in self._worst}
         return len(listed), len({one.frame for own in self.reviews.values() for one in own})
+
+    @cached_property
+    def lost(self) -> int:
+        """Frames on which the model is lost."""
+        return len({one.frame for one in self._worst if one.badness >= LOST})
 
     def states(self, object_id: int | None = None) -> dict[int, FrameState]:
         """Frame -> the state most worth knowing of any object there."""

@@ -18,9 +18,12 @@ from .errors import StoreError
 from .matte_shape import MatteShape, measure
 from .matte_store import MatteStore
 
+LOST = 0.9
+"""Badness from which a frame counts as lost, not only as worth a look."""
+
 LOST_FRAMES = 4
 LOST_SHARE = 0.5
-"""A model is lost from so many frames worth a look on, which are such a share of all."""
+"""A model is lost on a footage when it is so on so many frames, and on such a share of all."""
 
 FrameState = Literal["good", "doubtful", "absent", "corrected", "fine"]
 
@@ -125,13 +128,9 @@ def worst_first(reviews: Sequence[FrameReview]) -> list[FrameReview]:
     return sorted(listed, key=lambda one: (-one.badness, one.frame, one.object_id))
 
 
-def is_lost(listed: int, frames: int) -> bool:
-    """Whether so many of all frames are worth a look that another model is the better help.
-
-    Half of them are, and no fewer than four. Where a model does well, the list has a sixth (the
-    sample); where it is lost, nearly all.
-    """
-    return listed >= max(LOST_FRAMES, LOST_SHARE * frames)
+def is_lost(lost: int, frames: int) -> bool:
+    """Whether a model that is lost on so many of all frames needs another one more than clicks."""
+    return lost >= max(LOST_FRAMES, LOST_SHARE * frames)
 
 
 def marked(

@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import http.server
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +16,7 @@ import bpy
 import msgspec
 import pytest
 
+from sam2_splat_addon.core import catalogue
 from sam2_splat_addon.core.catalogue import CHECKPOINTS
 from sam2_splat_addon.core.manifest import Machine, RunManifest, RunSettings, write_manifest
 from sam2_splat_addon.core.prompts import PromptSet
@@ -54,12 +59,12 @@ def made_by(clip: bpy.types.MovieClip, model: str) -> None:
     write_manifest(store.manifest_path, manifest)
 
 
-def doubt(clip: bpy.types.MovieClip, frames: range) -> None:
+def doubt(clip: bpy.types.MovieClip, frames: range, predicted_iou: float = 0.3) -> None:
     """Let the model be unsure of these frames, and review the clip."""
     store = store_of(clip)
     for frame in frames:
         record = store.read(1, frame)
-        scores = msgspec.structs.replace(record.scores, predicted_iou=0.3)
+        scores = msgspec.structs.replace(record.scores, predicted_iou=predicted_iou)
         store.write(msgspec.structs.replace(record, scores=scores))
     assert bpy.ops.sam2_splat.review() == {"FINISHED"}
 
@@ -111,10 +116,20 @@ def test_a_few_doubtful_frames_propose_nothing(clip: bpy.types.MovieClip) -> Non
     assert drawn() == []
 
 
-def test_many_doubtful_frames_propose_sam2_with_what_it_costs(clip: bpy.types.MovieClip) -> None:
+def test_frames_that_are_only_worth_a_look_propose_nothing(clip: bpy.types.MovieClip) -> None:
+    from sam2_splat_addon.blender import review
+
+    doubt(clip, range(2, COUNT + 1), predicted_iou=0.78)
+    found = review.of_clip(clip)
+    assert found is not None
+    assert (found.counts, found.lost) == ((COUNT - 1, COUNT), 0)
+    assert drawn() == []
+
+
+def test_many_lost_frames_propose_sam2_with_what_it_costs(clip: bpy.types.MovieClip) -> None:
     doubt(clip, range(3, 9))
     assert drawn() == [
-        ("label", "Unsure of 6 of 12 photos"),
+        ("label", "Lost on 6 of 12 photos"),
         ("sam2_splat.dismiss_proposal", ""),
         ("sam2_splat.use_sam2", "Use SAM 2.1 (156 MB)"),
     ]
@@ -154,6 +169,27 @@ def test_the_button_chooses_it_offline_too_and_downloads_nothing(
     assert bpy.ops.sam2_splat.use_sam2() == {"FINISHED"}
     assert clip.sam2_splat.model == TINY
     assert not (tmp_path / "models").exists()
+
+
+def test_the_button_downloads_it_where_it_is_missing(
+    clip: bpy.types.MovieClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = bytes(range(256)) * 4096
+    source = tmp_path / "published"
+    source.mkdir()
+    (source / f"{TINY}.pt").write_bytes(content)
+    entry = catalogue.Checkpoint(TINY, len(content), hashlib.sha256(content).hexdigest())
+    monkeypatch.setitem(catalogue.CHECKPOINTS, TINY, entry)
+    monkeypatch.setattr("sam2_splat_addon.blender.worker.online", lambda: True)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(source))
+    doubt(clip, range(3, 9))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(catalogue, "_ADDRESS", f"http://127.0.0.1:{server.server_address[1]}/")
+        assert bpy.ops.sam2_splat.use_sam2() == {"FINISHED"}
+        server.shutdown()
+    assert (tmp_path / "models" / f"{TINY}.pt").read_bytes() == content
+    assert clip.sam2_splat.model == TINY
 
 
 def test_declined_once_it_is_never_proposed_again_until_the_preferences_say_so(
