@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ..core.atomic import sync_file, sync_folder
 from ..core.catalogue import Checkpoint
 from ..core.errors import CheckpointError
 
@@ -126,4 +127,7 @@ def _finish(entry: Checkpoint, part: Path, target: Path, done: int, found: str) 
             f"The downloaded {entry.file_name} is not the published file: its check sum differs.",
             "Try again; if it happens twice, something on the way changes the file.",
         )
+    with part.open("r+b") as file:
+        sync_file(file.fileno())
     os.replace(part, target)
+    sync_folder(target.parent)

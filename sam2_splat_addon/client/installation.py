@@ -14,7 +14,8 @@ from pathlib import Path
 
 import msgspec
 
-from ..core.atomic import write_atomic
+from ..core.atomic import sync_folder, sync_tree, write_atomic
+from ..core.errand import Errand
 from ..core.errors import EnvironmentSetupError
 from .pip_process import run_pip
 from .requirements import HASHED_LOCKS, LOCKS, STEPS, TORCH_LOCK, Step, fingerprint, read_pins
@@ -138,6 +139,10 @@ def install(
             for line in run_pip(command, _pip_environment(partial), log, wait_s):
                 yield InstallProgress(number, len(STEPS), title, line, time.monotonic() - started)
             begun = Stamp(version, {**begun.done, step.lock: mark}, torch.name)
+            writing = Errand(lambda _: sync_tree(partial))  # gigabytes, before they are called done
+            while not writing.poll(wait_s):
+                yield InstallProgress(number, len(STEPS), title, "", time.monotonic() - started)
+            writing.result()
             _write_stamp(partial, begun)
         _take_place(partial, folder)
     except OSError as problem:
@@ -251,4 +256,5 @@ def _take_place(partial: Path, folder: Path) -> None:
         if old.exists():
             os.replace(old, folder)
         raise
+    sync_folder(folder.parent)
     shutil.rmtree(old, ignore_errors=True)

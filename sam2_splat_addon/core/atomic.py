@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
 import itertools
@@ -11,6 +12,7 @@ import os
 import platform
 import re
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,14 +29,114 @@ _ABANDONED_AFTER: Final = 24 * 3600.0  # s
 
 _numbers = itertools.count()
 
+FOLDER_SECONDS: Final = 1.0
+"""How long the name of a finished file may wait for its folder to be synced with others."""
+
+# What file systems answer that know no such call, as some network drives; not a failure of a disk.
+_NO_SYNC: Final = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EACCES)
+
+
+class FolderSync:
+    """Folders with new names in them that are not on the disk yet; for any thread.
+
+    A folder's sync takes longer than a file's, and serves all names in it: so these wait for each
+    other, for `FOLDER_SECONDS` at most as long as files come, and `flush` ends all waiting.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: set[Path] = set()
+        self._flushed = time.monotonic()
+        self._lock = threading.Lock()
+
+    def add(self, folder: Path) -> None:
+        """Take note of a folder, and sync all that wait if it is time; raises OSError."""
+        with self._lock:
+            self._waiting.add(folder)
+            due = time.monotonic() - self._flushed >= FOLDER_SECONDS
+        if due:
+            self.flush()
+
+    def flush(self) -> None:
+        """Sync all that wait; raises OSError when the disk fails."""
+        with self._lock:
+            folders, self._waiting = sorted(self._waiting), set()
+        for folder in folders:
+            sync_folder(folder)
+        self._flushed = time.monotonic()
+
+
+def sync_file(number: int) -> None:
+    """Wait until an open file's bytes are on the disk; raises OSError when it fails."""
+    try:
+        if sys.platform == "darwin":
+            import fcntl
+
+            with contextlib.suppress(OSError):  # network drives know the plain call alone
+                fcntl.fcntl(number, fcntl.F_FULLFSYNC)
+                return
+        os.fsync(number)
+    except OSError as problem:
+        if problem.errno not in _NO_SYNC:
+            raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk; raises OSError when it fails.
+
+    Windows writes them to its journal by itself. A folder that is gone has nothing to wait for.
+    """
+    if sys.platform == "win32":
+        return
+    try:
+        number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return
+    try:
+        sync_file(number)
+    finally:
+        os.close(number)
+
+
+def sync_tree(folder: Path) -> None:
+    """Wait until everything in a folder is on the disk, whoever wrote it; raises OSError."""
+    if sys.platform == "win32":
+        for path in folder.rglob("*"):
+            if path.is_file():
+                with path.open("r+b") as file:
+                    sync_file(file.fileno())
+    else:
+        os.sync()  # one call where there may be ten thousand files
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder with those above it, to outlast a power cut; raises OSError."""
+    missing = []
+    while not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    for folder in reversed(missing):
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
 
 @contextlib.contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
+def atomic_file(
+    path: Path, *, folders: FolderSync | None = None, synced: bool = True
+) -> Iterator[BinaryIO]:
     """Open a binary file that takes ``path``'s place when the block ends without an error.
 
     The temporary file lies in the same folder, so the final ``os.replace`` is one rename; on an
     error it is removed and ``path`` is as it was. Its name says which machine and process writes
-    it, so that no two write into one, and others know whose it is.
+    it, so that no two write into one, and others know whose it is. The bytes are on the disk before
+    the name is theirs: so a power cut leaves the old file or the new one.
+
+    Parameters
+    ----------
+    folders
+        Where the folder waits to be synced; None syncs it at once.
+    synced
+        False leaves it to the system when anything comes onto the disk: for files that cost nothing
+        but time, and whose readers know damaged ones.
 
     Raises
     ------
@@ -45,16 +147,26 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     try:
         with temporary.open("wb") as stream:
             yield stream
+            if synced:
+                stream.flush()
+                sync_file(stream.fileno())
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+    if synced:
+        if folders is not None:
+            folders.add(path.parent)
+        else:
+            sync_folder(path.parent)
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` whole or not at all."""
-    with atomic_file(path) as stream:
+def write_atomic(
+    path: Path, data: bytes, *, folders: FolderSync | None = None, synced: bool = True
+) -> None:
+    """Write ``data`` to ``path`` whole or not at all; see `atomic_file`."""
+    with atomic_file(path, folders=folders, synced=synced) as stream:
         stream.write(data)
 
 

@@ -18,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from .atomic import write_atomic
+from .atomic import make_folder, write_atomic
 from .errors import SplatError
 from .links import is_link
 
@@ -148,7 +148,7 @@ class FolderKind:
         if is_link(folder):
             raise self.error(f"{folder} is a link, and could lead to anything.", self.fix)
         if not self.owns(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             others = [] if self.is_earlier(folder) else self._beginning(folder)
             marker = folder / MARKER_NAME
             if is_link(marker) or (marker.exists() and not marker.is_file()):
@@ -183,7 +183,7 @@ class FolderKind:
             inner /= part
             if is_link(inner):
                 raise self.error(f"{inner} is a link, and could lead to anything.", self.fix)
-            inner.mkdir(parents=True, exist_ok=True)
+            make_folder(inner)
         return inner
 
     def files(self, folder: Path, below: str = "") -> Iterator[Path]:
