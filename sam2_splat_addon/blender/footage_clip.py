@@ -22,8 +22,9 @@ from ..core.errand import Report, unwatched
 from ..core.errors import FootageError
 from ..core.footage import Footage, scan
 from ..core.links import is_link
-from ..core.manifest import RunManifest, read_manifest
+from ..core.manifest import RunManifest
 from ..core.matte_store import MatteStore
+from ..core.run_record import last_run
 from ..core.staging import LINKS, PROXIES, stage
 from . import moved_photos, preferences
 from .active_clip import require_clip_by_uid
@@ -137,7 +138,7 @@ def _outdate(clip: bpy.types.MovieClip) -> None:
     """Take note that the mattes that there are go by other frames than the clip's now."""
     store = known_store(clip)
     if store is not None:
-        clip.sam2_splat.outdated_run = run_mark(read_manifest(store.manifest_path))
+        clip.sam2_splat.outdated_run = run_mark(last_run(store))
 
 
 def run_mark(run: RunManifest | None) -> str:

@@ -7,13 +7,13 @@ have written its own in their place since.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import bpy
 
 from ..core.errors import StoreError
 from ..core.matte_store import MatteStore
+from ..core.unfinished import run_stamp
 from .footage_clip import store_folder
 
 # Clips of this session and their runs: an undo takes back what a clip remembers, and no matte.
@@ -22,7 +22,7 @@ _runs: set[tuple[int, str]] = set()
 
 def remember(clip: bpy.types.MovieClip, store: MatteStore) -> None:
     """Take the store's last run for the clip's own."""
-    stamp = _stamp(store)
+    stamp = run_stamp(store)
     clip.sam2_splat.run_stamp = stamp
     _runs.add((clip.session_uid, stamp))
 
@@ -30,11 +30,12 @@ def remember(clip: bpy.types.MovieClip, store: MatteStore) -> None:
 def own_store(clip: bpy.types.MovieClip, photos: Path) -> MatteStore:
     """The clip's mattes; raises StoreError where they are of another run than the clip's last.
 
-    Files of earlier versions remember no run, and go by what is there.
+    Files of earlier versions remember no run, and go by what is there; so does everyone where the
+    manifest is lost, which says whose mattes these are.
     """
     has_run = bool(clip.sam2_splat.store_folder)
     store = MatteStore(store_folder(clip, photos))
-    known, stamp = clip.sam2_splat.run_stamp, _stamp(store)
+    known, stamp = clip.sam2_splat.run_stamp, run_stamp(store)
     is_own = stamp == known if known or not has_run else True
     if stamp and not is_own and (clip.session_uid, stamp) not in _runs:
         raise StoreError(
@@ -44,11 +45,3 @@ def own_store(clip: bpy.types.MovieClip, photos: Path) -> MatteStore:
             " this file's mattes first.",
         )
     return store
-
-
-def _stamp(store: MatteStore) -> str:
-    """Of the manifest; empty where there is none."""
-    try:
-        return hashlib.sha256(store.manifest_path.read_bytes()).hexdigest()[:32]
-    except OSError:
-        return ""

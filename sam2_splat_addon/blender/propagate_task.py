@@ -11,6 +11,7 @@ from ..core.errors import PromptError
 from ..core.manifest import RunSettings
 from ..core.matte_store import MatteStore
 from ..core.protocol import FootageFiles, FrameDone, FrameRange, PropagateRequest
+from ..core.unfinished import void_keys
 from . import clearing, clip_prompts, drawn, own_runs, review, shown_mattes
 from .drawn import Drawn
 from .editors import to_scene
@@ -58,6 +59,7 @@ class PropagateTask(JobTask):
         self._names: dict[int, str] = {}
         self._store = Path()  # from the request on
         self._has_written = False
+        self._of_before = 0  # frames that a cancelled run has left as they were
         self._build: LayerBuild | None = None
 
     def request(self, footage: FootageFiles, edited: Drawn) -> PropagateRequest:
@@ -88,7 +90,6 @@ class PropagateTask(JobTask):
         settings.store_folder = settings.store_folder or str(self._store)
         if self._has_written or not self.cancelled:  # else the store may be another run's still
             own_runs.remember(self.clip(), MatteStore(self._store))
-        # What a changed prompt has made void is gone from the store.
         shown_mattes.forget(self._clip_uid)
         if shown_mattes.is_outdated(self.clip()):
             # Cancelled before the worker came to what the photos of before have left.
@@ -96,6 +97,9 @@ class PropagateTask(JobTask):
             return
         clearing.reconcile(self.clip())
         store = MatteStore.open(self._store, create=True)
+        if self.cancelled:
+            left = yield from self._fetched(lambda _: void_keys(store))
+            self._of_before = len({frame for frames in left.values() for frame in frames})
         self._build = LayerBuild(self.clip(), store, self._names)
         while not self._build.step():
             self.fraction = _JOB_SHARE + (1.0 - _JOB_SHARE) * self._build.fraction
@@ -118,6 +122,11 @@ class PropagateTask(JobTask):
     def _summary(self) -> str:
         assert self._build is not None
         count = self._build.frame_count
+        if self.cancelled and self._of_before:
+            return (
+                f"Cancelled; {count - self._of_before} of {count} frames are finished. The others show"
+                " the masks of before, and a bake leaves them out. Propagate again to go on"
+            )
         if self.cancelled:
             return f"Cancelled; {count} frames are finished and shown. Propagate again to go on"
         what = ", ".join(self._names.values())

@@ -111,6 +111,8 @@ class LayerBuild:
                 report(done, len(frames))
                 if frame in drawn:
                     planner.add(from_outlines(drawn[frame]))
+                elif store.mark(object_id, frame) is None:  # damaged, and so none
+                    planner.add(from_outlines([]))
                 else:
                     planner.add(trace(store.read(object_id, frame).logits, *size))
             return planner.finish()

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import StoreError
-from ..core.manifest import RunManifest, read_manifest
+from ..core.manifest import RunManifest
 from ..core.matte_store import MatteScores, MatteStore
 from ..core.prompts import FramePrompts
+from ..core.run_record import last_run as run_of
 from ..core.scanline import fill
 from . import layer_edits, mask_layers
 from .editors import to_scene
@@ -157,7 +158,7 @@ def _run_of(clip: bpy.types.MovieClip) -> RunManifest | None:
     if uid not in _runs:
         store = known_store(clip)
         try:
-            _runs[uid] = read_manifest(store.manifest_path) if store is not None else None
+            _runs[uid] = run_of(store) if store is not None else None
         except StoreError as error:
             print(f"SAM2 Splat: {error}")
             _runs[uid] = None

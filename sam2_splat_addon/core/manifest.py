@@ -113,6 +113,14 @@ class RunManifest(msgspec.Struct, frozen=True):
 
     def key(self) -> str:
         """Hash of what decides every matte alike: all but prompts and the way through the frames."""
+        common = self._common()
+        return hashlib.sha256(msgspec.json.encode(common, order="deterministic")).hexdigest()
+
+    def origin(self) -> bytes:
+        """The same, to be read again with `from_origin`; stands in every matte."""
+        return msgspec.msgpack.encode(self._common(), order="deterministic")
+
+    def _common(self) -> RunManifest:
         settings = msgspec.structs.replace(
             self.settings,
             first_frame=1,
@@ -121,15 +129,51 @@ class RunManifest(msgspec.Struct, frozen=True):
             nearby_prompts=0,
             both_sides=False,
         )
-        common = msgspec.structs.replace(self, prompts=PromptSet(()), settings=settings)
-        return hashlib.sha256(msgspec.json.encode(common, order="deterministic")).hexdigest()
+        return msgspec.structs.replace(self, prompts=PromptSet(()), settings=settings)
 
 
-def write_manifest(path: Path, manifest: RunManifest) -> None:
-    """Write as indented JSON, whole or not at all; the same bytes for equal manifests."""
-    data = msgspec.json.encode(manifest, order="deterministic")
+class Photos(msgspec.Struct, frozen=True):
+    """Which photos a store's mattes are of, to know the capture by when some of them are others.
+
+    Attributes
+    ----------
+    folder
+        Digest of their folder's path.
+    digests
+        Of each, frame 1 first. `core.run_record.photos_of` makes both.
+    """
+
+    folder: str = ""
+    digests: tuple[str, ...] = ()
+
+
+UNKNOWN = Photos()
+
+
+class _Stored(RunManifest, frozen=True):
+    """A manifest as it lies in a store."""
+
+    photos: Photos = UNKNOWN
+
+
+def manifest_bytes(manifest: RunManifest, photos: Photos = UNKNOWN) -> bytes:
+    """What `write_manifest` writes."""
+    fields = {name: getattr(manifest, name) for name in RunManifest.__struct_fields__}
+    stored = msgspec.convert({**fields, "photos": photos}, _Stored)
+    data = msgspec.json.encode(stored, order="deterministic")
+    return msgspec.json.format(data, indent=2) + b"\n"
+
+
+def write_manifest(path: Path, manifest: RunManifest, photos: Photos = UNKNOWN) -> None:
+    """Write as indented JSON, whole or not at all; the same bytes for equal manifests.
+
+    Raises
+    ------
+    StoreError
+        It can't be written.
+    """
     try:
-        write_atomic(path, msgspec.json.format(data, indent=2) + b"\n")
+        write_atomic(path, manifest_bytes(manifest, photos))
     except OSError as error:
         raise StoreError(f"The manifest {path} can't be written: {error.strerror}.") from error
 
@@ -153,34 +197,40 @@ def is_manifest(path: Path) -> bool | None:
     return isinstance(found, dict) and {"checkpoint_sha256", "footage"} <= found.keys()
 
 
-def require_same_photos(path: Path, fingerprint: str) -> None:
-    """Raise StoreError where a store's last run was over other photos; its mattes go by number.
-
-    Parameters
-    ----------
-    path
-        The store's manifest.
-    fingerprint
-        Of the footage as it is now (`Footage.fingerprint`).
-    """
-    last = read_manifest(path)
-    if last is not None and last.footage != fingerprint:
-        raise StoreError(
-            "The photos are no longer those that the mattes were made for: some were added, removed,"
-            " renamed or changed.",
-            "Press Propagate again; masks that you drew by hand stay.",
-        )
-
-
 def read_manifest(path: Path) -> RunManifest | None:
-    """Read the manifest of a store's last run; None when there is none or it is of another version."""
+    """Read the manifest of a store's last run; None when there is none or it is of another version.
+
+    One that was cut off or emptied counts as none. Raises StoreError when it can't be read.
+    """
+    stored = _stored(path)
+    if stored is None:
+        return None
+    return RunManifest(*(getattr(stored, name) for name in RunManifest.__struct_fields__))
+
+
+def read_photos(path: Path) -> Photos:
+    """Which photos a manifest says it is of; nothing where it doesn't."""
+    stored = _stored(path)
+    return stored.photos if stored is not None else UNKNOWN
+
+
+def _stored(path: Path) -> _Stored | None:
     try:
-        manifest = msgspec.json.decode(path.read_bytes(), type=RunManifest)
+        manifest = msgspec.json.decode(path.read_bytes(), type=_Stored)
     except FileNotFoundError:
         return None
-    except msgspec.MsgspecError:
-        # Written by another version: what the store holds can't be vouched for.
+    except (ValueError, msgspec.MsgspecError, RecursionError):
+        # Written by another version, or not whole: what the store holds can't be vouched for.
         return None
     except OSError as error:
         raise StoreError(f"The manifest {path} can't be read: {error.strerror}.") from error
+    return manifest if manifest.version == MANIFEST_VERSION else None
+
+
+def from_origin(origin: bytes) -> RunManifest | None:
+    """The run that a matte says it is of, without its prompts; None where it says nothing."""
+    try:
+        manifest = msgspec.msgpack.decode(origin, type=RunManifest)
+    except (ValueError, msgspec.MsgspecError, RecursionError):
+        return None
     return manifest if manifest.version == MANIFEST_VERSION else None

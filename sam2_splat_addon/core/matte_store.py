@@ -5,21 +5,26 @@ Layout of a store folder::
 
     sam2_splat_folder.json      says that it is ours (core/owned_folder.py)
     manifest.json               what made it (core/manifest.py)
+    unfinished.json             which mattes are of the run before it (core/unfinished.py)
+    earlier/                    runs over the photos as they were before (core/earlier_runs.py)
     objects/001/000001.matte    object 1, frame 1
     cleared/002/                object 2, which the user has cleared and may want back
     state/001/                  what later runs of object 1 can go on from (the engine's own)
 
 A ``.matte`` file is ``b"S2SM"``, a format byte, the length of the header (4 bytes, little endian),
 the header (MessagePack), the logits (little-endian float16, zlib), and the CRC-32 of everything
-before it. The same record gives the same bytes.
+before it. The same record gives the same bytes. Its bytes are on the disk before it takes an earlier
+one's place; its name follows within a second, or at once with `MatteStore.sync`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import struct
 import zlib
 from collections.abc import Container, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -27,17 +32,21 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from .atomic import sweep_temporaries, write_atomic
+from .atomic import FolderSync, make_folder, sweep_temporaries, sync_folder, write_atomic
 from .errors import StoreError
 from .links import is_link
 from .manifest import MANIFEST_NAME, is_manifest
 from .owned_folder import FolderKind, OwnNames
+from .run_lock import no_run
 
 _MAGIC = b"S2SM"
 _FORMAT = 1
 _PREFIX = struct.Struct("<4sBI")
 _CRC = struct.Struct("<I")
 _ZLIB_LEVEL = 1
+_SUFFIX: Final = ".matte"
+UNFINISHED_NAME: Final = "unfinished.json"
+EARLIER: Final = "earlier"
 
 Logits = NDArray[np.float16]
 
@@ -81,6 +90,9 @@ class MatteRecord(msgspec.Struct, frozen=True, eq=False):
         Whether this is a conditioning frame of the object.
     key
         What made it: equal keys, equal mattes; empty when unknown.
+    origin
+        The run that made it, as far as all its mattes have that alike (`core/manifest.py`); empty
+        when unknown.
     """
 
     object_id: int
@@ -91,6 +103,24 @@ class MatteRecord(msgspec.Struct, frozen=True, eq=False):
     scores: MatteScores
     prompted: bool = False
     key: str = ""
+    origin: bytes = b""
+
+
+@dataclass(frozen=True)
+class MatteMark:
+    """What tells a matte from others of its object and frame.
+
+    Attributes
+    ----------
+    key, origin
+        As in `MatteRecord`.
+    checksum
+        Of all its bytes.
+    """
+
+    key: str
+    origin: bytes
+    checksum: int
 
 
 class _Header(msgspec.Struct, frozen=True, array_like=True):
@@ -103,6 +133,7 @@ class _Header(msgspec.Struct, frozen=True, array_like=True):
     scores: MatteScores
     prompted: bool
     key: str = ""
+    origin: bytes = b""
 
 
 def encode_record(record: MatteRecord) -> bytes:
@@ -119,6 +150,7 @@ def encode_record(record: MatteRecord) -> bytes:
             record.scores,
             record.prompted,
             record.key,
+            record.origin,
         )
     )
     payload = zlib.compress(np.ascontiguousarray(record.logits, dtype="<f2").tobytes(), _ZLIB_LEVEL)
@@ -140,6 +172,22 @@ def _opened(data: bytes) -> tuple[_Header, bytes]:
     return msgspec.msgpack.decode(body[_PREFIX.size : end], type=_Header), body[end:]
 
 
+def _checksum(data: bytes) -> int:
+    number: int = _CRC.unpack(data[-_CRC.size :])[0]
+    return number
+
+
+def _is_matte(entry: os.DirEntry[str]) -> bool:
+    """Whether a file has a matte's name and anything in it."""
+    name = entry.name
+    if not (name.endswith(_SUFFIX) and name.removesuffix(_SUFFIX).isdecimal()):
+        return False
+    try:
+        return entry.stat().st_size > 0
+    except OSError:
+        return False  # gone meanwhile
+
+
 def decode_record(data: bytes, source: str = "The matte") -> MatteRecord:
     """Decode a ``.matte`` file; raises StoreError that names ``source`` when it is damaged."""
     try:
@@ -159,6 +207,7 @@ def decode_record(data: bytes, source: str = "The matte") -> MatteRecord:
         header.scores,
         header.prompted,
         header.key,
+        header.origin,
     )
 
 
@@ -199,8 +248,11 @@ MATTES: Final = FolderKind(
     "mattes",
     OwnNames(
         MANIFEST_NAME,
+        UNFINISHED_NAME,
         "objects/#/#.matte",
         "cleared/#/#.matte",
+        f"{EARLIER}/*/{MANIFEST_NAME}",
+        *(f"{EARLIER}/*/{name}/#/#.matte" for name in ("objects", "cleared")),
         "state/#/conditioning/#.safetensors",
         *(f"state/#/{direction}/#.safetensors" for direction in ("forward", "backward")),
         *(f"state/#/sides/{direction}/objects/#/#.matte" for direction in ("forward", "backward")),
@@ -229,6 +281,7 @@ class MatteStore:
         self.folder = folder
         self._within = within or folder
         self._below = f"{folder.relative_to(within).as_posix()}/" if within else ""
+        self._folders = FolderSync()
 
     @classmethod
     def open(cls, folder: Path, *, create: bool = False) -> MatteStore:
@@ -240,7 +293,7 @@ class MatteStore:
         if create:
             try:
                 MATTES.claim(folder)
-                (folder / "objects").mkdir(exist_ok=True)
+                make_folder(folder / "objects")
             except OSError as error:
                 raise StoreError(
                     f"The matte folder {folder} can't be made: {error.strerror}.",
@@ -279,22 +332,26 @@ class MatteStore:
         return self.folder / _path("objects", object_id)
 
     def path(self, object_id: int, frame: int) -> Path:
-        return self._object_folder(object_id) / f"{frame:06d}.matte"
+        return self._object_folder(object_id) / f"{frame:06d}{_SUFFIX}"
 
     def write(self, record: MatteRecord) -> None:
         """Write one record whole or not at all; raises StoreError."""
         path = self.path(record.object_id, record.frame)
         try:
             MATTES.make(self._within, self._below + _path("objects", record.object_id))
-            write_atomic(path, encode_record(record))
+            write_atomic(path, encode_record(record), folders=self._folders)
         except OSError as error:
-            raise StoreError(
-                f"The matte {path} can't be written: {error.strerror}.",
-                "Free some disk space, or choose another cache folder in the add-on's preferences.",
-            ) from error
+            raise self._not_written(path, error) from error
 
-    def read(self, object_id: int, frame: int) -> MatteRecord:
-        """Read one record; raises StoreError when it is missing or damaged."""
+    def sync(self) -> None:
+        """Wait until all that was written is on the disk, names included; raises StoreError."""
+        try:
+            self._folders.flush()
+        except OSError as error:
+            raise self._not_written(self.folder, error) from error
+
+    def read(self, object_id: int, frame: int, mark: MatteMark | None = None) -> MatteRecord:
+        """Read one record; raises StoreError when it is missing, damaged, or of another mark."""
         path = self.path(object_id, frame)
         try:
             data = path.read_bytes()
@@ -304,10 +361,19 @@ class MatteStore:
             ) from error
         except OSError as error:
             raise StoreError(f"The matte {path} can't be read: {error.strerror}.") from error
-        return decode_record(data, f"The matte {path}")
+        record = decode_record(data, f"The matte {path}")
+        if mark is not None and _checksum(data) != mark.checksum:
+            raise StoreError(
+                f"Frame {frame} has got another mask meanwhile: another Blender has propagated.",
+                "Look at the masks, then do this again.",
+            )
+        return record
 
     def has(self, object_id: int, frame: int) -> bool:
-        return self.path(object_id, frame).is_file()
+        try:
+            return self.path(object_id, frame).stat().st_size > 0
+        except OSError:
+            return False
 
     def objects(self) -> list[int]:
         """The ids of all objects that have a matte, rising."""
@@ -322,16 +388,25 @@ class MatteStore:
         folder = self._object_folder(object_id)
         if not folder.is_dir():
             return []
-        # Cloud folders leave files such as "000003 (conflicted copy).matte" behind.
-        return sorted(int(path.stem) for path in folder.glob("*.matte") if path.stem.isdecimal())
+        # Cloud folders leave files such as "000003 (conflicted copy).matte" behind, and power cuts
+        # left empty ones.
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if _is_matte(entry)]
+        return sorted(int(name.removesuffix(_SUFFIX)) for name in names)
 
     def key(self, object_id: int, frame: int) -> str | None:
         """What made a matte; None when it is missing or damaged. Quicker than `read`."""
+        mark = self.mark(object_id, frame)
+        return None if mark is None else mark.key
+
+    def mark(self, object_id: int, frame: int) -> MatteMark | None:
+        """What tells a matte from others; None when it is missing or damaged."""
         try:
-            header, _ = _opened(self.path(object_id, frame).read_bytes())
+            data = self.path(object_id, frame).read_bytes()
+            header, _ = _opened(data)
         except (OSError, ValueError, struct.error, msgspec.MsgspecError):
             return None
-        return header.key
+        return MatteMark(header.key, header.origin, _checksum(data))
 
     def remove(self, object_id: int, frames: Container[int] | None = None) -> None:
         """Forget the object's mattes, all or those on ``frames``; raises StoreError.
@@ -349,28 +424,44 @@ class MatteStore:
     def set_aside(self, object_id: int) -> None:
         """Hide all of an object's mattes, so that `put_back` can undo it; raises StoreError.
 
-        What later runs could go on from is not kept: it only saves time.
+        What later runs could go on from is not kept: it only saves time. Refused while a run goes on.
         """
-        with self._removing():
+        with self._removing(), no_run(self.folder):
             MATTES.remove(self.folder, _path("state", object_id))
             MATTES.remove(self.folder, _path("cleared", object_id))
-            self._move(_path("objects", object_id), _path("cleared", object_id))
+            self.move(_path("objects", object_id), _path("cleared", object_id))
 
     def put_back(self, object_id: int) -> None:
-        """Bring back what was set aside, unless the object has new mattes; raises StoreError."""
-        with self._removing():
+        """Bring back what was set aside, unless the object has new mattes; raises StoreError.
+
+        Refused while a run goes on.
+        """
+        with self._removing(), no_run(self.folder):
             if self.frames(object_id):
                 self.drop_aside(object_id)
             else:
-                self._move(_path("cleared", object_id), _path("objects", object_id))
+                self.move(_path("cleared", object_id), _path("objects", object_id))
 
     def drop_aside(self, object_id: int) -> None:
         """Forget what was set aside of an object; raises StoreError."""
         with self._removing():
             MATTES.remove(self.folder, _path("cleared", object_id))
 
-    def _move(self, source: str, target: str) -> None:
-        """Move an object's mattes, in one step unless something else lies there too."""
+    def move(self, source: str, target: str) -> None:
+        """Move an object's mattes, in one step unless something else lies there too.
+
+        Parameters
+        ----------
+        source, target
+            Folders of ours, as seen from the store's.
+
+        Raises
+        ------
+        StoreError
+            The folder is not ours.
+        OSError
+            From moving; the caller words it.
+        """
         MATTES.require(self.folder)
         mattes = list(MATTES.files(self.folder, source))
         if not mattes:
@@ -379,10 +470,12 @@ class MatteStore:
         if not any(folder.iterdir()) and len(mattes) == _count(self.folder / source):
             folder.rmdir()  # Windows renames to no folder that is there
             (self.folder / source).rename(folder)
-            return
-        for matte in mattes:
-            matte.rename(folder / matte.name)
-        MATTES.prune(self.folder, source)
+        else:
+            for matte in mattes:
+                matte.rename(folder / matte.name)
+            MATTES.prune(self.folder, source)
+        for moved in (folder, folder.parent, (self.folder / source).parent):
+            sync_folder(moved)
 
     def aside(self) -> list[int]:
         """The ids of the objects whose mattes are set aside, rising."""
@@ -392,16 +485,23 @@ class MatteStore:
         return sorted(int(entry.name) for entry in root.iterdir() if entry.name.isdecimal())
 
     def clear(self) -> None:
-        """Forget everything in the store that is ours; raises StoreError."""
+        """Forget everything in the store that is ours; raises StoreError, also while a run goes on."""
         if not self.folder.is_dir():
             return
-        with self._removing():
+        with self._removing(), no_run(self.folder):
             MATTES.require(self.folder)
             # The manifest goes first: without it nothing that is left counts as a result.
-            self.manifest_path.unlink(missing_ok=True)
-            for name in ("objects", "cleared", "state"):
+            for name in (MANIFEST_NAME, UNFINISHED_NAME):
+                (self.folder / name).unlink(missing_ok=True)
+            for name in ("objects", "cleared", "state", EARLIER):
                 MATTES.remove(self.folder, name)
             MATTES.give_up(self.folder)
+
+    def _not_written(self, path: Path, error: OSError) -> StoreError:
+        return StoreError(
+            f"The matte {path} can't be written: {error.strerror}.",
+            "Free some disk space, or choose another cache folder in the add-on's preferences.",
+        )
 
     @contextlib.contextmanager
     def _removing(self) -> Iterator[None]:

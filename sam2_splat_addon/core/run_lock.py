@@ -12,7 +12,7 @@ import errno
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, Literal
 
 from .errors import StoreError
 from .links import is_link
@@ -25,20 +25,37 @@ _TAKEN: Final = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 @contextlib.contextmanager
 def only_run(folder: Path) -> Iterator[None]:
     """Hold the folder for a run; raises StoreError while another process holds it."""
+    with _held(folder, "a+b"):
+        yield
+
+
+@contextlib.contextmanager
+def no_run(folder: Path) -> Iterator[None]:
+    """Hold the folder for what must not happen during a run; raises StoreError while one goes on.
+
+    Leaves no lock behind where no run has ever been.
+    """
+    with _held(folder, "r+b"):
+        yield
+
+
+@contextlib.contextmanager
+def _held(folder: Path, mode: Literal["a+b", "r+b"]) -> Iterator[None]:
     if is_link(folder / LOCK_NAME):  # opening it would make or lock a file elsewhere
         raise StoreError(
             f"{folder / LOCK_NAME} is a link, and could lead to anything.", "Remove it."
         )
     with contextlib.ExitStack() as stack:
-        try:
-            file = stack.enter_context((folder / LOCK_NAME).open("a+b"))
-            _lock(file)
-        except OSError as problem:
-            if problem.errno in _TAKEN:
-                raise StoreError(
-                    f"Another Blender is propagating over the photos of {folder.parent}.",
-                    "Wait until it is done, or cancel it there, then propagate again.",
-                ) from problem
+        with contextlib.suppress(OSError):  # where no file can be made, nothing is locked
+            file = stack.enter_context((folder / LOCK_NAME).open(mode))
+            try:
+                _lock(file)
+            except OSError as problem:
+                if problem.errno in _TAKEN:
+                    raise StoreError(
+                        f"Another Blender is propagating over the photos of {folder.parent}.",
+                        "Wait until it is done, or cancel it there, then try again.",
+                    ) from problem
         yield
 
 

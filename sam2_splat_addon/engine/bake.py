@@ -14,24 +14,26 @@ import importlib.metadata
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.atomic import FolderSync, sync_folder
 from ..core.bake_manifest import MANIFEST_NAME, describe, write_manifest
 from ..core.bake_plan import BakeItem, BakePlan, plan_bake
-from ..core.errors import BakeError, Cancelled, FootageError
+from ..core.errors import BakeError, Cancelled, FootageError, StoreError
 from ..core.footage import shorten
-from ..core.manifest import require_same_photos
-from ..core.matte_store import MatteStore
+from ..core.matte_store import MatteMark, MatteStore
 from ..core.memory import peak_memory_mb, total_memory
 from ..core.protocol import BakeRequest, EditedMatte, FrameDone, Progress
+from ..core.run_record import require_same_photos
 from ..core.scanline import fill
+from ..core.unfinished import void_keys
 from .device import DeviceChoice, choose_device
 from .edge_model import EdgeModel
 from .edges import edge_model, refine
@@ -71,6 +73,11 @@ class BakeReport:
         Frames left out because nothing has a matte there.
     incomplete
         Frames baked although some object has no matte there.
+    unfinished
+        Frames left out because a run over them was not finished, and a matte there is of the run
+        before.
+    damaged
+        Frames with a matte that can't be used, and counts as none.
     """
 
     folder: Path
@@ -78,12 +85,21 @@ class BakeReport:
     frames: tuple[int, ...]
     without_matte: tuple[int, ...]
     incomplete: tuple[int, ...]
+    unfinished: tuple[int, ...] = ()
+    damaged: tuple[int, ...] = ()
 
     def warnings(self) -> tuple[str, ...]:
         """Sentences for the user; empty when all frames were baked from all objects."""
         said = []
         if self.without_matte:
             said.append(f"Left out, as nothing has a matte there: {_frames(self.without_matte)}.")
+        if self.unfinished:
+            said.append(
+                "Left out, as the last propagation did not come to them:"
+                f" {_frames(self.unfinished)}. Propagate again to finish it."
+            )
+        if self.damaged:
+            said.append(f"Damaged mattes, which count as none: {_frames(self.damaged)}.")
         if self.incomplete:
             said.append(f"Some objects have no matte here: {_frames(self.incomplete)}.")
         return tuple(said)
@@ -124,27 +140,32 @@ def bake(
         Nothing to bake, the folder exists or can't be written, the disk is full, a photo is gone,
         damaged or has another size. Finished images stay.
     StoreError
-        A matte is damaged.
+        All mattes are damaged, the photos are not those of the mattes, or another process writes
+        mattes meanwhile.
     EnvironmentSetupError
         Edges are to be refined on a device that is not there.
     Cancelled
         `cancelled` said so. Finished images stay.
     """
     edited = {(matte.object_id, matte.frame): matte for matte in request.edited}
-    matted = {object_id: set(store.frames(object_id)) for object_id in store.objects()}
+    mattes = _Mattes(request, store, edited.keys())
+    matted = mattes.usable()
     sources = tuple(Path(path) for path in request.footage.paths)
-    if matted:
-        require_same_photos(store.manifest_path, request.footage.fingerprint)
+    if mattes.marks:
+        origins = {mark.origin for mark in mattes.marks.values()}
+        require_same_photos(store, request.footage.fingerprint, origins)
     for object_id, frame in edited:
-        matted.setdefault(object_id, set()).add(frame)
+        if frame not in mattes.unfinished:
+            matted.setdefault(object_id, set()).add(frame)
     plan = plan_bake(sources, Path(request.output_folder), request.options, matted)
     stop = threading.Event()
     refines_on = _edge_device(request)
     net = edge_model(refines_on.device) if refines_on is not None else None
-    job = _Job(request, store, edited, stop, net)
+    job = _Job(request, store, mattes.marks, edited, stop, net)
     count = threads or request.threads or _threads_for(request)
     with _output_folders(plan):
-        _run(plan, job, stop, count, on_progress, on_frame_done, cancelled)
+        with job.synced(plan.folder):
+            _run(plan, job, stop, count, on_progress, on_frame_done, cancelled)
         manifest = describe(
             plan,
             request,
@@ -155,7 +176,64 @@ def bake(
         with _said_as_bake_error(plan.folder / MANIFEST_NAME):
             write_manifest(plan.folder, manifest)
     frames = tuple(item.frame for item in plan.items)
-    return BakeReport(plan.folder, plan.masks_folder, frames, plan.without_matte, plan.incomplete)
+    return BakeReport(
+        plan.folder,
+        plan.masks_folder,
+        frames,
+        tuple(frame for frame in plan.without_matte if frame not in mattes.unfinished),
+        plan.incomplete,
+        tuple(frame for frame in plan.without_matte if frame in mattes.unfinished),
+        tuple(sorted(mattes.damaged.intersection((*frames, *plan.without_matte)))),
+    )
+
+
+class _Mattes:
+    """The mattes as they are when a bake begins, so that it takes these or none.
+
+    Attributes
+    ----------
+    marks
+        What tells each from others, by object and frame; of objects that take part alone.
+    unfinished
+        Frames where one of them is of the run before the store's last.
+    damaged
+        Frames where one of them can't be used.
+    """
+
+    def __init__(
+        self, request: BakeRequest, store: MatteStore, drawn: Collection[tuple[int, int]]
+    ) -> None:
+        self.marks: dict[tuple[int, int], MatteMark] = {}
+        self.unfinished: set[int] = set()
+        self.damaged: set[int] = set()
+        chosen, void = request.options.objects, void_keys(store)
+        for object_id in store.objects():
+            if chosen and object_id not in chosen:
+                continue
+            for frame in store.frames(object_id):
+                if (object_id, frame) in drawn:
+                    continue  # the user's own, in place of it
+                mark = store.mark(object_id, frame)
+                if mark is None:
+                    self.damaged.add(frame)
+                    continue
+                self.marks[object_id, frame] = mark
+                if void.get(object_id, {}).get(frame) == mark.key:
+                    self.unfinished.add(frame)
+        if self.damaged and not self.marks and not drawn:
+            raise StoreError(
+                f"All mattes in {store.folder} are damaged.",
+                "Press Propagate, which makes them anew.",
+            )
+
+    def usable(self) -> dict[int, set[int]]:
+        """For every object the frames that can be baked from its mattes."""
+        usable: dict[int, set[int]] = {}
+        for object_id, frame in self.marks:
+            usable.setdefault(object_id, set())
+            if frame not in self.unfinished:
+                usable[object_id].add(frame)
+        return usable
 
 
 def _threads_for(request: BakeRequest) -> int:
@@ -229,9 +307,23 @@ class _Job:
 
     request: BakeRequest
     store: MatteStore
+    marks: dict[tuple[int, int], MatteMark]
     edited: dict[tuple[int, int], EditedMatte]
     stop: threading.Event
     net: EdgeModel | None
+    folders: FolderSync = field(default_factory=FolderSync)
+
+    @contextlib.contextmanager
+    def synced(self, folder: Path) -> Iterator[None]:
+        """Have everything on the disk when this ends, however it does."""
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(OSError):  # the first trouble is the one to tell
+                self.folders.flush()
+            raise
+        with _said_as_bake_error(folder):
+            self.folders.flush()
 
     def bake(self, item: BakeItem) -> None:
         """Decode, matte and write one frame; runs in a thread of the pool."""
@@ -248,8 +340,16 @@ class _Job:
             rgb = _premultiplied(rgb, alpha)
         with _said_as_bake_error(item.target):
             if item.mask is not None:
-                write_grey(item.mask, to_8_bit(alpha), go_on=self._go_on)
-            write_rgba(item.target, rgb, alpha, icc=pixels.icc, exif=pixels.exif, go_on=self._go_on)
+                write_grey(item.mask, to_8_bit(alpha), go_on=self._go_on, folders=self.folders)
+            write_rgba(
+                item.target,
+                rgb,
+                alpha,
+                icc=pixels.icc,
+                exif=pixels.exif,
+                go_on=self._go_on,
+                folders=self.folders,
+            )
 
     def _go_on(self) -> None:
         if self.stop.is_set():
@@ -279,7 +379,8 @@ class _Job:
         for object_id in item.objects:
             edited = self.edited.get((object_id, item.frame))
             if edited is None:
-                matte = self.store.read(object_id, item.frame).logits
+                mark = self.marks[object_id, item.frame]
+                matte = self.store.read(object_id, item.frame, mark).logits
                 if self.net is not None:
                     fine = refine(
                         photo,
@@ -319,6 +420,7 @@ def _output_folders(plan: BakePlan) -> Iterator[None]:
             with _said_as_bake_error(folder):
                 try:
                     folder.mkdir()
+                    sync_folder(folder.parent)
                 except FileExistsError:
                     raise BakeError(
                         f"{folder} exists already, and a bake never overwrites.",

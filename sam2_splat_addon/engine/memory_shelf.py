@@ -112,7 +112,7 @@ def write_memories(path: Path, data: bytes, shelf: Path) -> None:
     """Write one file of a shelf, in place of an earlier one; raises StoreError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, data)
+        write_atomic(path, data, synced=False)  # what a power cut takes of it costs time alone
     except OSError as error:
         raise StoreError(
             f"What the run remembers can't be written to {shelf}: {error.strerror}.",

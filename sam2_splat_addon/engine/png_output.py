@@ -23,7 +23,7 @@ from isal import isal_zlib
 from numpy.typing import NDArray
 from zlib_ng import zlib_ng
 
-from ..core.atomic import atomic_file
+from ..core.atomic import FolderSync, atomic_file
 
 Pixels = NDArray[np.unsignedinteger[Any]]  # uint8 or uint16
 Bytes = NDArray[np.uint8]
@@ -48,6 +48,7 @@ def write_rgba(
     icc: bytes | None = None,
     exif: bytes | None = None,
     go_on: Callable[[], None] | None = None,
+    folders: FolderSync | None = None,
 ) -> None:
     """Write a straight RGBA PNG; the colours stay whole under alpha 0.
 
@@ -65,6 +66,8 @@ def write_rgba(
         EXIF as a TIFF structure for an eXIf chunk.
     go_on
         Called several times while writing; what it raises ends the writing, and no file is left.
+    folders
+        Where the folder waits to be synced with others; None syncs it at once.
 
     Raises
     ------
@@ -80,17 +83,24 @@ def write_rgba(
         cv2.mixChannels([rgb[top:bottom], alpha[top:bottom]], [stripe], channels)
         return stripe
 
-    _write(path, rgb.shape[1], rgb.shape[0], rgb.dtype.itemsize, _RGBA, rows, go_on, icc, exif)
+    size = (rgb.shape[1], rgb.shape[0])
+    _write(path, *size, rgb.dtype.itemsize, _RGBA, rows, go_on, folders, icc, exif)
 
 
-def write_grey(path: Path, grey: Pixels, *, go_on: Callable[[], None] | None = None) -> None:
+def write_grey(
+    path: Path,
+    grey: Pixels,
+    *,
+    go_on: Callable[[], None] | None = None,
+    folders: FolderSync | None = None,
+) -> None:
     """Write a one-channel PNG, (height, width) uint8 or uint16; raises OSError as `write_rgba`."""
     height, width = grey.shape
 
     def rows(top: int, bottom: int) -> Pixels:
         return grey[top:bottom]
 
-    _write(path, width, height, grey.dtype.itemsize, _GREY, rows, go_on)
+    _write(path, width, height, grey.dtype.itemsize, _GREY, rows, go_on, folders)
 
 
 def _write(
@@ -101,12 +111,13 @@ def _write(
     color_type: int,
     rows: Callable[[int, int], Pixels],
     go_on: Callable[[], None] | None,
+    folders: FolderSync | None,
     icc: bytes | None = None,
     exif: bytes | None = None,
 ) -> None:
     row_bytes = width * depth_bytes * (4 if color_type == _RGBA else 1)
     stripe_rows = max(1, _STRIPE_BYTES // row_bytes)
-    with atomic_file(path) as file:
+    with atomic_file(path, folders=folders) as file:
         file.write(_SIGNATURE)
         header = struct.pack(">IIBBBBB", width, height, depth_bytes * 8, color_type, 0, 0, 0)
         _chunk(file, b"IHDR", header)

@@ -13,7 +13,7 @@ import contextlib
 import importlib.metadata
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,7 @@ from typing import Final
 import torch
 from sam2.modeling.sam2_base import SAM2Base
 
+from ..core.earlier_runs import bring_back
 from ..core.edited_prompts import with_edited
 from ..core.errors import Cancelled, PromptError
 from ..core.manifest import (
@@ -30,15 +31,15 @@ from ..core.manifest import (
     WHOLE_LOOK,
     Machine,
     RunManifest,
-    read_manifest,
-    write_manifest,
 )
 from ..core.matte_store import MatteStore
 from ..core.memory import total_memory
 from ..core.prompts import PromptSet
 from ..core.protocol import FootageFiles, FrameDone, FrameRange, Log, Progress, PropagateRequest
 from ..core.run_lock import only_run
+from ..core.run_record import last_run, photos_of, require_own_capture
 from ..core.speeds import speed_named
+from ..core.unfinished import void_keys
 from . import model_keeper
 from .allocator import keeping_freed_memory
 from .attention_kinds import AttentionKind, set_attention
@@ -51,7 +52,7 @@ from .model_input import model_input
 from .panorama import frame_width, is_near
 from .plan import ObjectPlan, plan_object, span_of
 from .results import FrameResult
-from .run_store import MemorySaver, ResultWriter, StoredObject
+from .run_store import MemorySaver, ResultWriter, StoredObject, Takeover
 from .sam2_steps import Sam2Steps
 from .second_look import SecondLook
 from .session import Session
@@ -142,17 +143,11 @@ def _run(
 
     digest = sha256_of(checkpoint_path(request.model.name, request.model.checkpoint), loading)
     manifest = _manifest(request, prompts, digest, choice, threads)
-    store = MatteStore.open(Path(request.store), create=True)
-    held.enter_context(only_run(store.folder))
-    store.sweep()
-    last = read_manifest(store.manifest_path)
+    store = _opened(request, held)
+    bring_back(store, manifest.footage)
+    last = last_run(store)
     if last is not None and last.footage != manifest.footage:
-        # Mattes go by number: those of other photos must not pass for these photos'.
         on_log(Log("info", "The photos have changed since the last run: its mattes are made anew."))
-        for object_id in store.objects():
-            store.remove(object_id)
-        for object_id in store.aside():
-            store.drop_aside(object_id)
     objects = _objects(manifest, store)
     warnings = [
         f"{at.plan.name!r} has no frame to propagate to in this direction and range."
@@ -161,11 +156,9 @@ def _run(
     ]
     wanted = {at.plan.object_id: _in_range(at.plan, request.update) for at in objects}
     outdated = {at.plan.object_id: at.outdated(wanted[at.plan.object_id]) for at in objects}
-    # Old mattes go at once: a run that is cancelled leaves gaps, never mattes of two runs that
-    # look as if they belonged together.
+    takeover = Takeover(store, manifest, photos_of(store, footage), _void(store, objects, outdated))
     for at in objects:
-        at.discard(outdated[at.plan.object_id])
-    write_manifest(store.manifest_path, manifest)
+        at.put = takeover.write
     for text in warnings:
         on_log(Log("warning", text))
     total = sum(map(len, wanted.values()))
@@ -176,6 +169,7 @@ def _run(
         for record in settled:
             on_frame_done(FrameDone(record.frame, record.object_id, record.scores))
     if not any(outdated.values()):
+        takeover.finish(whole=request.update is None)
         _tidy(objects)
         return PropagateReport(
             f"Nothing to do: all {total} mattes are up to date.", missing, tuple(warnings)
@@ -226,6 +220,7 @@ def _run(
     except Cancelled:
         saver.save()
         raise
+    takeover.finish(whole=request.update is None)
     _tidy(objects)
     warnings += loaded.warnings
     seconds = time.monotonic() - began
@@ -234,6 +229,27 @@ def _run(
         missing,
         tuple(warnings),
     )
+
+
+def _opened(request: PropagateRequest, held: contextlib.ExitStack) -> MatteStore:
+    """The request's store, held until its run is over; raises StoreError, with nothing touched."""
+    require_own_capture(MatteStore(Path(request.store)), request.footage)
+    store = MatteStore.open(Path(request.store), create=True)
+    held.enter_context(only_run(store.folder))
+    store.sweep()
+    held.callback(store.sync)  # however it ends, what it has reported is on the disk
+    return store
+
+
+def _void(
+    store: MatteStore, objects: list[StoredObject], outdated: Mapping[int, Collection[int]]
+) -> dict[int, dict[int, str]]:
+    """The keys of the mattes that are of another run, by object and frame."""
+    void = void_keys(store)
+    for at in objects:
+        object_id = at.plan.object_id
+        void[object_id] = at.void(outdated[object_id], void.get(object_id, {}))
+    return void
 
 
 def _decoders(footage: FootageFiles, choice: DeviceChoice) -> int:
@@ -327,7 +343,8 @@ def _objects(manifest: RunManifest, store: MatteStore) -> list[StoredObject]:
         )
         for entry in manifest.prompts.objects
     ]
-    return [StoredObject(plan, matte_keys(plan, run_key), store) for plan in plans]
+    origin = manifest.origin()
+    return [StoredObject(plan, matte_keys(plan, run_key), store, origin) for plan in plans]
 
 
 def _choose_arithmetic(model: SAM2Base, request: PropagateRequest, choice: DeviceChoice) -> None:

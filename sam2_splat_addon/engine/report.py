@@ -9,11 +9,11 @@ from pathlib import Path
 
 from ..core.atomic import atomic_file, write_atomic
 from ..core.errors import BakeError, Cancelled, StoreError
-from ..core.manifest import require_same_photos
 from ..core.matte_store import MatteStore
 from ..core.protocol import Progress, ReportRequest
 from ..core.review import review_object, worst_first
 from ..core.review_report import CSV_NAME, HTML_NAME, ReportLine, csv_table, html_page
+from ..core.run_record import require_same_photos
 from .report_pictures import picture_with_matte
 
 MOST_PICTURES = 200
@@ -56,7 +56,7 @@ def write_report(
         ``cancelled`` said so.
     """
     store = MatteStore.open(Path(request.store))
-    require_same_photos(store.manifest_path, request.footage.fingerprint)
+    require_same_photos(store, request.footage.fingerprint)
     photos = [Path(path) for path in request.footage.paths]
     lines: list[ReportLine] = []
     for object_id, name in sorted(request.names.items()):

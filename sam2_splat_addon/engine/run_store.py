@@ -11,9 +11,12 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
+from ..core import earlier_runs, unfinished
+from ..core.manifest import Photos, RunManifest, manifest_bytes, write_manifest
 from ..core.matte_store import MatteRecord, MatteStore
 from ..core.memory import peak_memory_mb
 from ..core.protocol import Progress
+from ..core.run_record import last_run
 from .both_sides import Sides
 from .conditioning_memories import ConditioningShelf
 from .matte_keys import MatteKeys
@@ -37,13 +40,99 @@ tracked again on the way to a corrected frame is at most 8 frames, or a sixteent
 _RATE_WINDOW: Final = 24  # mattes that the speed is measured over
 
 
-class StoredObject:
-    """One object of a run: its plan, its keys, and what the store has of it."""
+class Takeover:
+    """Makes a store a run's own at its first matte, and not before: until then nothing is touched.
 
-    def __init__(self, plan: ObjectPlan, keys: MatteKeys, store: MatteStore) -> None:
+    Parameters
+    ----------
+    store, manifest
+        Of the run.
+    photos
+        What the manifest is to note of them (`core.run_record.photos_of`).
+    void
+        The keys of the mattes that the run is to replace, those that an unfinished run has left to
+        be replaced included.
+    """
+
+    def __init__(
+        self, store: MatteStore, manifest: RunManifest, photos: Photos, void: unfinished.Keys
+    ) -> None:
+        self._store = store
+        self._manifest = manifest
+        self._photos = photos
+        self._void = void
+        self._begun = False
+
+    def write(self, record: MatteRecord) -> None:
+        """Put a matte into the store, in place of an earlier one; raises StoreError."""
+        if self._begun:
+            self._store.write(record)
+            return
+        first = (record.object_id, record.frame, record.key)
+        self._take(first)
+        self._store.write(record)
+        unfinished.note_begun(self._store)
+
+    def finish(self, *, whole: bool) -> None:
+        """Note that all is done that was to be done; raises StoreError.
+
+        Parameters
+        ----------
+        whole
+            Whether that was all frames of the run, so that nothing of other photos is of use.
+        """
+        if not self._begun:
+            self._take(None)
+        self._store.sync()
+        left = {
+            object_id: {
+                frame: key
+                for frame, key in keys.items()
+                if self._store.key(object_id, frame) == key
+            }
+            for object_id, keys in self._void.items()
+        }
+        unfinished.note_rest(self._store, left)
+        if whole:
+            earlier_runs.drop(self._store)
+
+    def _take(self, first: tuple[int, int, str] | None) -> None:
+        before = last_run(self._store)
+        if first is not None:
+            stored = manifest_bytes(self._manifest, self._photos)
+            unfinished.note_void(self._store, stored, first, self._void)
+        if before is not None and before.footage != self._manifest.footage:
+            earlier_runs.set_aside(self._store, before)
+        write_manifest(self._store.manifest_path, self._manifest, self._photos)
+        self._begun = True
+
+
+class StoredObject:
+    """One object of a run: its plan, its keys, and what the store has of it.
+
+    Parameters
+    ----------
+    plan, keys
+        Of the object.
+    store
+        The mattes.
+    origin
+        What a matte says of its run (`core.manifest.RunManifest.origin`).
+
+    Attributes
+    ----------
+    put
+        Writes a matte into the store.
+    """
+
+    def __init__(
+        self, plan: ObjectPlan, keys: MatteKeys, store: MatteStore, origin: bytes = b""
+    ) -> None:
         self.plan = plan
         self.keys = keys
+        self.put: Callable[[MatteRecord], None] = store.write
         self._store = store
+        self._origin = origin
         self._sides = Sides(plan, keys, store)
         folder = store.state_folder(plan.object_id)
         self._shelf = MemoryShelf(folder)
@@ -64,17 +153,29 @@ class StoredObject:
             if self._store.key(self.plan.object_id, frame) != self.keys.mattes[frame]
         )
 
-    def discard(self, outdated: Collection[int]) -> None:
-        """Remove these mattes, but not what one side has given already; raises StoreError."""
-        self._store.remove(
-            self.plan.object_id, {frame for frame in outdated if not self._is_of_one_side(frame)}
-        )
+    def void(self, outdated: Collection[int], before: Mapping[int, str]) -> dict[int, str]:
+        """The keys of mattes that are of another run, but not of what one side has given already.
 
-    def _is_of_one_side(self, frame: int) -> bool:
-        if frame not in self.plan.twice:
-            return False
-        key = self._store.key(self.plan.object_id, frame)
-        return key in {self.keys.visits[Visit(direction, frame)] for direction in DIRECTIONS}
+        Parameters
+        ----------
+        outdated
+            Frames that are to be written.
+        before
+            Frame -> key, of what an unfinished run has left.
+        """
+        object_id = self.plan.object_id
+        keys = {frame: self._store.key(object_id, frame) for frame in outdated} | dict(before)
+        return {
+            frame: key
+            for frame, key in sorted(keys.items())
+            if key is not None and key not in self._own_keys(frame)
+        }
+
+    def _own_keys(self, frame: int) -> set[str]:
+        own = {self.keys.mattes[frame]} if frame in self.keys.mattes else set()
+        if frame in self.plan.twice:
+            own |= {self.keys.visits[Visit(direction, frame)] for direction in DIRECTIONS}
+        return own
 
     def settle(self, outdated: Collection[int]) -> list[MatteRecord]:
         """Write those of these mattes whose both sides are known already; raises StoreError."""
@@ -84,7 +185,7 @@ class StoredObject:
             known = self._sides.find(visit)
             if known is not None and self.knows(visit.other_side):
                 settled.append(self._sides.settled(visit, known))
-                self._store.write(settled[-1])
+                self.put(settled[-1])
         return settled
 
     def knows(self, visit: Visit) -> bool:
@@ -103,6 +204,7 @@ class StoredObject:
             result.scores,
             result.prompted,
             self.keys.mattes[result.frame] if visit is None else self.keys.visits[visit],
+            self._origin,
         )
 
     def write(self, result: FrameResult, width: int, height: int) -> MatteRecord:
@@ -114,7 +216,7 @@ class StoredObject:
         record = self.record(result, width, height)
         if result.visit is not None and result.frame in self.plan.twice:
             record = self._sides.settled(result.visit, record)
-        self._store.write(record)
+        self.put(record)
         return record
 
     def saved(self, visit: Visit) -> BankState | None:

@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sam2_splat_addon.core.errors import StoreError
+from sam2_splat_addon.core.matte_store import MatteRecord, MatteScores, MatteStore
 from sam2_splat_addon.core.run_lock import only_run
 
 _HOLDER = """
@@ -56,3 +58,22 @@ def test_a_folder_where_nothing_can_be_locked_is_used_as_it_is(tmp_path: Path) -
     (tmp_path / "run.lock").mkdir()  # as little of a file as some network drives give
     with only_run(tmp_path):
         pass
+
+
+def test_a_store_is_neither_cleared_nor_are_its_mattes_moved_while_another_process_runs(
+    tmp_path: Path,
+) -> None:
+    store = MatteStore.open(tmp_path / "store", create=True)
+    logits = np.ones((4, 4), np.float16)
+    store.write(MatteRecord(1, 1, 40, 40, logits, MatteScores(1.0, 0.5, 1.0)))
+    with only_run(store.folder):
+        pass  # leaves the file behind that runs lock
+    before = {path: path.read_bytes() for path in store.folder.rglob("*") if path.is_file()}
+    with _holder(store.folder) as run:
+        for change in (store.clear, lambda: store.set_aside(1), lambda: store.put_back(1)):
+            with pytest.raises(StoreError, match=r"Another.*Wait until"):
+                change()
+        run.communicate("")
+    assert {path: path.read_bytes() for path in store.folder.rglob("*") if path.is_file()} == before
+    store.clear()
+    assert store.objects() == []
