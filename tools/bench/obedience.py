@@ -60,7 +60,6 @@ def _options() -> argparse.Namespace:
     )  # fmt: skip
     how.add_argument("--rounds", type=int, default=4, help="of corrections")
     how.add_argument("--every", type=int, default=3, help="of so many photos of an orbit, one")
-    how.add_argument("--frames", type=int, default=25, help="of each sequence of test/davis")
     how.add_argument("--only", nargs="+", default=(), help="what has one of these in its name")
     how.add_argument("--most", type=int, default=0, help="of each set at most; 0: all")
     how.add_argument("--refined", action="store_true", help="edges refined, as the bake can")
@@ -79,8 +78,8 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     if not (options.stills or options.sequences or options.corrections):
         parser.error("say what to measure: --stills, --sequences or --corrections")
-    if min(options.every, options.frames) < 1:
-        parser.error("--every and --frames must be at least 1")
+    if options.every < 1:
+        parser.error("--every must be at least 1")
     return options
 
 
@@ -101,7 +100,6 @@ def _run(options: argparse.Namespace) -> None:
             kinds=tuple(options.kinds),
             rounds=options.rounds,
             every=options.every,
-            frames=options.frames,
             only=tuple(options.only),
             most=options.most,
             json=options.json,

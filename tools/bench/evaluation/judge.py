@@ -54,7 +54,7 @@ class Settings:
         Kinds of prompt for sequences; () is all.
     rounds
         Corrective clicks on each sequence.
-    every, frames
+    every
         See `real.sequences`.
     only
         Photos and sequences whose name holds one of these; () is all.
@@ -78,7 +78,6 @@ class Settings:
     kinds: tuple[PromptKind, ...]
     rounds: int
     every: int
-    frames: int
     only: tuple[str, ...]
     most: int
     json: Path | None
@@ -183,7 +182,7 @@ class Judge:
 
     def _sequences(self) -> Iterator[tuple[str, list[Clip]]]:
         """The wanted sequences in sets: DAVIS as one, each orbit for itself."""
-        found = real.sequences(self._settings.root, self._settings.every, self._settings.frames)
+        found = real.sequences(self._settings.root, self._settings.every)
         orbits = [clip for clip in found if real.is_orbit(self._settings.root, clip.name)]
         plain = [clip for clip in found if clip not in orbits]
         for name, clips in [("davis", plain), *((clip.name, [clip]) for clip in orbits)]:

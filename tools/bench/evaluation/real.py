@@ -26,7 +26,7 @@ from sam2_splat_addon.core.footage import scan
 from tools.bench.evaluation.sources import Clip, Subject, read_labels
 
 SEQUENCE_FRAMES: Final = 25
-"""Frames of each sequence that are tracked unless others are asked for."""
+"""Frames of each sequence that are tracked."""
 
 STILL_FRAMES: Final = ("00007", "00022")
 """File names of the frames that a sequence gives to the stills."""
@@ -91,7 +91,7 @@ def stills(root: Path) -> list[Still]:
     return found
 
 
-def sequences(root: Path, every: int, frames: int = SEQUENCE_FRAMES) -> list[Clip]:
+def sequences(root: Path, every: int) -> list[Clip]:
     """Sequences and orbits of a folder; all frames count.
 
     Parameters
@@ -99,9 +99,8 @@ def sequences(root: Path, every: int, frames: int = SEQUENCE_FRAMES) -> list[Cli
     root
         The folder.
     every
-        Of so many photos of an orbit the first is taken.
-    frames
-        So many frames of each sequence are, from its start.
+        Of so many photos of an orbit the first is taken. Of a sequence the first
+        `SEQUENCE_FRAMES` are.
 
     Raises
     ------
@@ -111,7 +110,7 @@ def sequences(root: Path, every: int, frames: int = SEQUENCE_FRAMES) -> list[Cli
     clips = []
     for truths in _folders(root / "test/davis/Annotations"):
         photos = scan(root / "test/davis/JPEGImages" / truths.name).paths
-        clips.append(_clip(truths.name, photos[:frames], truths))
+        clips.append(_clip(truths.name, photos[:SEQUENCE_FRAMES], truths))
     for folder in _folders(root / "test/orbits"):
         photos = scan(folder / "photos").paths
         clips.append(_clip(folder.name, photos[::every], folder / "masks"))

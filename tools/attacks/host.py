@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Stands for Blender in attacks: asks a worker what a file says, and prints what it hears."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import msgspec
+
+from sam2_splat_addon.client.environment import find
+from sam2_splat_addon.client.job import Job
+from sam2_splat_addon.client.keeper import WorkerKeeper
+from tools.attacks.capture import Wish
+
+
+def main() -> int:
+    wish = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Wish)
+    request = wish.propagate or wish.bake
+    assert request is not None
+    keeper = WorkerKeeper(find())
+    worker = keeper.share()
+    assert worker is not None
+    print("worker", worker.process_id, flush=True)
+    job = Job(keeper, request)
+    while not job.poll(time.monotonic() + 0.1, wait=True).is_over:
+        for done in job.new_frames():
+            print("frame", done.frame, flush=True)
+    for done in job.new_frames():
+        print("frame", done.frame, flush=True)
+    print(job.error or "finished", flush=True)
+    keeper.shutdown()
+    return 0 if job.error is None else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
