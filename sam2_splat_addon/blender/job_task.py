@@ -14,7 +14,7 @@ from ..core.errand import Errand, Report
 from ..core.errors import WorkerError
 from ..core.footage import scan
 from ..core.protocol import FootageFiles, FrameDone, JobRequest
-from . import drawn, worker
+from . import drawn, local_edits, worker
 from .active_clip import require_clip_by_uid
 from .drawn import Drawn
 from .footage_clip import accept, place_of
@@ -59,6 +59,7 @@ class JobTask:
         self.warnings: tuple[str, ...] = ()
         # References to data-blocks don't outlive an undo, so the clip is looked up when needed.
         self._clip_uid = clip.session_uid
+        local_edits.work_on(clip)
         self._place = place_of(clip)
         self._share = share
         self._keeper = worker.keeper()

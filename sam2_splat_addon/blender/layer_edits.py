@@ -11,13 +11,102 @@ import time
 from collections.abc import Collection, Generator, Mapping
 
 import bpy
+from msgspec.structs import replace
 
 from . import mask_keys
-from .layer_memory import checksum, differs, remembered
+from .layer_memory import (
+    NO_FRAME,
+    States,
+    WrittenLayer,
+    checksum,
+    differs,
+    drawn_frames,
+    drawn_on,
+    keep_drawn,
+    remember,
+    remembered,
+    splines_of,
+)
 from .mask_keys import named
 
 # How long a step of a search takes, s; at least one frame.
 _STEP = 0.008
+
+
+def notice(mask: bpy.types.Mask, layer_name: str, scene_frame: int) -> bool:
+    """See whether the user has changed an object's layer, on the frame that the window is on.
+
+    Splines that are others by now were made so there: that frame holds what they are now, and all
+    others what they were. Returns whether the frame looks otherwise than it was written.
+    """
+    written, layer = remembered(mask, layer_name), named(mask.layers, layer_name)
+    if written is None or layer is None or not written.is_whole:
+        return False
+    splines = splines_of(layer)
+    if splines != written.splines:
+        points = sum(len(spline.points) for spline in layer.splines)
+        # In older files it is not known what they were.
+        as_before = not written.splines and any(
+            one.points == points for one in written.frames.values()
+        )
+        torn = None if as_before else scene_frame
+        remember(mask, layer_name, replace(written, splines=splines if as_before else 0, torn=torn))
+        return True
+    expected = written.frames.get(scene_frame)
+    return expected is None or checksum(mask_keys.layer_state(layer)) != expected.checksum
+
+
+def keep_left(mask: bpy.types.Mask, layer_name: str, scene_frame: int) -> None:
+    """Keep what the user has drawn on a frame, once the window is on another one."""
+    written = remembered(mask, layer_name)
+    if written is None or layer_name not in mask.layers or not written.is_whole:
+        return
+    with mask_keys.points_restored(mask), mask_keys.scratch_scene() as scene:
+        state = mask_keys.keyed_state(scene, mask, layer_name, scene_frame)
+    _keep(mask, layer_name, written, scene_frame, state)
+
+
+def drawn_at(mask: bpy.types.Mask, layer_name: str, scene_frame: int) -> States | None:
+    """What the user drew on a frame: what is kept of it, or else its keys; None without a layer."""
+    if layer_name not in mask.layers:
+        return None
+    kept = drawn_on(mask, layer_name, scene_frame)
+    if kept is not None:
+        return kept
+    with mask_keys.points_restored(mask), mask_keys.scratch_scene() as scene:
+        return mask_keys.keyed_state(scene, mask, layer_name, scene_frame)
+
+
+def lock(mask: bpy.types.Mask, layer_name: str, *, is_locked: bool) -> None:
+    """Keep the user from drawing in a layer that is about to be written anew, or no longer."""
+    written, layer = remembered(mask, layer_name), named(mask.layers, layer_name)
+    if written is None or layer is None or written.locked == is_locked:
+        return
+    if is_locked and layer.hide_select:
+        return  # by the user
+    layer.hide_select = is_locked
+    remember(mask, layer_name, replace(written, locked=is_locked))
+
+
+def settle_torn(mask: bpy.types.Mask, layer_name: str, *, drop: int | None = None) -> None:
+    """Take what the user drew on the frame on which a layer was torn, or drop it on that frame.
+
+    From then on the layer's keys count on no frame, until it is written anew.
+    """
+    written = remembered(mask, layer_name)
+    if written is None or written.torn in (None, NO_FRAME) or layer_name not in mask.layers:
+        return
+    frame = written.torn
+    assert frame is not None
+    edited = written.edited
+    if frame == drop:
+        keep_drawn(mask, layer_name, frame, None)
+        edited = tuple(one for one in edited if one != frame)
+    else:
+        with mask_keys.points_restored(mask), mask_keys.scratch_scene() as scene:
+            state = mask_keys.keyed_state(scene, mask, layer_name, frame)
+        _keep(mask, layer_name, written, frame, state)
+    remember(mask, layer_name, replace(written, torn=NO_FRAME, edited=edited))
 
 
 def search(
@@ -26,7 +115,8 @@ def search(
     """Find the edited frames of several layers by their keys, a few frames a step.
 
     Frames that were written as edited count, and so do the empty frames beside tracked ones where
-    the user has drawn something. Changes that are not keyed yet do not.
+    the user has drawn something. Changes that are not keyed yet do not. What is found is kept, for
+    when the layer's splines become others.
 
     Parameters
     ----------
@@ -51,11 +141,15 @@ def search(
         return found
     wanted: dict[int, list[str]] = {}
     for name, frames in among.items():
+        notice(mask, name, bpy.context.scene.frame_current)
         written = remembered(mask, name)
         if written is None or name not in mask.layers:
             continue
-        kept = set(written.edited)
-        chosen = set(written.frames) if frames is None else set(frames) & set(written.frames)
+        kept, keyed = set(written.edited), set(written.frames)
+        if not written.is_whole:
+            kept |= drawn_frames(mask, name)
+            keyed = {written.torn} - {None, NO_FRAME}
+        chosen = keyed if frames is None else set(frames) & keyed
         found[name] = kept if frames is None else kept & set(frames)
         for frame in chosen - kept:
             wanted.setdefault(frame, []).append(name)
@@ -71,7 +165,7 @@ def search(
                 while done < len(order):
                     frame = order[done]
                     for name in wanted[frame]:
-                        if _differs_at(scene, mask, name, frame):
+                        if _is_drawn_at(scene, mask, name, frame):
                             found[name].add(frame)
                     done += 1
                     if time.monotonic() >= stop:
@@ -105,11 +199,21 @@ def shown_edit(mask: bpy.types.Mask, layer_name: str, scene_frame: int) -> int |
     layer = named(mask.layers, layer_name)
     if written is None or layer is None:
         return None
-    expected = written.frames.get(scene_frame)
+    if not written.is_whole and scene_frame != written.torn:
+        kept = drawn_on(mask, layer_name, scene_frame)
+        return checksum(kept) if kept is not None else None
     state = mask_keys.layer_state(layer)
-    if scene_frame in written.edited or (expected is not None and differs(state, expected)):
+    if scene_frame in written.edited or _is_other(written, scene_frame, state):
         return checksum(state)
     return None
+
+
+def shown_state(mask: bpy.types.Mask, layer_name: str, scene_frame: int) -> States:
+    """The points that `shown_edit` goes by, where it finds an edit."""
+    written = remembered(mask, layer_name)
+    if written is not None and not written.is_whole and scene_frame != written.torn:
+        return drawn_on(mask, layer_name, scene_frame) or ()
+    return mask_keys.layer_state(mask.layers[layer_name])
 
 
 def unkeyed(mask: bpy.types.Mask, names: Collection[str], scene_frame: int) -> list[str]:
@@ -129,7 +233,7 @@ def unkeyed(mask: bpy.types.Mask, names: Collection[str], scene_frame: int) -> l
             for name in names
             if name in mask.layers
             and (written := remembered(mask, name)) is not None
-            and scene_frame in written.frames
+            and (scene_frame in written.frames if written.is_whole else scene_frame == written.torn)
         }
         for name, points in shown.items():
             keyed = mask_keys.keyed_state(scene, mask, name, scene_frame)
@@ -153,9 +257,31 @@ def _mask(uid: int) -> bpy.types.Mask | None:
     return next((mask for mask in bpy.data.masks if mask.session_uid == uid), None)
 
 
-def _differs_at(scene: bpy.types.Scene, mask: bpy.types.Mask, name: str, frame: int) -> bool:
+def _is_drawn_at(scene: bpy.types.Scene, mask: bpy.types.Mask, name: str, frame: int) -> bool:
     written = remembered(mask, name)
-    expected = written.frames.get(frame) if written is not None else None
-    if expected is None or name not in mask.layers:
+    if written is None or name not in mask.layers:
         return False
-    return differs(mask_keys.keyed_state(scene, mask, name, frame), expected)
+    state = mask_keys.keyed_state(scene, mask, name, frame)
+    if written.is_whole:
+        return _keep(mask, name, written, frame, state)
+    return _is_other(written, frame, state)
+
+
+def _keep(
+    mask: bpy.types.Mask, name: str, written: WrittenLayer, frame: int, state: States
+) -> bool:
+    """Keep what a frame's keys show if the user drew it; returns whether that is so."""
+    is_other = _is_other(written, frame, state)
+    if is_other or frame not in written.edited:
+        keep_drawn(mask, name, frame, state if is_other else None)
+    elif drawn_on(mask, name, frame) is None:
+        keep_drawn(mask, name, frame, state)
+    return is_other or frame in written.edited
+
+
+def _is_other(written: WrittenLayer, frame: int, state: States) -> bool:
+    """Whether points show something else than what was written on a frame."""
+    expected = written.frames.get(frame)
+    if expected is None:
+        return written.torn == frame  # drawn where nothing was
+    return differs(state, expected)

@@ -14,8 +14,8 @@ import msgspec
 from ..core.contours import Contour
 from ..core.errors import SplatError
 from ..core.slots import plan_frame
-from . import mask_keys
-from .layer_memory import WrittenFrame, remember, remembered
+from . import layer_edits, mask_keys
+from .layer_memory import WrittenFrame, keep_drawn, remember, remembered
 from .mask_layers import LayerTarget, write_frame
 
 
@@ -44,6 +44,7 @@ def restore_frame(
         edited = tuple(frame for frame in written.edited if frame != scene_frame)
         frames = {**written.frames, scene_frame: signature}
         remember(mask, layer_name, msgspec.structs.replace(written, frames=frames, edited=edited))
+        keep_drawn(mask, layer_name, scene_frame, None)
 
 
 def empty_frame(
@@ -55,6 +56,7 @@ def empty_frame(
     if written is not None and scene_frame not in written.edited:
         edited = tuple(sorted((*written.edited, scene_frame)))
         remember(mask, layer_name, msgspec.structs.replace(written, edited=edited))
+    layer_edits.keep_left(mask, layer_name, scene_frame)
 
 
 def _put(

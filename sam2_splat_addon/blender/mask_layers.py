@@ -9,25 +9,32 @@ tracked frames stands a key on which all splines are parked outside the picture.
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import bpy
 import numpy as np
+from msgspec.json import encode
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from ..core.coordinates import pixels_to_mask
 from ..core.errors import SplatError
 from ..core.slots import SlotPlan
-from . import key_writing, layer_shapes, mask_keys
+from . import key_writing, layer_edits, layer_shapes, mask_keys
 from .layer_memory import (
+    States,
     WrittenFrame,
     WrittenLayer,
+    drawn_frames,
+    drawn_on,
     forget,
+    keep_all_drawn,
     remember,
     remembered,
     signature,
+    splines_of,
 )
 from .mask_keys import SplineState, named
 
@@ -100,10 +107,13 @@ def write_object_layer(
     writing = time.monotonic_ns()
     target = LayerTarget(mask.session_uid, clip.session_uid, layer_name, size, writing)
     start = int(clip.frame_start)
+    before = remembered(mask, layer_name)
+    locked = before is not None and before.locked
     counts = tuple(slot.count for slot in plan.slots)
     mask_keys.add_splines(_remade_layer(mask, clip, layer_name), counts)
     # A file saved from here on must not take what is half written for the user's drawing.
-    remember(mask, layer_name, WrittenLayer({}, (), start, writing))
+    unfinished = WrittenLayer({}, (), start, writing, locked=locked)
+    remember(mask, layer_name, unfinished)
     written: dict[int, WrittenFrame] = {}
     at = {frame: index for index, frame in enumerate(scene_frames)}
     empty = _empty_frames(scene_frames)
@@ -114,8 +124,10 @@ def write_object_layer(
     def kept() -> tuple[int, ...]:
         return tuple(sorted(frame for frame in edited if frame in written))
 
-    # What the user drew is there in the layer alone, so it is written back first.
-    todo = [*empty, *sorted(scene_frames, key=lambda frame: frame not in edited)]
+    # What the user drew is written back first, then what the user looks at.
+    now = bpy.context.scene.frame_current
+    first = sorted(scene_frames, key=lambda frame: (frame not in edited, frame != now))
+    todo = [*empty, *first]
     with mask_keys.scratch_scene():
         try:
             yield ()
@@ -123,7 +135,7 @@ def write_object_layer(
                 done = _write_frames(target, plan, todo, points, written)
                 written |= done
                 if not done.keys().isdisjoint(edited):
-                    remember(mask, layer_name, WrittenLayer({}, kept(), start, writing))
+                    remember(mask, layer_name, replace(unfinished, edited=kept()))
                 todo = todo[len(done) :]
                 yield [frame for frame in done if frame in at]
         except GeneratorExit:
@@ -138,13 +150,21 @@ def write_object_layer(
         finally:
             found = target.found()
             if found is not None and target.is_ours():
-                remember(found[0], layer_name, WrittenLayer(written, kept(), start))
+                if locked:
+                    found[2].hide_select = False
+                splines = splines_of(found[2])
+                made = zlib.crc32(encode(sorted(written.items())))
+                whole = WrittenLayer(written, kept(), start, splines=splines, made=made)
+                remember(found[0], layer_name, whole)
 
 
 def read_object_layer(
     mask: bpy.types.Mask, layer_name: str, scene_frame: int, size: tuple[int, int]
 ) -> list[NDArray[np.float64]]:
     """What an object's layer encloses on a frame, as the keys have it.
+
+    Where the layer's splines have become others on another frame since, what is kept of what the user
+    drew on this one.
 
     Parameters
     ----------
@@ -159,23 +179,29 @@ def read_object_layer(
     """
     if layer_name not in mask.layers:
         return []
+    written = remembered(mask, layer_name)
+    if written is not None and not written.is_whole and scene_frame != written.torn:
+        kept = drawn_on(mask, layer_name, scene_frame)
+        if kept is not None:
+            return layer_shapes.outlines(kept, size)
     with mask_keys.points_restored(mask), mask_keys.scratch_scene() as scene:
         state = mask_keys.keyed_state(scene, mask, layer_name, scene_frame)
     return layer_shapes.outlines(state, size)
 
 
 def shown_outlines(
-    mask: bpy.types.Mask, layer_name: str, size: tuple[int, int]
+    mask: bpy.types.Mask, layer_name: str, scene_frame: int, size: tuple[int, int]
 ) -> list[NDArray[np.float64]]:
-    """The closed outlines of an object's layer as they stand in the window now.
+    """The closed outlines of what the user drew, as they stand in the window now.
 
     Parameters
     ----------
+    scene_frame
+        The frame that the window's scene is on.
     size
         Width and height to scale to, px.
     """
-    state = mask_keys.layer_state(mask.layers[layer_name])
-    return layer_shapes.outlines(state, size)
+    return layer_shapes.outlines(layer_edits.shown_state(mask, layer_name, scene_frame), size)
 
 
 def remove_object_layer(mask: bpy.types.Mask, layer_name: str) -> None:
@@ -192,10 +218,12 @@ def rename_object_layer(mask: bpy.types.Mask, layer_name: str, new_name: str) ->
     written = remembered(mask, layer_name)
     if layer is None:
         return
+    drawn = _kept(mask, layer_name)
     layer.name = new_name
     if written is not None:
         forget(mask, layer_name)
         remember(mask, layer.name, written)
+        keep_all_drawn(mask, layer.name, drawn)
 
 
 def move_edited(
@@ -205,21 +233,25 @@ def move_edited(
 
     What was written on all these frames counts as outdated from then on.
     """
+    layer_edits.settle_torn(mask, name)
     written, layer = remembered(mask, name), named(mask.layers, name)
-    if written is None or layer is None or not layer.splines:
+    if written is None or layer is None or not (layer.splines or drawn_frames(mask, name)):
         return
     with mask_keys.scratch_scene() as scene:
         drawn = {
-            place: mask_keys.stacked(mask_keys.keyed_state(scene, mask, name, frame))
+            place: drawn_on(mask, name, frame) or mask_keys.keyed_state(scene, mask, name, frame)
             for frame, place in places.items()
             if place is not None
         }
-        keys = sorted(drawn.items())
+        # The keys of a torn layer are of other splines; it is written anew by the next propagation.
+        keys = sorted((at, mask_keys.stacked(one)) for at, one in drawn.items())
+        keys = keys if written.is_whole else []
         while keys:
             with mask_keys.mask_editor(mask, layer, clip):
                 keys = keys[len(key_writing.insert_keys(layer, scene, keys, seconds=1.0)) :]
             layer = mask.layers[name]
-    blank = next(iter(written.frames.values()))
+    keep_all_drawn(mask, name, drawn)
+    blank = next(iter(written.frames.values()), signature(()))
     frames = {at: entry for at, entry in written.frames.items() if at not in places}
     remember(
         mask,
@@ -229,6 +261,12 @@ def move_edited(
         ),
     )
     mask_keys.show_keys(mask)
+
+
+def _kept(mask: bpy.types.Mask, name: str) -> dict[int, States]:
+    """What is kept of what the user drew in a layer."""
+    found = {frame: drawn_on(mask, name, frame) for frame in drawn_frames(mask, name)}
+    return {frame: state for frame, state in found.items() if state is not None}
 
 
 def name_back(mask: bpy.types.Mask, names: Collection[str]) -> None:

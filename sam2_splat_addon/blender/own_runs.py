@@ -18,6 +18,8 @@ from .footage_clip import store_folder
 
 # Clips of this session and their runs: an undo takes back what a clip remembers, and no matte.
 _runs: set[tuple[int, str]] = set()
+# The last one of each clip, and where its mattes are.
+_last: dict[int, tuple[str, str]] = {}
 
 
 def remember(clip: bpy.types.MovieClip, store: MatteStore) -> None:
@@ -25,6 +27,18 @@ def remember(clip: bpy.types.MovieClip, store: MatteStore) -> None:
     stamp = run_stamp(store)
     clip.sam2_splat.run_stamp = stamp
     _runs.add((clip.session_uid, stamp))
+    _last[clip.session_uid] = (str(store.folder), stamp)
+
+
+def bring_back(clip: bpy.types.MovieClip) -> None:
+    """Let a clip know its last run again after an undo, which takes back no mattes."""
+    folder, stamp = _last.get(clip.session_uid, ("", ""))
+    settings = clip.sam2_splat
+    if not folder:
+        return
+    settings.store_folder = settings.store_folder or folder
+    if Path(bpy.path.abspath(settings.store_folder)) == Path(folder):
+        settings.run_stamp = stamp
 
 
 def own_store(clip: bpy.types.MovieClip, photos: Path) -> MatteStore:

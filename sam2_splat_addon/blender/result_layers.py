@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 
 import bpy
 import numpy as np
@@ -13,15 +13,45 @@ from ..core.contours import from_outlines, trace
 from ..core.errand import Errand, Report
 from ..core.matte_store import MatteStore
 from ..core.slots import SlotPlan, SlotPlanner
-from . import mask_layers
+from . import layer_edits, layer_memory, mask_layers
 from .active_clip import require_clip_by_uid
-from .drawn import Drawn, everything, quietly
+from .drawn import Drawn, clip_by_uid, everything, frames_before, quietly
 from .editors import to_clip, to_scene
 
 # Tracing takes about as long as writing the keys, so a frame counts once in either.
 _PASSES = 2
 # How long a step may wait for the thread in background, s.
 _PATIENCE = 0.05
+
+# Which writing of each layer was the last one, by the clip's session uid and the object's name
+# (`WrittenLayer.made`): an undo brings back layers, and no mattes. 0: it is to be written again.
+_made: dict[tuple[int, str], int] = {}
+
+
+def is_latest(clip: bpy.types.MovieClip, name: str) -> bool:
+    """Whether an object's layer is as it was written last in this session; True if it wasn't."""
+    made = _made.get((clip.session_uid, name))
+    mask = clip.sam2_splat.mask
+    written = layer_memory.remembered(mask, name) if mask is not None else None
+    if written is None or name not in mask.layers:
+        return not made  # it was cleared, or there was none
+    return made in (None, written.made)
+
+
+def has_written(clip: bpy.types.MovieClip) -> bool:
+    """Whether layers of a clip were written in this session."""
+    return any(uid == clip.session_uid for uid, _ in _made)
+
+
+def results_cleared(clip: bpy.types.MovieClip) -> None:
+    """Take note that all mattes of a clip are deleted for good, and its layers with them."""
+    for entry in clip.sam2_splat.objects:
+        _made[clip.session_uid, entry.name] = 0
+
+
+def clear() -> None:
+    """Forget everything: another file is loaded, or the add-on ends."""
+    _made.clear()
 
 
 class LayerBuild:
@@ -57,7 +87,10 @@ class LayerBuild:
         self.frame = 0
         self._store = store
         self.edited: Drawn = {}
-        self._names = {i: name for i, name in names.items() if store.frames(i)}
+        mask = clip.sam2_splat.mask
+        layers = {layer.name for layer in mask.layers} if mask is not None else set()
+        # A layer without mattes is to show what the user drew, which is all that is baked.
+        self._names = {i: name for i, name in names.items() if store.frames(i) or name in layers}
         self._total = _PASSES * sum(len(store.frames(i)) for i in self._names)
         self.frame_count = len({frame for i in self._names for frame in store.frames(i)})
         self._done = 0
@@ -73,20 +106,36 @@ class LayerBuild:
         self.fraction = min(1.0, self._done / max(1, self._total))
         return False
 
+    def close(self) -> None:
+        """Stop where it is: a layer that is not finished is written anew later."""
+        self._steps.close()
+
     def _run(self, uid: int) -> Generator[bool | None, None, None]:
         """Yields whether it waits: for a thread that traces, while the layers are written here."""
         for object_id, name in self._names.items():
             # Late, as the user may draw until the layer is made again.
+            mask = require_clip_by_uid(uid).sam2_splat.mask
+            if mask is not None:
+                layer_edits.settle_torn(mask, name)
+                layer_edits.lock(mask, name, is_locked=True)
             found = yield from quietly(everything(uid, (name,)))
             drawn = self.edited[name] = found.get(name, {})
             # Looked up anew for each object: an undo between two steps leaves stale references.
             clip = require_clip_by_uid(uid)
             size = (int(clip.size[0]), int(clip.size[1]))
             frames = sorted({*self._store.frames(object_id), *drawn})
-            plan = yield from self._planned(object_id, frames, drawn, size)
+            try:
+                plan = yield from self._planned(object_id, frames, drawn, size)
+            except BaseException:
+                clip_now = clip_by_uid(uid)
+                if clip_now is not None and clip_now.sam2_splat.mask is not None:
+                    layer_edits.lock(clip_now.sam2_splat.mask, name, is_locked=False)
+                raise
             clip = require_clip_by_uid(uid)
             scene_frames = [to_scene(clip, frame) for frame in frames]
             edited = [to_scene(clip, frame) for frame in drawn]
+            _keep_drawn(clip, name, drawn)
+            _made[uid, name] = 0  # until it is whole
             for written in mask_layers.write_object_layer(
                 _mask_of(clip), clip, name, plan, scene_frames, size, edited=edited
             ):
@@ -94,6 +143,10 @@ class LayerBuild:
                     self.frame = to_clip(clip, written[-1])
                     self._done += len(written)
                 yield False
+            mask = require_clip_by_uid(uid).sam2_splat.mask
+            whole = layer_memory.remembered(mask, name) if mask is not None else None
+            if whole is not None:
+                _made[uid, name] = whole.made
 
     def _planned(
         self,
@@ -128,6 +181,15 @@ class LayerBuild:
             errand.cancel()
         self._done = begin + len(frames)
         return errand.result()
+
+
+def _keep_drawn(clip: bpy.types.MovieClip, name: str, frames: Collection[int]) -> None:
+    """Keep what the user drew on some frames of the clip for the layer that is made next."""
+    mask = mask_layers.get_mask(clip)
+    before = frames_before(clip, mask, name)
+    found = {frame: layer_edits.drawn_at(mask, name, frame + before) for frame in frames}
+    kept = {to_scene(clip, frame): state for frame, state in found.items() if state is not None}
+    layer_memory.keep_all_drawn(mask, name, kept)
 
 
 def _mask_of(clip: bpy.types.MovieClip) -> bpy.types.Mask:

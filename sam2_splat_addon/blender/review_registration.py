@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import bpy
 
-from . import clearing, panels_review, review, review_list, review_strip
+from . import clearing, local_edits, own_runs, panels_review, review, review_list, review_strip
 from .operators import correct
 from .operators import review as review_operators
 
@@ -24,6 +24,7 @@ def register() -> None:
     review_list.attach()
     clearing.attach()
     review_strip.register()
+    local_edits.register()
     for handlers in (bpy.app.handlers.undo_post, bpy.app.handlers.redo_post):
         handlers.append(_after_undo)
     bpy.app.handlers.load_pre.append(_before_load)
@@ -40,6 +41,7 @@ def unregister() -> None:
     bpy.app.handlers.load_pre.remove(_before_load)
     for handlers in (bpy.app.handlers.redo_post, bpy.app.handlers.undo_post):
         handlers.remove(_after_undo)
+    local_edits.unregister()
     review_strip.unregister()
     review.clear()
     clearing.detach()
@@ -48,7 +50,10 @@ def unregister() -> None:
 
 @bpy.app.handlers.persistent
 def _after_undo(*_: object) -> None:
+    for clip in bpy.data.movieclips:
+        own_runs.bring_back(clip)
     clearing.reconcile_all()
+    local_edits.after_undo()
     review.doubt_edits()
 
 

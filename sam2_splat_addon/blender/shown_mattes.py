@@ -246,7 +246,7 @@ def _edited_matte(
         width, height = clip.size
         scale = min(1.0, _EDITED_SIDE / max(width, height))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        inside = fill(mask_layers.shown_outlines(mask, name, size), *size)
+        inside = fill(mask_layers.shown_outlines(mask, name, scene_frame, size), *size)
         _edited[full] = ShownMatte("edited", np.where(inside, 1.0, -1.0).astype(np.float16))
     _trim(_edited, _KEPT_EDITED, full)
     return _edited[full]

@@ -15,7 +15,9 @@ from ...core.errors import PromptError, SplatError
 from .. import (
     clearing,
     clip_prompts,
+    layer_edits,
     layer_frames,
+    local_edits,
     mask_layers,
     mask_prompts,
     review,
@@ -78,6 +80,8 @@ class SAM2SPLAT_OT_restore_mask(_OnFrame, Operator):
         assert place is not None  # poll has seen it
         clip = place.clip
         try:
+            layer_edits.settle_torn(place.mask, place.name, drop=place.scene_frame)
+            local_edits.settle(clip, here=True)
             store = shown_mattes.current_store(clip)
             contours = []
             if store is not None and store.has(place.object_id, place.frame):
@@ -118,8 +122,11 @@ class SAM2SPLAT_OT_mask_to_prompt(_OnFrame, Operator):
         place = place_of(context)
         assert place is not None  # poll has seen it
         size = (int(place.clip.size[0]), int(place.clip.size[1]))
-        outlines = mask_layers.read_object_layer(place.mask, place.name, place.scene_frame, size)
         try:
+            local_edits.settle(place.clip, here=True)
+            outlines = mask_layers.read_object_layer(
+                place.mask, place.name, place.scene_frame, size
+            )
             if not 1 <= place.frame <= place.clip.sam2_splat.frame_count:
                 raise PromptError("The playhead is outside the clip.", "Go to one of its frames.")
             mask_prompts.set_from_outlines(place.clip, place.object_id, place.frame, outlines)
@@ -192,6 +199,7 @@ class SAM2SPLAT_OT_clear_masks(Operator):
         if self.what == "OBJECT":
             clearing.clear_objects(clip, {place.object_id})
         else:
+            local_edits.settle(clip, here=True)
             layer_frames.empty_frame(place.mask, clip, place.name, place.scene_frame)
 
 

@@ -9,7 +9,7 @@ from bpy.props import StringProperty
 from bpy.types import Context, Operator
 
 from ...core.errors import SplatError
-from .. import clip_prompts, mask_layers, shown_mattes
+from .. import clip_prompts, mask_layers, result_layers, shown_mattes
 from ..active_clip import active_clip, require_clip
 from ..footage_clip import known_store
 from ..running import Result, report_error
@@ -131,6 +131,7 @@ class SAM2SPLAT_OT_clear_results(Operator):
             if store is not None:
                 store.clear()
             shown_mattes.forget(clip.session_uid)
+            result_layers.results_cleared(clip)
         except SplatError as error:
             return report_error(self, error)
         mask = clip.sam2_splat.mask
