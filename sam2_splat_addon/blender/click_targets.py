@@ -38,6 +38,16 @@ def tool_on(context: Context) -> bool:
     return ready(context) and bool(context.window_manager.sam2_splat.use_tool)
 
 
+def in_mask_mode(space: Any) -> bool:
+    """Whether an editor is one in which clicks edit the points of masks, whatever tool is on."""
+    return (
+        space is not None
+        and space.type == "CLIP_EDITOR"
+        and space.clip is not None
+        and space.mode == "MASK"
+    )
+
+
 def scaled(length: float) -> float:
     """A length in px at normal size, in px of this screen."""
     return length * float(bpy.context.preferences.system.ui_scale)

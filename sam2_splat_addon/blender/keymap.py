@@ -44,6 +44,7 @@ _KEYS = (
     _Key("sam2_splat.click", "LEFTMOUSE"),
     _Key("sam2_splat.click", "LEFTMOUSE", alt=True, properties=(("include", False),)),
     _Key("sam2_splat.click_delete", "X"),
+    _Key("sam2_splat.remove_contour", "X", shift=True),
     _Key("sam2_splat.review_step", "PAGE_DOWN", properties=(("direction", "NEXT"),)),
     _Key("sam2_splat.review_step", "PAGE_UP", properties=(("direction", "PREVIOUS"),)),
     _Key("sam2_splat.looks_fine", "Y"),

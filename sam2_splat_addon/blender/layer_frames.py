@@ -6,15 +6,17 @@ A layer has the same splines on all frames, so what is put on one frame has to f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import bpy
 import msgspec
+import numpy as np
 
 from ..core.contours import Contour
+from ..core.coordinates import pixels_to_mask
 from ..core.errors import SplatError
 from ..core.slots import plan_frame
-from . import layer_edits, mask_keys
+from . import key_writing, layer_edits, mask_keys
 from .layer_memory import WrittenFrame, keep_drawn, remember, remembered
 from .mask_layers import LayerTarget, write_frame
 
@@ -56,6 +58,44 @@ def empty_frame(
     if written is not None and scene_frame not in written.edited:
         edited = tuple(sorted((*written.edited, scene_frame)))
         remember(mask, layer_name, msgspec.structs.replace(written, edited=edited))
+    layer_edits.keep_left(mask, layer_name, scene_frame)
+
+
+def remove_contours(
+    mask: bpy.types.Mask,
+    clip: bpy.types.MovieClip,
+    layer_name: str,
+    scene_frame: int,
+    chosen: Collection[int],
+) -> None:
+    """Take some contours off one frame, which is the one in view, and off no other.
+
+    What else was changed there, and not kept yet, is kept too.
+
+    Parameters
+    ----------
+    chosen
+        Numbers of the layer's splines.
+
+    Raises
+    ------
+    SplatError
+        Blender would not set the key.
+    """
+    layer = mask.layers[layer_name]
+    counts = [len(spline.points) for spline in layer.splines]
+    size = (int(clip.size[0]), int(clip.size[1]))
+    parked = pixels_to_mask(plan_frame((), counts).parked(*size), *size).astype(np.float32)
+    points = mask_keys.stacked(mask_keys.layer_state(layer))
+    start = 0
+    for number, count in enumerate(counts):
+        if number in chosen:
+            points[:, start : start + count] = parked[start : start + count]
+        start += count
+    with mask_keys.points_restored(mask, but=layer_name):
+        with mask_keys.scratch_scene() as scene, mask_keys.mask_editor(mask, layer, clip):
+            key_writing.insert_keys(layer, scene, [(scene_frame, points)])
+        mask_keys.show_keys(mask)
     layer_edits.keep_left(mask, layer_name, scene_frame)
 
 

@@ -16,6 +16,7 @@ from ..core.errors import SplatError
 from ..core.prompts import FramePrompts, ObjectPrompts, PromptSet
 from ..core.protocol import EditedMatte, FootageFiles, PreviewDone, PreviewRequest, PropagateRequest
 from . import (
+    checkpoint_identity,
     clip_prompts,
     drawn,
     editors,
@@ -163,6 +164,9 @@ def _look(clip: bpy.types.MovieClip, frame: int) -> None:
 def _question(clip: bpy.types.MovieClip, frame: int) -> _Question:
     model = overlay.model_key(clip.sam2_splat)
     objects = []
+    if checkpoint_identity.sha256_of(clip.sam2_splat) is None:
+        # A moment later it is known which file the mattes that are there would have to be of.
+        return _Question(clip.session_uid, frame, model, ())
     for name, prompts in clip_prompts.on_frame(clip, frame).items():
         entry = clip.sam2_splat.objects.get(name)
         if entry is None or not _can_show(clip, entry.object_id, name, prompts):

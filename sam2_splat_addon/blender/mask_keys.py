@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 _SCRATCH_SCENE = ".sam2_splat_keys"
 _FREE_HANDLES = 0
+_SELECTED = ("select", "select_control_point", "select_left_handle", "select_right_handle")
 _CHANNELS = ("co", "handle_left", "handle_right")
 
 
@@ -118,6 +119,22 @@ def _spline_state(spline: bpy.types.MaskSpline) -> SplineState:
         points.foreach_get(channel, flat)
     co, left, right = values.reshape(len(_CHANNELS), -1, 2)
     return SplineState(co, left, right, bool(spline.use_cyclic))
+
+
+def selected_splines(layer: bpy.types.MaskLayer) -> list[int]:
+    """The numbers of the splines of which a point or a handle is selected."""
+    found = []
+    for number, spline in enumerate(layer.splines):
+        points = spline.points
+        chosen = np.zeros(len(points), dtype=bool)
+        for name in _SELECTED:
+            if name in points[0].bl_rna.properties:
+                flags = np.zeros(len(points), dtype=bool)
+                points.foreach_get(name, flags)
+                chosen |= flags
+        if chosen.any():
+            found.append(number)
+    return found
 
 
 def set_points(

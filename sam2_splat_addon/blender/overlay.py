@@ -20,6 +20,7 @@ from ..core.baked_look import SOFT_LOGIT
 from ..core.coordinates import marker_to_pixel
 from . import (
     baked_mattes,
+    checkpoint_identity,
     clip_prompts,
     overlay_shader,
     overlay_textures,
@@ -84,9 +85,10 @@ def drop() -> None:
 
 
 def model_key(settings: Any) -> str:
-    """Names the model that a clip's previews are made with, its speed, and how it sees photos."""
+    """Names the file that a clip's previews are made with, its speed, and how it sees photos."""
     shape = "panorama" if settings.panorama else "photo"
-    return f"{settings.model} {settings.checkpoint} {settings.speed} {shape}"
+    checkpoint = checkpoint_identity.sha256_of(settings)
+    return f"{settings.model} {checkpoint} {settings.speed} {shape}"
 
 
 def _draw() -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from bpy.types import Context, Panel, UILayout, UIList
 
 from ..core.review import FrameReview, FrameState
-from . import mask_prompts, proposal, review, shown_mattes
+from . import click_targets, local_edits, mask_prompts, proposal, review, shown_mattes
 from .active_clip import active_clip
 from .operators.correct import Place, place_of
 from .panel_parts import Sidebar
@@ -116,6 +116,9 @@ class SAM2SPLAT_PT_correct(Sidebar, Panel):
         layout = self.layout
         place = place_of(context)
         column = layout.column(align=True)
+        written = local_edits.progress(place.clip) if place is not None else None
+        if written is not None:
+            column.progress(factor=written, text="Putting the other photos' masks back")
         if place is None:
             column.label(text="Choose an object that has a mask")
         else:
@@ -127,6 +130,8 @@ class SAM2SPLAT_PT_correct(Sidebar, Panel):
                 layout.operator("sam2_splat.restore_mask", icon="LOOP_BACK")
             elif here is not None and here.state != "good":
                 _draw_tick(layout, here)
+            if click_targets.in_mask_mode(context.space_data):
+                layout.operator("sam2_splat.remove_contour", icon="X")
             row = layout.row(align=True)
             if mask_prompts.has_mask(place.clip, place.object_id, place.frame):
                 row.operator("sam2_splat.mask_to_prompt", text="Update Prompt", icon="MOD_MASK")

@@ -8,17 +8,26 @@ from typing import Any, cast
 import bpy
 from bpy.types import Context, Panel, UILayout
 
-from . import live_preview
+from . import click_targets, live_preview
 from .active_clip import active_clip
+
+# What the mouse and the keys do in Mask mode, which is Blender's own.
+_MASK_MODE: tuple[tuple[str, Any], ...] = (
+    ("Click: mask point", "RESTRICT_SELECT_OFF"),
+    ("Ctrl+click: new mask point", "ADD"),
+    ("X: delete on this photo", "X"),
+    ("K: back to mask clicks", "EVENT_K"),
+)
 
 
 def draw_tool(layout: UILayout, context: Context, *, text: str = "Mask Clicks") -> None:
-    """The switch of the click tool."""
+    """The switch of the click tool, which is off in Mask mode."""
+    is_masking = click_targets.in_mask_mode(context.space_data)
     layout.operator(
         "sam2_splat.tool",
-        text=text,
+        text="Back to Mask Clicks" if text and is_masking else text,
         icon="RESTRICT_SELECT_OFF",
-        depress=context.window_manager.sam2_splat.use_tool,
+        depress=context.window_manager.sam2_splat.use_tool and not is_masking,
     )
 
 
@@ -37,7 +46,11 @@ class SAM2SPLAT_PT_tool(Panel):
         row = layout.row()
         row.scale_y = 1.5
         draw_tool(row, context)
-        if context.window_manager.sam2_splat.use_tool:
+        if click_targets.in_mask_mode(context.space_data):
+            column = layout.column(align=True)
+            for text, icon in _MASK_MODE:
+                column.label(text=text, icon=icon)
+        elif context.window_manager.sam2_splat.use_tool:
             column = layout.column(align=True)
             column.label(text="Click: include", icon="ADD")
             column.label(text="Alt+click: exclude", icon="REMOVE")
@@ -95,18 +108,22 @@ def _draw_header(header: bpy.types.Header, context: Context) -> None:
 
 def _draw_status(header: bpy.types.Header, context: Context) -> None:
     """What the mouse does while the tool is on, as Blender shows it for its own tools."""
-    if not context.window_manager.sam2_splat.use_tool or not _clip_editor_open(context):
+    editors = [area.spaces.active for area in context.screen.areas if area.type == "CLIP_EDITOR"]
+    if not context.window_manager.sam2_splat.use_tool or not editors:
         return
     row = header.layout.row(align=True)
+    if all(click_targets.in_mask_mode(space) for space in editors):
+        row.label(text="Mask Point   ", icon="MOUSE_LMB")
+        row.label(text="", icon="EVENT_CTRL")
+        row.label(text="New Mask Point   ", icon="MOUSE_LMB")
+        row.label(text="Delete on This Photo   ", icon="EVENT_X")
+        row.label(text="Back to Mask Clicks   ", icon="EVENT_K")
+        return
     row.label(text="Include   ", icon="MOUSE_LMB")
     row.label(text="", icon="EVENT_ALT")
     row.label(text="Exclude   ", icon="MOUSE_LMB")
     row.label(text="Box   ", icon="MOUSE_LMB_DRAG")
     row.label(text="Delete Click   ", icon="EVENT_X")
-
-
-def _clip_editor_open(context: Context) -> bool:
-    return any(area.type == "CLIP_EDITOR" for area in context.screen.areas)
 
 
 def register() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import bpy
 
+from ..core.catalogue import BUNDLED_WEIGHTS
 from ..core.errors import CheckpointError, PromptError
 from ..core.manifest import RunSettings
 from ..core.protocol import ModelChoice
@@ -42,14 +43,21 @@ def run_settings(settings: SAM2SPLAT_PG_clip, frame_count: int) -> RunSettings:
     )
 
 
+def checkpoint_file(settings: SAM2SPLAT_PG_clip) -> Path:
+    """The file that the settings' model is read from, whether it is there or not."""
+    if settings.model == BUNDLED:
+        return BUNDLED_WEIGHTS
+    if settings.checkpoint:
+        return Path(bpy.path.abspath(settings.checkpoint))
+    return Path(preferences.model_folder()) / f"{settings.model}.pt"
+
+
 def _checkpoint_path(settings: SAM2SPLAT_PG_clip) -> str:
     """The checkpoint the settings mean, empty for the bundled model; raises CheckpointError."""
-    if settings.checkpoint and settings.model != BUNDLED:
-        return str(Path(bpy.path.abspath(settings.checkpoint)))
     if settings.model == BUNDLED:
         return ""
-    path = preferences.model_folder() / f"{settings.model}.pt"
-    if not path.is_file():
+    path = checkpoint_file(settings)
+    if not settings.checkpoint and not path.is_file():
         raise CheckpointError(
             f"{path.name} is not in {path.parent}.",
             "Download it with the button in the panel, or choose the bundled model.",

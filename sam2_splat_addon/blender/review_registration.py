@@ -25,6 +25,7 @@ def register() -> None:
     clearing.attach()
     review_strip.register()
     local_edits.register()
+    bpy.types.MASK_MT_mask.append(correct.draw_mask_menu)
     for handlers in (bpy.app.handlers.undo_post, bpy.app.handlers.redo_post):
         handlers.append(_after_undo)
     bpy.app.handlers.load_pre.append(_before_load)
@@ -41,6 +42,7 @@ def unregister() -> None:
     bpy.app.handlers.load_pre.remove(_before_load)
     for handlers in (bpy.app.handlers.redo_post, bpy.app.handlers.undo_post):
         handlers.remove(_after_undo)
+    bpy.types.MASK_MT_mask.remove(correct.draw_mask_menu)
     local_edits.unregister()
     review_strip.unregister()
     review.clear()

@@ -21,7 +21,7 @@ from ..core.matte_store import MatteScores, MatteStore
 from ..core.prompts import FramePrompts
 from ..core.run_record import last_run as run_of
 from ..core.scanline import fill
-from . import layer_edits, mask_layers
+from . import checkpoint_identity, layer_edits, mask_layers
 from .editors import to_scene
 from .footage_clip import known_store, run_mark
 
@@ -118,11 +118,13 @@ def is_settled(
 ) -> bool:
     """Whether the store's matte is what a preview of these prompts would show.
 
-    Once propagated, both are the same, bit for bit; after a run with second looks, the store's is
-    what came of them, which a preview does not wait for.
+    Once propagated with the same file of the model, both are the same, bit for bit; after a run with
+    second looks, the store's is what came of them, which a preview does not wait for.
     """
     manifest = last_run(clip)
     if manifest is None or manifest.model != model:
+        return False
+    if manifest.checkpoint_sha256 != checkpoint_identity.sha256_of(clip.sam2_splat):
         return False
     if manifest.settings.speed != clip.sam2_splat.speed:
         return False

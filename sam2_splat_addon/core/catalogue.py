@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The official SAM 2.1 checkpoints: names, addresses, sizes and check sums; imports nothing.
+"""The official SAM 2.1 checkpoints: names, addresses, sizes and check sums; standard library.
 
 Source: the table of checkpoints in the SAM 2 repository (Apache-2.0), release of 29 September 2024.
 """
@@ -7,6 +7,11 @@ Source: the table of checkpoints in the SAM 2 repository (Apache-2.0), release o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+# The bundled model's weights, which come with the add-on.
+BUNDLED_WEIGHTS: Final = Path(__file__).parent.parent / "engine" / "weights" / "bundled.safetensors"
 
 _ADDRESS = "https://dl.fbaipublicfiles.com/segment_anything_2/092824/"
 

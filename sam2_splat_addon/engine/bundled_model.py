@@ -10,7 +10,6 @@ parts live.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import torch
@@ -22,7 +21,9 @@ from sam2.modeling.sam.transformer import RoPEAttention
 from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor, nn
 
-BUNDLED_WEIGHTS: Final = Path(__file__).parent / "weights" / "bundled.safetensors"
+from ..core import catalogue
+
+BUNDLED_WEIGHTS: Final = catalogue.BUNDLED_WEIGHTS
 """The weights that come with the extension: safetensors, fp16, cast to fp32 when loaded."""
 
 BUNDLED_IMAGE_SIZE: Final = 512

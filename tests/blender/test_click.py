@@ -116,3 +116,29 @@ def test_the_views_follow_each_other_in_a_circle() -> None:
     assert not look.show_overlay
     bpy.ops.sam2_splat.toggle_masks()
     assert look.show_overlay
+
+
+def test_in_mask_mode_the_tool_is_off_and_choosing_it_goes_back_to_clicks(
+    clip: bpy.types.MovieClip,
+) -> None:
+    from sam2_splat_addon.blender import click_targets
+
+    state = bpy.context.window_manager.sam2_splat
+    area = bpy.context.window_manager.windows[0].screen.areas[0]
+    area.type = "CLIP_EDITOR"
+    space = area.spaces.active
+    space.clip = clip
+    region = next(region for region in area.regions if region.type == "WINDOW")
+    with bpy.context.temp_override(area=area, region=region, space_data=space):
+        for was_on in (True, False):
+            state.use_tool, space.mode = was_on, "MASK"
+            assert not click_targets.tool_on(bpy.context)
+            bpy.ops.sam2_splat.tool()
+            assert state.use_tool
+            assert space.mode == "TRACKING"
+            assert click_targets.tool_on(bpy.context)
+        bpy.ops.sam2_splat.tool()
+        assert not state.use_tool
+        space.mode = "MASK"
+        bpy.ops.sam2_splat.click(frame=1, x=20.0, y=20.0)
+        assert space.mode == "TRACKING", "a click of the tool is among clicks"

@@ -123,3 +123,33 @@ def test_a_click_that_only_excludes_shows_nothing_where_nothing_was_tracked(
     assert live_preview.problem() == ""
     with pytest.raises(AssertionError):
         shown(clip, 3)
+
+
+def test_another_file_of_the_same_model_has_old_masks_pass_for_none_of_its_own(
+    clip: bpy.types.MovieClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sam2_splat_addon.blender import (
+        checkpoint_identity,
+        clip_prompts,
+        live_preview,
+        overlay,
+        request_parts,
+        shown_mattes,
+    )
+
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes(request_parts.BUNDLED_WEIGHTS.read_bytes())
+    monkeypatch.setattr(request_parts, "BUNDLED_WEIGHTS", weights)
+    prompts = clip_prompts.on_frame(clip, 1)["square"]
+    key = overlay.model_key(clip.sam2_splat)
+    assert shown_mattes.is_settled(clip, 1, prompts, "bundled")
+    go_to(1)
+    look()
+    asked = live_preview._state.asked
+    assert asked is not None and not asked.prompts
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    assert not shown_mattes.is_settled(clip, 1, prompts, "bundled")
+    assert overlay.model_key(clip.sam2_splat) != key
+    weights.unlink()
+    assert checkpoint_identity.sha256_of(clip.sam2_splat) == ""
+    assert not shown_mattes.is_settled(clip, 1, prompts, "bundled")

@@ -216,3 +216,122 @@ def test_an_undo_takes_back_the_deletion_on_its_photo_and_nothing_else(
     assert not keyed(clip, HERE).any()
     assert overlap(keyed(clip, 3), stored(clip, 3)) > 0.97
     assert overlap(keyed(clip, 4), moved) > 0.98
+
+
+def propagated_anew(clip: bpy.types.MovieClip) -> None:
+    """What a propagation with other clicks leaves: other mattes, and layers made of them."""
+    from sam2_splat_addon.blender import own_runs, shown_mattes
+    from sam2_splat_addon.core.matte_store import MatteRecord
+
+    store = store_of(clip)
+    for entry in clip.sam2_splat.objects:
+        for frame in range(1, FRAMES + 1):
+            old = store.read(entry.object_id, frame)
+            logits = np.roll(old.logits, 12, axis=0)
+            store.write(MatteRecord(entry.object_id, frame, *clip.size, logits, old.scores))
+    own_runs.remember(clip, store)
+    shown_mattes.forget(clip.session_uid)
+    build_layers(clip)
+
+
+def assert_shown_is_baked(clip: bpy.types.MovieClip) -> None:
+    """The layers, in Blender's own data, against the PNGs."""
+    bpy.context.scene.active_clip = clip
+    for frame, alpha in enumerate(baked(clip), start=1):
+        union = keyed(clip, frame) | keyed(clip, frame, "lamp")
+        assert overlap(union, alpha) > 0.97 or not (union.any() or alpha.any()), frame
+
+
+def test_an_undo_past_a_propagation_shows_what_is_baked(clip: bpy.types.MovieClip) -> None:
+    move_a_point(clip, 4)
+    bpy.ops.ed.undo_push(message="moved")
+    before = stored(clip, 1)
+    propagated_anew(clip)
+    bpy.ops.ed.undo_push(message="Propagating")
+    assert overlap(stored(clip, 1), before) < 0.9
+    bpy.ops.ed.undo()
+    clip = bpy.data.movieclips[0]
+    assert edited(clip) == (4,)
+    assert overlap(keyed(clip, 1), stored(clip, 1)) > 0.97
+    assert_shown_is_baked(clip)
+    bpy.ops.ed.redo()
+    clip = bpy.data.movieclips[0]
+    assert edited(clip) == (4,)
+    assert_shown_is_baked(clip)
+
+
+def test_an_undo_past_the_first_propagation_shows_what_is_baked(make_photos: MakePhotos) -> None:
+    from sam2_splat_addon.blender import clip_prompts, own_runs
+
+    bpy.ops.sam2_splat.load(filepath=str(make_photos(count=FRAMES)))
+    clip = bpy.context.scene.active_clip
+    for name in ("chair", "lamp"):
+        owner = clip.tracking.objects.new(name)
+        owner.tracks.new(name="Track", frame=1).markers.insert_frame(1, co=(0.4, 0.5))
+    clip_prompts.sync_objects(clip)
+    bpy.ops.ed.undo_push(message="clicked")
+    from sam2_splat_addon.blender.footage_clip import footage_of, store_folder
+    from tests.blender.masked_clip import write_mattes
+
+    store_folder(clip, footage_of(clip).folder)
+    write_mattes(clip)
+    own_runs.remember(clip, store_of(clip))
+    build_layers(clip)
+    bpy.ops.ed.undo_push(message="Propagating")
+    bpy.ops.ed.undo()
+    clip = bpy.data.movieclips[0]
+    assert_shown_is_baked(clip)
+
+
+def test_an_undo_past_cleared_results_brings_back_no_masks_without_mattes(
+    clip: bpy.types.MovieClip,
+) -> None:
+    move_a_point(clip, 4)
+    moved = keyed(clip, 4)
+    bpy.ops.ed.undo_push(message="moved")
+    bpy.ops.sam2_splat.clear_results()
+    bpy.ops.ed.undo_push(message="cleared")
+    bpy.ops.ed.undo()
+    clip = bpy.data.movieclips[0]
+    assert not keyed(clip, 1).any()
+    assert overlap(keyed(clip, 4), moved) > 0.98, "what the user drew is the user's"
+
+
+def test_a_contour_is_taken_off_one_photo_alone_and_undone(clip: bpy.types.MovieClip) -> None:
+    from sam2_splat_addon.blender import mask_keys
+
+    mask, layer = clip.sam2_splat.mask, clip.sam2_splat.mask.layers["chair"]
+    bpy.ops.ed.undo_push(message="before")
+    with mask_keys.mask_editor(mask, layer, clip):
+        assert bpy.ops.sam2_splat.remove_contour() == {"FINISHED"}
+    bpy.ops.ed.undo_push(message="removed")
+    assert not keyed(clip, HERE).any()
+    assert edited(clip) == (HERE,)
+    assert keyed(clip, HERE, "lamp").any()
+    for frame in (1, 3, 4):
+        assert overlap(keyed(clip, frame), stored(clip, frame)) > 0.97
+    bpy.ops.ed.undo()
+    clip = bpy.data.movieclips[0]
+    assert edited(clip) == ()
+    assert overlap(keyed(clip, HERE), stored(clip, HERE)) > 0.97
+
+
+def test_outside_mask_mode_no_contour_is_removed(clip: bpy.types.MovieClip) -> None:
+    assert not bpy.ops.sam2_splat.remove_contour.poll()
+
+
+def test_what_is_kept_of_a_drawing_is_what_was_drawn_and_a_damaged_one_is_nothing() -> None:
+    from sam2_splat_addon.blender import layer_memory
+    from sam2_splat_addon.blender.mask_keys import SplineState
+
+    mask = bpy.data.masks.new("any")
+    corners = np.random.default_rng(3).random((2, 5, 2), dtype=np.float32)
+    state = tuple(SplineState(one, one + 1, one - 1, cyclic=one is corners[0]) for one in corners)
+    layer_memory.keep_drawn(mask, "chair", -7, state)
+    assert layer_memory.drawn_frames(mask, "chair") == {-7}
+    kept = layer_memory.drawn_on(mask, "chair", -7)
+    assert kept is not None
+    assert all(own.has_points_of(one) for own, one in zip(kept, state, strict=True))
+    for damaged in (b"", b"no", layer_memory._packed(state)[:-9], b"\0" * 40, "text", 3):
+        mask["sam2_splat_drawn"]["chair"]["-7"] = damaged
+        assert layer_memory.drawn_on(mask, "chair", -7) is None

@@ -191,3 +191,21 @@ def test_review(blender: InstalledBlender, capture: Capture) -> None:
     assert changed(edited, restored).mean() > 0.02, (
         "the edited mask is not drawn where it was moved"
     )
+
+
+def test_own_work(played: Played, capture: Capture) -> None:
+    """Contours deleted and drawn on one photo change that photo alone, in Blender and in the PNGs."""
+    assert played.seen["corrected"] == [3, 4]
+    baked = [sorted((capture.photos / f"postshot_v00{n}").glob("*.png")) for n in (1, 2, 3)]
+    assert [len(images) for images in baked] == [FRAMES] * 3
+    alphas = [[np.asarray(Image.open(path))[..., 3] > 127 for path in images] for images in baked]
+    for index in range(FRAMES):
+        same = np.array_equal(alphas[0][index], alphas[1][index])
+        assert same == (index not in (2, 3)), f"frame {index + 1}"
+    drawn = alphas[1][2] & ~alphas[0][2]
+    assert drawn[80:180, 80:180].all(), "the square that was drawn is not baked"
+    assert not alphas[1][3].any()
+    assert np.array_equal(alphas[1][2], alphas[2][2])
+    assert not np.array_equal(alphas[1][4], alphas[2][4]), "the second run changed nothing"
+    shown = photo_on(played, "after_undo", SIZE)
+    assert shown.shape == (SIZE[1], SIZE[0], 3)

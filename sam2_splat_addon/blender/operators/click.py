@@ -138,6 +138,9 @@ class SAM2SPLAT_OT_click(Operator):
             return {"CANCELLED"}
         # Neither selected nor active: Blender draws such a track on every frame.
         clip_prompts.sync_objects(clip)
+        space = cast(Any, context.space_data)
+        if click_targets.in_mask_mode(space):
+            space.mode = "TRACKING"  # where clicks are
         live_preview.look_now()
         return {"FINISHED"}
 
@@ -254,6 +257,15 @@ class SAM2SPLAT_OT_tool(Operator):
     bl_options = {"REGISTER"}
 
     @classmethod
+    def description(cls, context: Context, properties: Any) -> str:
+        if click_targets.in_mask_mode(context.space_data):
+            return (
+                "In Mask mode clicks edit the points of the mask. Go back to clicks on the subject:"
+                " click to include, Alt+click to exclude, drag a box"
+            )
+        return cls.__doc__ or ""
+
+    @classmethod
     def poll(cls, context: Context) -> bool:
         space = cast(Any, context.space_data)
         if space is None or space.type != "CLIP_EDITOR":
@@ -263,8 +275,9 @@ class SAM2SPLAT_OT_tool(Operator):
 
     def execute(self, context: Context) -> Result:
         state = context.window_manager.sam2_splat
-        state.use_tool = not state.use_tool
         space = cast(bpy.types.SpaceClipEditor, context.space_data)
+        # In Mask mode it is off, however it was before.
+        state.use_tool = click_targets.in_mask_mode(space) or not state.use_tool
         if state.use_tool:
             space.mode, space.view = "TRACKING", "CLIP"
             # A click is muted beside its frame, so that it shows on its own alone.

@@ -14,10 +14,12 @@ from ...core.contours import trace
 from ...core.errors import PromptError, SplatError
 from .. import (
     clearing,
+    click_targets,
     clip_prompts,
     layer_edits,
     layer_frames,
     local_edits,
+    mask_keys,
     mask_layers,
     mask_prompts,
     review,
@@ -160,6 +162,50 @@ class SAM2SPLAT_OT_remove_mask_prompt(_OnFrame, Operator):
         return {"FINISHED"}
 
 
+class SAM2SPLAT_OT_remove_contour(Operator):
+    """Take the contours with selected points off this photo; they stay on all others"""
+
+    bl_idname = "sam2_splat.remove_contour"
+    bl_label = "Remove Contour Here"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        if not click_targets.in_mask_mode(context.space_data):
+            cls.poll_message_set("Go to Mask mode and select a point of the contour")
+            return False
+        return has_masks(cls, context, "There are no masks")
+
+    def execute(self, context: Context) -> Result:
+        clip = require_clip(context)
+        mask, now = clip.sam2_splat.mask, context.scene.frame_current
+        count = 0
+        try:
+            for entry in clip.sam2_splat.objects:
+                layer = mask_keys.named(mask.layers, entry.name)
+                if layer is None or layer.hide or layer.hide_select:
+                    continue
+                chosen = mask_keys.selected_splines(layer)
+                if chosen:
+                    layer_frames.remove_contours(mask, clip, entry.name, now, chosen)
+                    count += len(chosen)
+        except SplatError as error:
+            return report_error(self, error)
+        if not count:
+            self.report({"WARNING"}, "Select a point of the contour first")
+            return {"CANCELLED"}
+        review.doubt_edits()
+        what = "1 contour" if count == 1 else f"{count} contours"
+        self.report({"INFO"}, f"{what} taken off this photo, and off no other")
+        return {"FINISHED"}
+
+
+def draw_mask_menu(menu: bpy.types.Menu, context: Context) -> None:
+    """The entry in the editor's Mask menu."""
+    menu.layout.separator()
+    menu.layout.operator(SAM2SPLAT_OT_remove_contour.bl_idname)
+
+
 class SAM2SPLAT_OT_clear_masks(Operator):
     """Remove masks; the clicks stay"""
 
@@ -207,5 +253,6 @@ CLASSES = (
     SAM2SPLAT_OT_restore_mask,
     SAM2SPLAT_OT_mask_to_prompt,
     SAM2SPLAT_OT_remove_mask_prompt,
+    SAM2SPLAT_OT_remove_contour,
     SAM2SPLAT_OT_clear_masks,
 )
