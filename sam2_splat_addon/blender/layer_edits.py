@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Generator, Mapping
+from dataclasses import replace as replace_state
 
 import bpy
 from msgspec.structs import replace
@@ -17,6 +18,7 @@ from . import mask_keys
 from .layer_memory import (
     NO_FRAME,
     States,
+    WrittenFrame,
     WrittenLayer,
     checksum,
     differs,
@@ -52,8 +54,30 @@ def notice(mask: bpy.types.Mask, layer_name: str, scene_frame: int) -> bool:
         torn = None if as_before else scene_frame
         remember(mask, layer_name, replace(written, splines=splines if as_before else 0, torn=torn))
         return True
-    expected = written.frames.get(scene_frame)
-    return expected is None or checksum(mask_keys.layer_state(layer)) != expected.checksum
+    expected, state = written.frames.get(scene_frame), mask_keys.layer_state(layer)
+    if expected is not None and checksum(state) == expected.checksum:
+        return False
+    if expected is not None and _is_turned(layer, state, expected):
+        remember(mask, layer_name, replace(written, torn=scene_frame))
+    return True
+
+
+def is_torn(mask: bpy.types.Mask, layer_name: str) -> bool:
+    """Whether a layer's splines were made others, and it has not been written anew since."""
+    written = remembered(mask, layer_name)
+    return written is not None and written.torn is not None
+
+
+def _is_turned(layer: bpy.types.MaskLayer, state: States, expected: WrittenFrame) -> bool:
+    """Whether the selected splines go the other way round now, which they then do on all frames."""
+    chosen = set(mask_keys.selected_splines(layer))
+    back = tuple(
+        replace_state(one, co=one.co[::-1], left=one.right[::-1], right=one.left[::-1])
+        if number in chosen
+        else one
+        for number, one in enumerate(state)
+    )
+    return bool(chosen) and checksum(back) == expected.checksum
 
 
 def keep_left(mask: bpy.types.Mask, layer_name: str, scene_frame: int) -> None:

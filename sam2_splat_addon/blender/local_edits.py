@@ -30,6 +30,8 @@ _STEP = 0.008  # s that a step may take
 
 # Clips that the user has worked on in this session: a file that is opened has nothing read for it.
 _touched: set[int] = set()
+# Those of which an undo may have brought back layers that were made of other mattes.
+_undone: set[int] = set()
 # Layers whose points the user has changed, and the frames: mask's session uid, layer, scene frame.
 _changed: set[tuple[int, str, int]] = set()
 # The layers that are written anew now, of which clip, and whether an undo came between.
@@ -62,6 +64,7 @@ def settle(clip: MovieClip, *, here: bool = False) -> None:
         clip_now = clip_by_uid(uid)
         if clip_now is not None:
             review.layers_written(clip_now, build.edited)
+    _undone.discard(uid)
 
 
 def work_on(clip: MovieClip) -> None:
@@ -74,6 +77,7 @@ def after_undo() -> None:
     global _is_undone
     _is_undone = True
     for clip in bpy.data.movieclips:
+        _undone.add(clip.session_uid)
         for name in _layers(clip):
             layer_edits.notice(clip.sam2_splat.mask, name, bpy.context.scene.frame_current)
         shown_mattes.forget(clip.session_uid)
@@ -123,8 +127,10 @@ def _unsettled(clip: MovieClip, *, here: bool) -> dict[int, str]:
             # Without mattes there is nothing to write the other frames from.
             if (here or written.torn != now) and store.frames(entry.object_id):
                 found[entry.object_id] = entry.name
-        elif not result_layers.is_latest(clip, entry.name) and (
-            is_there or store.frames(entry.object_id)
+        elif (
+            clip.session_uid in _undone
+            and not result_layers.is_latest(clip, entry.name)
+            and (is_there or store.frames(entry.object_id))
         ):
             found[entry.object_id] = entry.name
     return found
@@ -152,9 +158,11 @@ def tick() -> float:
         if _build is None:
             for clip in bpy.data.movieclips:
                 if _is_ours(clip):
-                    _build = next(((clip.session_uid, one) for one in _builds(clip)), None)
+                    uid = clip.session_uid
+                    _build = next(((uid, one) for one in _builds(clip)), None)
                     if _build is not None:
                         break
+                    _undone.discard(uid)
         return _work() if _build is not None else _IDLE
     except SplatError as error:
         # An undo or a deletion came between two steps, or a matte is damaged: the operators say that.
@@ -176,6 +184,7 @@ def _work() -> float:
         _is_busy = False
     if ended:
         _build = None
+        _undone.discard(uid)
         clip = clip_by_uid(uid)
         if clip is not None:
             review.layers_written(clip, build.edited)
@@ -210,7 +219,7 @@ def _stop() -> None:
 def _after_update(scene: Scene, depsgraph: Depsgraph) -> None:
     if _is_busy or _is_rendering or not depsgraph.id_type_updated("MASK"):
         return
-    if scene != bpy.context.scene or running.current() is not None:
+    if scene != bpy.context.scene:
         return
     for clip in bpy.data.movieclips:
         for name in _layers(clip):
@@ -224,12 +233,18 @@ def _after_update(scene: Scene, depsgraph: Depsgraph) -> None:
 def _after_frame_change(scene: Scene, *_: object) -> None:
     """Keep what was drawn on the frame that the playhead has left."""
     global _is_busy
-    if _is_busy or _is_rendering or scene != bpy.context.scene or running.current() is not None:
+    if _is_busy or _is_rendering or scene != bpy.context.scene:
         return
     left = {entry for entry in _changed if entry[2] != scene.frame_current}
+    _changed.difference_update(left)
+    for clip in bpy.data.movieclips:
+        # A file that was saved in between: who looks at its photos is to see their masks.
+        if clip.sam2_splat.mask is not None and any(
+            layer_edits.is_torn(clip.sam2_splat.mask, name) for name in _layers(clip)
+        ):
+            _touched.add(clip.session_uid)
     if not left and not bpy.app.background:
         return
-    _changed.difference_update(left)
     _is_busy = True
     try:
         masks = {mask.session_uid: mask for mask in bpy.data.masks}
@@ -238,7 +253,7 @@ def _after_frame_change(scene: Scene, *_: object) -> None:
                 layer_edits.keep_left(masks[uid], name, frame)
     finally:
         _is_busy = False
-    if bpy.app.background:
+    if bpy.app.background and running.current() is None:
         _settle_all()
 
 
@@ -257,8 +272,8 @@ def _after_render(*_: object) -> None:
 @bpy.app.handlers.persistent
 def _before_load(*_: object) -> None:
     _stop()
-    _touched.clear()
-    _changed.clear()
+    for known in (_touched, _undone, _changed):
+        known.clear()
     result_layers.clear()
 
 

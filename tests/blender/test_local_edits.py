@@ -71,6 +71,7 @@ ACTIONS: dict[str, tuple[Callable[[], Any], Callable[[int], bool]]] = {
     "contour added": (add_circle, none),
     "contour duplicated": (lambda: bpy.ops.mask.duplicate(), every),
     "contour opened": (lambda: bpy.ops.mask.cyclic_toggle(), every),
+    "contour turned": (lambda: bpy.ops.mask.switch_direction(), every),
     "handles rounded": (lambda: bpy.ops.mask.handle_type_set(type="VECTOR"), first_eight),
 }
 
