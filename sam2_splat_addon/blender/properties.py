@@ -74,14 +74,15 @@ LOOK_ITEMS = (
     (
         "parts",
         "Object and Parts",
-        "In a crop around the object, then in four parts of it where the photos are large enough:"
-        " for thin legs and rails. About five times the time, masks four times as fine",
+        "In a crop around the object, then in four parts of it: for thin legs and rails. Gains nothing over"
+        " Whole Object where the object is less than 640 px long (1,280 px with SAM 2.1), as in small"
+        " video frames. About five times the time, masks four times as fine",
     ),
     (
         "details",
         "Parts and Details",
-        "As before, then in nine smaller parts, for the best masks of large photos. About ten times the"
-        " time",
+        "As before, then in nine smaller parts, for the best masks of large photos; in small ones it gains"
+        " nothing either. About ten times the time",
     ),
 )
 
@@ -227,9 +228,10 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
     alpha: EnumProperty(name="Alpha", items=ALPHA_ITEMS, default="binary")
     refine_edges: BoolProperty(
         name="Refine Edges",
-        description="Take the edge from the photo's own pixels instead of the mask's coarse grid;"
-        " slower, on an NVIDIA card where there is one; frames whose mask you edited stay as you drew"
-        " them",
+        description="Take the edge from the photo's own pixels instead of the mask's coarse grid: for"
+        " sharp photos of 1,200 px and more. In small or compressed ones, such as 480p video frames, it gains"
+        " hardly anything, and it mends no mask that is wrong. Slower, on an NVIDIA card where there is"
+        " one; frames whose mask you edited stay as you drew them",
         default=False,
     )
     invert: BoolProperty(
