@@ -74,15 +74,15 @@ LOOK_ITEMS = (
     (
         "parts",
         "Object and Parts",
-        "In a crop around the object, then in four parts of it: for thin legs and rails. Gains nothing over"
-        " Whole Object where the object is less than 640 px long (1,280 px with SAM 2.1), as in small"
-        " video frames. About five times the time, masks four times as fine",
+        "In a crop around the object, then in four parts of it where the photos are large enough: for"
+        " thin legs and rails. In real photos of 480 to 1,200 px it gained nothing over Whole Object. About"
+        " five times the time, masks four times as fine",
     ),
     (
         "details",
         "Parts and Details",
-        "As before, then in nine smaller parts, for the best masks of large photos; in small ones it gains"
-        " nothing either. About ten times the time",
+        "As before, then in nine smaller parts, for the best masks of large photos. About ten times the"
+        " time",
     ),
 )
 
