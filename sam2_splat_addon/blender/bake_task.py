@@ -10,7 +10,7 @@ import bpy
 from ..core.bake_plan import BakeOptions, next_output_folder
 from ..core.errors import BakeError
 from ..core.protocol import BakeRequest, FootageFiles
-from . import clip_prompts, drawn, own_runs
+from . import clearing, clip_prompts, drawn, own_runs
 from .drawn import Drawn
 from .job_task import JobTask, Steps, with_warnings
 from .properties import SAM2SPLAT_PG_clip
@@ -54,6 +54,7 @@ class BakeTask(JobTask):
         """What there is of mattes, with what the user drew in place of them."""
         clip, photos = self.clip(), Path(footage.folder)
         store = own_runs.own_store(clip, photos)
+        clearing.reconcile(clip)
         self.output_folder = self._wanted_folder or next_output_folder(bake_folder(clip, photos))
         return BakeRequest(
             footage=footage,

@@ -12,9 +12,18 @@ from pathlib import Path
 import bpy
 
 from ..core.errors import StoreError
-from ..core.matte_store import MatteStore
+from ..core.links import is_link
+from ..core.manifest import read_manifest
+from ..core.matte_store import MATTES, MatteStore
 from ..core.unfinished import run_stamp
-from .footage_clip import store_folder
+from .footage_clip import (
+    STORE_NAME,
+    cache_folder_of,
+    footage_of,
+    known_store,
+    shown_paths,
+    store_folder,
+)
 
 # Clips of this session and their runs: an undo takes back what a clip remembers, and no matte.
 _runs: set[tuple[int, str]] = set()
@@ -59,3 +68,50 @@ def own_store(clip: bpy.types.MovieClip, photos: Path) -> MatteStore:
             " this file's mattes first.",
         )
     return store
+
+
+def proven_store(clip: bpy.types.MovieClip) -> MatteStore | None:
+    """The clip's mattes, for moving or deleting them; None where there is nothing of the kind.
+
+    The place stands in the file, which may be a stranger's. So the file must know the run that made
+    what is there, or show the very photos that it was made of.
+
+    Raises
+    ------
+    StoreError
+        The mattes are not known as the clip's, or the folder is no matte folder of ours.
+    FootageError
+        The photos, which are looked at where the file knows no run, can't be used.
+    """
+    store = known_store(clip)
+    try:
+        if store is None or MATTES.is_empty(store.folder):
+            return None
+    except OSError as error:
+        raise StoreError(
+            f"{error.filename} can't be read: {error.strerror}.", MATTES.fix
+        ) from error
+    MATTES.require(store.folder)
+    known, stamp = clip.sam2_splat.run_stamp, run_stamp(store)
+    is_own = bool(stamp) and (stamp == known or (clip.session_uid, stamp) in _runs)
+    if not is_own and ((known and stamp) or not _is_of_photos(clip, store)):
+        raise StoreError(
+            f"It is not known that this file made the mattes in {store.folder}: they stay as they"
+            " are.",
+            "Press Propagate first, which makes again what is not up to date, or choose another"
+            " folder for this file's mattes.",
+        )
+    return store
+
+
+def _is_of_photos(clip: bpy.types.MovieClip, store: MatteStore) -> bool:
+    """Whether a store's mattes are of the photos that a clip shows, by content where they say so."""
+    footage = footage_of(clip)
+    shown = shown_paths(clip, range(1, len(footage) + 1))
+    if [Path(path).resolve() for path in shown] != [path.resolve() for path in footage.paths]:
+        return False
+    last = read_manifest(store.manifest_path)
+    if last is not None:
+        return last.footage == footage.fingerprint() and not is_link(footage.folder)
+    beside = store.folder.parent in (footage.folder, cache_folder_of(clip))
+    return beside and store.folder.name == STORE_NAME and not is_link(footage.folder)

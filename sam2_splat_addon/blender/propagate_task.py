@@ -95,8 +95,8 @@ class PropagateTask(JobTask):
             # Cancelled before the worker came to what the photos of before have left.
             self.summary = "Cancelled before anything was done"
             return
-        clearing.reconcile(self.clip())
-        store = MatteStore.open(self._store, create=True)
+        store = MatteStore(self._store)
+        clearing.propagated(self.clip(), store, self._names)
         if self.cancelled:
             left = yield from self._fetched(lambda _: void_keys(store))
             self._of_before = len({frame for frames in left.values() for frame in frames})

@@ -9,7 +9,7 @@ import bpy
 
 from ..core.protocol import FootageFiles, ReportRequest
 from ..core.review_report import HTML_NAME
-from . import clip_prompts, drawn, own_runs, review
+from . import clearing, clip_prompts, drawn, own_runs, review
 from .drawn import Drawn
 from .job_task import JobTask, Steps
 
@@ -50,6 +50,7 @@ class ReportTask(JobTask):
         clip, photos = self.clip(), Path(footage.folder)
         names = {object_id: name for name, object_id in clip_prompts.sync_objects(clip).items()}
         store = own_runs.own_store(clip, photos)
+        clearing.reconcile(clip)
         return ReportRequest(
             footage=footage,
             store=str(store.folder),

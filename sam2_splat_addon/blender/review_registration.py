@@ -29,7 +29,6 @@ def register() -> None:
     for handlers in (bpy.app.handlers.undo_post, bpy.app.handlers.redo_post):
         handlers.append(_after_undo)
     bpy.app.handlers.load_pre.append(_before_load)
-    bpy.app.handlers.load_post.append(_after_load)
     if not bpy.app.background:
         bpy.app.timers.register(review.tick, first_interval=_FIRST_TICK, persistent=True)
 
@@ -38,7 +37,6 @@ def unregister() -> None:
     """Stop watching and leave nothing behind."""
     if bpy.app.timers.is_registered(review.tick):
         bpy.app.timers.unregister(review.tick)
-    bpy.app.handlers.load_post.remove(_after_load)
     bpy.app.handlers.load_pre.remove(_before_load)
     for handlers in (bpy.app.handlers.redo_post, bpy.app.handlers.undo_post):
         handlers.remove(_after_undo)
@@ -54,7 +52,7 @@ def unregister() -> None:
 def _after_undo(*_: object) -> None:
     for clip in bpy.data.movieclips:
         own_runs.bring_back(clip)
-    clearing.reconcile_all()
+    clearing.reconcile_undone()
     local_edits.after_undo()
     review.doubt_edits()
 
@@ -63,8 +61,3 @@ def _after_undo(*_: object) -> None:
 def _before_load(*_: object) -> None:
     review.clear()
     review_strip.drop()
-
-
-@bpy.app.handlers.persistent
-def _after_load(*_: object) -> None:
-    clearing.reconcile_all()

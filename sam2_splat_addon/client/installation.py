@@ -3,20 +3,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
 import os
+import posixpath
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from ..core.atomic import sync_folder, sync_tree, write_atomic
 from ..core.errand import Errand
 from ..core.errors import EnvironmentSetupError
+from ..core.links import is_link
+from ..core.owned_folder import CLUTTER, MARKER_NAME, FolderKind, OwnNames
 from .pip_process import run_pip
 from .requirements import HASHED_LOCKS, LOCKS, STEPS, TORCH_LOCK, Step, fingerprint, read_pins
 from .torch_build import PYPI, TorchBuild
@@ -25,6 +32,7 @@ from .torch_build import PYPI, TorchBuild
 DOWNLOAD_SIZE = "0.4 to 3 GB"
 STAMP_NAME = "sam2_splat_packages.json"
 LOG_NAME = "install.log"
+CONSTRAINTS_NAME = "constraints.txt"
 
 
 class Stamp(msgspec.Struct, frozen=True):
@@ -103,7 +111,8 @@ def install(
     Raises
     ------
     EnvironmentSetupError
-        No pip, no network, no space, no permission, or pip failed for a reason it says.
+        No pip, no network, no space, no permission, pip failed for a reason it says, or one of the
+        folders that would be replaced holds what is not ours.
     """
     started = time.monotonic()
     interpreter = python or Path(sys.executable)
@@ -115,15 +124,16 @@ def install(
     version = _version_of(interpreter)
     marks = {step.lock: fingerprint(locks / step.lock) for step in STEPS}
     wanted = Stamp(version, marks, torch.name)
-    if read_stamp(folder) == wanted:
-        return
-    partial = folder.with_name(folder.name + ".partial")
+    partial = _beside(folder, ".partial")
     try:
+        if read_stamp(folder) == wanted and not is_link(folder):
+            PACKAGES.claim(folder)
+            return
+        require_replaceable(folder)
         begun = read_stamp(partial)
         if begun is None or (begun.python, begun.torch) != (version, torch.name):
-            if partial.exists():
-                shutil.rmtree(partial)
-            partial.mkdir(parents=True)
+            _remove(partial)
+            PACKAGES.claim(partial)
             begun = Stamp(version, {}, torch.name)
         sources = _source_arguments(wheels, online)
         for number, step in enumerate(STEPS, start=1):
@@ -150,6 +160,98 @@ def install(
             f"Packages could not be installed in {folder}: {problem}.",
             "Choose a folder you may write to, with room for a few gigabytes.",
         ) from problem
+
+
+def require_replaceable(folder: Path) -> None:
+    """Raise unless an installation may replace a folder, and use those beside it.
+
+    Raises
+    ------
+    EnvironmentSetupError
+        One of them is a link, is not ours, or holds files that no package brought.
+    OSError
+        From reading; the caller words it.
+    """
+    for place in (folder, _beside(folder, ".partial"), _beside(folder, ".old")):
+        if not is_link(place) and not place.exists():
+            continue
+        if is_link(place) or not place.is_dir():
+            raise EnvironmentSetupError(f"{place} is there, and is no folder.", PACKAGES.fix)
+        others = sorted(path.name for path in place.iterdir() if path.name not in CLUTTER)
+        if not others:
+            continue
+        if PACKAGES.knows(place):
+            # What pip was killed at has no record yet; that folder is named by nobody else.
+            others = [] if place.name.endswith(".partial") else list(islice(_others(place), 4))
+        if others:
+            names = ", ".join(others[:3]) + (" and more" if len(others) > 3 else "")
+            raise EnvironmentSetupError(
+                f"{place} holds what SAM2 Splat did not put there: {names}. An installation would"
+                " replace the whole folder.",
+                PACKAGES.fix,
+            )
+
+
+def _beside(folder: Path, ending: str) -> Path:
+    return folder.with_name(folder.name + ending)
+
+
+def _others(folder: Path) -> Iterator[str]:
+    """The files of a package folder that neither packages nor the installation brought."""
+    ours = {STAMP_NAME, LOG_NAME, CONSTRAINTS_NAME, MARKER_NAME}
+    for record in folder.glob("*.dist-info/RECORD"):
+        with (
+            contextlib.suppress(csv.Error),
+            record.open(encoding="utf-8", errors="replace", newline="") as lines,
+        ):
+            for row in filter(None, csv.reader(lines)):
+                # Scripts lie beside the packages, and are recorded as two folders further out.
+                ours.add(posixpath.normpath(row[0]).removeprefix("../../"))
+    for root, folders, names in os.walk(folder):
+        inner = Path(root).relative_to(folder)
+        links = [name for name in folders if is_link(Path(root, name))]
+        folders[:] = sorted(set(folders) - {"__pycache__", *links})
+        for name in sorted([*names, *links]):
+            path = (inner / name).as_posix()
+            if path not in ours and name not in CLUTTER and not name.endswith(".pyc"):
+                yield path
+
+
+def _is_earlier(folder: Path) -> bool:
+    """Whether a folder without a marker is one of packages all the same, finished or begun.
+
+    By its stamp, or by the log, which begins with the command that filled this very folder.
+    """
+    if any(is_link(folder / name) for name in (STAMP_NAME, LOG_NAME)):
+        return False
+    if read_stamp(folder) is not None:
+        return True
+    log = folder / LOG_NAME
+    if not log.is_file():
+        return False
+    with log.open(encoding="utf-8", errors="replace") as lines:
+        first = lines.readline(1 << 16)
+    return first.startswith("$ ") and f" --target {folder} " in first
+
+
+PACKAGES: Final = FolderKind(
+    "packages",
+    OwnNames("?"),  # the whole folder is replaced
+    EnvironmentSetupError,
+    "Choose a new or an empty folder for the packages in the add-on's preferences, or move these"
+    " files elsewhere.",
+    _is_earlier,
+)
+"""Folders that pip fills."""
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder of packages with all that is in it, if it is ours; raises as `install` does."""
+    if not folder.exists():
+        return
+    if any(path.name not in CLUTTER for path in folder.iterdir()):
+        PACKAGES.require(folder)
+    shutil.rmtree(folder)
 
 
 def read_stamp(folder: Path) -> Stamp | None:
@@ -227,7 +329,7 @@ def _step_arguments(step: Step, locks: Path, folder: Path, torch: TorchBuild) ->
     arguments = ["--upgrade", "--no-compile", "--progress-bar", "off", *step.arguments]
     if step.lock == TORCH_LOCK:
         # torch brings its dependencies along: at the versions that the hash lock has settled.
-        constraints = folder / "constraints.txt"
+        constraints = folder / CONSTRAINTS_NAME
         pins = [pin for lock in HASHED_LOCKS for pin in read_pins(locks / lock)]
         constraints.write_text("".join(f"{pin.name}=={pin.version}\n" for pin in pins), "utf-8")
         arguments += ["--constraint", str(constraints)]
@@ -246,8 +348,9 @@ def _source_arguments(wheels: Path | None, online: bool) -> list[str]:
 
 def _take_place(partial: Path, folder: Path) -> None:
     """Put the finished folder where the old one stood; on failure the old one stays."""
-    old = folder.with_name(folder.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
+    require_replaceable(folder)  # pip took minutes, and the user may have put something there
+    old = _beside(folder, ".old")
+    _remove(old)
     if folder.exists():
         os.replace(folder, old)
     try:
@@ -257,4 +360,5 @@ def _take_place(partial: Path, folder: Path) -> None:
             os.replace(old, folder)
         raise
     sync_folder(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    with contextlib.suppress(OSError):  # Windows keeps what another Blender has loaded
+        _remove(old)

@@ -311,7 +311,7 @@ class MatteStore:
         MATTES.require(self.folder)
         with self._removing():
             sweep_temporaries(self.folder, below=False)
-            for name in ("objects", "cleared", "state"):
+            for name in ("objects", "cleared", "state", EARLIER):
                 if not is_link(self.folder / name):
                     sweep_temporaries(self.folder / name)
 
@@ -486,10 +486,11 @@ class MatteStore:
 
     def clear(self) -> None:
         """Forget everything in the store that is ours; raises StoreError, also while a run goes on."""
-        if not self.folder.is_dir():
-            return
-        with self._removing(), no_run(self.folder):
+        with self._removing():
+            if MATTES.is_empty(self.folder):
+                return
             MATTES.require(self.folder)
+        with self._removing(), no_run(self.folder):
             # The manifest goes first: without it nothing that is left counts as a result.
             for name in (MANIFEST_NAME, UNFINISHED_NAME):
                 (self.folder / name).unlink(missing_ok=True)

@@ -24,6 +24,9 @@ from .links import is_link
 
 MARKER_NAME: Final = "sam2_splat_folder.json"
 
+CLUTTER: Final = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+"""What file managers leave in a folder that somebody looked at."""
+
 _MADE_BY: Final = "SAM2 Splat"
 _NOTE: Final = (
     "SAM2 Splat made this folder, and deletes here what it made itself. Without this file it deletes"
@@ -126,6 +129,10 @@ class FolderKind:
             return not is_link(folder) and self.is_earlier(folder)
         except OSError:  # what can't be read proves nothing
             return False
+
+    def is_empty(self, folder: Path) -> bool:
+        """Whether nothing in a folder bears a name of ours, or there is no folder."""
+        return not folder.is_dir() or not self._beginning(folder)
 
     def require(self, folder: Path) -> None:
         """Raise `error` unless the add-on made a folder."""
@@ -248,7 +255,8 @@ class FolderKind:
 
     def _beginning(self, folder: Path) -> list[Path]:
         """What lies in a folder itself under names of ours."""
-        return [path for path in sorted(folder.iterdir()) if self.names.begins(path.name)]
+        found = (path for path in sorted(folder.iterdir()) if path.name != MARKER_NAME)
+        return [path for path in found if self.names.begins(path.name) and path.name not in CLUTTER]
 
     def give_up(self, folder: Path) -> None:
         """Take the marker out of a folder in which nothing bears a name of ours any more."""

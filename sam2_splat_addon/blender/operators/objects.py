@@ -9,9 +9,8 @@ from bpy.props import StringProperty
 from bpy.types import Context, Operator
 
 from ...core.errors import SplatError
-from .. import clip_prompts, mask_layers, result_layers, shown_mattes
+from .. import clip_prompts, mask_layers, own_runs, result_layers, shown_mattes
 from ..active_clip import active_clip, require_clip
-from ..footage_clip import known_store
 from ..running import Result, report_error
 from .polls import has_clip
 
@@ -127,7 +126,7 @@ class SAM2SPLAT_OT_clear_results(Operator):
     def execute(self, context: Context) -> Result:
         try:
             clip = require_clip(context)
-            store = known_store(clip)
+            store = own_runs.proven_store(clip)
             if store is not None:
                 store.clear()
             shown_mattes.forget(clip.session_uid)
