@@ -39,30 +39,44 @@ _NO_SYNC: Final = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno
 class FolderSync:
     """Folders with new names in them that are not on the disk yet; for any thread.
 
-    A folder's sync takes longer than a file's, and serves all names in it: so these wait for each
-    other, for `FOLDER_SECONDS` at most as long as files come, and `flush` ends all waiting.
+    A folder's sync takes longer than a file's, and serves all names in it: so names wait for each
+    other, `FOLDER_SECONDS` at most, and then are synced beside whatever goes on. `flush` ends all
+    waiting.
     """
 
     def __init__(self) -> None:
         self._waiting: set[Path] = set()
-        self._flushed = time.monotonic()
+        self._timer: threading.Timer | None = None
         self._lock = threading.Lock()
+        self._syncing = threading.Lock()
 
     def add(self, folder: Path) -> None:
-        """Take note of a folder, and sync all that wait if it is time; raises OSError."""
+        """Take note of a folder."""
         with self._lock:
             self._waiting.add(folder)
-            due = time.monotonic() - self._flushed >= FOLDER_SECONDS
-        if due:
-            self.flush()
+            if self._timer is None:
+                self._timer = threading.Timer(FOLDER_SECONDS, self._flush_later)
+                self._timer.daemon = True
+                self._timer.start()
 
     def flush(self) -> None:
-        """Sync all that wait; raises OSError when the disk fails."""
+        """Sync all that wait; raises OSError when the disk fails, now or while nobody waited."""
+        with self._syncing:  # and so waits for what is on its way
+            with self._lock:
+                folders, self._waiting = sorted(self._waiting), set()
+            for done, folder in enumerate(folders):
+                try:
+                    sync_folder(folder)
+                except OSError:
+                    with self._lock:
+                        self._waiting.update(folders[done:])
+                    raise
+
+    def _flush_later(self) -> None:
         with self._lock:
-            folders, self._waiting = sorted(self._waiting), set()
-        for folder in folders:
-            sync_folder(folder)
-        self._flushed = time.monotonic()
+            self._timer = None
+        with contextlib.suppress(OSError):  # what is left waits for the next flush, which tells it
+            self.flush()
 
 
 def sync_file(number: int) -> None:

@@ -281,6 +281,7 @@ class MatteStore:
         self.folder = folder
         self._within = within or folder
         self._below = f"{folder.relative_to(within).as_posix()}/" if within else ""
+        self._lasts = within is None  # what lies further in saves time, and no more
         self._folders = FolderSync()
 
     @classmethod
@@ -339,7 +340,7 @@ class MatteStore:
         path = self.path(record.object_id, record.frame)
         try:
             MATTES.make(self._within, self._below + _path("objects", record.object_id))
-            write_atomic(path, encode_record(record), folders=self._folders)
+            write_atomic(path, encode_record(record), folders=self._folders, synced=self._lasts)
         except OSError as error:
             raise self._not_written(path, error) from error
 

@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
 
-from sam2_splat_addon.core.atomic import atomic_file, sweep_temporaries, write_atomic
+from sam2_splat_addon.core.atomic import FolderSync, atomic_file, sweep_temporaries, write_atomic
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -122,3 +124,65 @@ def test_sweeping_follows_no_link(tmp_path: Path) -> None:
 def test_the_longest_name_has_room_for_its_temporary(tmp_path: Path) -> None:
     write_atomic(tmp_path / ("n" * 255), b"whole")
     assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps names by itself")
+def test_names_are_synced_a_second_later_at_most_and_at_the_end_for_sure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    real = os.fsync
+
+    def fsync(number: int) -> None:
+        synced.append(os.fstat(number).st_ino)
+        real(number)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr("sam2_splat_addon.core.atomic.FOLDER_SECONDS", 0.05)
+    folder, folders = tmp_path.stat().st_ino, FolderSync()
+    for name in ("a", "b", "c"):
+        write_atomic(tmp_path / name, b"x", folders=folders)
+        assert synced[-1] == (tmp_path / name).stat().st_ino or folder in synced
+    end = time.monotonic() + 20
+    while folder not in synced and time.monotonic() < end:
+        time.sleep(0.01)
+    assert folder in synced
+    monkeypatch.setattr("sam2_splat_addon.core.atomic.FOLDER_SECONDS", 1e6)
+    write_atomic(tmp_path / "d", b"x", folders=folders)
+    synced.clear()
+    folders.flush()
+    assert synced == [folder]
+    folders.flush()
+    assert synced == [folder]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps names by itself")
+def test_a_disk_that_fails_while_nobody_waits_is_told_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = FolderSync()
+    write_atomic(tmp_path / "a", b"x", folders=folders)
+
+    def fails(number: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", fails)
+        for _ in range(2):
+            with pytest.raises(OSError, match="Input/output"):
+                folders.flush()
+        with pytest.raises(OSError, match="Input/output"):
+            write_atomic(tmp_path / "b", b"x")
+        assert not (tmp_path / "b").exists()
+    folders.flush()
+
+
+def test_a_drive_that_knows_no_sync_is_written_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(number: int) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", unknown)
+    write_atomic(tmp_path / "a", b"x")
+    assert (tmp_path / "a").read_bytes() == b"x"

@@ -73,7 +73,7 @@ def test_at_any_moment_of_a_run_over_another_ones_mattes(
     stop_after: int, footage: Footage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each frame has the matte of before or the new one, and what was reported is the new one."""
-    monkeypatch.setattr(atomic, "FOLDER_SECONDS", 0.0)
+    monkeypatch.setattr(atomic.FolderSync, "add", lambda _, folder: atomic.sync_folder(folder))
     store = tmp_path / "store"
     _run(replace(footage.before, store=str(store)))
     disk, done = Disk(store), []
@@ -120,9 +120,10 @@ def _look(left: Path, footage: Footage, done: list[int]) -> tuple[int, ...]:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_first_run_that_was_cut_goes_on_to_the_same_mattes(
-    way: Way, footage: Footage, tmp_path: Path
+    way: Way, footage: Footage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The memories, which nobody syncs, are gone or torn."""
+    """The memories, which nobody syncs, are gone or torn, and names are not there yet."""
+    monkeypatch.setattr(atomic, "FOLDER_SECONDS", 1e6)
     (tmp_path / "disk").mkdir()
     disk, done = Disk(tmp_path / "disk"), []
     store, wish = tmp_path / "disk" / "store", footage.wish
@@ -138,7 +139,10 @@ def test_a_first_run_that_was_cut_goes_on_to_the_same_mattes(
     assert _mattes(tmp_path / "left" / "store") == footage.new
 
 
-def test_a_bake_that_says_it_is_complete_is(tmp_path: Path) -> None:
+def test_a_bake_that_says_it_is_complete_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(atomic, "FOLDER_SECONDS", 1e6)
     (tmp_path / "disk").mkdir()
     disk, photos = Disk(tmp_path / "disk"), tmp_path / "photos"
     write_photos(photos, 3)
