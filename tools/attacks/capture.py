@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import subprocess
 import sys
 import time
@@ -117,6 +119,24 @@ class Host:
         end = time.monotonic() + limit
         while len(self.done) < frames and self.process.poll() is None and time.monotonic() < end:
             time.sleep(0.002)
+
+    def signal_worker(self, number: int) -> bool:
+        """Send the worker a signal; returns whether it is there, and not another by its number."""
+        if not self.worker_lives:
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.worker, number)
+        return True
+
+    @property
+    def worker_lives(self) -> bool:
+        """Whether the worker runs; one that has ended and waits to be reaped does not."""
+        if not self.worker:
+            return False
+        try:  # without /proc, while its host is there to reap it
+            return b"worker_start" in Path(f"/proc/{self.worker}/cmdline").read_bytes()
+        except OSError:
+            return not Path("/proc/self").exists() and self.process.poll() is None
 
     def run_to_end(self, limit: float = 300.0) -> str:
         """Its last word."""

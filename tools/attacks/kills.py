@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import random
 import shutil
 import signal
@@ -81,32 +79,16 @@ def _kill(victim: Victim, host: Host, rng: random.Random) -> list[str]:
         host.process.kill()
         host.process.wait()
         end = time.monotonic() + _WORKER_ENDS
-        while _lives(host.worker) and time.monotonic() < end:
+        while host.worker_lives and time.monotonic() < end:
             time.sleep(0.05)
-        if _lives(host.worker):
+        if host.signal_worker(signal.SIGKILL):
             faults.append("the worker outlives its host")
-            os.kill(host.worker, signal.SIGKILL)
     else:
-        with contextlib.suppress(ProcessLookupError):  # it was done already
-            os.kill(host.worker, signal.SIGKILL)
+        host.signal_worker(signal.SIGKILL)
         word = host.run_to_end(_WORKER_ENDS)
         if word == "no end":
             faults.append("the host waits for a worker that is gone")
     return faults
-
-
-def _lives(process: int) -> bool:
-    """Whether a process runs; one that has ended and waits to be reaped does not."""
-    if not process:
-        return False
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    with contextlib.suppress(OSError):
-        state = Path(f"/proc/{process}/stat").read_text(encoding="ascii", errors="replace")
-        return state.rpartition(")")[2].split()[0] != "Z"
-    return True
 
 
 @attack("kill the worker while it propagates", group="kills", count=100)

@@ -39,16 +39,12 @@ def propagating(count: int, folder: Path, seed: int) -> Outcome:
         whole.append(mattes(place))
     for number in range(count):
         disk = _Disk(folder / f"disk{number}")
-        waits = rng.randrange(_FRAMES + 2)
         with disk.mounted() as mount:
             store = mount / "store"
             shutil.copytree(folder / "whole0", store)
             os.sync()
             host = Host.start(capture.propagation(store, 1), folder)
-            host.wait_for(waits)
-            time.sleep(rng.random() * 0.05)
-            if waits > _FRAMES:
-                host.run_to_end()
+            when = _wait(host, rng)
             copy = disk.cut(host)
         is_over = host.ended == "finished"
         due = time.monotonic() if is_over else time.monotonic() - _NAMES_WAIT
@@ -64,7 +60,7 @@ def propagating(count: int, folder: Path, seed: int) -> Outcome:
             word = Host.start(capture.propagation(mount / "store", 1), folder).run_to_end()
             if word != "finished" or mattes(mount / "store") != whole[1]:
                 faults.append(f"the owner does not get on: {word}")
-        outcome.faults += [f"cut {number + 1}, after frame {waits}: {fault}" for fault in faults]
+        outcome.faults += [f"cut {number + 1}, {when}: {fault}" for fault in faults]
         outcome.tried += 1
         shutil.rmtree(disk.folder)
     return outcome
@@ -82,20 +78,30 @@ def baking(count: int, folder: Path, seed: int) -> Outcome:
     whole = images(folder / "whole")
     for number in range(count):
         disk = _Disk(folder / f"disk{number}")
-        waits = rng.randrange(_FRAMES + 2)
         with disk.mounted() as mount:
             host = Host.start(capture.bake(store, mount / "out"), folder)
-            host.wait_for(waits)
-            time.sleep(rng.random() * 0.05)
-            if waits > _FRAMES:
-                host.run_to_end()
+            when = _wait(host, rng)
             copy = disk.cut(host)
         with copy.mounted() as mount:
             faults = bake_faults(mount / "out", whole, is_over=host.ended == "finished")
-        outcome.faults += [f"cut {number + 1}, after image {waits}: {fault}" for fault in faults]
+        outcome.faults += [f"cut {number + 1}, {when}: {fault}" for fault in faults]
         outcome.tried += 1
         shutil.rmtree(disk.folder)
     return outcome
+
+
+def _wait(host: Host, rng: random.Random) -> str:
+    """Wait for the moment of the cut; returns it in words."""
+    if rng.random() < 0.5:
+        frame = rng.randrange(_FRAMES)
+        host.wait_for(frame)
+        time.sleep(rng.random() * 0.05)
+        return f"after frame {frame}"
+    host.run_to_end()
+    # By then ext4 has written names by itself, and not what they stand for.
+    seconds = rng.choice((0, 7))
+    time.sleep(seconds)
+    return f"{seconds} s after the end"
 
 
 class _Disk:
@@ -124,9 +130,9 @@ class _Disk:
 
     def cut(self, host: Host) -> _Disk:
         """What is on the disk now, as another one; the host and its worker end."""
-        processes = [host.process.pid, host.worker]
-        for process in processes:
-            _signal(process, signal.SIGSTOP)
+        if host.process.poll() is None:
+            host.process.send_signal(signal.SIGSTOP)
+        host.signal_worker(signal.SIGSTOP)
         copy, again = self.folder / "copy", self.folder / "again"
         while True:  # the system itself may write meanwhile: until two copies are the same
             shutil.copyfile(self._image, copy)
@@ -134,11 +140,11 @@ class _Disk:
             if _same(copy, again):
                 break
         again.unlink()
-        for process in reversed(processes):
-            _signal(process, signal.SIGKILL)
+        host.signal_worker(signal.SIGKILL)
+        host.process.kill()
         host.process.wait()
         end = time.monotonic() + 10
-        while Path(f"/proc/{host.worker}").exists() and time.monotonic() < end:
+        while host.worker_lives and time.monotonic() < end:
             time.sleep(0.02)
         return _Disk(self.folder, copy)
 
@@ -151,12 +157,6 @@ def _same(one: Path, other: Path) -> bool:
                 return False
             if not blocks[0]:
                 return True
-
-
-def _signal(process: int, number: signal.Signals) -> None:
-    if process:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process, number)
 
 
 def _call(*command: str) -> None:
