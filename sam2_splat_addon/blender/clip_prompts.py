@@ -3,7 +3,8 @@
 
 A tracking object is a subject, a track is a click, a keyed and unmuted marker is a point on its
 frame. A track whose name begins with ``-`` excludes. A track whose name begins with ``box`` is a
-box: its marker's pattern area. Mask prompts have no marker; they are kept as JSON on the clip.
+box: its marker's pattern area. Mask prompts have no marker; they are kept as JSON on the clip, and
+so are the frames that start anew.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 import bpy
+from msgspec.structs import replace
 
 from ..core.coordinates import marker_to_pixel, pixel_to_marker
 from ..core.errors import PromptError
@@ -24,7 +26,7 @@ from ..core.prompts import (
     from_json,
     to_json,
 )
-from . import mask_layers, preferences
+from . import anew_frames, mask_layers, preferences
 
 EXCLUDE_PREFIX = "-"
 BOX_PREFIX = "box"
@@ -142,7 +144,9 @@ def collect(clip: bpy.types.MovieClip) -> PromptSet:
         frames = _gathered(clicks, width, height)
         for frame, prompts in masks.get(ids[name], {}).items():
             clicked = frames.get(frame, FramePrompts(frame))
-            frames[frame] = FramePrompts(frame, clicked.points, clicked.box, prompts.mask)
+            frames[frame] = replace(clicked, mask=prompts.mask)
+        for frame in anew_frames.of_object(clip, ids[name]) & frames.keys():
+            frames[frame] = replace(frames[frame], anew=True)
         if frames:
             objects.append(ObjectPrompts(ids[name], name, tuple(frames[f] for f in sorted(frames))))
     if not objects:
@@ -157,17 +161,18 @@ def on_frame(clip: bpy.types.MovieClip, frame: int) -> dict[str, FramePrompts]:
     """What is said on one frame, by subject's name; quick enough to ask on every redraw."""
     width, height = clip.size
     masks = _stored_masks(clip)
-    ids = {entry.name: entry.object_id for entry in clip.sam2_splat.objects} if masks else {}
+    ids = {entry.name: entry.object_id for entry in clip.sam2_splat.objects}
     found = {}
     for entry in subjects(clip):
         name = subject_name(entry)
         clicks = _gathered(markers_on(entry, frame), width, height)
         clicked = clicks.get(frame, FramePrompts(frame))
-        drawn = masks.get(ids.get(name, 0), {}).get(frame)
+        object_id = ids.get(name, 0)
+        drawn = masks.get(object_id, {}).get(frame)
         if drawn is not None:
-            clicked = FramePrompts(frame, clicked.points, clicked.box, drawn.mask)
+            clicked = replace(clicked, mask=drawn.mask)
         if not clicked.is_empty:
-            found[name] = clicked
+            found[name] = replace(clicked, anew=frame in anew_frames.of_object(clip, object_id))
     return found
 
 
@@ -269,6 +274,10 @@ def apply(clip: bpy.types.MovieClip, prompts: PromptSet) -> None:
     )
     masks = tuple(entry for entry in masks if entry.frames)
     settings.mask_prompts = to_json(PromptSet(masks, width, height)).decode() if masks else ""
+    for entry in prompts.objects:
+        for frame in entry.frames:
+            if frame.anew:
+                anew_frames.mark(clip, entry.id, frame.frame, anew=True)
 
 
 def add_point(
@@ -334,3 +343,4 @@ def remove_all(clip: bpy.types.MovieClip) -> None:
             clip.tracking.objects.remove(entry)
     clip.sam2_splat.objects.clear()
     clip.sam2_splat.mask_prompts = ""
+    clip.sam2_splat.anew_frames = ""

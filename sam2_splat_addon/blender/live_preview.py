@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import bpy
 
@@ -193,7 +194,6 @@ def _ask(clip: bpy.types.MovieClip, question: _Question) -> None:
         photo = footage_clip.photo_of(clip, question.frame)
         if photo is None:
             return
-        corrects = any(not entry.frames[0].includes_something for entry in question.prompts)
         request = PreviewRequest(
             photo=str(photo),
             width=width,
@@ -203,7 +203,7 @@ def _ask(clip: bpy.types.MovieClip, question: _Question) -> None:
             model=model_choice(
                 settings, device=preferences.device(), threads=preferences.threads()
             ),
-            propagation=_propagation(clip) if corrects else None,
+            propagation=_propagation(clip) if question.prompts else None,
             speed=settings.speed,
             panorama=settings.panorama,
         )
@@ -226,23 +226,26 @@ def _with_other_frames(
 def _propagation(clip: bpy.types.MovieClip) -> PropagateRequest | None:
     """What Propagate would ask now, as far as it can be said without a look at the photos.
 
-    They are taken to be those of the last propagation; without one there is nothing to correct.
+    They are taken to be those of the last propagation. Without one nothing that is kept counts, but
+    it can still be told which frames tracking starts at.
     """
     settings = clip.sam2_splat
-    last = shown_mattes.last_run(clip)
-    if last is None:
-        return None
     count = settings.frame_count
+    if not count or not settings.footage_folder:
+        return None
+    last = shown_mattes.last_run(clip)
+    width, height = clip.size if last is None else (last.width, last.height)
+    beside = Path(bpy.path.abspath(settings.footage_folder)) / footage_clip.STORE_NAME
     return PropagateRequest(
         footage=FootageFiles(
             settings.footage_folder,
             footage_clip.shown_paths(clip, range(1, count + 1)),
-            last.width,
-            last.height,
-            last.footage,
+            width,
+            height,
+            "" if last is None else last.footage,
         ),
         prompts=clip_prompts.collect(clip),
-        store=bpy.path.abspath(settings.store_folder),
+        store=bpy.path.abspath(settings.store_folder) or str(beside),
         model=model_choice(settings, device=preferences.device(), threads=preferences.threads()),
         settings=run_settings(settings, count),
         edited=_known_edits(clip) if settings.edits_prompt else (),

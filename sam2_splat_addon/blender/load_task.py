@@ -83,7 +83,7 @@ class LoadTask:
         )
         if news:
             self.summary += f". {news}"
-            shown_mattes.forget_photos(clip.session_uid)
+            shown_mattes.forget(clip.session_uid)
             review.forget(clip.session_uid)
 
     def cancel(self) -> None:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from ..core.footage import Footage
 from ..core.prompts import from_json, to_json
 from ..core.same_photos import from_text, known_photos, moved_frames
-from . import clip_prompts, drawn, fine_frames, mask_layers
+from . import anew_frames, clip_prompts, drawn, fine_frames, mask_layers
 
 # Beyond all frames, where markers wait until every place is free.
 _FAR = 1_000_000
@@ -75,6 +75,7 @@ def take_along(
     clicks = follow(clip, moved.places)
     masks = _follow_drawn(clip, drawn_frames, moved.places)
     fine_frames.move(clip, moved.places)
+    anew_frames.move(clip, moved.places)
     _follow_range(clip, moved.places)
     counts = ((clicks, "click"), (masks, "drawn mask"))
     lost = " and ".join(f"{count} {what}{'s' * (count > 1)}" for count, what in counts if count)

@@ -10,6 +10,7 @@ from bpy.types import Context, Panel, UILayout, UIList
 
 from . import clip_prompts, footage_clip, panel_parts, panels_tool
 from .active_clip import active_clip
+from .operators.objects import active_prompts, can_start_anew
 
 # How many odd photos the panel names.
 _NAMED = 3
@@ -126,6 +127,13 @@ class SAM2SPLAT_PT_objects(panel_parts.ClipSidebar, Panel):
                 "sam2_splat.toggle_exclude",
                 text="Make It Include" if excludes else "Make It Exclude",
                 icon="ADD" if excludes else "REMOVE",
+            )
+        if can_start_anew(context):
+            prompts = active_prompts(context)
+            layout.operator(
+                "sam2_splat.start_anew",
+                icon="MARKER",
+                depress=prompts is not None and prompts.anew,
             )
 
 

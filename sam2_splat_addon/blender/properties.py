@@ -159,6 +159,9 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
     fine_frames: StringProperty(
         description="Frames that the user has ticked in the review, as JSON"
     )
+    anew_frames: StringProperty(
+        description="Frames whose clicks alone say where an object is, as JSON"
+    )
     mask_prompts: StringProperty(
         description="Mask prompts as JSON; clicks and boxes are markers, masks have no marker"
     )
@@ -185,7 +188,8 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
     both_sides: BoolProperty(
         name="Both Sides",
         description="A frame between two with clicks is tracked from both, and the better mask is"
-        " taken. Takes about twice the time between the first and the last frame with clicks",
+        " taken, so clicks help the frames before them too. Takes about twice the time between the"
+        " first and the last frame with clicks",
         default=False,
     )
     second_look: EnumProperty(
@@ -204,9 +208,8 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
     direction: EnumProperty(name="Direction", items=DIRECTION_ITEMS, default="both")
     nearby_prompts: IntProperty(
         name="Nearby Clicks",
-        description="0: every frame sees all frames with clicks, and a new click may change every"
-        " frame. Otherwise a frame sees only that many of them on either side, so a new click"
-        " changes the frames near it alone",
+        description="0: every frame sees all frames with clicks that are known by then. Otherwise it"
+        " sees only that many of them on either side, and memory begins anew at each",
         default=0,
         min=0,
         soft_max=8,

@@ -186,22 +186,18 @@ def keep_preview(
 
 
 def forget(uid: int, object_id: int | None = None, frame: int | None = None) -> None:
-    """The store has something else now: for a clip, or for one object of it, or on one frame."""
+    """The store has something else now: for a clip, or for one object of it, or on one frame.
+
+    For a clip also when its frames show other photos.
+    """
     _runs.pop(uid, None)
     for key in list(_stored):
         if key[0] == uid and object_id in (None, key[1]) and frame in (None, key[2]):
             del _stored[key]
-    for key, kept in list(_previews.items()):
-        # What a frame shows whose clicks only exclude depends on the frames before it.
-        if key[0] == uid and not kept.prompts.includes_something:
+    for key in list(_previews):
+        # What a frame shows may depend on what was tracked to it.
+        if key[0] == uid and object_id in (None, key[1]):
             del _previews[key]
-
-
-def forget_photos(uid: int) -> None:
-    """A clip's frames show other photos now."""
-    forget(uid)
-    for key in [key for key in _previews if key[0] == uid]:
-        del _previews[key]
 
 
 def clear() -> None:

@@ -8,9 +8,10 @@ A :class:`PromptSet` is immutable, compares by value and travels as JSON (``sche
                   "frames": [{"frame": 1,
                               "points": [{"x": 612.5, "y": 940.5, "include": true}],
                               "box": {"x0": 300, "y0": 200, "x1": 900, "y1": 1700},
-                              "mask": {"width": 1200, "height": 1800, "runs": [0, 5, 20]}}]}]}
+                              "mask": {"width": 1200, "height": 1800, "runs": [0, 5, 20]},
+                              "anew": false}]}]}
 
-``points``, ``box`` and ``mask`` may each be left out. ``width`` and ``height`` of the set may be
+``points``, ``box``, ``mask`` and ``anew`` may each be left out. ``width`` and ``height`` of the set may be
 left out by hand-written files; then the prompts are taken to be in the footage's own pixels.
 """
 
@@ -89,12 +90,18 @@ class MaskPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FramePrompts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything said about one object on one frame (frames count from 1)."""
+    """Everything said about one object on one frame (frames count from 1).
+
+    ``anew`` says that the object is segmented from these prompts alone. Otherwise they refine what
+    was tracked to this frame, unless tracking begins here. It says nothing about a mask, which is
+    taken as it is, nor about prompts that only exclude.
+    """
 
     frame: int
     points: tuple[PointPrompt, ...] = ()
     box: BoxPrompt | None = None
     mask: MaskPrompt | None = None
+    anew: bool = False
 
     @property
     def is_empty(self) -> bool:
@@ -236,7 +243,7 @@ def _checked_frame(
                 f" {width}x{height} px.",
                 "Use a mask of the frame's shape.",
             )
-    return FramePrompts(prompts.frame, points, box, mask)
+    return FramePrompts(prompts.frame, points, box, mask, prompts.anew)
 
 
 def to_json(prompts: PromptSet) -> bytes:

@@ -175,9 +175,10 @@ class PreviewRequest(msgspec.Struct, frozen=True, tag="preview"):
     image_size, speed, panorama, bitwise
         As in :class:`RunSettings`.
     propagation
-        What a propagation would be asked now, with all prompts. With it, objects whose prompts on
-        the frame only exclude are shown as well. That takes as long as it takes to track from the
-        nearest memories that earlier runs left, at the first click on a frame.
+        What a propagation would be asked now, with all prompts. With it, objects that it tracks to
+        the frame and then corrects are shown so. That takes as long as it takes to track from the
+        nearest memories that earlier runs left, at the first click on a frame. Without it, and far
+        from any memories, they are shown as their prompts there give them by themselves.
     ticket
         Names the request in its answer; ``client/preview.py`` counts them.
     """
@@ -307,6 +308,9 @@ class Stopped(msgspec.Struct, frozen=True, tag="stopped"):
 class PreviewMatte(msgspec.Struct, frozen=True):
     """One object on the frame: what propagation writes for it, bit for bit.
 
+    An object that propagation tracks to the frame may be segmented from its prompts alone instead;
+    see :class:`PreviewRequest`.
+
     ``logits`` are (height, width) little-endian float16, row by row.
     """
 
@@ -332,8 +336,8 @@ class PreviewDone(msgspec.Struct, frozen=True, tag="preview_done"):
     """The answer to a preview.
 
     ``mattes`` has every object of the request that is included by a prompt on the frame. An object
-    whose prompts there only exclude is among them when the request has its ``propagation``: it is
-    tracked and then corrected, which needs what came before.
+    whose prompts there only exclude is among them when the request has its ``propagation``: they
+    say nothing without what was tracked to the frame.
     """
 
     ticket: int

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Previews of frames whose prompts only exclude; imports core and its siblings of the engine.
+"""Previews of frames that are tracked and then corrected; imports core and its engine siblings.
 
-Such a frame is tracked and then corrected, so what it shows depends on the frames before it. They
-are tracked by a propagation's own session, from the nearest memories on the shelf, and what was
-remembered on the way is kept: the next click on the same frame costs one frame. Nothing is written.
+What such a frame shows depends on the frames before it. They are tracked by a propagation's own
+session, from the nearest memories on the shelf, and what was remembered on the way is kept: the
+next click on the same frame costs one frame. Nothing is written.
 """
 
 from __future__ import annotations
@@ -35,7 +35,15 @@ from .work import ObjectWork, work_for
 KEPT_BANKS: Final = 6
 """What is kept of the way to a frame: its end, of as many objects, sides or frames.
 
-3 MB each at 1024 px.
+3 MB each at 1024 px, and 0.5 MB more for every corrected frame in reach.
+"""
+
+
+FEW: Final = 4
+"""Frames that are tracked for a preview where no propagation has left memories.
+
+A click is to be answered soon, and a frame takes seconds with a large model on a CPU. Further away
+a preview shows what the clicks give by themselves, until something has been propagated.
 """
 
 
@@ -66,7 +74,8 @@ class CorrectedPreviewer:
     ) -> tuple[PreviewMatte, ...]:
         """What a propagation writes for these objects on a frame where they are corrected.
 
-        An object that the request does not track there has none.
+        An object that the request does not correct there has none, and neither has one whose
+        prompts say by themselves where it is and to which there is a long way to track.
 
         Raises
         ------
@@ -78,12 +87,19 @@ class CorrectedPreviewer:
         objects = {
             at.plan.object_id: at
             for at in objects_of(request, self._loaded, self._choice, threads)
-            if at.plan.object_id in object_ids and frame in at.plan.results
+            if at.plan.object_id in object_ids
+            and at.plan.correction(frame) is not None
+            and frame in at.plan.results
         }
-        works = [
-            work_for(at.plan, {frame}, self._saved(at), conditioned=at.conditioning.has)
-            for at in objects.values()
-        ]
+        works = []
+        for at in list(objects.values()):
+            work = work_for(at.plan, {frame}, self._saved(at), conditioned=at.conditioning.has)
+            if frame in at.plan.refined and _is_far(work, at):
+                del objects[at.plan.object_id]
+            else:
+                works.append(work)
+        if not works:
+            return ()
         found: dict[int, MatteRecord] = {}
         ways: dict[tuple[int, Direction], str] = {}  # how far each has come
         footage = request.footage
@@ -125,6 +141,13 @@ class CorrectedPreviewer:
         self._banks.move_to_end(key)
         if len(self._banks) > KEPT_BANKS:
             self._banks.popitem(last=False)
+
+
+def _is_far(work: ObjectWork, at: StoredObject) -> bool:
+    """Whether more is to be tracked than lies between two places on the shelf."""
+    tracked = sum(len(part.frames) for part in work.parts)
+    # A run under these prompts would have left the memories of all frames that start.
+    return tracked > (FEW if work.conditioning else at.spacing)
 
 
 class _KeepingSession(Session):

@@ -3,7 +3,7 @@
 
 The key of a conditioning frame is made of its own prompts. That of a tracked frame is made of the
 key of the frame tracked before it with the same memory, and of what else it is shown: conditioning
-frames (by their keys) and corrections. So a changed prompt changes exactly the keys that it
+and refined frames (by their keys) and corrections. So a changed prompt changes exactly the keys that it
 reaches, as long as conditioning frames out of reach are left out: see `_shown`. The key of a frame
 that is tracked from both sides is made of those that each side gives it.
 """
@@ -59,17 +59,16 @@ def matte_keys(plan: ObjectPlan, run_key: str) -> MatteKeys:
     """
     if plan.near:
         run_key = _hash(run_key, "near")
-    conditioning = {
+    mattes = {
         entry.frame: _hash(run_key, "conditioning", msgspec.json.encode(entry).decode())
         for entry in plan.conditioning
     }
-    mattes = dict(conditioning)
     visits: dict[Visit, str] = {}
     for stretch in plan.stretches:
         before = _hash(run_key, stretch.direction)
         corrected: dict[int, str] = {}
         for frame in stretch.frames:
-            parts = [before, str(frame), *_shown(frame, stretch, conditioning, corrected)]
+            parts = [before, str(frame), *_shown(frame, stretch, mattes, corrected)]
             correction = plan.correction(frame)
             if correction is not None:
                 parts.append(msgspec.json.encode(correction).decode())
@@ -82,10 +81,10 @@ def matte_keys(plan: ObjectPlan, run_key: str) -> MatteKeys:
 
 
 def _shown(
-    frame: int, stretch: Stretch, conditioning: dict[int, str], corrected: dict[int, str]
+    frame: int, stretch: Stretch, mattes: dict[int, str], corrected: dict[int, str]
 ) -> list[str]:
-    """The keys of the conditioning frames that attention may reach from a frame."""
-    every = {at: conditioning[at] for at in stretch.conditioning} | corrected
+    """The keys of the prompted frames that attention may reach from a frame."""
+    every = {at: mattes[at] for at in stretch.conditioning} | corrected
     selected, others = select_closest_cond_frames(frame, every, MAX_CONDITIONING)
     near = {at: key for at, key in others.items() if abs(at - frame) <= NEAR}
     return [*selected.values(), "near", *near.values()]

@@ -4,30 +4,41 @@
 All prompts are known before a run starts, so a result is a function of footage, prompts, model and
 settings alone:
 
-1. Conditioning frames, those whose prompts say where the object is, are segmented from their
-   prompts, inside the span or not. They keep that result.
-2. Forwards from the object's first conditioning frame to the span's end.
-3. Backwards from the same frame to the span's start, with a memory of its own.
+1. Conditioning frames are segmented from their prompts alone, inside the span or not, and keep that
+   result: the first frame whose prompts say where the object is, those with a mask, and those that
+   are to start anew.
+2. Forwards from the first of them to the span's end. Every other prompted frame is *refined* on the
+   way: it is tracked like any other, then its prompts correct what was tracked. From there on it
+   conditions what is tracked after it.
+3. Backwards from the same frame to the span's start, with a memory of its own. That pass comes last,
+   so it attends to conditioning and refined frames alike.
 
-``forward`` alone leaves out step 3. ``backward`` alone goes backwards from the object's *last*
-conditioning frame. A frame whose prompts only exclude can't be segmented from them: it is tracked
-like any other and then corrected by them.
+``forward`` alone leaves out step 3. ``backward`` alone is the same in a mirror: the *last* frame
+whose prompts say where the object is comes first, and frames before it are refined on the way back.
+A frame whose prompts only exclude is refined by every pass that comes to it, and is for that pass
+alone.
 
-From both sides, the forward pass begins at the first conditioning frame and the backward one at the
-last, whatever the direction: frames between the two are tracked twice (see `both_sides`).
+From both sides, the forward pass begins at the first prompted frame and the backward one at the
+last, whatever the direction: frames between the two are tracked twice (see `both_sides`), but those
+that the forward pass has refined are not.
+
+A refined frame outside the span is tracked too, right after what comes before it within the span or
+among its like, when others attend to it.
 
 A pass is one stretch of frames that share a memory. Where prompts are to reach only nearby frames,
-it is cut into stretches at the conditioning frames, and each begins with an empty memory.
+it is cut into stretches at the prompted frames, and each begins with an empty memory.
 """
 
 from __future__ import annotations
 
-from bisect import bisect
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from typing import Literal, NamedTuple
+
+from msgspec.structs import replace
 
 from ..core.errors import PromptError
 from ..core.manifest import RunSettings
@@ -61,7 +72,8 @@ class Stretch:
     frames
         In the order of tracking.
     conditioning
-        The conditioning frames that they may attend to, rising.
+        The prompted frames that they may attend to from the start on, rising: conditioning frames,
+        and those that stretches before this one refine.
     """
 
     direction: Direction
@@ -85,6 +97,9 @@ class ObjectPlan:
         Frames to segment from prompts, rising; some may lie outside the span.
     corrections
         Frames to correct after they were tracked.
+    refined
+        Those of the corrections whose prompts say where the object is: later stretches attend to
+        them as to conditioning frames.
     results
         The frames that get a matte.
     stretches
@@ -100,6 +115,7 @@ class ObjectPlan:
     results: range
     stretches: tuple[Stretch, ...]
     near: bool = False
+    refined: frozenset[int] = frozenset()
 
     def correction(self, frame: int) -> FramePrompts | None:
         """The prompts that correct this frame, if any."""
@@ -170,48 +186,79 @@ def plan_object(
         raise PromptError(
             f"A frame can't attend to {nearby_prompts} prompted frames.", "Choose 0 for all."
         )
-    conditioning = tuple(entry for entry in prompts.frames if entry.includes_something)
-    corrections = tuple(entry for entry in prompts.frames if not entry.includes_something)
-    prompted = [entry.frame for entry in conditioning]
+    # Where an object is already told to start, saying so once more changes nothing.
+    given = [replace(entry, anew=False) for entry in prompts.frames]
+    prompted = [entry.frame for entry in given if entry.includes_something]
     first, last = min(prompted), max(prompted)
+    refining: Direction = "backward" if direction == "backward" and not both_sides else "forward"
+    starts = {
+        entry.frame
+        for entry in prompts.frames
+        if entry.includes_something and (entry.mask is not None or entry.anew)
+    } | {first if refining == "forward" else last}
+    refined = frozenset(prompted) - starts
 
     results = span
     if direction == "forward":
         results = range(max(span.start, first), span.stop)
     elif direction == "backward":
         results = range(span.start, min(span.stop, last + 1))
-    tracked = [frame for frame in results if frame not in prompted]
     # Where the passes begin.
     from_first = from_last = last if direction == "backward" else first
     if both_sides:
         from_first, from_last = first, last
-    forward = [frame for frame in tracked if frame > from_first]
-    backward = [frame for frame in reversed(tracked) if frame < from_last]
+    untold = set(results) - set(prompted)
+    forward = sorted(untold | refined if refining == "forward" else untold)
+    backward = sorted(untold | refined if refining == "backward" else untold, reverse=True)
+    passes: dict[Direction, list[int]] = {
+        "forward": [frame for frame in forward if frame > from_first],
+        "backward": [frame for frame in backward if frame < from_last],
+    }
     return ObjectPlan(
         prompts.id,
         prompts.name,
-        conditioning,
-        corrections,
+        tuple(entry for entry in given if entry.frame in starts),
+        tuple(entry for entry in given if entry.frame not in starts),
         results,
-        (
-            *_stretches("forward", forward, prompted, nearby_prompts),
-            *_stretches("backward", backward, prompted, nearby_prompts),
+        tuple(
+            stretch
+            for way in DIRECTIONS
+            for stretch in _stretches(
+                way, passes[way], prompted, refined if way == refining else (), nearby_prompts
+            )
         ),
         near,
+        refined,
     )
 
 
 def _stretches(
-    direction: Direction, tracked: Sequence[int], prompted: list[int], nearby: int
+    direction: Direction,
+    tracked: Sequence[int],
+    prompted: list[int],
+    refined: Collection[int],
+    nearby: int,
 ) -> list[Stretch]:
-    """Cut a pass at its conditioning frames, unless all frames attend to all of these."""
+    """Cut a pass at the prompted frames, unless all frames attend to all of these.
+
+    Parameters
+    ----------
+    refined
+        Those of the prompted frames that this pass itself refines: nothing can attend to them
+        before it has.
+    """
     if not tracked:
         return []
     if nearby == 0:
-        return [Stretch(direction, tuple(tracked), tuple(prompted))]
-    return [
-        Stretch(
-            direction, tuple(frames), tuple(prompted[max(before - nearby, 0) : before + nearby])
-        )
-        for before, frames in groupby(tracked, lambda frame: bisect(prompted, frame))
-    ]
+        known = tuple(frame for frame in prompted if frame not in refined)
+        return [Stretch(direction, tuple(tracked), known)]
+
+    # A frame that is refined ends the stretch that leads to it.
+    place = bisect_left if direction == "forward" else bisect_right
+    stretches: list[Stretch] = []
+    for at, frames in groupby(tracked, lambda frame: place(prompted, frame)):
+        around = prompted[max(at - nearby, 0) : at + nearby]
+        passed = prompted[:at] if direction == "forward" else prompted[at:]
+        known = tuple(one for one in around if one in passed or one not in refined)
+        stretches.append(Stretch(direction, tuple(frames), known))
+    return stretches

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One frame from its prompts, at once, for the eye; imports core, torch.
 
-The photo is read and encoded by the code that propagation uses, and the prompts are decoded without
-memory, as those of a conditioning frame are: so a preview equals what propagation writes there, bit
-for bit. A frame whose prompts only exclude is left to a small propagation of its own
-(`corrected_preview`). What took long is kept: the model, the last frames' features, the last mattes.
+The photo is read and encoded by the code that propagation uses, and the prompts of a frame that
+tracking starts at are decoded without memory: so a preview equals what propagation writes there,
+bit for bit. A frame that is tracked and then corrected is left to a small propagation of its own
+(`corrected_preview`). Where that would take long, or nothing is known of the other frames, prompts
+that say by themselves where the object is are decoded without memory there too: such a preview
+tells how they are understood, and propagation may give another matte. What took long is kept: the
+model, the last frames' features, the last mattes.
 """
 
 from __future__ import annotations
@@ -13,8 +16,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
+from msgspec.structs import replace
 
+from ..core.errors import PromptError
 from ..core.prompts import FramePrompts, PromptSet
 from ..core.protocol import PreviewMatte, PreviewRequest
 from ..core.speeds import speed_named
@@ -71,18 +75,25 @@ class _Previewer:
     def corrected(
         self, request: PreviewRequest, threads: int, dropped: Callable[[], bool]
     ) -> tuple[PreviewMatte, ...]:
-        """The mattes of all objects whose prompts on the frame only exclude."""
-        wanted = {
-            entry.id
+        """The mattes of the objects that are tracked to the frame and then corrected."""
+        given = {
+            entry.id: prompts
             for entry in request.prompts.objects
             for prompts in entry.frames
-            if prompts.frame == request.frame
-            and not prompts.is_empty
-            and not prompts.includes_something
+            if prompts.frame == request.frame and not prompts.is_empty
         }
-        if request.propagation is None or not wanted:
+        if request.propagation is None or not given:
             return ()
-        return self._corrected.mattes(request.propagation, request.frame, wanted, threads, dropped)
+        # Objects change nothing in one another, and a fault in others is no reason to show none.
+        every = request.propagation.prompts
+        own = tuple(entry for entry in every.objects if entry.id in given)
+        wish = replace(request.propagation, prompts=replace(every, objects=own))
+        try:
+            return self._corrected.mattes(wish, request.frame, given, threads, dropped)
+        except PromptError:
+            if not all(prompts.includes_something for prompts in given.values()):
+                raise
+            return ()  # a fault on other frames, which Propagate will name
 
     def _matte(
         self,
@@ -111,7 +122,7 @@ class _Previewer:
                 self._mattes.popitem(last=False)
         self._mattes.move_to_end(key)
         # Another object may have had the same prompts.
-        return msgspec.structs.replace(self._mattes[key], object_id=object_id)
+        return replace(self._mattes[key], object_id=object_id)
 
 
 _previewer: _Previewer | None = None
@@ -157,8 +168,10 @@ def run(request: PreviewRequest, dropped: Callable[[], bool]) -> tuple[PreviewMa
     if _previewer is None or _previewer.loaded is not loaded or _previewer.kind != kind:
         _previewer = _Previewer(loaded, choice, kind)
     stop_if(dropped)
-    mattes = _previewer.mattes(request, prompts, dropped)
-    return mattes + _previewer.corrected(request, threads, dropped)
+    corrected = _previewer.corrected(request, threads, dropped)
+    known = {matte.object_id for matte in corrected}
+    rest = tuple(entry for entry in prompts.objects if entry.id not in known)
+    return _previewer.mattes(request, replace(prompts, objects=rest), dropped) + corrected
 
 
 def _prompts_of_frame(request: PreviewRequest) -> PromptSet:
@@ -171,8 +184,8 @@ def _prompts_of_frame(request: PreviewRequest) -> PromptSet:
             if prompts.frame == request.frame and prompts.includes_something
         )
         if frames:
-            objects.append(msgspec.structs.replace(entry, frames=frames))
+            objects.append(replace(entry, frames=frames))
     if not objects:
         return PromptSet(())
-    prompts = msgspec.structs.replace(request.prompts, objects=tuple(objects))
+    prompts = replace(request.prompts, objects=tuple(objects))
     return prompts.checked(request.width, request.height, request.frame)

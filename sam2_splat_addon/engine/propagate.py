@@ -61,7 +61,7 @@ from .work import work_for
 _DECODED_BYTES: Final = 7  # of a photo being read, for each of its pixels
 _MAX_DECODERS: Final = 4
 
-ENGINE_VERSION: Final = "6"
+ENGINE_VERSION: Final = "7"
 """Part of every object's key: raise it when the same inputs give other mattes than before."""
 
 

@@ -33,8 +33,9 @@ SHELF_FRAMES: Final = 8
 SHELF_PLACES: Final = 16
 """Memories stay on the shelf after every so many frames, at no more than so many places.
 
-So an object's shelf takes at most 16 times what its bank takes (3 MB at 1024 px), and what is
-tracked again on the way to a corrected frame is at most 8 frames, or a sixteenth of long footage.
+So an object's shelf takes at most 16 times what its bank takes (3 MB at 1024 px, and 0.5 MB more
+for every corrected frame in reach), and what is tracked again on the way to a corrected frame is at
+most 8 frames, or a sixteenth of long footage.
 """
 
 _RATE_WINDOW: Final = 24  # mattes that the speed is measured over
@@ -123,6 +124,8 @@ class StoredObject:
     ----------
     put
         Writes a matte into the store.
+    spacing
+        Frames from one place on the shelf to the next.
     """
 
     def __init__(
@@ -138,7 +141,7 @@ class StoredObject:
         self._shelf = MemoryShelf(folder)
         self.conditioning = ConditioningShelf(folder / "conditioning", keys.mattes)
         longest = max((len(stretch.frames) for stretch in plan.stretches), default=0)
-        every = max(SHELF_FRAMES, -(-longest // SHELF_PLACES))
+        self.spacing = every = max(SHELF_FRAMES, -(-longest // SHELF_PLACES))
         self._kept = {
             stretch.visit(at)
             for stretch in plan.stretches
@@ -238,7 +241,9 @@ class StoredObject:
     def tidy(self) -> None:
         """Forget all that this run's plan has no use for; raises StoreError."""
         self._shelf.sweep(self.keeps, self.keys.visits)
-        self.conditioning.sweep({entry.frame for entry in self.plan.conditioning})
+        self.conditioning.sweep(
+            self.plan.refined.union(entry.frame for entry in self.plan.conditioning)
+        )
         self._sides.sweep()
         self._store.prune_state()
 

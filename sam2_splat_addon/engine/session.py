@@ -225,10 +225,14 @@ class Session:
     ) -> FrameResult:
         """Segment one object on one frame from memory, and remember it."""
         index, reverse = frame - 1, direction == "backward"
-        view = self._view_near(plan, index, bank)
+        correction, fit = plan.correction(frame), True
+        refines = frame in plan.refined
+        if correction is not None and refines:
+            view = self._view_of(plan, correction)
+        else:
+            view = self._view_near(plan, index, bank)
         image = photo.at(view)
         prediction = self._steps.track(index, image, bank, reverse=reverse)
-        correction, fit = plan.correction(frame), True
         if isinstance(bank, GuardedBank) and correction is None:
             prediction, fit = bank.judge(prediction)
         prompts = None if correction is None else self._tensors(correction, view)
@@ -238,18 +242,21 @@ class Session:
             prediction = self._steps.correct(
                 index, image, bank, prompts, prediction, reverse=reverse
             )
+        result = dataclasses.replace(
+            frame_result(plan.object_id, frame, prediction, prompted=corrected, view=view),
+            direction=direction,
+        )
+        towards = roll_to_matte(result.logits, view.roll) if self._panorama else 0
         if fit:
             memory, _ = self._steps.remember(image, prediction, from_user=corrected)
             if corrected:
                 bank.add_corrected(index, memory)
             else:
                 bank.add(index, memory)
-        result = dataclasses.replace(
-            frame_result(plan.object_id, frame, prediction, prompted=corrected, view=view),
-            direction=direction,
-        )
+            if refines:
+                self._conditioning[plan.object_id].add(index, Conditioned(memory, towards))
         if self._panorama:
-            bank.sight = Sight(index, roll_to_matte(result.logits, view.roll))
+            bank.sight = Sight(index, towards)
         return result
 
     def _view_of(self, plan: ObjectPlan, prompts: FramePrompts) -> View:

@@ -93,14 +93,19 @@ def work_for(
         Whether what a pass gives this frame is there already; asked of frames that are tracked from
         both sides alone.
     conditioned
-        Whether what is remembered of this conditioning frame was kept.
+        Whether what is remembered of this conditioning or refined frame was kept.
     """
+    starts = {entry.frame for entry in plan.conditioning}
+    needed = starts.intersection(wanted)
     parts: list[StretchPart] = []
-    for stretch in plan.stretches:
+    # What later stretches attend to has to be refined first.
+    refined: set[int] = set()
+    for stretch in reversed(plan.stretches):
         positions = [
             at
             for at, frame in enumerate(stretch.frames)
-            if frame in wanted and not (frame in plan.twice and known(stretch.visit(at)))
+            if frame in refined
+            or (frame in wanted and not (frame in plan.twice and known(stretch.visit(at))))
         ]
         if not positions:
             continue
@@ -108,7 +113,7 @@ def work_for(
         while start and (state := saved(stretch.visit(start - 1))) is None:
             start -= 1
         parts.append(StretchPart(stretch, start, positions[-1] + 1, state))
-    attended = {frame for part in parts for frame in part.stretch.conditioning}
-    needed = {frame for frame in attended if not conditioned(frame)}
-    needed |= {entry.frame for entry in plan.conditioning if entry.frame in wanted}
-    return ObjectWork(plan, frozenset(needed), tuple(parts))
+        missing = {frame for frame in stretch.conditioning if not conditioned(frame)}
+        needed |= missing & starts
+        refined |= missing - starts
+    return ObjectWork(plan, frozenset(needed), tuple(reversed(parts)))

@@ -150,7 +150,9 @@ def test_prompts_survive_the_way_through_markers(clip: bpy.types.MovieClip) -> N
                 "chair",
                 (
                     FramePrompts(1, (PointPrompt(60.5, 80.25), PointPrompt(5.5, 6.5, False))),
-                    FramePrompts(4, (PointPrompt(33.0, 44.0),), BoxPrompt(10, 20, 100, 110)),
+                    FramePrompts(
+                        4, (PointPrompt(33.0, 44.0),), BoxPrompt(10, 20, 100, 110), anew=True
+                    ),
                 ),
             ),
             ObjectPrompts(
@@ -167,7 +169,7 @@ def test_prompts_survive_the_way_through_markers(clip: bpy.types.MovieClip) -> N
     assert [(e.id, e.name) for e in found.objects] == [(2, "chair"), (5, "lamp")]
     for expected, actual in zip(wanted.objects, found.objects, strict=True):
         for left, right in zip(expected.frames, actual.frames, strict=True):
-            assert (left.frame, left.mask) == (right.frame, right.mask)
+            assert (left.frame, left.mask, left.anew) == (right.frame, right.mask, right.anew)
             assert [p.include for p in left.points] == [p.include for p in right.points]
             assert [(p.x, p.y) for p in right.points] == [
                 pytest.approx((p.x, p.y), abs=1e-3) for p in left.points

@@ -70,8 +70,9 @@ def shown(clip: bpy.types.MovieClip, frame: int) -> tuple[str, bytes]:
     return found.source, found.values.astype("<f2").tobytes()
 
 
-def test_a_click_that_only_excludes_shows_on_a_tracked_frame_what_propagating_gives(
-    clip: bpy.types.MovieClip,
+@pytest.mark.parametrize("include", [False, True])
+def test_a_click_shows_on_a_tracked_frame_what_propagating_gives(
+    include: bool, clip: bpy.types.MovieClip
 ) -> None:
     from sam2_splat_addon.blender import live_preview
 
@@ -79,7 +80,7 @@ def test_a_click_that_only_excludes_shows_on_a_tracked_frame_what_propagating_gi
     look()
     source, tracked = shown(clip, 3)
     assert source == "stored"
-    click(clip, 3, 80.0, 100.0, include=False)
+    click(clip, 3, 80.0, 100.0, include=include)
     look()
     assert live_preview.problem() == ""
     source, corrected = shown(clip, 3)

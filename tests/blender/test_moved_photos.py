@@ -79,6 +79,20 @@ def test_prompts_go_along_when_photos_before_them_go_and_come(loaded: Loaded) ->
         assert beside == [frame - 1, frame + 1]
 
 
+def test_where_a_subject_starts_anew_goes_along_with_the_photo(loaded: Loaded) -> None:
+    from sam2_splat_addon.blender import anew_frames, clip_prompts
+
+    clip, photos = loaded
+    for frame in (2, 4):
+        anew_frames.mark(clip, 1, frame, anew=True)
+    photos[0].unlink()
+    photos[1].unlink()
+    _load(clip)
+    (entry,) = clip_prompts.collect(clip).objects
+    assert [at.frame for at in entry.frames if at.anew] == [2]
+    assert anew_frames.of_object(clip, 1) == {2}
+
+
 def test_what_was_on_photos_that_are_gone_is_told_and_counts_no_more(
     loaded: Loaded, capfd: pytest.CaptureFixture[str]
 ) -> None:

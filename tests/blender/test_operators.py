@@ -83,8 +83,34 @@ def test_objects_are_added_toggled_and_removed(make_photos: MakePhotos) -> None:
     assert "chair" not in clip.sam2_splat.objects
 
 
+def test_a_subject_starts_anew_where_clicks_say_where_it_is(make_photos: MakePhotos) -> None:
+    from sam2_splat_addon.blender import clip_prompts
+
+    def anew() -> list[bool]:
+        return [entry.anew for entry in clip_prompts.collect(clip).objects[0].frames]
+
+    clip = load(make_photos(count=3))
+    for frame in (1, 2):
+        click(clip, "square", frame, 50.5, 90.5)
+    clip.tracking.objects.active = clip.tracking.objects["square"]
+    bpy.context.scene.frame_set(2)
+    assert anew() == [False, False]
+    bpy.ops.sam2_splat.start_anew()
+    assert anew() == [False, True]
+    assert clip_prompts.on_frame(clip, 2)["square"].anew
+    assert not clip_prompts.on_frame(clip, 1)["square"].anew
+    bpy.ops.sam2_splat.start_anew()
+    assert anew() == [False, False]
+    assert clip.sam2_splat.anew_frames == ""
+    bpy.context.scene.frame_set(3)
+    assert not bpy.ops.sam2_splat.start_anew.poll()
+    bpy.context.scene.frame_set(1)
+    clip.tracking.objects["square"].tracks[0].name = "-Track"
+    assert not bpy.ops.sam2_splat.start_anew.poll()
+
+
 def test_nothing_is_offered_without_a_clip() -> None:
-    for name in ("propagate", "bake", "object_add", "clear_results"):
+    for name in ("propagate", "bake", "object_add", "start_anew", "clear_results"):
         assert not getattr(bpy.ops.sam2_splat, name).poll()
 
 

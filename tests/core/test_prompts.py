@@ -72,6 +72,18 @@ def test_json_written_by_hand_needs_only_what_it_says() -> None:
     assert prompts.checked(10, 10, 1).width == 10
 
 
+def test_what_starts_anew_is_said_in_json_and_kept_through_the_checks() -> None:
+    anew = PromptSet(
+        (ObjectPrompts(1, "chair", (FramePrompts(2, (PointPrompt(5.0, 6.0),), anew=True),)),),
+        10,
+        10,
+    )
+    assert from_json(to_json(anew)) == anew
+    assert anew.checked(20, 20, 3).objects[0].frames == (
+        FramePrompts(2, (PointPrompt(10.0, 12.0),), anew=True),
+    )
+
+
 def test_the_documented_example_is_read() -> None:
     from sam2_splat_addon.core import prompts
 

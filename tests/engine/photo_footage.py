@@ -42,9 +42,17 @@ def clicked(object_id: int, frame: int, x: float, y: float, name: str = "thing")
     return ObjectPrompts(object_id, name, (FramePrompts(frame, (PointPrompt(x, y),)),))
 
 
-def with_click(thing: ObjectPrompts, frame: int, x: float = 30.0, y: float = 60.0) -> ObjectPrompts:
+def with_click(
+    thing: ObjectPrompts, frame: int, x: float = 30.0, y: float = 60.0, *, anew: bool = False
+) -> ObjectPrompts:
     """The object with one more prompted frame."""
-    return replace(thing, frames=(*thing.frames, FramePrompts(frame, (PointPrompt(x, y),))))
+    prompts = FramePrompts(frame, (PointPrompt(x, y),), anew=anew)
+    return replace(thing, frames=(*thing.frames, prompts))
+
+
+def all_anew(thing: ObjectPrompts) -> ObjectPrompts:
+    """The object segmented from its prompts alone on each of its frames."""
+    return replace(thing, frames=tuple(replace(at, anew=True) for at in thing.frames))
 
 
 def request(

@@ -13,12 +13,13 @@ from msgspec.structs import replace
 from sam2_splat_addon.core.errors import Cancelled
 from sam2_splat_addon.core.manifest import RunSettings
 from sam2_splat_addon.core.matte_store import MatteRecord, MatteScores, MatteStore
-from sam2_splat_addon.core.prompts import FramePrompts, PointPrompt
+from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt
 from sam2_splat_addon.core.protocol import FootageFiles, FrameRange, Progress, PropagateRequest
 from sam2_splat_addon.engine import propagate, run_store
 from sam2_splat_addon.engine.both_sides import ABSENT_ESTIMATE, better, overlap
 
 from .photo_footage import (
+    all_anew,
     clicked,
     request,
     store_bytes,
@@ -29,6 +30,7 @@ from .random_models import IMAGE_SIZE
 
 _FRAMES = 10
 _THING = with_click(clicked(1, 2, 70.0, 40.0, "thing"), 8)
+_ANEW = all_anew(_THING)
 _BETWEEN = range(3, 8)
 
 
@@ -100,7 +102,7 @@ def test_each_frame_between_gets_the_better_of_what_either_direction_alone_gives
         "forward": _settings(both_sides=False, direction="forward"),
         "backward": _settings(both_sides=False, direction="backward"),
     }.items():
-        _run(request(footage, checkpoint, tmp_path / name, _THING, settings=settings))
+        _run(request(footage, checkpoint, tmp_path / name, _ANEW, settings=settings))
         stores[name] = MatteStore.open(tmp_path / name)
     taken = set()
     for frame in range(1, _FRAMES + 1):
@@ -186,17 +188,30 @@ def test_mattes_that_were_cleared_come_back_without_the_model(
     assert store_bytes(tmp_path) == before
 
 
+@pytest.mark.parametrize(
+    ("thing", "computed"),
+    [
+        (_ANEW, [5, 6, 7, 9, 10, 5, 4, 3, 1]),
+        # Frame 8 is refined from what is tracked to it, and the way back begins there.
+        (_THING, [5, 6, 7, 8, 9, 10, 7, 6, 5, 4, 3, 1]),
+    ],
+)
 def test_a_correction_between_leaves_what_the_sides_gave_before_they_came_to_it(
-    footage: FootageFiles, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    thing: ObjectPrompts,
+    computed: list[int],
+    footage: FootageFiles,
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(run_store, "SHELF_FRAMES", 1)
     settings = _settings()
-    _run(request(footage, checkpoint, tmp_path / "a", _THING, settings=settings))
+    _run(request(footage, checkpoint, tmp_path / "a", thing, settings=settings))
     excluding = FramePrompts(5, (PointPrompt(20.0, 20.0, include=False),))
-    corrected = replace(_THING, frames=(*_THING.frames, excluding))
+    corrected = replace(thing, frames=(*thing.frames, excluding))
     wish = request(footage, checkpoint, tmp_path / "a", corrected, settings=settings)
     _, progress = _run(wish)
-    assert [event.frame for event in progress] == [5, 6, 7, 9, 10, 5, 4, 3, 1]
+    assert [event.frame for event in progress] == computed
     _run(replace(wish, store=str(tmp_path / "b")))
     assert store_bytes(tmp_path / "a") == store_bytes(tmp_path / "b")
     record = MatteStore(tmp_path / "a").read(1, 5)

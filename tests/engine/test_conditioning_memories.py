@@ -34,7 +34,7 @@ from .photo_footage import (
 from .random_models import IMAGE_SIZE, random_frames, random_model
 
 _FRAMES = 9
-_THING = with_click(clicked(1, 2, 70.0, 40.0), 7)
+_THING = with_click(clicked(1, 2, 70.0, 40.0), 7, anew=True)
 _CPU = torch.device("cpu")
 
 
@@ -85,7 +85,7 @@ def test_a_changed_prompted_frame_is_the_only_one_that_is_encoded_again(
     footage: FootageFiles, checkpoint: Path, tmp_path: Path
 ) -> None:
     _computed(request(footage, checkpoint, tmp_path / "a", _THING))
-    moved = with_click(clicked(1, 2, 70.0, 40.0), 7, 100.0, 20.0)
+    moved = with_click(clicked(1, 2, 70.0, 40.0), 7, 100.0, 20.0, anew=True)
     wish = request(footage, checkpoint, tmp_path / "a", moved)
     computed = _computed(wish)
     assert 7 in computed

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Our session against sam2's own `SAM2VideoPredictor`: the same logits, bit for bit."""
+"""Our session against sam2's own `SAM2VideoPredictor`: the same logits, bit for bit.
+
+Also where its user goes on: prompt, propagate, click on a later frame, propagate again from there.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 from sam2.build_sam import build_sam2_video_predictor
+from sam2.modeling.sam2_base import SAM2Base
 
 from sam2_splat_addon.core.manifest import RunSettings
 from sam2_splat_addon.core.prompts import (
@@ -45,6 +50,12 @@ def _upstream(name: str, **settings: Any) -> Any:
 
 
 _predictor = cache(_upstream)
+
+
+@cache
+def _correctable(name: str, **settings: Any) -> Any:
+    """Upstream's predictor as it keeps corrections: otherwise it tracks over them."""
+    return _upstream(name, add_all_frames_to_correct_as_cond=True, **settings)
 
 
 def _upstream_state(predictor: Any, frames: Any) -> dict[str, Any]:
@@ -89,6 +100,36 @@ def _upstream_outputs(
         _prompt_upstream(predictor, state, prompts)
     for _ in predictor.propagate_in_video(state, reverse=reverse):
         pass
+    return _outputs(state)
+
+
+def _corrected_upstream(
+    predictor: Any, frames: Any, objects: Sequence[ObjectPrompts], *, reverse: bool = False
+) -> dict[tuple[int, int], _Output]:
+    """The same of a user who prompts, propagates, and then corrects one frame after the other.
+
+    The first prompts, masks, and what starts anew are there before anything is propagated. All
+    prompts of a corrected frame come at once, and are propagated from there.
+    """
+    state = _upstream_state(predictor, frames)
+    order = sorted({at.frame for thing in objects for at in thing.frames}, reverse=reverse)
+    corrected: set[int] = set()
+    for thing in objects:
+        first = (max if reverse else min)(at.frame for at in thing.frames)
+        known = [at for at in thing.frames if at.frame == first or at.mask or at.anew]
+        corrected |= {at.frame for at in thing.frames if at not in known}
+        _prompt_upstream(predictor, state, replace(thing, frames=tuple(known)))
+    for start in [order[0], *(frame for frame in order if frame in corrected)]:
+        if start != order[0]:
+            for thing in objects:
+                here = tuple(at for at in thing.frames if at.frame == start and not at.anew)
+                _prompt_upstream(predictor, state, replace(thing, frames=here))
+        for _ in predictor.propagate_in_video(state, start_frame_idx=start - 1, reverse=reverse):
+            pass
+    return _outputs(state)
+
+
+def _outputs(state: dict[str, Any]) -> dict[tuple[int, int], _Output]:
     outputs: dict[tuple[int, int], _Output] = {}
     for at, per_object in state["output_dict_per_obj"].items():
         for group in per_object.values():
@@ -127,6 +168,15 @@ def _box(frame: int) -> FramePrompts:
 
 def _box_and_point(frame: int) -> FramePrompts:
     return FramePrompts(frame, (PointPrompt(60.0, 60.0),), BoxPrompt(20.0, 10.0, 120.0, 80.5))
+
+
+def _excluding(frame: int) -> FramePrompts:
+    return FramePrompts(frame, (PointPrompt(30.0, 70.0, include=False),))
+
+
+def _anew(prompts: FramePrompts) -> FramePrompts:
+    """Segmented from its prompts alone, wherever it comes."""
+    return replace(prompts, anew=True)
 
 
 def _object(object_id: int, *frames: FramePrompts) -> ObjectPrompts:
@@ -169,14 +219,14 @@ def test_prompts_on_later_frames_known_from_the_start_forwards() -> None:
     frames = random_frames(7)
     objects = [
         _object(1, _points(1), FramePrompts(5, mask=_mask())),
-        _object(2, _box(1), _points(3), _points(6, more=False)),
+        _object(2, _box(1), _anew(_points(3)), _anew(_points(6, more=False))),
     ]
     ours = propagated(_model(_TINY), frames, objects)
     _assert_equal(ours, _upstream_outputs(_predictor(_TINY), frames, objects), 14)
 
 
 def test_both_directions_from_a_frame_in_the_middle() -> None:
-    frames, objects = random_frames(7), [_object(1, _points(4), _box(6))]
+    frames, objects = random_frames(7), [_object(1, _points(4), _anew(_box(6)))]
     ours = propagated(_model(_TINY), frames, objects)
     forwards = _upstream_outputs(_predictor(_TINY), frames, objects)
     backwards = _upstream_outputs(_predictor(_TINY), frames, objects, reverse=True)
@@ -186,7 +236,7 @@ def test_both_directions_from_a_frame_in_the_middle() -> None:
 
 def test_long_runs_forget_what_attention_cannot_reach_and_nothing_else() -> None:
     # Longer than the 7 memories and the 16 pointers that are attended to.
-    frames, objects = random_frames(22), [_object(1, _points(2, more=False), _points(20))]
+    frames, objects = random_frames(22), [_object(1, _points(2, more=False), _anew(_points(20)))]
     ours = propagated(_model(_TINY), frames, objects)
     upstream = _upstream_outputs(_predictor(_TINY), frames, objects)
     _assert_equal([r for r in ours if r.frame >= 2], upstream, 21)
@@ -194,7 +244,8 @@ def test_long_runs_forget_what_attention_cannot_reach_and_nothing_else() -> None
 
 def test_more_conditioning_frames_than_the_limit_are_chosen_as_upstream_chooses() -> None:
     frames = random_frames(9)
-    objects = [_object(1, _points(1), _box(3), _points(5), _points(8, more=False))]
+    later = map(_anew, (_box(3), _points(5), _points(8, more=False)))
+    objects = [_object(1, _points(1), *later)]
     ours = propagated(_model(_TINY), frames, objects, max_conditioning=2)
     predictor = _upstream(_TINY, max_cond_frames_in_attn=2)
     upstream = _upstream_outputs(predictor, frames, objects)
@@ -204,10 +255,101 @@ def test_more_conditioning_frames_than_the_limit_are_chosen_as_upstream_chooses(
 
 
 def test_frames_outside_the_span_condition_but_get_no_matte() -> None:
-    frames, objects = random_frames(8), [_object(1, _points(1), _box(7))]
+    frames, objects = random_frames(8), [_object(1, _points(1), _anew(_box(7)))]
     settings = RunSettings(first_frame=2, last_frame=4)
     ours = propagated(_model(_TINY), frames, objects, settings)
     # The same as upstream over all frames: tracking starts right after the first prompt.
     upstream = _upstream_outputs(_predictor(_TINY), frames, objects)
     _assert_equal(ours, upstream, 3)
     assert [r.frame for r in ours] == [2, 3, 4]
+
+
+@cache
+def _always_seen() -> tuple[SAM2Base, Any]:
+    """A model and its predictor of which every change shows in the logits."""
+    model = random_model(_TINY, always_seen=True)
+    predictor = _upstream(_TINY, add_all_frames_to_correct_as_cond=True)
+    predictor.load_state_dict(model.state_dict())
+    return model, predictor
+
+
+_CORRECTED = {
+    "include": (_points(4, more=False),),
+    "exclude": (_excluding(4),),
+    "both": (_points(4),),
+    "box": (_box(4),),
+    "twice": (_points(3), _excluding(5), _box_and_point(6)),
+}
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "backwards"])
+@pytest.mark.parametrize("kind", _CORRECTED)
+def test_a_click_on_a_tracked_frame_refines_it_and_reaches_what_is_tracked_after_it(
+    kind: str, reverse: bool
+) -> None:
+    frames = random_frames(7)
+    begin = _points(7 if reverse else 1, more=False)
+    objects = [_object(1, *sorted((begin, *_CORRECTED[kind]), key=lambda at: at.frame))]
+    settings = RunSettings(direction="backward" if reverse else "both")
+    model, predictor = _always_seen()
+    ours = propagated(model, frames, objects, settings)
+    upstream = _corrected_upstream(predictor, frames, objects, reverse=reverse)
+    _assert_equal(ours, upstream, 7)
+    before = {
+        result.frame: result.logits
+        for result in propagated(model, frames, [_object(1, begin)], settings)
+    }
+    changed = {r.frame for r in ours if not np.array_equal(r.logits, before[r.frame])}
+    corrected = [at.frame for at in _CORRECTED[kind]]
+    reached = range(1, max(corrected) + 1) if reverse else range(min(corrected), 8)
+    assert changed == set(reached)
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "backwards"])
+@pytest.mark.parametrize("name", _CONFIGS)
+def test_corrections_of_two_objects_on_the_same_and_on_other_frames(
+    name: str, reverse: bool
+) -> None:
+    frames = random_frames(6)
+    objects = [
+        _object(1, _points(1), _points(3), _excluding(4), _points(6, more=False)),
+        _object(2, _box(1), _box_and_point(3), _points(5), _points(6)),
+    ]
+    settings = RunSettings(direction="backward" if reverse else "forward")
+    ours = propagated(_model(name), frames, objects, settings)
+    upstream = _corrected_upstream(_correctable(name), frames, objects, reverse=reverse)
+    _assert_equal(ours, upstream, 12)
+    assert any(0.02 < result.scores.area < 0.98 for result in ours)
+
+
+def test_corrections_between_frames_that_are_known_from_the_start() -> None:
+    frames = random_frames(8)
+    objects = [
+        _object(1, _points(1), _points(3), FramePrompts(5, mask=_mask()), _box(7)),
+        _object(2, _box(1), _excluding(4), _anew(_points(6)), _points(7, more=False)),
+    ]
+    ours = propagated(_model(_TINY), frames, objects)
+    _assert_equal(ours, _corrected_upstream(_correctable(_TINY), frames, objects), 16)
+
+
+def test_corrections_beyond_the_limit_are_chosen_as_upstream_chooses() -> None:
+    frames = random_frames(10)
+    objects = [_object(1, _points(1), _points(3), _box(4), _excluding(6), _points(8))]
+    ours = propagated(_model(_TINY), frames, objects, max_conditioning=2)
+    predictor = _correctable(_TINY, max_cond_frames_in_attn=2)
+    _assert_equal(ours, _corrected_upstream(predictor, frames, objects), 10)
+
+
+def test_the_first_propagation_again_from_the_start_gives_a_corrected_frame_the_same() -> None:
+    """Upstream tracks the frames before it anew, with the correction; we leave them as they are."""
+    frames, objects = random_frames(7), [_object(1, _points(1), _points(4))]
+    predictor = _correctable(_TINY)
+    state = _upstream_state(predictor, frames)
+    for at in objects[0].frames:
+        _prompt_upstream(predictor, state, _object(1, at))
+        for _ in predictor.propagate_in_video(state):
+            pass
+    upstream = _outputs(state)
+    ours = {result.frame: result for result in propagated(_model(_TINY), frames, objects)}
+    _assert_equal([ours[1], ours[4]], upstream, 2)
+    assert not np.array_equal(ours[3].logits, upstream[1, 3][0])

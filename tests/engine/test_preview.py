@@ -31,7 +31,7 @@ from sam2_splat_addon.core.protocol import (
     PreviewRequest,
     PropagateRequest,
 )
-from sam2_splat_addon.engine import kept_features, preview, propagate
+from sam2_splat_addon.engine import corrected_preview, kept_features, preview, propagate
 from sam2_splat_addon.engine.architectures import BUNDLED
 from sam2_splat_addon.engine.kept_features import KeptFeatures, photo_key
 from sam2_splat_addon.engine.plan import ObjectPlan
@@ -51,7 +51,9 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> FootageFiles:
     return write_photos(tmp_path_factory.mktemp("photos"), 4)
 
 
-def _ask(wish: PropagateRequest, frame: int) -> PreviewRequest:
+def _ask(
+    wish: PropagateRequest, frame: int, propagation: PropagateRequest | None = None
+) -> PreviewRequest:
     """The preview of one frame of a propagation."""
     return PreviewRequest(
         wish.footage.paths[frame - 1],
@@ -61,13 +63,20 @@ def _ask(wish: PropagateRequest, frame: int) -> PreviewRequest:
         wish.prompts,
         wish.model,
         wish.settings.image_size,
+        propagation,
         speed=wish.settings.speed,
         bitwise=wish.settings.bitwise,
     )
 
 
 def _preview(wish: PropagateRequest, frame: int) -> tuple[PreviewMatte, ...]:
+    """What the frame's prompts give by themselves."""
     return preview.run(_ask(wish, frame), lambda: False)
+
+
+def _foreseen(wish: PropagateRequest, frame: int) -> dict[int, PreviewMatte]:
+    """What the propagation is to give there, by object."""
+    return {at.object_id: at for at in preview.run(_ask(wish, frame, wish), lambda: False)}
 
 
 def _propagate(wish: PropagateRequest) -> MatteStore:
@@ -90,7 +99,7 @@ def test_every_prompted_frame_equals_what_propagation_writes_bit_for_bit(
     wish = request(footage, checkpoint, tmp_path, one, two)
     if order == "propagation first":
         store = _propagate(wish)
-    seen = {frame: _preview(wish, frame) for frame in (2, 3, 4, 2, 3)}
+    seen = {frame: tuple(_foreseen(wish, frame).values()) for frame in (2, 3, 4, 2, 3)}
     if order == "preview first":
         store = _propagate(wish)
     assert {frame: [m.object_id for m in mattes] for frame, mattes in seen.items()} == {
@@ -127,11 +136,17 @@ def test_a_preview_of_a_bitwise_run_equals_it_too_whatever_was_asked_before(
     assert seen[True] != seen[False]
 
 
+@pytest.mark.parametrize("includes", [False, True])
 @pytest.mark.parametrize(
     ("propagated", "both_sides"), [(True, False), (False, False), (True, True), (False, True)]
 )
 def test_a_corrected_frame_equals_what_propagation_writes_there_bit_for_bit(
-    propagated: bool, both_sides: bool, footage: FootageFiles, checkpoint: Path, tmp_path: Path
+    propagated: bool,
+    both_sides: bool,
+    includes: bool,
+    footage: FootageFiles,
+    checkpoint: Path,
+    tmp_path: Path,
 ) -> None:
     one = ObjectPrompts(1, "a", (FramePrompts(1, _CLICK),))
     if both_sides:
@@ -142,8 +157,10 @@ def test_a_corrected_frame_equals_what_propagation_writes_there_bit_for_bit(
     if propagated:
         _propagate(before)
     for number, at in enumerate((5.0, 60.0)):
-        excluding = FramePrompts(3, (PointPrompt(at, 5.0, include=False),))
-        corrected = msgspec.structs.replace(one, frames=(*one.frames, excluding))
+        here = FramePrompts(3, (PointPrompt(at, 5.0, include=False),))
+        if includes:
+            here = msgspec.structs.replace(here, points=(*_CLICK[:1], *here.points), box=_BOX)
+        corrected = msgspec.structs.replace(one, frames=(*one.frames, here))
         wish = request(footage, checkpoint, tmp_path / "store", corrected, two, settings=settings)
         asked = msgspec.structs.replace(_ask(wish, 3), propagation=wish)
         mattes = {matte.object_id: matte for matte in preview.run(asked, lambda: False)}
@@ -155,6 +172,50 @@ def test_a_corrected_frame_equals_what_propagation_writes_there_bit_for_bit(
             assert matte.array().tobytes() == record.logits.tobytes()
             assert matte.scores == record.scores
     assert (tmp_path / "store").exists() == propagated
+
+
+def test_where_there_is_far_to_track_clicks_show_what_they_give_until_memories_are_near(
+    footage: FootageFiles, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(corrected_preview, "FEW", 2)
+    begun = ObjectPrompts(1, "a", (FramePrompts(1, _CLICK),))
+    wish = request(footage, checkpoint, tmp_path, with_click(begun, 4))
+    (alone,) = _preview(wish, 4)
+    assert _foreseen(wish, 4) == {1: alone}
+    _propagate(request(footage, checkpoint, tmp_path, begun))
+    foreseen = _foreseen(wish, 4)
+    assert foreseen != {1: alone}
+    assert foreseen[1].array().tobytes() == _propagate(wish).read(1, 4).logits.tobytes()
+
+
+def test_what_starts_anew_shows_what_its_clicks_give_by_themselves(
+    footage: FootageFiles, checkpoint: Path, tmp_path: Path
+) -> None:
+    begun = ObjectPrompts(1, "a", (FramePrompts(1, _CLICK),))
+    plain, anew = (with_click(begun, 2, anew=anew) for anew in (False, True))
+    (alone,) = _preview(request(footage, checkpoint, tmp_path, plain), 2)
+    assert _foreseen(request(footage, checkpoint, tmp_path, plain), 2) != {1: alone}
+    assert _foreseen(request(footage, checkpoint, tmp_path, anew), 2) == {1: alone}
+
+
+def test_a_fault_on_another_frame_or_object_takes_no_preview_away(
+    footage: FootageFiles, checkpoint: Path, tmp_path: Path
+) -> None:
+    begun = ObjectPrompts(1, "a", (FramePrompts(1, _CLICK),))
+    good = with_click(begun, 3)
+    nowhere = ObjectPrompts(2, "b", (FramePrompts(3, (PointPrompt(5.0, 5.0, include=False),)),))
+    expected = _foreseen(request(footage, checkpoint, tmp_path, good), 3)
+    wish = request(footage, checkpoint, tmp_path, good, ObjectPrompts(3, "c"))
+    asked = _ask(request(footage, checkpoint, tmp_path, good), 3, wish)
+    assert {at.object_id: at for at in preview.run(asked, lambda: False)} == expected
+    outside = with_click(good, 2, WIDTH + 9.0, 5.0)
+    wish = request(footage, checkpoint, tmp_path, outside)
+    (alone,) = _preview(wish, 3)
+    asked = _ask(request(footage, checkpoint, tmp_path, good), 3, wish)
+    assert preview.run(asked, lambda: False) == (alone,)
+    wish = request(footage, checkpoint, tmp_path, nowhere)
+    with pytest.raises(PromptError, match="no click that says where it is"):
+        preview.run(_ask(wish, 3, wish), lambda: False)
 
 
 def test_further_clicks_on_a_corrected_frame_track_that_frame_alone(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 from sam2.modeling.sam2_base import SAM2Base
 
 from sam2_splat_addon.core.errors import Cancelled
@@ -83,9 +84,30 @@ def test_backwards_from_the_first_frame_gives_that_frame() -> None:
     assert sorted(_run(_object(1, _click(1)), direction="backward")) == [1]
 
 
-def test_a_correction_on_a_later_frame_is_kept_and_reaches_the_frames_around_it() -> None:
+def test_a_correction_on_a_later_frame_is_kept_and_reaches_what_is_tracked_after_it() -> None:
     before = _run(_object(1, _click(1)))
     after = _run(_object(1, _click(1), _click(5, _IN, _OTHER)))
+    alone = _run(_object(1, _click(5, _IN, _OTHER)))
+    assert not _same(after[5], alone[5])
+    assert not _same(after[5], before[5])
+    assert after[5].prompted
+    assert not after[4].prompted
+    assert all(_same(after[frame], before[frame]) for frame in (1, 2, 3, 4))
+    for frame in (6, 7, 8):
+        assert not _same(after[frame], before[frame])
+
+
+def test_a_pass_backwards_from_the_first_prompted_frame_knows_what_was_refined_after_it() -> None:
+    before = _run(_object(1, _click(3)))
+    after = _run(_object(1, _click(3), _click(6, _OTHER)))
+    changed = [at for at in before if not _same(before[at], after[at])]
+    assert sorted(changed) == [1, 2, 6, 7, 8]
+
+
+def test_a_frame_that_starts_anew_is_kept_and_reaches_the_frames_around_it() -> None:
+    before = _run(_object(1, _click(1)))
+    anew = replace(_click(5, _IN, _OTHER), anew=True)
+    after = _run(_object(1, _click(1), anew))
     alone = _run(_object(1, _click(5, _IN, _OTHER)))
     assert _same(after[5], alone[5])
     assert after[5].prompted
@@ -111,14 +133,21 @@ def test_excluding_clicks_before_the_first_including_one_refine_the_backward_pas
 
 
 def test_nearby_prompts_alone_reach_a_frame_when_that_is_asked_for() -> None:
-    frames = [_click(2), _click(5, _OTHER), _click(8), _click(11, _OTHER)]
+    clicks = (_click(2), _click(5, _OTHER), _click(8), _click(11, _OTHER))
+    frames = [replace(at, anew=True) for at in clicks]
     before = _run(_object(1, *frames), frames=13, nearby_prompts=1)
-    moved = _object(1, *frames[:2], _click(8, _OTHER), frames[3])
+    moved = _object(1, *frames[:2], replace(_click(8, _OTHER), anew=True), frames[3])
     after = _run(moved, frames=13, nearby_prompts=1)
     changed = [at for at in sorted(before) if not _same(before[at], after[at])]
     assert changed == [6, 7, 8, 9, 10]
     corrected = _run(_object(1, *frames, _click(6, _OUT)), frames=13, nearby_prompts=1)
     assert [at for at in before if not _same(before[at], corrected[at])] == [6, 7]
+    # What refines goes on from what was tracked to it.
+    before = _run(_object(1, *clicks), frames=13, nearby_prompts=1)
+    moved = _object(1, *clicks[:2], _click(8, _OTHER), clicks[3])
+    after = _run(moved, frames=13, nearby_prompts=1)
+    changed = [at for at in sorted(before) if not _same(before[at], after[at])]
+    assert changed == [8, 9, 10, 11, 12, 13]
     # With one prompted frame there is nothing to leave out.
     alone = _run(_object(1, _click(5)))
     near = _run(_object(1, _click(5)), nearby_prompts=1)

@@ -28,7 +28,7 @@ from sam2_splat_addon.engine.architectures import BUNDLED, build
 from sam2_splat_addon.engine.memory_bank import MemoryReach
 from sam2_splat_addon.engine.plan import plan_object
 
-from .photo_footage import clicked, request, with_click, write_photos
+from .photo_footage import all_anew, clicked, request, with_click, write_photos
 from .random_models import HEIGHT, IMAGE_SIZE, WIDTH
 
 _FRAMES = 14
@@ -91,7 +91,7 @@ def _random_prompts(rng: np.random.Generator, frame: int) -> FramePrompts:
         PointPrompt(rng.uniform(0, WIDTH), rng.uniform(0, HEIGHT), bool(rng.random() < 0.6))
         for _ in range(rng.integers(1, 3))
     )
-    return FramePrompts(frame, points)
+    return FramePrompts(frame, points, anew=bool(rng.random() < 0.2))
 
 
 def _edited_at_random(rng: np.random.Generator, thing: ObjectPrompts) -> ObjectPrompts:
@@ -183,9 +183,32 @@ def test_a_new_prompted_frame_leaves_the_mattes_of_the_other_prompted_ones(
     footage: FootageFiles, checkpoint: Path, tmp_path: Path
 ) -> None:
     _run(request(footage, checkpoint, tmp_path, _A))
-    more = replace(_A, frames=(*_A.frames, FramePrompts(9, (PointPrompt(20.0, 20.0),))))
+    more = with_click(_A, 9, 20.0, 20.0, anew=True)
     done = _run(request(footage, checkpoint, tmp_path, more))
     assert sorted(frame for _, frame in done) == [at for at in range(1, _FRAMES + 1) if at != 4]
+
+
+def test_a_frame_refined_anew_changes_what_follows_it_and_the_pass_that_comes_after(
+    footage: FootageFiles, checkpoint: Path, tmp_path: Path
+) -> None:
+    _run(request(footage, checkpoint, tmp_path, _A))
+    refined = with_click(_A, 12, 20.0, 20.0)
+    # Memories lie on the shelf after frames 8 and 12, and those of 12 are of what it was.
+    frames, _ = _computed(request(footage, checkpoint, tmp_path, refined))
+    assert frames == [9, 10, 11, 12, 13, 14, 3, 2, 1]
+    # A change behind it, in the pass that comes after: what was refined lies on the shelf too.
+    excluding = FramePrompts(2, (PointPrompt(20.0, 20.0, include=False),))
+    corrected = replace(refined, frames=(excluding, *refined.frames))
+    frames, _ = _computed(request(footage, checkpoint, tmp_path, corrected))
+    assert frames == [3, 2, 1]
+    # Without it, it is refined once more on the way.
+    (remembered,) = tmp_path.glob("state/*/conditioning/000012.*")
+    remembered.unlink()
+    before = _mattes(tmp_path)
+    MatteStore(tmp_path).remove(1, {2})
+    frames, _ = _computed(request(footage, checkpoint, tmp_path, corrected))
+    assert frames == [9, 10, 11, 12, 3, 2]
+    assert _mattes(tmp_path) == before
 
 
 def test_with_nearby_prompts_a_change_reaches_no_further_than_they_do(
@@ -195,10 +218,14 @@ def test_with_nearby_prompts_a_change_reaches_no_further_than_they_do(
     frames = tuple(FramePrompts(at, click) for at in (2, 6, 10, 13))
     settings = RunSettings(image_size=IMAGE_SIZE, nearby_prompts=1)
     thing = ObjectPrompts(1, "a", frames)
-    _run(request(footage, checkpoint, tmp_path, thing, settings=settings))
-    more = replace(thing, frames=(*frames, FramePrompts(8, (PointPrompt(20.0, 20.0),))))
-    done = _run(request(footage, checkpoint, tmp_path, more, settings=settings))
-    assert sorted(frame for _, frame in done) == [7, 8, 9]
+    reached = {True: [7, 8, 9], False: list(range(8, _FRAMES + 1))}  # refined: by those before
+    for anew, expected in reached.items():
+        store = tmp_path / f"{anew}"
+        begun = all_anew(thing) if anew else thing
+        _run(request(footage, checkpoint, store, begun, settings=settings))
+        more = with_click(begun, 8, 20.0, 20.0, anew=anew)
+        done = _run(request(footage, checkpoint, store, more, settings=settings))
+        assert sorted(frame for _, frame in done) == expected
 
 
 def test_a_wider_range_goes_on_from_the_narrower_one(
@@ -271,9 +298,9 @@ def test_no_model_remembers_tracked_frames_further_than_keys_look(name: str) -> 
 
 def test_of_many_prompted_frames_those_out_of_reach_change_no_key() -> None:
     click = (PointPrompt(70.0, 40.0),)
-    frames = tuple(FramePrompts(at, click) for at in range(1, 400, 10))
+    frames = tuple(FramePrompts(at, click, anew=True) for at in range(1, 400, 10))
     plan = plan_object(ObjectPrompts(1, "a", frames), range(1, 500), "both")
-    moved = (*frames[:-1], FramePrompts(391, (PointPrompt(1.0, 1.0),)))
+    moved = (*frames[:-1], FramePrompts(391, (PointPrompt(1.0, 1.0),), anew=True))
     changed = plan_object(ObjectPrompts(1, "a", moved), range(1, 500), "both")
     one, other = (matte_keys.matte_keys(each, "run").mattes for each in (plan, changed))
     differing = [frame for frame in sorted(one) if one[frame] != other[frame]]

@@ -9,8 +9,10 @@ from bpy.props import StringProperty
 from bpy.types import Context, Operator
 
 from ...core.errors import SplatError
-from .. import clip_prompts, mask_layers, own_runs, result_layers, shown_mattes
+from ...core.prompts import FramePrompts
+from .. import anew_frames, clip_prompts, mask_layers, own_runs, result_layers, shown_mattes
 from ..active_clip import active_clip, require_clip
+from ..editors import to_clip
 from ..running import Result, report_error
 from .polls import has_clip
 
@@ -108,6 +110,50 @@ class SAM2SPLAT_OT_toggle_exclude(Operator):
         return {"FINISHED"}
 
 
+class SAM2SPLAT_OT_start_anew(Operator):
+    """The clicks on this photo alone say where the active subject is: for one that looks different\
+ from here on. Off: they correct the mask that was tracked here"""
+
+    bl_idname = "sam2_splat.start_anew"
+    bl_label = "Start Anew Here"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        if not has_clip(cls, context):
+            return False
+        if not can_start_anew(context):
+            cls.poll_message_set("Click on the subject on this photo first")
+            return False
+        return True
+
+    def execute(self, context: Context) -> Result:
+        clip = active_clip(context)
+        clip_prompts.sync_objects(clip)
+        name = clip_prompts.subject_name(clip.tracking.objects.active)
+        object_id = clip.sam2_splat.objects[name].object_id
+        frame = to_clip(clip, context.scene.frame_current)
+        anew = frame not in anew_frames.of_object(clip, object_id)
+        anew_frames.mark(clip, object_id, frame, anew=anew)
+        return {"FINISHED"}
+
+
+def can_start_anew(context: Context) -> bool:
+    """Whether clicks say where the active subject is on this photo; a mask is taken as it is."""
+    prompts = active_prompts(context)
+    return prompts is not None and prompts.includes_something and prompts.mask is None
+
+
+def active_prompts(context: Context) -> FramePrompts | None:
+    """What is said on this photo about the active subject, if anything."""
+    clip = active_clip(context)
+    entry = clip.tracking.objects.active if clip is not None else None
+    if entry is None:
+        return None
+    frame = to_clip(clip, context.scene.frame_current)
+    return clip_prompts.on_frame(clip, frame).get(clip_prompts.subject_name(entry))
+
+
 class SAM2SPLAT_OT_clear_results(Operator):
     """Delete all mattes and mask layers of this clip; the clicks stay"""
 
@@ -144,5 +190,6 @@ CLASSES = (
     SAM2SPLAT_OT_object_add,
     SAM2SPLAT_OT_object_remove,
     SAM2SPLAT_OT_toggle_exclude,
+    SAM2SPLAT_OT_start_anew,
     SAM2SPLAT_OT_clear_results,
 )
