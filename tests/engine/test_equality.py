@@ -46,16 +46,11 @@ def _upstream(name: str, **settings: Any) -> Any:
     )
     predictor.load_state_dict(_model(name).state_dict())
     predictor.fill_hole_area = 0  # it can't on a CPU, and warns about it on every frame
+    predictor.add_all_frames_to_correct_as_cond = True  # otherwise it tracks over corrections
     return predictor
 
 
 _predictor = cache(_upstream)
-
-
-@cache
-def _correctable(name: str, **settings: Any) -> Any:
-    """Upstream's predictor as it keeps corrections: otherwise it tracks over them."""
-    return _upstream(name, add_all_frames_to_correct_as_cond=True, **settings)
 
 
 def _upstream_state(predictor: Any, frames: Any) -> dict[str, Any]:
@@ -268,7 +263,7 @@ def test_frames_outside_the_span_condition_but_get_no_matte() -> None:
 def _always_seen() -> tuple[SAM2Base, Any]:
     """A model and its predictor of which every change shows in the logits."""
     model = random_model(_TINY, always_seen=True)
-    predictor = _upstream(_TINY, add_all_frames_to_correct_as_cond=True)
+    predictor = _upstream(_TINY)
     predictor.load_state_dict(model.state_dict())
     return model, predictor
 
@@ -317,7 +312,7 @@ def test_corrections_of_two_objects_on_the_same_and_on_other_frames(
     ]
     settings = RunSettings(direction="backward" if reverse else "forward")
     ours = propagated(_model(name), frames, objects, settings)
-    upstream = _corrected_upstream(_correctable(name), frames, objects, reverse=reverse)
+    upstream = _corrected_upstream(_predictor(name), frames, objects, reverse=reverse)
     _assert_equal(ours, upstream, 12)
     assert any(0.02 < result.scores.area < 0.98 for result in ours)
 
@@ -329,21 +324,21 @@ def test_corrections_between_frames_that_are_known_from_the_start() -> None:
         _object(2, _box(1), _excluding(4), _anew(_points(6)), _points(7, more=False)),
     ]
     ours = propagated(_model(_TINY), frames, objects)
-    _assert_equal(ours, _corrected_upstream(_correctable(_TINY), frames, objects), 16)
+    _assert_equal(ours, _corrected_upstream(_predictor(_TINY), frames, objects), 16)
 
 
 def test_corrections_beyond_the_limit_are_chosen_as_upstream_chooses() -> None:
     frames = random_frames(10)
     objects = [_object(1, _points(1), _points(3), _box(4), _excluding(6), _points(8))]
     ours = propagated(_model(_TINY), frames, objects, max_conditioning=2)
-    predictor = _correctable(_TINY, max_cond_frames_in_attn=2)
+    predictor = _upstream(_TINY, max_cond_frames_in_attn=2)
     _assert_equal(ours, _corrected_upstream(predictor, frames, objects), 10)
 
 
 def test_the_first_propagation_again_from_the_start_gives_a_corrected_frame_the_same() -> None:
     """Upstream tracks the frames before it anew, with the correction; we leave them as they are."""
     frames, objects = random_frames(7), [_object(1, _points(1), _points(4))]
-    predictor = _correctable(_TINY)
+    predictor = _predictor(_TINY)
     state = _upstream_state(predictor, frames)
     for at in objects[0].frames:
         _prompt_upstream(predictor, state, _object(1, at))

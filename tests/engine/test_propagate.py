@@ -43,7 +43,7 @@ from sam2_splat_addon.engine.results import FrameResult
 from sam2_splat_addon.engine.run_store import ResultWriter, StoredObject
 from sam2_splat_addon.engine.work import work_for
 
-from .photo_footage import clicked, request, store_bytes, write_photos
+from .photo_footage import clicked, request, store_bytes, with_click, write_photos
 from .random_models import HEIGHT, IMAGE_SIZE, WIDTH
 
 _FRAMES = 7
@@ -192,20 +192,22 @@ def test_a_matte_that_went_missing_is_made_again(
     assert store_bytes(tmp_path) == uninterrupted
 
 
+@pytest.mark.parametrize(
+    ("anew", "reached"),
+    [(True, [4, 5, 6]), (False, [5, 6])],  # what is refined is known from there on
+)
 def test_frames_outside_the_span_and_direction_keep_what_they_had(
-    footage: FootageFiles, checkpoint: Path, tmp_path: Path
+    anew: bool, reached: list[int], footage: FootageFiles, checkpoint: Path, tmp_path: Path
 ) -> None:
     _run(request(footage, checkpoint, tmp_path, _A))
     before = store_bytes(tmp_path)
     settings = RunSettings(1, 6, "forward", IMAGE_SIZE)
-    corrected = msgspec.structs.replace(
-        _A, frames=(*_A.frames, FramePrompts(5, (PointPrompt(20.0, 20.0),)))
-    )
+    corrected = with_click(_A, 5, 20.0, 20.0, anew=anew)
     run = _run(request(footage, checkpoint, tmp_path, corrected, settings=settings))
-    assert sorted(event.frame for event in run.done) == [4, 5, 6]  # 3 depends on itself alone
+    assert sorted(event.frame for event in run.done) == reached  # 3 depends on itself alone
     after = store_bytes(tmp_path)
     changed = [name for name in before if before[name] != after[name]]
-    assert changed == ["manifest.json", *(f"objects/001/00000{n}.matte" for n in (4, 5, 6))]
+    assert changed == ["manifest.json", *(f"objects/001/00000{n}.matte" for n in reached)]
 
 
 @pytest.mark.parametrize("mattes", [0, 1, 2, 5, 8, 11, 13])

@@ -240,6 +240,20 @@ def test_a_wider_range_goes_on_from_the_narrower_one(
     assert _run(over(2, 12)) == []
 
 
+@pytest.mark.parametrize("nearby", [0, 1])
+def test_ranges_before_between_and_behind_refined_frames_give_what_fresh_runs_give(
+    nearby: int, footage: FootageFiles, checkpoint: Path, tmp_path: Path
+) -> None:
+    thing = with_click(with_click(_A, 9, 20.0, 20.0), 13, 100.0, 20.0)
+    for number, (first, last) in enumerate([(1, 3), (6, 8), (11, 12), (2, 14), (10, 11)]):
+        settings = RunSettings(first, last, image_size=IMAGE_SIZE, nearby_prompts=nearby)
+        for store in ("ongoing", f"{number}"):
+            _run(request(footage, checkpoint, tmp_path / store, thing, settings=settings))
+        span = range(first, last + 1)
+        assert len(_mattes(tmp_path / f"{number}")) == len(span)
+        assert _mattes(tmp_path / "ongoing", span) == _mattes(tmp_path / f"{number}")
+
+
 def test_only_one_frame_is_what_the_whole_run_gives_there(
     footage: FootageFiles, checkpoint: Path, tmp_path: Path
 ) -> None:
