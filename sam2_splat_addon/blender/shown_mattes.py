@@ -21,6 +21,7 @@ from ..core.matte_store import MatteScores, MatteStore
 from ..core.prompts import FramePrompts
 from ..core.run_record import last_run as run_of
 from ..core.scanline import fill
+from ..core.unfinished import void_keys
 from . import checkpoint_identity, layer_edits, mask_layers
 from .editors import to_scene
 from .footage_clip import known_store, run_mark
@@ -69,6 +70,8 @@ _stored: OrderedDict[tuple[int, int, int], ShownMatte | None] = OrderedDict()
 _edited: OrderedDict[tuple[int, int, int, int], ShownMatte] = OrderedDict()
 # The manifest of each clip's store, by the clip.
 _runs: dict[int, RunManifest | None] = {}
+# What an unfinished run has left of the run before it, by the clip.
+_void: dict[int, dict[int, dict[int, str]]] = {}
 
 
 def matte_of(
@@ -131,7 +134,17 @@ def is_settled(
     if manifest.settings.panorama != clip.sam2_splat.panorama:
         return False
     known = {entry.id: entry.frames for entry in manifest.prompts.objects}
-    return prompts in known.get(object_id, ()) and is_tracked(clip, object_id, prompts.frame)
+    if prompts not in known.get(object_id, ()) or not is_tracked(clip, object_id, prompts.frame):
+        return False
+    return not _is_void(clip, object_id, prompts.frame)
+
+
+def _is_void(clip: bpy.types.MovieClip, object_id: int, frame: int) -> bool:
+    """Whether an unfinished run has left the matte of the run before it there."""
+    uid, store = clip.session_uid, known_store(clip)
+    if uid not in _void:
+        _void[uid] = {} if store is None else void_keys(store)
+    return frame in _void[uid].get(object_id, {})
 
 
 def is_tracked(clip: bpy.types.MovieClip, object_id: int, frame: int) -> bool:
@@ -191,13 +204,13 @@ def forget(uid: int, object_id: int | None = None, frame: int | None = None) -> 
     For a clip also when its frames show other photos.
     """
     _runs.pop(uid, None)
-    for key in list(_stored):
-        if key[0] == uid and object_id in (None, key[1]) and frame in (None, key[2]):
-            del _stored[key]
-    for key in list(_previews):
-        # What a frame shows may depend on what was tracked to it.
-        if key[0] == uid and object_id in (None, key[1]):
-            del _previews[key]
+    _void.pop(uid, None)
+    # Previews too: what a frame shows may depend on what was tracked to it.
+    kept: OrderedDict[tuple[int, int, int], Any]
+    for kept in (_stored, _previews):
+        for key in list(kept):
+            if key[0] == uid and object_id in (None, key[1]) and frame in (None, key[2]):
+                del kept[key]
 
 
 def clear() -> None:
@@ -205,6 +218,7 @@ def clear() -> None:
     for kept in (_previews, _stored, _edited):
         kept.clear()
     _runs.clear()
+    _void.clear()
 
 
 def _stored_matte(clip: bpy.types.MovieClip, key: tuple[int, int, int]) -> ShownMatte | None:

@@ -95,6 +95,32 @@ def test_a_click_shows_on_a_tracked_frame_what_propagating_gives(
     assert shown(clip, 3) == ("stored", corrected)
 
 
+def test_a_click_that_a_cancelled_run_never_came_to_shows_its_preview_again(
+    clip: bpy.types.MovieClip,
+) -> None:
+    from sam2_splat_addon.blender import shown_mattes
+    from sam2_splat_addon.core import unfinished
+    from sam2_splat_addon.core.run_record import last_run
+
+    click(clip, 2, 60.0, 110.0, include=True)
+    go_to(2)
+    look()
+    source, refined = shown(clip, 2)
+    assert source == "preview"
+    bpy.ops.sam2_splat.propagate()
+    store = MatteStore(Path(clip.sam2_splat.store_folder))
+    # As a run leaves it that was cancelled after its first matte.
+    run, left = store.manifest_path.read_bytes(), {1: {2: store.key(1, 2) or ""}}
+    store.manifest_path.unlink()
+    unfinished.note_void(store, run, (1, 1, store.key(1, 1) or ""), left)
+    store.manifest_path.write_bytes(run)
+    assert last_run(store) is not None and unfinished.void_keys(store) == left
+    shown_mattes.forget(clip.session_uid)
+    assert shown(clip, 2)[0] == "stored"
+    look()
+    assert shown(clip, 2) == ("preview", refined)
+
+
 def test_what_has_no_answer_is_asked_once(clip: bpy.types.MovieClip) -> None:
     from sam2_splat_addon.blender import live_preview
 
