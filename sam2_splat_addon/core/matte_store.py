@@ -212,18 +212,17 @@ def decode_record(data: bytes, source: str = "The matte") -> MatteRecord:
 
 
 def _is_earlier(folder: Path) -> bool:
-    """Whether a folder without a marker holds mattes all the same, and nothing else in our places.
+    """Whether a folder without a marker holds mattes all the same.
 
-    Its manifest says so; where a power cut took that, the mattes themselves.
+    Its manifest says so; where a power cut took that, the mattes, with nothing else in our places.
     """
     roots = [folder / name for name in ("objects", "cleared", "state")]
     is_ours = is_manifest(folder / MANIFEST_NAME)
     if is_ours is False or any(is_link(root) for root in roots):
         return False
     if is_ours:
-        found = [entry for root in roots if root.is_dir() for entry in root.iterdir()]
-    else:
-        found = [entry for root in roots for entry in root.rglob("*")]
+        return True
+    found = [entry for root in roots for entry in root.rglob("*")]
     mattes: list[Path] = []
     for entry in found:
         path = entry.relative_to(folder).as_posix()

@@ -38,7 +38,7 @@ _WILD: Final = {"#": "[0-9]{3,}", "*": "[a-z0-9]+", "?": "[^/]+"}
 
 class _Marker(msgspec.Struct, frozen=True):
     made_by: str
-    holds: str
+    holds: tuple[str, ...]
     note: str = ""
 
 
@@ -109,17 +109,7 @@ class FolderKind:
 
     def owns(self, folder: Path) -> bool:
         """Whether the add-on made a folder, by its marker."""
-        if is_link(folder):
-            return False
-        marker = folder / MARKER_NAME
-        try:
-            status = marker.lstat()
-            if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_MARKER_BYTES:
-                return False
-            found = msgspec.json.decode(marker.read_bytes(), type=_Marker)
-        except (OSError, ValueError, RecursionError):
-            return False
-        return found.made_by == _MADE_BY and found.holds == self.holds
+        return not is_link(folder) and self.holds in _held(folder)
 
     def knows(self, folder: Path) -> bool:
         """Whether the add-on made a folder, by its marker or as a version before markers did."""
@@ -166,8 +156,7 @@ class FolderKind:
                     " for something else.",
                     self.fix,
                 )
-            said = msgspec.json.encode(_Marker(_MADE_BY, self.holds, _NOTE))
-            write_atomic(marker, msgspec.json.format(said) + b"\n")
+            _mark(folder, {*_held(folder), self.holds})
         for inner, entries in self._walk(folder):
             for entry in entries:
                 if self.names.holds_folder(f"{inner}{entry.name}") and is_link(Path(entry.path)):
@@ -261,7 +250,30 @@ class FolderKind:
     def give_up(self, folder: Path) -> None:
         """Take the marker out of a folder in which nothing bears a name of ours any more."""
         if self.owns(folder) and not self._beginning(folder):
-            (folder / MARKER_NAME).unlink()
+            _mark(folder, _held(folder) - {self.holds})
+
+
+def _held(folder: Path) -> frozenset[str]:
+    """What a folder holds of ours, by its marker."""
+    marker = folder / MARKER_NAME
+    try:
+        status = marker.lstat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_MARKER_BYTES:
+            return frozenset()
+        found = msgspec.json.decode(marker.read_bytes(), type=_Marker)
+    except (OSError, ValueError, RecursionError):
+        return frozenset()
+    return frozenset(found.holds if found.made_by == _MADE_BY else ())
+
+
+def _mark(folder: Path, holds: Iterable[str]) -> None:
+    """Write a folder's marker, or remove it where nothing is left."""
+    said = _Marker(_MADE_BY, tuple(sorted(holds)), _NOTE)
+    if said.holds:
+        data = msgspec.json.format(msgspec.json.encode(said)) + b"\n"
+        write_atomic(folder / MARKER_NAME, data)
+    else:
+        (folder / MARKER_NAME).unlink()
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

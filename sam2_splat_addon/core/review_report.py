@@ -12,7 +12,9 @@ import html
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from .links import is_link
 from .review import FrameReview, FrameState
 
 CSV_NAME = "review.csv"
@@ -58,6 +60,15 @@ class ReportLine:
     review: FrameReview
     object_name: str
     photo: str
+
+
+def is_report(path: Path) -> bool:
+    """Whether a file is a table or a page as they are written here, or an empty one."""
+    if is_link(path) or not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        start = stream.read(len(_PAGE_START))
+    return not start or start == _PAGE_START or start.startswith(_TABLE_START)
 
 
 def csv_table(lines: Iterable[ReportLine]) -> bytes:
@@ -119,6 +130,7 @@ def html_page(
     yield b"</body></html>\n"
 
 
+_TABLE_START = ",".join(_COLUMNS[:3]).encode()
 _HEAD = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>Review of {title}</title>
 <style>
@@ -137,6 +149,7 @@ svg {{ display: block; width: 100%; height: 18px; margin-bottom: 1em; }}
 </style></head><body>
 <h1>Review of {title}</h1>
 """
+_PAGE_START = _HEAD.partition("{title}")[0].encode()
 
 
 def _summary(lines: Sequence[ReportLine]) -> str:

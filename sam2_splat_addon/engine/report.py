@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.atomic import atomic_file, write_atomic
 from ..core.errors import BakeError, Cancelled, StoreError
+from ..core.links import is_link
 from ..core.matte_store import MatteStore
 from ..core.protocol import Progress, ReportRequest
 from ..core.review import review_object, worst_first
-from ..core.review_report import CSV_NAME, HTML_NAME, ReportLine, csv_table, html_page
+from ..core.review_report import CSV_NAME, HTML_NAME, ReportLine, csv_table, html_page, is_report
 from ..core.run_record import require_same_photos
 from .report_pictures import picture_with_matte
 
@@ -51,7 +53,7 @@ def write_report(
     FootageError
         A photo to be shown is missing or damaged.
     BakeError
-        The folder can't be written.
+        The folder can't be written, is a link, or holds files of these names that are not ours.
     Cancelled
         ``cancelled`` said so.
     """
@@ -86,6 +88,7 @@ def write_report(
             on_progress(Progress("reporting", done, len(shown), review.frame, line.object_name))
 
     folder = Path(request.output_folder)
+    _require_replaceable(folder)
     title = Path(request.footage.folder).name
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -98,3 +101,21 @@ def write_report(
             "Choose another folder.",
         ) from problem
     return ReviewReport(folder, len(lines), len(listed))
+
+
+def _require_replaceable(folder: Path) -> None:
+    """Raise BakeError where a report would go through a link, or in place of what is no report."""
+    if is_link(folder):
+        raise BakeError(
+            f"{folder} is a link, and could lead to anything.", "Choose the folder it leads to."
+        )
+    for name in (CSV_NAME, HTML_NAME):
+        try:
+            is_other = os.path.lexists(folder / name) and not is_report(folder / name)
+        except OSError as problem:
+            raise BakeError(f"{folder / name} can't be read: {problem.strerror}.") from problem
+        if is_other:
+            raise BakeError(
+                f"{folder / name} is there, and is no report of SAM2 Splat: it stays as it is.",
+                "Choose another folder, or move that file away.",
+            )

@@ -14,9 +14,10 @@ import pytest
 
 from sam2_splat_addon.core.errors import StoreError
 from sam2_splat_addon.core.manifest import Machine, RunManifest, RunSettings, write_manifest
-from sam2_splat_addon.core.matte_store import MatteRecord, MatteScores, MatteStore
+from sam2_splat_addon.core.matte_store import MATTES, MatteRecord, MatteScores, MatteStore
 from sam2_splat_addon.core.owned_folder import MARKER_NAME
 from sam2_splat_addon.core.prompts import PromptSet
+from sam2_splat_addon.core.staging import LINKS
 
 Act = Callable[[MatteStore], object]
 
@@ -163,6 +164,7 @@ def test_mattes_of_earlier_versions_are_known_and_get_the_marker(
     if lost == "marker":
         marker.unlink()
         write_all(store.folder, "objects/001/000001 (conflicted copy).matte")
+        write_all(store.folder, "objects/001 (conflicted copy)/000001.matte")
     else:
         marker.write_bytes(b"")
     if lost == "manifest too":
@@ -188,8 +190,9 @@ def test_mattes_of_earlier_versions_are_known_and_get_the_marker(
         b"[" * 4000,
         b"\xff",
         b" " * 5000,
-        b'{"made_by": "SAM2 Splat", "holds": "links"}',
-        b'{"made_by": "another", "holds": "mattes"}',
+        b'{"made_by": "SAM2 Splat", "holds": ["links"]}',
+        b'{"made_by": "another", "holds": ["mattes"]}',
+        b'{"made_by": "SAM2 Splat", "holds": "mattes"}',
     ],
 )
 def test_another_marker_proves_nothing(marker: bytes, tmp_path: Path) -> None:
@@ -223,3 +226,13 @@ def test_ids_beyond_reason_reach_nothing(object_id: int, store: MatteStore) -> N
     store.put_back(object_id)
     store.remove(object_id)
     assert contents(store.folder) == before
+
+
+def test_a_folder_of_links_can_hold_mattes_too(tmp_path: Path) -> None:
+    LINKS.claim(tmp_path)
+    store = MatteStore.open(tmp_path, create=True)
+    assert LINKS.owns(tmp_path)
+    assert MATTES.owns(tmp_path)
+    store.clear()
+    assert not MATTES.owns(tmp_path)  # nothing in it is one any more
+    assert LINKS.owns(tmp_path)

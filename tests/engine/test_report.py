@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -152,6 +153,40 @@ def test_a_folder_that_is_a_file_and_a_store_without_mattes_are_named(
         write(request_for)
     MatteStore(Path(request_for.store)).clear()
     with pytest.raises(StoreError, match="Press Propagate first"):
+        write(request_for)
+
+
+@pytest.mark.parametrize("name", ["review.csv", "review.html"])
+@pytest.mark.parametrize("kind", ["others", "link", "folder", "fifo"])
+def test_files_of_others_under_the_reports_names_stay(
+    name: str, kind: str, request_for: ReportRequest, tmp_path: Path
+) -> None:
+    folder, mine = tmp_path / "report", tmp_path / "mine"
+    write(request_for)  # a report is replaced by the next
+    write(request_for)
+    before = (folder / name).read_bytes()
+    mine.write_bytes(before)
+    (folder / name).unlink()
+    if kind == "others":
+        (folder / name).write_bytes(b"<!DOCTYPE html>\n<p>My review of a film,frame by frame")
+    elif kind == "link":
+        (folder / name).symlink_to(mine)
+    elif kind == "folder":
+        (folder / name).mkdir()
+    else:
+        os.mkfifo(folder / name)
+    others = sorted(path.name for path in folder.iterdir())
+    with pytest.raises(BakeError, match="is no report of SAM2 Splat"):
+        write(request_for)
+    assert sorted(path.name for path in folder.iterdir()) == others
+    assert mine.read_bytes() == before
+
+
+def test_a_report_goes_through_no_link(request_for: ReportRequest, tmp_path: Path) -> None:
+    write(request_for)
+    (tmp_path / "report").rename(tmp_path / "another")
+    (tmp_path / "report").symlink_to(tmp_path / "another")
+    with pytest.raises(BakeError, match="is a link"):
         write(request_for)
 
 
