@@ -62,6 +62,13 @@ def notice(mask: bpy.types.Mask, layer_name: str, scene_frame: int) -> bool:
     return True
 
 
+def leave_unfinished(mask: bpy.types.Mask, layer_name: str) -> None:
+    """Take note that a layer was not written to its end: its keys count on no frame."""
+    written = remembered(mask, layer_name)
+    if written is not None and written.is_whole:
+        remember(mask, layer_name, replace(written, torn=NO_FRAME))
+
+
 def is_torn(mask: bpy.types.Mask, layer_name: str) -> bool:
     """Whether a layer's splines were made others, and it has not been written anew since."""
     written = remembered(mask, layer_name)

@@ -75,8 +75,8 @@ class WrittenLayer(msgspec.Struct, frozen=True):
         The scene frame on which the user has made them others since, or `NO_FRAME`; None while they
         are as they were written. Until the layer is written anew, its keys count on that frame
         alone: on all others, what the user drew there counts (`drawn_on`), and else the store.
-    made
-        A checksum of what was written, which tells it from other writings; 0 in older files.
+    mattes
+        A checksum of the mattes that the layer is made of; 0 in older files.
     locked
         Whether the layer can't be selected only because it is being written anew.
     """
@@ -87,7 +87,7 @@ class WrittenLayer(msgspec.Struct, frozen=True):
     writing: int = 0
     splines: int = 0
     torn: int | None = None
-    made: int = 0
+    mattes: int = 0
     locked: bool = False
 
     @property

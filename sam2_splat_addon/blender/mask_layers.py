@@ -9,13 +9,11 @@ tracked frames stands a key on which all splines are parked outside the picture.
 from __future__ import annotations
 
 import time
-import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import bpy
 import numpy as np
-from msgspec.json import encode
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
@@ -69,6 +67,7 @@ def write_object_layer(
     size: tuple[int, int],
     *,
     edited: Collection[int] = (),
+    mattes: int = 0,
 ) -> Iterator[Sequence[int]]:
     """Make an object's layer again and key it frame by frame.
 
@@ -90,6 +89,8 @@ def write_object_layer(
     edited
         Those of `scene_frames` whose outlines are the user's own: they are written first and stay
         edited frames.
+    mattes
+        A checksum of the mattes that the outlines are from.
 
     Yields
     ------
@@ -153,8 +154,7 @@ def write_object_layer(
                 if locked:
                     found[2].hide_select = False
                 splines = splines_of(found[2])
-                made = zlib.crc32(encode(sorted(written.items())))
-                whole = WrittenLayer(written, kept(), start, splines=splines, made=made)
+                whole = WrittenLayer(written, kept(), start, splines=splines, mattes=mattes)
                 remember(found[0], layer_name, whole)
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Collection, Generator, Mapping, Sequence
 
 import bpy
@@ -23,19 +24,19 @@ _PASSES = 2
 # How long a step may wait for the thread in background, s.
 _PATIENCE = 0.05
 
-# Which writing of each layer was the last one, by the clip's session uid and the object's name
-# (`WrittenLayer.made`): an undo brings back layers, and no mattes. 0: it is to be written again.
+# Which mattes each layer was made of last, by the clip's session uid and the object's name
+# (`WrittenLayer.mattes`): an undo brings back layers, and no mattes. 0: of none.
 _made: dict[tuple[int, str], int] = {}
 
 
 def is_latest(clip: bpy.types.MovieClip, name: str) -> bool:
-    """Whether an object's layer is as it was written last in this session; True if it wasn't."""
+    """Whether an object's layer is of the mattes that it was made of last in this session, if it was."""
     made = _made.get((clip.session_uid, name))
     mask = clip.sam2_splat.mask
     written = layer_memory.remembered(mask, name) if mask is not None else None
     if written is None or name not in mask.layers:
         return not made  # it was cleared, or there was none
-    return made in (None, written.made)
+    return made in (None, written.mattes)
 
 
 def has_written(clip: bpy.types.MovieClip) -> bool:
@@ -125,7 +126,7 @@ class LayerBuild:
             size = (int(clip.size[0]), int(clip.size[1]))
             frames = sorted({*self._store.frames(object_id), *drawn})
             try:
-                plan = yield from self._planned(object_id, frames, drawn, size)
+                plan, mattes = yield from self._planned(object_id, frames, drawn, size)
             except BaseException:
                 clip_now = clip_by_uid(uid)
                 if clip_now is not None and clip_now.sam2_splat.mask is not None:
@@ -135,18 +136,30 @@ class LayerBuild:
             scene_frames = [to_scene(clip, frame) for frame in frames]
             edited = [to_scene(clip, frame) for frame in drawn]
             _keep_drawn(clip, name, drawn)
-            _made[uid, name] = 0  # until it is whole
-            for written in mask_layers.write_object_layer(
-                _mask_of(clip), clip, name, plan, scene_frames, size, edited=edited
-            ):
-                if written:
-                    self.frame = to_clip(clip, written[-1])
-                    self._done += len(written)
-                yield False
-            mask = require_clip_by_uid(uid).sam2_splat.mask
-            whole = layer_memory.remembered(mask, name) if mask is not None else None
-            if whole is not None:
-                _made[uid, name] = whole.made
+            writing = mask_layers.write_object_layer(
+                _mask_of(clip),
+                clip,
+                name,
+                plan,
+                scene_frames,
+                size,
+                edited=edited,
+                mattes=mattes,
+            )
+            finished = False
+            try:
+                for written in writing:
+                    if written:
+                        self.frame = to_clip(clip, written[-1])
+                        self._done += len(written)
+                    yield False
+                finished = True
+            finally:
+                writing.close()
+                now = clip_by_uid(uid)
+                if not finished and now is not None and now.sam2_splat.mask is not None:
+                    layer_edits.leave_unfinished(now.sam2_splat.mask, name)
+            _made[uid, name] = mattes
 
     def _planned(
         self,
@@ -154,21 +167,26 @@ class LayerBuild:
         frames: Sequence[int],
         drawn: Mapping[int, list[NDArray[np.float64]]],
         size: tuple[int, int],
-    ) -> Generator[bool, None, SlotPlan]:
-        """The outlines of an object on all its frames; what the user drew wins over the model."""
+    ) -> Generator[bool, None, tuple[SlotPlan, int]]:
+        """The outlines of an object on all its frames; what the user drew wins over the model.
+
+        And a checksum of its mattes.
+        """
         store = self._store
 
-        def planned(report: Report) -> SlotPlan:
-            planner = SlotPlanner()
+        def planned(report: Report) -> tuple[SlotPlan, int]:
+            planner, mattes = SlotPlanner(), 1
             for done, frame in enumerate(frames):
                 report(done, len(frames))
+                mark = store.mark(object_id, frame)
+                mattes = zlib.crc32(repr((frame, mark)).encode(), mattes)
                 if frame in drawn:
                     planner.add(from_outlines(drawn[frame]))
-                elif store.mark(object_id, frame) is None:  # damaged, and so none
+                elif mark is None:  # damaged, and so none
                     planner.add(from_outlines([]))
                 else:
                     planner.add(trace(store.read(object_id, frame).logits, *size))
-            return planner.finish()
+            return planner.finish(), mattes or 1
 
         errand = Errand(planned)
         begin = self._done

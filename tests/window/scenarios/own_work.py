@@ -94,8 +94,8 @@ def scenario(window: Window) -> Play:
     yield from window.drawn()
     assert not shape(window).any(), "the deletion does not stay"
 
-    # Undone, step by step: two changes of frame, then the deletion.
-    for _ in range(3):
+    # Undone: the changes of frame, which are one step, then the deletion.
+    for _ in range(2):
         yield from window.press("Z", ctrl=True)
     yield Until(lambda: scene.frame_current == HERE and corrected() == [], "undo takes it back", 60)
     yield Until(is_whole, "the layer is whole", 60)
