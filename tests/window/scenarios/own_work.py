@@ -34,7 +34,6 @@ def alike(one: Any, other: Any) -> bool:
 
 def scenario(window: Window) -> Play:
     manager = bpy.context.window_manager.sam2_splat
-    scene = bpy.context.scene
     memory = window.addon("layer_memory")
     review = window.addon("review")
 
@@ -55,7 +54,9 @@ def scenario(window: Window) -> Play:
     def step(key: str, frame: int) -> Play:
         """Go to another photo as the user does, and wait until its mask is as it should be."""
         yield from window.press(key)
-        yield Until(lambda: scene.frame_current == frame, f"{key} goes to frame {frame}")
+        yield Until(
+            lambda: bpy.context.scene.frame_current == frame, f"{key} goes to frame {frame}"
+        )
         yield Until(is_whole, "the layer is written anew", 60)
         yield from window.drawn()
 
@@ -90,14 +91,18 @@ def scenario(window: Window) -> Play:
     assert corrected() == [HERE], corrected()
     yield from window.picture("next")
     yield from window.press("LEFT_ARROW")
-    yield Until(lambda: scene.frame_current == HERE, "the playhead goes back")
+    yield Until(lambda: bpy.context.scene.frame_current == HERE, "the playhead goes back")
     yield from window.drawn()
     assert not shape(window).any(), "the deletion does not stay"
 
     # Undone: the changes of frame, which are one step, then the deletion.
     for _ in range(2):
         yield from window.press("Z", ctrl=True)
-    yield Until(lambda: scene.frame_current == HERE and corrected() == [], "undo takes it back", 60)
+    yield Until(
+        lambda: bpy.context.scene.frame_current == HERE and corrected() == [],
+        "undo takes it back",
+        60,
+    )
     yield Until(is_whole, "the layer is whole", 60)
     yield Until(lambda: alike(shape(window), before[HERE]), "the mask is back")
 
