@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from sam2_splat_addon.blender import layer_edits, layer_memory, mask_keys, mask_layers
-from sam2_splat_addon.core.contours import trace
+from sam2_splat_addon.core.contours import from_outlines, trace
 from sam2_splat_addon.core.errors import SplatError
 from sam2_splat_addon.core.scanline import fill
 from sam2_splat_addon.core.slots import SlotPlan, plan_slots
@@ -413,3 +413,29 @@ def test_clip_has_one_mask(make_clip: MakeClip) -> None:
     clip = make_clip(120, 80)
     assert mask_layers.get_mask(clip) == mask_layers.get_mask(clip)
     assert len(bpy.data.masks) == 1
+
+
+def test_a_layer_takes_no_more_memory_than_blender_keeps_of_its_keys(make_clip: MakeClip) -> None:
+    status = Path("/proc/self/status")
+    if not status.exists():
+        pytest.skip("This system does not tell how much memory is held.")
+
+    def held() -> int:
+        lines = status.read_text(encoding="utf-8").splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith("VmRSS:")).split()[1])
+
+    frames, clip = 120, make_clip(300, 200)
+    turning = [
+        np.stack([150 + 90 * np.cos(angle), 100 - 90 * np.sin(angle)], axis=1)
+        for angle in np.linspace(0, 2 * np.pi, frames)[:, None] + np.arange(1000) * 2 * np.pi / 1000
+    ]
+    plan = plan_slots((from_outlines([one]) for one in turning), max_points=1000)
+    mask = mask_layers.get_mask(clip)
+    before = held()
+    for _ in mask_layers.write_object_layer(
+        mask, clip, "chair", plan, range(1, frames + 1), (300, 200)
+    ):
+        pass
+    points = plan.point_count * frames
+    # The keys, the copy that Blender evaluates, and a copy or two on the way that are freed.
+    assert held() - before < 5 * 32 * points + 20_000_000
