@@ -203,7 +203,7 @@ def test_own_work(played: Played, capture: Capture) -> None:
         same = np.array_equal(alphas[0][index], alphas[1][index])
         assert same == (index not in (2, 3)), f"frame {index + 1}"
     drawn = alphas[1][2] & ~alphas[0][2]
-    assert drawn[80:180, 80:180].all(), "the square that was drawn is not baked"
+    assert drawn[45:95, 45:95].all(), "the square that was drawn is not baked"
     assert not alphas[1][3].any()
     assert np.array_equal(alphas[1][2], alphas[2][2])
     assert not np.array_equal(alphas[1][4], alphas[2][4]), "the second run changed nothing"
