@@ -28,6 +28,10 @@ class FootageError(SplatError):
     """The footage can't be used as it is: empty, unreadable, or of mixed sizes."""
 
 
+class DamagedPhoto(FootageError):  # noqa: N818 - says what is wrong by itself
+    """A photo does not decode whole; the others can be used."""
+
+
 class PromptError(SplatError):
     """Prompts are missing, malformed, or outside the footage."""
 

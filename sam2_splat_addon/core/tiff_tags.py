@@ -12,6 +12,7 @@ ORIENTATION = 274
 _INTEGER_TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}
 # Far above any real header; what a damaged length claims must not be allocated.
 _MAX_TAGS = 4096
+_MAX_VALUES = 1 << 19  # of a tag: strips or tiles, no more than 65535 rows of 8
 _MAX_BYTES = 1 << 26
 
 
@@ -20,8 +21,8 @@ class Malformed(Exception):  # noqa: N818 - reads as a sentence where it is rais
 
 
 def exactly(file: BinaryIO, count: int) -> bytes:
-    """Read `count` bytes; raises Malformed where the file ends before."""
-    if count > _MAX_BYTES:
+    """Read `count` bytes; raises Malformed where the file ends before, or there is no such count."""
+    if not 0 <= count <= _MAX_BYTES:
         raise Malformed("its header is damaged")
     data = file.read(count)
     if len(data) != count:
@@ -52,8 +53,11 @@ def integer_tags(file: BinaryIO, wanted: frozenset[int]) -> dict[int, tuple[int,
     entries = exactly(file, count * struct.calcsize(order + entry_code))
     tags: dict[int, tuple[int, ...]] = {}
     for tag, kind, number, value in struct.iter_unpack(order + entry_code, entries):
-        if tag not in wanted or kind not in _INTEGER_TYPES:
+        # Of a tag that is there again and again, the first counts: it is not read as often.
+        if tag not in wanted or tag in tags or kind not in _INTEGER_TYPES:
             continue
+        if number > _MAX_VALUES:
+            raise Malformed("its header is damaged")
         code = f"{order}{number}{_INTEGER_TYPES[kind]}"
         size = struct.calcsize(code)
         if size > len(value):  # too long for the entry, which holds its address instead

@@ -7,6 +7,7 @@ reads: squashed to a square by Pillow's default filter, divided by 255, normalis
 
 from __future__ import annotations
 
+import io
 import itertools
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,8 @@ from torch import Tensor
 
 from ..core.errors import FootageError
 from ..core.headers import read_header
-from .pixels import decode, to_8_bit
+from .jpeg import UnusualJpeg, decode_jpeg
+from .pixels import DAMAGED, damaged, decode, reason, to_8_bit
 
 # Normalisation that SAM 2 was trained with (ImageNet's mean and deviation per channel, RGB in
 # 0..1).
@@ -158,17 +160,31 @@ def jpeg_at_least(
         The photo is missing or damaged; names the file.
     """
     try:
-        with Image.open(path) as image:
+        data = path.read_bytes()
+        with Image.open(io.BytesIO(data)) as image:
+            width = image.size[0]
             drafted = image.draft("RGB", wanted)
             taken = image.size if drafted is None else drafted[1][2:]
             scale = image.size
             if scale not in decoded:
-                image.load()
-                # Converting copies, even what is RGB already.
-                decoded[scale] = image if image.mode == "RGB" else image.convert("RGB")
+                decoded[scale] = _whole_jpeg(data, image, width)
             return decoded[scale], taken
-    except (OSError, SyntaxError, ValueError) as problem:
+    except FileNotFoundError as problem:
         raise FootageError(
-            f"{path.name} can't be decoded: {str(problem).rstrip('.')}.",
-            "Copy or export this photo again, or remove it.",
+            f"{path.name} can't be opened: {problem.strerror}.",
+            "Check that the file is there and that you may read it.",
         ) from problem
+    except DAMAGED as problem:
+        raise damaged(path, reason(problem)) from problem
+
+
+def _whole_jpeg(data: bytes, image: Image.Image, width: int) -> Image.Image:
+    """A JPEG, so wide at its own scale, in RGB at the one that Pillow was told; raises ValueError."""
+    try:
+        if image.mode != "CMYK":
+            factor = next(by for by in (1, 2, 4, 8) if -(-width // by) == image.size[0])
+            return Image.fromarray(decode_jpeg(data, size=image.size, factor=factor))
+        decode_jpeg(data, "CMYK", factor=8)
+    except UnusualJpeg:
+        pass  # Pillow can't say that it is whole
+    return image.convert("RGB")

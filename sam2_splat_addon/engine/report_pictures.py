@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..core.errors import FootageError
 from ..core.headers import read_header
 from ..core.matte_store import Logits
 from ..core.resample import upsample_binary
+from .frames import jpeg_at_least
 from .pixels import decode, to_8_bit
 
 LONGER_SIDE = 400  # px
@@ -59,13 +59,6 @@ def _small(photo: Path) -> NDArray[np.uint8]:
     size = (max(round(header.width * scale), 1), max(round(header.height * scale), 1))
     if header.format != "jpeg":
         return np.array(Image.fromarray(to_8_bit(decode(photo).array)).resize(size))
-    try:
-        with Image.open(photo) as image:
-            # A JPEG is decoded at a fraction of its size right away.
-            image.draft("RGB", size)
-            return np.array(image.convert("RGB").resize(size, Image.Resampling.BICUBIC))
-    except (OSError, SyntaxError, ValueError) as problem:
-        raise FootageError(
-            f"{photo.name} can't be decoded: {str(problem).rstrip('.')}.",
-            "Copy or export this photo again, or remove it.",
-        ) from problem
+    # Decoded at a fraction of its size right away.
+    small, taken = jpeg_at_least(photo, size, {})
+    return np.array(small.resize(size, Image.Resampling.BICUBIC, box=(0, 0, *taken)))
