@@ -27,6 +27,8 @@ class BakeTask(JobTask):
         Where edges are refined, and how many photos are worked on at once, 0 by the machine.
     output_folder
         A folder that does not exist yet; None is the next ``postshot_vNNN`` beside the photos.
+    strict
+        Fail at the first damaged photo, in place of leaving it out.
 
     Raises (when made)
     ------------------
@@ -43,8 +45,10 @@ class BakeTask(JobTask):
         device: str,
         threads: int,
         output_folder: Path | None = None,
+        strict: bool = False,
     ) -> None:
         super().__init__(clip)
+        self._strict = strict
         self._device, self._threads = device, threads
         self._options = _options(clip)
         self._wanted_folder = output_folder
@@ -64,6 +68,7 @@ class BakeTask(JobTask):
             edited=drawn.as_mattes(clip, edited),
             threads=self._threads,
             device=self._device,
+            strict=self._strict,
         )
 
     def follow_up(self) -> Steps:

@@ -3,7 +3,7 @@
 
 Both ``blender --command sam2_splat`` and ``tools/batch.py`` end here. Exit codes: 0 done, 1 an
 unforeseen error, 2 wrong usage, 3 footage, 4 prompts, 5 checkpoint or packages, 6 worker, 7 bake or
-store, 130 cancelled with Ctrl+C.
+store, 8 done but for damaged photos, which were left out, 130 cancelled with Ctrl+C.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import bpy
 from ..core.errors import (
     BakeError,
     CheckpointError,
+    DamagedPhoto,
     EnvironmentSetupError,
     FootageError,
     PromptError,
@@ -52,6 +53,7 @@ _EXIT_CODES: tuple[tuple[type[SplatError], int], ...] = (
     (StoreError, 7),
 )
 _CANCELLED = 130
+_DAMAGED = 8
 # Without a terminal, a progress line every so many seconds, so that logs stay short.
 _LOG_INTERVAL = 10.0
 
@@ -69,25 +71,33 @@ def main(arguments: Sequence[str], program: str = "sam2_splat") -> int:
         print(f"sam2_splat: --save {options.save}: no such file can be made", file=sys.stderr)
         return 2
     try:
-        run(options)
+        result = run(options)
     except KeyboardInterrupt:
         print("Cancelled; the frames that were finished are kept.", file=sys.stderr)
         return _CANCELLED
     except SplatError as error:
         print(f"Error: {error}", file=sys.stderr)
         return next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), 1)
+    if result.damaged:
+        named = shorten(result.damaged)
+        print(f"Warning: damaged photos were left out: {named}", file=sys.stderr, flush=True)
+        return _DAMAGED
     return 0
 
 
 @dataclass(frozen=True)
 class BatchResult:
-    """What a run came to: the clip, object id -> name, frame -> photo, and what it cost."""
+    """What a run came to: the clip, object id -> name, frame -> photo, and what it cost.
+
+    ``damaged`` has the names of photos that were left out of propagation or bake.
+    """
 
     clip: bpy.types.MovieClip
     names: dict[int, str]
     sources: dict[int, Path]
     seconds_per_frame: float
     worker_peak_mb: float
+    damaged: tuple[str, ...] = ()
 
 
 def run(options: argparse.Namespace) -> BatchResult:
@@ -121,12 +131,18 @@ def run(options: argparse.Namespace) -> BatchResult:
     if options.save is not None:
         bpy.ops.wm.save_as_mainfile(filepath=str(options.save.absolute()))
         print(f"Saved {options.save}", flush=True)
+    footage = footage_clip.footage_of(clip)
+    damaged: set[str] = set()
+    if options.bake:  # the images lack these too
+        damaged = {file.path.name for file in footage.unreadable if file.is_damaged}
+    damaged.update(name for task in done for name in task.damaged)
     return BatchResult(
         clip,
         {object_id: name for name, object_id in clip_prompts.sync_objects(clip).items()},
-        {frame.frame: frame.path for frame in footage_clip.footage_of(clip).frames},
+        {frame.frame: frame.path for frame in footage.frames},
         done[0].seconds_per_frame,
         max(task.worker_peak_mb for task in done),
+        tuple(sorted(damaged, key=natural_key)),
     )
 
 
@@ -140,12 +156,21 @@ def _clip(options: argparse.Namespace) -> bpy.types.MovieClip:
         )
         left_out = clip.sam2_splat.unreadable_names.splitlines()
         if left_out:
+            if options.strict:
+                _require_all_whole(clip)
             print(f"Can't be read, left out: {shorten(left_out)}", file=sys.stderr, flush=True)
         return clip
     clip = active_clip(bpy.context)
     if clip is None:
         raise FootageError("There is no clip to work on.", "Name photos with --footage.")
     return clip
+
+
+def _require_all_whole(clip: bpy.types.MovieClip) -> None:
+    """Raise DamagedPhoto for the first damaged photo that loading has left out."""
+    for file in footage_clip.footage_of(clip).unreadable:
+        if file.is_damaged:
+            raise DamagedPhoto(file.reason, "Copy or export this photo again, or remove it.")
 
 
 def _require_all_before(prompts: PromptSet, footage: Footage) -> None:
@@ -223,12 +248,14 @@ def _tasks(clip: bpy.types.MovieClip, options: argparse.Namespace) -> Iterator[J
     """Each is made when the one before has ended: the bake needs what propagation leaves."""
     device = options.device or preferences.device()
     threads = preferences.threads() if options.threads is None else options.threads
-    yield PropagateTask(clip, device=device, threads=threads)
+    yield PropagateTask(clip, device=device, threads=threads, strict=options.strict)
     if options.report is not None:
         yield ReportTask(clip, options.report.absolute())
     if options.bake:
         output = options.output and options.output.absolute()
-        yield BakeTask(clip, device=device, threads=threads, output_folder=output)
+        yield BakeTask(
+            clip, device=device, threads=threads, output_folder=output, strict=options.strict
+        )
 
 
 class _ProgressLine:

@@ -29,7 +29,8 @@ def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
         prog=program,
         description="Mask a folder of photos with SAM 2 and bake RGBA PNGs for a splat trainer.",
         epilog="Exit codes: 0 done, 1 unforeseen, 2 usage, 3 footage, 4 prompts, 5 checkpoint or packages,"
-        " 6 worker, 7 bake or store, 130 cancelled.",
+        " 6 worker, 7 bake or store,"
+        " 8 done, but damaged photos were left out, 130 cancelled.",
     )
     own.add_argument(
         "--footage",
@@ -145,6 +146,12 @@ def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
     own.add_argument("--exposure", type=float, metavar="STOPS", help="of EXR and float photos")
     own.add_argument(
         "--report", type=Path, metavar="DIR", help="write which frames to look at: CSV and HTML"
+    )
+    own.add_argument(
+        "--strict",
+        action="store_true",
+        help="stop at the first damaged photo (exit code 3); default: leave it out and name it"
+        " (exit code 8)",
     )
     own.add_argument("--save", type=Path, metavar="FILE", help="save the result as a .blend")
     return own

@@ -16,6 +16,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 import bpy
+import msgspec
 
 from ..core import same_photos
 from ..core.errand import Report, unwatched
@@ -128,10 +129,19 @@ def _remember(clip: bpy.types.MovieClip, footage: Footage) -> None:
     settings = clip.sam2_splat
     settings.frame_count = len(footage)
     settings.unreadable_count = len(footage.unreadable)
+    settings.damaged_names = ""
     settings.unreadable_names = "\n".join(file.path.name for file in footage.unreadable)
     settings.photos = same_photos.to_text(same_photos.known_photos(footage))
     if not settings.use_range:
         settings.last_frame = len(footage)
+
+
+def damaged_names(clip: bpy.types.MovieClip) -> list[str]:
+    """The photos that the last job found damaged; none where the property is not as we write it."""
+    try:
+        return msgspec.json.decode(clip.sam2_splat.damaged_names or "[]", type=list[str])
+    except (msgspec.MsgspecError, RecursionError):
+        return []
 
 
 def _outdate(clip: bpy.types.MovieClip) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Generator
 from typing import Any, TypeVar
@@ -10,17 +11,20 @@ from typing import Any, TypeVar
 import bpy
 
 from ..client.job import Job, JobState
+from ..core.content_hashes import ContentHashes
 from ..core.errand import Errand, Report
 from ..core.errors import WorkerError
 from ..core.footage import scan
 from ..core.protocol import FootageFiles, FrameDone, JobRequest
-from . import drawn, local_edits, worker
+from . import drawn, local_edits, preferences, worker
 from .active_clip import require_clip_by_uid
 from .drawn import Drawn
 from .footage_clip import accept, place_of
 
 # Yielded by a step that waits for a disk or the worker; other steps are done with a piece of work.
 WAITS = True
+_HASHES_NAME = "photo_hashes"  # in the cache
+
 Steps = Generator[bool | None, None, None]
 
 T = TypeVar("T")
@@ -57,6 +61,7 @@ class JobTask:
         self.worker_peak_mb = 0.0
         self.seconds_per_frame = 0.0
         self.warnings: tuple[str, ...] = ()
+        self.damaged: tuple[str, ...] = ()
         # References to data-blocks don't outlive an undo, so the clip is looked up when needed.
         self._clip_uid = clip.session_uid
         local_edits.work_on(clip)
@@ -148,8 +153,9 @@ class JobTask:
         place = self._place
         found = yield from self._fetched(lambda report: scan(place, report))
         footage = accept(self.clip(), found)
-        # Reads a little of every photo: as slow as the headers where disks are slow.
-        files = yield from self._fetched(lambda _: FootageFiles.of(footage))
+        hashes = ContentHashes(preferences.cache_folder() / _HASHES_NAME)
+        # Reads every photo that is new or has changed.
+        files = yield from self._fetched(lambda report: FootageFiles.of(footage, hashes, report))
         return self.request(files, (yield from self.drawn_so_far()))
 
     def _fetched(self, work: Callable[[Report], T]) -> Generator[bool | None, None, T]:
@@ -187,7 +193,8 @@ class JobTask:
             raise job.error or WorkerError("The worker failed without a word.")
         self.cancelled = state is JobState.CANCELLED
         if job.result is not None:
-            self.warnings = job.result.warnings
+            self.warnings, self.damaged = job.result.warnings, job.result.damaged
+            self.clip().sam2_splat.damaged_names = json.dumps(self.damaged)
             self.worker_peak_mb = max(self.worker_peak_mb, job.result.peak_memory_mb)
         return True
 

@@ -137,16 +137,24 @@ class SAM2SPLAT_PT_objects(panel_parts.ClipSidebar, Panel):
             )
 
 
+def _draw_list(column: UILayout, names: list[str]) -> None:
+    for name in names[:_NAMED]:
+        column.label(text=name, icon="BLANK1")
+    if len(names) > _NAMED:
+        column.label(text=f"and {len(names) - _NAMED} more", icon="BLANK1")
+
+
 def _draw_odd_photos(column: UILayout, clip: bpy.types.MovieClip) -> None:
     """Photos that can't be read or are gone."""
     settings = clip.sam2_splat
     names = settings.unreadable_names.splitlines()
     if settings.unreadable_count:
         column.label(text=f"{settings.unreadable_count} can't be read, left out:", icon="ERROR")
-        for name in names[:_NAMED]:
-            column.label(text=name, icon="BLANK1")
-        if len(names) > _NAMED:
-            column.label(text=f"and {len(names) - _NAMED} more", icon="BLANK1")
+        _draw_list(column, names)
+    damaged = footage_clip.damaged_names(clip)
+    if damaged:
+        column.label(text=f"{len(damaged)} damaged, left out:", icon="ERROR")
+        _draw_list(column, damaged)
     if clip.source == "SEQUENCE" and footage_clip.photo_of(clip, 1) is None:
         column.label(text="The photos are not where they were", icon="ERROR")
         column.operator("sam2_splat.load", text="Find Them", icon="FILE_FOLDER").relink = True

@@ -34,6 +34,8 @@ class PropagateTask(JobTask):
         the ``frame`` itself; the mattes of others stay as they are.
     here
         A frame of the clip.
+    strict
+        Fail at the first damaged photo, in place of leaving it out.
 
     Raises (when made)
     ------------------
@@ -51,8 +53,10 @@ class PropagateTask(JobTask):
         threads: int,
         span: str = "all",
         here: int = 1,
+        strict: bool = False,
     ) -> None:
         super().__init__(clip, _JOB_SHARE)
+        self._strict = strict
         clip_prompts.collect(clip)  # says at once that there is no click
         self._model = model_choice(clip.sam2_splat, device=device, threads=threads)
         self._span, self._here = span, here
@@ -81,6 +85,7 @@ class PropagateTask(JobTask):
             settings=run,
             update=_update(self._span, self._here, run),
             edited=drawn.as_mattes(clip, edited) if settings.edits_prompt else (),
+            strict=self._strict,
         )
 
     def follow_up(self) -> Steps:

@@ -143,6 +143,9 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
     )
     unreadable_count: IntProperty()
     unreadable_names: StringProperty(description="One a line")
+    damaged_names: StringProperty(
+        description="Photos that the last job found damaged and left out, as JSON"
+    )
     store_folder: StringProperty(
         name="Mattes", description="Where the results are kept", subtype="DIR_PATH"
     )

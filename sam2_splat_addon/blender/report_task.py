@@ -11,7 +11,7 @@ from ..core.protocol import FootageFiles, ReportRequest
 from ..core.review_report import HTML_NAME
 from . import clearing, clip_prompts, drawn, own_runs, review
 from .drawn import Drawn
-from .job_task import JobTask, Steps
+from .job_task import JobTask, Steps, with_warnings
 
 _FOLDER_NAME = "sam2_splat_review"
 
@@ -68,5 +68,5 @@ class ReportTask(JobTask):
             return
         assert self._job.result is not None
         self.fraction = 1.0
-        self.summary = self._job.result.summary
+        self.summary = with_warnings(self._job.result.summary, self.warnings)
         yield None

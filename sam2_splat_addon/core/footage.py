@@ -16,15 +16,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePath
 
+from .content_hashes import ContentHashes
 from .errand import Report, unwatched
-from .errors import FootageError
+from .errors import DamagedPhoto, FootageError
 from .headers import ImageHeader, read_header
 
 IMAGE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".tif", ".tiff", ".webp", ".exr"})
 
 _NAMES_SHOWN = 5
-_FINGERPRINT_BLOCKS = 8
-_FINGERPRINT_BLOCK_BYTES = 4096
 
 
 class FrameSizesDiffer(FootageError):  # noqa: N818 - says what is wrong by itself
@@ -73,10 +72,14 @@ class FrameFile:
 
 @dataclass(frozen=True)
 class UnreadableFile:
-    """A file with an image's extension that could not be read; `reason` is a sentence."""
+    """A file with an image's extension that could not be read; `reason` is a sentence.
+
+    ``is_damaged`` where its own bytes are the reason.
+    """
 
     path: Path
     reason: str
+    is_damaged: bool = False
 
 
 @dataclass(frozen=True)
@@ -144,41 +147,39 @@ class Footage:
             )
         return self.frames[frame - 1].path
 
-    def fingerprint(self) -> str:
-        """SHA-256, in hex, that changes when a photo is added, removed, renamed or replaced.
+    def fingerprint(self, hashes: ContentHashes | None = None, report: Report = unwatched) -> str:
+        """SHA-256, in hex, that changes when a photo is added, removed, renamed or changed.
 
-        Every photo contributes its name, its byte size, and eight blocks of 4 KiB spread evenly
-        from its first byte to its last. Time stamps stay out, so that a copy of the capture has the
-        same fingerprint; the folder's own name does too.
+        Every photo contributes its name and all its bytes. Time stamps stay out, so that a copy of
+        the capture has the same fingerprint; the folder's own name does too.
+
+        Parameters
+        ----------
+        hashes
+            What is known of photos already; without, all are read.
+        report
+            Told how many photos were looked at, of how many.
 
         Raises
         ------
         FootageError
             A photo can't be read any more.
         """
-        digest = hashlib.sha256()
-        for frame in self.frames:
-            digest.update(frame.path.name.encode("utf-8", "surrogateescape") + b"\0")
-            try:
-                _sample_into(digest, frame.path)
-            except OSError as problem:
-                raise FootageError(
-                    f"{frame.path.name} can't be read any more: {problem.strerror or problem}.",
-                    "Load the footage again.",
-                ) from problem
+        digest, hashes = hashlib.sha256(), hashes or ContentHashes()
+        try:
+            for frame in self.frames:
+                report(frame.index, len(self))
+                digest.update(frame.path.name.encode("utf-8", "surrogateescape") + b"\0")
+                try:
+                    digest.update(hashes.of(frame.path))
+                except OSError as problem:
+                    raise FootageError(
+                        f"{frame.path.name} can't be read any more: {problem.strerror or problem}.",
+                        "Load the footage again.",
+                    ) from problem
+        finally:
+            hashes.keep()  # also of a look that was cancelled
         return digest.hexdigest()
-
-
-def _sample_into(digest: hashlib._Hash, path: Path) -> None:
-    with path.open("rb", buffering=0) as file:
-        size = os.fstat(file.fileno()).st_size
-        digest.update(size.to_bytes(8, "little"))
-        last = max(size - _FINGERPRINT_BLOCK_BYTES, 0)
-        for begin in sorted(
-            {last * i // (_FINGERPRINT_BLOCKS - 1) for i in range(_FINGERPRINT_BLOCKS)}
-        ):
-            file.seek(begin)
-            digest.update(file.read(_FINGERPRINT_BLOCK_BYTES))
 
 
 def natural_key(name: str) -> tuple[list[str | int], str, str]:
@@ -257,7 +258,8 @@ def scan(path: Path, report: Report = unwatched) -> Footage:
         try:
             header, status = read_header(file), file.stat()
         except FootageError as problem:
-            unreadable.append(UnreadableFile(file, problem.message))
+            is_damaged = isinstance(problem, DamagedPhoto)
+            unreadable.append(UnreadableFile(file, problem.message, is_damaged))
         except OSError as problem:  # removed while it was looked at
             unreadable.append(UnreadableFile(file, f"{name} can't be opened: {problem.strerror}."))
         else:

@@ -9,6 +9,7 @@ Layout of a store folder::
     earlier/                    runs over the photos as they were before (core/earlier_runs.py)
     objects/001/000001.matte    object 1, frame 1
     cleared/002/                object 2, which the user has cleared and may want back
+    state/damaged.json          which photos are damaged (core/damaged_photos.py)
     state/001/                  what later runs of object 1 can go on from (the engine's own)
 
 A ``.matte`` file is ``b"S2SM"``, a format byte, the length of the header (4 bytes, little endian),
@@ -33,6 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .atomic import FolderSync, make_folder, sweep_temporaries, sync_folder, write_atomic
+from .damaged_photos import DAMAGED_NAME
 from .errors import StoreError
 from .links import is_link
 from .manifest import MANIFEST_NAME, is_manifest
@@ -47,6 +49,10 @@ _ZLIB_LEVEL = 1
 _SUFFIX: Final = ".matte"
 UNFINISHED_NAME: Final = "unfinished.json"
 EARLIER: Final = "earlier"
+_MAX_SIDE = 65535
+_MAX_LOGITS = 1 << 25  # far above what any model gives, four times as fine
+# What damaged bytes can raise; bad UTF-8 is a ValueError.
+_UNREADABLE = (ValueError, struct.error, RecursionError, msgspec.MsgspecError)
 
 Logits = NDArray[np.float16]
 
@@ -188,13 +194,28 @@ def _is_matte(entry: os.DirEntry[str]) -> bool:
         return False  # gone meanwhile
 
 
+def _size_of(header: _Header) -> int:
+    """Bytes of a matte's logits; raises ValueError for sizes that no matte has."""
+    sides = (header.rows, header.columns, header.width, header.height)
+    if not all(0 <= side <= _MAX_SIDE for side in sides):
+        raise ValueError("its header gives no size")
+    if header.rows * header.columns > _MAX_LOGITS:
+        raise ValueError("its header gives a size that no matte has")
+    return 2 * header.rows * header.columns
+
+
 def decode_record(data: bytes, source: str = "The matte") -> MatteRecord:
     """Decode a ``.matte`` file; raises StoreError that names ``source`` when it is damaged."""
     try:
         header, payload = _opened(data)
-        logits = np.frombuffer(zlib.decompress(payload), dtype="<f2")
-        logits = logits.reshape(header.rows, header.columns)
-    except (ValueError, struct.error, zlib.error, msgspec.MsgspecError) as error:
+        size = _size_of(header)
+        # No more is unpacked than the header asks for, whatever the data would give.
+        stream = zlib.decompressobj()
+        unpacked = stream.decompress(payload, size + 1)
+        if len(unpacked) != size or stream.decompress(stream.unconsumed_tail, 1) or not stream.eof:
+            raise ValueError("it holds more or less than its header says")
+        logits = np.frombuffer(unpacked, dtype="<f2").reshape(header.rows, header.columns)
+    except (*_UNREADABLE, zlib.error) as error:
         raise StoreError(
             f"{source} can't be used: {error}.", "Propagate this object again."
         ) from error
@@ -254,6 +275,7 @@ MATTES: Final = FolderKind(
         *(f"{EARLIER}/*/{name}/#/#.matte" for name in ("objects", "cleared")),
         "state/#/conditioning/#.safetensors",
         *(f"state/#/{direction}/#.safetensors" for direction in ("forward", "backward")),
+        DAMAGED_NAME,
         *(f"state/#/sides/{direction}/objects/#/#.matte" for direction in ("forward", "backward")),
     ),
     StoreError,
@@ -404,7 +426,7 @@ class MatteStore:
         try:
             data = self.path(object_id, frame).read_bytes()
             header, _ = _opened(data)
-        except (OSError, ValueError, struct.error, msgspec.MsgspecError):
+        except (OSError, *_UNREADABLE):
             return None
         return MatteMark(header.key, header.origin, _checksum(data))
 

@@ -26,9 +26,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import PromptError
+from .headers import MAX_PIXELS, MAX_SIDE
 
 SCHEMA_VERSION = 1
 
+_MAX_BYTES = 1 << 28
 _MAX_ID = 2**31 - 2  # what Blender's settings hold, and one more to come
 
 
@@ -73,7 +75,14 @@ class MaskPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return cls(width, height, (*first, *(int(run) for run in runs)))
 
     def check(self) -> None:
-        """Raise PromptError when the runs don't fill the mask exactly."""
+        """Raise PromptError for an impossible size, or when the runs don't fill the mask exactly."""
+        if not (1 <= self.width <= MAX_SIDE and 1 <= self.height <= MAX_SIDE) or (
+            self.width * self.height > MAX_PIXELS
+        ):
+            raise PromptError(
+                f"A mask prompt can't be of {self.width}x{self.height} px.",
+                "Make the prompts file again.",
+            )
         if min(self.runs, default=0) < 0 or sum(self.runs) != self.width * self.height:
             raise PromptError(
                 f"A mask prompt of {self.width}x{self.height} px has runs that sum up to"
@@ -271,15 +280,21 @@ def from_json(data: bytes, source: str = "The prompts") -> PromptSet:
     try:
         _check_version(msgspec.json.decode(data, type=_VersionOnly).version, source)
         return msgspec.json.decode(data, type=PromptSet)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
         raise PromptError(
-            f"{source} can't be read: {error}.", "docs/prompts.md shows what it should look like."
+            f"{source} can't be read: {reason}.", "docs/prompts.md shows what it should look like."
         ) from error
 
 
 def read_json(path: Path) -> PromptSet:
     """Read a prompts file; raises PromptError when missing or malformed."""
     try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise PromptError(
+                f"The prompts file {path} is of more than {_MAX_BYTES >> 20} MB.",
+                "Name the prompts; see docs/prompts.md.",
+            )
         data = path.read_bytes()
     except OSError as error:
         raise PromptError(

@@ -28,6 +28,8 @@ import numpy as np
 
 from . import errors
 from .bake_plan import BakeOptions
+from .content_hashes import ContentHashes
+from .errand import Report, unwatched
 from .errors import ProtocolError, SplatError, WorkerError
 from .footage import Footage
 from .manifest import RunSettings
@@ -51,14 +53,19 @@ class FootageFiles(msgspec.Struct, frozen=True):
     fingerprint: str
 
     @classmethod
-    def of(cls, footage: Footage) -> FootageFiles:
-        """A scanned footage; raises FootageError when a photo can't be read any more."""
+    def of(
+        cls,
+        footage: Footage,
+        hashes: ContentHashes | None = None,
+        report: Report = unwatched,
+    ) -> FootageFiles:
+        """A scanned footage; see `Footage.fingerprint` for the rest, and for what it raises."""
         return cls(
             str(footage.folder),
             tuple(str(path) for path in footage.paths),
             footage.width,
             footage.height,
-            footage.fingerprint(),
+            footage.fingerprint(hashes, report),
         )
 
 
@@ -101,6 +108,8 @@ class PropagateRequest(msgspec.Struct, frozen=True, tag="propagate"):
     edited
         Mattes that the user drew: each is a mask prompt in place of what else its object has on
         that frame.
+    strict
+        Fail at the first damaged photo; otherwise it is left out and named.
     """
 
     footage: FootageFiles
@@ -110,6 +119,7 @@ class PropagateRequest(msgspec.Struct, frozen=True, tag="propagate"):
     settings: RunSettings = RunSettings()
     update: FrameRange | None = None
     edited: tuple[EditedMatte, ...] = ()
+    strict: bool = False
 
 
 class BakeRequest(msgspec.Struct, frozen=True, tag="bake"):
@@ -123,6 +133,8 @@ class BakeRequest(msgspec.Struct, frozen=True, tag="bake"):
         Frames worked on at once; 0 goes by the machine's processors and memory.
     device
         Where edges are refined, as in :class:`ModelChoice`; Apple's GPU is not used for it.
+    strict
+        Fail at the first damaged photo; otherwise it is left out and named.
     """
 
     footage: FootageFiles
@@ -132,6 +144,7 @@ class BakeRequest(msgspec.Struct, frozen=True, tag="bake"):
     edited: tuple[EditedMatte, ...] = ()
     threads: int = 0
     device: str = "auto"
+    strict: bool = False
 
 
 class ReportRequest(msgspec.Struct, frozen=True, tag="report"):
@@ -251,7 +264,7 @@ class FrameDone(msgspec.Struct, frozen=True, tag="frame_done"):
 
 
 class Finished(msgspec.Struct, frozen=True, tag="finished"):
-    """The request ended well."""
+    """The request ended well; ``damaged`` has the file names of photos that were left out."""
 
     summary: str
     output_folder: str = ""
@@ -259,6 +272,7 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
     seconds: float = 0.0
     peak_memory_mb: float = 0.0
     warnings: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):

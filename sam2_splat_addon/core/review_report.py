@@ -13,7 +13,9 @@ import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
+from .damaged_photos import DamagedFrame
 from .links import is_link
 from .review import FrameReview, FrameState
 
@@ -71,8 +73,8 @@ def is_report(path: Path) -> bool:
     return not start or start == _PAGE_START or start.startswith(_TABLE_START)
 
 
-def csv_table(lines: Iterable[ReportLine]) -> bytes:
-    """All lines as CSV in UTF-8, in the given order, with a heading."""
+def csv_table(lines: Iterable[ReportLine], damaged: Iterable[DamagedFrame] = ()) -> bytes:
+    """All lines as CSV in UTF-8, in the given order, with a heading; damaged photos at the end."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
@@ -94,6 +96,9 @@ def csv_table(lines: Iterable[ReportLine]) -> bytes:
                 "" if review.both_sides is None else f"{review.both_sides:.3f}",
             )
         )
+    for at in sorted(damaged, key=lambda at: at.frame):
+        empty = [""] * (len(_COLUMNS) - 6)
+        writer.writerow((at.name, at.frame, "", "damaged", "", at.reason, *empty))
     return text.getvalue().encode()
 
 
@@ -102,6 +107,7 @@ def html_page(
     lines: Sequence[ReportLine],
     pictures: Iterable[tuple[ReportLine, bytes]],
     left_out: int = 0,
+    damaged: Mapping[int, DamagedFrame] = MappingProxyType({}),
 ) -> Iterator[bytes]:
     """The page in pieces, so that all its pictures are never in memory at once.
 
@@ -115,6 +121,8 @@ def html_page(
         The frames worth a look, worst first, each with a JPEG file's bytes.
     left_out
         How many more there are than pictures.
+    damaged
+        Photos that don't decode whole, by frame; those that making pictures finds are named too.
     """
     yield _HEAD.format(title=html.escape(title)).encode()
     yield _summary(lines).encode()
@@ -127,6 +135,8 @@ def html_page(
     yield b"</main>\n"
     if left_out:
         yield f"<p>{left_out} more are in {CSV_NAME}.</p>\n".encode()
+    if damaged:
+        yield _damaged_list([damaged[frame] for frame in sorted(damaged)]).encode()
     yield b"</body></html>\n"
 
 
@@ -160,6 +170,14 @@ def _summary(lines: Sequence[ReportLine]) -> str:
     )
     worth = f"{listed} are worth a look." if listed != 1 else "1 is worth a look."
     return f'<p>{frames} frames with {len(lines)} mattes. {worth} <span class="key">{keys}</span></p>\n'
+
+
+def _damaged_list(damaged: Sequence[DamagedFrame]) -> str:
+    lines = "".join(
+        f"<li><b>Frame {at.frame}</b>, {html.escape(at.name)}: {html.escape(at.reason)}</li>\n"
+        for at in damaged
+    )
+    return f"<h2>Damaged photos, left out</h2>\n<ul>{lines}</ul>\n"
 
 
 def _strip(name: str, reviews: Sequence[FrameReview]) -> str:

@@ -9,6 +9,7 @@ photo, its mattes and the options. What is finished when a bake stops early stay
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import importlib.metadata
 import os
@@ -26,7 +27,8 @@ from numpy.typing import NDArray
 from ..core.atomic import FolderSync, sync_folder
 from ..core.bake_manifest import MANIFEST_NAME, describe, write_manifest
 from ..core.bake_plan import BakeItem, BakePlan, plan_bake
-from ..core.errors import BakeError, Cancelled, FootageError, StoreError
+from ..core.damaged_photos import DamagedFrame, left_out, read_damaged
+from ..core.errors import BakeError, Cancelled, DamagedPhoto, FootageError, StoreError
 from ..core.footage import shorten
 from ..core.matte_store import MatteMark, MatteStore
 from ..core.memory import peak_memory_mb, total_memory
@@ -78,6 +80,8 @@ class BakeReport:
         before.
     damaged
         Frames with a matte that can't be used, and counts as none.
+    damaged_photos
+        Photos left out because they don't decode whole.
     """
 
     folder: Path
@@ -87,10 +91,11 @@ class BakeReport:
     incomplete: tuple[int, ...]
     unfinished: tuple[int, ...] = ()
     damaged: tuple[int, ...] = ()
+    damaged_photos: tuple[DamagedFrame, ...] = ()
 
     def warnings(self) -> tuple[str, ...]:
         """Sentences for the user; empty when all frames were baked from all objects."""
-        said = []
+        said = [left_out(self.damaged_photos)] if self.damaged_photos else []
         if self.without_matte:
             said.append(f"Left out, as nothing has a matte there: {_frames(self.without_matte)}.")
         if self.unfinished:
@@ -137,8 +142,10 @@ def bake(
     Raises
     ------
     BakeError
-        Nothing to bake, the folder exists or can't be written, the disk is full, a photo is gone,
-        damaged or has another size. Finished images stay.
+        Nothing to bake, the folder exists or can't be written, the disk is full, a photo is gone or
+        has another size. Finished images stay.
+    DamagedPhoto
+        None of the photos decodes whole; or one does not, and the request is strict.
     StoreError
         All mattes are damaged, the photos are not those of the mattes, or another process writes
         mattes meanwhile.
@@ -165,7 +172,14 @@ def bake(
     count = threads or request.threads or _threads_for(request)
     with _output_folders(plan):
         with job.synced(plan.folder):
-            _run(plan, job, stop, count, on_progress, on_frame_done, cancelled)
+            damaged = _run(plan, job, stop, count, on_progress, on_frame_done, cancelled)
+        whole = tuple(item for item in plan.items if item.frame not in damaged)
+        if not whole:
+            raise DamagedPhoto(
+                f"None of the photos can be baked: {next(iter(damaged.values())).reason}",
+                "Copy or export the photos again.",
+            )
+        plan = dataclasses.replace(plan, items=whole)
         manifest = describe(
             plan,
             request,
@@ -176,14 +190,16 @@ def bake(
         with _said_as_bake_error(plan.folder / MANIFEST_NAME):
             write_manifest(plan.folder, manifest)
     frames = tuple(item.frame for item in plan.items)
+    bare = tuple(frame for frame in plan.without_matte if frame not in damaged)
     return BakeReport(
         plan.folder,
         plan.masks_folder,
         frames,
-        tuple(frame for frame in plan.without_matte if frame not in mattes.unfinished),
-        plan.incomplete,
-        tuple(frame for frame in plan.without_matte if frame in mattes.unfinished),
-        tuple(sorted(mattes.damaged.intersection((*frames, *plan.without_matte)))),
+        tuple(frame for frame in bare if frame not in mattes.unfinished),
+        tuple(frame for frame in plan.incomplete if frame not in damaged),
+        tuple(frame for frame in bare if frame in mattes.unfinished),
+        tuple(sorted(mattes.damaged.intersection((*frames, *bare)))),
+        tuple(damaged[frame] for frame in sorted(damaged)),
     )
 
 
@@ -260,8 +276,13 @@ def _run(
     on_progress: Callable[[Progress], None],
     on_frame_done: Callable[[FrameDone], None] | None,
     cancelled: Callable[[], bool],
-) -> None:
-    """Keep `threads` frames in work until all are done, one fails, or the user cancels."""
+) -> dict[int, DamagedFrame]:
+    """Keep `threads` frames in work until all are done, one fails, or the user cancels.
+
+    Returns the damaged ones, which have no image.
+    """
+    sources = {item.frame: item.source for item in plan.items}
+    damaged = {at: found for at, found in job.known_damaged().items() if at not in sources}
     waiting = iter(plan.items)
     working: dict[Future[None], int] = {}
     started, done = time.monotonic(), 0
@@ -273,13 +294,18 @@ def _run(
             while len(working) < threads and (item := next(waiting, None)) is not None:
                 working[pool.submit(job.bake, item)] = item.frame
             if not working:
-                return
+                return damaged
             finished, _ = wait(working, _POLL_SECONDS, FIRST_COMPLETED)
             for future in sorted(finished, key=working.__getitem__):
                 frame = working.pop(future)
-                future.result()
                 done += 1
-                if on_frame_done is not None:
+                try:
+                    future.result()
+                except DamagedPhoto as problem:
+                    if job.request.strict:
+                        raise
+                    damaged[frame] = DamagedFrame.of(frame, sources[frame], problem)
+                if on_frame_done is not None and frame not in damaged:
                     on_frame_done(FrameDone(frame, 0))
                 pace = (time.monotonic() - started) / done
                 on_progress(
@@ -351,6 +377,12 @@ class _Job:
                 folders=self.folders,
             )
 
+    def known_damaged(self) -> dict[int, DamagedFrame]:
+        """The damaged photos among those asked for that the propagation has met."""
+        known = read_damaged(self.store.folder, self.request.footage.fingerprint)
+        asked = self.request.options.frames
+        return {frame: found for frame, found in known.items() if not asked or frame in asked}
+
     def _go_on(self) -> None:
         if self.stop.is_set():
             raise Cancelled
@@ -359,6 +391,8 @@ class _Job:
         footage = self.request.footage
         try:
             pixels = decode(source, exposure=self.request.options.exposure)
+        except DamagedPhoto:
+            raise
         except FootageError as problem:
             raise BakeError(
                 problem.message,

@@ -3,7 +3,7 @@
 
 A run that goes on has no need to encode its prompted frames again, and one with hundreds of them
 holds no more in the process than a frame attends to. One file for each, whole or not at all,
-``<object>/conditioning/<frame>.safetensors``, with its matte's key in the metadata.
+``<object>/conditioning/<frame>.safetensors``, with its matte's key and a check sum in the metadata.
 """
 
 from __future__ import annotations
@@ -15,13 +15,11 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-import safetensors
 import torch
-from safetensors.torch import load, save
 
 from ..core.errors import StoreError
 from .memory_bank import FrameMemory
-from .memory_shelf import read_header, write_memories
+from .memory_shelf import read_memories, write_memories
 
 HELD: Final = 48
 """Memories of an object that stay in the process where there is a shelf: 24 MB at 1024 px.
@@ -70,25 +68,28 @@ class ConditioningShelf:
         self._keys = keys
 
     def has(self, frame: int) -> bool:
-        """Whether there is one; its file may still turn out to be damaged."""
-        header = _header(self._path(frame))
-        return header is not None and header.key == self._keys[frame]
+        """Whether there is one, and its check sum is right."""
+        return self._read(frame) is not None
 
     def load(self, frame: int) -> Conditioned:
         """Read one; raises StoreError when it is missing or can't be read."""
-        path = self._path(frame)
-        header = _header(path)
-        try:
-            if header is None or header.key != self._keys[frame]:
-                raise FileNotFoundError(path)
-            tensors = load(path.read_bytes())
-            memory = FrameMemory(tensors["features"], tensors["pointer"])
-        except (OSError, KeyError, safetensors.SafetensorError) as error:
+        conditioned = self._read(frame)
+        if conditioned is None:
             raise StoreError(
-                f"What the run remembers of frame {frame} can't be read from {path}.",
-                "Remove this file, and propagate again.",
-            ) from error
-        return Conditioned(memory, header.roll)
+                f"What the run remembers of frame {frame} can't be read from {self._path(frame)}.",
+                "Propagate again: it is made anew.",
+            )
+        return conditioned
+
+    def _read(self, frame: int) -> Conditioned | None:
+        """One, if it is there under its key and undamaged."""
+        memories = read_memories(self._path(frame), _METADATA_KEY, _Header)
+        if memories is None:
+            return None
+        header, tensors = memories
+        if header.key != self._keys[frame] or not {"features", "pointer"} <= tensors.keys():
+            return None
+        return Conditioned(FrameMemory(tensors["features"], tensors["pointer"]), header.roll)
 
     def save(self, frame: int, conditioned: Conditioned) -> None:
         """Write one, in place of an earlier one; raises StoreError."""
@@ -100,8 +101,7 @@ class ConditioningShelf:
             "pointer": memory.pointer.cpu().contiguous(),
         }
         header = _Header(self._keys[frame], conditioned.roll)
-        data = save(tensors, {_METADATA_KEY: msgspec.json.encode(header).decode()})
-        write_memories(self._path(frame), data, self._folder)
+        write_memories(self._path(frame), _METADATA_KEY, header, tensors, self._folder)
 
     def sweep(self, frames: Container[int]) -> None:
         """Remove all but these frames under their keys; raises StoreError."""
@@ -201,7 +201,3 @@ class _View(Mapping[int, FrameMemory]):
 
     def __len__(self) -> int:
         return len(self._indices)
-
-
-def _header(path: Path) -> _Header | None:
-    return read_header(path, _METADATA_KEY, _Header)

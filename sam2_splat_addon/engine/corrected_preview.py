@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from ..core.damaged_photos import read_damaged
 from ..core.manifest import GUARDED
 from ..core.matte_store import MatteRecord
 from ..core.protocol import PreviewMatte, PropagateRequest
@@ -165,6 +166,7 @@ class _KeepingSession(Session):
         footage = request.footage
         self._paths = footage.paths
         self._features = features
+        self._damaged = read_damaged(Path(request.store), footage.fingerprint)
         self._wide = frame_width(footage.width, footage.height, panorama=request.settings.panorama)
         super().__init__(
             loaded.model,
@@ -182,5 +184,7 @@ class _KeepingSession(Session):
         self, order: Sequence[int], cancelled: Callable[[], bool]
     ) -> Generator[tuple[int, Views], None, None]:
         for frame in order:
+            if frame in self._damaged and frame != order[-1]:  # the last one is what is asked for
+                continue
             path = self._paths[frame - 1]
             yield frame, self._features.views(path, self._wide, self._steps, cancelled)

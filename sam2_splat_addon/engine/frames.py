@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import itertools
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ..core.errors import FootageError
+from ..core.errors import DamagedPhoto, FootageError
 from ..core.headers import read_header
 from .jpeg import UnusualJpeg, decode_jpeg
 from .pixels import DAMAGED, damaged, decode, reason, to_8_bit
@@ -57,6 +57,9 @@ class FrameSource:
     exact
         True gives the same bits as sam2's loader. False decodes JPEGs at a reduced scale: several
         times faster on large photos, values differ by about a level of 255.
+    on_damaged
+        Told of each frame that `stream` leaves out because its photo does not decode whole, in the
+        stream's order and in the thread that reads it. None leaves out none: the error is raised.
     """
 
     def __init__(
@@ -67,11 +70,13 @@ class FrameSource:
         wide: int = 1,
         decoders: int = 1,
         exact: bool = True,
+        on_damaged: Callable[[int, DamagedPhoto], None] | None = None,
     ) -> None:
         self._paths = tuple(paths)
         self._size = (wide * image_size, image_size)
         self._decoders = decoders
         self._exact = exact
+        self._on_damaged = on_damaged
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -102,7 +107,8 @@ class FrameSource:
         Raises
         ------
         FootageError
-            At the frame concerned, after every frame before it was yielded.
+            At the frame concerned, after every frame before it was yielded. Damaged ones are left
+            out where somebody is told of them.
         """
         rest = iter(order)
         waiting: deque[tuple[int, Future[Tensor]]] = deque()
@@ -117,7 +123,14 @@ class FrameSource:
             while waiting:
                 index, frame = waiting.popleft()
                 decode_ahead()
-                yield index, frame.result()
+                try:
+                    tensor = frame.result()
+                except DamagedPhoto as problem:
+                    if self._on_damaged is None:
+                        raise
+                    self._on_damaged(index, problem)
+                    continue
+                yield index, tensor
         finally:
             pool.shutdown(cancel_futures=True)
 

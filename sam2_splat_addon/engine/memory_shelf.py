@@ -2,19 +2,22 @@
 """Memories of tracked frames on disk, for runs that go on from there; core, torch, safetensors.
 
 One file for an object's bank after a frame in a pass, ``<object>/<direction>/<frame>.safetensors``,
-whole or not at all: tensors named ``<group>/<index>/<part>``, and in the metadata the matte's key.
+whole or not at all: tensors named ``<group>/<index>/<part>``, and in the metadata the matte's key
+and a check sum of all: a damaged file is none, and its frame is tracked again.
 What the bank held then is decided by the same as that matte, so it serves every run that gives this
 frame this key in this pass.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
 import safetensors
+import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -28,6 +31,22 @@ Header = TypeVar("Header", bound=msgspec.Struct)
 _METADATA_KEY: Final = "bank"
 _SUFFIX: Final = ".safetensors"
 _GROUPS: Final = ("corrected", "recent")
+# What damaged bytes can make of a file of safetensors and of the JSON within.
+_UNREADABLE: Final = (
+    OSError,
+    LookupError,
+    ValueError,
+    RecursionError,
+    TypeError,
+    safetensors.SafetensorError,
+    msgspec.MsgspecError,
+)
+
+
+class _Layout(msgspec.Struct, frozen=True):
+    """The part of safetensors' own header that programs may fill."""
+
+    metadata: dict[str, str] = msgspec.field(name="__metadata__")
 
 
 class _Header(msgspec.Struct, frozen=True):
@@ -62,8 +81,7 @@ class MemoryShelf:
                     tensors[f"{group}/{at}/features"] = memory.features.cpu().contiguous()
         indices = {group: list(memories) for group, memories in groups.items()}
         header = _Header(key, indices, state.sight, state.seen)
-        data = save(tensors, {_METADATA_KEY: msgspec.json.encode(header).decode()})
-        write_memories(self._path(visit), data, self._folder)
+        write_memories(self._path(visit), _METADATA_KEY, header, tensors, self._folder)
 
     def load(self, visit: Visit, key: str) -> BankState | None:
         """The bank after a frame, when it was saved under this key; otherwise None.
@@ -74,12 +92,15 @@ class MemoryShelf:
         header = _header(path)
         if header is None or header.key != key:
             return None
-        try:
-            tensors = load(path.read_bytes())
-            corrected, recent = (_group(group, header, tensors) for group in _GROUPS)
-            return BankState(corrected, recent, header.sight, header.seen)
-        except (OSError, KeyError, safetensors.SafetensorError):
+        memories = read_memories(path, _METADATA_KEY, _Header)
+        if memories is None:
             return None
+        header, tensors = memories
+        try:
+            corrected, recent = (_group(group, header, tensors) for group in _GROUPS)
+        except KeyError:
+            return None
+        return BankState(corrected, recent, header.sight, header.seen)
 
     def sweep(self, keeps: Callable[[Visit], bool], keys: Mapping[Visit, str]) -> None:
         """Remove all but the frames to keep that stand under these keys; raises StoreError."""
@@ -108,11 +129,21 @@ class MemoryShelf:
         return self._folder / visit.direction / f"{visit.frame:06d}{_SUFFIX}"
 
 
-def write_memories(path: Path, data: bytes, shelf: Path) -> None:
+def write_memories(
+    path: Path,
+    metadata_key: str,
+    header: msgspec.Struct,
+    tensors: Mapping[str, Tensor],
+    shelf: Path,
+) -> None:
     """Write one file of a shelf, in place of an earlier one; raises StoreError."""
+    said = msgspec.json.encode(header).decode()
+    # In one entry: several have no order, and the same memories would not be the same bytes.
+    metadata = {metadata_key: f"{_check_sum(said, tensors)} {said}"}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, data, synced=False)  # what a power cut takes of it costs time alone
+        # What a power cut takes of it costs time alone.
+        write_atomic(path, save(dict(tensors), metadata), synced=False)
     except OSError as error:
         raise StoreError(
             f"What the run remembers can't be written to {shelf}: {error.strerror}.",
@@ -120,13 +151,42 @@ def write_memories(path: Path, data: bytes, shelf: Path) -> None:
         ) from error
 
 
+def read_memories(
+    path: Path, metadata_key: str, kind: type[Header]
+) -> tuple[Header, dict[str, Tensor]] | None:
+    """One file of a shelf; None when it is missing, can't be read, or its check sum is wrong."""
+    try:
+        data = path.read_bytes()
+        tensors = load(data)
+        size = int.from_bytes(data[:8], "little")
+        metadata = msgspec.json.decode(data[8 : 8 + size], type=_Layout).metadata
+        check, said = metadata[metadata_key].split(" ", 1)
+        if check != _check_sum(said, tensors):
+            return None
+        return msgspec.json.decode(said, type=kind), tensors
+    except _UNREADABLE:
+        return None
+
+
+def _check_sum(header: str, tensors: Mapping[str, Tensor]) -> str:
+    """Of all that is in a file of memories, SHA-256 in hex."""
+    digest = hashlib.sha256(header.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        flat = tensor.contiguous().reshape(-1).view(torch.uint8)
+        digest.update(flat.numpy().tobytes())
+    return digest.hexdigest()
+
+
 def read_header(path: Path, metadata_key: str, kind: type[Header]) -> Header | None:
     """What a shelf's file says of itself; None when it is missing or can't be read."""
     try:
         with safetensors.safe_open(path, framework="pt") as stream:
             metadata = stream.metadata() or {}
-        return msgspec.json.decode(metadata.get(metadata_key, ""), type=kind)
-    except (OSError, safetensors.SafetensorError, msgspec.MsgspecError):
+        said = metadata[metadata_key].split(" ", 1)[1]
+        return msgspec.json.decode(said, type=kind)
+    except _UNREADABLE:
         return None
 
 

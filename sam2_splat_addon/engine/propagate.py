@@ -21,9 +21,10 @@ from typing import Final
 import torch
 from sam2.modeling.sam2_base import SAM2Base
 
+from ..core.damaged_photos import DamagedFrame, left_out, read_damaged, write_damaged
 from ..core.earlier_runs import bring_back
 from ..core.edited_prompts import with_edited
-from ..core.errors import Cancelled, PromptError
+from ..core.errors import Cancelled, DamagedPhoto, PromptError
 from ..core.manifest import (
     GUARDED,
     LOOKS,
@@ -77,11 +78,14 @@ class PropagateReport:
         Mattes written.
     warnings
         What the user should look at.
+    damaged
+        Names of the photos that don't decode whole: they have no matte, and no other goes by them.
     """
 
     summary: str
     frames: int
     warnings: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
 
 
 def run(
@@ -156,12 +160,14 @@ def _run(
     ]
     wanted = {at.plan.object_id: _in_range(at.plan, request.update) for at in objects}
     outdated = {at.plan.object_id: at.outdated(wanted[at.plan.object_id]) for at in objects}
+    damaged = _Damaged(request, prompts, store, on_log)
     takeover = Takeover(store, manifest, photos_of(store, footage), _void(store, objects, outdated))
     for at in objects:
         at.put = takeover.write
     for text in warnings:
         on_log(Log("warning", text))
-    total = sum(map(len, wanted.values()))
+    outdated = {object_id: frames - damaged.frames for object_id, frames in outdated.items()}
+    total = sum(len(set(frames) - damaged.frames) for frames in wanted.values())
     missing = sum(map(len, outdated.values()))
     for at in objects:
         settled = at.settle(outdated[at.plan.object_id])
@@ -172,7 +178,10 @@ def _run(
         takeover.finish(whole=request.update is None)
         _tidy(objects)
         return PropagateReport(
-            f"Nothing to do: all {total} mattes are up to date.", missing, tuple(warnings)
+            f"Nothing to do: all {total} mattes are up to date.",
+            missing,
+            (*warnings, *damaged.warnings()),
+            damaged.names(),
         )
 
     loaded = model_keeper.shared.get(request.model, digest, choice.device, seen.size, loading)
@@ -195,6 +204,7 @@ def _run(
             wide=frame_width(footage.width, footage.height, panorama=settings.panorama),
             decoders=_decoders(footage, choice),
             exact=seen.exact,
+            on_damaged=lambda index, problem: leave_out(index + 1, problem),
         ),
         (footage.width, footage.height),
         works,
@@ -207,6 +217,10 @@ def _run(
     total += sum(len(at.plan.twice.intersection(wanted[at.plan.object_id])) for at in objects)
     writer = ResultWriter(busy, works, outdated, total, (footage.width, footage.height), looking)
     saver = MemorySaver(busy)
+
+    def leave_out(frame: int, problem: DamagedPhoto) -> None:
+        damaged.add(frame, problem)
+        writer.leave_out(frame)
 
     def on_result(result: FrameResult) -> None:
         record = writer.take(result)
@@ -224,10 +238,12 @@ def _run(
     _tidy(objects)
     warnings += loaded.warnings
     seconds = time.monotonic() - began
+    missing -= sum(len(outdated[at.plan.object_id] & damaged.frames) for at in busy)
     return PropagateReport(
         f"{_count(missing, 'matte')} of {_count(len(busy), 'object')} in {seconds:.1f} s.",
         missing,
-        tuple(warnings),
+        (*warnings, *damaged.warnings()),
+        damaged.names(),
     )
 
 
@@ -250,6 +266,59 @@ def _void(
         object_id = at.plan.object_id
         void[object_id] = at.void(outdated[object_id], void.get(object_id, {}))
     return void
+
+
+class _Damaged:
+    """The photos of a run that don't decode whole; the store lists them.
+
+    They have no matte and are not remembered: tracking goes from the photo before to the one after.
+    Those that an earlier run met are not tried again, as long as the photos are the same.
+    """
+
+    def __init__(
+        self,
+        request: PropagateRequest,
+        prompts: PromptSet,
+        store: MatteStore,
+        on_log: Callable[[Log], None],
+    ) -> None:
+        self._request = request
+        self._prompted = {at.frame for entry in prompts.objects for at in entry.frames}
+        self._store = store
+        self._on_log = on_log
+        self._found = read_damaged(store.folder, request.footage.fingerprint)
+        if request.strict and self._found:
+            first = self._found[min(self._found)]
+            raise DamagedPhoto(first.reason, "Copy or export this photo again, or remove it.")
+
+    @property
+    def frames(self) -> frozenset[int]:
+        """Their frames, as far as they are known."""
+        return frozenset(self._found)
+
+    def add(self, frame: int, problem: DamagedPhoto) -> None:
+        """Take note of one; raises DamagedPhoto where the run can't go on without it."""
+        if self._request.strict:
+            raise problem
+        if frame in self._prompted:
+            raise DamagedPhoto(
+                problem.message,
+                f"There are clicks or a drawn mask on it, frame {frame}: put a good copy in its"
+                " place, or take these away and propagate again.",
+            ) from problem
+        if frame not in self._found:
+            found = DamagedFrame.of(frame, Path(self._request.footage.paths[frame - 1]), problem)
+            self._found[frame] = found
+            write_damaged(self._store.folder, self._request.footage.fingerprint, self._found)
+            self._on_log(Log("warning", f"Left out, frame {frame}: {problem.message}"))
+
+    def warnings(self) -> tuple[str, ...]:
+        """A sentence for the user, if there are any."""
+        return (left_out(self._found.values()),) if self._found else ()
+
+    def names(self) -> tuple[str, ...]:
+        """Their file names, by frame."""
+        return tuple(self._found[frame].name for frame in sorted(self._found))
 
 
 def _decoders(footage: FootageFiles, choice: DeviceChoice) -> int:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.atomic import atomic_file, write_atomic
-from ..core.errors import BakeError, Cancelled, StoreError
+from ..core.damaged_photos import DamagedFrame, read_damaged
+from ..core.errors import BakeError, Cancelled, DamagedPhoto, StoreError
 from ..core.links import is_link
 from ..core.matte_store import MatteStore
 from ..core.protocol import Progress, ReportRequest
@@ -32,11 +33,14 @@ class ReviewReport:
         Where ``review.csv`` and ``review.html`` are.
     mattes, listed
         How many were reviewed, and how many of them are worth a look.
+    damaged
+        Photos that don't decode whole: they are listed, and have no picture.
     """
 
     folder: Path
     mattes: int
     listed: int
+    damaged: tuple[DamagedFrame, ...] = ()
 
 
 def write_report(
@@ -51,7 +55,7 @@ def write_report(
     StoreError
         There are no mattes, or one is damaged.
     FootageError
-        A photo to be shown is missing or damaged.
+        A photo to be shown is missing.
     BakeError
         The folder can't be written, is a link, or holds files of these names that are not ours.
     Cancelled
@@ -76,6 +80,7 @@ def write_report(
         raise StoreError(f"There are no mattes in {store.folder}.", "Press Propagate first.")
     listed = worst_first([line.review for line in lines])
     shown = listed[:MOST_PICTURES]
+    damaged = read_damaged(store.folder, request.footage.fingerprint)
     by_place = {(line.review.object_id, line.review.frame): line for line in lines}
 
     def pictures() -> Iterator[tuple[ReportLine, bytes]]:
@@ -84,7 +89,11 @@ def write_report(
                 raise Cancelled
             line = by_place[review.object_id, review.frame]
             logits = store.read(review.object_id, review.frame).logits
-            yield line, picture_with_matte(photos[review.frame - 1], logits)
+            try:
+                yield line, picture_with_matte(photos[review.frame - 1], logits)
+            except DamagedPhoto as problem:
+                at = DamagedFrame.of(review.frame, photos[review.frame - 1], problem)
+                damaged[review.frame] = at
             on_progress(Progress("reporting", done, len(shown), review.frame, line.object_name))
 
     folder = Path(request.output_folder)
@@ -92,15 +101,19 @@ def write_report(
     title = Path(request.footage.folder).name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(folder / CSV_NAME, csv_table(lines))
+        write_atomic(folder / CSV_NAME, csv_table(lines, damaged.values()))
+        known = len(damaged)
         with atomic_file(folder / HTML_NAME) as page:
-            page.writelines(html_page(title, lines, pictures(), len(listed) - len(shown)))
+            page.writelines(html_page(title, lines, pictures(), len(listed) - len(shown), damaged))
+        if len(damaged) > known:  # making the pictures has found more
+            write_atomic(folder / CSV_NAME, csv_table(lines, damaged.values()))
     except OSError as problem:
         raise BakeError(
             f"The report can't be written into {folder}: {problem.strerror or problem}.",
             "Choose another folder.",
         ) from problem
-    return ReviewReport(folder, len(lines), len(listed))
+    found = tuple(damaged[frame] for frame in sorted(damaged))
+    return ReviewReport(folder, len(lines), len(listed), found)
 
 
 def _require_replaceable(folder: Path) -> None:

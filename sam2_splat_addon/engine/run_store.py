@@ -299,6 +299,13 @@ class ResultWriter:
         self._done += 1
         return self._objects[result.object_id].write(self._finish(result), *self._size)
 
+    def leave_out(self, frame: int) -> None:
+        """Expect no matte of a frame whose photo is damaged."""
+        gone = {due for due in self._due if due[1] == frame}
+        self._due -= gone
+        self._total -= len(gone)
+        self._left -= len(gone)
+
     def progress(self, result: FrameResult) -> Progress:
         per_matte = (self._times[-1] - self._times[0]) / (len(self._times) - 1)
         return Progress(

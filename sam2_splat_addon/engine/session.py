@@ -40,7 +40,7 @@ is more than most objects ever get; with more, the ones left out are the furthes
 
 
 class Frames(Protocol):
-    """Footage as model input, as `frames.FrameSource` gives it."""
+    """Footage as model input, as `frames.FrameSource` gives it; it may leave frames out."""
 
     def __len__(self) -> int: ...
 
@@ -178,6 +178,7 @@ class Session:
             for object_id, work in self._works.items()
         }
         banks: dict[int, MemoryBank] = {}
+        begun: dict[int, StretchPart] = {}
         order = sorted(set().union(*parts.values()), reverse=direction == "backward")
         with contextlib.closing(self.encoded(order, cancelled)) as photos:
             for frame, photo in photos:
@@ -186,7 +187,8 @@ class Session:
                     if part is None:
                         continue
                     stop_if(cancelled)
-                    if frame == part.frames[0]:
+                    if begun.get(object_id) is not part:  # its first frame may have been left out
+                        begun[object_id] = part
                         banks[object_id] = self._bank(object_id, part)
                     bank = banks[object_id]
                     on_result(self._track(work.plan, frame, photo, bank, direction))

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from ..core.damaged_photos import left_out
 from ..core.errors import Cancelled, EnvironmentSetupError, SplatError, WorkerError
 from ..core.matte_store import MatteStore
 from ..core.memory import peak_memory_mb
@@ -229,6 +230,7 @@ def _propagate(
         seconds=time.monotonic() - began,
         peak_memory_mb=peak_memory_mb(),
         warnings=report.warnings,
+        damaged=report.damaged,
     )
 
 
@@ -252,6 +254,7 @@ def _bake(
         time.monotonic() - began,
         peak_memory_mb(),
         report.warnings(),
+        tuple(photo.name for photo in report.damaged_photos),
     )
 
 
@@ -269,4 +272,6 @@ def _report(
         written.mattes,
         time.monotonic() - began,
         peak_memory_mb(),
+        (left_out(written.damaged),) if written.damaged else (),
+        tuple(photo.name for photo in written.damaged),
     )

@@ -162,6 +162,36 @@ def test_a_photo_that_cant_be_read_is_named_and_stops_a_run_whose_frames_it_make
     )
 
 
+def test_a_damaged_photo_is_left_out_of_the_bake_with_an_exit_code_of_its_own(
+    make_photos: MakePhotos, prompts: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_photos(count=4)
+    photos = sorted(folder.glob("*.JPG"))
+    data = photos[2].read_bytes()
+    photos[2].write_bytes(data[: len(data) * 2 // 3] + b"\xff\xd9")
+    photos[3].write_bytes(photos[3].read_bytes()[:40])
+    given = ["--footage", folder, "--prompts", prompts, "--bake"]
+    assert run(*given, "--output", tmp_path / "one", "--report", tmp_path / "review") == 8
+    said = capfd.readouterr()
+    assert f"{photos[2].name} (frame 3)" in said.out
+    assert f"damaged photos were left out: {photos[2].name}, {photos[3].name}" in said.err.replace(
+        " and ", ", "
+    )
+    assert photos[2].name in (tmp_path / "review" / "review.csv").read_text()
+    assert sorted(path.stem for path in (tmp_path / "one").glob("*.png")) == [
+        path.stem for path in photos[:2]
+    ]
+    (clip,) = bpy.data.movieclips
+    assert json.loads(clip.sam2_splat.damaged_names) == [photos[2].name]
+    # Strictly, each of the two stops the run.
+    assert run(*given, "--output", tmp_path / "two", "--strict") == 3
+    assert photos[3].name in capfd.readouterr().err
+    photos[3].unlink()
+    assert run(*given, "--output", tmp_path / "two", "--strict") == 3
+    assert photos[2].name in capfd.readouterr().err
+    assert not (tmp_path / "two").exists()
+
+
 def test_a_new_folder_in_a_new_folder_is_made(
     make_photos: MakePhotos, prompts: Path, tmp_path: Path
 ) -> None:

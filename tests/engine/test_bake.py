@@ -22,7 +22,8 @@ from PIL import Image
 
 from sam2_splat_addon.core.bake_manifest import MANIFEST_NAME, BakeManifest
 from sam2_splat_addon.core.bake_plan import BakeOptions, next_output_folder
-from sam2_splat_addon.core.errors import BakeError, Cancelled, StoreError
+from sam2_splat_addon.core.damaged_photos import DamagedFrame, write_damaged
+from sam2_splat_addon.core.errors import BakeError, Cancelled, DamagedPhoto, StoreError
 from sam2_splat_addon.core.footage import scan
 from sam2_splat_addon.core.manifest import Machine, RunManifest, RunSettings
 from sam2_splat_addon.core.manifest import write_manifest as write_run_manifest
@@ -325,13 +326,56 @@ def test_a_photo_replaced_by_one_of_another_size_is_named(capture: Capture) -> N
         run(capture, request)
 
 
-def test_a_photo_damaged_meanwhile_is_named(capture: Capture) -> None:
+def test_a_damaged_photo_is_left_out_and_named(capture: Capture) -> None:
+    capture.matte(1, 1, 2, 3, 4)
+    request = capture.request(sidecar_masks="postshot")
+    path = capture.folder / "IMG_2003.JPG"
+    path.write_bytes(path.read_bytes()[:-700] + b"\xff\xd9")
+    done: list[FrameDone] = []
+    report = bake(
+        request, capture.store, lambda _: None, lambda: False, on_frame_done=done.append, threads=2
+    )
+    whole = ["IMG_2000.png", "IMG_2006.png", "IMG_2009.png"]
+    assert names(report.folder) == [*whole, MANIFEST_NAME]
+    assert report.masks_folder is not None
+    assert names(report.masks_folder) == whole
+    assert report.frames == (1, 3, 4)
+    assert sorted(event.frame for event in done) == [1, 3, 4]
+    assert [(at.frame, at.name) for at in report.damaged_photos] == [(2, "IMG_2003.JPG")]
+    assert report.warnings() == ("Left out, as this photo is damaged: IMG_2003.JPG (frame 2).",)
+    manifest = msgspec.json.decode((report.folder / MANIFEST_NAME).read_bytes(), type=BakeManifest)
+    assert [image.frame for image in manifest.images] == [1, 3, 4]
+
+
+def test_a_strict_bake_stops_at_a_damaged_photo(capture: Capture) -> None:
+    capture.matte(1, 1, 2)
+    path = capture.folder / "IMG_2003.JPG"
+    path.write_bytes(path.read_bytes()[:-700] + b"\xff\xd9")
+    with pytest.raises(DamagedPhoto, match=r"IMG_2003\.JPG"):
+        run(capture, msgspec.structs.replace(capture.request(), strict=True))
+
+
+def test_a_bake_of_nothing_but_damaged_photos_makes_nothing(capture: Capture) -> None:
     capture.matte(1, 1)
     request = capture.request()
     path = capture.folder / "IMG_2000.JPG"
     path.write_bytes(path.read_bytes()[:-700])
-    with pytest.raises(BakeError, match=r"IMG_2000\.JPG"):
+    with pytest.raises(DamagedPhoto, match=r"IMG_2000\.JPG"):
         run(capture, request)
+    assert not Path(request.output_folder).exists()
+
+
+def test_what_the_propagation_found_damaged_is_named_without_a_matte_too(
+    capture: Capture,
+) -> None:
+    capture.matte(1, 1, 3, 4)
+    request = capture.request()
+    found = DamagedFrame(2, "IMG_2003.JPG", "IMG_2003.JPG can't be decoded: it is damaged.")
+    write_damaged(capture.store.folder, request.footage.fingerprint, {2: found})
+    report = run(capture, request)
+    assert report.frames == (1, 3, 4)
+    assert report.without_matte == ()
+    assert report.damaged_photos == (found,)
 
 
 def test_a_damaged_matte_is_named(capture: Capture) -> None:

@@ -193,3 +193,25 @@ def test_the_position_of_memories_is_that_which_the_model_gives_with_one(name: s
         made = memory_position(model)
     assert made.dtype == position.dtype
     assert torch.equal(made, position)
+
+
+@pytest.mark.parametrize("kind", ["conditioning", "forward"])
+def test_a_changed_byte_is_noticed_and_its_frame_computed_anew(
+    checkpoint: Path, tmp_path: Path, kind: str
+) -> None:
+    footage = write_photos(tmp_path / "photos", 12)
+    wish = request(footage, checkpoint, tmp_path / "store", clicked(1, 2, 70.0, 40.0))
+    _computed(wish)
+    whole = store_bytes(tmp_path / "store")
+    store = MatteStore(tmp_path / "store")
+    saved = sorted(store.folder.glob(f"state/*/{kind}/*"))
+    assert saved
+    for place in (0.3, 0.6, 0.9):
+        for path in saved:
+            data = bytearray(path.read_bytes())
+            data[int(len(data) * place)] ^= 0x40
+            path.write_bytes(data)
+        for frame in range(9, 13):
+            store.path(1, frame).unlink()
+        _computed(wish)
+        assert store_bytes(tmp_path / "store") == whole
