@@ -4,8 +4,12 @@
 from __future__ import annotations
 
 import os
+import struct
+import tracemalloc
+import zlib
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from msgspec.structs import replace
@@ -223,3 +227,17 @@ def test_what_cloud_folders_leave_behind_is_no_matte(store: MatteStore) -> None:
         store.path(1, 1).with_name(name).write_bytes(b"")
     assert store.frames(1) == [1]
     assert store.objects() == [1]
+
+
+@pytest.mark.parametrize("claimed", [(8, 8), (30_000, 30_000), (-1, 4)])
+def test_a_matte_is_unpacked_no_further_than_its_header_says(claimed: tuple[int, int]) -> None:
+    rows, columns = claimed
+    header = msgspec.msgpack.encode([1, 1, 90, 60, rows, columns, [1.0, 0.9, 0.1], False, "k"])
+    scores = msgspec.msgpack.encode(MatteScores(1.0, 0.9, 0.1))
+    header = header.replace(msgspec.msgpack.encode([1.0, 0.9, 0.1]), scores)
+    body = b"S2SM\1" + struct.pack("<I", len(header)) + header + zlib.compress(bytes(50 << 20))
+    tracemalloc.start()
+    with pytest.raises(StoreError):
+        decode_record(body + struct.pack("<I", zlib.crc32(body)))
+    assert tracemalloc.get_traced_memory()[1] < 5 << 20
+    tracemalloc.stop()

@@ -243,3 +243,17 @@ def test_prompts_are_immutable_values() -> None:
     assert hash(full_set()) == hash(full_set())
     with pytest.raises((AttributeError, dataclasses.FrozenInstanceError)):
         CLICK.frame = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("width", "height"), [(0, 0), (-160, -120), (65535, 65535), (300_000, 300_000), (2**40, 1)]
+)
+def test_a_mask_of_a_size_that_cannot_be_takes_no_memory(width: int, height: int) -> None:
+    with pytest.raises(PromptError, match="can't be of"):
+        MaskPrompt(width, height, (width * height,)).to_array()
+
+
+@pytest.mark.parametrize("data", [b"[" * 100_000, b'{"version": 1, "objects": "\xff"}', b"\xff"])
+def test_nesting_and_bad_letters_are_prompt_errors(data: bytes) -> None:
+    with pytest.raises(PromptError, match="can't be read"):
+        from_json(data)
