@@ -49,7 +49,9 @@ def run_stamp(store: MatteStore) -> str:
     return stamp
 
 
-def note_void(store: MatteStore, manifest: bytes, first: tuple[int, int, str], void: Keys) -> None:
+def note_void(
+    store: MatteStore, manifest: bytes, first: tuple[int, int, str] | None, void: Keys
+) -> None:
     """Note what a run will replace; raises StoreError.
 
     Parameters
@@ -57,12 +59,14 @@ def note_void(store: MatteStore, manifest: bytes, first: tuple[int, int, str], v
     manifest
         The bytes of its manifest, which is written after this.
     first
-        Object, frame and key of the matte that is written after that.
+        Object, frame and key of the matte that is written after that, if any is.
     void
         Of what it will replace.
     """
     stamp, before = stamp_of(manifest), run_stamp(store)
     left = {object_id: dict(keys) for object_id, keys in void.items() if keys}
+    if void_keys(store):
+        first = None  # mattes of two runs lie there already: what is void must not come back
     if left or before not in ("", stamp):
         _write(store, Unfinished(stamp, before, first, left))
 

@@ -94,14 +94,13 @@ class Takeover:
             for object_id, keys in self._void.items()
         }
         unfinished.note_rest(self._store, left)
-        if whole:
+        if whole and self._store.objects():  # else nothing has taken the place of those aside
             earlier_runs.drop(self._store)
 
     def _take(self, first: tuple[int, int, str] | None) -> None:
         before = last_run(self._store)
-        if first is not None:
-            stored = manifest_bytes(self._manifest, self._photos)
-            unfinished.note_void(self._store, stored, first, self._void)
+        stored = manifest_bytes(self._manifest, self._photos)
+        unfinished.note_void(self._store, stored, first, self._void)
         if before is not None and before.footage != self._manifest.footage:
             earlier_runs.set_aside(self._store, before)
         write_manifest(self._store.manifest_path, self._manifest, self._photos)

@@ -17,7 +17,7 @@ from PIL import Image
 from sam2_splat_addon.core.bake_plan import BakeOptions
 from sam2_splat_addon.core.errors import Cancelled, SplatError, StoreError
 from sam2_splat_addon.core.footage import scan
-from sam2_splat_addon.core.manifest import read_manifest
+from sam2_splat_addon.core.manifest import RunSettings, read_manifest
 from sam2_splat_addon.core.matte_store import MatteStore
 from sam2_splat_addon.core.protocol import (
     BakeRequest,
@@ -221,6 +221,41 @@ def test_a_disk_that_is_full_at_the_first_matte_costs_nothing_of_before(
         _run(request(footage, checkpoint, store, _MOVED))
     assert run_stamp(MatteStore(store)) == stamp
     assert len(_bake(footage, store, tmp_path / "out").frames) == _FRAMES
+
+
+def test_a_disk_that_is_full_when_a_run_goes_on_mixes_nothing(
+    footage: FootageFiles, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "store"
+    _run(request(footage, checkpoint, store, _A))
+    _run(request(footage, checkpoint, store, _MOVED), stop_after=2)
+
+    def full(self: MatteStore, record: object) -> None:
+        raise StoreError("No space left on device.")
+
+    for thing in (_MOVED, clicked(1, 2, 50.0, 60.0, "a")):
+        with monkeypatch.context() as patched, pytest.raises(StoreError):
+            patched.setattr(MatteStore, "write", full)
+            _run(request(footage, checkpoint, store, thing))
+        frames = set(range(1, _FRAMES + 1)) - void_keys(MatteStore(store))[1].keys()
+        assert frames in ({2, 3}, set())
+
+
+def test_a_run_without_a_frame_to_come_to_keeps_what_was_there(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    write_photos(photos, _FRAMES)
+    store, all_photos = photos / "sam2_splat_mattes", _files(photos)
+    _run(request(all_photos, checkpoint, store, _A))
+    before = _visible(store)
+    last = Path(all_photos.paths[-1])
+    last.rename(tmp_path / "culled")
+    nowhere = RunSettings(3, 4, "backward", IMAGE_SIZE)
+    assert _run(request(_files(photos), checkpoint, store, _A, settings=nowhere)) == []
+    (tmp_path / "culled").rename(last)
+    assert _run(request(all_photos, checkpoint, store, _A)) == []
+    assert _visible(store) == before
 
 
 def _recoloured(source: FootageFiles, folder: Path, count: int) -> FootageFiles:
