@@ -21,7 +21,7 @@ from ..core.matte_store import MatteScores, MatteStore
 from ..core.prompts import FramePrompts
 from ..core.run_record import last_run as run_of
 from ..core.scanline import fill
-from ..core.unfinished import void_keys
+from ..core.unfinished import is_void
 from . import checkpoint_identity, layer_edits, mask_layers
 from .editors import to_scene
 from .footage_clip import known_store, run_mark
@@ -70,8 +70,8 @@ _stored: OrderedDict[tuple[int, int, int], ShownMatte | None] = OrderedDict()
 _edited: OrderedDict[tuple[int, int, int, int], ShownMatte] = OrderedDict()
 # The manifest of each clip's store, by the clip.
 _runs: dict[int, RunManifest | None] = {}
-# What an unfinished run has left of the run before it, by the clip.
-_void: dict[int, dict[int, dict[int, str]]] = {}
+# Whether an unfinished run has left a matte of the run before it, by clip, and object and frame.
+_void: dict[int, dict[tuple[int, int], bool]] = {}
 
 
 def matte_of(
@@ -141,10 +141,11 @@ def is_settled(
 
 def _is_void(clip: bpy.types.MovieClip, object_id: int, frame: int) -> bool:
     """Whether an unfinished run has left the matte of the run before it there."""
-    uid, store = clip.session_uid, known_store(clip)
-    if uid not in _void:
-        _void[uid] = {} if store is None else void_keys(store)
-    return frame in _void[uid].get(object_id, {})
+    known, at = _void.setdefault(clip.session_uid, {}), (object_id, frame)
+    if at not in known:
+        store = known_store(clip)
+        known[at] = store is not None and is_void(store, object_id, frame)
+    return known[at]
 
 
 def is_tracked(clip: bpy.types.MovieClip, object_id: int, frame: int) -> bool:

@@ -96,14 +96,17 @@ def note_rest(store: MatteStore, void: Keys) -> None:
 
 def void_keys(store: MatteStore) -> dict[int, dict[int, str]]:
     """The mattes that are of the run before: those that still have the key noted for them."""
-    note = _read(store)
-    if note is None or note.run != _stamp(store) or not _has_begun(store, note):
-        return {}
     found = {
         object_id: {frame: key for frame, key in keys.items() if store.key(object_id, frame) == key}
-        for object_id, keys in note.void.items()
+        for object_id, keys in _noted(store).items()
     }
     return {object_id: keys for object_id, keys in found.items() if keys}
+
+
+def is_void(store: MatteStore, object_id: int, frame: int) -> bool:
+    """Whether one matte is of the run before; reads no other."""
+    key = _noted(store).get(object_id, {}).get(frame)
+    return key is not None and store.key(object_id, frame) == key
 
 
 def stamp_of(manifest: bytes) -> str:
@@ -119,6 +122,14 @@ def _stamp(store: MatteStore) -> str:
     except (OSError, ValueError, msgspec.MsgspecError, RecursionError):
         return ""
     return stamp_of(data)
+
+
+def _noted(store: MatteStore) -> dict[int, dict[int, str]]:
+    """What the store's last run was to replace, from its first matte on."""
+    note = _read(store)
+    if note is None or note.run != _stamp(store) or not _has_begun(store, note):
+        return {}
+    return note.void
 
 
 def _has_begun(store: MatteStore, note: Unfinished) -> bool:

@@ -28,7 +28,7 @@ from sam2_splat_addon.core.protocol import (
     PropagateRequest,
 )
 from sam2_splat_addon.core.run_record import last_run, require_same_photos
-from sam2_splat_addon.core.unfinished import run_stamp, void_keys
+from sam2_splat_addon.core.unfinished import is_void, run_stamp, void_keys
 from sam2_splat_addon.engine import propagate
 from sam2_splat_addon.engine.bake import BakeReport, bake
 
@@ -171,6 +171,8 @@ def test_what_an_unfinished_run_did_not_come_to_is_there_and_is_not_baked_with_t
     assert kept == [1, 4, 5]  # the prompted frame comes first, then those behind it
     assert void_keys(MatteStore(store)).keys() == {1}
     assert sorted(void_keys(MatteStore(store))[1]) == kept
+    frames = range(1, _FRAMES + 2)
+    assert [at for at in frames if is_void(MatteStore(store), 1, at)] == kept
     report = _bake(footage, store, tmp_path / "out")
     assert (report.frames, report.unfinished, report.without_matte) == ((2, 3), (1, 4, 5), ())
     assert any("did not come to them: frames 1, 4 and 5" in said for said in report.warnings())
