@@ -9,8 +9,9 @@ parts live.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import torch
 from sam2.modeling.backbones.image_encoder import ImageEncoder
@@ -66,7 +67,7 @@ class ResidualBlock(nn.Module):
 
 
 @dataclass(frozen=True)
-class _Stage:
+class Stage:
     """A run of inverted residuals: how many, kernel, stride of the first, expansion, channels."""
 
     count: int
@@ -78,12 +79,12 @@ class _Stage:
 
 STEM_WIDTH: Final = 32
 STAGES: Final = (
-    _Stage(1, 3, 1, 1, 16),
-    _Stage(2, 3, 2, 6, 24),
-    _Stage(2, 5, 2, 6, 40),
-    _Stage(3, 3, 2, 6, 80),
-    _Stage(3, 5, 1, 6, 112),
-    _Stage(4, 5, 2, 6, 192),
+    Stage(1, 3, 1, 1, 16),
+    Stage(2, 3, 2, 6, 24),
+    Stage(2, 5, 2, 6, 40),
+    Stage(3, 3, 2, 6, 80),
+    Stage(3, 5, 1, 6, 112),
+    Stage(4, 5, 2, 6, 192),
 )
 """EfficientNet-Lite0 without its last stage and head (Tan and Le 2019; Google's "lite" variant)."""
 
@@ -119,7 +120,7 @@ class SameConv(nn.Module):
 class InvertedResidual(nn.Module):
     """Expand, filter each channel by itself, project; with a shortcut where shapes allow it."""
 
-    def __init__(self, incoming: int, stage: _Stage, stride: int) -> None:
+    def __init__(self, incoming: int, stage: Stage, stride: int) -> None:
         super().__init__()
         inner = incoming * stage.expand
         self.expand = SameConv(incoming, inner, 1, 1, 1) if stage.expand > 1 else None
@@ -136,18 +137,25 @@ class InvertedResidual(nn.Module):
 
 
 class LiteTrunk(nn.Module):
-    """EfficientNet-Lite0 up to stride 32, its BatchNorm folded into the convolutions."""
+    """EfficientNet-Lite up to stride 32, its BatchNorm folded into the convolutions.
+
+    Parameters
+    ----------
+    plan
+        Its stages; those of Lite0 where none are given.
+    """
 
     scale: Tensor
     shift: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, plan: Sequence[Stage] = STAGES) -> None:
         super().__init__()
-        self.channel_list = list(reversed(TRUNK_WIDTHS))  # coarse first, as sam2 lists them
+        widths = [plan[number].width for number in TRUNK_OUTPUTS]
+        self.channel_list = widths[::-1]  # coarse first, as sam2 lists them
         self.stem = SameConv(3, STEM_WIDTH, 3, 2, 1)
         stages: list[nn.Module] = []
         incoming = STEM_WIDTH
-        for stage in STAGES:
+        for stage in plan:
             blocks: list[nn.Module] = []
             for number in range(stage.count):
                 stride = stage.stride if number == 0 else 1
@@ -167,7 +175,8 @@ class LiteTrunk(nn.Module):
         Returns
         -------
         list of Tensor
-            [B, 24, S/4, S/4], [B, 40, S/8, S/8], [B, 112, S/16, S/16], [B, 192, S/32, S/32].
+            [B, 24, S/4, S/4], [B, 40, S/8, S/8], [B, 112, S/16, S/16], [B, 192, S/32, S/32]; the
+            widths are Lite0's.
         """
         x = nn.functional.relu6(self.stem(x * self.scale + self.shift))  # [B, 32, S/2, S/2]
         features: list[Tensor] = []
@@ -294,6 +303,48 @@ def _memory_encoder() -> MemoryEncoder:
     return encoder
 
 
+def memory_settings(image_size: int) -> dict[str, Any]:
+    """What `SAM2Base` gets beside an image encoder.
+
+    Parameters
+    ----------
+    image_size : int
+        Side in px of the square input, a multiple of 32.
+
+    Raises
+    ------
+    ValueError
+        When it is not.
+    """
+    if image_size <= 0 or image_size % 32:
+        raise ValueError(f"image_size must be a positive multiple of 32, not {image_size}.")
+    return {
+        "memory_attention": _memory_attention(image_size // STRIDE),
+        "memory_encoder": _memory_encoder(),
+        "image_size": image_size,
+        "backbone_stride": STRIDE,
+        "num_maskmem": 5,  # the conditioning frames and the last four
+        "sigmoid_scale_for_mem_enc": 20.0,
+        "sigmoid_bias_for_mem_enc": -10.0,
+        "use_mask_input_as_output_without_sam": True,
+        "directly_add_no_mem_embed": True,
+        "use_high_res_features_in_sam": True,
+        "multimask_output_in_sam": False,
+        "iou_prediction_use_sigmoid": True,
+        "use_obj_ptrs_in_encoder": True,
+        "max_obj_ptrs_in_encoder": 8,
+        # Pointers carry no time: training clips are short, and a sine of a distance never seen in
+        # training is noise.
+        "add_tpos_enc_to_obj_ptrs": False,
+        "only_obj_ptrs_in_the_past_for_eval": True,
+        "pred_obj_scores": True,
+        "pred_obj_scores_mlp": True,
+        "fixed_no_obj_ptr": True,
+        "use_mlp_for_obj_ptr_proj": True,
+        "no_obj_embed_spatial": True,
+    }
+
+
 def build_bundled_model(image_size: int = BUNDLED_IMAGE_SIZE) -> SAM2Base:
     """Build the bundled model with random weights, in eval mode, fp32, on the CPU.
 
@@ -313,33 +364,9 @@ def build_bundled_model(image_size: int = BUNDLED_IMAGE_SIZE) -> SAM2Base:
     ValueError
         When `image_size` is not a positive multiple of 32.
     """
-    if image_size <= 0 or image_size % 32:
-        raise ValueError(f"image_size must be a positive multiple of 32, not {image_size}.")
     model = SAM2Base(
         image_encoder=ImageEncoder(trunk=LiteTrunk(), neck=TopDownNeck()),
-        memory_attention=_memory_attention(image_size // STRIDE),
-        memory_encoder=_memory_encoder(),
-        num_maskmem=5,  # the conditioning frames and the last four
-        image_size=image_size,
-        backbone_stride=STRIDE,
-        sigmoid_scale_for_mem_enc=20.0,
-        sigmoid_bias_for_mem_enc=-10.0,
-        use_mask_input_as_output_without_sam=True,
-        directly_add_no_mem_embed=True,
-        use_high_res_features_in_sam=True,
-        multimask_output_in_sam=False,
-        iou_prediction_use_sigmoid=True,
-        use_obj_ptrs_in_encoder=True,
-        max_obj_ptrs_in_encoder=8,
-        # Pointers carry no time: training clips are short, and a sine of a distance never seen in
-        # training is noise.
-        add_tpos_enc_to_obj_ptrs=False,
-        only_obj_ptrs_in_the_past_for_eval=True,
-        pred_obj_scores=True,
-        pred_obj_scores_mlp=True,
-        fixed_no_obj_ptr=True,
-        use_mlp_for_obj_ptr_proj=True,
-        no_obj_embed_spatial=True,
+        **memory_settings(image_size),
     )
     # sam2 sizes these two for a neck of equal widths; ours hands over what each level has.
     decoder = model.sam_mask_decoder

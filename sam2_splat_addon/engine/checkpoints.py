@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ..core.catalogue import CHECKPOINTS, Checkpoint
 from ..core.errors import CheckpointError
-from .architectures import BUNDLED, MODEL_NAMES, build
+from .architectures import BUNDLED, MODEL_NAMES, build, own_size
 from .bundled_model import BUNDLED_WEIGHTS
 from .prepared_model import prepare
 
@@ -171,12 +171,13 @@ def load_model(
         No such model; the file is missing, truncated, no checkpoint, or of another configuration.
     """
     path = checkpoint_path(name, checkpoint)
-    model = build(name, image_size=image_size)
+    own_size(name)  # refuses a name that is none
     entry = CHECKPOINTS.get(name)
     if entry is not None and path.name == entry.file_name and path.stat().st_size < entry.bytes:
         verify(path, entry)  # says what is wrong, before a slow attempt to read it
     digest = sha256_of(path, on_progress)
     weights = _read_weights(path)
+    model = build(name, image_size=image_size, clicks_as_maps=_takes_maps(weights))
     _fill(model, weights, name, path)
     warnings: tuple[str, ...] = ()
     if entry is not None and digest != entry.sha256:
@@ -256,6 +257,11 @@ def _first_difference(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> st
     if key not in wanted:
         return f"it has a {key} of its own"
     return f"{key} is {tuple(found[key])}, not {tuple(wanted[key])}"
+
+
+def _takes_maps(weights: Mapping[str, Tensor]) -> bool:
+    """Whether they are those of `click_model`."""
+    return any(key.startswith("sam_mask_decoder.told.") for key in weights)
 
 
 # Channels of the first layer and number of blocks of the official image encoders.

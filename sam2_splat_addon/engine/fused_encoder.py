@@ -56,8 +56,10 @@ def fuse_encoder(model: SAM2Base) -> None:
     The model must have its final weights, be in eval mode and stay on the CPU.
     """
     encoder = model.image_encoder
-    if isinstance(encoder.trunk, LiteTrunk) and isinstance(encoder.neck, TopDownNeck):
-        model.image_encoder = ImageEncoder(_FusedTrunk(encoder.trunk), _FusedNeck(encoder.neck))
+    if isinstance(encoder.trunk, LiteTrunk):
+        neck = encoder.neck
+        neck = _FusedNeck(neck) if isinstance(neck, TopDownNeck) else neck
+        model.image_encoder = ImageEncoder(FusedTrunk(encoder.trunk), neck)
 
 
 @functools.cache
@@ -217,7 +219,7 @@ class _FusedBlock:
         return self._project(self._filter(y), x if self._shortcut else None)
 
 
-class _FusedTrunk(nn.Module):
+class FusedTrunk(nn.Module):
     """`LiteTrunk`; no weight of it is a parameter, as none is to be trained or saved."""
 
     def __init__(self, trunk: LiteTrunk) -> None:

@@ -15,6 +15,9 @@ from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 from torch.nn import functional as F
 
+from .bundled_model import LiteTrunk
+from .fused_encoder import FusedTrunk
+from .kept_prompts import keep_prompts
 from .memory_bank import FrameMemory, MemoryBank
 from .prompt_tensors import PromptTensors
 
@@ -72,6 +75,8 @@ class Sam2Steps:
     def __init__(self, model: SAM2Base, frame_count: int) -> None:
         self.model = model
         self.frame_count = frame_count
+        # SAM 2.1 obeys nearly always, and its answers are better than a rule's.
+        self._keeps_prompts = isinstance(model.image_encoder.trunk, LiteTrunk | FusedTrunk)
 
     def encode(self, frame: Tensor) -> ImageFeatures:
         """Encode one frame, (3, S, S) normalised."""
@@ -139,7 +144,7 @@ class Sam2Steps:
         before: Tensor | None,
         reverse: bool,
     ) -> Prediction:
-        _, outputs, _, _ = self.model._track_step(
+        _, outputs, _, embedding = self.model._track_step(
             frame_idx=index,
             is_init_cond_frame=bank is None,
             current_vision_feats=image.maps,
@@ -153,6 +158,14 @@ class Sam2Steps:
             prev_sam_mask_logits=before,
         )
         _, _, ious, logits, logits_at_input, pointer, object_score = outputs
+        if points is not None and self._keeps_prompts:
+            kept = keep_prompts(logits, points, embedding, self.model.image_size)
+            if kept is not logits:
+                side = (self.model.image_size,) * 2
+                logits = kept
+                logits_at_input = F.interpolate(
+                    logits, size=side, mode="bilinear", align_corners=False
+                )
         # Of several masks the decoder's choice is the one with the highest estimate.
         return Prediction(logits, logits_at_input, pointer, object_score, float(ious.max()))
 

@@ -6,7 +6,6 @@ May import: numpy, OpenCV.
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,16 +19,6 @@ Rng = np.random.Generator
 SUBJECT_ID: Final = 1
 _HIDDEN_SHARE: Final = 0.12  # of clips in which an object is wholly hidden for a frame or two
 _MIN_SPRITE_AREA: Final = 300  # px; smaller cut-outs are crumbs behind something else
-_SHARP: Final = 1.5  # of the side: a part of a subject this long is still sharp, as in real photos
-_BLURRED: Final = 0.1  # of much smaller subjects are looked at close up all the same
-LOOKS: Final = 3
-"""Frames of a look: the whole photo, the subject, a part of it."""
-
-Window = tuple[float, float, float, float]
-"""Left, top, right and bottom as shares of a picture."""
-
-
-_Box = tuple[int, int, int, int]  # left, top, right and bottom in px, the last two not included
 
 
 @dataclass(frozen=True)
@@ -42,13 +31,10 @@ class Clip:
         [T, S, S, 3] RGB.
     ids : Image
         [T, S, S] instance ids, 255 for what only passes in front.
-    windows : tuple of Window
-        Of a look (see `sample_look`): each frame but the first within the one before.
     """
 
     frames: Image
     ids: Image
-    windows: tuple[Window, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,74 +75,8 @@ def sample_clip(
         clip = _composite(rng, library, size, length)
     if length > 1 and rng.random() < _HIDDEN_SHARE:
         _hide(rng, clip.frames, clip.ids)
-    frames = _photometric(rng, clip.frames) if rng.random() < augment else clip.frames
+    frames = change_light(rng, clip.frames) if rng.random() < augment else clip.frames
     return Clip(frames, clip.ids)
-
-
-def sample_look(rng: Rng, library: Library, size: int, augment: float = 1.0) -> Clip:
-    """Draw a photo, its subject close up, and a part of it closer still, as the engine looks again.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of all choices.
-    library : Library
-        With at least one scene.
-    size : int
-        Side S in px.
-    augment : float
-        0 to 1: how often light and noise are changed.
-    """
-    while True:
-        scene = library.pick(rng)
-        number = int(rng.integers(len(scene.frames)))
-        rows, columns = np.nonzero(scene.ids[number] == SUBJECT_ID)
-        if len(rows) < _MIN_SPRITE_AREA:
-            continue
-        sharp = float(max(np.ptp(rows), np.ptp(columns))) / (_SHARP * size)
-        if rng.random() < max(_BLURRED, sharp * sharp):
-            break
-    height, width = scene.ids[number].shape
-    top, bottom, left, right = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
-    # The first look's matte is a little larger or smaller than the subject.
-    room = rng.normal(0.08, 0.05, 4).clip(-0.03, 0.3) * ((right - left, bottom - top) * 2)
-    x0, y0 = max(0, int(left - room[0])), max(0, int(top - room[1]))
-    x1, y1 = min(width, int(right + room[2])), min(height, int(bottom + room[3]))
-    close = (x0, y0, x1, y1)
-    boxes = [(0, 0, width, height), close, _part(rng, scene.ids[number], close)]
-    flip = rng.random() < 0.5
-    frames = np.empty((LOOKS, size, size, 3), np.uint8)
-    ids = np.empty((LOOKS, size, size), np.uint8)
-    for i, (left, top, right, bottom) in enumerate(boxes):
-        seen = (slice(top, bottom), slice(left, right))
-        large = (right - left) * (bottom - top) > size * size
-        way = cv2.INTER_AREA if large else cv2.INTER_LINEAR
-        frame = cv2.resize(scene.frames[number][seen], (size, size), interpolation=way)
-        labels = cv2.resize(
-            scene.ids[number][seen], (size, size), interpolation=cv2.INTER_NEAREST_EXACT
-        )
-        frames[i], ids[i] = (frame[:, ::-1], labels[:, ::-1]) if flip else (frame, labels)
-    frames = _photometric(rng, frames) if rng.random() < augment else frames
-    windows = tuple(_within(*pair, flip=flip) for pair in itertools.pairwise(boxes))
-    return Clip(frames, ids, windows)
-
-
-def _within(outer: _Box, inner: _Box, *, flip: bool) -> Window:
-    width, height = outer[2] - outer[0], outer[3] - outer[1]
-    left, right = (inner[0] - outer[0]) / width, (inner[2] - outer[0]) / width
-    top, bottom = (inner[1] - outer[1]) / height, (inner[3] - outer[1]) / height
-    return (1 - right, top, 1 - left, bottom) if flip else (left, top, right, bottom)
-
-
-def _part(rng: Rng, ids: Image, box: _Box) -> _Box:
-    """A window of two to four fifths of a box's sides with some of the subject in it, or the box."""
-    x0, y0, x1, y1 = box
-    for _ in range(5):
-        w, h = (int(n) for n in rng.uniform(0.4, 0.8, 2) * (x1 - x0, y1 - y0))
-        x, y = int(rng.integers(x0, x1 - w + 1)), int(rng.integers(y0, y1 - h + 1))
-        if (ids[y : y + h, x : x + w] == SUBJECT_ID).sum() >= max(_MIN_SPRITE_AREA, w * h // 40):
-            return x, y, x + w, y + h
-    return box
 
 
 def _order(rng: Rng, available: int, length: int) -> list[int]:
@@ -396,7 +316,7 @@ def _lay(
     labels[inside][alpha[inside] > 127] = label
 
 
-def _photometric(rng: Rng, frames: Image) -> Image:
+def change_light(rng: Rng, frames: Image) -> Image:
     """Exposure with drift, colour, gamma, blur or sharpening, noise, JPEG."""
     length = frames.shape[0]
     gain = rng.uniform(0.7, 1.3) * (1 + rng.normal(0, 0.02) * np.arange(length))

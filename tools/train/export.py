@@ -25,17 +25,13 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from sam2_splat_addon.core.atomic import write_atomic
-from sam2_splat_addon.engine.bundled_model import (
-    ARCHITECTURE,
-    BUNDLED_IMAGE_SIZE,
-    BUNDLED_WEIGHTS,
-    build_bundled_model,
-)
+from sam2_splat_addon.engine.bundled_model import BUNDLED_IMAGE_SIZE, BUNDLED_WEIGHTS
+from sam2_splat_addon.engine.click_model import CLICK_ARCHITECTURE, build_click_model
 from tools.train.state import read_state
 
 
 def export(state_files: Sequence[Path], out: Path, image_size: int, data: str) -> int:
-    """Write the mean of states' weights as fp16 safetensors with metadata; return the bytes written.
+    """Write the mean of states' running means as fp16 safetensors with metadata; return the bytes written.
 
     Parameters
     ----------
@@ -56,20 +52,20 @@ def export(state_files: Sequence[Path], out: Path, image_size: int, data: str) -
         When the state is of another architecture.
     """
     states = [read_state(file) for file in state_files]
-    model = build_bundled_model(image_size)
+    model = build_click_model(image_size)
     for state in states:
-        model.load_state_dict(state["model"], strict=True)
+        model.load_state_dict(state["average"], strict=True)
     # What is no weight, such as a count of batches, stays the last state's.
     half: dict[str, Tensor] = {
-        name: torch.stack([state["model"][name] for state in states]).mean(dim=0).half()
+        name: torch.stack([state["average"][name] for state in states]).mean(dim=0).half()
         if tensor.is_floating_point()
         else tensor.contiguous()
-        for name, tensor in sorted(states[-1]["model"].items())
+        for name, tensor in sorted(states[-1]["average"].items())
     }
     if not all(torch.isfinite(t).all() for t in half.values() if t.is_floating_point()):
         raise RuntimeError("The weights hold values that do not fit fp16.")
     about = {
-        "architecture": ARCHITECTURE,
+        "architecture": CLICK_ARCHITECTURE,
         "image_size": image_size,
         "steps": states[-1]["progress"]["total_steps"],
         "data": data,
@@ -87,7 +83,9 @@ def main() -> int:
     parser.add_argument("--state", type=Path, nargs="+", required=True)
     parser.add_argument("--out", type=Path, default=BUNDLED_WEIGHTS)
     parser.add_argument("--size", type=int, default=BUNDLED_IMAGE_SIZE)
-    parser.add_argument("--data", default="captures rendered with tools/capture/train_set.py")
+    parser.add_argument(
+        "--data", default="real photos and rendered captures, see docs/bundled-model.md"
+    )
     options = parser.parse_args()
     written = export(options.state, options.out, options.size, options.data)
     print(f"{options.out}: {written / 1e6:.2f} MB")

@@ -7,11 +7,17 @@ from dataclasses import dataclass
 from typing import Final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 RIM_WEIGHT: Final = 4.0  # extra weight of a pixel that is wholly unlike its neighbourhood
 PRESENT_PX: Final = 4.0  # of coverage, at the target's size; less is taken as absent
+
+
+CLICK_WEIGHT: Final = 8.0  # extra weight of what was clicked on
+_SURE: Final = (
+    0.3  # weight of a pixel that is right already, beside 1.3 of one that is wholly wrong
+)
 
 
 @dataclass(frozen=True)
@@ -24,50 +30,13 @@ class Weights:
         0: every pixel counts alike; 1: object and background count alike however small the object.
     bce, dice, iou, presence : float
         Factors of the four parts.
-    standing : float
-        Factor of the auxiliary loss of `FigureGround`.
     """
 
-    balance: float
-    bce: float = 1.0
+    balance: float = 0.15
+    bce: float = 1.5
     dice: float = 1.0
     iou: float = 0.1
-    presence: float = 0.3
-    standing: float = 0.5
-
-
-class FigureGround(nn.Module):
-    """Auxiliary heads that read off the image features what stands out from the ground.
-
-    They need no prompt, so they teach the trunk from the first step; the model that ships is
-    without them.
-
-    Parameters
-    ----------
-    fine, coarse : int
-        Channels of the decoder's stride-4 features and of the embedding.
-    """
-
-    def __init__(self, fine: int, coarse: int) -> None:
-        super().__init__()
-        self.fine = nn.Conv2d(fine, 1, 1)
-        self.coarse = nn.Conv2d(coarse, 1, 1)
-
-    def forward(self, fine: Tensor, coarse: Tensor, standing: Tensor) -> Tensor:
-        """Return the loss.
-
-        Parameters
-        ----------
-        fine, coarse : Tensor
-            [N, C, S/4, S/4] and [N, C', S/16, S/16].
-        standing : Tensor
-            [N, S/4, S/4] coverage, 0..1.
-        """
-        small = F.avg_pool2d(standing[:, None], 4)[:, 0]
-        plain = Weights(balance=0.0)
-        near = mask_loss(self.fine(fine)[:, 0], standing, plain)
-        far = mask_loss(self.coarse(coarse)[:, 0], small, plain)
-        return (near + 0.5 * far).mean()
+    presence: float = 0.2
 
 
 def soft_iou(logits: Tensor, target: Tensor) -> Tensor:
@@ -97,8 +66,10 @@ def _rim_weight(target: Tensor) -> Tensor:
     return 1 + RIM_WEIGHT * (target - smooth).abs()
 
 
-def mask_loss(logits: Tensor, target: Tensor, weights: Weights) -> Tensor:
-    """Class-balanced binary cross-entropy plus dice, per mask.
+def mask_loss(
+    logits: Tensor, target: Tensor, weights: Weights, clicked: Tensor | None = None
+) -> Tensor:
+    """Binary cross-entropy, most where it is wrong, thin or clicked on, plus dice; per mask.
 
     Parameters
     ----------
@@ -106,6 +77,8 @@ def mask_loss(logits: Tensor, target: Tensor, weights: Weights) -> Tensor:
         [B, H, W]; target is coverage in 0..1.
     weights : Weights
         `balance`, `bce` and `dice` are used.
+    clicked : Tensor, optional
+        [B, H, W], 0..1: where clicks are.
 
     Returns
     -------
@@ -115,9 +88,12 @@ def mask_loss(logits: Tensor, target: Tensor, weights: Weights) -> Tensor:
     share = target.mean((1, 2), keepdim=True).clamp(0.005, 0.995)  # [B, 1, 1]
     inside = (0.5 / share) ** weights.balance
     outside = (0.5 / (1 - share)) ** weights.balance
+    chance = logits.sigmoid()
     pixel = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     pixel = pixel * (target * inside + (1 - target) * outside) * _rim_weight(target)
-    chance = logits.sigmoid()
+    pixel = pixel * (_SURE + (target - chance).abs().detach())
+    if clicked is not None:
+        pixel = pixel * (1 + CLICK_WEIGHT * clicked)
     overlap = 2 * (chance * target).sum((1, 2)) + 1
     dice = 1 - overlap / (chance.sum((1, 2)) + target.sum((1, 2)) + 1)
     total: Tensor = weights.bce * pixel.mean((1, 2)) + weights.dice * dice
@@ -130,6 +106,7 @@ def frame_loss(
     predicted_iou: Tensor,
     presence: Tensor,
     weights: Weights,
+    clicked: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Loss of one frame's masks.
 
@@ -146,6 +123,8 @@ def frame_loss(
         [B] predicted IoU in 0..1 and object-score logits.
     weights : Weights
         Factors of the parts.
+    clicked : Tensor, optional
+        [B, h, w], 0..1: where clicks are.
 
     Returns
     -------
@@ -160,7 +139,9 @@ def frame_loss(
     valid = (there & (presence > 0)).float()  # [B]
     reached = soft_iou(logits, target)
     count = valid.sum().clamp(min=1)
-    masks = (mask_loss(logits.clamp(-40, 40), target, weights) * valid).sum() / count
+    if clicked is not None:
+        clicked = F.interpolate(clicked[:, None], size, mode="nearest")[:, 0]
+    masks = (mask_loss(logits.clamp(-40, 40), target, weights, clicked) * valid).sum() / count
     quality = (((predicted_iou - reached) ** 2) * valid).sum() / count
     score = F.binary_cross_entropy_with_logits(presence, there.float())
     return masks + weights.iou * quality + weights.presence * score, reached, there

