@@ -22,8 +22,8 @@ MARGIN: Final = 1.0
 """Logit that a click which was not obeyed gets, beyond 0."""
 
 _SURE: Final = 0.2  # logit beyond 0 from which on a click counts as obeyed
-_NEAR: Final = 0.08  # of the grid's side: how far a correction spreads
-_ALIKE: Final = 0.25  # distance of unit features at which it has faded
+_NEAR: Final = 0.12  # of the grid's side: how far a correction spreads
+_ALIKE: Final = 0.8  # distance of unit features at which it has faded
 _NOISE: Final = 1e-3  # keeps clicks on the same cell solvable
 _BOUND: Final = 32.0  # of logits; beyond it they say nothing more
 _ROOM: Final = 0.03  # of a box's sides that a mask may reach out of it
@@ -53,7 +53,7 @@ def keep_prompts(logits: Tensor, points: dict[str, Tensor], features: Tensor, si
     signs = labels[clicks].float() * 2 - 1  # (P)
     cells, weights = _observed(coordinates[clicks], logits.shape[-2:], side)  # both (P, 4)
     flat = kept.flatten()  # (h * w)
-    if bool(((flat[cells] * weights).sum(1) * signs >= _SURE).all()):
+    if not bool(_missing(flat, cells, weights, signs).any()):
         return kept
     flat = flat.clamp(-_BOUND, _BOUND)
     kernel = _alike(features, logits.shape[-2:], coordinates[clicks], side)  # (P, h * w)
@@ -61,6 +61,16 @@ def keep_prompts(logits: Tensor, points: dict[str, Tensor], features: Tensor, si
     for _ in range(_ROUNDS):
         flat = _settle(flat, cells, weights, signs)
     return flat.view_as(logits)
+
+
+def obeys(logits: Tensor, points: dict[str, Tensor], side: int) -> bool:
+    """Whether each click's own place is as it asks; parameters as in `keep_prompts`."""
+    labels = points["point_labels"][0]
+    clicks = (labels == _INCLUDE) | (labels == _EXCLUDE)
+    places = points["point_coords"][0].float()[clicks]
+    cells, weights = _observed(places, logits.shape[-2:], side)
+    found = (logits.flatten()[cells] * weights).sum(1)
+    return bool((found * (labels[clicks].float() * 2 - 1) > 0).all())
 
 
 def _missing(flat: Tensor, cells: Tensor, weights: Tensor, signs: Tensor) -> Tensor:

@@ -70,13 +70,19 @@ class Prediction:
 
 
 class Sam2Steps:
-    """The steps of one model over footage of ``frame_count`` frames."""
+    """The steps of one model over footage of ``frame_count`` frames.
+
+    Attributes
+    ----------
+    keeps_prompts
+        Whether answers are moved until they agree with the user's prompts; see `kept_prompts`.
+    """
 
     def __init__(self, model: SAM2Base, frame_count: int) -> None:
         self.model = model
         self.frame_count = frame_count
         # SAM 2.1 obeys nearly always, and its answers are better than a rule's.
-        self._keeps_prompts = isinstance(model.image_encoder.trunk, LiteTrunk | FusedTrunk)
+        self.keeps_prompts = isinstance(model.image_encoder.trunk, LiteTrunk | FusedTrunk)
 
     def encode(self, frame: Tensor) -> ImageFeatures:
         """Encode one frame, (3, S, S) normalised."""
@@ -129,9 +135,14 @@ class Sam2Steps:
     def reconsider(
         self, index: int, image: ImageFeatures, prompts: PromptTensors, before: Tensor
     ) -> Prediction:
-        """Segment from points and earlier logits, (1, 1, S / 4, S / 4), without memory."""
+        """Segment from points and earlier logits, (1, 1, S / 4, S / 4), without memory.
+
+        The points are taken as advice: not all of them are the user's.
+        """
         before = torch.clamp(before, -_LOGIT_BOUND, _LOGIT_BOUND)
-        return self._predict(index, image, prompts.points, None, None, before=before, reverse=False)
+        return self._predict(
+            index, image, prompts.points, None, None, before=before, reverse=False, advice=True
+        )
 
     def _predict(
         self,
@@ -143,6 +154,7 @@ class Sam2Steps:
         *,
         before: Tensor | None,
         reverse: bool,
+        advice: bool = False,
     ) -> Prediction:
         _, outputs, _, embedding = self.model._track_step(
             frame_idx=index,
@@ -158,7 +170,7 @@ class Sam2Steps:
             prev_sam_mask_logits=before,
         )
         _, _, ious, logits, logits_at_input, pointer, object_score = outputs
-        if points is not None and self._keeps_prompts:
+        if points is not None and self.keeps_prompts and not advice:
             kept = keep_prompts(logits, points, embedding, self.model.image_size)
             if kept is not logits:
                 side = (self.model.image_size,) * 2

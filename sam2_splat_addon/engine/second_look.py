@@ -31,7 +31,8 @@ from ..core.prompts import FramePrompts
 from .close_ups import CloseUps
 from .device import DeviceChoice
 from .frames import normalised
-from .prompt_tensors import PromptTensors
+from .kept_prompts import obeys
+from .prompt_tensors import PromptTensors, prompt_tensors
 from .results import FrameResult
 from .sam2_steps import Sam2Steps
 from .session import stop_if
@@ -139,8 +140,8 @@ class SecondLook:
         """The result after closer looks, its logits on a grid `FINER` or `FINEST` times as fine.
 
         It stays the first look's, only finer, where there is nothing to look at, where the user gave
-        the mask, and where a closer look finds something else. An object that fills the photo is
-        looked at in parts alone.
+        the mask, where a closer look finds something else, and where it would disobey a click. An
+        object that fills the photo is looked at in parts alone.
 
         Parameters
         ----------
@@ -174,8 +175,15 @@ class SecondLook:
                 known = known + self._shown_by_parts(result.frame, known, parts, prompts)
             if sharp:
                 known = _without_grown_crumbs(known, _finer(_finer(first)))
+        if prompts is not None and self._steps.keeps_prompts and not self._obeys(known, prompts):
+            known = _finer(_finer(first)) if self._closer else _finer(first)
         scores = msgspec.structs.replace(result.scores, area=float((known > 0).mean()))
         return dataclasses.replace(result, logits=known, scores=scores)
+
+    def _obeys(self, known: Floats, prompts: FramePrompts) -> bool:
+        """Whether the clicks on a photo are still as the first look has them: obeyed."""
+        points = prompt_tensors(prompts, *self._size, self._side, torch.device("cpu")).points
+        return points is None or obeys(torch.from_numpy(known)[None, None], points, self._side)
 
     def _shown_by_parts(
         self,

@@ -122,6 +122,24 @@ def test_on_the_sample_each_closer_look_is_finer_and_better(steps: Sam2Steps) ->
     assert wrong[3] < 0.95 * wrong[2]
 
 
+@pytest.mark.parametrize("closer", [0, 2])
+def test_closer_looks_obey_clicks_too(steps: Sam2Steps, closer: int) -> None:
+    """A click that takes a piece out of the seat: the model would rather keep that."""
+    photo, truth, prompts = _sample()
+    height, width = truth.shape
+    seat = prompts.points[0]
+    out = PointPrompt(seat.x + 25.0, seat.y, include=False)
+    both = FramePrompts(prompts.frame, (*prompts.points, out))
+    first = _first_look(steps, photo, both, width, height)
+    look = SecondLook(steps, [photo], (width, height), _CHOICE, closer=closer)
+    again = torch.from_numpy(look.at(first, both).logits)[None, None]
+    mask = torch.nn.functional.interpolate(
+        again, (height, width), mode="bilinear", align_corners=False
+    )[0, 0]
+    assert mask[int(seat.y), int(seat.x)] > 0
+    assert mask[int(out.y), int(out.x)] < 0
+
+
 def test_what_was_looked_at_before_changes_nothing(steps: Sam2Steps) -> None:
     """Photos stay decoded for their other parts, whichever came first."""
     photo, truth, prompts = _sample()
