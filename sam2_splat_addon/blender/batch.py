@@ -41,6 +41,7 @@ from .propagate_task import PropagateTask
 from .properties import BUNDLED, SAM2SPLAT_PG_clip
 from .report_task import ReportTask
 from .running import Task, run_to_end
+from .stored import names_of
 
 _EXIT_CODES: tuple[tuple[type[SplatError], int], ...] = (
     (FootageError, 3),
@@ -154,7 +155,7 @@ def _clip(options: argparse.Namespace) -> bpy.types.MovieClip:
         print(
             f"{clip.name}: {clip.sam2_splat.frame_count} photos of {width}x{height} px", flush=True
         )
-        left_out = clip.sam2_splat.unreadable_names.splitlines()
+        left_out = names_of(clip.sam2_splat, "unreadable_names")
         if left_out:
             if options.strict:
                 _require_all_whole(clip)

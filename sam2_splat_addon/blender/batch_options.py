@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from ..core.bake_plan import MAX_FEATHER_PX, MAX_GROW_PX
+from ..core.bake_plan import MAX_EXPOSURE, MAX_FEATHER_PX, MAX_GROW_PX
 from . import preferences
 from .properties import (
     ALPHA_ITEMS,
@@ -143,7 +143,12 @@ def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
         "--black-rgb", action="store_true", default=None, help="multiply colour by alpha"
     )
     own.add_argument("--masks", choices=[item[0] for item in SIDECAR_ITEMS], help="mask files too")
-    own.add_argument("--exposure", type=float, metavar="STOPS", help="of EXR and float photos")
+    own.add_argument(
+        "--exposure",
+        type=_number(float, -MAX_EXPOSURE, MAX_EXPOSURE),
+        metavar="STOPS",
+        help="of EXR and float photos",
+    )
     own.add_argument(
         "--report", type=Path, metavar="DIR", help="write which frames to look at: CSV and HTML"
     )

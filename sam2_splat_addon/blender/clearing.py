@@ -18,6 +18,7 @@ from ..core.errors import SplatError
 from ..core.matte_store import MatteStore
 from . import mask_layers, own_runs, shown_mattes
 from .footage_clip import known_store
+from .stored import decoded, text_of
 
 # The clips that the user cleared something of in this session, and where their mattes were: an undo
 # moves mattes of these alone, since the places that a file names may be anybody's.
@@ -96,8 +97,7 @@ def _follow(clip: bpy.types.MovieClip, store: MatteStore) -> None:
 
 
 def _cleared(clip: bpy.types.MovieClip) -> set[int]:
-    text = clip.sam2_splat_cleared
-    return msgspec.json.decode(text, type=set[int]) if text else set()
+    return decoded(text_of(clip, "sam2_splat_cleared"), set[int], set())
 
 
 def _remember(clip: bpy.types.MovieClip, object_ids: set[int]) -> None:

@@ -26,7 +26,9 @@ from ..core.prompts import (
     from_json,
     to_json,
 )
+from ..core.words import cut_and_numbered
 from . import anew_frames, mask_layers, preferences
+from .stored import names_of, names_to_text, text_of
 
 EXCLUDE_PREFIX = "-"
 BOX_PREFIX = "box"
@@ -34,6 +36,8 @@ INCLUDE_COLOR = (0.3, 0.95, 0.75)
 
 # The name a subject gets when the user clicked without making an object of it first.
 CAMERA_SUBJECT = "Subject"
+_NAME_BYTES = 63  # what Blender has room for, and cuts off without a look at the letters
+_MANY_DIGITS = 10
 
 
 def subjects(clip: bpy.types.MovieClip) -> list[bpy.types.MovieTrackingObject]:
@@ -108,13 +112,17 @@ def _renamed(clip: bpy.types.MovieClip) -> dict[str, str]:
 
 def _as_seen(clip: bpy.types.MovieClip) -> str:
     """The subjects' names, and how many clicks each has, in the order of Blender's list."""
-    return "\n".join(f"{len(entry.tracks)} {subject_name(entry)}" for entry in subjects(clip))
+    return names_to_text([f"{len(entry.tracks)} {subject_name(entry)}" for entry in subjects(clip)])
 
 
 def _seen(clip: bpy.types.MovieClip) -> list[tuple[str, int]]:
     """The same as it was at the last look; empty in files of earlier versions."""
-    lines = [line.partition(" ") for line in clip.sam2_splat.seen_subjects.splitlines()]
-    return [(name, int(clicks)) for clicks, _, name in lines]
+    parts = [line.partition(" ") for line in names_of(clip.sam2_splat, "seen_subjects")]
+    return [(name, int(clicks)) for clicks, _, name in parts if _is_count(clicks)]
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < _MANY_DIGITS
 
 
 def _next_id(clip: bpy.types.MovieClip) -> int:
@@ -158,9 +166,15 @@ def collect(clip: bpy.types.MovieClip) -> PromptSet:
 
 
 def on_frame(clip: bpy.types.MovieClip, frame: int) -> dict[str, FramePrompts]:
-    """What is said on one frame, by subject's name; quick enough to ask on every redraw."""
+    """What is said on one frame, by subject's name; quick enough to ask on every redraw.
+
+    Damaged mask prompts are passed over: a redraw has nobody to tell. `collect` does.
+    """
     width, height = clip.size
-    masks = _stored_masks(clip)
+    try:
+        masks = _stored_masks(clip)
+    except PromptError:
+        masks = {}
     ids = {entry.name: entry.object_id for entry in clip.sam2_splat.objects}
     found = {}
     for entry in subjects(clip):
@@ -236,7 +250,7 @@ def box_of(marker: bpy.types.MovieTrackingMarker, width: int, height: int) -> Bo
 
 
 def _stored_masks(clip: bpy.types.MovieClip) -> dict[int, dict[int, FramePrompts]]:
-    text = clip.sam2_splat.mask_prompts
+    text = text_of(clip.sam2_splat, "mask_prompts")
     if not text:
         return {}
     return _decoded_masks(text, clip.name)
@@ -256,8 +270,11 @@ def apply(clip: bpy.types.MovieClip, prompts: PromptSet) -> None:
     width, height = clip.size
     remove_all(clip)
     settings = clip.sam2_splat
+    taken = {one.name for one in clip.tracking.objects}
     for entry in prompts.objects:
-        tracking_object = clip.tracking.objects.new(entry.name)
+        name = cut_and_numbered(entry.name, taken, _NAME_BYTES)
+        taken.add(name)
+        tracking_object = clip.tracking.objects.new(name)
         _add_entry(clip, tracking_object.name, entry.id)
         for frame in entry.frames:
             for point in frame.points:
@@ -288,10 +305,20 @@ def add_point(
     height: int,
 ) -> bpy.types.MovieTrackingTrack:
     """Add one click as a track that prompts on ``frame`` only."""
-    track = tracking_object.tracks.new(name="click", frame=frame)
+    track = tracking_object.tracks.new(name=_next_name(tracking_object), frame=frame)
     set_exclude(track, not point.include)
     _only_on(track, frame, pixel_to_marker(point.x, point.y, width, height))
     return track
+
+
+def _next_name(tracking_object: bpy.types.MovieTrackingObject) -> str:
+    """A name for one more click, that is most likely free.
+
+    Where it is not, Blender counts up from it; from a bare "click" on it would compare every name
+    with every number, and thousands of clicks would take minutes.
+    """
+    count = len(tracking_object.tracks)
+    return f"click.{count:03d}" if count else "click"
 
 
 def _only_on(

@@ -13,6 +13,8 @@ from functools import lru_cache
 import bpy
 import msgspec
 
+from .stored import decoded, text_of
+
 # Of a matte's key, which is a hash.
 _KEY_LETTERS = 16
 
@@ -22,7 +24,7 @@ Ticks = dict[int, dict[int, str]]
 
 def of_clip(clip: bpy.types.MovieClip) -> Ticks:
     """All ticks of a clip, of mattes that may be others by now; not to be changed."""
-    return _decoded(clip.sam2_splat.fine_frames)
+    return _decoded(text_of(clip.sam2_splat, "fine_frames"))
 
 
 def still_fine(clip: bpy.types.MovieClip, object_id: int, keys: dict[int, str]) -> set[int]:
@@ -64,4 +66,4 @@ def _keep(clip: bpy.types.MovieClip, ticks: Ticks) -> None:
 
 @lru_cache(maxsize=4)
 def _decoded(text: str) -> Ticks:
-    return msgspec.json.decode(text, type=Ticks) if text else {}
+    return decoded(text, Ticks, {})

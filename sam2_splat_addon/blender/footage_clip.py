@@ -30,6 +30,7 @@ from ..core.staging import LINKS, PROXIES, stage
 from . import moved_photos, preferences
 from .active_clip import require_clip_by_uid
 from .drawn import at_once, quietly, search
+from .stored import names_to_text, text_of
 
 # The folder of mattes, beside the photos or in the cache.
 STORE_NAME = "sam2_splat_mattes"
@@ -130,7 +131,7 @@ def _remember(clip: bpy.types.MovieClip, footage: Footage) -> None:
     settings.frame_count = len(footage)
     settings.unreadable_count = len(footage.unreadable)
     settings.damaged_names = ""
-    settings.unreadable_names = "\n".join(file.path.name for file in footage.unreadable)
+    settings.unreadable_names = names_to_text([file.path.name for file in footage.unreadable])
     settings.photos = same_photos.to_text(same_photos.known_photos(footage))
     if not settings.use_range:
         settings.last_frame = len(footage)
@@ -227,7 +228,10 @@ def accept(clip: bpy.types.MovieClip, footage: Footage) -> Footage:
         return _adopted(clip, footage)
     if settings.first_file:
         footage = _from_file(footage, settings.first_file)
-    before, now = same_photos.from_text(settings.photos), same_photos.known_photos(footage)
+    before, now = (
+        same_photos.from_text(text_of(settings, "photos")),
+        same_photos.known_photos(footage),
+    )
     other = same_photos.first_other(before, now)
     if other is not None and len(footage) == settings.frame_count:
         raise FootageError(

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from .layer_shapes import polygon
 from .mask_keys import SplineState, named
+from .stored import decoded
 
 # Custom property of the mask: layer name -> WrittenLayer as JSON.
 _WRITTEN = "sam2_splat_written"
@@ -169,7 +170,7 @@ def remembered(mask: bpy.types.Mask, layer_name: str) -> WrittenLayer | None:
     """What was written into an object's layer; None when nothing was."""
     group = named(mask, _WRITTEN)
     text = group.get(layer_name) if group is not None else None
-    return _decoded(text) if text else None
+    return _decoded(text) if isinstance(text, str) and text else None
 
 
 def forget(mask: bpy.types.Mask, layer_name: str) -> None:
@@ -248,5 +249,5 @@ def _unpacked(packed: bytes) -> States | None:
 
 
 @lru_cache(maxsize=16)
-def _decoded(text: str) -> WrittenLayer:
-    return msgspec.json.decode(text, type=WrittenLayer)
+def _decoded(text: str) -> WrittenLayer | None:
+    return decoded(text, WrittenLayer, None)

@@ -14,6 +14,7 @@ from ..core.edited_prompts import mask_prompt
 from ..core.errors import PromptError
 from ..core.prompts import FramePrompts, MaskPrompt, ObjectPrompts, PromptSet, from_json, to_json
 from ..core.protocol import EditedMatte
+from .stored import text_of
 
 
 def has_mask(clip: bpy.types.MovieClip, object_id: int, frame: int) -> bool:
@@ -48,7 +49,7 @@ def remove(clip: bpy.types.MovieClip, object_id: int, frame: int) -> None:
 
 
 def _stored(clip: bpy.types.MovieClip) -> PromptSet:
-    text = clip.sam2_splat.mask_prompts
+    text = text_of(clip.sam2_splat, "mask_prompts")
     if not text:
         return PromptSet(())
     return from_json(text.encode(), f"The mask prompts of {clip.name!r}")

@@ -13,6 +13,7 @@ from ..core.footage import Footage
 from ..core.prompts import from_json, to_json
 from ..core.same_photos import from_text, known_photos, moved_frames
 from . import anew_frames, clip_prompts, drawn, fine_frames, mask_layers
+from .stored import text_of
 
 # Beyond all frames, where markers wait until every place is free.
 _FAR = 1_000_000
@@ -43,7 +44,7 @@ def compared(clip: bpy.types.MovieClip, footage: Footage) -> Moved | None:
 
     None where every frame of before shows the same photo, or where the clip is an earlier version's.
     """
-    before = from_text(clip.sam2_splat.photos)
+    before = from_text(text_of(clip.sam2_splat, "photos"))
     places = moved_frames(before, known_photos(footage))
     for frame in range(1, len(before) + 1):
         if places.get(frame) != frame:
@@ -95,7 +96,7 @@ def follow(clip: bpy.types.MovieClip, places: Mapping[int, int]) -> int:
         for track in owner.tracks:
             if all(marker.is_keyed for marker in track.markers):
                 gone += _follow(track, places)
-    text = clip.sam2_splat.mask_prompts
+    text = text_of(clip.sam2_splat, "mask_prompts")
     if not text:
         return gone
     stored = from_json(text.encode(), f"The mask prompts of {clip.name!r}")

@@ -8,9 +8,11 @@ from pathlib import Path
 import bpy
 from bpy.types import Context, Panel, UILayout, UIList
 
+from ..core.words import shown
 from . import clip_prompts, footage_clip, panel_parts, panels_tool
 from .active_clip import active_clip
 from .operators.objects import active_prompts, can_start_anew
+from .stored import names_of
 
 # How many odd photos the panel names.
 _NAMED = 3
@@ -147,7 +149,7 @@ def _draw_list(column: UILayout, names: list[str]) -> None:
 def _draw_odd_photos(column: UILayout, clip: bpy.types.MovieClip) -> None:
     """Photos that can't be read or are gone."""
     settings = clip.sam2_splat
-    names = settings.unreadable_names.splitlines()
+    names = [shown(name) for name in names_of(settings, "unreadable_names")]
     if settings.unreadable_count:
         column.label(text=f"{settings.unreadable_count} can't be read, left out:", icon="ERROR")
         _draw_list(column, names)

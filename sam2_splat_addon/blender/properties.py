@@ -17,6 +17,8 @@ from bpy.props import (
 )
 from bpy.types import PropertyGroup
 
+from ..core.bake_plan import MAX_EXPOSURE
+
 # The model that needs no checkpoint file.
 BUNDLED = "bundled"
 
@@ -142,7 +144,7 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
         description="The run whose mattes are of these photos as they were before some came or went"
     )
     unreadable_count: IntProperty()
-    unreadable_names: StringProperty(description="One a line")
+    unreadable_names: StringProperty(description="As JSON; one a line in older files")
     damaged_names: StringProperty(
         description="Photos that the last job found damaged and left out, as JSON"
     )
@@ -282,6 +284,8 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
         name="Exposure",
         description="Of EXR and float photos on their way to 16 bit, in stops",
         default=0.0,
+        min=-MAX_EXPOSURE,
+        max=MAX_EXPOSURE,
         soft_min=-8.0,
         soft_max=8.0,
     )

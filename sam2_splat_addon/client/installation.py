@@ -24,6 +24,7 @@ from ..core.errand import Errand
 from ..core.errors import EnvironmentSetupError
 from ..core.links import is_link
 from ..core.owned_folder import CLUTTER, MARKER_NAME, FolderKind, OwnNames
+from ..core.reading import UNREADABLE, read_plain
 from .pip_process import run_pip
 from .requirements import HASHED_LOCKS, LOCKS, STEPS, TORCH_LOCK, Step, fingerprint, read_pins
 from .torch_build import PYPI, TorchBuild
@@ -257,8 +258,8 @@ def _remove(folder: Path) -> None:
 def read_stamp(folder: Path) -> Stamp | None:
     """Return what a package folder says of itself, or None where it says nothing readable."""
     try:
-        return msgspec.json.decode((folder / STAMP_NAME).read_bytes(), type=Stamp)
-    except (OSError, msgspec.MsgspecError):
+        return msgspec.json.decode(read_plain(folder / STAMP_NAME), type=Stamp)
+    except (OSError, *UNREADABLE):
         return None
 
 

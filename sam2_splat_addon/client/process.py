@@ -2,7 +2,8 @@
 """The worker process seen from outside: start, send, receive, kill; imports core only.
 
 Three threads move bytes between the pipes and queues, so that no call here ever waits for the
-worker unless it is asked to. They end with the process.
+worker unless it is asked to. They end with the process, and the process with them: the one that reads
+the events has started it (see `client/children.py`). What waits in the queues is bounded.
 """
 
 from __future__ import annotations
@@ -30,16 +31,24 @@ from ..core.protocol import (
     PreviewFailed,
     Ready,
     Request,
-    read_event,
+    decode_event,
+    read_frame,
     write_message,
 )
+from . import children
 from .environment import WorkerEnvironment
+from .mailbox import Mailbox
 
 ADDON_FOLDER = Path(__file__).resolve().parent.parent
 START_TIMEOUT = 120.0  # s; a cold start from a slow network drive, with room to spare
 _KEPT_LINES = 200
 _SHOWN_LINES = 12
 _END_TIMEOUT = 2.0  # s; for pipes to close once their process has ended
+# Bytes that wait to be taken: then the worker has to wait, and what it prints is left out earlier.
+_MOST_BYTES = 64 << 20
+_MOST_PRINTED = 4 << 20
+_LINE_BYTES = 1 << 16  # read at a time, where no line ends
+_LINE_LETTERS = 2000  # kept of a line
 
 REINSTALL_FIX = "Install the worker's packages again in the add-on's preferences."
 
@@ -76,19 +85,39 @@ class WorkerProcess:
         self._closed = False
         self._lines: collections.deque[str] = collections.deque(maxlen=_KEPT_LINES)
         # None marks the end of the events, an error the end of their sense.
-        self._incoming: queue.SimpleQueue[Event | SplatError | None] = queue.SimpleQueue()
+        self._incoming: Mailbox[Event | SplatError | None] = Mailbox(_MOST_BYTES)
         # Kept apart, so that neither a job nor a preview meets the other's events.
         self._previews: queue.SimpleQueue[PreviewEvent] = queue.SimpleQueue()
         self._outgoing: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._ready_by = time.monotonic() + start_timeout
         self._start_timeout = start_timeout
-        self._process = _start(environment, addon_folder)
+        self._heard = time.monotonic()
+        self._events_ended = False
+        started: queue.SimpleQueue[subprocess.Popen[bytes] | SplatError] = queue.SimpleQueue()
+
+        def start_and_read() -> None:
+            try:
+                self._process = _start(environment, addon_folder)
+            except SplatError as error:
+                started.put(error)
+                return
+            started.put(self._process)
+            self._read_events()
+
         self._threads = tuple(
-            threading.Thread(target=target, name=f"sam2_splat {target.__name__}", daemon=True)
-            for target in (self._write_requests, self._read_events, self._read_lines)
+            threading.Thread(target=target, name=f"sam2_splat {name}", daemon=True)
+            for target, name in (
+                (self._write_requests, "requests"),
+                (start_and_read, "events"),
+                (self._read_lines, "lines"),
+            )
         )
-        for thread in self._threads:
-            thread.start()
+        self._threads[1].start()
+        begun = started.get()
+        if isinstance(begun, SplatError):
+            raise begun
+        self._threads[0].start()
+        self._threads[2].start()
         self._reaper = threading.Thread(target=self._reap, name="sam2_splat reaper", daemon=True)
 
     @property
@@ -102,7 +131,13 @@ class WorkerProcess:
 
     @property
     def is_alive(self) -> bool:
-        return not self._closed and self._failure is None and self._process.poll() is None
+        # Not asked of the system: that would give its number away, which `kill` still needs.
+        return not self._closed and self._failure is None and not self._events_ended
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds since the worker said or printed something, or was asked for something."""
+        return time.monotonic() - self._heard
 
     @property
     def was_killed(self) -> bool:
@@ -115,6 +150,7 @@ class WorkerProcess:
 
     def send(self, request: Request) -> None:
         """Hand a request over; returns at once. A worker that is gone shows in the events."""
+        self._heard = time.monotonic()
         self._outgoing.put(request)
 
     def next_event(self, timeout: float = 0.0) -> Event | None:
@@ -133,9 +169,7 @@ class WorkerProcess:
         if self._failure is not None:
             raise self._failure
         try:
-            event = (
-                self._incoming.get(timeout=timeout) if timeout > 0 else self._incoming.get(False)
-            )
+            event = self._incoming.get(timeout)
         except queue.Empty:
             if not self._ready and time.monotonic() > self._ready_by:
                 self._fail(self._not_ready())
@@ -164,7 +198,8 @@ class WorkerProcess:
         with self._closing:
             if not self._closed:
                 self._closed = True
-                _kill_tree(self._process)
+                children.kill_tree(self._process)
+                self._incoming.close()
                 self._reaper.start()
         if wait:
             self._reaper.join()
@@ -203,59 +238,100 @@ class WorkerProcess:
 
     def _not_ready(self) -> WorkerError:
         return WorkerError(
-            f"The worker was not ready after {self._start_timeout:.0f} s.{self._quoted_lines()}",
+            f"The worker was not ready after {self._start_timeout:.0f} s.",
             "Try again; if it stays so, restart the computer or install the worker's packages"
             " again in the add-on's preferences.",
-        )
+        ).quoting(self.last_lines(_SHOWN_LINES))
 
     def _ended(self) -> WorkerError:
-        try:
-            how = _how_it_ended(self._process.wait(_END_TIMEOUT))
-        except subprocess.TimeoutExpired:
-            how = "closed its output"
-        self._threads[-1].join(_END_TIMEOUT)  # its last lines may still be on their way
+        had_ended = _ends_within(self._process, _END_TIMEOUT)
+        self.kill()  # what it has started, too
+        code = self._process.returncode
+        how = _how_it_ended(code) if had_ended and code is not None else "closed its output"
+        lines = self.last_lines(_SHOWN_LINES)
         if not self._ready:
-            return WorkerError(
-                f"The worker could not start: it {how}.{self._quoted_lines()}", REINSTALL_FIX
+            return WorkerError(f"The worker could not start: it {how}.", REINSTALL_FIX).quoting(
+                lines
             )
         return WorkerError(
-            f"The worker {how}.{self._quoted_lines()}",
-            "What was finished is kept; start again to go on from there.",
-        )
-
-    def _quoted_lines(self) -> str:
-        lines = self.last_lines(_SHOWN_LINES)
-        return "".join(["\nIts last lines:", *(f"\n    {line}" for line in lines)] if lines else [])
+            f"The worker {how}.", "What was finished is kept; start again to go on from there."
+        ).quoting(lines)
 
     def _write_requests(self) -> None:
         stream = _binary(self._process.stdin)
         while (request := self._outgoing.get()) is not None:
             try:
                 write_message(stream, request)
-            except OSError:
+            except (OSError, ValueError):
                 return  # the worker is gone; its events end too, and that is reported
             except ProtocolError as error:
-                self._incoming.put(error)
+                self._incoming.put_last(error)
+            except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
+                self._incoming.put_last(_unforeseen("written to", error))
+                return
 
     def _read_events(self) -> None:
         stream = _binary(self._process.stdout)
         try:
-            while (event := read_event(stream)) is not None:
+            while (data := read_frame(stream)) is not None:
+                self._heard = time.monotonic()
+                event = decode_event(data)
                 if isinstance(event, PreviewDone | PreviewDropped | PreviewFailed):
                     self._previews.put(event)
                 else:
-                    self._incoming.put(event)
+                    self._incoming.put(event, len(data))
         except ProtocolError as error:
-            self._incoming.put(error)
-        self._incoming.put(None)
+            self._incoming.put_last(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
+            self._incoming.put_last(_unforeseen("read from", error))
+        finally:
+            self._events_ended = True
+            self._incoming.put_last(None)
 
     def _read_lines(self) -> None:
-        for raw in _binary(self._process.stderr):
-            # A progress bar draws over itself with carriage returns: its last state is the line.
-            line = raw.decode("utf-8", "replace").rstrip().rpartition("\r")[2]
-            if line:
+        stream = _binary(self._process.stderr)
+        left_out = 0
+        try:
+            while raw := stream.readline(_LINE_BYTES):
+                self._heard = time.monotonic()
+                # A progress bar draws over itself with carriage returns: its last state is the line.
+                line = raw.decode("utf-8", "replace").rstrip().rpartition("\r")[2]
+                if not line:
+                    continue
+                line = line[:_LINE_LETTERS]
                 self._lines.append(line)
-                self._incoming.put(Log("output", line))
+                if left_out and self._print(f"({left_out} lines were left out)"):
+                    left_out = 0
+                left_out += not self._print(line)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the user gets to know it
+            self._print(f"What the worker prints can't be read any more: {error!r}.")
+
+    def _print(self, line: str) -> bool:
+        return self._incoming.offer(Log("output", line), 4 * len(line), _MOST_PRINTED)
+
+
+def _unforeseen(what: str, error: Exception) -> WorkerError:
+    return WorkerError(
+        f"The worker can't be {what} any more: {error!r}.",
+        "What was finished is kept; start again to go on from there.",
+    )
+
+
+def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Whether a process ends in that time; its number stays its own where the system can do that."""
+    if sys.platform != "linux":  # on Windows a handle keeps the number anyway
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+        return process.returncode is not None
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                return True
+        except ChildProcessError:  # waited for elsewhere
+            return True
+        time.sleep(0.005)
+    return False
 
 
 def _binary(stream: object) -> BinaryIO:
@@ -266,45 +342,19 @@ def _binary(stream: object) -> BinaryIO:
 def _start(environment: WorkerEnvironment, addon_folder: Path) -> subprocess.Popen[bytes]:
     command = [str(environment.python), "-I", "-X", "utf8"]
     command += [str(addon_folder / "engine" / "worker_start.py"), "--addon", str(addon_folder)]
+    command += ["--host", str(os.getpid())]
     for folder in environment.site_dirs:
         command += ["--site", str(folder)]
-    flags = 0
-    if sys.platform == "win32":
-        flags = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
     try:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            # Not Blender's folder of the moment, which may be removed, nor the add-on's, which
-            # Windows could then not update.
-            cwd=environment.python.parent,
-            creationflags=flags,
-            # A group of its own: Ctrl+C in the terminal goes to Blender, which cancels in order.
-            start_new_session=True,
-        )
-    except OSError as error:
+        # Not in Blender's folder of the moment, which may be removed, nor the add-on's, which
+        # Windows could then not update.
+        return children.start(command, cwd=environment.python.parent)
+    except (OSError, ValueError) as error:
+        told = getattr(error, "strerror", None) or error
         raise WorkerError(
-            f"The worker's Python {environment.python} can't be started: {error.strerror}.",
+            f"The worker's Python {environment.python} can't be started: {told}.",
             REINSTALL_FIX,
         ) from error
-
-
-def _kill_tree(process: subprocess.Popen[bytes]) -> None:
-    """Tell the process and its children to end, in a way that they can't refuse."""
-    if sys.platform == "win32":
-        # In a virtual environment python.exe only launches the real one, as its child.
-        subprocess.run(
-            ["taskkill", "/F", "/T", "/PID", str(process.pid)],
-            capture_output=True,
-            check=False,
-            creationflags=subprocess.CREATE_NO_WINDOW,
-        )
-        process.kill()
-    else:
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: EPERM for zombies
-            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _how_it_ended(code: int) -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,8 @@ from .errors import BakeError
 
 MAX_GROW_PX = 200.0
 MAX_FEATHER_PX = 200.0
+MAX_EXPOSURE = 32.0  # stops; float32 holds four times that
+MAX_NAME_BYTES = 255  # what disks take
 
 
 class BakeOptions(msgspec.Struct, frozen=True):
@@ -84,6 +87,11 @@ class BakeOptions(msgspec.Struct, frozen=True):
             )
         if self.fill_holes_px < 0 or self.drop_specks_px < 0:
             raise BakeError("Holes and specks can't have a negative size.", "Choose 0 px or more.")
+        if not -MAX_EXPOSURE <= self.exposure <= MAX_EXPOSURE:
+            raise BakeError(
+                f"Photos can't be exposed by {self.exposure:g} stops.",
+                f"Choose a number from {-MAX_EXPOSURE:g} to {MAX_EXPOSURE:g}.",
+            )
 
 
 @dataclass(frozen=True)
@@ -188,7 +196,8 @@ def plan_bake(
     Raises
     ------
     BakeError
-        An object or frame asked for does not exist, or nothing has a matte.
+        An object or frame asked for does not exist, nothing has a matte, or a file's name would
+        be longer than disks take.
     """
     if not any(matted.values()):
         raise BakeError("There are no mattes to bake.", "Press Propagate first.")
@@ -225,6 +234,13 @@ def plan_bake(
             kind = options.sidecar_masks
             seen = sources[frame - 1].name if kind == "colmap_photos" else name
             mask = masks_folder / (name if kind == "postshot" else f"{seen}.png")
+        for path in (folder / name, mask):
+            if path is not None and len(os.fsencode(path.name)) > MAX_NAME_BYTES:
+                raise BakeError(
+                    f"{path.name} can't be written: a name of {len(os.fsencode(path.name))} bytes is"
+                    f" too long, disks take {MAX_NAME_BYTES}.",
+                    "Give that photo a shorter name, or bake without mask files.",
+                )
         items.append(BakeItem(frame, sources[frame - 1], folder / name, mask, present))
     if not items:
         raise BakeError(

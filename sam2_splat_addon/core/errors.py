@@ -1,11 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Typed errors, each with a sentence its reader can act on; imports nothing."""
+"""Typed errors, each with a sentence its reader can act on; imports core/words.py alone."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Self
+
+from .words import shown
 
 
 class SplatError(Exception):
     """Base of every error that SAM2 Splat raises on purpose.
+
+    What stands in it of names and of others' words is made visible (`core.words.shown`).
 
     Parameters
     ----------
@@ -17,8 +24,15 @@ class SplatError(Exception):
 
     def __init__(self, message: str, fix: str = "") -> None:
         super().__init__(message)
-        self.message = message
-        self.fix = fix
+        self.message = shown(message)
+        self.fix = shown(fix)
+
+    def quoting(self, lines: Iterable[str]) -> Self:
+        """The same error, its message followed by a program's last lines."""
+        quoted = [f"\n    {shown(line)}" for line in lines]
+        if quoted:
+            self.message = "".join([self.message, "\nIts last lines:", *quoted])
+        return self
 
     def __str__(self) -> str:
         return f"{self.message} {self.fix}".strip()

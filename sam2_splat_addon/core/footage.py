@@ -7,6 +7,7 @@ folder of contiguously named links that Blender opens as one clip.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -20,6 +21,8 @@ from .content_hashes import ContentHashes
 from .errand import Report, unwatched
 from .errors import DamagedPhoto, FootageError
 from .headers import ImageHeader, read_header
+from .reading import require_plain_file
+from .words import as_text, is_text
 
 IMAGE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".tif", ".tiff", ".webp", ".exr"})
 
@@ -72,14 +75,22 @@ class FrameFile:
 
 @dataclass(frozen=True)
 class UnreadableFile:
-    """A file with an image's extension that could not be read; `reason` is a sentence.
+    """A file with an image's extension that could not be read.
 
-    ``is_damaged`` where its own bytes are the reason.
+    Attributes
+    ----------
+    reason
+        A sentence.
+    is_damaged
+        Whether its own bytes are the reason.
+    is_file
+        False for what can't be a photo: a pipe, a socket, a device, a link to itself.
     """
 
     path: Path
     reason: str
     is_damaged: bool = False
+    is_file: bool = True
 
 
 @dataclass(frozen=True)
@@ -208,7 +219,8 @@ def scan(path: Path, report: Report = unwatched) -> Footage:
     """Find the photos of a capture.
 
     Hidden files, sub-folders and files without an image's extension are passed over. A photo whose
-    header can't be read is listed in `Footage.unreadable` and the rest stays usable.
+    header can't be read is listed in `Footage.unreadable` and the rest stays usable; so is what is
+    no file at all, which is never opened.
 
     Parameters
     ----------
@@ -241,17 +253,17 @@ def scan(path: Path, report: Report = unwatched) -> Footage:
         folder = path.parent
     else:
         folder = path
-    if not _is_text(str(folder)):
+    if not is_text(str(folder)):
         raise FootageError(
-            f"The name of the folder {_as_text(str(folder))} is not valid text.", "Rename it."
+            f"The name of the folder {as_text(str(folder))} is not valid text.", "Rename it."
         )
     frames: list[FrameFile] = []
-    unreadable: list[UnreadableFile] = []
-    names = sorted(_candidates(folder), key=natural_key)
+    photos, unreadable = _candidates(folder)
+    names = sorted(photos, key=natural_key)
     for done, name in enumerate(names):
         report(done, len(names))
-        if not _is_text(name):
-            file = folder / _as_text(name)
+        if not is_text(name):
+            file = folder / as_text(name)
             unreadable.append(UnreadableFile(file, f"The name {file.name} is not valid text."))
             continue
         file = folder / name
@@ -280,23 +292,14 @@ def scan(path: Path, report: Report = unwatched) -> Footage:
     return Footage(folder, tuple(frames), tuple(unreadable), *size)
 
 
-def _is_text(name: str) -> bool:
-    """Whether a name can be written down: on Linux it may be bytes of another encoding."""
-    return name == _as_text(name)
-
-
-def _as_text(name: str) -> str:
-    return name.encode("utf-8", "replace").decode()
-
-
 def _supported() -> str:
     return "Choose a folder of JPEG, PNG, TIFF, WebP or EXR photos."
 
 
-def _visible_files(folder: Path) -> list[str]:
+def _visible_entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            return [e.name for e in entries if not e.name.startswith(".") and not e.is_dir()]
+            return [entry for entry in entries if not entry.name.startswith(".")]
     except OSError as problem:
         raise FootageError(
             f"The folder {folder} can't be read: {problem.strerror or problem}.",
@@ -304,14 +307,39 @@ def _visible_files(folder: Path) -> list[str]:
         ) from problem
 
 
-def _candidates(folder: Path) -> list[str]:
-    names = _visible_files(folder)
-    return [name for name in names if PurePath(name).suffix.lower() in IMAGE_EXTENSIONS]
+def is_photo_name(name: str) -> bool:
+    """Whether a name ends as a photo's."""
+    return PurePath(name).suffix.lower() in IMAGE_EXTENSIONS
+
+
+def _candidates(folder: Path) -> tuple[list[str], list[UnreadableFile]]:
+    """The names of a folder's photos; and what is named as a photo, or leads nowhere, but is none."""
+    photos, others = [], []
+    for entry in _visible_entries(folder):
+        file = folder / as_text(entry.name)
+        try:
+            if entry.is_dir():
+                continue
+            if is_photo_name(entry.name):
+                if entry.is_symlink() or not entry.is_file():
+                    require_plain_file(Path(entry.path))
+                photos.append(entry.name)
+        except OSError as problem:
+            if problem.errno == errno.ELOOP:
+                reason = f"{file.name} is a link that leads back to itself."
+            elif problem.errno == errno.EINVAL:
+                reason = f"{file.name} can't be read: {problem.strerror}."
+            else:  # what is wrong shows when it is read
+                photos.append(entry.name)
+                continue
+            others.append(UnreadableFile(file, reason, is_file=False))
+    return photos, sorted(others, key=lambda other: natural_key(other.path.name))
 
 
 def _what_else(folder: Path) -> str:
     """Name the commonest foreign extension: the capture may still be raw files or a video."""
-    extensions = Counter(PurePath(name).suffix.lower() for name in _visible_files(folder))
+    entries = _visible_entries(folder)
+    extensions = Counter(PurePath(entry.name).suffix.lower() for entry in entries)
     extensions.pop("", None)
     if not extensions:
         return ""

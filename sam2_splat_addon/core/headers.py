@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Size, colour, depth and orientation of an image file from its header; standard library only.
+"""Size, colour, depth and orientation of an image file from its header; standard library.
 
 Only the bytes that describe the image are read, so thousands of large photos take a moment. The
 format is told by content, never by extension. Files that were cut short are recognised where that
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from .errors import DamagedPhoto, FootageError
+from .reading import open_plain
 from .tiff_tags import (
     ORIENTATION,
     Malformed,
@@ -104,7 +105,7 @@ def read_header(path: Path) -> ImageHeader:
         The file is missing or can't be opened; names it too.
     """
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             header = _read(file)
     except Malformed as problem:
         raise DamagedPhoto(

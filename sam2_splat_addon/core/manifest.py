@@ -18,6 +18,7 @@ import msgspec
 from .atomic import write_atomic
 from .errors import StoreError
 from .prompts import PromptSet
+from .reading import UNREADABLE, read_plain
 from .speeds import QUALITY
 
 MANIFEST_NAME = "manifest.json"
@@ -186,13 +187,13 @@ def is_manifest(path: Path) -> bool | None:
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
             return False
-        data = path.read_bytes()
+        data = read_plain(path)
         if not data.strip(b"\0"):
             return None
         found = msgspec.json.decode(data)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, RecursionError):
+    except (OSError, *UNREADABLE):
         return False
     return isinstance(found, dict) and {"checkpoint_sha256", "footage"} <= found.keys()
 
@@ -216,10 +217,10 @@ def read_photos(path: Path) -> Photos:
 
 def _stored(path: Path) -> _Stored | None:
     try:
-        manifest = msgspec.json.decode(path.read_bytes(), type=_Stored)
+        manifest = msgspec.json.decode(read_plain(path), type=_Stored)
     except FileNotFoundError:
         return None
-    except (ValueError, msgspec.MsgspecError, RecursionError):
+    except UNREADABLE:
         # Written by another version, or not whole: what the store holds can't be vouched for.
         return None
     except OSError as error:
@@ -231,6 +232,6 @@ def from_origin(origin: bytes) -> RunManifest | None:
     """The run that a matte says it is of, without its prompts; None where it says nothing."""
     try:
         manifest = msgspec.msgpack.decode(origin, type=RunManifest)
-    except (ValueError, msgspec.MsgspecError, RecursionError):
+    except UNREADABLE:
         return None
     return manifest if manifest.version == MANIFEST_VERSION else None

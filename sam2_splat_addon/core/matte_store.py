@@ -39,6 +39,7 @@ from .errors import StoreError
 from .links import is_link
 from .manifest import MANIFEST_NAME, is_manifest
 from .owned_folder import FolderKind, OwnNames
+from .reading import read_plain, reason
 from .run_lock import no_run
 
 _MAGIC = b"S2SM"
@@ -183,17 +184,6 @@ def _checksum(data: bytes) -> int:
     return number
 
 
-def _is_matte(entry: os.DirEntry[str]) -> bool:
-    """Whether a file has a matte's name and anything in it."""
-    name = entry.name
-    if not (name.endswith(_SUFFIX) and name.removesuffix(_SUFFIX).isdecimal()):
-        return False
-    try:
-        return entry.stat().st_size > 0
-    except OSError:
-        return False  # gone meanwhile
-
-
 def _size_of(header: _Header) -> int:
     """Bytes of a matte's logits; raises ValueError for sizes that no matte has."""
     sides = (header.rows, header.columns, header.width, header.height)
@@ -217,7 +207,7 @@ def decode_record(data: bytes, source: str = "The matte") -> MatteRecord:
         logits = np.frombuffer(unpacked, dtype="<f2").reshape(header.rows, header.columns)
     except (*_UNREADABLE, zlib.error) as error:
         raise StoreError(
-            f"{source} can't be used: {error}.", "Propagate this object again."
+            f"{source} can't be used: {reason(error)}.", "Propagate this object again."
         ) from error
     return MatteRecord(
         header.object_id,
@@ -283,6 +273,35 @@ MATTES: Final = FolderKind(
     _is_earlier,
 )
 """Folders of mattes, and all that a run and its engine write into them."""
+
+
+def _numbers(folder: Path, digits: int, suffix: str = "") -> list[int]:
+    """The numbers in a folder's names, rising: of the names that the store itself gives, no others.
+
+    Files with something in them where there is a suffix, else folders. Cloud folders leave files such
+    as "000003 (conflicted copy).matte" behind, and power cuts left empty ones.
+    """
+    found = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            stem = entry.name.removesuffix(suffix)
+            ours = stem.isascii() and stem.isdecimal() and entry.name == stem + suffix
+            if (
+                ours
+                and stem == f"{int(stem):0{digits}d}"
+                and _is_whole(entry, is_file=bool(suffix))
+            ):
+                found.append(int(stem))
+    return sorted(found)
+
+
+def _is_whole(entry: os.DirEntry[str], *, is_file: bool) -> bool:
+    try:
+        if not is_file:
+            return entry.is_dir()
+        return entry.is_file() and entry.stat().st_size > 0
+    except OSError:
+        return False  # gone meanwhile
 
 
 class MatteStore:
@@ -376,7 +395,7 @@ class MatteStore:
         """Read one record; raises StoreError when it is missing, damaged, or of another mark."""
         path = self.path(object_id, frame)
         try:
-            data = path.read_bytes()
+            data = read_plain(path)
         except FileNotFoundError as error:
             raise StoreError(
                 f"Object {object_id} has no matte on frame {frame}.", "Press Propagate first."
@@ -402,19 +421,14 @@ class MatteStore:
         root = self.folder / "objects"
         if not root.is_dir():
             return []
-        ids = [int(entry.name) for entry in root.iterdir() if entry.name.isdecimal()]
-        return sorted(object_id for object_id in ids if self.frames(object_id))
+        return [object_id for object_id in _numbers(root, 3) if self.frames(object_id)]
 
     def frames(self, object_id: int) -> list[int]:
         """The frames on which the object has a matte, rising."""
         folder = self._object_folder(object_id)
         if not folder.is_dir():
             return []
-        # Cloud folders leave files such as "000003 (conflicted copy).matte" behind, and power cuts
-        # left empty ones.
-        with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if _is_matte(entry)]
-        return sorted(int(name.removesuffix(_SUFFIX)) for name in names)
+        return _numbers(folder, 6, _SUFFIX)
 
     def key(self, object_id: int, frame: int) -> str | None:
         """What made a matte; None when it is missing or damaged. Quicker than `read`."""
@@ -424,7 +438,7 @@ class MatteStore:
     def mark(self, object_id: int, frame: int) -> MatteMark | None:
         """What tells a matte from others; None when it is missing or damaged."""
         try:
-            data = self.path(object_id, frame).read_bytes()
+            data = read_plain(self.path(object_id, frame))
             header, _ = _opened(data)
         except (OSError, *_UNREADABLE):
             return None
@@ -504,7 +518,7 @@ class MatteStore:
         root = self.folder / "cleared"
         if not root.is_dir():
             return []
-        return sorted(int(entry.name) for entry in root.iterdir() if entry.name.isdecimal())
+        return _numbers(root, 3)
 
     def clear(self) -> None:
         """Forget everything in the store that is ours; raises StoreError, also while a run goes on."""

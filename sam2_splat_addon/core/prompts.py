@@ -27,6 +27,8 @@ from numpy.typing import NDArray
 
 from .errors import PromptError
 from .headers import MAX_PIXELS, MAX_SIDE
+from .reading import UNREADABLE, read_plain, reason, require_plain_file
+from .words import shown
 
 SCHEMA_VERSION = 1
 
@@ -179,6 +181,11 @@ class PromptSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def _scale_to(self, width: int, height: int) -> tuple[float, float]:
         if not self.width or not self.height:
             return 1.0, 1.0
+        if not (1 <= self.width <= MAX_SIDE and 1 <= self.height <= MAX_SIDE):
+            raise PromptError(
+                f"The prompts can't have been made on {self.width}x{self.height} px.",
+                "Use the prompts of this footage.",
+            )
         scale_x, scale_y = width / self.width, height / self.height
         if abs(scale_x - scale_y) * max(self.width, self.height) > 1.0:
             raise PromptError(
@@ -215,7 +222,7 @@ def _checked_object(
             )
     return ObjectPrompts(
         entry.id,
-        entry.name,
+        shown(entry.name),
         tuple(_checked_frame(entry.name, f, width, height, scale_x, scale_y) for f in frames),
     )
 
@@ -280,24 +287,25 @@ def from_json(data: bytes, source: str = "The prompts") -> PromptSet:
     try:
         _check_version(msgspec.json.decode(data, type=_VersionOnly).version, source)
         return msgspec.json.decode(data, type=PromptSet)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
+    except UNREADABLE as error:
         raise PromptError(
-            f"{source} can't be read: {reason}.", "docs/prompts.md shows what it should look like."
+            f"{source} can't be read: {reason(error)}.",
+            "docs/prompts.md shows what it should look like.",
         ) from error
 
 
 def read_json(path: Path) -> PromptSet:
     """Read a prompts file; raises PromptError when missing or malformed."""
     try:
-        if path.stat().st_size > _MAX_BYTES:
+        if require_plain_file(path).st_size > _MAX_BYTES:
             raise PromptError(
                 f"The prompts file {path} is of more than {_MAX_BYTES >> 20} MB.",
                 "Name the prompts; see docs/prompts.md.",
             )
-        data = path.read_bytes()
-    except OSError as error:
+        data = read_plain(path)
+    except (OSError, ValueError) as error:  # ValueError: a path that no file can have
+        told = getattr(error, "strerror", None) or error
         raise PromptError(
-            f"The prompts file {path} can't be read: {error.strerror}.", "Check its path."
+            f"The prompts file {path} can't be read: {told}.", "Check its path."
         ) from error
     return from_json(data, f"The prompts in {path}")

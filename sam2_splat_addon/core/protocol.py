@@ -35,6 +35,7 @@ from .footage import Footage
 from .manifest import RunSettings
 from .matte_store import Logits, MatteScores
 from .prompts import PromptSet
+from .reading import UNREADABLE, reason
 from .speeds import QUALITY
 
 PROTOCOL_VERSION = 1
@@ -390,9 +391,15 @@ def write_message(stream: BinaryIO, message: Request | Event) -> None:
     OSError
         The other side is gone.
     ProtocolError
-        The message is over 1 GiB.
+        The message is over 1 GiB, or holds what can't be written down: a name that is no text.
     """
-    data = msgspec.msgpack.encode(message)
+    try:
+        data = msgspec.msgpack.encode(message)
+    except UNREADABLE as error:
+        raise ProtocolError(
+            f"A {type(message).__name__} can't be written: {reason(error)}.",
+            "Give files and folders names that are text, and numbers their usual size.",
+        ) from error
     if len(data) > _MAX_MESSAGE:
         raise ProtocolError(
             f"A {type(message).__name__} of {len(data) >> 20} MiB is more than the worker reads.",
@@ -402,7 +409,8 @@ def write_message(stream: BinaryIO, message: Request | Event) -> None:
     stream.flush()
 
 
-def _read_frame(stream: BinaryIO) -> bytes | None:
+def read_frame(stream: BinaryIO) -> bytes | None:
+    """The bytes of the next message (blocking), None at the end; raises ProtocolError."""
     prefix = stream.read(_PREFIX.size)
     if not prefix:
         return None
@@ -421,21 +429,24 @@ def _read_frame(stream: BinaryIO) -> bytes | None:
 
 def read_request(stream: BinaryIO) -> Request | None:
     """The next request (blocking), None at the end of the stream; raises ProtocolError."""
-    data = _read_frame(stream)
+    data = read_frame(stream)
     if data is None:
         return None
     try:
         return _requests.decode(data)
-    except msgspec.MsgspecError as error:
-        raise ProtocolError(f"A request can't be read: {error}.") from error
+    except UNREADABLE as error:
+        raise ProtocolError(f"A request can't be read: {reason(error)}.") from error
 
 
 def read_event(stream: BinaryIO) -> Event | None:
     """The next event (blocking), None at the end of the stream; raises ProtocolError."""
-    data = _read_frame(stream)
-    if data is None:
-        return None
+    data = read_frame(stream)
+    return None if data is None else decode_event(data)
+
+
+def decode_event(data: bytes) -> Event:
+    """The event in the bytes of a message; raises ProtocolError."""
     try:
         return _events.decode(data)
-    except msgspec.MsgspecError as error:
-        raise ProtocolError(f"An event can't be read: {error}.") from error
+    except UNREADABLE as error:
+        raise ProtocolError(f"An event can't be read: {reason(error)}.") from error

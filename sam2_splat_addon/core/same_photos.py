@@ -15,6 +15,7 @@ from pathlib import PurePath
 import msgspec
 
 from .footage import Footage
+from .reading import UNREADABLE
 
 
 class KnownPhoto(msgspec.Struct, frozen=True, array_like=True):
@@ -35,8 +36,11 @@ def to_text(photos: Sequence[KnownPhoto]) -> str:
 
 
 def from_text(text: str) -> tuple[KnownPhoto, ...]:
-    """What `to_text` was given; nothing for an empty text, as of a clip that remembers none."""
-    return msgspec.json.decode(text, type=tuple[KnownPhoto, ...]) if text else ()
+    """What `to_text` was given; nothing for an empty or damaged text: a clip that remembers none."""
+    try:
+        return msgspec.json.decode(text, type=tuple[KnownPhoto, ...]) if text else ()
+    except UNREADABLE:
+        return ()
 
 
 def first_other(before: Sequence[KnownPhoto], now: Sequence[KnownPhoto]) -> int | None:

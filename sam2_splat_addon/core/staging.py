@@ -23,6 +23,7 @@ from .errors import FootageError
 from .footage import Footage
 from .links import is_link
 from .owned_folder import FolderKind, OwnNames
+from .reading import UNREADABLE, read_plain
 
 MAP_NAME = "frames.json"
 PROXIES = "proxies"
@@ -209,12 +210,12 @@ def read_stage(folder: Path) -> StageMap:
         The folder has no map, or a damaged one.
     """
     try:
-        return msgspec.json.decode((folder / MAP_NAME).read_bytes(), type=StageMap)
+        return msgspec.json.decode(read_plain(folder / MAP_NAME), type=StageMap)
     except OSError as problem:
         raise FootageError(
             f"{folder} is not a folder that SAM2 Splat prepared.", "Load the photos again."
         ) from problem
-    except msgspec.MsgspecError as problem:
+    except UNREADABLE as problem:
         raise FootageError(
             f"{folder / MAP_NAME} is damaged.", "Load the photos again."
         ) from problem

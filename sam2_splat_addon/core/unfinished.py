@@ -16,6 +16,7 @@ import msgspec
 from .atomic import sync_folder, write_atomic
 from .errors import StoreError
 from .matte_store import UNFINISHED_NAME, MatteStore
+from .reading import UNREADABLE, read_plain
 
 Keys = Mapping[int, Mapping[int, str]]
 """Object id -> frame -> key of the matte there."""
@@ -117,9 +118,9 @@ def stamp_of(manifest: bytes) -> str:
 def _stamp(store: MatteStore) -> str:
     """Of the manifest that lies there; empty where there is none, or one that was cut off."""
     try:
-        data = store.manifest_path.read_bytes()
+        data = read_plain(store.manifest_path)
         msgspec.json.decode(data)
-    except (OSError, ValueError, msgspec.MsgspecError, RecursionError):
+    except (OSError, *UNREADABLE):
         return ""
     return stamp_of(data)
 
@@ -138,9 +139,9 @@ def _has_begun(store: MatteStore, note: Unfinished) -> bool:
 
 def _read(store: MatteStore) -> Unfinished | None:
     try:
-        data = (store.folder / UNFINISHED_NAME).read_bytes()
+        data = read_plain(store.folder / UNFINISHED_NAME)
         return msgspec.json.decode(data, type=Unfinished)
-    except (OSError, ValueError, msgspec.MsgspecError, RecursionError):
+    except (OSError, *UNREADABLE):
         return None
 
 

@@ -11,6 +11,7 @@ import importlib.metadata
 import os
 import platform
 import queue
+import sys
 import threading
 import time
 import traceback
@@ -19,7 +20,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..core.damaged_photos import left_out
-from ..core.errors import Cancelled, EnvironmentSetupError, SplatError, WorkerError
+from ..core.errors import (
+    Cancelled,
+    EnvironmentSetupError,
+    ProtocolError,
+    SplatError,
+    WorkerError,
+)
 from ..core.matte_store import MatteStore
 from ..core.memory import peak_memory_mb
 from ..core.protocol import (
@@ -31,6 +38,7 @@ from ..core.protocol import (
     Finished,
     FrameDone,
     JobRequest,
+    Log,
     PreviewDone,
     PreviewDropped,
     PreviewEvent,
@@ -63,9 +71,21 @@ class _Outbox:
     def send(self, event: Event) -> None:
         with self._lock:
             try:
-                write_message(self._stream, event)
+                try:
+                    write_message(self._stream, event)
+                except ProtocolError as error:  # nothing of it was written
+                    write_message(self._stream, _in_place_of(event, error))
             except OSError:
                 os._exit(1)
+
+
+def _in_place_of(event: Event, error: ProtocolError) -> Event:
+    """What to say where an event can't be written down: an answer stays an answer."""
+    if isinstance(event, PreviewDone | PreviewFailed):
+        return PreviewFailed(event.ticket, Failed.from_error(error))
+    if isinstance(event, Finished | Failed):
+        return Failed.from_error(error)
+    return Log("warning", str(error))
 
 
 class _Inbox:
@@ -91,9 +111,10 @@ class _Inbox:
         while True:
             try:
                 request = read_request(self._stream)
-            except SplatError:
+            except BaseException:  # noqa: BLE001 - without this thread nothing would end the worker
                 # After that nothing on the stream can be trusted. The client shows these lines.
                 traceback.print_exc()
+                sys.stderr.flush()
                 os._exit(2)
             if request is None:
                 # The client closed the pipe, or died. Nobody waits for a result: end at once,
@@ -200,7 +221,8 @@ def _unforeseen(error: Exception) -> Failed:
     elif isinstance(error, MemoryError) or any(sign in told for sign in _OUT_OF_MEMORY):
         message = "The machine ran out of memory."
     else:
-        message = f"The worker met an error it did not expect: {type(error).__name__}: {error}."
+        message = f"The worker met an error it did not expect: {type(error).__name__}:"
+        message += f" {' '.join(str(error).split())}."
         fix = "Please report it together with the lines in Blender's console."
         return Failed(type(error).__name__, message, fix, trace)
     fix = "Close other programs, or choose a smaller model or another device."

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Starts the worker: a script run by its path under ``python -I``; standard library only.
 
-    python -I worker_start.py --addon FOLDER [--site FOLDER ...]
+    python -I worker_start.py --addon FOLDER [--host PROCESS] [--site FOLDER ...]
 
 ``--addon`` is the folder of the add-on, whatever it is called there: ``sam2_splat_addon`` in the
 source tree, ``sam2_splat`` below Blender's extensions. Here its package always has the same name,
-and its own ``__init__`` (Blender's business) is never run. ``-I`` ignores PYTHONPATH, so the
+and its own ``__init__`` (Blender's business) is never run. ``--host`` is the process that it ends
+with. ``-I`` ignores PYTHONPATH, so the
 folders that hold torch and the rest come as ``--site``.
 """
 
@@ -90,8 +91,11 @@ def main() -> None:
     """Set the process up and serve until the requests end."""
     parser = argparse.ArgumentParser(description="The worker process of SAM2 Splat.")
     parser.add_argument("--addon", type=Path, required=True)
+    parser.add_argument("--host", type=int, default=0)
     parser.add_argument("--site", action="append", default=[])
     arguments = parser.parse_args()
+    make_package(arguments.addon)
+    importlib.import_module(f"{PACKAGE}.core.host").end_with_host(arguments.host)
     requests, events = take_streams()
     faulthandler.enable()  # a crash in C leaves its Python lines on standard error
     volunteer_for_out_of_memory()
@@ -100,7 +104,6 @@ def main() -> None:
     # The same sums from run to run on NVIDIA's GPUs; cuBLAS reads this when it starts.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     put_first(arguments.site)
-    make_package(arguments.addon)
     worker = importlib.import_module(f"{PACKAGE}.engine.worker")
     worker.serve(requests, events)
 

@@ -6,6 +6,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
+import struct
+import subprocess
 import sys
 import threading
 import time
@@ -13,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from sam2_splat_addon.client.environment import WorkerEnvironment
 from sam2_splat_addon.client.process import WorkerProcess
@@ -31,6 +35,7 @@ from sam2_splat_addon.core.protocol import (
 )
 
 Ask = Callable[..., PropagateRequest]
+ROOT = Path(__file__).resolve().parents[2]
 LAST = (Finished, Failed, Stopped)
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 
@@ -386,3 +391,186 @@ def test_ctrl_c_in_the_terminal_does_not_reach_the_worker(worker: WorkerProcess)
     assert isinstance(worker.next_event(30), Ready)
     assert os.getpgid(worker.process_id) != os.getpgid(0)
     assert os.getpgid(worker.process_id) == worker.process_id
+
+
+def test_a_name_that_is_no_text_is_an_error_and_nothing_waits(
+    worker: WorkerProcess, ask: Ask
+) -> None:
+    worker.send(structs.replace(ask("well"), store=os.fsdecode(b"/stor\xff")))
+    error = failure_of(worker, patience=10)
+    assert type(error) is ProtocolError
+    assert "PropagateRequest can't be written: it is no text in UTF-8" in error.message
+    assert not process_is_there(worker.process_id)
+
+
+def test_an_answer_that_can_not_be_written_is_another_answer(
+    worker: WorkerProcess, ask: Ask
+) -> None:
+    worker.send(ask("unloggable"))
+    events = events_until(worker, LAST)
+    assert isinstance(events[-1], Finished)
+    assert any("can't be written" in line for line in lines(events, "warning"))
+    worker.send(ask("unwritable"))
+    failed = answer_of(worker)
+    assert isinstance(failed, Failed)
+    worker.send(ask("well"))
+    assert isinstance(answer_of(worker), Finished)
+
+
+@pytest.mark.parametrize("thread", ["decode_event", "write_message"])
+def test_a_fault_in_a_pipes_thread_is_told(
+    worker: WorkerProcess, ask: Ask, thread: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("a fault of our own")
+
+    monkeypatch.setattr(f"sam2_splat_addon.client.process.{thread}", fail)
+    worker.send(ask("well"))
+    error = failure_of(worker, patience=20)
+    assert type(error) is WorkerError
+    assert "a fault of our own" in error.message
+    assert not process_is_there(worker.process_id)
+
+
+@posix
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x82\xa4type\xa7preview\xa5photo\xa2\xff\xfe",
+        b"\x82\xa4type\xa6cancel\xa1x" + b"\x91" * 5000,
+    ],
+    ids=["no text", "nested"],
+)
+def test_a_request_of_any_bytes_ends_the_worker_rather_than_its_ear(
+    worker: WorkerProcess, data: bytes
+) -> None:
+    assert isinstance(worker.next_event(30), Ready)
+    stdin = worker._process.stdin
+    assert stdin is not None
+    stdin.write(struct.pack("<4sI", b"S2SP", len(data)) + data)
+    stdin.flush()
+    assert "A request can't be read" in failure_of(worker).message
+
+
+HOST = """
+import sys, time
+from pathlib import Path
+from sam2_splat_addon.client.environment import WorkerEnvironment
+from sam2_splat_addon.client.process import WorkerProcess
+worker = WorkerProcess(WorkerEnvironment(Path(sys.executable), ()), addon_folder=Path(sys.argv[1]))
+assert worker.next_event(60) is not None
+print(worker.process_id, flush=True)
+time.sleep(60)
+"""
+
+
+@posix
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_worker_ends_with_its_host_even_one_that_is_stopped(
+    unruly_addon: Path, stopped: bool
+) -> None:
+    if stopped and sys.platform != "linux":
+        pytest.skip("only Linux ends processes that are stopped")
+    command = [sys.executable, "-c", HOST, str(unruly_addon)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as host:
+        assert host.stdout is not None
+        process_id = int(host.stdout.readline())
+        try:
+            if stopped:
+                os.kill(process_id, signal.SIGSTOP)
+            host.kill()
+            host.wait()
+            assert gone_within(5, process_id)
+        finally:
+            if process_is_there(process_id):
+                os.kill(process_id, signal.SIGKILL)
+
+
+@posix
+def test_without_the_systems_help_a_process_looks_for_its_host(tmp_path: Path) -> None:
+    child = (
+        "import os; from sam2_splat_addon.core.host import watch;"
+        " print(os.getpid(), flush=True); watch(os.getppid(), 0.05)"
+    )
+    start = f"subprocess.Popen([sys.executable, '-c', {child!r}])"
+    host = f"import subprocess, sys, time; {start}; time.sleep(60)"
+    command = [sys.executable, "-c", host]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as process:
+        assert process.stdout is not None
+        process_id = int(process.stdout.readline())
+        assert process_is_there(process_id)
+        process.kill()
+        process.wait()
+        assert gone_within(5, process_id)
+
+
+@posix
+def test_a_worker_started_in_a_thread_outlives_that_thread(
+    environment: WorkerEnvironment, unruly_addon: Path
+) -> None:
+    made: list[WorkerProcess] = []
+    thread = threading.Thread(
+        target=lambda: made.append(WorkerProcess(environment, addon_folder=unruly_addon))
+    )
+    thread.start()
+    thread.join()
+    (worker,) = made
+    try:
+        assert isinstance(worker.next_event(30), Ready)
+        assert worker.is_alive
+    finally:
+        worker.kill()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("behaviour", ["printing", "talking"])
+def test_a_worker_that_talks_without_end_takes_no_memory_here(
+    worker: WorkerProcess, ask: Ask, behaviour: str
+) -> None:
+    def memory_mb() -> float:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    before = memory_mb()
+    worker.send(ask(behaviour))
+    end = time.monotonic() + 6
+    while time.monotonic() < end:  # 300 MB come meanwhile, and nobody takes them
+        time.sleep(0.1)
+        assert memory_mb() < before + 150
+    events = events_until(worker, LAST)
+    assert isinstance(events[-1], Finished)
+    if behaviour == "printing":
+        while "the last line" not in worker.last_lines(1):
+            worker.next_event(0.1)
+    else:  # nothing of what it tells is lost
+        assert len(lines(events, "info")) == 3000
+
+
+@posix
+def test_only_a_process_that_was_not_waited_for_is_killed(worker: WorkerProcess) -> None:
+    """Its number may be another's by then: this one's here."""
+    assert isinstance(worker.next_event(30), Ready)
+    os.kill(worker.process_id, signal.SIGKILL)
+    end = time.monotonic() + 10
+    while worker.is_alive:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    state = Path(f"/proc/{worker.process_id}/stat")
+    if state.exists():  # Linux: the number is not given away before `kill` has used it
+        assert state.read_text().rpartition(")")[2].split()[0] == "Z"
+    worker._process.wait()
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as other:
+        worker._process.pid = other.pid
+        worker.kill()
+        time.sleep(0.2)
+        assert other.poll() is None
+        other.kill()
+
+
+def test_silence_is_counted_from_the_last_word(worker: WorkerProcess, ask: Ask) -> None:
+    assert isinstance(worker.next_event(30), Ready)
+    worker.send(ask("silent"))
+    events_until(worker, FrameDone)
+    assert worker.silent_for < 1.0
+    time.sleep(1.5)
+    assert worker.silent_for > 1.0

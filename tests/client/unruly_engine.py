@@ -95,6 +95,19 @@ def _misbehave(behaviour: str, request: PropagateRequest, on_log: Callable[[Log]
             on_log(Log("info", str(sorted(m for m in sys.modules if "sam2_splat" in m))))
         case "count":
             on_log(Log("info", f"{len(request.prompts.objects)} objects"))
+        case "printing":
+            for _ in range(300):
+                os.write(2, b"no end of line " * 65536)  # 1 MB
+            os.write(2, b"\nthe last line\n")
+        case "talking":
+            for _ in range(3000):
+                on_log(Log("info", "x" * 100_000))
+        case "silent":
+            time.sleep(60)
+        case "unwritable":
+            raise BakeError(f"{os.fsdecode(bytes([255]))} is no name.")
+        case "unloggable":
+            on_log(Log("info", os.fsdecode(bytes([255]))))
         case "family":
             child: Any = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
             on_log(Log("info", f"child {child.pid}"))

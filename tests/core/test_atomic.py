@@ -121,11 +121,6 @@ def test_sweeping_follows_no_link(tmp_path: Path) -> None:
     assert kept.exists()
 
 
-def test_the_longest_name_has_room_for_its_temporary(tmp_path: Path) -> None:
-    write_atomic(tmp_path / ("n" * 255), b"whole")
-    assert len(list(tmp_path.iterdir())) == 1
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps names by itself")
 def test_names_are_synced_a_second_later_at_most_and_at_the_end_for_sure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -186,3 +181,17 @@ def test_a_drive_that_knows_no_sync_is_written_all_the_same(
     monkeypatch.setattr(os, "fsync", unknown)
     write_atomic(tmp_path / "a", b"x")
     assert (tmp_path / "a").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("name", ["n" * 255, "写" * 83 + ".png", "." * 3 + "x"])
+def test_the_longest_name_has_room_for_its_temporary(name: str, tmp_path: Path) -> None:
+    write_atomic(tmp_path / name, b"whole")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_files_of_one_folder_are_written_at_once_without_meeting(tmp_path: Path) -> None:
+    with atomic_file(tmp_path / "a") as first, atomic_file(tmp_path / "b") as second:
+        first.write(b"first")
+        second.write(b"second")
+    assert (tmp_path / "a").read_bytes() == b"first"
+    assert (tmp_path / "b").read_bytes() == b"second"

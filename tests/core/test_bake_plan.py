@@ -124,3 +124,20 @@ def test_options_out_of_range_are_refused(values: dict[str, float]) -> None:
 def test_options_survive_json() -> None:
     options = BakeOptions(alpha="soft", grow_px=-2.5, objects=(1, 3), sidecar_masks="colmap")
     assert msgspec.json.decode(msgspec.json.encode(options), type=BakeOptions) == options
+
+
+@pytest.mark.parametrize("exposure", [float("nan"), float("inf"), 1e30, -33.0])
+def test_an_exposure_beyond_all_photos_is_refused(exposure: float) -> None:
+    with pytest.raises(BakeError, match="stops"):
+        BakeOptions(exposure=exposure)
+
+
+def test_a_name_too_long_for_disks_is_found_out_before_anything_is_written() -> None:
+    sources = [Path("/f") / f"{'写' * 80}{i}.jpg" for i in range(2)]  # 245 bytes
+    plan = plan_bake(sources, FOLDER, BakeOptions(), {1: {1, 2}})
+    assert [item.target.name for item in plan.items] == [f"{'写' * 80}{i}.png" for i in range(2)]
+    long = [Path("/f") / f"{'写' * 83}a.jpg"]  # 254 bytes, 258 with COLMAP's second ending
+    plan_bake(long, FOLDER, BakeOptions(sidecar_masks="postshot"), {1: {1}})
+    for kind in ("colmap", "colmap_photos"):
+        with pytest.raises(BakeError, match="258 bytes"):
+            plan_bake(long, FOLDER, BakeOptions(sidecar_masks=kind), {1: {1}})

@@ -241,3 +241,17 @@ def test_a_matte_is_unpacked_no_further_than_its_header_says(claimed: tuple[int,
         decode_record(body + struct.pack("<I", zlib.crc32(body)))
     assert tracemalloc.get_traced_memory()[1] < 5 << 20
     tracemalloc.stop()
+
+
+def test_names_that_the_store_did_not_give_are_no_mattes(store: MatteStore) -> None:
+    store.write(record())
+    for name in ("²", "1", "٣", "0001", "notes"):
+        (store.folder / "objects" / name).mkdir()
+        (store.folder / "cleared" / name).mkdir(parents=True)
+        store.path(1, 1).with_name(f"{name}.matte").write_bytes(b"")
+    store.path(1, 2).mkdir()
+    (store.folder / "objects" / "002").write_bytes(b"")
+    assert store.objects() == [1]
+    assert store.frames(1) == [1]
+    assert store.frames(2) == []
+    assert store.aside() == []

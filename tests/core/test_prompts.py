@@ -257,3 +257,53 @@ def test_a_mask_of_a_size_that_cannot_be_takes_no_memory(width: int, height: int
 def test_nesting_and_bad_letters_are_prompt_errors(data: bytes) -> None:
     with pytest.raises(PromptError, match="can't be read"):
         from_json(data)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "runs"),
+    [
+        (0, 0, ()),
+        (0, 12, ()),
+        (-4, -3, (0, 12)),
+        (4, -3, ()),
+        (200_000, 200_000, (0, 40_000_000_000)),
+        (2**40, 2**40, (0, 2**80)),
+        (2**31, 1, (0, 2**31)),
+        (100_000, 100_000, (0, 10**10)),
+    ],
+)
+def test_a_mask_of_no_size_or_a_giant_one_is_refused_before_memory_is_taken(
+    width: int, height: int, runs: tuple[int, ...]
+) -> None:
+    mask = MaskPrompt(width, height, runs)
+    with pytest.raises(PromptError, match="mask prompt"):
+        mask.to_array()
+    with pytest.raises(PromptError, match="mask prompt"):
+        one(FramePrompts(1, (PointPrompt(1, 1),), mask=mask)).checked(W, H, COUNT)
+
+
+@pytest.mark.parametrize(
+    "number", ["1e999", "-1e999", "9" * 5000, "NaN", "1e400", "-1", '"5"', "null", "[[]]"]
+)
+@pytest.mark.parametrize("field", ["x", "frame", "id", "width", "side", "run"])
+def test_a_number_beyond_all_sizes_is_a_sentence(field: str, number: str) -> None:
+    values = {"x": "1", "frame": "1", "id": "1", "width": "0", "side": "4", "run": "12"}
+    values[field] = number
+    data = (
+        '{{"width": {width}, "height": {width}, "objects": [{{"id": {id}, "name": "a", "frames":'
+        ' [{{"frame": {frame}, "points": [{{"x": {x}, "y": 1}}], "mask": {{"width": {side},'
+        ' "height": 3, "runs": [0, {run}]}}}}]}}]}}'
+    ).format(**values)
+    with pytest.raises(PromptError):
+        from_json(data.encode()).checked(4, 3, COUNT)
+
+
+def test_a_set_made_at_an_impossible_size_is_refused() -> None:
+    for width, height in ((-5, -5), (10**400, 1), (10**400, 10**400), (2**40, 2**40)):
+        with pytest.raises(PromptError, match="made on"):
+            PromptSet(one(CLICK).objects, width, height).checked(W, H, COUNT)
+
+
+def test_a_name_keeps_its_letters_and_loses_its_commands() -> None:
+    (entry,) = one(CLICK, name="Stół\u2028\x1b[2J\nError: gone").checked(W, H, COUNT).objects
+    assert entry.name == r"Stół\u2028\x1b[2J\nError: gone"

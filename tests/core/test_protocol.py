@@ -198,3 +198,19 @@ def test_a_special_error_comes_over_as_the_kind_it_is_of() -> None:
 
 def test_an_unforeseen_error_comes_over_as_a_worker_error() -> None:
     assert type(Failed("ZeroDivisionError", "by zero").to_error()) is WorkerError
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        BakeRequest(FootageFiles("/x", ("/x/\udcff.jpg",), 1, 1, "f"), "/x", "/out", BakeOptions()),
+        Log("info", "\udcff"),
+        Failed("FootageError", "\ud800 can't be read"),
+        FrameDone(10**40, 1),
+    ],
+)
+def test_what_can_not_be_written_down_is_a_protocol_error(message: Event | Request) -> None:
+    stream = io.BytesIO()
+    with pytest.raises(ProtocolError, match=f"A {type(message).__name__} can't be written"):
+        write_message(stream, message)
+    assert stream.getvalue() == b""

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What one thread has read and another has not taken yet, within bounds; standard library only."""
+
+from __future__ import annotations
+
+import collections
+import queue
+import threading
+from typing import Final, Generic, TypeVar
+
+T = TypeVar("T")
+
+_OWN_BYTES: Final = 256  # of the smallest item, in Python's memory
+
+
+class Mailbox(Generic[T]):
+    """A queue of so many bytes at most, whatever its reader does.
+
+    Parameters
+    ----------
+    most
+        Bytes that may wait; one item of any size always may.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._bytes = 0
+        self._items: collections.deque[tuple[T, int]] = collections.deque()
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def put(self, item: T, size: int) -> None:
+        """Add an item of so many bytes; waits until there is room, or for nothing once closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._bytes < self._most or self._closed)
+            self._add(item, size)
+
+    def put_last(self, item: T) -> None:
+        """Add what ends the rest, and needs no room."""
+        with self._changed:
+            self._add(item, 0)
+
+    def offer(self, item: T, size: int, most: int) -> bool:
+        """Add an item unless so many bytes wait already; whether it was added. Never waits."""
+        with self._changed:
+            if self._bytes >= most:
+                return False
+            self._add(item, size)
+            return True
+
+    def get(self, timeout: float = 0.0) -> T:
+        """Take the oldest item, waiting so many seconds; raises `queue.Empty` when none came."""
+        with self._changed:
+            if not self._items and timeout > 0.0:
+                self._changed.wait_for(lambda: bool(self._items), timeout)
+            if not self._items:
+                raise queue.Empty
+            item, size = self._items.popleft()
+            self._bytes -= size
+            self._changed.notify_all()
+            return item
+
+    def close(self) -> None:
+        """Let nobody wait any more: nothing is taken from here on."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _add(self, item: T, size: int) -> None:
+        size += _OWN_BYTES
+        self._items.append((item, size))
+        self._bytes += size
+        self._changed.notify_all()

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads files and bytes that others may have made; standard library and msgspec only."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import msgspec
+
+UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)
+"""All that msgspec raises over bytes: besides its own errors those for text that is not UTF-8, for
+values nested too deeply, and for numbers out of range."""
+
+
+def reason(problem: BaseException) -> str:
+    """What is wrong with the bytes, for a sentence: one of `UNREADABLE` in words."""
+    if isinstance(problem, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(problem, UnicodeError):
+        return "it is no text in UTF-8"
+    return str(problem)
+
+
+def require_plain_file(path: Path) -> os.stat_result:
+    """Look at what a path leads to, without opening it; raises OSError unless it is a plain file.
+
+    A pipe, a socket or a device would let its reader wait for ever, or give bytes without an end.
+    """
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is a pipe, a socket or a device, not a file", str(path))
+    return status
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """Open a plain file for reading; raises OSError for everything else.
+
+    Never waits for somebody to write: what became a pipe since it was looked at is refused, too.
+    """
+    require_plain_file(path)
+    file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise OSError(errno.EINVAL, "it is no plain file any more", str(path))
+        return os.fdopen(file, "rb")
+    except BaseException:
+        os.close(file)
+        raise
+
+
+def read_plain(path: Path) -> bytes:
+    """All bytes of a plain file; raises OSError for what is missing, no file, or can't be read."""
+    with open_plain(path) as file:
+        return file.read()
