@@ -71,6 +71,7 @@ class JobTask:
         self._deadline = 0.0
         self._errand: Errand[Any] | None = None
         self._job: Job | None = None
+        self._asked: tuple[FootageFiles, Drawn] | None = None
         self._steps = self._run()
 
     def request(self, footage: FootageFiles, edited: Drawn) -> JobRequest:
@@ -113,6 +114,21 @@ class JobTask:
             self._job.abort()
         self._steps.close()
 
+    @property
+    def silence(self) -> float:
+        """Seconds that the worker has said nothing, once that is long; else 0."""
+        return self._job.silence if self._job is not None else 0.0
+
+    def restart(self) -> None:
+        """End a worker that says nothing and ask another one; what is finished is not done again.
+
+        Raises SplatError where nothing can be asked any more.
+        """
+        if self._job is None or self._asked is None or self._job.state.is_over:
+            return
+        self._job.abort()
+        self._job = Job(self._keeper, self.request(*self._asked))
+
     def clip(self) -> bpy.types.MovieClip:
         """The clip the task works on; raises FootageError when it was deleted meanwhile."""
         return require_clip_by_uid(self._clip_uid)
@@ -143,7 +159,7 @@ class JobTask:
             self.summary = "Cancelled before anything was done"
             return
         self._job = Job(self._keeper, request)
-        while not self._poll(self._job):
+        while not self._poll(self._job):  # may be another one each time: see `restart`
             yield WAITS
         yield from self.follow_up()
 
@@ -156,7 +172,8 @@ class JobTask:
         hashes = ContentHashes(preferences.cache_folder() / _HASHES_NAME)
         # Reads every photo that is new or has changed.
         files = yield from self._fetched(lambda report: FootageFiles.of(footage, hashes, report))
-        return self.request(files, (yield from self.drawn_so_far()))
+        self._asked = (files, (yield from self.drawn_so_far()))
+        return self.request(*self._asked)
 
     def _fetched(self, work: Callable[[Report], T]) -> Generator[bool | None, None, T]:
         """What work gives that waits for disks: thousands of photos take seconds."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import bpy
 
+from ..client.job import SILENCE, describe_silence
 from ..core.errors import SplatError
 from ..core.prompts import FramePrompts, ObjectPrompts, PromptSet
 from ..core.protocol import EditedMatte, FootageFiles, PreviewDone, PreviewRequest, PropagateRequest
@@ -96,7 +97,15 @@ def forget() -> None:
 
 def problem() -> str:
     """Why there is no preview, when one was asked for in vain; else empty."""
-    return _state.problem
+    return _state.problem or silence()
+
+
+def silence() -> str:
+    """That the worker has said nothing for long while a preview is awaited; else empty."""
+    preview = worker.asked_preview()
+    if not is_busy() or preview is None or preview.silence < SILENCE:
+        return ""
+    return f"{describe_silence(preview.silence)}."
 
 
 def is_busy() -> bool:

@@ -6,11 +6,15 @@ from __future__ import annotations
 from bpy.types import Context, UILayout
 
 from ..client import installation
+from ..client.job import describe_silence
 from ..client.torch_build import BUILDS
-from . import preferences, problems, running, worker
+from . import live_preview, preferences, problems, running, worker
 from .active_clip import active_clip
+from .job_task import JobTask
 from .panels_tool import wrapped
 from .properties import SAM2SPLAT_PG_clip
+
+_LETTERS = 28  # on a line of the sidebar, beside an icon
 
 
 class Sidebar:
@@ -32,13 +36,19 @@ class ClipSidebar(Sidebar):
 
 def draw_problem(layout: UILayout, settings: SAM2SPLAT_PG_clip | None) -> None:
     """What went wrong last, and what mends it."""
+    if running.current() is not None:
+        return
+    if live_preview.silence():
+        box = layout.box().column()
+        _draw_lines(box, live_preview.silence())
+        box.operator("sam2_splat.restart_worker", icon="FILE_REFRESH")
     problem = problems.last()
-    if problem is None or running.current() is not None:
+    if problem is None:
         return
     box = layout.box().column()
     box.use_property_split = False
     row = box.row()
-    lines = wrapped(problem.sentence, 28)
+    lines = wrapped(problem.sentence, _LETTERS)
     row.label(text=lines[0], icon="ERROR")
     row.operator("sam2_splat.dismiss", text="", icon="X", emboss=False)
     for line in lines[1:]:
@@ -53,6 +63,12 @@ def draw_progress(layout: UILayout) -> bool:
         return False
     column = layout.column(align=True)
     column.progress(factor=task.fraction, text=f"{task.title} {task.fraction:.0%}")
+    if isinstance(task, JobTask) and task.silence:
+        _draw_lines(column, f"{describe_silence(task.silence)}.")
+        row = column.row(align=True)
+        row.operator("sam2_splat.cancel", icon="CANCEL")
+        row.operator("sam2_splat.restart_worker", text="Restart", icon="FILE_REFRESH")
+        return True
     # The sidebar is narrow: what and which frame on one line, speed and time left on the next.
     parts = task.sentence.split(", ")
     for words in (parts[:2], parts[2:]):
@@ -60,6 +76,14 @@ def draw_progress(layout: UILayout) -> bool:
             column.label(text=", ".join(words))
     column.operator("sam2_splat.cancel", icon="CANCEL")
     return True
+
+
+def _draw_lines(column: UILayout, sentence: str) -> None:
+    """A warning in as many labels as it takes."""
+    first, *rest = wrapped(sentence, _LETTERS)
+    column.label(text=first, icon="ERROR")
+    for line in rest:
+        column.label(text=line)
 
 
 def draw_environment(layout: UILayout) -> None:

@@ -29,6 +29,7 @@ from ..core.protocol import (
 from .keeper import WorkerKeeper
 from .process import WorkerProcess
 
+SILENCE = 30.0  # s without a word from a worker that is at work, after which the user is told
 CANCEL_GRACE = 0.35  # s that a worker gets to stop by itself; with its end it makes half a second
 _PATIENCE = 0.2  # s between two looks of a waiting caller at the world
 _KEPT_LOG_LINES = 1000
@@ -219,6 +220,14 @@ class Job:
             self._sentence(),
         )
 
+    @property
+    def silence(self) -> float:
+        """Seconds that a worker which should be at work has said nothing; 0 where that is little."""
+        if self._worker is None or self.state is JobState.FINISHING:
+            return 0.0
+        silence = self._worker.silent_for
+        return silence if silence >= SILENCE else 0.0
+
     def _fraction(self) -> float:
         if self.state is JobState.DONE:
             return 1.0
@@ -228,6 +237,10 @@ class Job:
         return min(1.0, latest.done / latest.total)
 
     def _sentence(self) -> str:
+        words = self._state_in_words()
+        return f"{describe_silence(self.silence)} ({words})" if self.silence else words
+
+    def _state_in_words(self) -> str:
         match self.state:
             case JobState.STARTING:
                 return "Starting the worker"
@@ -294,6 +307,11 @@ _STAGES = {
     "baking": "Baking",
     "reporting": "Reporting",
 }
+
+
+def describe_silence(seconds: float) -> str:
+    """The silence of a worker in words."""
+    return f"The SAM 2 process has said nothing for {duration(seconds)}: it works long, or hangs"
 
 
 def describe(progress: Progress) -> str:

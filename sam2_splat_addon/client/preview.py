@@ -62,6 +62,11 @@ class Preview:
         """Whether the newest request waits for a job to end."""
         return self.busy and self._keeper.is_lent
 
+    @property
+    def silence(self) -> float:
+        """Seconds that the worker has said nothing while an answer is awaited from it, else 0."""
+        return self._worker.silent_for if self._worker is not None and self._asked else 0.0
+
     def ask(self, request: PreviewRequest) -> int:
         """Ask for a preview in place of every earlier one that has no answer yet.
 

@@ -309,6 +309,32 @@ def _runs(process_id: int) -> bool:
     return bool(state) and not state.startswith("Z")
 
 
+@posix
+def test_a_silent_worker_is_told_until_it_speaks_again(
+    keeper: WorkerKeeper, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sam2_splat_addon.client.job.SILENCE", 1.0)
+    job = Job(keeper, ask("slow", frames=100_000))
+    poll_until(job, lambda: job.frames_done > 3)
+    assert job.silence == 0.0
+    assert job.progress.sentence.startswith("Propagating chair")
+    os.kill(worker_of(job), signal.SIGSTOP)
+    poll_until(job, lambda: job.silence > 0.0, 10)
+    assert "has said nothing for 1 s" in job.progress.sentence
+    assert "frame" in job.progress.sentence
+    os.kill(worker_of(job), signal.SIGCONT)
+    poll_until(job, lambda: job.silence == 0.0, 10)
+    os.kill(worker_of(job), signal.SIGSTOP)
+    job.cancel()  # even a worker that hears nothing
+    poll_until(job, lambda: job.state.is_over, 5)
+    assert job.state is JobState.CANCELLED
+
+
+def worker_of(job: Job) -> int:
+    assert job._worker is not None
+    return job._worker.process_id
+
+
 @pytest.mark.parametrize(
     ("progress", "words"),
     [

@@ -9,9 +9,11 @@ from typing import Any, cast
 from bpy.props import EnumProperty
 from bpy.types import Context, Operator
 
+from ...core.errors import SplatError
 from .. import editors, live_preview, preferences, problems, running, worker
 from ..active_clip import require_clip
 from ..bake_task import BakeTask
+from ..job_task import JobTask
 from ..propagate_task import PropagateTask
 from ..running import Result, Task, TaskOperator
 from .polls import nothing_runs, own_clip
@@ -102,7 +104,7 @@ class SAM2SPLAT_OT_cancel(Operator):
 
 
 class SAM2SPLAT_OT_restart_worker(Operator):
-    """End SAM 2's process; the next click or propagation starts a new one"""
+    """End SAM 2's process and start another: what runs goes on there, after what is finished"""
 
     bl_idname = "sam2_splat.restart_worker"
     bl_label = "Restart SAM 2"
@@ -110,9 +112,18 @@ class SAM2SPLAT_OT_restart_worker(Operator):
 
     @classmethod
     def poll(cls, context: Context) -> bool:
-        return nothing_runs(cls)
+        task = running.current()
+        return (isinstance(task, JobTask) and bool(task.silence)) or nothing_runs(cls)
 
     def execute(self, context: Context) -> Result:
+        task = running.current()
+        if isinstance(task, JobTask):
+            try:
+                task.restart()
+            except SplatError as error:
+                running.cancel_current()
+                return running.report_error(self, error)
+            return {"FINISHED"}
         worker.shut_down()
         live_preview.forget()
         problems.forget()
