@@ -20,7 +20,7 @@ from sam2_splat_addon.client.installation import STAMP_NAME, read_stamp
 from sam2_splat_addon.core.errors import FootageError, ProtocolError, SplatError, StoreError
 from sam2_splat_addon.core.footage import scan
 from sam2_splat_addon.core.headers import read_header
-from sam2_splat_addon.core.manifest import read_manifest, require_own_folder
+from sam2_splat_addon.core.manifest import is_manifest, read_manifest
 from sam2_splat_addon.core.matte_store import MatteStore
 from sam2_splat_addon.core.prompts import read_json
 from sam2_splat_addon.core.protocol import read_event, read_request
@@ -45,7 +45,7 @@ DAMAGED = (
 )
 READERS: dict[str, Callable[[Path], object]] = {
     "manifest.json": read_manifest,
-    "own": require_own_folder,
+    "own": lambda path: is_manifest(path) or None,
     "prompts.json": read_json,
     MAP_NAME: lambda path: read_stage(path.parent),
     STAMP_NAME: lambda path: read_stamp(path.parent),
