@@ -17,6 +17,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+# By its path: Windows would look into the working folder first.
+_TASKKILL = str(Path(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32", "taskkill.exe"))
+
 
 def start(
     command: Sequence[str],
@@ -67,7 +70,7 @@ def kill_tree(process: subprocess.Popen[Any]) -> None:
     if sys.platform == "win32":
         # In a virtual environment python.exe only launches the real one, as its child.
         subprocess.run(
-            ["taskkill", "/F", "/T", "/PID", str(process.pid)],
+            [_TASKKILL, "/F", "/T", "/PID", str(process.pid)],
             capture_output=True,
             check=False,
             creationflags=subprocess.CREATE_NO_WINDOW,

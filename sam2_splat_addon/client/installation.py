@@ -271,9 +271,17 @@ def _ask(python: Path, code: str) -> str:
     """Return what a Python prints for a line of code; empty where it fails."""
     try:
         answer = subprocess.run(
-            [str(python), "-c", code], capture_output=True, text=True, check=True, timeout=60
+            # Alone: a pip.py in the folder where Blender was started is none of pip's.
+            [str(python), "-I", "-c", code],
+            cwd=python.parent,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
-    except (OSError, subprocess.SubprocessError):
+    except (OSError, ValueError, subprocess.SubprocessError):
         return ""
     return answer.stdout.strip()
 
@@ -293,8 +301,11 @@ def _pip(python: Path, folder: Path) -> list[str]:
     Blender's Python may come without pip, but with the wheel that ensurepip would install; a wheel
     of pip runs as it lies, so that nothing is written into Blender.
     """
-    if (folder / "pip").is_dir() or _ask(python, "import pip; print(pip.__version__)"):
-        return [str(python), "-s", "-m", "pip"]
+    start = [str(python), "-I", str(Path(__file__).with_name("pip_start.py"))]
+    if (folder / "pip").is_dir():
+        return [*start, str(folder)]
+    if _ask(python, "import pip; print(pip.__version__)"):
+        return [*start, ""]
     bundled = _ask(
         python,
         "import ensurepip, pathlib;"
@@ -305,7 +316,7 @@ def _pip(python: Path, folder: Path) -> list[str]:
             f"{python} has no pip.",
             "Install it (on Debian and Ubuntu: apt install python3-pip), then install again.",
         )
-    return [str(python), "-s", str(Path(bundled) / "pip")]
+    return [*start, bundled]
 
 
 def _pip_environment(folder: Path) -> dict[str, str]:

@@ -3,12 +3,9 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import re
-import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
@@ -17,6 +14,8 @@ from pathlib import Path
 from typing import IO
 
 from ..core.errors import EnvironmentSetupError
+from . import children
+from .mailbox import Mailbox
 
 # What pip prints -> what it means for the user.
 _CAUSES = (
@@ -49,6 +48,8 @@ _CAUSES = (
     ),
 )
 _LAST_LINES = 8
+_MOST_BYTES = 4 << 20  # that wait to be taken; then pip has to wait
+_LINE_BYTES = 1 << 16  # read at a time, where no line ends
 
 
 def run_pip(
@@ -68,7 +69,7 @@ def run_pip(
     environment
         The child's whole environment.
     log
-        File that pip's words are appended to.
+        File that pip's words are appended to; its folder is pip's working folder.
     wait_s
         Longest time that one step of the iterator blocks, in seconds.
 
@@ -78,50 +79,49 @@ def run_pip(
         pip could not be started, or ended with an error; its last lines are in the message.
     """
     try:
-        child = subprocess.Popen(
-            command,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
-            # A group of its own, so that a cancel reaches the builds that pip starts.
-            start_new_session=os.name != "nt",
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        # Its input is never written to: it ends with this process, and pip with it.
+        child = children.start(
+            command, cwd=log.parent, environment=environment, stderr=subprocess.STDOUT
         )
-    except OSError as problem:
+    except (OSError, ValueError) as problem:
         raise EnvironmentSetupError(
             f"Python could not be started to install packages: {problem}.",
             "Check the path of the worker's Python.",
         ) from problem
+    assert child.stdin is not None
     assert child.stdout is not None
-    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    lines: Mailbox[str | None] = Mailbox(_MOST_BYTES)
     reader = threading.Thread(target=_read, args=(child.stdout, lines), daemon=True)
     reader.start()
     last: deque[str] = deque(maxlen=40)
     try:
-        with log.open("a", encoding="utf-8") as file:
+        with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"$ {' '.join(command)}\n")
             yield from _follow(lines, file, last, wait_s)
         returncode = child.wait()
     finally:
-        if child.poll() is None:
-            _end(child)
+        children.kill_tree(child)  # only where it was not waited for
+        child.wait()
+        lines.close()
         reader.join()
+        child.stdin.close()
         child.stdout.close()
     if returncode != 0:
         raise explain(list(last), log)
 
 
-def _read(stream: IO[str], lines: queue.SimpleQueue[str | None]) -> None:
-    for line in stream:
-        lines.put(line.rstrip())
-    lines.put(None)
+def _read(stream: IO[bytes], lines: Mailbox[str | None]) -> None:
+    try:
+        while line := stream.readline(_LINE_BYTES):
+            lines.put(line.decode("utf-8", "replace").rstrip(), len(line))
+    except (OSError, ValueError) as problem:  # nobody may wait for what does not come
+        lines.put_last(f"What pip says can't be read any more: {problem}")
+    finally:
+        lines.put_last(None)
 
 
 def _follow(
-    lines: queue.SimpleQueue[str | None], log: IO[str], last: deque[str], wait_s: float
+    lines: Mailbox[str | None], log: IO[str], last: deque[str], wait_s: float
 ) -> Iterator[str]:
     latest = ""
     while True:
@@ -139,17 +139,6 @@ def _follow(
                 last.append(latest)
         log.flush()
         yield latest
-
-
-def _end(child: subprocess.Popen[str]) -> None:
-    """End pip and everything it started."""
-    if sys.platform == "win32":
-        subprocess.run(
-            ["taskkill", "/F", "/T", "/PID", str(child.pid)], capture_output=True, check=False
-        )
-    else:
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
 
 
 def explain(lines: list[str], log: Path) -> EnvironmentSetupError:

@@ -123,7 +123,8 @@ def nvidia_cards() -> list[Card]:
     """Return this machine's NVIDIA cards, as the driver's own tool tells; empty without driver."""
     beside = Path(os.environ.get("PROGRAMFILES", ""), "NVIDIA Corporation", "NVSMI")
     tool = shutil.which("nvidia-smi") or shutil.which("nvidia-smi", path=str(beside))
-    if tool is None:
+    # On Windows the search begins in the working folder, where anything may lie.
+    if tool is None or Path(tool).absolute().parent == Path.cwd():
         return []
     # Without this flag a console window would flash up in front of Blender on Windows.
     flags = getattr(subprocess, "CREATE_NO_WINDOW", 0)

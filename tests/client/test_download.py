@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import os
 import socket
 import struct
 import threading
@@ -149,3 +150,115 @@ def test_a_line_that_is_reset_is_told_as_such(
     with pytest.raises(CheckpointError, match="could not be downloaded") as told:
         list(download(ENTRY, tmp_path, url=server))
     assert "network" in told.value.fix
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, code: int, body: bytes, **headers: str) -> None:
+    """Let the server say this whatever it is asked."""
+
+    def answer(self: Handler) -> None:
+        self.asked.append(self.headers.get("Range", ""))
+        self.send_response(code)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        try:
+            self.wfile.write(body)
+        except OSError:
+            pass  # hung up, as it should
+
+    monkeypatch.setattr(Handler, "do_GET", answer)
+
+
+@pytest.mark.parametrize("begin", [b"<html>", b"\n <!DOCTYPE HTML>", b"Please log in"])
+def test_a_page_in_the_files_place_is_no_file_and_costs_nothing(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begin: bytes
+) -> None:
+    part = tmp_path / "tiny_test.pt.part"
+    kind = "text/html; charset=utf-8" if begin.startswith(b"P") else "application/octet-stream"
+    answering(monkeypatch, 200, begin + b"Welcome to the hotel", Content_Type=kind)
+    with pytest.raises(CheckpointError, match="something else than tiny_test"):
+        list(download(ENTRY, tmp_path, url=server))
+    assert not part.exists()
+    part.write_bytes(CONTENT[:1000])
+    with pytest.raises(CheckpointError, match="something else than tiny_test"):
+        list(download(ENTRY, tmp_path, url=server))
+    assert part.read_bytes() == CONTENT[:1000]
+
+
+def test_a_server_that_never_ends_is_hung_up_on(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering(monkeypatch, 200, CONTENT * 20)
+    taken = 0
+    with pytest.raises(CheckpointError, match="not the published file"):
+        for progress in download(ENTRY, tmp_path, url=server):
+            taken += 1
+            assert progress.done <= progress.total
+    assert taken < 20
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_range_that_can_not_be_had_begins_anew(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = Handler.do_GET
+
+    def refuse(self: Handler) -> None:
+        if "Range" in self.headers:
+            self.asked.append(self.headers["Range"])
+            self.send_error(416)
+        else:
+            really(self)
+
+    monkeypatch.setattr(Handler, "do_GET", refuse)
+    (tmp_path / "tiny_test.pt.part").write_bytes(b"of another file" * 100)
+    list(download(ENTRY, tmp_path, url=server))
+    assert (tmp_path / "tiny_test.pt").read_bytes() == CONTENT
+    assert Handler.asked == ["bytes=1500-", ""]
+
+
+def test_a_part_that_was_not_asked_for_is_not_appended(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tiny_test.pt.part").write_bytes(CONTENT[:1000])
+    answering(monkeypatch, 206, CONTENT, Content_Range=f"bytes 0-{len(CONTENT) - 1}/{len(CONTENT)}")
+    list(download(ENTRY, tmp_path, url=server))
+    assert (tmp_path / "tiny_test.pt").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("length", ["abc", "", "-5", "٣", "9" * 5000])
+def test_a_length_that_is_none_is_a_sentence_or_passed_over(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: str
+) -> None:
+    answering(monkeypatch, 200, CONTENT, Content_Length=length.encode().decode("latin-1"))
+    try:
+        list(download(ENTRY, tmp_path, url=server))
+    except CheckpointError:
+        return
+    assert (tmp_path / "tiny_test.pt").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("to", ["http://[bad", "file:///etc/passwd", "ftp://:::", "//", "\x00"])
+def test_a_server_that_sends_elsewhere_is_a_sentence(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to: str
+) -> None:
+    answering(monkeypatch, 302, b"", Location=to)
+    with pytest.raises(CheckpointError):
+        list(download(ENTRY, tmp_path, url=server))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
+def test_nothing_is_written_through_a_link(server: str, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_bytes(b"")
+    part = tmp_path / "tiny_test.pt.part"
+    for target in (other, tmp_path / "missing", part):
+        part.symlink_to(target)
+        with pytest.raises(CheckpointError, match="Move it away"):
+            list(download(ENTRY, tmp_path, url=server))
+        part.unlink()
+    part.mkdir()
+    with pytest.raises(CheckpointError, match="Move it away"):
+        list(download(ENTRY, tmp_path, url=server))
+    assert other.read_bytes() == b""
+    assert not (tmp_path / "missing").exists()

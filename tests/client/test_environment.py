@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import signal
 import subprocess
 import sys
 import tarfile
@@ -225,6 +226,53 @@ def test_closing_the_iterator_ends_pip_and_the_build_it_started(
     steps.close()
     assert not is_running(build)
     assert not folder.exists()
+
+
+def test_nothing_from_the_working_folder_runs_in_pips_place(
+    tmp_path: Path, locks: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strange = tmp_path / "strange"
+    strange.mkdir()
+    ran = tmp_path / "ran"
+    for name in ("pip", "ensurepip", "sys", "json", "subprocess", "sitecustomize", "runpy"):
+        (strange / f"{name}.py").write_text(f"open({str(ran)!r}, 'a').write({name!r})\n")
+    monkeypatch.chdir(strange)
+    # As it is for a script that runs in Blender's text editor.
+    monkeypatch.setenv("PYTHONPATH", str(strange))
+    assert run(tmp_path / "packages", locks, wheels) == [step.title for step in STEPS]
+    assert not ran.exists(), ran.read_text()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows ends it through a job object")
+@pytest.mark.parametrize("stopped", [False, True])
+def test_pip_and_the_build_it_started_end_with_their_host(
+    tmp_path: Path, locks: Path, wheels: Path, stopped: bool
+) -> None:
+    if stopped and sys.platform != "linux":
+        pytest.skip("only Linux wakes processes that are stopped")
+    pid_file = tmp_path / "pid"
+    (wheels / f"sam2-{VERSION}-py3-none-any.whl").unlink()
+    write_lock(locks, "sam2.txt", make_slow_source(wheels, "sam2", pid_file))
+    code = (
+        "from pathlib import Path; from sam2_splat_addon.client.installation import install\n"
+        f"for _ in install(Path({str(tmp_path / 'packages')!r}), wheels=Path({str(wheels)!r}),"
+        f" locks=Path({str(locks)!r}), online=False): pass\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) as host:
+        until = time.monotonic() + 90
+        while not (pid_file.exists() and pid_file.read_text()):
+            assert host.poll() is None
+            assert time.monotonic() < until, "the build never began"
+            time.sleep(0.05)
+        build = int(pid_file.read_text())
+        group = os.getpgid(build)
+        assert group != os.getpgid(0)
+        if stopped:
+            os.kill(group, signal.SIGSTOP)
+        host.kill()
+        host.wait()
+    assert not is_running(group)
+    assert not is_running(build)
 
 
 def is_running(pid: int) -> bool:
