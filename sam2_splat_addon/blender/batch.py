@@ -9,6 +9,7 @@ store, 8 done but for damaged photos, which were left out, 130 cancelled with Ct
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 import time
@@ -32,11 +33,16 @@ from ..core.errors import (
 )
 from ..core.footage import Footage, natural_key, shorten
 from ..core.prompts import PromptSet, read_json
+from ..core.reading import is_there
+from ..core.review_report import HTML_NAME
+from ..core.words import shown
 from . import clip_prompts, footage_clip, preferences
 from .active_clip import active_clip
 from .bake_task import BakeTask, bake_folder
 from .batch_options import parser
+from .console import CANCELLED, Interrupts, say, say_lines, write
 from .job_task import JobTask
+from .load_task import LoadTask
 from .propagate_task import PropagateTask
 from .properties import BUNDLED, SAM2SPLAT_PG_clip
 from .report_task import ReportTask
@@ -53,8 +59,11 @@ _EXIT_CODES: tuple[tuple[type[SplatError], int], ...] = (
     (BakeError, 7),
     (StoreError, 7),
 )
-_CANCELLED = 130
 _DAMAGED = 8
+# What is written to find out whether a place can be written to.
+_TRIED_BYTES = 1 << 12
+_TRIED_NAME = ".sam2_splat_tried"
+_BLENDERS_PATH = 1024  # bytes, with the zero at the end
 # Without a terminal, a progress line every so many seconds, so that logs stay short.
 _LOG_INTERVAL = 10.0
 
@@ -66,22 +75,36 @@ def main(arguments: Sequence[str], program: str = "sam2_splat") -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2
     if options.output and not options.bake:
-        print("sam2_splat: --output goes with --bake", file=sys.stderr)
+        say("sam2_splat: --output goes with --bake", error=True)
         return 2
-    if options.save and (options.save.is_dir() or not options.save.absolute().parent.is_dir()):
-        print(f"sam2_splat: --save {options.save}: no such file can be made", file=sys.stderr)
+    if options.save and not _may_be_file(options.save.absolute()):
+        say(f"sam2_splat: --save {options.save}: no such file can be made", error=True)
         return 2
+    interrupts = Interrupts()
+    if bpy.app.background:
+        interrupts.listen()
+    code = _run_to_code(options, interrupts)
+    interrupts.over(code)
+    return code
+
+
+def _may_be_file(path: Path) -> bool:
+    """Whether a path is no folder, but in one."""
+    return is_there(path.parent) and path.parent.is_dir() and not (is_there(path) and path.is_dir())
+
+
+def _run_to_code(options: argparse.Namespace, interrupts: Interrupts) -> int:
     try:
-        result = run(options)
+        result = run(options, interrupts)
     except KeyboardInterrupt:
-        print("Cancelled; the frames that were finished are kept.", file=sys.stderr)
-        return _CANCELLED
+        say("Cancelled; the frames that were finished are kept.", error=True)
+        return CANCELLED
     except SplatError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        say_lines(f"Error: {error}", error=True)
         return next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), 1)
     if result.damaged:
         named = shorten(result.damaged)
-        print(f"Warning: damaged photos were left out: {named}", file=sys.stderr, flush=True)
+        say(f"Warning: damaged photos were left out: {named}", error=True)
         return _DAMAGED
     return 0
 
@@ -101,9 +124,13 @@ class BatchResult:
     damaged: tuple[str, ...] = ()
 
 
-def run(options: argparse.Namespace) -> BatchResult:
-    """Load, prompt, propagate and bake as the options say; raises SplatError."""
-    clip = _clip(options)
+def run(options: argparse.Namespace, interrupts: Interrupts | None = None) -> BatchResult:
+    """Load, prompt, propagate and bake as the options say.
+
+    Raises SplatError, and KeyboardInterrupt where Ctrl+C was pressed.
+    """
+    interrupts = interrupts or Interrupts()
+    clip = _clip(options, interrupts)
     settings = clip.sam2_splat
     settings.mask_prompts = settings.mask_prompts if options.prompts is None else ""
     if options.prompts is not None:
@@ -113,25 +140,21 @@ def run(options: argparse.Namespace) -> BatchResult:
         _require_all_before(prompts, footage)
         clip_prompts.apply(clip, prompts)
     _apply_settings(settings, options)
-    if options.bake:
-        _require_room_for_images(clip, options)
+    _require_places(clip, options)
+    interrupts.check()
     done: list[JobTask] = []
     for task in _tasks(clip, options):
         try:
-            run_to_end(task, _ProgressLine())
+            run_to_end(task, _ProgressLine(interrupts))
         except (KeyboardInterrupt, SplatError):
             if isinstance(task, BakeTask) and task.output_folder.is_dir():
                 count = len(list(task.output_folder.glob("*.png")))
-                print(
-                    f"{task.output_folder} is not complete: {count} images.",
-                    file=sys.stderr,
-                )
+                say(f"{task.output_folder} is not complete: {count} images.", error=True)
             raise
-        print(task.summary, flush=True)
+        say(task.summary)
         done.append(task)
     if options.save is not None:
-        bpy.ops.wm.save_as_mainfile(filepath=str(options.save.absolute()))
-        print(f"Saved {options.save}", flush=True)
+        _save(options.save)
     footage = footage_clip.footage_of(clip)
     damaged: set[str] = set()
     if options.bake:  # the images lack these too
@@ -147,19 +170,31 @@ def run(options: argparse.Namespace) -> BatchResult:
     )
 
 
-def _clip(options: argparse.Namespace) -> bpy.types.MovieClip:
+def _save(path: Path) -> None:
+    """Save the .blend; raises StoreError where that is not possible after all."""
+    try:
+        bpy.ops.wm.save_as_mainfile(filepath=str(path.absolute()))
+    except RuntimeError as error:
+        told = " ".join(str(error).removeprefix("Error: ").split())
+        raise StoreError(
+            f"{path} could not be saved: {told}.", "Free some space there, or name another file."
+        ) from error
+    say(f"Saved {path}")
+
+
+def _clip(options: argparse.Namespace, interrupts: Interrupts) -> bpy.types.MovieClip:
     if options.footage is not None:
-        clip = footage_clip.load(options.footage.absolute())
+        task = LoadTask(options.footage.absolute())
+        run_to_end(task, interrupts.check)
+        clip = bpy.data.movieclips[task.clip_name]
         bpy.context.scene.active_clip = clip
         width, height = clip.size
-        print(
-            f"{clip.name}: {clip.sam2_splat.frame_count} photos of {width}x{height} px", flush=True
-        )
+        say(f"{clip.name}: {clip.sam2_splat.frame_count} photos of {width}x{height} px")
         left_out = names_of(clip.sam2_splat, "unreadable_names")
         if left_out:
             if options.strict:
                 _require_all_whole(clip)
-            print(f"Can't be read, left out: {shorten(left_out)}", file=sys.stderr, flush=True)
+            say(f"Can't be read, left out: {shorten(left_out)}", error=True)
         return clip
     clip = active_clip(bpy.context)
     if clip is None:
@@ -178,13 +213,59 @@ def _require_all_before(prompts: PromptSet, footage: Footage) -> None:
     """Raise FootageError where a photo that was left out makes a file's frame numbers doubtful."""
     last = max(at.frame for entry in prompts.objects for at in entry.frames)
     there = natural_key(footage.path_of(last).name)
-    before = [file.path.name for file in footage.unreadable if natural_key(file.path.name) < there]
+    before = [
+        file.path.name
+        for file in footage.unreadable
+        if file.is_file and natural_key(file.path.name) < there
+    ]
     if before:
         raise FootageError(
             f"{shorten(before)} can't be read, and the prompts name frames behind: these might lie"
             " on other photos than were meant.",
             "Put a good copy in its place; or move it away, if the frames were counted without it.",
         )
+
+
+def _require_places(clip: bpy.types.MovieClip, options: argparse.Namespace) -> None:
+    """Raise StoreError or BakeError for what would be found out after the run only."""
+    if options.bake:
+        _require_room_for_images(clip, options)
+    if options.save is not None:
+        path = options.save.absolute()
+        if len(os.fsencode(path)) >= _BLENDERS_PATH:
+            raise StoreError(f"{path} is longer than Blender takes.", "Name another with --save.")
+        _require_writable(path, path.with_name(f"{path.name}@"), "--save")  # Blender's temporary
+    if options.report is not None:
+        folder = options.report.absolute()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (OSError, ValueError) as problem:
+            raise StoreError(
+                f"The report can't be written to {folder}: {_told(problem)}.",
+                "Name another folder with --report.",
+            ) from problem
+        _require_writable(folder / HTML_NAME, folder / _TRIED_NAME, "--report")
+
+
+def _require_writable(path: Path, beside: Path, option: str) -> None:
+    """Raise StoreError where a file can't be written, found out by writing another beside it."""
+    try:
+        if path.exists() and not (path.is_file() and os.access(path, os.W_OK)):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        taken = beside.exists()
+        with beside.open("ab") as file:
+            if not taken:
+                file.write(bytes(_TRIED_BYTES))
+        if not taken:
+            beside.unlink()
+    except (OSError, ValueError) as problem:
+        raise StoreError(
+            f"{path} can't be written: {_told(problem)}.", f"Name another place with {option}."
+        ) from problem
+
+
+def _told(problem: OSError | ValueError) -> str:
+    return getattr(problem, "strerror", None) or str(problem)
 
 
 def _require_room_for_images(clip: bpy.types.MovieClip, options: argparse.Namespace) -> None:
@@ -197,16 +278,17 @@ def _require_room_for_images(clip: bpy.types.MovieClip, options: argparse.Namesp
                 "Name another one for the PNGs with --output.",
             )
         return
-    if options.output.exists():
+    if is_there(options.output):
         raise BakeError(
             f"{options.output} exists already, and a bake never overwrites.",
             "Name a folder that is not there yet.",
         )
     try:
-        options.output.absolute().parent.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
+        options.output.absolute().mkdir(parents=True)
+        options.output.absolute().rmdir()
+    except (OSError, ValueError) as problem:
         raise BakeError(
-            f"{options.output} can't be made: {problem.strerror}.", "Name another folder."
+            f"{options.output} can't be made: {_told(problem)}.", "Name another folder."
         ) from problem
 
 
@@ -262,19 +344,22 @@ def _tasks(clip: bpy.types.MovieClip, options: argparse.Namespace) -> Iterator[J
 class _ProgressLine:
     """Shows a task's progress: one living line in a terminal, a line now and then in a log."""
 
-    def __init__(self) -> None:
-        self._living = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    def __init__(self, interrupts: Interrupts) -> None:
+        self._interrupts = interrupts
+        terminal = sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
+        self._living = terminal and os.environ.get("TERM") != "dumb"
         self._next = 0.0
         self._last = ""
 
     def __call__(self, task: Task) -> None:
-        line = f"{task.title} {task.fraction:4.0%}  {task.sentence}"
+        self._interrupts.check()
+        line = shown(f"{task.title} {task.fraction:4.0%}  {task.sentence}")
         if line == self._last:
             return
         if self._living:
             end = "\n" if task.fraction >= 1.0 else ""
-            print(f"\r\x1b[2K{line[:110]}", end=end, file=sys.stderr, flush=True)
+            write(f"\r\x1b[2K{line[:110]}{end}", error=True)
         elif time.monotonic() >= self._next or task.fraction >= 1.0:
-            print(line, file=sys.stderr, flush=True)
+            say(line, error=True)
             self._next = time.monotonic() + _LOG_INTERVAL
         self._last = line

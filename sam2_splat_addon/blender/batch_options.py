@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..core.bake_plan import MAX_EXPOSURE, MAX_FEATHER_PX, MAX_GROW_PX
+from ..core.words import as_text, is_text
 from . import preferences
 from .properties import (
     ALPHA_ITEMS,
@@ -34,16 +35,16 @@ def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
     )
     own.add_argument(
         "--footage",
-        type=Path,
+        type=_path,
         metavar="DIR",
         help="folder of photos; default: the open file's clip",
     )
     own.add_argument(
-        "--prompts", type=Path, metavar="FILE", help="prompts as JSON; default: the clip's markers"
+        "--prompts", type=_path, metavar="FILE", help="prompts as JSON; default: the clip's markers"
     )
     own.add_argument("--model", choices=[item[0] for item in MODEL_ITEMS], help="default: bundled")
     own.add_argument(
-        "--checkpoint", type=Path, metavar="FILE", help="weights of your own for --model (.pt)"
+        "--checkpoint", type=_path, metavar="FILE", help="weights of your own for --model (.pt)"
     )
     own.add_argument(
         "--device",
@@ -98,12 +99,12 @@ def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
     )
     own.add_argument(
         "--store",
-        type=Path,
+        type=_path,
         metavar="DIR",
         help="where the mattes are kept, one folder for each capture; default: beside the photos",
     )
     own.add_argument("--bake", action="store_true", help="bake PNGs when propagation is done")
-    own.add_argument("--output", type=Path, metavar="DIR", help="a new folder for the PNGs")
+    own.add_argument("--output", type=_path, metavar="DIR", help="a new folder for the PNGs")
     own.add_argument(
         "--alpha",
         choices=[item[0] for item in ALPHA_ITEMS],
@@ -150,7 +151,7 @@ def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
         help="of EXR and float photos",
     )
     own.add_argument(
-        "--report", type=Path, metavar="DIR", help="write which frames to look at: CSV and HTML"
+        "--report", type=_path, metavar="DIR", help="write which frames to look at: CSV and HTML"
     )
     own.add_argument(
         "--strict",
@@ -158,8 +159,15 @@ def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
         help="stop at the first damaged photo (exit code 3); default: leave it out and name it"
         " (exit code 8)",
     )
-    own.add_argument("--save", type=Path, metavar="FILE", help="save the result as a .blend")
+    own.add_argument("--save", type=_path, metavar="FILE", help="save the result as a .blend")
     return own
+
+
+def _path(text: str) -> Path:
+    """What argparse calls for a path: the settings that keep it take text alone."""
+    if not is_text(text):
+        raise argparse.ArgumentTypeError(f"{as_text(text)!r} is no text in UTF-8; rename it")
+    return Path(text)
 
 
 Number = int | float

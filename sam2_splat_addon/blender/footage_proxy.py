@@ -17,7 +17,7 @@ import bpy
 from ..core.atomic import write_atomic
 from ..core.errors import FootageError
 from ..core.staging import LINKS, MADE_OF_NAME, PROXIES
-from . import footage_clip
+from . import console, footage_clip
 from .editors import clip_editors
 
 # A frame of 6000 x 9000 px fills 200 MB of Blender's cache, its quarter 13 MB.
@@ -54,7 +54,7 @@ def begin(context: bpy.types.Context, clip: bpy.types.MovieClip) -> None:
         discard_others(clip)
     except FootageError as error:
         clip.use_proxy = False  # slower, and as sharp as the photos are
-        print(f"SAM2 Splat: {error}")
+        console.log(str(error))
         return
     if not _is_built(clip):
         _show(clip, "FULL")

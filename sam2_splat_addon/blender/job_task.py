@@ -16,7 +16,7 @@ from ..core.errand import Errand, Report
 from ..core.errors import WorkerError
 from ..core.footage import scan
 from ..core.protocol import FootageFiles, FrameDone, JobRequest
-from . import drawn, local_edits, preferences, worker
+from . import console, drawn, local_edits, preferences, worker
 from .active_clip import require_clip_by_uid
 from .drawn import Drawn
 from .footage_clip import accept, place_of
@@ -201,11 +201,11 @@ class JobTask:
         for done in job.new_frames():
             self.frame_done(done)
         for line in job.log_lines():
-            print(f"SAM2 Splat: {line.text}", flush=True)  # Blender's console is the add-on's log
+            console.log(line.text)
         if not state.is_over:
             return False
         if job.trace:
-            print(job.trace, flush=True)
+            console.say_lines(job.trace)
         if state is JobState.FAILED:
             raise job.error or WorkerError("The worker failed without a word.")
         self.cancelled = state is JobState.CANCELLED

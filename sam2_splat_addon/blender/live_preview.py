@@ -20,6 +20,7 @@ from ..core.protocol import EditedMatte, FootageFiles, PreviewDone, PreviewReque
 from . import (
     checkpoint_identity,
     clip_prompts,
+    console,
     drawn,
     editors,
     footage_clip,
@@ -274,11 +275,11 @@ def _take_answers() -> None:
     for done in preview.poll():
         _keep(done)
     for line in preview.log_lines():
-        print(f"SAM2 Splat: {line.text}", flush=True)
+        console.log(line.text)
     if preview.error is not None and _state.ticket:
         _state.ticket, _state.problem = 0, str(preview.error)
         if preview.trace:
-            print(preview.trace, flush=True)
+            console.say_lines(preview.trace)
         editors.redraw()
 
 

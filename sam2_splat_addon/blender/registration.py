@@ -8,6 +8,7 @@ import bpy
 from ..core.errors import SplatError
 from . import (
     command_line,
+    console,
     footage_clip,
     footage_proxy,
     key_writing,
@@ -91,4 +92,4 @@ def _after_load(*_: object) -> None:
         footage_proxy.drop_missing()
     except SplatError as error:
         # A handler can't report to the user; the operators meet the same fault and do.
-        print(f"SAM2 Splat: {error}")
+        console.log(str(error))

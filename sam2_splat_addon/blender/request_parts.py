@@ -11,6 +11,7 @@ from ..core.catalogue import BUNDLED_WEIGHTS
 from ..core.errors import CheckpointError, PromptError
 from ..core.manifest import RunSettings
 from ..core.protocol import ModelChoice
+from ..core.reading import is_there
 from . import preferences
 from .properties import BUNDLED, SAM2SPLAT_PG_clip
 
@@ -57,7 +58,7 @@ def _checkpoint_path(settings: SAM2SPLAT_PG_clip) -> str:
     if settings.model == BUNDLED:
         return ""
     path = checkpoint_file(settings)
-    if not settings.checkpoint and not path.is_file():
+    if not settings.checkpoint and not (is_there(path) and path.is_file()):
         raise CheckpointError(
             f"{path.name} is not in {path.parent}.",
             "Download it with the button in the panel, or choose the bundled model.",

@@ -22,7 +22,7 @@ from ..core.prompts import FramePrompts
 from ..core.run_record import last_run as run_of
 from ..core.scanline import fill
 from ..core.unfinished import is_void
-from . import checkpoint_identity, layer_edits, mask_layers
+from . import checkpoint_identity, console, layer_edits, mask_layers
 from .editors import to_scene
 from .footage_clip import known_store, run_mark
 
@@ -176,7 +176,7 @@ def _run_of(clip: bpy.types.MovieClip) -> RunManifest | None:
         try:
             _runs[uid] = run_of(store) if store is not None else None
         except StoreError as error:
-            print(f"SAM2 Splat: {error}")
+            console.log(str(error))
             _runs[uid] = None
     return _runs[uid]
 
@@ -239,7 +239,7 @@ def _read(clip: bpy.types.MovieClip, object_id: int, frame: int) -> ShownMatte |
         record = store.read(object_id, frame)
     except StoreError as error:
         # Drawing can't report; the operators meet the same file and do.
-        print(f"SAM2 Splat: {error}")
+        console.log(str(error))
         return None
     return ShownMatte("stored", record.logits, record.scores)
 

@@ -21,7 +21,7 @@ from .content_hashes import ContentHashes
 from .errand import Report, unwatched
 from .errors import DamagedPhoto, FootageError
 from .headers import ImageHeader, read_header
-from .reading import require_plain_file
+from .reading import is_there, require_plain_file
 from .words import as_text, is_text
 
 IMAGE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".tif", ".tiff", ".webp", ".exr"})
@@ -242,7 +242,7 @@ def scan(path: Path, report: Report = unwatched) -> Footage:
         The path does not exist, is a file but no image, or holds no readable photo.
     """
     path = path.absolute()
-    if not path.exists():
+    if not is_there(path):
         raise FootageError(
             f"{path} does not exist.", "Choose a folder of photos or one of its photos."
         )

@@ -38,6 +38,14 @@ def require_plain_file(path: Path) -> os.stat_result:
     return status
 
 
+def is_there(path: Path) -> bool:
+    """Whether something is at a path; False also where no file can be, as for a name too long."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def open_plain(path: Path) -> BinaryIO:
     """Open a plain file for reading; raises OSError for everything else.
 

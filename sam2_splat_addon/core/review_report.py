@@ -10,6 +10,7 @@ import base64
 import csv
 import html
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from types import MappingProxyType
 from .damaged_photos import DamagedFrame
 from .links import is_link
 from .review import FrameReview, FrameState
+from .words import shown
 
 CSV_NAME = "review.csv"
 HTML_NAME = "review.html"
@@ -47,6 +49,12 @@ _COLUMNS = (
 )
 
 
+# Excel, LibreOffice and Google Sheets take a cell for a formula that begins so; the last four are what
+# the first four become in Japanese and Chinese input.
+_FORMULA_STARTS = frozenset("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+
+
 @dataclass(frozen=True)
 class ReportLine:
     """One object on one frame.
@@ -73,10 +81,34 @@ def is_report(path: Path) -> bool:
     return not start or start == _PAGE_START or start.startswith(_TABLE_START)
 
 
+class _SafeWriter:
+    """Writes rows that a spreadsheet shows and never calculates."""
+
+    def __init__(self, stream: io.StringIO) -> None:
+        self._writer = csv.writer(stream, lineterminator="\n")
+
+    def writerow(self, cells: Iterable[object]) -> None:
+        """Write a row; a cell that would be a formula begins with an apostrophe."""
+        self._writer.writerow([_safe(cell) for cell in cells])
+
+
+def _safe(cell: object) -> object:
+    if not isinstance(cell, str):
+        return cell
+    words = shown(cell)
+    starts = cell[:1], words.lstrip()[:1]
+    is_formula = any(start and start in _FORMULA_STARTS for start in starts)
+    return f"'{words}" if is_formula and _NUMBER.fullmatch(cell) is None else words
+
+
+def _escaped(words: str) -> str:
+    return html.escape(shown(words))
+
+
 def csv_table(lines: Iterable[ReportLine], damaged: Iterable[DamagedFrame] = ()) -> bytes:
     """All lines as CSV in UTF-8, in the given order, with a heading; damaged photos at the end."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = _SafeWriter(text)
     writer.writerow(_COLUMNS)
     for line in lines:
         review = line.review
@@ -124,7 +156,7 @@ def html_page(
     damaged
         Photos that don't decode whole, by frame; those that making pictures finds are named too.
     """
-    yield _HEAD.format(title=html.escape(title)).encode()
+    yield _HEAD.format(title=_escaped(title)).encode()
     yield _summary(lines).encode()
     for name in dict.fromkeys(line.object_name for line in lines):
         own = [line.review for line in lines if line.object_name == name]
@@ -174,7 +206,7 @@ def _summary(lines: Sequence[ReportLine]) -> str:
 
 def _damaged_list(damaged: Sequence[DamagedFrame]) -> str:
     lines = "".join(
-        f"<li><b>Frame {at.frame}</b>, {html.escape(at.name)}: {html.escape(at.reason)}</li>\n"
+        f"<li><b>Frame {at.frame}</b>, {_escaped(at.name)}: {_escaped(at.reason)}</li>\n"
         for at in damaged
     )
     return f"<h2>Damaged photos, left out</h2>\n<ul>{lines}</ul>\n"
@@ -190,7 +222,7 @@ def _strip(name: str, reviews: Sequence[FrameReview]) -> str:
         for review in reviews
     )
     return (
-        f"<h2>{html.escape(name)}</h2>\n"
+        f"<h2>{_escaped(name)}</h2>\n"
         f'<svg viewBox="0 0 {last - first + 1} 1" preserveAspectRatio="none"'
         f' shape-rendering="crispEdges">{cells}</svg>\n'
     )
@@ -198,11 +230,11 @@ def _strip(name: str, reviews: Sequence[FrameReview]) -> str:
 
 def _card(line: ReportLine, picture: bytes) -> str:
     review = line.review
-    reasons = "".join(f"<li>{html.escape(reason)}</li>" for reason in review.reasons)
+    reasons = "".join(f"<li>{_escaped(reason)}</li>" for reason in review.reasons)
     data = base64.b64encode(picture).decode()
     return (
         f'<figure><img alt="Frame {review.frame}" src="data:image/jpeg;base64,{data}">'
-        f"<figcaption><b>Frame {review.frame}</b>, {html.escape(line.object_name)}"
-        f' <span class="quiet">{html.escape(line.photo)}</span><ul>{reasons}</ul></figcaption>'
+        f"<figcaption><b>Frame {review.frame}</b>, {_escaped(line.object_name)}"
+        f' <span class="quiet">{_escaped(line.photo)}</span><ul>{reasons}</ul></figcaption>'
         "</figure>\n"
     )

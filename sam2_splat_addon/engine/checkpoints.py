@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ..core.catalogue import CHECKPOINTS, Checkpoint
 from ..core.errors import CheckpointError
+from ..core.reading import is_there
 from .architectures import BUNDLED, MODEL_NAMES, build, own_size
 from .bundled_model import BUNDLED_WEIGHTS
 from .prepared_model import prepare
@@ -94,7 +95,7 @@ def verify(
     CheckpointError
         Missing, of another size, or of another sum.
     """
-    if not path.is_file():
+    if not (is_there(path) and path.is_file()):
         raise _missing(path, entry)
     size = path.stat().st_size
     if size != entry.bytes:
@@ -135,7 +136,7 @@ def checkpoint_path(name: str, checkpoint: Path | str | None) -> Path:
             f"{name} needs a checkpoint file.",
             f"Download it in the add-on's preferences, or from {entry.url}.",
         )
-    if not path.is_file():
+    if not (is_there(path) and path.is_file()):
         raise _missing(path, entry)
     return path
 

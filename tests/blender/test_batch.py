@@ -3,9 +3,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
@@ -215,3 +222,168 @@ def test_help_names_every_option_and_the_exit_codes(capfd: pytest.CaptureFixture
     text = capfd.readouterr().out
     for option in ("--footage", "--prompts", "--model", "--frames", "--bake", "Exit codes"):
         assert option in text
+
+
+def refused(arguments: list[object], capfd: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    code = run(*arguments)
+    return code, capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--exposure", "nan"], 2, "from -32 to 32"),
+        (["--exposure", "1e30"], 2, "from -32 to 32"),
+        (["--output", os.fsdecode(b"out\xff"), "--bake"], 2, "no text"),
+        (["--store", os.fsdecode(b"st\xffre")], 2, "no text"),
+        (["--report", os.fsdecode(b"\xffreport")], 2, "no text"),
+        (["--prompts", os.fsdecode(b"\xff.json")], 2, "no text"),
+        (["--bake", "--output", "o" * 300], 7, "can't be made"),
+        (["--report", "taken"], 7, "report"),
+        (["--report", "taken/below"], 7, "report"),
+        (["--report", "r" * 300], 7, "report"),
+        (["--save", "s" * 255], 7, "--save"),
+        (["--save", "s" * 300], 7, "--save"),
+        (["--prompts", "latin.json"], 4, "no text in UTF-8"),
+        (["--prompts", "utf16.json"], 4, "can't be read"),
+        (["--prompts", "deep.json"], 4, "nested too deeply"),
+        (["--prompts", "."], 4, "can't be read"),
+        (["--prompts", "no_size.json"], 4, "0x0 px"),
+        (["--prompts", "negative.json"], 4, "-120x-180 px"),
+    ],
+)
+def test_what_can_not_go_well_is_found_out_before_the_run(
+    arguments: list[str],
+    code: int,
+    words: str,
+    make_photos: MakePhotos,
+    prompts: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = prompts.read_text().replace("square", "Stühle")
+    (tmp_path / "latin.json").write_bytes(text.encode("latin-1"))
+    (tmp_path / "utf16.json").write_bytes(text.encode("utf-16"))
+    (tmp_path / "deep.json").write_text('{"objects": [], "x": ' + "[" * 5000)
+    (tmp_path / "taken").write_text("")
+    for name, side, runs in (("no_size", (0, 0), []), ("negative", (-120, -180), [0, 21600])):
+        mask = {"width": side[0], "height": side[1], "runs": runs}
+        frames = [{"frame": 1, "points": [{"x": 50, "y": 90}], "mask": mask}]
+        entry = {"id": 1, "name": "square", "frames": frames}
+        (tmp_path / f"{name}.json").write_text(json.dumps({"version": 1, "objects": [entry]}))
+    folder = make_photos(count=2)
+    told = refused(["--footage", folder, "--prompts", prompts, *arguments], capfd)
+    assert told[0] == code, told
+    assert words in told[1]
+    assert "Traceback" not in told[1]
+    assert not (folder / "sam2_splat_mattes").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="Windows has other rights")
+def test_a_place_that_is_read_only_is_found_out_before_the_run(
+    make_photos: MakePhotos,
+    prompts: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = make_photos(count=2)
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    real_open = Path.open
+
+    def refuse(self: Path, *arguments: Any, **more: Any) -> Any:
+        if self.parent == closed:  # as on a disk that is mounted read-only, for root as well
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return real_open(self, *arguments, **more)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    for option in (["--save", closed / "x.blend"], ["--report", closed]):
+        told = refused(["--footage", folder, "--prompts", prompts, *option], capfd)
+        assert told[0] == 7, told
+        assert "Read-only" in told[1]
+    assert not (folder / "sam2_splat_mattes").exists()
+    assert list(closed.iterdir()) == []
+
+
+def test_a_name_longer_than_blenders_is_cut_between_letters(
+    make_photos: MakePhotos, tmp_path: Path
+) -> None:
+    from sam2_splat_addon.blender import clip_prompts, footage_clip
+    from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt, PromptSet
+
+    click = (FramePrompts(1, (PointPrompt(50, 90),)),)
+    names = ["é" * 40, "é" * 45, "漢" * 40, "x" + "é" * 40, "a\x1b[2Jb\n"]
+    entries = tuple(ObjectPrompts(i + 1, name, click) for i, name in enumerate(names))
+    clip = footage_clip.load(make_photos(count=2, name="フォトグラメトリ" * 5))
+    clip_prompts.apply(clip, PromptSet(entries).checked(120, 180, 2))
+    collected = clip_prompts.collect(clip)
+    assert [len(entry.frames) for entry in collected.objects] == [1] * 5
+    assert [entry.name for entry in collected.objects] == [
+        "é" * 31, "é" * 29 + ".001", "漢" * 21, "x" + "é" * 31, r"a\x1b[2Jb\n",
+    ]  # fmt: skip
+    assert clip.name
+
+
+def as_process(*arguments: object, **more: Any) -> subprocess.Popen[bytes]:
+    """The batch as a process of its own, as from a shell."""
+    code = (
+        "import bpy, sys\n"
+        "bpy.ops.wm.read_factory_settings(use_empty=True)\n"
+        "import sam2_splat_addon\n"
+        "sam2_splat_addon.register()\n"
+        "from sam2_splat_addon.blender import batch\n"
+        "try:\n    code = batch.main(sys.argv[1:], 'batch.py')\n"
+        "finally:\n    sam2_splat_addon.unregister()\n"
+        "sys.exit(code)\n"
+    )
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    more.setdefault("stdout", subprocess.PIPE)
+    more.setdefault("stderr", subprocess.PIPE)
+    root = Path(__file__).resolve().parents[2]
+    return subprocess.Popen(command, cwd=root, **more)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such pipes")
+def test_words_that_nobody_can_read_do_not_end_a_run(
+    make_photos: MakePhotos, prompts: Path
+) -> None:
+    folder = make_photos(count=2, name="fotos é 漢")
+    read, write = os.pipe()
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    arguments = ("--footage", folder, "--prompts", prompts, "--bake")
+    process = as_process(*arguments, stdout=write, env=environment)
+    os.close(write)
+    os.close(read)
+    _, told = process.communicate(timeout=300)
+    assert process.returncode == 0, told
+    assert b"Traceback" not in told
+    assert len(list((folder / "postshot_v001").glob("*.png"))) == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends the signal of a terminal")
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_ends_a_run_clean_however_often_it_is_pressed(
+    make_photos: MakePhotos, prompts: Path, presses: int
+) -> None:
+    folder = make_photos(count=40)
+    process = as_process("--footage", folder, "--prompts", prompts, preexec_fn=_as_in_a_terminal)
+    end = time.monotonic() + 240
+    while not list(folder.rglob("*.matte")):
+        assert process.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    for _ in range(presses):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130, told
+    assert b"Traceback" not in told
+    assert not list(folder.rglob(".*.tmp"))
+
+
+def _as_in_a_terminal() -> None:
+    # What runs in a shell's background ignores Ctrl+C, and so does what it starts.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

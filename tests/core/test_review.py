@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 from pathlib import Path
 
@@ -13,7 +15,8 @@ import pytest
 from sam2_splat_addon.core.errors import StoreError
 from sam2_splat_addon.core.matte_store import MatteRecord, MatteScores, MatteStore
 from sam2_splat_addon.core.review import FrameReview, ShapeReader, review_object, worst_first
-from sam2_splat_addon.core.review_report import ReportLine, csv_table
+from sam2_splat_addon.core.review_report import ReportLine, csv_table, html_page
+from sam2_splat_addon.core.words import shown
 
 SIZE = (300, 450)
 
@@ -200,3 +203,32 @@ def test_frames_tracked_from_one_side_leave_that_column_empty(store: MatteStore)
     heading, row = csv_table([ReportLine(review, "chair", "a.jpg")]).decode().splitlines()
     assert heading.endswith(",both_sides")
     assert row.endswith(",")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        '=HYPERLINK("http://evil","x")', "@SUM(1)", "+1|cmd", "-2+3", "\t=1", "\r=1", "\n=1", "  =1",
+        *(f"{chr(ord(sign) + 0xFEE0)}1" for sign in "=+-@"),  # of Chinese and Japanese keyboards
+    ],
+)  # fmt: skip
+def test_a_name_is_no_formula_of_a_spreadsheet(store: MatteStore, name: str) -> None:
+    (review, *_) = review_object(store, 1)
+    review = msgspec.structs.replace(review, object_score=-3.25)
+    table = csv_table([ReportLine(review, name, f"{name}.jpg")]).decode()
+    _, row = csv.reader(io.StringIO(table))
+    assert row[0].startswith("'")
+    assert row[2].startswith("'")
+    assert row[2].endswith(shown(name))
+    assert row[7] == "-3.25"
+    assert len(table.splitlines()) == 2
+
+
+def test_what_would_act_is_written_out_in_table_and_page(store: MatteStore) -> None:
+    (review, *_) = review_object(store, 1)
+    line = ReportLine(review, "x\x1b[2J\u2028y", "<script>\x07.jpg")
+    for data in (csv_table([line]), b"".join(html_page("a\x1bb", [line], [(line, b"")]))):
+        text = data.decode()
+        assert r"x\x1b[2J\u2028y" in text
+        assert not {"\x1b", "\x07", "\u2028"} & set(text)
+    assert "<script>" not in text
