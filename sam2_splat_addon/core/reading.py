@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads files and bytes that others may have made; standard library and msgspec only."""
+"""Reads files and bytes that others may have made; standard library only."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ import stat
 from pathlib import Path
 from typing import BinaryIO, Final
 
-import msgspec
-
-UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)
-"""All that msgspec raises over bytes: besides its own errors those for text that is not UTF-8, for
-values nested too deeply, and for numbers out of range."""
+UNREADABLE: Final = (ValueError, RecursionError, OverflowError)
+"""All that msgspec raises over bytes: its own errors, which are ValueErrors, and those for text that is
+not UTF-8, for values nested too deeply, and for numbers out of range."""
 
 
 def reason(problem: BaseException) -> str:
