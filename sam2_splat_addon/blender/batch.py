@@ -36,7 +36,7 @@ from ..core.prompts import PromptSet, read_json
 from ..core.reading import is_there
 from ..core.review_report import HTML_NAME
 from ..core.words import shown
-from . import clip_prompts, footage_clip, preferences
+from . import clip_prompts, footage_clip, opening, preferences
 from .active_clip import active_clip
 from .bake_task import BakeTask, bake_folder
 from .batch_options import parser
@@ -62,6 +62,7 @@ _EXIT_CODES: tuple[tuple[type[SplatError], int], ...] = (
 _DAMAGED = 8
 # What is written to find out whether a place can be written to.
 _TRIED_BYTES = 1 << 12
+_LOOK = 0.2  # s between two looks at Ctrl+C
 _TRIED_NAME = ".sam2_splat_tried"
 _BLENDERS_PATH = 1024  # bytes, with the zero at the end
 # Without a terminal, a progress line every so many seconds, so that logs stay short.
@@ -196,6 +197,8 @@ def _clip(options: argparse.Namespace, interrupts: Interrupts) -> bpy.types.Movi
                 _require_all_whole(clip)
             say(f"Can't be read, left out: {shorten(left_out)}", error=True)
         return clip
+    while not opening.settle(_LOOK):  # the open file's photos, where their disk is slow
+        interrupts.check()
     clip = active_clip(bpy.context)
     if clip is None:
         raise FootageError("There is no clip to work on.", "Name photos with --footage.")

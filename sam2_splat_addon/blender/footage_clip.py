@@ -317,46 +317,110 @@ def known_store(clip: bpy.types.MovieClip) -> MatteStore | None:
     return MatteStore(Path(bpy.path.abspath(folder))) if folder else None
 
 
-def restage_missing() -> None:
-    """Make the links of this file's clips again, as after a cleared cache or on another machine.
+@dataclasses.dataclass(frozen=True)
+class Kept:
+    """What a clip of a .blend says of its photos, to be compared with the disk elsewhere.
 
-    Photos that were moved together with the .blend file are found; those that are gone are left to
-    the operators, which say so when they are needed.
+    Attributes
+    ----------
+    uid
+        The clip's session uid.
+    folder, first_file, count
+        Where the photos were, with which one frame 1 begins, and how many there were.
+    shown
+        The file of frame 1.
+    blend
+        The .blend file; None where it has none yet.
     """
-    for clip in bpy.data.movieclips:
-        settings = clip.sam2_splat
-        if not settings.footage_folder or clip.library is not None:
-            continue
-        folder = Path(bpy.path.abspath(settings.footage_folder))
-        if not folder.is_dir():
-            moved = _moved_along(clip, folder)
-            if moved is None:
-                continue
-            _relocate(clip, moved)
-            folder = moved.folder
-        if settings.first_file or Path(bpy.path.abspath(clip.filepath)).exists():
-            continue
-        _point_to(clip, stage(scan(folder), _staging_folder(folder)))
+
+    uid: int
+    folder: Path
+    first_file: str
+    count: int
+    shown: Path
+    blend: Path | None
 
 
-def _moved_along(clip: bpy.types.MovieClip, folder: Path) -> Footage | None:
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What of a clip is elsewhere now: its photos, or the first of its links; None where as before."""
+
+    uid: int
+    moved: Footage | None
+    first_link: Path | None
+
+
+def kept_clips() -> list[Kept]:
+    """The clips of this file that have photos; asks no disk."""
+    blend = Path(bpy.data.filepath) if bpy.data.filepath else None
+    return [
+        Kept(
+            clip.session_uid,
+            Path(bpy.path.abspath(clip.sam2_splat.footage_folder)),
+            clip.sam2_splat.first_file,
+            clip.sam2_splat.frame_count,
+            Path(bpy.path.abspath(clip.filepath)),
+            blend,
+        )
+        for clip in bpy.data.movieclips
+        if clip.sam2_splat.footage_folder and clip.library is None
+    ]
+
+
+def found_on_disk(kept: Kept, cache_folder: Path) -> Found:
+    """Make a clip's links again where they are gone, as after a cleared cache or on another machine.
+
+    Waits for disks, and asks nothing of Blender. Photos that were moved together with the .blend file are
+    found; those that are gone are left to the operators, which say so when they are needed. Raises
+    FootageError.
+    """
+    folder, moved = kept.folder, None
+    if not folder.is_dir():
+        moved = _moved_along(kept)
+        if moved is None:
+            return Found(kept.uid, None, None)
+        folder = moved.folder
+    if kept.first_file or kept.shown.exists():
+        return Found(kept.uid, moved, None)
+    footage = scan(folder)
+    return Found(kept.uid, moved, stage(footage, _staging_folder(folder, cache_folder)))
+
+
+def take_found(found: Found) -> None:
+    """Let a clip show what was found, if it is still there; raises FootageError."""
+    clip = next((one for one in bpy.data.movieclips if one.session_uid == found.uid), None)
+    if clip is None:
+        return
+    if found.moved is not None:
+        _relocate(clip, found.moved)
+    if found.first_link is not None:
+        _point_to(clip, found.first_link)
+
+
+def restage_missing() -> None:
+    """Do both for all clips, and wait for it; for those who have just emptied the cache."""
+    for kept in kept_clips():
+        take_found(found_on_disk(kept, preferences.cache_folder()))
+
+
+def _moved_along(kept: Kept) -> Footage | None:
     """A clip's photos where they are now, if they lie to the .blend file as they may have before."""
-    if clip.sam2_splat.first_file:
-        places = [Path(bpy.path.abspath(clip.filepath)).parent]  # kept by Blender
-    elif bpy.data.filepath:
-        beside = Path(bpy.data.filepath).parent
-        places = [beside / folder.name, beside.parent / folder.name]
-        places += [beside] if beside.name == folder.name else []
+    if kept.first_file:
+        places = [kept.shown.parent]  # kept by Blender
+    elif kept.blend is not None:
+        beside = kept.blend.parent
+        places = [beside / kept.folder.name, beside.parent / kept.folder.name]
+        places += [beside] if beside.name == kept.folder.name else []
     else:
         places = []
     for place in places:
         if place.is_dir():
             try:
                 found = scan(place)
+                if kept.first_file:
+                    found = _from_file(found, kept.first_file)
             except FootageError:
                 continue
-            if clip.sam2_splat.first_file:
-                found = _from_file(found, clip.sam2_splat.first_file)
-            if len(found) == clip.sam2_splat.frame_count:
+            if len(found) == kept.count:
                 return found
     return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -89,8 +90,29 @@ def discard_others(clip: bpy.types.MovieClip) -> None:
 
 def drop_missing() -> None:
     """Show photos themselves where their small copies are gone, as from a cleared cache."""
+    drop(uid for uid, folder, count in shown_copies() if not are_built(folder, count))
+
+
+def shown_copies() -> list[tuple[int, Path, int]]:
+    """The clips that show small copies: session uid, their folder, and how many there are to be."""
+    return [
+        (clip.session_uid, _folder(clip), clip.sam2_splat.frame_count)
+        for clip in bpy.data.movieclips
+        if clip.use_proxy and clip.sam2_splat.frame_count
+    ]
+
+
+def are_built(folder: Path, count: int) -> bool:
+    """Whether all copies are in their folder; waits for its disk."""
+    # The job goes frame by frame; the last ones are there when the count is right.
+    return folder.is_dir() and sum(1 for _ in folder.glob("*.jpg")) >= count > 0
+
+
+def drop(uids: Iterable[int]) -> None:
+    """Show the photos themselves in clips of these session uids."""
+    gone = set(uids)
     for clip in bpy.data.movieclips:
-        if clip.use_proxy and clip.sam2_splat.frame_count and not _is_built(clip):
+        if clip.session_uid in gone:
             clip.use_proxy = False
 
 
@@ -112,10 +134,7 @@ def _watch() -> float | None:
 
 
 def _is_built(clip: bpy.types.MovieClip) -> bool:
-    folder = _folder(clip)
-    count = clip.sam2_splat.frame_count
-    # The job goes frame by frame; the last ones are there when the count is right.
-    return folder.is_dir() and sum(1 for _ in folder.glob("*.jpg")) >= count > 0
+    return are_built(_folder(clip), clip.sam2_splat.frame_count)
 
 
 def _folder(clip: bpy.types.MovieClip) -> Path:

@@ -5,15 +5,13 @@ from __future__ import annotations
 
 import bpy
 
-from ..core.errors import SplatError
 from . import (
     command_line,
-    console,
-    footage_clip,
     footage_proxy,
     key_writing,
     keymap,
     live_preview,
+    opening,
     overlay,
     panels,
     panels_run,
@@ -22,6 +20,7 @@ from . import (
     properties,
     review_registration,
     running,
+    stored,
     worker,
 )
 from .operators import cache, click, environment, load, objects, run, view
@@ -68,6 +67,7 @@ def unregister() -> None:
     keymap.unregister()
     panels_tool.unregister()
     footage_proxy.unregister()
+    opening.forget()
     live_preview.unregister()
     worker.shut_down()
     review_registration.unregister()
@@ -81,15 +81,12 @@ def unregister() -> None:
 @bpy.app.handlers.persistent
 def _before_load(*_: object) -> None:
     running.abort_current()
+    opening.forget()
     live_preview.forget()
     overlay.drop()
 
 
 @bpy.app.handlers.persistent
 def _after_load(*_: object) -> None:
-    try:
-        footage_clip.restage_missing()
-        footage_proxy.drop_missing()
-    except SplatError as error:
-        # A handler can't report to the user; the operators meet the same fault and do.
-        console.log(str(error))
+    stored.mend_names()
+    opening.begin()
