@@ -4,13 +4,14 @@
 The key of a conditioning frame is made of its own prompts. That of a tracked frame is made of the
 key of the frame tracked before it with the same memory, and of what else it is shown: conditioning
 and refined frames (by their keys) and corrections. So a changed prompt changes exactly the keys that it
-reaches, as long as conditioning frames out of reach are left out: see `_shown`. The key of a frame
-that is tracked from both sides is made of those that each side gives it.
+reaches, as long as conditioning frames out of reach are left out: see `_ShownFrames`. The key of a
+frame that is tracked from both sides is made of those that each side gives it.
 """
 
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -18,7 +19,7 @@ from typing import Final
 import msgspec
 from sam2.modeling.sam2_utils import select_closest_cond_frames
 
-from .plan import DIRECTIONS, ObjectPlan, Stretch, Visit
+from .plan import DIRECTIONS, ObjectPlan, Visit
 from .session import MAX_CONDITIONING
 
 NEAR: Final = 32
@@ -66,28 +67,50 @@ def matte_keys(plan: ObjectPlan, run_key: str) -> MatteKeys:
     visits: dict[Visit, str] = {}
     for stretch in plan.stretches:
         before = _hash(run_key, stretch.direction)
-        corrected: dict[int, str] = {}
+        shown = _ShownFrames()
+        for at in stretch.conditioning:
+            shown.add(at, mattes[at])
         for frame in stretch.frames:
-            parts = [before, str(frame), *_shown(frame, stretch, mattes, corrected)]
+            parts = [before, str(frame), *shown.shown(frame)]
             correction = plan.correction(frame)
             if correction is not None:
                 parts.append(msgspec.json.encode(correction).decode())
             before = mattes[frame] = visits[Visit(stretch.direction, frame)] = _hash(*parts)
             if correction is not None:
-                corrected[frame] = before
+                shown.add(frame, before)
     for frame in plan.twice:
         mattes[frame] = _hash(*(visits[Visit(direction, frame)] for direction in DIRECTIONS))
     return MatteKeys(mattes, visits)
 
 
-def _shown(
-    frame: int, stretch: Stretch, mattes: dict[int, str], corrected: dict[int, str]
-) -> list[str]:
-    """The keys of the prompted frames that attention may reach from a frame."""
-    every = {at: mattes[at] for at in stretch.conditioning} | corrected
-    selected, others = select_closest_cond_frames(frame, every, MAX_CONDITIONING)
-    near = {at: key for at, key in others.items() if abs(at - frame) <= NEAR}
-    return [*selected.values(), "near", *near.values()]
+class _ShownFrames:
+    """The prompted frames of a stretch, found by nearness: there may be thousands of them."""
+
+    def __init__(self) -> None:
+        self._keys: dict[int, str] = {}
+        self._places: dict[int, int] = {}  # in the order of adding, by which sam2 decides ties
+        self._rising: list[int] = []
+
+    def add(self, frame: int, key: str) -> None:
+        """Add a frame, or give one another key."""
+        if frame not in self._keys:
+            self._places[frame] = len(self._places)
+            insort(self._rising, frame)
+        self._keys[frame] = key
+
+    def shown(self, frame: int) -> list[str]:
+        """The keys of those that attention may reach from a frame."""
+        around = {at: self._keys[at] for at in self._around(frame)}
+        selected, others = select_closest_cond_frames(frame, around, MAX_CONDITIONING)
+        near = {at: key for at, key in others.items() if abs(at - frame) <= NEAR}
+        return [*selected.values(), "near", *near.values()]
+
+    def _around(self, frame: int) -> list[int]:
+        """Those among which the choice is the same as among all, in the order of adding."""
+        here = bisect_left(self._rising, frame)
+        start = min(here - MAX_CONDITIONING - 1, bisect_left(self._rising, frame - NEAR))
+        stop = max(here + MAX_CONDITIONING + 1, bisect_right(self._rising, frame + NEAR))
+        return sorted(self._rising[max(start, 0) : stop], key=self._places.__getitem__)
 
 
 def _hash(*parts: str) -> str:

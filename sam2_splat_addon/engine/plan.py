@@ -119,7 +119,11 @@ class ObjectPlan:
 
     def correction(self, frame: int) -> FramePrompts | None:
         """The prompts that correct this frame, if any."""
-        return next((entry for entry in self.corrections if entry.frame == frame), None)
+        return self._corrections_by_frame.get(frame)
+
+    @cached_property
+    def _corrections_by_frame(self) -> dict[int, FramePrompts]:
+        return {entry.frame: entry for entry in self.corrections}
 
     @cached_property
     def twice(self) -> frozenset[int]:

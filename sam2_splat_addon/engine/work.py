@@ -95,6 +95,7 @@ def work_for(
     conditioned
         Whether what is remembered of this conditioning or refined frame was kept.
     """
+    wanted = frozenset(wanted)
     starts = {entry.frame for entry in plan.conditioning}
     needed = starts.intersection(wanted)
     parts: list[StretchPart] = []
