@@ -16,7 +16,7 @@ import msgspec
 
 from ..core.errors import SplatError
 from ..core.matte_store import MatteStore
-from . import mask_layers, own_runs, shown_mattes
+from . import console, mask_layers, own_runs, shown_mattes
 from .footage_clip import known_store
 from .stored import decoded, text_of
 
@@ -72,7 +72,7 @@ def reconcile_undone() -> None:
         try:
             _follow(clip, store)
         except SplatError as error:
-            print(f"SAM2 Splat: {error}")
+            console.log(str(error))
 
 
 def _follow(clip: bpy.types.MovieClip, store: MatteStore) -> None:

@@ -19,7 +19,7 @@ import bpy
 from bpy.types import Depsgraph, MovieClip, Scene
 
 from ..core.errors import SplatError
-from . import editors, layer_edits, result_layers, review, running, shown_mattes
+from . import console, editors, layer_edits, result_layers, review, running, shown_mattes
 from .drawn import clip_by_uid
 from .layer_memory import remembered
 from .result_layers import LayerBuild
@@ -99,7 +99,7 @@ def _settle_all() -> None:
             if _is_ours(clip):
                 settle(clip)
     except SplatError as error:
-        print(f"SAM2 Splat: {error}")
+        console.log(str(error))
     finally:
         _is_busy = False
 
@@ -166,7 +166,7 @@ def tick() -> float:
         return _work() if _build is not None else _IDLE
     except SplatError as error:
         # An undo or a deletion came between two steps, or a matte is damaged: the operators say that.
-        print(f"SAM2 Splat: {error}")
+        console.log(str(error))
         _stop()
     return _IDLE
 
