@@ -12,6 +12,8 @@ from functools import lru_cache
 import bpy
 import msgspec
 
+from .stored import decoded, text_of
+
 _Frames = dict[int, frozenset[int]]  # object id -> frames of the clip
 
 
@@ -39,7 +41,7 @@ def move(clip: bpy.types.MovieClip, moves: Mapping[int, int]) -> None:
 
 
 def _of_clip(clip: bpy.types.MovieClip) -> _Frames:
-    return _decoded(clip.sam2_splat.anew_frames)
+    return _decoded(text_of(clip.sam2_splat, "anew_frames"))
 
 
 def _keep(clip: bpy.types.MovieClip, frames: _Frames) -> None:
@@ -49,4 +51,4 @@ def _keep(clip: bpy.types.MovieClip, frames: _Frames) -> None:
 
 @lru_cache(maxsize=4)
 def _decoded(text: str) -> _Frames:
-    return msgspec.json.decode(text, type=_Frames) if text else {}
+    return decoded(text, _Frames, {})
