@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tools.attacks import ATTACKS, Attack, Outcome
 
-MODULES = ("kills", "power")
+MODULES = ("fuzz", "kills", "power")
 _MOST_FAULTS = 12  # of one attack that are printed
 
 

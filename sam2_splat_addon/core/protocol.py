@@ -343,7 +343,9 @@ class PreviewMatte(msgspec.Struct, frozen=True):
         return cls(object_id, height, width, data, scores)
 
     def array(self) -> Logits:
-        """The logits, (h, w) float16, read-only; inside is > 0."""
+        """The logits, (h, w) float16, read-only; inside is > 0. Raises ProtocolError."""
+        if min(self.height, self.width) < 0 or len(self.logits) != 2 * self.height * self.width:
+            raise ProtocolError("A preview's matte is not of the size that it says.")
         return np.frombuffer(self.logits, dtype="<f2").reshape(self.height, self.width)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import struct
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -222,7 +223,15 @@ def _read_weights(path: Path) -> Mapping[str, Tensor]:
             f"{path} is not a checkpoint, or damaged: {reason.rstrip('.')}.",
             "Choose a SAM 2.1 checkpoint (.pt or .safetensors), or download it again.",
         ) from error
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        AttributeError,
+        TypeError,
+        MemoryError,
+        struct.error,
+    ) as error:
         raise CheckpointError(
             f"{path} is not a checkpoint, or damaged: {error}.",
             "Choose a SAM 2.1 checkpoint (.pt or .safetensors), or download it again.",

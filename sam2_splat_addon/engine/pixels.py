@@ -47,7 +47,9 @@ DAMAGED = (
     IndexError,
     KeyError,
     RuntimeError,
-    OverflowError,
+    ArithmeticError,
+    TypeError,  # of libraries that take one tag for another
+    AttributeError,
     struct.error,
     zlib.error,
     cv2.error,
