@@ -7,6 +7,7 @@ none for, or by a name that would give the terminal commands.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
@@ -80,6 +81,8 @@ class Interrupts:
         """Take Ctrl+C from here on, to the end of the process; where that is possible."""
         with contextlib.suppress(ValueError):  # not in the main thread
             signal.signal(signal.SIGINT, self._pressed)
+            # Python takes its handlers off when it ends, and Blender goes on a little.
+            atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
 
     def check(self, *_: Any) -> None:
         """Raise KeyboardInterrupt once Ctrl+C was pressed; called where a run can be stopped."""

@@ -34,6 +34,8 @@ from .stored import names_to_text, text_of
 
 # The folder of mattes, beside the photos or in the cache.
 STORE_NAME = "sam2_splat_mattes"
+# What Blender says of photos that it can't read.
+_SIZE_OF_NOTHING = (256, 256)
 # What loading photos again does, for errors that ask for it.
 _ALONG = "clicks and drawn masks go along with their photos"
 
@@ -92,6 +94,11 @@ def open_staged(
     settings.footage_folder = str(footage.folder)
     settings.first_file = ""
     _remember(clip, footage)
+    if tuple(clip.size) == _SIZE_OF_NOTHING != (footage.width, footage.height):
+        raise FootageError(
+            f"Blender can't read {footage.paths[0].name}: it is of a kind that Blender does not know.",
+            "Export that photo again, as 16 bit TIFF or PNG or as an EXR of plain RGB.",
+        )
     if tuple(clip.size) != (footage.width, footage.height):
         raise FootageError(
             f"Blender reads {footage.paths[0].name} as {clip.size[0]}x{clip.size[1]} px,"

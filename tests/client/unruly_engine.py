@@ -33,6 +33,7 @@ class PropagateReport:
     summary: str
     frames: int
     warnings: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
 
 
 def run(
