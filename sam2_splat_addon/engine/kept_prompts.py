@@ -84,7 +84,7 @@ def _spread(flat: Tensor, kernel: Tensor, cells: Tensor, weights: Tensor, signs:
     missing = _missing(flat, cells, weights, signs)
     among = (kernel[:, cells] * weights).sum(2)  # (P, P)
     among = (among + among.T) / 2 + _NOISE * torch.eye(len(among), device=among.device)
-    shares = torch.linalg.lstsq(among.double().cpu(), missing.double().cpu()[:, None]).solution
+    shares = torch.linalg.lstsq(among.cpu().double(), missing.cpu().double()[:, None]).solution
     most = float(missing.abs().max())
     spread: Tensor = shares[:, 0].to(kernel) @ kernel
     return spread.clamp(-1.5 * most, 1.5 * most)

@@ -112,7 +112,7 @@ def test_a_bank_holds_no_more_than_attention_can_reach() -> None:
 
 
 def _run(*, guarded: bool) -> tuple[dict[int, FrameResult], dict[int, BankState]]:
-    model = random_model(BUNDLED, image_size=64)
+    model = random_model(BUNDLED, image_size=64, seed=8)  # sees its object on some frames alone
     prompts = ObjectPrompts(1, "thing", (FramePrompts(1, (PointPrompt(70.0, 40.0),)),))
     plan = plan_object(prompts, range(1, 9), "both")
     results: dict[int, FrameResult] = {}
