@@ -392,7 +392,10 @@ class MatteStore:
             raise self._not_written(self.folder, error) from error
 
     def read(self, object_id: int, frame: int, mark: MatteMark | None = None) -> MatteRecord:
-        """Read one record; raises StoreError when it is missing, damaged, or of another mark."""
+        """Read one record; raises StoreError when it is missing, damaged, or of another mark.
+
+        A file that was renamed counts as damaged: it would lie on another photo.
+        """
         path = self.path(object_id, frame)
         try:
             data = read_plain(path)
@@ -403,6 +406,12 @@ class MatteStore:
         except OSError as error:
             raise StoreError(f"The matte {path} can't be read: {error.strerror}.") from error
         record = decode_record(data, f"The matte {path}")
+        if (record.object_id, record.frame) != (object_id, frame):
+            raise StoreError(
+                f"The matte {path} can't be used: it is of object {record.object_id}, frame"
+                f" {record.frame}.",
+                "Propagate this object again.",
+            )
         if mark is not None and _checksum(data) != mark.checksum:
             raise StoreError(
                 f"Frame {frame} has got another mask meanwhile: another Blender has propagated.",
@@ -442,6 +451,8 @@ class MatteStore:
             header, _ = _opened(data)
         except (OSError, *_UNREADABLE):
             return None
+        if (header.object_id, header.frame) != (object_id, frame):
+            return None  # renamed, or copied from elsewhere
         return MatteMark(header.key, header.origin, _checksum(data))
 
     def remove(self, object_id: int, frames: Container[int] | None = None) -> None:

@@ -32,6 +32,7 @@ from ..core.errors import BakeError, Cancelled, DamagedPhoto, FootageError, Stor
 from ..core.footage import shorten
 from ..core.matte_store import MatteMark, MatteStore
 from ..core.memory import peak_memory_mb, total_memory
+from ..core.photo_stamps import Stamp, stamp_of
 from ..core.protocol import BakeRequest, EditedMatte, FrameDone, Progress
 from ..core.run_record import require_same_photos
 from ..core.scanline import fill
@@ -142,8 +143,8 @@ def bake(
     Raises
     ------
     BakeError
-        Nothing to bake, the folder exists or can't be written, the disk is full, a photo is gone or
-        has another size. Finished images stay.
+        Nothing to bake, the folder exists or can't be written, the disk is full, a photo is gone,
+        has another size or changes meanwhile. Finished images stay.
     DamagedPhoto
         None of the photos decodes whole; or one does not, and the request is strict.
     StoreError
@@ -168,7 +169,8 @@ def bake(
     stop = threading.Event()
     refines_on = _edge_device(request)
     net = edge_model(refines_on.device) if refines_on is not None else None
-    job = _Job(request, store, mattes.marks, edited, stop, net)
+    seen = {item.source: _look(item.source) for item in plan.items}
+    job = _Job(request, store, mattes.marks, edited, seen, stop, net)
     count = threads or request.threads or _threads_for(request)
     with _output_folders(plan):
         with job.synced(plan.folder):
@@ -335,6 +337,7 @@ class _Job:
     store: MatteStore
     marks: dict[tuple[int, int], MatteMark]
     edited: dict[tuple[int, int], EditedMatte]
+    seen: dict[Path, Stamp | None]
     stop: threading.Event
     net: EdgeModel | None
     folders: FolderSync = field(default_factory=FolderSync)
@@ -405,6 +408,11 @@ class _Job:
                 f"{footage.width}x{footage.height} when it was loaded.",
                 "Put the first photo back, or load the footage again and propagate.",
             )
+        if _look(source) != self.seen[source]:
+            raise BakeError(
+                f"{source.name} has changed while photos were baked: its mask may be another's.",
+                "Load the footage again and propagate, then bake.",
+            )
         return pixels
 
     def _alpha(self, item: BakeItem, photo: NDArray[Any]) -> NDArray[Any]:
@@ -431,6 +439,14 @@ class _Job:
             drawn.append(fill(outlines, footage.width, footage.height))
         depth: Depth = 8 if photo.dtype == np.uint8 else 16
         return combine(logits, drawn, footage.width, footage.height, options, depth, refined)
+
+
+def _look(photo: Path) -> Stamp | None:
+    """How a photo looks from outside; None where it is gone, which its decoder says."""
+    try:
+        return stamp_of(photo)
+    except OSError:
+        return None
 
 
 def _premultiplied(rgb: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:

@@ -221,6 +221,20 @@ def test_a_matte_damaged_behind_its_header_counts_as_missing(store: MatteStore) 
     assert store.key(1, 1) is None, "or a run would call it up to date, and never mend it"
 
 
+@pytest.mark.parametrize("at", [(1, 2), (2, 1)])
+def test_a_matte_under_anothers_name_counts_as_damaged(
+    store: MatteStore, at: tuple[int, int]
+) -> None:
+    store.write(record())
+    store.path(*at).parent.mkdir(exist_ok=True)
+    store.path(*at).write_bytes(store.path(1, 1).read_bytes())
+    assert store.mark(*at) is None
+    assert store.key(*at) is None
+    with pytest.raises(StoreError, match="it is of object 1, frame 1"):
+        store.read(*at)
+    assert same(store.read(1, 1), record())
+
+
 def test_what_cloud_folders_leave_behind_is_no_matte(store: MatteStore) -> None:
     store.write(record())
     for name in ("000001 (conflicted copy 2026-05-01).matte", "000001 2.matte"):

@@ -318,6 +318,29 @@ def test_a_photo_gone_missing_is_named_and_earlier_frames_stay(capture: Capture)
     assert names(capture.folder / "postshot_v001") == ["IMG_2000.png", "IMG_2003.png"]
 
 
+def test_a_photo_that_changes_while_others_are_baked_is_not_baked(capture: Capture) -> None:
+    capture.matte(1, 1, 2, 3)
+
+    def retouch(progress: Progress) -> None:
+        if progress.done == 1:
+            Image.fromarray(photo(9)).save(capture.folder / "IMG_2006.JPG", quality=95)
+
+    with pytest.raises(BakeError, match=r"IMG_2006\.JPG has changed"):
+        bake(capture.request(), capture.store, retouch, lambda: False, threads=1)
+    assert names(capture.folder / "postshot_v001") == ["IMG_2000.png", "IMG_2003.png"]
+
+
+def test_mattes_with_each_others_names_are_not_baked(capture: Capture) -> None:
+    capture.matte(1, 1, 2, 3, 4)
+    first, second = capture.store.path(1, 1), capture.store.path(1, 2)
+    data = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(data)
+    report = capture.bake()
+    assert report.frames == (3, 4)
+    assert report.damaged == (1, 2)
+
+
 def test_a_photo_replaced_by_one_of_another_size_is_named(capture: Capture) -> None:
     capture.matte(1, 1)
     request = capture.request()
