@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a photo's bytes are whole, where its decoder would not say; imports numpy, Pillow, tifffile.
+"""Whether a photo's bytes are whole, where its decoder would not say; imports numpy, isal, Pillow.
 
 Decoders of photos are made to show what they can. What they are silent about is asked here in three
 ways: a check sum that stands in the file is checked (PNG, deflate); the data must give just as many
-pixels as there are (LZW, run lengths); and where a decoder tells too little data but not too much,
-it must fail without the last bytes (WebP). JPEGs have `jpeg`.
+pixels as there are (LZW, run lengths; PNG, no fewer); and where a decoder tells too little data but
+not too much, it must fail without the last bytes (WebP). JPEGs have `jpeg`.
 
 Pixels that are stored as they are have nothing to tell damage by.
 """
@@ -16,9 +16,10 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
+from isal import isal_zlib
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
@@ -33,18 +34,54 @@ def _require(is_so: bool) -> None:
         raise ValueError(_DAMAGED)
 
 
+_PNG_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+# First column and row, and steps, of each pass of an interlaced PNG.
+_PNG_PASSES: Final = (
+    (0, 0, 8, 8),
+    (4, 0, 8, 8),
+    (0, 4, 4, 8),
+    (2, 0, 4, 4),
+    (0, 2, 2, 4),
+    (1, 0, 2, 2),
+    (0, 1, 1, 2),
+)
+_INFLATE_ERROR: Final = cast(type[Exception], isal_zlib.error)  # its stub says an instance
+_PNG_PIECE: Final = 1 << 16  # bytes unpacked at once: no more than 66 MB come of it
+
+
 def require_whole_png(data: bytes) -> None:
-    """Raise ValueError where a check sum of a PNG's chunk is wrong, or its end lacks."""
+    """Raise ValueError where a PNG has a wrong check sum, no end, or too little for its pixels."""
     at, view = 8, memoryview(data)
+    wanted, stream = _png_size(data), isal_zlib.decompressobj()
     while True:
         _require(at + 12 <= len(data))
         (length,) = struct.unpack_from(">I", data, at)
         end = at + 8 + length
         _require(end + 4 <= len(data))
         _require(zlib.crc32(view[at + 4 : end]) == struct.unpack_from(">I", data, end)[0])
+        if data[at + 4 : at + 8] == b"IDAT" and wanted > 0:
+            try:
+                for begin in range(at + 8, end, _PNG_PIECE):
+                    wanted -= len(stream.decompress(view[begin : min(end, begin + _PNG_PIECE)]))
+            except _INFLATE_ERROR as problem:
+                raise ValueError(_DAMAGED) from problem
         if data[at + 4 : at + 8] == b"IEND":
+            _require(wanted <= 0)
             return
         at = end + 4
+
+
+def _png_size(data: bytes) -> int:
+    """Bytes of a PNG's rows, each with the byte that says how it is filtered."""
+    _require(len(data) >= 33)
+    width, height, depth, color, _, _, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
+    bits = depth * _PNG_CHANNELS.get(color, 0)
+    size = 0
+    for left, top, across, down in _PNG_PASSES if interlaced else ((0, 0, 1, 1),):
+        columns, rows = -(-(width - left) // across), -(-(height - top) // down)
+        if columns > 0 and rows > 0:
+            size += rows * (1 + -(-columns * bits // 8))
+    return size
 
 
 # TIFF: segments are strips or tiles.

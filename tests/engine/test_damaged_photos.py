@@ -201,6 +201,46 @@ def test_lzw_of_every_table_size_is_whole(tmp_path: Path) -> None:
     assert np.array_equal(decode(path).array, rows)
 
 
+def chunk(kind: bytes, body: bytes) -> bytes:
+    check = struct.pack(">I", zlib.crc32(kind + body))
+    return struct.pack(">I", len(body)) + kind + body + check
+
+
+def png_of(rows: bytes, size: tuple[int, int], color: int, interlaced: int) -> bytes:
+    """A PNG of 8 bit whose chunks are all right, whatever its rows are."""
+    header = struct.pack(">IIBBBBB", *size, 8, color, 0, 0, interlaced)
+    pixels, end = chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + pixels + end
+
+
+@pytest.mark.parametrize("size", [(320, 240), (1, 1), (3, 5), (13, 2)])
+@pytest.mark.parametrize("color", [0, 2, 6])
+@pytest.mark.parametrize("interlaced", [0, 1])
+def test_a_png_with_too_few_rows_is_told_though_its_check_sums_are_right(
+    tmp_path: Path, size: tuple[int, int], color: int, interlaced: int
+) -> None:
+    array = np.random.default_rng(1).integers(1, 255, (*size[::-1], 4), np.uint8)
+    array = array[:, :, : {0: 1, 2: 3, 6: 4}[color]]
+    passes = (
+        ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
+        if interlaced
+        else ((0, 0, 1, 1),)
+    )  # fmt: skip
+    rows = [
+        b"\0" + row.tobytes()
+        for top, left, down, across in passes
+        for row in array[top::down, left::across]
+        if row.size
+    ]
+    path = tmp_path / "a.png"
+    path.write_bytes(png_of(b"".join(rows), size, color, interlaced))
+    assert np.array_equal(decode(path).array, array[:, :, :3] if color else np.repeat(array, 3, 2))
+    for some in (rows[:-1], rows[: len(rows) // 2], [*rows[:-1], rows[-1][:-1]]):
+        path.write_bytes(png_of(b"".join(some), size, color, interlaced))
+        with pytest.raises(DamagedPhoto, match=r"a\.png"):
+            decode(path)
+
+
 def png(width: int, height: int) -> bytes:
     def chunk(kind: bytes, body: bytes) -> bytes:
         check = struct.pack(">I", zlib.crc32(kind + body))
