@@ -32,8 +32,9 @@ from ..core.errors import (
     WorkerError,
 )
 from ..core.footage import Footage, natural_key, shorten
+from ..core.links import is_link
 from ..core.prompts import PromptSet, read_json
-from ..core.reading import is_there
+from ..core.reading import is_there, open_plain
 from ..core.review_report import HTML_NAME
 from ..core.words import shown
 from . import clip_prompts, footage_clip, opening, preferences
@@ -65,6 +66,8 @@ _TRIED_BYTES = 1 << 12
 _LOOK = 0.2  # s between two looks at Ctrl+C
 _TRIED_NAME = ".sam2_splat_tried"
 _BLENDERS_PATH = 1024  # bytes, with the zero at the end
+# How .blend files begin: as they are, compressed with Zstandard, and with gzip before Blender 3.0.
+_BLEND_BEGINS = (b"BLENDER", b"\x28\xb5\x2f\xfd", b"\x1f\x8b")
 # Without a terminal, a progress line every so many seconds, so that logs stay short.
 _LOG_INTERVAL = 10.0
 
@@ -237,6 +240,7 @@ def _require_places(clip: bpy.types.MovieClip, options: argparse.Namespace) -> N
         path = options.save.absolute()
         if len(os.fsencode(path)) >= _BLENDERS_PATH:
             raise StoreError(f"{path} is longer than Blender takes.", "Name another with --save.")
+        _require_no_other_file(path)
         _require_writable(path, path.with_name(f"{path.name}@"), "--save")  # Blender's temporary
     if options.report is not None:
         folder = options.report.absolute()
@@ -250,11 +254,27 @@ def _require_places(clip: bpy.types.MovieClip, options: argparse.Namespace) -> N
         _require_writable(folder / HTML_NAME, folder / _TRIED_NAME, "--report")
 
 
+def _require_no_other_file(path: Path) -> None:
+    """Raise StoreError where saving would replace a file that is no .blend file, such as a photo."""
+    try:
+        with open_plain(path) as file:
+            begin = file.read(len(_BLEND_BEGINS[0]))
+    except (OSError, ValueError):
+        return  # not there, or nothing can be written there either
+    if begin and not begin.startswith(_BLEND_BEGINS):
+        raise StoreError(
+            f"{path} is there, and is no .blend file: --save would replace it.",
+            "Name another file with --save.",
+        )
+
+
 def _require_writable(path: Path, beside: Path, option: str) -> None:
     """Raise StoreError where a file can't be written, found out by writing another beside it."""
     try:
         if path.exists() and not (path.is_file() and os.access(path, os.W_OK)):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if is_link(beside):  # writing would make or change what it leads to
+            raise FileExistsError(errno.EEXIST, f"{beside.name} is a link")
         taken = beside.exists()
         with beside.open("ab") as file:
             if not taken:

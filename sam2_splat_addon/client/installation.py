@@ -194,6 +194,8 @@ def require_replaceable(folder: Path) -> None:
 
 
 def _beside(folder: Path, ending: str) -> Path:
+    if not folder.name:
+        raise EnvironmentSetupError(f"{folder} is a whole disk.", PACKAGES.fix)
     return folder.with_name(folder.name + ending)
 
 

@@ -146,7 +146,9 @@ class FolderKind:
             raise self.error(f"{folder} is a link, and could lead to anything.", self.fix)
         if not self.owns(folder):
             make_folder(folder)
-            others = [] if self.is_earlier(folder) else self._beginning(folder)
+            others = self._beginning(folder)
+            if self.is_earlier(folder):
+                others = [path for path in others if not self.names.begins(path.name)]
             marker = folder / MARKER_NAME
             if is_link(marker) or (marker.exists() and not marker.is_file()):
                 others.append(marker)
@@ -245,7 +247,12 @@ class FolderKind:
     def _beginning(self, folder: Path) -> list[Path]:
         """What lies in a folder itself under names of ours."""
         found = (path for path in sorted(folder.iterdir()) if path.name != MARKER_NAME)
-        return [path for path in found if self.names.begins(path.name) and path.name not in CLUTTER]
+        # In any case: where disks don't tell "Objects" from "objects", ours would be written into it.
+        return [
+            path
+            for path in found
+            if self.names.begins(path.name.casefold()) and path.name not in CLUTTER
+        ]
 
     def give_up(self, folder: Path) -> None:
         """Take the marker out of a folder in which nothing bears a name of ours any more."""

@@ -281,6 +281,24 @@ def test_what_can_not_go_well_is_found_out_before_the_run(
     assert not (folder / "sam2_splat_mattes").exists()
 
 
+def test_save_replaces_no_file_that_is_no_blend(
+    make_photos: MakePhotos, prompts: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_photos(count=2)
+    photo = sorted(folder.iterdir())[0]
+    beside, letter = tmp_path / "new.blend", tmp_path / "letter.txt"
+    Path(f"{beside}@").symlink_to(letter)
+    before = photo.read_bytes()
+    for place, words in ((photo, "no .blend file"), (beside, "is a link")):
+        told = refused(["--footage", folder, "--prompts", prompts, "--save", place], capfd)
+        assert told[0] == 7, told
+        assert words in told[1]
+    assert photo.read_bytes() == before
+    assert Path(f"{beside}@").is_symlink()
+    assert not letter.exists()
+    assert not (folder / "sam2_splat_mattes").exists()
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="Windows has other rights")
 def test_a_place_that_is_read_only_is_found_out_before_the_run(
     make_photos: MakePhotos,

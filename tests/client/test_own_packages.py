@@ -103,6 +103,11 @@ def test_a_link_is_refused(
     assert link.is_symlink()
 
 
+def test_a_whole_disk_is_refused(run: Callable[[Path], None]) -> None:
+    with pytest.raises(EnvironmentSetupError, match="whole disk"):
+        run(Path(Path.cwd().anchor))
+
+
 def test_an_empty_folder_is_filled_marked_and_replaced_later(
     tmp_path: Path, run: Callable[[Path], None]
 ) -> None:

@@ -98,6 +98,18 @@ def test_another_programs_folder_is_left_alone(
     assert contents(tmp_path) == before
 
 
+@pytest.mark.parametrize(
+    "name", ["Manifest.json", "OBJECTS/a.txt", "Unfinished.JSON", "State/x", "Earlier/x"]
+)
+def test_names_that_differ_from_ours_in_case_alone_are_in_use(name: str, tmp_path: Path) -> None:
+    """Where a disk does not tell them apart, a run would write into these, or over them."""
+    write_all(tmp_path, name)
+    before = contents(tmp_path)
+    with pytest.raises(StoreError, match="for something else"):
+        MatteStore.open(tmp_path, create=True)
+    assert contents(tmp_path) == before
+
+
 @pytest.mark.parametrize("act", ACTS.values(), ids=ACTS)
 @pytest.mark.parametrize(
     "place", ["", "objects", "objects/001", "cleared/001", "state", "state/001"]
