@@ -25,6 +25,7 @@ from ..core.footage import Footage, scan
 from ..core.links import is_link
 from ..core.manifest import RunManifest
 from ..core.matte_store import MatteStore
+from ..core.reading import is_folder, is_there
 from ..core.run_record import last_run
 from ..core.staging import LINKS, PROXIES, stage
 from . import moved_photos, preferences
@@ -197,7 +198,7 @@ def staged_folders() -> list[Path]:
     The cache may be a folder that holds others' things too: those of ours are told by their marker.
     """
     root = preferences.cache_folder() / "footage"
-    if is_link(root) or not root.is_dir():
+    if is_link(root) or not is_folder(root):
         return []
     return sorted(entry for entry in root.iterdir() if entry.is_dir() and LINKS.knows(entry))
 
@@ -260,7 +261,7 @@ def photo_of(clip: bpy.types.MovieClip, frame: int) -> Path | None:
     """The file that a clip shows on its frame, or None; quick, where :func:`footage_of` is sure."""
     names = shown_paths(clip, range(frame, frame + 1)) if frame >= 1 else ()
     photo = Path(names[0]) if names else None
-    return photo if photo is not None and photo.is_file() else None
+    return photo if photo is not None and is_there(photo) and photo.is_file() else None
 
 
 def shown_paths(clip: bpy.types.MovieClip, frames: range) -> tuple[str, ...]:
@@ -382,12 +383,12 @@ def found_on_disk(kept: Kept, cache_folder: Path) -> Found:
     FootageError.
     """
     folder, moved = kept.folder, None
-    if not folder.is_dir():
+    if not is_folder(folder):
         moved = _moved_along(kept)
         if moved is None:
             return Found(kept.uid, None, None)
         folder = moved.folder
-    if kept.first_file or kept.shown.exists():
+    if kept.first_file or is_there(kept.shown):
         return Found(kept.uid, moved, None)
     footage = scan(folder)
     return Found(kept.uid, moved, stage(footage, _staging_folder(folder, cache_folder)))
@@ -421,7 +422,7 @@ def _moved_along(kept: Kept) -> Footage | None:
     else:
         places = []
     for place in places:
-        if place.is_dir():
+        if is_folder(place):
             try:
                 found = scan(place)
                 if kept.first_file:

@@ -17,6 +17,7 @@ import bpy
 
 from ..core.atomic import write_atomic
 from ..core.errors import FootageError
+from ..core.reading import is_folder
 from ..core.staging import LINKS, MADE_OF_NAME, PROXIES
 from . import console, footage_clip
 from .editors import clip_editors
@@ -105,7 +106,7 @@ def shown_copies() -> list[tuple[int, Path, int]]:
 def are_built(folder: Path, count: int) -> bool:
     """Whether all copies are in their folder; waits for its disk."""
     # The job goes frame by frame; the last ones are there when the count is right.
-    return folder.is_dir() and sum(1 for _ in folder.glob("*.jpg")) >= count > 0
+    return is_folder(folder) and sum(1 for _ in folder.glob("*.jpg")) >= count > 0
 
 
 def drop(uids: Iterable[int]) -> None:

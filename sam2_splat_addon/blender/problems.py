@@ -14,6 +14,7 @@ import bpy
 
 from ..core import errors
 from ..core.errors import SplatError
+from ..core.reading import is_folder
 from . import worker
 from .properties import BUNDLED, SAM2SPLAT_PG_clip
 
@@ -87,7 +88,7 @@ def _fix_footage(layout: bpy.types.UILayout, settings: SAM2SPLAT_PG_clip | None)
     row = layout.row(align=True)
     if settings is None or not settings.footage_folder:
         row.operator("sam2_splat.load", text="Choose Photos", icon="FILE_FOLDER").filepath = ""
-    elif Path(bpy.path.abspath(settings.footage_folder)).is_dir():
+    elif is_folder(Path(bpy.path.abspath(settings.footage_folder))):
         again = row.operator("sam2_splat.load", text="Load Again", icon="FILE_REFRESH")
         again.filepath = settings.footage_folder
         row.operator("sam2_splat.load", text="Choose Photos", icon="FILE_FOLDER").filepath = ""

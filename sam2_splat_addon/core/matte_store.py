@@ -39,7 +39,7 @@ from .errors import StoreError
 from .links import is_link
 from .manifest import MANIFEST_NAME, is_manifest
 from .owned_folder import FolderKind, OwnNames
-from .reading import read_plain, reason
+from .reading import is_folder, read_plain, reason
 from .run_lock import no_run
 
 _MAGIC = b"S2SM"
@@ -340,7 +340,7 @@ class MatteStore:
                     f"The matte folder {folder} can't be made: {error.strerror}.",
                     "Choose another cache folder in the add-on's preferences.",
                 ) from error
-        elif not folder.is_dir():
+        elif not is_folder(folder):
             raise StoreError(f"There are no mattes in {folder}.", "Press Propagate first.")
         return cls(folder)
 
@@ -428,14 +428,14 @@ class MatteStore:
     def objects(self) -> list[int]:
         """The ids of all objects that have a matte, rising."""
         root = self.folder / "objects"
-        if not root.is_dir():
+        if not is_folder(root):
             return []
         return [object_id for object_id in _numbers(root, 3) if self.frames(object_id)]
 
     def frames(self, object_id: int) -> list[int]:
         """The frames on which the object has a matte, rising."""
         folder = self._object_folder(object_id)
-        if not folder.is_dir():
+        if not is_folder(folder):
             return []
         return _numbers(folder, 6, _SUFFIX)
 
@@ -527,7 +527,7 @@ class MatteStore:
     def aside(self) -> list[int]:
         """The ids of the objects whose mattes are set aside, rising."""
         root = self.folder / "cleared"
-        if not root.is_dir():
+        if not is_folder(root):
             return []
         return _numbers(root, 3)
 

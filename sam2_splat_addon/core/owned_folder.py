@@ -21,6 +21,7 @@ import msgspec
 from .atomic import make_folder, write_atomic
 from .errors import SplatError
 from .links import is_link
+from .reading import is_folder
 
 MARKER_NAME: Final = "sam2_splat_folder.json"
 
@@ -122,7 +123,7 @@ class FolderKind:
 
     def is_empty(self, folder: Path) -> bool:
         """Whether nothing in a folder bears a name of ours, or there is no folder."""
-        return not folder.is_dir() or not self._beginning(folder)
+        return not is_folder(folder) or not self._beginning(folder)
 
     def require(self, folder: Path) -> None:
         """Raise `error` unless the add-on made a folder."""
@@ -201,7 +202,7 @@ class FolderKind:
         steps = [folder.joinpath(*parts[:depth]) for depth in range(len(parts) + 1)]
         if parts and not self.names.holds_folder(below):
             return
-        if any(is_link(step) or not step.is_dir() for step in steps):
+        if any(is_link(step) or not is_folder(step) for step in steps):
             return
         inner = "".join(f"{part}/" for part in parts)
         entries = _entries(steps[-1])

@@ -44,6 +44,11 @@ def is_there(path: Path) -> bool:
         return False
 
 
+def is_folder(path: Path) -> bool:
+    """Whether a folder is at a path; False also where none can be, as `is_there`."""
+    return is_there(path) and path.is_dir()
+
+
 def open_plain(path: Path) -> BinaryIO:
     """Open a plain file for reading; raises OSError for everything else.
 

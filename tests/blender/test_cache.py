@@ -42,6 +42,20 @@ def test_clearing_the_cache_keeps_mattes_and_open_clips(
     assert clip.frame_duration == 3
 
 
+@pytest.mark.parametrize("name", ["footage_folder", "store_folder"])
+def test_a_file_that_names_a_folder_that_none_can_be_is_no_traceback(
+    make_photos: Callable[..., Path], name: str
+) -> None:
+    from sam2_splat_addon.blender import footage_clip
+
+    bpy.ops.sam2_splat.load(filepath=str(make_photos(count=2)))
+    clip = bpy.context.scene.active_clip
+    setattr(clip.sam2_splat, name, "/" + "x" * 300)
+    assert bpy.ops.sam2_splat.clear_cache() == {"FINISHED"}
+    store = footage_clip.known_store(clip)
+    assert store is None or (store.objects(), store.frames(1), store.aside()) == ([], [], [])
+
+
 def _contents(*folders: Path) -> dict[Path, bytes]:
     return {
         path: path.read_bytes()
