@@ -61,6 +61,11 @@ _TIFF_EXIF_TAGS = (270, 271, 272, 274, 282, 283, 296, 305, 306, 315, 33432, 3466
 
 _DIRECT_COMPRESSIONS = (1, 8, 32946, 32773)  # none, two names of deflate, PackBits
 
+# What OpenCV's own library decodes, besides: of some it knows nothing of it makes black, silently.
+_OTHER_COMPRESSIONS = (2, 3, 4, 5, 6, 7, 32809, 34676, 34677)
+
+_NOT_SUPPORTED = "its compression or colour model is not supported, export it as RGB"
+
 _STRIPE_ROWS = 256  # bounds the view transform's temporary memory
 
 # What was found whole since this process began, so that it is not looked through again.
@@ -220,6 +225,8 @@ def _decode_tiff(path: Path, header: ImageHeader, exposure: float) -> ImagePixel
         # Other compressions and colour models are left to OpenCV's own library.
         direct = page.compression in _DIRECT_COMPRESSIONS and page.photometric in (1, 2)
         direct = direct and header.bit_depth >= 8
+        if page.compression not in (*_DIRECT_COMPRESSIONS, *_OTHER_COMPRESSIONS):
+            raise ValueError(_NOT_SUPPORTED)
         if direct:
             array = page.asarray()
             if page.planarconfig == 2 and array.ndim == 3:
@@ -281,7 +288,7 @@ def _decode_upright(path: Path, orientation_offset: int | None) -> NDArray[Any]:
         data[orientation_offset : orientation_offset + 2] = upright
     array = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     if array is None:
-        raise ValueError("its compression or colour model is not supported, export it as RGB")
+        raise ValueError(_NOT_SUPPORTED)
     return _from_bgr(array)
 
 

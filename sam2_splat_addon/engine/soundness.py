@@ -85,6 +85,9 @@ def _png_size(data: bytes) -> int:
 
 
 # TIFF: segments are strips or tiles.
+_TIFF_HEADER: Final = 8  # bytes
+
+
 def require_whole_tiff(data: bytes, page: Any) -> None:
     """Raise ValueError where a segment of a TIFF does not give the pixels that it should.
 
@@ -102,6 +105,10 @@ def require_whole_tiff(data: bytes, page: Any) -> None:
     tables = page.tags.get(347)
     wanted = list(_segment_sizes(page))
     _require(len(page.dataoffsets) >= len(wanted) and len(page.databytecounts) >= len(wanted))
+    if compression == 1:
+        _require_apart(
+            [(at, size) for at, (size, _) in zip(page.dataoffsets, wanted, strict=False)]
+        )
     reverse = page.fillorder == 2 and compression in (5, 32773)
     for offset, count, (least, most) in zip(
         page.dataoffsets, page.databytecounts, wanted, strict=False
@@ -123,6 +130,14 @@ def require_whole_tiff(data: bytes, page: Any) -> None:
             _require_lzw(segment, least, most)
         else:
             _require_jpeg(segment, b"" if tables is None else bytes(tables.value))
+
+
+def _require_apart(places: list[tuple[int, int]]) -> None:
+    """Raise ValueError where segments, by offset and size, share bytes with others or the header."""
+    end = _TIFF_HEADER
+    for begin, size in sorted(places):
+        _require(begin >= end)
+        end = begin + size
 
 
 def _segment_sizes(page: Any) -> Iterator[tuple[int, int]]:

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import OpenEXR
 import pytest
+import tifffile
 from PIL import Image
 
 from sam2_splat_addon.core.errors import DamagedPhoto
@@ -199,6 +200,43 @@ def test_lzw_of_every_table_size_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     Image.fromarray(rows).save(path, compression="tiff_lzw")
     assert np.array_equal(decode(path).array, rows)
+
+
+def tiff_with(tag: int, place: int, value: int, compression: str | None) -> bytes:
+    """A TIFF of many strips with another number in one of its tags."""
+    file = io.BytesIO()
+    strips = {"rowsperstrip": 16, "photometric": "rgb", "compression": compression}
+    tifffile.imwrite(file, np.asarray(picture()).astype(np.uint16) * 257, **strips)
+    file.seek(0)
+    with tifffile.TiffFile(file) as tiff:
+        found = tiff.pages[0].tags[tag]
+    data = bytearray(file.getvalue())
+    size = found.valuebytecount // found.count
+    at = found.valueoffset + place * size
+    data[at : at + size] = value.to_bytes(size, "little")
+    return bytes(data)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("offset", [0, 4, 5000, 20001])
+def test_strips_that_share_bytes_with_others_or_the_header_are_told(
+    tmp_path: Path, compression: str | None, offset: int
+) -> None:
+    path = tmp_path / "a.tif"
+    path.write_bytes(tiff_with(273, 5, offset, compression))
+    with pytest.raises(DamagedPhoto, match=r"a\.tif"):
+        decode(path)
+
+
+@pytest.mark.parametrize("code", [0, 9, 10, 34712, 34892, 34933, 52546, 12345, 65535])
+def test_a_tiff_of_a_kind_that_no_library_here_knows_is_not_black(
+    tmp_path: Path, code: int
+) -> None:
+    """JPEG 2000, JBIG, JPEG XL, and numbers that mean nothing."""
+    path = tmp_path / "a.tif"
+    path.write_bytes(tiff_with(259, 0, code, "zlib"))
+    with pytest.raises(DamagedPhoto, match=r"a\.tif.*(not supported|damaged)"):
+        decode(path)
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:
