@@ -227,6 +227,14 @@ def _decode_tiff(path: Path, header: ImageHeader, exposure: float) -> ImagePixel
         direct = direct and header.bit_depth >= 8
         if page.compression not in (*_DIRECT_COMPRESSIONS, *_OTHER_COMPRESSIONS):
             raise ValueError(_NOT_SUPPORTED)
+        if (
+            not direct
+            and page.planarconfig == 2
+            and page.samplesperpixel > 1
+            and page.bitspersample > 8
+        ):
+            # OpenCV takes a plane for the whole picture, and memory that nobody wrote for the rest.
+            raise ValueError("its colours lie apart, export it with interleaved channels")
         if direct:
             array = page.asarray()
             if page.planarconfig == 2 and array.ndim == 3:

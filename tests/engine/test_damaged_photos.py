@@ -239,6 +239,31 @@ def test_a_tiff_of_a_kind_that_no_library_here_knows_is_not_black(
         decode(path)
 
 
+def test_planes_apart_that_opencv_would_scramble_are_refused(tmp_path: Path) -> None:
+    """LZW of three planes of 16 bit: here a few rows that are all 0, packed by hand."""
+    path = tmp_path / "a.tif"
+    width, height = 4, 4
+    codes = [256, *[0] * (2 * width * height), 257]  # clear, each byte by itself, end
+    bits = "".join(f"{code:09b}" for code in codes)
+    bits += "0" * (-len(bits) % 8)
+    plane = int(bits, 2).to_bytes(len(bits) // 8, "big")
+    zeros = np.zeros((3, height, width), np.uint16)
+    tifffile.imwrite(path, zeros, photometric="rgb", planarconfig="separate", rowsperstrip=height)
+    with tifffile.TiffFile(path) as tiff:
+        tags = {name: tiff.pages[0].tags[name] for name in (259, 273, 279)}
+    data = bytearray(path.read_bytes())
+    ends = len(data)
+    struct.pack_into("<H", data, tags[259].valueoffset, 5)
+    for tag, values in ((273, [ends + i * len(plane) for i in range(3)]), (279, [len(plane)] * 3)):
+        size = tags[tag].valuebytecount // 3
+        for i, value in enumerate(values):
+            at = tags[tag].valueoffset + i * size
+            data[at : at + size] = value.to_bytes(size, "little")
+    path.write_bytes(bytes(data) + 3 * plane)
+    with pytest.raises(DamagedPhoto, match="interleaved channels"):
+        decode(path)
+
+
 def chunk(kind: bytes, body: bytes) -> bytes:
     check = struct.pack(">I", zlib.crc32(kind + body))
     return struct.pack(">I", len(body)) + kind + body + check
