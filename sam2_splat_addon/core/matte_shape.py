@@ -81,7 +81,7 @@ class MatteShape:
 def measure(record: MatteRecord) -> MatteShape:
     """Measure one matte at the model's own size."""
     inside = record.logits > 0  # (h, w)
-    area = float(inside.mean())
+    area = float(inside.mean()) if inside.size else 0.0
     if area == 0.0:
         return MatteShape(
             record.frame,

@@ -21,6 +21,7 @@ one's place; its name follows within a second, or at once with `MatteStore.sync`
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import struct
 import zlib
@@ -176,7 +177,22 @@ def _opened(data: bytes) -> tuple[_Header, bytes]:
     if zlib.crc32(body) != checksum:
         raise ValueError("its check sum is wrong")
     end = _PREFIX.size + header_size
-    return msgspec.msgpack.decode(body[_PREFIX.size : end], type=_Header), body[end:]
+    header = msgspec.msgpack.decode(body[_PREFIX.size : end], type=_Header)
+    _check(header)
+    return header, body[end:]
+
+
+def _check(header: _Header) -> None:
+    """Raise ValueError for sizes and scores that no matte has."""
+    sizes_given = all(1 <= side <= _MAX_SIDE for side in (header.width, header.height))
+    if not sizes_given or not all(0 <= side <= _MAX_SIDE for side in (header.rows, header.columns)):
+        raise ValueError("its header gives no size")
+    if header.rows * header.columns > _MAX_LOGITS:
+        raise ValueError("its header gives a size that no matte has")
+    # One score that is no number would make those of a whole review none.
+    scores = (score for score in msgspec.structs.astuple(header.scores) if score is not None)
+    if not all(map(math.isfinite, scores)):
+        raise ValueError("its scores are no numbers")
 
 
 def _checksum(data: bytes) -> int:
@@ -184,21 +200,11 @@ def _checksum(data: bytes) -> int:
     return number
 
 
-def _size_of(header: _Header) -> int:
-    """Bytes of a matte's logits; raises ValueError for sizes that no matte has."""
-    sides = (header.rows, header.columns, header.width, header.height)
-    if not all(0 <= side <= _MAX_SIDE for side in sides):
-        raise ValueError("its header gives no size")
-    if header.rows * header.columns > _MAX_LOGITS:
-        raise ValueError("its header gives a size that no matte has")
-    return 2 * header.rows * header.columns
-
-
 def decode_record(data: bytes, source: str = "The matte") -> MatteRecord:
     """Decode a ``.matte`` file; raises StoreError that names ``source`` when it is damaged."""
     try:
         header, payload = _opened(data)
-        size = _size_of(header)
+        size = 2 * header.rows * header.columns
         # No more is unpacked than the header asks for, whatever the data would give.
         stream = zlib.decompressobj()
         unpacked = stream.decompress(payload, size + 1)

@@ -8,6 +8,7 @@ import struct
 import tracemalloc
 import zlib
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -255,6 +256,25 @@ def test_a_matte_is_unpacked_no_further_than_its_header_says(claimed: tuple[int,
         decode_record(body + struct.pack("<I", zlib.crc32(body)))
     assert tracemalloc.get_traced_memory()[1] < 5 << 20
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"width": 0},
+        {"height": 0},
+        {"width": -5, "height": -5},
+        {"scores": MatteScores(float("nan"), 0.9, 0.1)},
+        {"scores": MatteScores(1.0, 0.9, 0.1, float("inf"))},
+    ],
+)
+def test_a_matte_of_no_size_or_scores_counts_as_missing(
+    store: MatteStore, damage: dict[str, Any]
+) -> None:
+    store.write(replace(record(), **damage))
+    with pytest.raises(StoreError, match="Propagate this object again"):
+        store.read(1, 1)
+    assert store.mark(1, 1) is None, "or Propagate would call it up to date, and never mend it"
 
 
 def test_names_that_the_store_did_not_give_are_no_mattes(store: MatteStore) -> None:
