@@ -133,6 +133,11 @@ def make_folder(folder: Path) -> None:
         sync_folder(folder.parent)
 
 
+def temporary_beside(path: Path) -> Path:
+    """A path in the same folder that nobody else makes, which `sweep_temporaries` knows as ours."""
+    return path.with_name(f".s2s_{_this_machine()}_{os.getpid()}_{next(_numbers)}.tmp")
+
+
 @contextlib.contextmanager
 def atomic_file(
     path: Path, *, folders: FolderSync | None = None, synced: bool = True
@@ -157,7 +162,7 @@ def atomic_file(
     OSError
         From opening, writing or renaming; the caller words it.
     """
-    temporary = path.with_name(f".s2s_{_this_machine()}_{os.getpid()}_{next(_numbers)}.tmp")
+    temporary = temporary_beside(path)
     try:
         with temporary.open("wb") as stream:
             yield stream

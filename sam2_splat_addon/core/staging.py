@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from .atomic import write_atomic
+from .atomic import sweep_temporaries, temporary_beside, write_atomic
 from .errand import Report, unwatched
 from .errors import FootageError
 from .footage import Footage
@@ -112,13 +112,19 @@ def stage(footage: Footage, folder: Path, report: Report = unwatched) -> Path:
     links = tuple(f"frame_{frame.frame:06d}{extension}" for frame in footage.frames)
     try:
         LINKS.claim(folder)
+        sweep_temporaries(folder, below=False)
         copies = _copies(folder) or ()
         sources = dict(zip(links, footage.paths, strict=True))
         for there in _linked(folder):
             is_ours = is_link(there) or there.name in copies or there.suffix == ".tmp"
             if is_ours and there.name not in sources:
-                there.unlink()
-            elif not is_ours and there.name in sources and not _shows(there, sources[there.name]):
+                there.unlink(missing_ok=True)
+            elif (
+                not is_ours
+                and there.name in sources
+                and not _shows(there, sources[there.name])
+                and there.is_file()  # and no link that another Blender has just removed
+            ):
                 raise FootageError(
                     f"{there} is in the place of a link, and SAM2 Splat did not make it.",
                     LINKS.fix,
@@ -158,10 +164,11 @@ def unstage(folder: Path) -> None:
         From removing; the caller words it.
     """
     LINKS.require(folder)
+    sweep_temporaries(folder, below=False)
     copies = _copies(folder) or ()
     for there in _linked(folder):
         if is_link(there) or there.name in copies or there.suffix == ".tmp":
-            there.unlink()
+            there.unlink(missing_ok=True)
     LINKS.remove(folder, PROXIES)
     (folder / MAP_NAME).unlink(missing_ok=True)
     LINKS.give_up(folder)
@@ -191,9 +198,8 @@ def _copies(folder: Path) -> tuple[str, ...] | None:
 
 def _can_link(folder: Path) -> bool:
     """Whether the system allows symbolic links in a folder."""
-    probe = folder / "frame_000000.link.tmp"
+    probe = temporary_beside(folder / "link")
     try:
-        probe.unlink(missing_ok=True)
         probe.symlink_to(folder)
         probe.unlink()
     except (OSError, NotImplementedError):
@@ -228,9 +234,9 @@ def _common_extension(footage: Footage) -> str:
 
 def _shows(link: Path, source: Path) -> bool:
     """True when `link` stands for `source`: a link to it, or a copy of its size and time."""
-    if link.is_symlink():
-        return link.readlink() == source
     try:
+        if link.is_symlink():
+            return link.readlink() == source
         there = link.stat()
     except FileNotFoundError:
         return False
@@ -242,8 +248,7 @@ def _shows(link: Path, source: Path) -> bool:
 
 def _link(source: Path, link: Path) -> None:
     """Put `link` in place in one step, by the cheapest way the system allows."""
-    temporary = link.with_name(link.name + ".tmp")
-    temporary.unlink(missing_ok=True)
+    temporary = temporary_beside(link)  # of this Blender alone: two may load the same photos
     try:
         for way in (os.symlink, os.link, shutil.copy2):
             try:

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from sam2_splat_addon.core.atomic import temporary_beside
 from sam2_splat_addon.core.errors import FootageError
 from sam2_splat_addon.core.footage import Footage, scan
 from sam2_splat_addon.core.owned_folder import MARKER_NAME
@@ -104,6 +107,42 @@ def test_where_links_are_refused_the_next_way_is_taken(
     (tmp_path / "new.jpg").replace(footage.paths[0])
     stage(scan(footage.folder), folder)
     assert link.read_bytes() == footage.paths[0].read_bytes()
+
+
+def test_two_blenders_load_the_same_photos_at_once(
+    footage: Footage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, symlink = tmp_path / "stage", os.symlink
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from sam2_splat_addon.core.footage import scan\n"
+        "from sam2_splat_addon.core.staging import stage\n"
+        "stage(scan(Path(sys.argv[1])), Path(sys.argv[2]))"
+    )
+
+    def with_another_blender(source: Path, link: Path, *more: bool) -> None:
+        symlink(source, link, *more)
+        if source in footage.paths:  # and not where the system is asked whether it allows links
+            command = [sys.executable, "-c", code, str(footage.folder), str(folder)]
+            subprocess.run(command, check=True, cwd=Path(__file__).parents[2])
+
+    monkeypatch.setattr(os, "symlink", with_another_blender)
+    stage(footage, folder)
+    monkeypatch.undo()
+    assert links(folder) == [f"frame_{i:06d}.jpg" for i in range(1, 5)]
+    assert [(folder / name).resolve() for name in links(folder)] == list(footage.paths)
+
+
+def test_what_killed_blenders_left_is_removed(footage: Footage, tmp_path: Path) -> None:
+    folder = tmp_path / "stage"
+    stage(footage, folder)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    ours = temporary_beside(folder / "link").name.replace(f"_{os.getpid()}_", f"_{ended.pid}_")
+    for name in (ours, "frame_000002.jpg.tmp"):  # the second as versions before named it
+        (folder / name).symlink_to(footage.paths[0])
+    stage(footage, folder)
+    assert links(folder) == [f"frame_{i:06d}.jpg" for i in range(1, 5)]
 
 
 def test_a_folder_that_cannot_be_made_is_named(footage: Footage, tmp_path: Path) -> None:
