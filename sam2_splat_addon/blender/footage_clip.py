@@ -35,8 +35,8 @@ from .stored import names_to_text, text_of
 
 # The folder of mattes, beside the photos or in the cache.
 STORE_NAME = "sam2_splat_mattes"
-# What Blender says of photos that it can't read.
-_SIZE_OF_NOTHING = (256, 256)
+# What Blender says of a clip whose photos it can't decode.
+_SIZE_OF_UNREADABLE = (256, 256)
 # What loading photos again does, for errors that ask for it.
 _ALONG = "clicks and drawn masks go along with their photos"
 
@@ -95,18 +95,30 @@ def open_staged(
     settings.footage_folder = str(footage.folder)
     settings.first_file = ""
     _remember(clip, footage)
-    if tuple(clip.size) == _SIZE_OF_NOTHING != (footage.width, footage.height):
+    size = (footage.width, footage.height)
+    may_be_unreadable = tuple(clip.size) != size or size == _SIZE_OF_UNREADABLE
+    if may_be_unreadable and not _can_be_shown(first_link):
         raise FootageError(
-            f"Blender can't read {footage.paths[0].name}: it is of a kind that Blender does not know.",
-            "Export that photo again, as 16 bit TIFF or PNG or as an EXR of plain RGB.",
+            f"Blender can't read {footage.paths[0].name}: it is damaged, or a kind of"
+            f" {footage.paths[0].suffix.lower()} file that Blender does not know.",
+            "Export the photos again, as 16 bit TIFF or PNG or as an EXR of plain RGB.",
         )
-    if tuple(clip.size) != (footage.width, footage.height):
+    if tuple(clip.size) != size:
         raise FootageError(
             f"Blender reads {footage.paths[0].name} as {clip.size[0]}x{clip.size[1]} px,"
             f" its header says {footage.width}x{footage.height} px.",
             "Export that photo again.",
         )
     return clip, news
+
+
+def _can_be_shown(photo: Path) -> bool:
+    """Whether Blender can decode a photo; a clip does not tell."""
+    image = bpy.data.images.load(str(photo))
+    try:
+        return all(image.size)
+    finally:
+        bpy.data.images.remove(image)
 
 
 def _point_to(clip: bpy.types.MovieClip, first_link: Path) -> None:

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import bpy
+import numpy as np
+import OpenEXR
 import pytest
 
 from sam2_splat_addon.core.errors import FootageError
@@ -36,6 +39,31 @@ def test_names_without_digits_become_one_clip(tmp_path: Path, make_photos: MakeP
     assert clip.frame_duration == 3
     names = [path.name for path in footage_clip.footage_of(clip).paths]
     assert names == ["a.JPG", "b.jpg", "c (1).jpg"]
+
+
+@pytest.mark.parametrize("side", [120, 256])  # 256 px is what Blender says of what it can't read
+def test_a_kind_of_photo_that_blender_does_not_know_is_named(tmp_path: Path, side: int) -> None:
+    from sam2_splat_addon.blender import footage_clip
+
+    plane = np.full((side, side), 0.5, np.float16)
+    photo = tmp_path / "a.exr"
+    OpenEXR.File({}, {"BY": plane, "RY": plane, "Y": plane}).write(str(photo))
+    data = photo.read_bytes()
+    for chroma in (b"BY\0", b"RY\0"):  # of half the size, as luminance and chroma are stored
+        at = data.index(chroma) + len(chroma) + 8
+        data = data[:at] + struct.pack("<ii", 2, 2) + data[at + 8 :]
+    photo.write_bytes(data)
+    with pytest.raises(FootageError, match=r"Blender can't read a\.exr: .*kind of \.exr"):
+        footage_clip.load(tmp_path)
+    assert not bpy.data.images
+
+
+def test_photos_of_the_size_that_blender_gives_unreadable_ones_load(
+    make_photos: MakePhotos,
+) -> None:
+    from sam2_splat_addon.blender import footage_clip
+
+    assert tuple(footage_clip.load(make_photos(count=1, size=(256, 256))).size) == (256, 256)
 
 
 def test_loading_again_keeps_the_clip_and_its_clicks(make_photos: MakePhotos) -> None:
