@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import re
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,19 @@ def test_a_truncated_file_is_told(tiny_checkpoint: Path, tmp_path: Path) -> None
 def test_a_file_that_is_no_checkpoint_is_told(content: bytes, suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"file{suffix}"
     path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"is not a checkpoint, or damaged"):
+        load_model(BUNDLED, path, _CPU)
+
+
+def test_a_damaged_file_of_the_older_format_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "old.pt"
+    torch.save({"model": {"w": torch.zeros(4)}}, path, _use_new_zipfile_serialization=False)
+    data = bytearray(path.read_bytes())
+    # Its storages have numbers, in the pickle and in the list behind it: here they differ.
+    (first, last) = (match.start(1) for match in re.finditer(rb"X.\0\0\0([0-9]{5,})q", data))
+    assert first < last
+    data[last] = ord("1") + (data[last] == ord("1"))
+    path.write_bytes(data)
     with pytest.raises(CheckpointError, match=r"is not a checkpoint, or damaged"):
         load_model(BUNDLED, path, _CPU)
 
