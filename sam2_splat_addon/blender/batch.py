@@ -151,9 +151,10 @@ def run(options: argparse.Namespace, interrupts: Interrupts | None = None) -> Ba
         try:
             run_to_end(task, _ProgressLine(interrupts))
         except (KeyboardInterrupt, SplatError):
-            if isinstance(task, BakeTask) and task.output_folder.is_dir():
-                count = len(list(task.output_folder.glob("*.png")))
-                say(f"{task.output_folder} is not complete: {count} images.", error=True)
+            folder = task.output_folder if isinstance(task, BakeTask) else Path()
+            if folder != Path() and folder.is_dir():  # it has a name once the bake has begun
+                count = len(list(folder.glob("*.png")))
+                say(f"{folder} is not complete: {count} images.", error=True)
             raise
         say(task.summary)
         done.append(task)

@@ -76,6 +76,27 @@ def test_a_second_run_bakes_beside_the_first_and_computes_nothing_anew(
     assert first == second
 
 
+def test_a_bake_that_never_began_has_no_images(
+    make_photos: MakePhotos,
+    prompts: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    from sam2_splat_addon.blender import batch
+    from sam2_splat_addon.blender.bake_task import BakeTask
+
+    folder, run_to_end = make_photos(count=2), batch.run_to_end
+
+    def as_a_photo_goes(task: Any, *more: Any) -> None:
+        if isinstance(task, BakeTask):
+            max(folder.glob("*.JPG")).unlink()
+        run_to_end(task, *more)
+
+    monkeypatch.setattr(batch, "run_to_end", as_a_photo_goes)
+    assert run("--footage", folder, "--prompts", prompts, "--bake") == 3
+    assert "is not complete" not in capfd.readouterr().err
+
+
 def test_a_range_of_frames_leaves_the_others_out(make_photos: MakePhotos, prompts: Path) -> None:
     folder = make_photos(count=4)
     assert run("--footage", folder, "--prompts", prompts, "--frames", "1-2") == 0
