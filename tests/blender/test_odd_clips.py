@@ -164,7 +164,7 @@ def test_masks_stand_on_the_clips_own_frames_wherever_it_begins(make_photos: Mak
     size = (int(clip.size[0]), int(clip.size[1]))
     for frame, is_there in ((999, False), (1001, True), (1004, True), (1006, False)):
         scene.frame_set(frame)
-        assert bool(mask_layers.shown_outlines(mask, "chair", size)) == is_there
+        assert bool(mask_layers.shown_outlines(mask, "chair", frame, size)) == is_there
 
 
 def test_a_clip_that_begins_elsewhere_later_takes_its_masks_and_edits_along(
