@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from sam2_splat_addon.engine.bundled_model import SAM2_MEAN, SAM2_STD
 from sam2_splat_addon.engine.click_model import prompt_maps
 from tools.train.feeder import Batch
-from tools.train.objective import PRESENT_PX, Weights, frame_loss
+from tools.train.objective import Weights, frame_loss
 from tools.train.prompts import Click, Mask, Rng, box, click_inside, next_click
 
 MANY_FRAMES: Final = 1000  # longer than any memory: lets sam2 use its full number of pointers
@@ -232,9 +232,3 @@ def _clicked(points: dict[str, Tensor], logits: Tensor) -> Tensor:
     maps = prompt_maps(points, None, logits)
     clicked: Tensor = maps[:, :2].amax(1)
     return clicked
-
-
-def present(targets: Tensor) -> Tensor:
-    """Which of [B, h, w] coverages show anything."""
-    shown: Tensor = targets.sum((1, 2)) > PRESENT_PX
-    return shown
