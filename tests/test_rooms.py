@@ -135,19 +135,19 @@ def test_addon_imports_nothing_at_module_level() -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("sam2_splat_addon.core.footage", "import torch"),
-        ("sam2_splat_addon.core.footage", "import PIL.Image"),
-        ("sam2_splat_addon.core.footage", "from sam2_splat_addon.client import job"),
-        ("sam2_splat_addon.core.footage", "def f():\n    from ..engine import session"),
-        ("sam2_splat_addon.core.footage", "from .. import blender"),
-        ("sam2_splat_addon.client.job", "import bpy"),
-        ("sam2_splat_addon.client.job", "if True:\n    import torch.nn as nn"),
-        ("sam2_splat_addon.client.job", "from ..engine.worker import main"),
-        ("sam2_splat_addon.engine.worker", "from bpy import data"),
-        ("sam2_splat_addon.engine.worker", "from ..client.job import Job"),
-        ("sam2_splat_addon.engine.worker", "import gpu"),
-        ("sam2_splat_addon.blender.panels", "from ..engine import worker"),
-        ("sam2_splat_addon.blender.panels", "import torch"),
+        ("sam2_splat_addon.core.footage.scan", "import torch"),
+        ("sam2_splat_addon.core.footage.scan", "import PIL.Image"),
+        ("sam2_splat_addon.core.footage.scan", "from sam2_splat_addon.client import job"),
+        ("sam2_splat_addon.core.footage.scan", "def f():\n    from ...engine import session"),
+        ("sam2_splat_addon.core.footage.scan", "from ... import blender"),
+        ("sam2_splat_addon.client.worker.job", "import bpy"),
+        ("sam2_splat_addon.client.worker.job", "if True:\n    import torch.nn as nn"),
+        ("sam2_splat_addon.client.worker.job", "from ...engine.worker import loop"),
+        ("sam2_splat_addon.engine.worker.loop", "from bpy import data"),
+        ("sam2_splat_addon.engine.worker.loop", "from ...client.worker.job import Job"),
+        ("sam2_splat_addon.engine.worker.loop", "import gpu"),
+        ("sam2_splat_addon.blender.ui.panel_footage", "from ...engine import worker"),
+        ("sam2_splat_addon.blender.ui.panel_footage", "import torch"),
     ],
 )
 def test_planted_violation_is_caught(module: str, source: str) -> None:
@@ -157,10 +157,19 @@ def test_planted_violation_is_caught(module: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("sam2_splat_addon.core.footage", "import os, numpy\nfrom .errors import FootageError"),
-        ("sam2_splat_addon.client.job", "from ..core import protocol\nfrom . import process"),
-        ("sam2_splat_addon.engine.worker", "import torch, cv2\nfrom ..core import protocol"),
-        ("sam2_splat_addon.blender.panels", "import bpy\nfrom ..client.job import Job"),
+        (
+            "sam2_splat_addon.core.footage.scan",
+            "import os, numpy\nfrom ..errors import FootageError",
+        ),
+        (
+            "sam2_splat_addon.client.worker.job",
+            "from ...core import protocol\nfrom . import process",
+        ),
+        ("sam2_splat_addon.engine.worker.loop", "import torch, cv2\nfrom ...core import protocol"),
+        (
+            "sam2_splat_addon.blender.ui.panel_footage",
+            "import bpy\nfrom ...client.worker.job import Job",
+        ),
     ],
 )
 def test_allowed_imports_pass(module: str, source: str) -> None:

@@ -36,7 +36,7 @@ def main() -> int:
     arguments = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else sys.argv[1:]
     package = _package()
     try:
-        batch = importlib.import_module(f"{package}.blender.batch")
+        batch = importlib.import_module(f"{package}.blender.cli.batch")
         return int(batch.main(arguments, "batch.py"))
     finally:
         if package == "sam2_splat_addon":

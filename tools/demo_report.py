@@ -17,8 +17,8 @@ from PIL import Image
 
 from sam2_splat_addon.core.bake_plan import next_output_folder
 from sam2_splat_addon.core.errors import SplatError
-from sam2_splat_addon.core.matte_store import MatteStore
-from sam2_splat_addon.core.memory import peak_memory_mb
+from sam2_splat_addon.core.mattes.store import MatteStore
+from sam2_splat_addon.core.system.process_memory import peak_memory_mb
 from tools.contact_sheet import contact_sheet
 
 
@@ -40,7 +40,8 @@ def run(options: argparse.Namespace) -> int:
     import bpy
 
     import sam2_splat_addon
-    from sam2_splat_addon.blender import batch, batch_options
+    from sam2_splat_addon.blender.cli import batch
+    from sam2_splat_addon.blender.cli import options as batch_options
 
     print(f"Blender {bpy.app.version_string}, Python {sys.version.split()[0]}", flush=True)
     store_folder = options.out / "mattes"

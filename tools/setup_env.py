@@ -101,7 +101,7 @@ def _done() -> Dict[str, str]:
 def _torch_index() -> List[str]:
     """Return pip's arguments for the build that suits this machine, as the extension chooses it."""
     sys.path.insert(0, str(ROOT))
-    from sam2_splat_addon.client.torch_build import build_for
+    from sam2_splat_addon.client.packages.torch_build import build_for
 
     index = build_for().index
     return ["--extra-index-url", index] if index else []

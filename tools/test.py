@@ -101,7 +101,7 @@ def main() -> int:
 
 def _test_modules(arguments: List[str]) -> int:
     """Run the tests inside Blender in each module that can be had; return the exit code."""
-    from sam2_splat_addon.client.environment import SITE_VARIABLE
+    from sam2_splat_addon.client.packages.environment import SITE_VARIABLE
     from tools.modules.plugin import VARIABLE
     from tools.modules.venvs import MODULES, NoModuleError, ready
 

@@ -5,30 +5,20 @@ from __future__ import annotations
 
 import bpy
 
-from . import (
-    command_line,
-    footage_proxy,
-    key_writing,
-    keymap,
-    live_preview,
-    opening,
-    overlay,
-    panels,
-    panels_run,
-    panels_tool,
-    preferences,
-    properties,
-    review_registration,
-    running,
-    stored,
-    worker,
-)
-from .operators import cache, click, environment, load, objects, run, view
+from . import review_registration
+from .cli import register as command_line
+from .clip import opening, proxies
+from .context import preferences, properties, stored_text, task_runner, worker_session
+from .masks import key_macro
+from .overlay import draw
+from .tasks import live_preview
+from .ui import click_tool_ui, keymap, panel_footage, panel_run
+from .ui.operators import cache, click, environment, load, objects, run, view
 
 _CLASSES = (
     *properties.CLASSES,
     *preferences.CLASSES,
-    *key_writing.CLASSES,
+    *key_macro.CLASSES,
     *load.CLASSES,
     *click.CLASSES,
     *objects.CLASSES,
@@ -36,10 +26,10 @@ _CLASSES = (
     *run.CLASSES,
     *environment.CLASSES,
     *cache.CLASSES,
-    *panels.CLASSES,
-    *panels_run.CLASSES,
+    *panel_footage.CLASSES,
+    *panel_run.CLASSES,
     *review_registration.CLASSES,
-    *panels_tool.CLASSES,
+    *click_tool_ui.CLASSES,
 )
 
 
@@ -47,13 +37,13 @@ def register() -> None:
     """Register everything, in order."""
     for cls in _CLASSES:
         bpy.utils.register_class(cls)
-    key_writing.define_macro()
+    key_macro.define_macro()
     properties.attach()
     command_line.register()
-    overlay.register()
+    draw.register()
     review_registration.register()
     live_preview.register()
-    panels_tool.register()
+    click_tool_ui.register()
     keymap.register()
     bpy.app.handlers.load_pre.append(_before_load)
     bpy.app.handlers.load_post.append(_after_load)
@@ -61,17 +51,17 @@ def register() -> None:
 
 def unregister() -> None:
     """End what runs and unregister everything, in reverse order."""
-    running.abort_current()
+    task_runner.abort_current()
     bpy.app.handlers.load_post.remove(_after_load)
     bpy.app.handlers.load_pre.remove(_before_load)
     keymap.unregister()
-    panels_tool.unregister()
-    footage_proxy.unregister()
+    click_tool_ui.unregister()
+    proxies.unregister()
     opening.forget()
     live_preview.unregister()
-    worker.shut_down()
+    worker_session.shut_down()
     review_registration.unregister()
-    overlay.unregister()
+    draw.unregister()
     command_line.unregister()
     properties.detach()
     for cls in reversed(_CLASSES):
@@ -80,13 +70,13 @@ def unregister() -> None:
 
 @bpy.app.handlers.persistent
 def _before_load(*_: object) -> None:
-    running.abort_current()
+    task_runner.abort_current()
     opening.forget()
     live_preview.forget()
-    overlay.drop()
+    draw.drop()
 
 
 @bpy.app.handlers.persistent
 def _after_load(*_: object) -> None:
-    stored.mend_names()
+    stored_text.mend_names()
     opening.begin()

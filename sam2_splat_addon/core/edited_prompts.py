@@ -13,9 +13,9 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from .geometry.rasterize import fill
 from .prompts import FramePrompts, MaskPrompt, ObjectPrompts, PromptSet
 from .protocol import EditedMatte
-from .scanline import fill
 
 LONG_SIDE: Final = 2048
 """Px of a filled mask: twice the input of the largest model, which squashes it further."""

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Typed errors, each with a sentence its reader can act on; imports core/words.py alone."""
+"""Typed errors, each with a sentence its reader can act on; imports core/printable.py alone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Self
 
-from .words import shown
+from .printable import shown
 
 
 class SplatError(Exception):

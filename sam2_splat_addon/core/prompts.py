@@ -26,9 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import PromptError
-from .headers import MAX_PIXELS, MAX_SIDE
-from .reading import UNREADABLE, read_plain, reason, require_plain_file
-from .words import shown
+from .footage.headers import MAX_PIXELS, MAX_SIDE
+from .printable import shown
+from .system.safe_read import UNREADABLE, read_plain, reason, require_plain_file
 
 SCHEMA_VERSION = 1
 

@@ -28,15 +28,15 @@ import numpy as np
 
 from . import errors
 from .bake_plan import BakeOptions
-from .content_hashes import ContentHashes
-from .errand import Report, unwatched
 from .errors import ProtocolError, SplatError, WorkerError
-from .footage import Footage
-from .manifest import RunSettings
-from .matte_store import Logits, MatteScores
+from .footage.content_hashes import ContentHashes
+from .footage.scan import Footage
+from .mattes.run_manifest import RunSettings
+from .mattes.store import Logits, MatteScores
 from .prompts import PromptSet
-from .reading import UNREADABLE, reason
-from .speeds import QUALITY
+from .settings import QUALITY
+from .system.background_task import Report, unwatched
+from .system.safe_read import UNREADABLE, reason
 
 PROTOCOL_VERSION = 1
 _MAGIC = b"S2SP"
@@ -194,7 +194,7 @@ class PreviewRequest(msgspec.Struct, frozen=True, tag="preview"):
         nearest memories that earlier runs left, at the first click on a frame. Without it, and far
         from any memories, they are shown as their prompts there give them by themselves.
     ticket
-        Names the request in its answer; ``client/preview.py`` counts them.
+        Names the request in its answer; ``client/worker/preview.py`` counts them.
     """
 
     photo: str

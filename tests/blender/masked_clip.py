@@ -9,7 +9,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from sam2_splat_addon.core.matte_store import MatteRecord, MatteScores, MatteStore
+from sam2_splat_addon.core.mattes.store import MatteRecord, MatteScores, MatteStore
 
 SIDE = 96
 
@@ -19,8 +19,8 @@ def masked_clip(folder: Path, names: Sequence[str]) -> bpy.types.MovieClip:
 
     Every object is a disc that wanders a little; the first is the active one.
     """
-    from sam2_splat_addon.blender import clip_prompts
-    from sam2_splat_addon.blender.footage_clip import footage_of, store_folder
+    from sam2_splat_addon.blender.clip import markers
+    from sam2_splat_addon.blender.clip.footage import footage_of, store_folder
 
     bpy.ops.sam2_splat.load(filepath=str(folder))
     clip = bpy.context.scene.active_clip
@@ -29,7 +29,7 @@ def masked_clip(folder: Path, names: Sequence[str]) -> bpy.types.MovieClip:
         track = owner.tracks.new(name="Track", frame=1)
         track.markers.insert_frame(1, co=(_middle(number, 1), 0.5))
     clip.tracking.objects.active = clip.tracking.objects[names[0]]
-    clip_prompts.sync_objects(clip)
+    markers.sync_objects(clip)
     store_folder(clip, footage_of(clip).folder)
     write_mattes(clip)
     build_layers(clip)
@@ -62,7 +62,7 @@ def write_mattes(clip: bpy.types.MovieClip) -> None:
 
 def build_layers(clip: bpy.types.MovieClip) -> None:
     """What a propagation makes of the store at its end."""
-    from sam2_splat_addon.blender.result_layers import LayerBuild
+    from sam2_splat_addon.blender.tasks.layer_build import LayerBuild
 
     names = {entry.object_id: entry.name for entry in clip.sam2_splat.objects}
     build = LayerBuild(clip, store_of(clip), names)

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from sam2_splat_addon.client.environment import WorkerEnvironment
-from sam2_splat_addon.client.keeper import WorkerKeeper
-from sam2_splat_addon.core.manifest import RunSettings
+from sam2_splat_addon.client.packages.environment import WorkerEnvironment
+from sam2_splat_addon.client.worker.worker_pool import WorkerKeeper
+from sam2_splat_addon.core.mattes.run_manifest import RunSettings
 from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt, PromptSet
 from sam2_splat_addon.core.protocol import FootageFiles, ModelChoice, PropagateRequest
 
 HERE = Path(__file__).parent
 ADDON = HERE.parents[1] / "sam2_splat_addon"
+_NO_CACHE = shutil.ignore_patterns("__pycache__")
 
 Ask = Callable[..., PropagateRequest]
 
@@ -31,12 +32,14 @@ def environment() -> WorkerEnvironment:
 def unruly_addon(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The add-on's own core and worker, under another name, with ``unruly_engine.py`` as engine."""
     addon = tmp_path_factory.mktemp("extensions") / "sam2_splat"
-    shutil.copytree(ADDON / "core", addon / "core", ignore=shutil.ignore_patterns("__pycache__"))
-    (addon / "engine").mkdir()
-    for name in ("__init__.py", "worker.py", "worker_start.py"):
-        shutil.copy(ADDON / "engine" / name, addon / "engine" / name)
-    shutil.copy(HERE / "unruly_engine.py", addon / "engine" / "propagate.py")
-    shutil.copy(HERE / "unruly_preview.py", addon / "engine" / "preview.py")
+    shutil.copytree(ADDON / "core", addon / "core", ignore=_NO_CACHE)
+    shutil.copytree(ADDON / "engine" / "worker", addon / "engine" / "worker", ignore=_NO_CACHE)
+    jobs = addon / "engine" / "jobs"
+    jobs.mkdir()
+    for package in (addon / "engine", jobs):
+        shutil.copy(ADDON / "engine" / "__init__.py", package)
+    shutil.copy(HERE / "unruly_engine.py", jobs / "propagate.py")
+    shutil.copy(HERE / "unruly_preview.py", jobs / "preview.py")
     (addon / "__init__.py").write_text("import bpy  # the worker must not come here\n")
     return addon
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Takes the place of engine/propagate.py in a copy of the add-on, and does what workers should not.
+"""Takes the place of engine/jobs/propagate.py in a copy of the add-on, and does what workers should not.
 
 ``request.model.name`` says what happens after the second frame.
 """
@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import BakeError, Cancelled
-from ..core.matte_store import MatteRecord, MatteScores, MatteStore
-from ..core.protocol import FrameDone, Log, Progress, PropagateRequest
+from ...core.errors import BakeError, Cancelled
+from ...core.mattes.store import MatteRecord, MatteScores, MatteStore
+from ...core.protocol import FrameDone, Log, Progress, PropagateRequest
 
 SCORES = MatteScores(1.0, 0.5, 0.25)
 

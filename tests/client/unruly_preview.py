@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Takes the place of engine/preview.py in a copy of the add-on; ``request.photo`` says what to do.
+"""Takes the place of engine/jobs/preview.py in a copy of the add-on; ``request.photo`` says what to do.
 
 The frame of the request comes back as the logits.
 """
@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..core.errors import Cancelled, FootageError
-from ..core.matte_store import MatteScores
-from ..core.protocol import PreviewMatte, PreviewRequest
+from ...core.errors import Cancelled, FootageError
+from ...core.mattes.store import MatteScores
+from ...core.protocol import PreviewMatte, PreviewRequest
 
 
 def run(request: PreviewRequest, dropped: Callable[[], bool]) -> tuple[PreviewMatte, ...]:

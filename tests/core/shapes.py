@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from sam2_splat_addon.core.resample import upsample_binary
+from sam2_splat_addon.core.geometry.resample import upsample_binary
 
 Array = NDArray[np.float64]
 # Signed distance to a shape's edge, positive inside, in a unit square with y down.

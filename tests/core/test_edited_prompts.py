@@ -7,9 +7,9 @@ import msgspec
 import numpy as np
 
 from sam2_splat_addon.core.edited_prompts import LONG_SIDE, mask_prompt, with_edited
+from sam2_splat_addon.core.geometry.rasterize import fill
 from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt, PromptSet
 from sam2_splat_addon.core.protocol import EditedMatte
-from sam2_splat_addon.core.scanline import fill
 
 
 def _disc(x: float, y: float, radius: float, *, hole: bool = False) -> tuple[float, ...]:

@@ -13,8 +13,8 @@ import pytest
 from sam2_splat_addon.core import errors
 from sam2_splat_addon.core.bake_plan import BakeOptions
 from sam2_splat_addon.core.errors import ProtocolError, SplatError, WorkerError
-from sam2_splat_addon.core.manifest import RunSettings
-from sam2_splat_addon.core.matte_store import MatteScores
+from sam2_splat_addon.core.mattes.run_manifest import RunSettings
+from sam2_splat_addon.core.mattes.store import MatteScores
 from sam2_splat_addon.core.prompts import (
     BoxPrompt,
     FramePrompts,

@@ -10,10 +10,10 @@ from msgspec.structs import replace
 from PIL import Image
 from safetensors.torch import save_file
 
-from sam2_splat_addon.core.manifest import RunSettings
+from sam2_splat_addon.core.mattes.run_manifest import RunSettings
 from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt, PromptSet
 from sam2_splat_addon.core.protocol import FootageFiles, ModelChoice, PropagateRequest
-from sam2_splat_addon.engine.architectures import BUNDLED
+from sam2_splat_addon.engine.models.architectures import BUNDLED
 
 from .random_models import HEIGHT, IMAGE_SIZE, WIDTH, random_model
 

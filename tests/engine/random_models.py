@@ -10,14 +10,14 @@ import torch
 from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 
-from sam2_splat_addon.core.manifest import RunSettings
+from sam2_splat_addon.core.mattes.run_manifest import RunSettings
 from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt
-from sam2_splat_addon.engine.architectures import build
-from sam2_splat_addon.engine.device import DeviceChoice, choose_device
-from sam2_splat_addon.engine.plan import plan_object, span_of
-from sam2_splat_addon.engine.results import FrameResult
-from sam2_splat_addon.engine.session import Frames, Session
-from sam2_splat_addon.engine.work import work_for
+from sam2_splat_addon.engine.models.architectures import build
+from sam2_splat_addon.engine.models.device import DeviceChoice, choose_device
+from sam2_splat_addon.engine.tracking.plan import plan_object, span_of
+from sam2_splat_addon.engine.tracking.results import FrameResult
+from sam2_splat_addon.engine.tracking.schedule import work_for
+from sam2_splat_addon.engine.tracking.session import Frames, Session
 
 IMAGE_SIZE = 64
 WIDTH, HEIGHT = 160, 96

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sam2_splat_addon.client.requirements import LOCKS, read_pins, wanted_pins
+from sam2_splat_addon.client.packages.requirements import LOCKS, read_pins, wanted_pins
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN = {"sam2_splat_addon", "tools", "tests"}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from sam2_splat_addon.core.matte_store import MatteStore
+from sam2_splat_addon.core.mattes.store import MatteStore
 from tests.window.capture import FRAMES, SIZE, Capture, make_capture, make_photos
 from tests.window.conftest import SCENARIOS
 from tests.window.pictures import changed, iou, photo_on, visible

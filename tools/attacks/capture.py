@@ -16,13 +16,13 @@ import msgspec
 import numpy as np
 from PIL import Image
 
-from sam2_splat_addon.core.bake_manifest import MANIFEST_NAME
 from sam2_splat_addon.core.bake_plan import BakeOptions
-from sam2_splat_addon.core.footage import scan
-from sam2_splat_addon.core.manifest import RunSettings
-from sam2_splat_addon.core.matte_store import MatteStore
+from sam2_splat_addon.core.footage.scan import scan
+from sam2_splat_addon.core.mattes.run_manifest import RunSettings
+from sam2_splat_addon.core.mattes.store import MatteStore
 from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt, PromptSet
 from sam2_splat_addon.core.protocol import BakeRequest, FootageFiles, ModelChoice, PropagateRequest
+from sam2_splat_addon.engine.jobs.bake_manifest import MANIFEST_NAME
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = (480, 320)
@@ -134,7 +134,7 @@ class Host:
         if not self.worker:
             return False
         try:  # without /proc, while its host is there to reap it
-            return b"worker_start" in Path(f"/proc/{self.worker}/cmdline").read_bytes()
+            return b"engine/worker/entry.py" in Path(f"/proc/{self.worker}/cmdline").read_bytes()
         except OSError:
             return not Path("/proc/self").exists() and self.process.poll() is None
 

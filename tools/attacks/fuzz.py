@@ -160,9 +160,9 @@ def _photos() -> list[bytes]:
 
 
 def _photo_targets(folder: Path) -> dict[str, Target]:
-    from sam2_splat_addon.core.headers import read_header
-    from sam2_splat_addon.engine.frames import FrameSource
-    from sam2_splat_addon.engine.pixels import decode
+    from sam2_splat_addon.core.footage.headers import read_header
+    from sam2_splat_addon.engine.images.decode import decode
+    from sam2_splat_addon.engine.images.frame_source import FrameSource
 
     seeds, path = _photos(), folder / "photo"
 
@@ -228,7 +228,7 @@ def _messages_target() -> Target:
 
     from sam2_splat_addon.core import protocol as p
     from sam2_splat_addon.core.bake_plan import BakeOptions
-    from sam2_splat_addon.core.matte_store import MatteScores
+    from sam2_splat_addon.core.mattes.store import MatteScores
     from sam2_splat_addon.core.prompts import from_json
 
     scores, prompts = MatteScores(1.0, 0.9, 0.3), from_json(_as_json(_PROMPTS))
@@ -279,10 +279,11 @@ def _store_target(folder: Path) -> Target:
     import msgspec
     import numpy as np
 
-    from sam2_splat_addon.core import manifest as m
-    from sam2_splat_addon.core.content_hashes import ContentHashes
-    from sam2_splat_addon.core.damaged_photos import DAMAGED_NAME, read_damaged
-    from sam2_splat_addon.core.matte_store import (
+    from sam2_splat_addon.core.footage.content_hashes import ContentHashes
+    from sam2_splat_addon.core.footage.damaged_photos import DAMAGED_NAME, read_damaged
+    from sam2_splat_addon.core.footage.staging import read_stage
+    from sam2_splat_addon.core.mattes import run_manifest as m
+    from sam2_splat_addon.core.mattes.store import (
         MatteRecord,
         MatteScores,
         MatteStore,
@@ -290,7 +291,6 @@ def _store_target(folder: Path) -> Target:
         encode_record,
     )
     from sam2_splat_addon.core.prompts import from_json
-    from sam2_splat_addon.core.staging import read_stage
 
     logits = np.linspace(-1, 1, 64, dtype=np.float16).reshape(8, 8)
     matte = encode_record(
@@ -342,10 +342,10 @@ def _store_target(folder: Path) -> Target:
 def _memories_target(folder: Path) -> Target:
     import torch
 
-    from sam2_splat_addon.engine.conditioning_memories import Conditioned, ConditioningShelf
-    from sam2_splat_addon.engine.memory_bank import BankState, FrameMemory
-    from sam2_splat_addon.engine.memory_shelf import MemoryShelf
-    from sam2_splat_addon.engine.plan import Visit
+    from sam2_splat_addon.engine.tracking.conditioning_memory import Conditioned, ConditioningShelf
+    from sam2_splat_addon.engine.tracking.memory_bank import BankState, FrameMemory
+    from sam2_splat_addon.engine.tracking.memory_checkpoints import MemoryShelf
+    from sam2_splat_addon.engine.tracking.plan import Visit
 
     torch.manual_seed(1)
 
@@ -394,7 +394,7 @@ def _checkpoints_target(folder: Path) -> Target:
     import torch
     from safetensors.torch import save
 
-    from sam2_splat_addon.engine.checkpoints import _read_weights
+    from sam2_splat_addon.engine.models.checkpoints import _read_weights
 
     state, made = {"a.weight": torch.zeros(4, 4), "b": torch.ones(3)}, folder / "code ran"
     seeds: list[tuple[str, bytes]] = [("safetensors", save(state))]

@@ -11,9 +11,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import msgspec
 
-from sam2_splat_addon.client.environment import find
-from sam2_splat_addon.client.job import Job
-from sam2_splat_addon.client.keeper import WorkerKeeper
+from sam2_splat_addon.client.packages.environment import find
+from sam2_splat_addon.client.worker.job import Job
+from sam2_splat_addon.client.worker.worker_pool import WorkerKeeper
 from tools.attacks.capture import Wish
 
 

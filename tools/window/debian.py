@@ -18,7 +18,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sam2_splat_addon.client.requirements import BUILD_LOCK, LOCKS, STEPS, TORCH_LOCK, read_pins
+from sam2_splat_addon.client.packages.requirements import (
+    BUILD_LOCK,
+    LOCKS,
+    STEPS,
+    TORCH_LOCK,
+    read_pins,
+)
 from tools.window.chroot import APART, CERTIFICATES, command_inside
 from tools.window.machine import NoWindowError, check_room, obstacle, reachable_mirror
 

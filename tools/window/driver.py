@@ -45,7 +45,7 @@ class Window(Hands):
 
     def has_mask(self) -> bool:
         """Whether a mask lies over the frame that is shown, from a preview or a propagation."""
-        overlay, editors = self.addon("overlay"), self.addon("editors")
+        overlay, editors = self.addon("overlay.draw"), self.addon("context.editors")
         return any(True for _ in overlay._shown(self.clip, editors.clip_frame(self.space)))
 
     # What to wait for.
@@ -64,7 +64,7 @@ class Window(Hands):
 
     def idle(self, seconds: float = 400.0) -> Play:
         """Wait until no task of the add-on runs."""
-        running = self.addon("running")
+        running = self.addon("context.task_runner")
         yield Until(lambda: running.current() is None, "the running task ends", seconds)
 
     # What to do.
@@ -97,12 +97,12 @@ class Window(Hands):
         def shown() -> bool:
             return self.clip is not None and self.clip.sam2_splat.footage_folder == str(photos)
 
-        running = self.addon("running")
+        running = self.addon("context.task_runner")
         yield Until(lambda: running.current() is None and shown(), f"{photos.name} are loaded")
 
     def settled_preview(self) -> Play:
         """Wait until the preview answers the clicks as they are now."""
-        live = self.addon("live_preview")
+        live = self.addon("tasks.live_preview")
         # The clicks are looked at a few times a second; until then the last answer counts.
         noticed = time.monotonic() + 1.0
         yield Until(

@@ -61,7 +61,7 @@ def perform(scenario: Callable[[Window], Play], folder: Path) -> None:
 def _leave(window: Window, code: int) -> None:
     """End Blender at once, worker included: its exit handlers are not part of the play."""
     window.leave_seen()
-    window.addon("worker").shut_down()
+    window.addon("context.worker_session").shut_down()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -9,7 +9,7 @@ SEAT = (304, 444)
 
 
 def scenario(window: Window) -> Play:
-    running = window.addon("running")
+    running = window.addon("context.task_runner")
     yield from window.load(window.folder / "photos")
     yield from window.ctrl_click(*SEAT)
 

@@ -19,7 +19,7 @@ def mattes(window: Window) -> dict[Path, int]:
 def scenario(window: Window) -> Play:
     yield from window.load(window.folder / "photos")
     yield from window.ctrl_click(*SEAT)
-    running = window.addon("running")
+    running = window.addon("context.task_runner")
 
     window.run("propagate")
     task = running.current()

@@ -15,7 +15,7 @@ BOX = ((150, 140), (470, 760))
 
 def clicks(window: Window) -> list[str]:
     """The names of all clicks: `-` before one that excludes, `box` for a box."""
-    prompts = window.addon("clip_prompts")
+    prompts = window.addon("clip.markers")
     return [track.name for entry in prompts.subjects(window.clip) for track in entry.tracks]
 
 
@@ -84,6 +84,6 @@ def scenario(window: Window) -> Play:
 
 def boxes(window: Window) -> list[list[float]]:
     """The boxes on this frame, left, top, right, bottom, in pixels of the photo."""
-    prompts = window.addon("clip_prompts")
+    prompts = window.addon("clip.markers")
     found = prompts.collect(window.clip).objects[0].frames[0].box
     return [[found.x0, found.y0, found.x1, found.y1]]

@@ -25,7 +25,7 @@ def scenario(window: Window) -> Play:
     window.note(color=list(window.clip.sam2_splat.objects["chair"].color))
 
     window.run("propagate")
-    running = window.addon("running")
+    running = window.addon("context.task_runner")
     yield Until(lambda: running.current().fraction > 0.3, "frames come in", 120)
     yield from window.picture("propagating")
     yield from window.idle()

@@ -15,7 +15,7 @@ BESIDE = ((360, 318),)
 
 
 def scenario(window: Window) -> Play:
-    running, review = window.addon("running"), window.addon("review")
+    running, review = window.addon("context.task_runner"), window.addon("review.live_review")
     yield from window.picture("1_empty")
     yield from window.load(window.folder / "photos")
     yield from window.picture("2_loaded")

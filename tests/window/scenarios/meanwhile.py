@@ -29,12 +29,12 @@ def started(window: Window) -> Play:
     yield from window.load(window.folder / "photos")
     yield from window.ctrl_click(*SEAT)
     window.run("propagate")
-    running = window.addon("running")
+    running = window.addon("context.task_runner")
     yield Until(lambda: running.current().fraction > 0.1, "frames come in", 120)
 
 
 def scenario(window: Window) -> Play:
-    running = window.addon("running")
+    running = window.addon("context.task_runner")
 
     yield from started(window)
     yield from window.press("Z", ctrl=True)

@@ -25,7 +25,7 @@ _BORDER = 0.02
 
 
 def scenario(window: Window) -> Play:
-    resample = _core(window, "resample")
+    resample = _core(window, "geometry.resample")
     results: list[list[object]] = []
     for name, aspects in PHOTOS.items():
         yield from window.load(window.folder / name)
@@ -51,7 +51,7 @@ def scenario(window: Window) -> Play:
 def _as_baked(window: Window, resample: Any, logits: Any, clip: Any) -> Play:
     """The same with small holes filled and specks dropped, then with a soft edge, near enough to
     see the photo's own pixels."""
-    look = _core(window, "baked_look")
+    look = _core(window, "geometry.bake_preview")
     settings, size = clip.sam2_splat, (int(clip.size[0]), int(clip.size[1]))
     window.run("clip.view_all")
     window.run("clip.view_zoom_ratio", ratio=8.0)
@@ -77,15 +77,15 @@ def _pan(window: Window, offset: tuple[float, float]) -> None:
 
 
 def _core(window: Window, module: str) -> Any:
-    package = window.addon("overlay").__package__.rpartition(".")[0]
+    package = window.addon("overlay.draw").__package__.rpartition(".blender.")[0]
     return importlib.import_module(f"{package}.core.{module}")
 
 
 def _store_matte(window: Window, clip: Any) -> Any:
     """Put a matte of many blobs where the overlay finds it."""
-    store = _core(window, "matte_store")
-    footage_clip = window.addon("footage_clip")
-    prompts = window.addon("clip_prompts")
+    store = _core(window, "mattes.store")
+    footage_clip = window.addon("clip.footage")
+    prompts = window.addon("clip.markers")
     clip.tracking.objects.new("object")
     prompts.sync_objects(clip)
     noise = np.random.default_rng(5).normal(size=(20, 14))
@@ -106,7 +106,7 @@ def _store_matte(window: Window, clip: Any) -> Any:
 def _compare(window: Window, resample: Any, logits: Any, clip: Any) -> list[float]:
     """How many pixels were looked at, and how many are wrong where no rounding decides."""
     shown, x, y = _seen(window, clip)
-    view = window.addon("frame_view").FrameView.of(window.region(), clip)
+    view = window.addon("context.frame_view").FrameView.of(window.region(), clip)
     width, height = view.width, view.height
     if view.zoom >= 4.0:
         full = resample.upsample_binary(logits, width, height)
@@ -130,7 +130,7 @@ def _seen(window: Window, clip: Any) -> tuple[Any, Any, Any]:
     seen = seen.reshape(tall, wide, -1)[..., 0]
     bpy.data.images.remove(image)
     region = window.region()
-    view = window.addon("frame_view").FrameView.of(region, clip)
+    view = window.addon("context.frame_view").FrameView.of(region, clip)
     part = seen[region.y : region.y + region.height, region.x : region.x + region.width]
     columns = np.arange(region.width) + 0.5
     rows = np.arange(region.height) + 0.5

@@ -22,9 +22,9 @@ def layer_of(window: Window) -> Any:
 def shape(window: Window) -> Any:
     """What the layer encloses in the window now, (height, width)."""
     size = (int(window.clip.size[0]), int(window.clip.size[1]))
-    state = window.addon("mask_keys").layer_state(layer_of(window))
-    outlines = window.addon("layer_shapes").outlines(state, size)
-    return window.addon("shown_mattes").fill(outlines, *size)
+    state = window.addon("masks.keys").layer_state(layer_of(window))
+    outlines = window.addon("masks.shapes").outlines(state, size)
+    return window.addon("clip.matte_cache").fill(outlines, *size)
 
 
 def alike(one: Any, other: Any) -> bool:
@@ -34,8 +34,8 @@ def alike(one: Any, other: Any) -> bool:
 
 def scenario(window: Window) -> Play:
     manager = bpy.context.window_manager.sam2_splat
-    memory = window.addon("layer_memory")
-    review = window.addon("review")
+    memory = window.addon("masks.written_layers")
+    review = window.addon("review.live_review")
 
     def states() -> dict[int, str]:
         found: Any = review.of_clip(window.clip)

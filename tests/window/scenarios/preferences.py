@@ -12,7 +12,7 @@ from tools.window.driver import Play, Until, Window
 
 
 def scenario(window: Window) -> Play:
-    preferences = window.addon("preferences")
+    preferences = window.addon("context.preferences")
     module = preferences.ADDON_PACKAGE
     # Installed for another card than is chosen: both are said.
     folder = preferences.packages_folder()

@@ -48,7 +48,7 @@ class Steps:
             editor.draw_handler_remove(drawer._handle, "WINDOW")
             timed = self._timed(f"{module} drawing", drawer._draw)
             drawer._handle = editor.draw_handler_add(timed, (), "WINDOW", "POST_PIXEL")
-        task = addon("running").TaskOperator
+        task = addon("context.task_runner").TaskOperator
         modal = self._timed("task", task.modal)
         # Blender counts the parameters of a method, and gives it as many.
         task.modal = lambda self, context, event: modal(self, context, event)
@@ -78,7 +78,7 @@ class Answers:
     """Times a preview on its way: when it is asked for, when answered, when on the screen."""
 
     def __init__(self, window: Window) -> None:
-        live, self._space = window.addon("live_preview"), window.space
+        live, self._space = window.addon("tasks.live_preview"), window.space
         self.times: dict[str, float] = {}
         live._ask = self._noted("asked", live._ask)
         live._keep = self._noted("answered", live._keep)
@@ -115,7 +115,7 @@ class Answers:
 
 
 def scenario(window: Window) -> Play:
-    running, live = window.addon("running"), window.addon("live_preview")
+    running, live = window.addon("context.task_runner"), window.addon("tasks.live_preview")
     steps, answers = Steps(window), Answers(window)
     steps.watch()
     yield from window.load(window.folder / "photos")

@@ -22,7 +22,7 @@ def points(window: Window) -> list[tuple[float, float]]:
 
 
 def scenario(window: Window) -> Play:
-    review = window.addon("review")
+    review = window.addon("review.live_review")
 
     def states() -> dict[int, str]:
         found: Any = review.of_clip(window.clip)
@@ -64,7 +64,9 @@ def scenario(window: Window) -> Play:
     yield Until(lambda: points(window) != before, "the mask's points move")
     moved = points(window)
     yield from window.to_end("bake")
-    assert "is not kept yet" in window.addon("problems").last().sentence, "the edit is left out"
+    assert "is not kept yet" in window.addon("context.last_error").last().sentence, (
+        "the edit is left out"
+    )
     assert points(window) == moved, "the edit is lost"
     yield from window.press("I")
     window.space.mode = "TRACKING"

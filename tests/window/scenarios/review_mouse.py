@@ -34,7 +34,7 @@ def click_strip(window: Window, frame: int) -> Play:
 
 
 def scenario(window: Window) -> Play:
-    review = window.addon("review")
+    review = window.addon("review.live_review")
 
     def found() -> Any:
         return review.of_clip(window.clip)

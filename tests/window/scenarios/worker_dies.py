@@ -20,13 +20,13 @@ def workers() -> list[int]:
             command = (entry / "cmdline").read_bytes()
         except OSError:
             continue  # it has ended meanwhile
-        if b"worker_start" in command:
+        if b"engine/worker/entry.py" in command:
             found.append(int(entry.name))
     return found
 
 
 def scenario(window: Window) -> Play:
-    running, problems = window.addon("running"), window.addon("problems")
+    running, problems = window.addon("context.task_runner"), window.addon("context.last_error")
     yield from window.load(window.folder / "photos")
 
     # Without a click there is nothing to propagate, and the panel goes on saying so.

@@ -1,0 +1,391 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The whole job from a command line; imports bpy.
+
+Both ``blender --command sam2_splat`` and ``tools/batch.py`` end here. Exit codes: 0 done, 1 an
+unforeseen error, 2 wrong usage, 3 footage, 4 prompts, 5 checkpoint or packages, 6 worker, 7 bake or
+store, 8 done but for damaged photos, which were left out, 130 cancelled with Ctrl+C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import bpy
+
+from ...core.errors import (
+    BakeError,
+    CheckpointError,
+    DamagedPhoto,
+    EnvironmentSetupError,
+    FootageError,
+    PromptError,
+    ProtocolError,
+    SplatError,
+    StoreError,
+    WorkerError,
+)
+from ...core.footage.scan import Footage, natural_key, shorten
+from ...core.printable import shown
+from ...core.prompts import PromptSet, read_json
+from ...core.review.report import HTML_NAME
+from ...core.system.links import is_link
+from ...core.system.safe_read import is_there, open_plain
+from ..clip import footage as footage_clip
+from ..clip import markers, opening
+from ..context import preferences
+from ..context.active_clip import active_clip
+from ..context.console import CANCELLED, Interrupts, say, say_lines, write
+from ..context.properties import BUNDLED, SAM2SPLAT_PG_clip
+from ..context.stored_text import names_of
+from ..context.task_runner import Task, run_to_end
+from ..tasks.bake_task import BakeTask, bake_folder
+from ..tasks.job_task import JobTask
+from ..tasks.load_task import LoadTask
+from ..tasks.propagate_task import PropagateTask
+from ..tasks.report_task import ReportTask
+from .options import parser
+
+_EXIT_CODES: tuple[tuple[type[SplatError], int], ...] = (
+    (FootageError, 3),
+    (PromptError, 4),
+    (CheckpointError, 5),
+    (EnvironmentSetupError, 5),
+    (WorkerError, 6),
+    (ProtocolError, 6),
+    (BakeError, 7),
+    (StoreError, 7),
+)
+_DAMAGED = 8
+# What is written to find out whether a place can be written to.
+_TRIED_BYTES = 1 << 12
+_LOOK = 0.2  # s between two looks at Ctrl+C
+_TRIED_NAME = ".sam2_splat_tried"
+_BLENDERS_PATH = 1024  # bytes, with the zero at the end
+# How .blend files begin: as they are, compressed with Zstandard, and with gzip before Blender 3.0.
+_BLEND_BEGINS = (b"BLENDER", b"\x28\xb5\x2f\xfd", b"\x1f\x8b")
+# Without a terminal, a progress line every so many seconds, so that logs stay short.
+_LOG_INTERVAL = 10.0
+
+
+def main(arguments: Sequence[str], program: str = "sam2_splat") -> int:
+    """Run the job and return the exit code; errors are printed, one sentence and its remedy."""
+    try:
+        options = parser(program).parse_args(list(arguments))
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 2
+    if options.output and not options.bake:
+        say("sam2_splat: --output goes with --bake", error=True)
+        return 2
+    if options.save and not _may_be_file(options.save.absolute()):
+        say(f"sam2_splat: --save {options.save}: no such file can be made", error=True)
+        return 2
+    interrupts = Interrupts()
+    if bpy.app.background:
+        interrupts.listen()
+    code = _run_to_code(options, interrupts)
+    interrupts.over(code)
+    return code
+
+
+def _may_be_file(path: Path) -> bool:
+    """Whether a path is no folder, but in one."""
+    return is_there(path.parent) and path.parent.is_dir() and not (is_there(path) and path.is_dir())
+
+
+def _run_to_code(options: argparse.Namespace, interrupts: Interrupts) -> int:
+    try:
+        result = run(options, interrupts)
+    except KeyboardInterrupt:
+        say("Cancelled; the frames that were finished are kept.", error=True)
+        return CANCELLED
+    except SplatError as error:
+        say_lines(f"Error: {error}", error=True)
+        return next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), 1)
+    if result.damaged:
+        named = shorten(result.damaged)
+        say(f"Warning: damaged photos were left out: {named}", error=True)
+        return _DAMAGED
+    return 0
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """What a run came to: the clip, object id -> name, frame -> photo, and what it cost.
+
+    ``damaged`` has the names of photos that were left out of propagation or bake.
+    """
+
+    clip: bpy.types.MovieClip
+    names: dict[int, str]
+    sources: dict[int, Path]
+    seconds_per_frame: float
+    worker_peak_mb: float
+    damaged: tuple[str, ...] = ()
+
+
+def run(options: argparse.Namespace, interrupts: Interrupts | None = None) -> BatchResult:
+    """Load, prompt, propagate and bake as the options say.
+
+    Raises SplatError, and KeyboardInterrupt where Ctrl+C was pressed.
+    """
+    interrupts = interrupts or Interrupts()
+    clip = _clip(options, interrupts)
+    settings = clip.sam2_splat
+    settings.mask_prompts = settings.mask_prompts if options.prompts is None else ""
+    if options.prompts is not None:
+        footage = footage_clip.footage_of(clip)
+        prompts = read_json(options.prompts)
+        prompts = prompts.checked(footage.width, footage.height, len(footage))
+        _require_all_before(prompts, footage)
+        markers.apply(clip, prompts)
+    _apply_settings(settings, options)
+    _require_places(clip, options)
+    interrupts.check()
+    done: list[JobTask] = []
+    for task in _tasks(clip, options):
+        try:
+            run_to_end(task, _ProgressLine(interrupts))
+        except (KeyboardInterrupt, SplatError):
+            folder = task.output_folder if isinstance(task, BakeTask) else Path()
+            if folder != Path() and folder.is_dir():  # it has a name once the bake has begun
+                count = len(list(folder.glob("*.png")))
+                say(f"{folder} is not complete: {count} images.", error=True)
+            raise
+        say(task.summary)
+        done.append(task)
+    if options.save is not None:
+        _save(options.save)
+    footage = footage_clip.footage_of(clip)
+    damaged: set[str] = set()
+    if options.bake:  # the images lack these too
+        damaged = {file.path.name for file in footage.unreadable if file.is_damaged}
+    damaged.update(name for task in done for name in task.damaged)
+    return BatchResult(
+        clip,
+        {object_id: name for name, object_id in markers.sync_objects(clip).items()},
+        {frame.frame: frame.path for frame in footage.frames},
+        done[0].seconds_per_frame,
+        max(task.worker_peak_mb for task in done),
+        tuple(sorted(damaged, key=natural_key)),
+    )
+
+
+def _save(path: Path) -> None:
+    """Save the .blend; raises StoreError where that is not possible after all."""
+    try:
+        bpy.ops.wm.save_as_mainfile(filepath=str(path.absolute()))
+    except RuntimeError as error:
+        told = " ".join(str(error).removeprefix("Error: ").split())
+        raise StoreError(
+            f"{path} could not be saved: {told}.", "Free some space there, or name another file."
+        ) from error
+    say(f"Saved {path}")
+
+
+def _clip(options: argparse.Namespace, interrupts: Interrupts) -> bpy.types.MovieClip:
+    if options.footage is not None:
+        task = LoadTask(options.footage.absolute())
+        run_to_end(task, interrupts.check)
+        clip = bpy.data.movieclips[task.clip_name]
+        bpy.context.scene.active_clip = clip
+        width, height = clip.size
+        say(f"{clip.name}: {clip.sam2_splat.frame_count} photos of {width}x{height} px")
+        left_out = names_of(clip.sam2_splat, "unreadable_names")
+        if left_out:
+            if options.strict:
+                _require_all_whole(clip)
+            say(f"Can't be read, left out: {shorten(left_out)}", error=True)
+        return clip
+    while not opening.settle(_LOOK):  # the open file's photos, where their disk is slow
+        interrupts.check()
+    clip = active_clip(bpy.context)
+    if clip is None:
+        raise FootageError("There is no clip to work on.", "Name photos with --footage.")
+    return clip
+
+
+def _require_all_whole(clip: bpy.types.MovieClip) -> None:
+    """Raise DamagedPhoto for the first damaged photo that loading has left out."""
+    for file in footage_clip.footage_of(clip).unreadable:
+        if file.is_damaged:
+            raise DamagedPhoto(file.reason, "Copy or export this photo again, or remove it.")
+
+
+def _require_all_before(prompts: PromptSet, footage: Footage) -> None:
+    """Raise FootageError where a photo that was left out makes a file's frame numbers doubtful."""
+    last = max(at.frame for entry in prompts.objects for at in entry.frames)
+    there = natural_key(footage.path_of(last).name)
+    before = [
+        file.path.name
+        for file in footage.unreadable
+        if file.is_file and natural_key(file.path.name) < there
+    ]
+    if before:
+        raise FootageError(
+            f"{shorten(before)} can't be read, and the prompts name frames behind: these might lie"
+            " on other photos than were meant.",
+            "Put a good copy in its place; or move it away, if the frames were counted without it.",
+        )
+
+
+def _require_places(clip: bpy.types.MovieClip, options: argparse.Namespace) -> None:
+    """Raise StoreError or BakeError for what would be found out after the run only."""
+    if options.bake:
+        _require_room_for_images(clip, options)
+    if options.save is not None:
+        path = options.save.absolute()
+        if len(os.fsencode(path)) >= _BLENDERS_PATH:
+            raise StoreError(f"{path} is longer than Blender takes.", "Name another with --save.")
+        _require_no_other_file(path)
+        _require_writable(path, path.with_name(f"{path.name}@"), "--save")  # Blender's temporary
+    if options.report is not None:
+        folder = options.report.absolute()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (OSError, ValueError) as problem:
+            raise StoreError(
+                f"The report can't be written to {folder}: {_told(problem)}.",
+                "Name another folder with --report.",
+            ) from problem
+        _require_writable(folder / HTML_NAME, folder / _TRIED_NAME, "--report")
+
+
+def _require_no_other_file(path: Path) -> None:
+    """Raise StoreError where saving would replace a file that is no .blend file, such as a photo."""
+    try:
+        with open_plain(path) as file:
+            begin = file.read(len(_BLEND_BEGINS[0]))
+    except (OSError, ValueError):
+        return  # not there, or nothing can be written there either
+    if begin and not begin.startswith(_BLEND_BEGINS):
+        raise StoreError(
+            f"{path} is there, and is no .blend file: --save would replace it.",
+            "Name another file with --save.",
+        )
+
+
+def _require_writable(path: Path, beside: Path, option: str) -> None:
+    """Raise StoreError where a file can't be written, found out by writing another beside it."""
+    try:
+        if path.exists() and not (path.is_file() and os.access(path, os.W_OK)):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if is_link(beside):  # writing would make or change what it leads to
+            raise FileExistsError(errno.EEXIST, f"{beside.name} is a link")
+        taken = beside.exists()
+        with beside.open("ab") as file:
+            if not taken:
+                file.write(bytes(_TRIED_BYTES))
+        if not taken:
+            beside.unlink()
+    except (OSError, ValueError) as problem:
+        raise StoreError(
+            f"{path} can't be written: {_told(problem)}.", f"Name another place with {option}."
+        ) from problem
+
+
+def _told(problem: OSError | ValueError) -> str:
+    return getattr(problem, "strerror", None) or str(problem)
+
+
+def _require_room_for_images(clip: bpy.types.MovieClip, options: argparse.Namespace) -> None:
+    """Raise BakeError for what would be found out after the propagation only."""
+    if options.output is None:
+        folder = bake_folder(clip, footage_clip.place_of(clip))
+        if folder.is_dir() and not os.access(folder, os.W_OK):
+            raise BakeError(
+                f"The folder {folder} can't be written to.",
+                "Name another one for the PNGs with --output.",
+            )
+        return
+    if is_there(options.output):
+        raise BakeError(
+            f"{options.output} exists already, and a bake never overwrites.",
+            "Name a folder that is not there yet.",
+        )
+    try:
+        options.output.absolute().mkdir(parents=True)
+        options.output.absolute().rmdir()
+    except (OSError, ValueError) as problem:
+        raise BakeError(
+            f"{options.output} can't be made: {_told(problem)}.", "Name another folder."
+        ) from problem
+
+
+def _apply_settings(settings: SAM2SPLAT_PG_clip, options: argparse.Namespace) -> None:
+    given = {
+        "model": options.model,
+        "checkpoint": str(options.checkpoint.absolute()) if options.checkpoint else None,
+        "direction": options.direction,
+        "speed": options.speed,
+        "memory": options.memory,
+        "both_sides": options.both_sides,
+        "second_look": options.second_look,
+        "panorama": options.panorama,
+        "store_folder": str(options.store.absolute()) if options.store else None,
+        "alpha": options.alpha,
+        "refine_edges": options.refine_edges,
+        "invert": options.invert,
+        "grow_px": options.grow,
+        "feather_px": options.feather,
+        "fill_holes_px": options.fill_holes,
+        "drop_specks_px": options.drop_specks,
+        "black_rgb": options.black_rgb,
+        "sidecar_masks": options.masks,
+        "exposure": options.exposure,
+    }
+    for name, value in given.items():
+        if value is not None:
+            setattr(settings, name, value)
+    if options.checkpoint is not None and settings.model == BUNDLED:
+        raise CheckpointError(
+            f"{options.checkpoint} would not be used: the model is the bundled one.",
+            "Say with --model of which model it is.",
+        )
+    if options.frames:
+        settings.use_range = True
+        settings.first_frame, settings.last_frame = options.frames
+
+
+def _tasks(clip: bpy.types.MovieClip, options: argparse.Namespace) -> Iterator[JobTask]:
+    """Each is made when the one before has ended: the bake needs what propagation leaves."""
+    device = options.device or preferences.device()
+    threads = preferences.threads() if options.threads is None else options.threads
+    yield PropagateTask(clip, device=device, threads=threads, strict=options.strict)
+    if options.report is not None:
+        yield ReportTask(clip, options.report.absolute())
+    if options.bake:
+        output = options.output and options.output.absolute()
+        yield BakeTask(
+            clip, device=device, threads=threads, output_folder=output, strict=options.strict
+        )
+
+
+class _ProgressLine:
+    """Shows a task's progress: one living line in a terminal, a line now and then in a log."""
+
+    def __init__(self, interrupts: Interrupts) -> None:
+        self._interrupts = interrupts
+        terminal = sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
+        self._living = terminal and os.environ.get("TERM") != "dumb"
+        self._next = 0.0
+        self._last = ""
+
+    def __call__(self, task: Task) -> None:
+        self._interrupts.check()
+        line = shown(f"{task.title} {task.fraction:4.0%}  {task.sentence}")
+        if line == self._last:
+            return
+        if self._living:
+            end = "\n" if task.fraction >= 1.0 else ""
+            write(f"\r\x1b[2K{line[:110]}{end}", error=True)
+        elif time.monotonic() >= self._next or task.fraction >= 1.0:
+            say(line, error=True)
+            self._next = time.monotonic() + _LOG_INTERVAL
+        self._last = line

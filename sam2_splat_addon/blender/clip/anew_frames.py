@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Frames whose prompts alone say where an object is, kept with the clip; imports bpy.
+
+They are a property of the clip, so that they are saved, and Ctrl+Z takes them back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+import bpy
+import msgspec
+
+from ..context.stored_text import decoded, text_of
+
+_Frames = dict[int, frozenset[int]]  # object id -> frames of the clip
+
+
+def of_object(clip: bpy.types.MovieClip, object_id: int) -> frozenset[int]:
+    """The frames that an object starts anew on, prompted there or not."""
+    return _of_clip(clip).get(object_id, frozenset())
+
+
+def mark(clip: bpy.types.MovieClip, object_id: int, frame: int, *, anew: bool) -> None:
+    """Let an object start anew on a frame, or no longer."""
+    own = of_object(clip, object_id)
+    own = own | {frame} if anew else own - {frame}
+    _keep(clip, {**_of_clip(clip), object_id: own})
+
+
+def move(clip: bpy.types.MovieClip, moves: Mapping[int, int]) -> None:
+    """Take the marks along to other frames, frame -> frame; those of other frames go."""
+    _keep(
+        clip,
+        {
+            object_id: frozenset(moves[at] for at in frames if at in moves)
+            for object_id, frames in _of_clip(clip).items()
+        },
+    )
+
+
+def _of_clip(clip: bpy.types.MovieClip) -> _Frames:
+    return _decoded(text_of(clip.sam2_splat, "anew_frames"))
+
+
+def _keep(clip: bpy.types.MovieClip, frames: _Frames) -> None:
+    kept = {object_id: sorted(own) for object_id, own in sorted(frames.items()) if own}
+    clip.sam2_splat.anew_frames = msgspec.json.encode(kept).decode() if kept else ""
+
+
+@lru_cache(maxsize=4)
+def _decoded(text: str) -> _Frames:
+    return decoded(text, _Frames, {})

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which checkpoint file a clip's model is read from now, by its check sum; imports bpy and core.
+
+A file of the same name may be another one than a moment ago. Reading it takes seconds, so threads do:
+a look at its size and times every now and then, and the sum whenever these have changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import bpy
+
+from ...core.system.background_task import Errand, Report
+from ..context.properties import SAM2SPLAT_PG_clip
+from ..context.requests import checkpoint_file
+
+_EVERY = 2.0  # s between two looks at a file
+_CHUNK = 1 << 20  # bytes between two reports
+
+# Size, times and number of a file; None where there is none.
+_Status = tuple[int, int, int, int] | None
+
+
+@dataclass
+class _Look:
+    """What is known of a file, and the thread that looks at it."""
+
+    status: _Status = None
+    sha256: str | None = None
+    at: float = -_EVERY
+    errand: Errand[tuple[_Status, str | None]] | None = None
+
+
+_looks: dict[Path, _Look] = {}
+
+
+def sha256_of(settings: SAM2SPLAT_PG_clip) -> str | None:
+    """The sha-256 of the checkpoint that a clip's settings mean, in hex.
+
+    Empty where there is no such file; None while it is not known yet, which is for a moment after it
+    was chosen or has changed. In background it is waited for.
+    """
+    path = checkpoint_file(settings)
+    look = _looks.setdefault(path, _Look())
+    rest = 0.0 if bpy.app.background else _EVERY
+    while True:
+        if look.errand is None and time.monotonic() - look.at >= rest:
+            look.errand = _look_again(path, look)
+        if look.errand is not None and look.errand.poll(10.0 if bpy.app.background else 0.0):
+            look.status, look.sha256 = look.errand.result()
+            # With another file there, its sum is read at once.
+            look.errand, look.at = None, time.monotonic() if look.sha256 is not None else -_EVERY
+        if not bpy.app.background or (look.sha256 is not None and look.errand is None):
+            return look.sha256
+
+
+def clear() -> None:
+    """Forget all files."""
+    _looks.clear()
+
+
+def _look_again(path: Path, look: _Look) -> Errand[tuple[_Status, str | None]]:
+    status, known = look.status, look.sha256
+
+    def work(report: Report) -> tuple[_Status, str | None]:
+        try:
+            found = path.stat()
+            now = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+            if now != status:
+                return now, None
+            return now, known if known is not None else _sum(path, report)
+        except OSError:
+            return None, ""
+
+    return Errand(work)
+
+
+def _sum(path: Path, report: Report) -> str:
+    digest, done, total = hashlib.sha256(), 0, path.stat().st_size
+    with path.open("rb") as stream:
+        while block := stream.read(_CHUNK):
+            digest.update(block)
+            done += len(block)
+            report(done, total)
+    return digest.hexdigest()

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Clears objects so that Ctrl+Z brings them back, mattes on disk included; imports bpy and core.
+
+Which objects are cleared is a property of the clip, which Blender undoes; the store then follows.
+Mattes of cleared objects lie aside until the object gets new ones. Opening a file moves nothing: what
+it says waits until the user presses something that needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+import bpy
+import msgspec
+
+from ...core.errors import SplatError
+from ...core.mattes.store import MatteStore
+from ..context import console
+from ..context.stored_text import decoded, text_of
+from ..masks import layers
+from . import matte_cache, matte_run
+from .footage import known_store
+
+# The clips that the user cleared something of in this session, and where their mattes were: an undo
+# moves mattes of these alone, since the places that a file names may be anybody's.
+_cleared_here: dict[int, Path] = {}
+
+
+def clear_objects(clip: bpy.types.MovieClip, object_ids: Collection[int]) -> None:
+    """Remove mask layers and mattes of some objects; the clicks stay. Raises SplatError."""
+    store = matte_run.proven_store(clip)
+    settings = clip.sam2_splat
+    for entry in settings.objects:
+        if entry.object_id in object_ids and settings.mask is not None:
+            layers.remove_object_layer(settings.mask, entry.name)
+    _remember(clip, {*_cleared(clip), *object_ids})
+    if store is not None:
+        _cleared_here[clip.session_uid] = store.folder
+        _follow(clip, store)
+
+
+def reconcile(clip: bpy.types.MovieClip) -> None:
+    """Make the store follow the clip, as a file may find it otherwise than it was saved with.
+
+    For what the user presses. Raises SplatError where mattes would have to be moved that are not
+    known as the clip's.
+    """
+    store = known_store(clip)
+    if store is None:
+        return
+    cleared, aside = _cleared(clip), set(store.aside())
+    if aside - cleared or any(store.frames(object_id) for object_id in cleared):
+        proven = matte_run.proven_store(clip)
+        if proven is not None:
+            _follow(clip, proven)
+
+
+def propagated(clip: bpy.types.MovieClip, store: MatteStore, object_ids: Collection[int]) -> None:
+    """Take note that these objects have new mattes, which count from now on. Raises StoreError."""
+    renewed = {object_id for object_id in object_ids if store.frames(object_id)}
+    for object_id in renewed.intersection(store.aside()):
+        store.drop_aside(object_id)
+    if renewed & _cleared(clip):
+        _remember(clip, _cleared(clip) - renewed)
+
+
+def reconcile_undone() -> None:
+    """Let stores follow an undo or redo; for handlers, which can't report and print what goes wrong."""
+    for clip in bpy.data.movieclips:
+        store = known_store(clip)
+        if store is None or _cleared_here.get(clip.session_uid) != store.folder:
+            continue
+        try:
+            _follow(clip, store)
+        except SplatError as error:
+            console.log(str(error))
+
+
+def _follow(clip: bpy.types.MovieClip, store: MatteStore) -> None:
+    """Set aside what the clip says is cleared, and put back what it doesn't."""
+    cleared, aside = _cleared(clip), set(store.aside())
+    if not cleared and not aside:
+        return
+    for object_id in aside - cleared:
+        store.put_back(object_id)
+    for object_id in cleared:
+        if not store.frames(object_id):
+            continue
+        if object_id in aside:
+            # Propagated since: that is what counts now.
+            store.drop_aside(object_id)
+            cleared = cleared - {object_id}
+        else:
+            store.set_aside(object_id)
+    if cleared != _cleared(clip):
+        _remember(clip, cleared)
+    matte_cache.forget(clip.session_uid)
+
+
+def _cleared(clip: bpy.types.MovieClip) -> set[int]:
+    return decoded(text_of(clip, "sam2_splat_cleared"), set[int], set())
+
+
+def _remember(clip: bpy.types.MovieClip, object_ids: set[int]) -> None:
+    text = msgspec.json.encode(sorted(object_ids)).decode() if object_ids else ""
+    clip.sam2_splat_cleared = text
+
+
+def attach() -> None:
+    """Hang the property onto clips."""
+    bpy.types.MovieClip.sam2_splat_cleared = bpy.props.StringProperty(
+        description="Objects whose mattes are set aside, as JSON"
+    )
+
+
+def detach() -> None:
+    """Take the property off again."""
+    del bpy.types.MovieClip.sam2_splat_cleared

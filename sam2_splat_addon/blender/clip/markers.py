@@ -1,0 +1,375 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Prompts as Blender's own markers, both ways; imports bpy and core.
+
+A tracking object is a subject, a track is a click, a keyed and unmuted marker is a point on its
+frame. A track whose name begins with ``-`` excludes. A track whose name begins with ``box`` is a
+box: its marker's pattern area. Mask prompts have no marker; they are kept as JSON on the clip, and
+so are the frames that start anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+
+import bpy
+from msgspec.structs import replace
+
+from ...core.errors import PromptError
+from ...core.geometry.coordinates import marker_to_pixel, pixel_to_marker
+from ...core.printable import cut_and_numbered
+from ...core.prompts import (
+    BoxPrompt,
+    FramePrompts,
+    ObjectPrompts,
+    PointPrompt,
+    PromptSet,
+    from_json,
+    to_json,
+)
+from ..context import preferences
+from ..context.stored_text import names_of, names_to_text, text_of
+from ..masks import layers
+from . import anew_frames
+
+EXCLUDE_PREFIX = "-"
+BOX_PREFIX = "box"
+INCLUDE_COLOR = (0.3, 0.95, 0.75)
+
+# The name a subject gets when the user clicked without making an object of it first.
+CAMERA_SUBJECT = "Subject"
+_NAME_BYTES = 63  # what Blender has room for, and cuts off without a look at the letters
+_MANY_DIGITS = 10
+
+
+def subjects(clip: bpy.types.MovieClip) -> list[bpy.types.MovieTrackingObject]:
+    """The tracking objects that stand for a subject.
+
+    The Camera object counts only when no other object has a track, so that a user who just
+    Ctrl+clicks gets a mask, and one who tracks the camera as well is not surprised; or when it was
+    a subject already, so that a second one does not take the first one's place.
+    """
+    objects = list(clip.tracking.objects)
+    named = [entry for entry in objects if not entry.is_camera]
+    camera = [entry for entry in objects if entry.is_camera and len(entry.tracks)]
+    if any(len(entry.tracks) for entry in named):
+        was_subject = CAMERA_SUBJECT in clip.sam2_splat.objects
+        camera = [entry for entry in camera if was_subject and camera_clicks(entry)]
+    return named + camera
+
+
+def camera_clicks(
+    camera: bpy.types.MovieTrackingObject,
+) -> list[bpy.types.MovieTrackingTrack]:
+    """The Camera's tracks that were clicked only: a tracked one may be of a camera solve."""
+    return [track for track in camera.tracks if all(marker.is_keyed for marker in track.markers)]
+
+
+def subject_name(tracking_object: bpy.types.MovieTrackingObject) -> str:
+    """The name of the subject that a tracking object stands for."""
+    return CAMERA_SUBJECT if tracking_object.is_camera else str(tracking_object.name)
+
+
+def sync_objects(clip: bpy.types.MovieClip) -> dict[str, int]:
+    """Give every subject a stable id and a colour; return name -> id.
+
+    A renamed subject keeps its id and its mask layer; one that stands where another was deleted is
+    a subject of its own.
+    """
+    settings = clip.sam2_splat
+    names = [subject_name(entry) for entry in subjects(clip)]
+    for old, new in _renamed(clip).items():
+        if settings.mask is not None:
+            layers.rename_object_layer(settings.mask, old, new)
+        settings.objects[old].name = new
+    for name in names:
+        if name not in settings.objects:
+            _add_entry(clip, name, _next_id(clip))
+    if settings.mask is not None:
+        layers.name_back(settings.mask, names)
+    settings.seen_subjects = _as_seen(clip)
+    return {entry.name: entry.object_id for entry in settings.objects if entry.name in names}
+
+
+def _renamed(clip: bpy.types.MovieClip) -> dict[str, str]:
+    """Names that are gone, each with the one that stands in its place in Blender's list now.
+
+    Blender puts a new object at the end of its list, where a deleted one may just have been: but
+    that has none of the clicks.
+    """
+    known = clip.sam2_splat.objects
+    now = subjects(clip)
+    before = _seen(clip) or [(entry.name, 0) for entry in known]
+    gone = [name for name, _ in before if name in known and name not in map(subject_name, now)]
+    new = [entry for entry in now if subject_name(entry) not in known]
+    if len(before) == len(now):
+        places = zip(before, now, strict=True)
+        pairs = [(*was, entry) for was, entry in places if was[0] in gone and entry in new]
+    else:  # some were deleted, or are hidden behind others: what is left must speak for itself
+        pairs = [(gone[0], 0, new[0])] if len(gone) == len(new) == 1 else []
+    return {
+        name: subject_name(entry) for name, clicks, entry in pairs if entry.tracks or not clicks
+    }
+
+
+def _as_seen(clip: bpy.types.MovieClip) -> str:
+    """The subjects' names, and how many clicks each has, in the order of Blender's list."""
+    return names_to_text([f"{len(entry.tracks)} {subject_name(entry)}" for entry in subjects(clip)])
+
+
+def _seen(clip: bpy.types.MovieClip) -> list[tuple[str, int]]:
+    """The same as it was at the last look; empty in files of earlier versions."""
+    parts = [line.partition(" ") for line in names_of(clip.sam2_splat, "seen_subjects")]
+    return [(name, int(clicks)) for clicks, _, name in parts if _is_count(clicks)]
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < _MANY_DIGITS
+
+
+def _next_id(clip: bpy.types.MovieClip) -> int:
+    settings = clip.sam2_splat
+    highest = max((entry.object_id for entry in settings.objects), default=0)
+    return max(highest + 1, int(settings.next_object_id))
+
+
+def _add_entry(clip: bpy.types.MovieClip, name: str, object_id: int) -> None:
+    settings = clip.sam2_splat
+    entry = settings.objects.add()
+    entry.name = name
+    entry.object_id = object_id
+    entry.color = preferences.object_color(object_id)
+    settings.next_object_id = max(object_id + 1, int(settings.next_object_id))
+
+
+def collect(clip: bpy.types.MovieClip) -> PromptSet:
+    """All prompts of the clip, in footage pixels; raises PromptError when there are none."""
+    width, height = clip.size
+    ids = sync_objects(clip)
+    masks = _stored_masks(clip)
+    objects = []
+    for entry in subjects(clip):
+        name = subject_name(entry)
+        clicks = ((t, m) for t in entry.tracks for m in t.markers if _is_prompt(m))
+        frames = _gathered(clicks, width, height)
+        for frame, prompts in masks.get(ids[name], {}).items():
+            clicked = frames.get(frame, FramePrompts(frame))
+            frames[frame] = replace(clicked, mask=prompts.mask)
+        for frame in anew_frames.of_object(clip, ids[name]) & frames.keys():
+            frames[frame] = replace(frames[frame], anew=True)
+        if frames:
+            objects.append(ObjectPrompts(ids[name], name, tuple(frames[f] for f in sorted(frames))))
+    if not objects:
+        raise PromptError(
+            f"There is no click on {clip.name!r} yet.",
+            "Ctrl+click on the subject in the Clip Editor, then propagate.",
+        )
+    return PromptSet(tuple(sorted(objects, key=lambda item: item.id)), width, height)
+
+
+def on_frame(clip: bpy.types.MovieClip, frame: int) -> dict[str, FramePrompts]:
+    """What is said on one frame, by subject's name; quick enough to ask on every redraw.
+
+    Damaged mask prompts are passed over: a redraw has nobody to tell. `collect` does.
+    """
+    width, height = clip.size
+    try:
+        masks = _stored_masks(clip)
+    except PromptError:
+        masks = {}
+    ids = {entry.name: entry.object_id for entry in clip.sam2_splat.objects}
+    found = {}
+    for entry in subjects(clip):
+        name = subject_name(entry)
+        clicks = _gathered(markers_on(entry, frame), width, height)
+        clicked = clicks.get(frame, FramePrompts(frame))
+        object_id = ids.get(name, 0)
+        drawn = masks.get(object_id, {}).get(frame)
+        if drawn is not None:
+            clicked = replace(clicked, mask=drawn.mask)
+        if not clicked.is_empty:
+            found[name] = replace(clicked, anew=frame in anew_frames.of_object(clip, object_id))
+    return found
+
+
+def markers_on(
+    tracking_object: bpy.types.MovieTrackingObject, frame: int
+) -> Iterator[tuple[bpy.types.MovieTrackingTrack, bpy.types.MovieTrackingMarker]]:
+    """The tracks that prompt on a frame, each with its marker there."""
+    for track in tracking_object.tracks:
+        marker = track.markers.find_frame(frame, exact=True)
+        if marker is not None and _is_prompt(marker):
+            yield track, marker
+
+
+def is_box(track: bpy.types.MovieTrackingTrack) -> bool:
+    """Whether a track is a box, not a click."""
+    return track.name.lower().startswith(BOX_PREFIX)
+
+
+def excludes(track: bpy.types.MovieTrackingTrack) -> bool:
+    """Whether a track's clicks say where the object is not."""
+    return track.name.startswith(EXCLUDE_PREFIX)
+
+
+def _gathered(
+    clicks: Iterable[tuple[bpy.types.MovieTrackingTrack, bpy.types.MovieTrackingMarker]],
+    width: int,
+    height: int,
+) -> dict[int, FramePrompts]:
+    points: dict[int, list[PointPrompt]] = {}
+    boxes: dict[int, BoxPrompt] = {}
+    for track, marker in clicks:
+        if is_box(track):
+            boxes[marker.frame] = box_of(marker, width, height)
+            continue
+        x, y = marker_to_pixel(marker.co[0], marker.co[1], width, height)
+        points.setdefault(marker.frame, []).append(PointPrompt(x, y, not excludes(track)))
+    return {
+        frame: FramePrompts(frame, tuple(points.get(frame, ())), boxes.get(frame))
+        for frame in points.keys() | boxes.keys()
+    }
+
+
+def _is_prompt(marker: bpy.types.MovieTrackingMarker) -> bool:
+    # A tracker's own markers are not keyed, and disabled ones are muted: neither is a click.
+    return bool(marker.is_keyed and not marker.mute)
+
+
+def box_of(marker: bpy.types.MovieTrackingMarker, width: int, height: int) -> BoxPrompt:
+    """The box that a marker's pattern area makes, cut to the frame, footage pixels."""
+    corners = [
+        marker_to_pixel(marker.co[0] + x, marker.co[1] + y, width, height)
+        for x, y in marker.pattern_corners
+    ]
+    xs, ys = [x for x, _ in corners], [y for _, y in corners]
+    return BoxPrompt(
+        max(0.0, min(xs)),
+        max(0.0, min(ys)),
+        min(float(width), max(xs)),
+        min(float(height), max(ys)),
+    )
+
+
+def _stored_masks(clip: bpy.types.MovieClip) -> dict[int, dict[int, FramePrompts]]:
+    text = text_of(clip.sam2_splat, "mask_prompts")
+    if not text:
+        return {}
+    return _decoded_masks(text, clip.name)
+
+
+@lru_cache(maxsize=2)
+def _decoded_masks(text: str, name: str) -> dict[int, dict[int, FramePrompts]]:
+    stored = from_json(text.encode(), f"The mask prompts of {name!r}")
+    return {entry.id: {frame.frame: frame for frame in entry.frames} for entry in stored.objects}
+
+
+def apply(clip: bpy.types.MovieClip, prompts: PromptSet) -> None:
+    """Replace the clip's prompts: one tracking object per object, one track per click.
+
+    The set's ids are kept. ``prompts`` must have been checked against the footage.
+    """
+    width, height = clip.size
+    remove_all(clip)
+    settings = clip.sam2_splat
+    taken = {one.name for one in clip.tracking.objects}
+    for entry in prompts.objects:
+        name = cut_and_numbered(entry.name, taken, _NAME_BYTES)
+        taken.add(name)
+        tracking_object = clip.tracking.objects.new(name)
+        _add_entry(clip, tracking_object.name, entry.id)
+        for frame in entry.frames:
+            for point in frame.points:
+                add_point(tracking_object, frame.frame, point, width, height)
+            if frame.box is not None:
+                add_box(tracking_object, frame.frame, frame.box, width, height)
+    masks = tuple(
+        ObjectPrompts(
+            entry.id,
+            entry.name,
+            tuple(FramePrompts(f.frame, mask=f.mask) for f in entry.frames if f.mask is not None),
+        )
+        for entry in prompts.objects
+    )
+    masks = tuple(entry for entry in masks if entry.frames)
+    settings.mask_prompts = to_json(PromptSet(masks, width, height)).decode() if masks else ""
+    for entry in prompts.objects:
+        for frame in entry.frames:
+            if frame.anew:
+                anew_frames.mark(clip, entry.id, frame.frame, anew=True)
+
+
+def add_point(
+    tracking_object: bpy.types.MovieTrackingObject,
+    frame: int,
+    point: PointPrompt,
+    width: int,
+    height: int,
+) -> bpy.types.MovieTrackingTrack:
+    """Add one click as a track that prompts on ``frame`` only."""
+    track = tracking_object.tracks.new(name=_next_name(tracking_object), frame=frame)
+    set_exclude(track, not point.include)
+    _only_on(track, frame, pixel_to_marker(point.x, point.y, width, height))
+    return track
+
+
+def _next_name(tracking_object: bpy.types.MovieTrackingObject) -> str:
+    """A name for one more click, that is most likely free.
+
+    Where it is not, Blender counts up from it; from a bare "click" on it would compare every name
+    with every number, and thousands of clicks would take minutes.
+    """
+    count = len(tracking_object.tracks)
+    return f"click.{count:03d}" if count else "click"
+
+
+def _only_on(
+    track: bpy.types.MovieTrackingTrack, frame: int, co: tuple[float, float]
+) -> bpy.types.MovieTrackingMarker:
+    """Put a new track's marker on its frame and keep Blender from drawing it on others."""
+    for beside in (frame - 1, frame + 1):
+        track.markers.insert_frame(beside, co=co).mute = True
+    # Last: an insertion leaves earlier references stale.
+    return track.markers.insert_frame(frame, co=co)
+
+
+def set_exclude(track: bpy.types.MovieTrackingTrack, exclude: bool) -> None:
+    """Make a click exclude or include: the name's first character says it."""
+    plain = track.name.lstrip(EXCLUDE_PREFIX)
+    track.name = f"{EXCLUDE_PREFIX}{plain}" if exclude else plain
+    # Neither is the red of a disabled marker, and the colour-blind can tell them apart.
+    track.use_custom_color = True
+    track.color = preferences.exclude_color() if exclude else INCLUDE_COLOR
+
+
+def add_box(
+    tracking_object: bpy.types.MovieTrackingObject,
+    frame: int,
+    box: BoxPrompt,
+    width: int,
+    height: int,
+) -> bpy.types.MovieTrackingTrack:
+    """Add a box as a track whose pattern area it is, on ``frame`` only."""
+    track = tracking_object.tracks.new(name=BOX_PREFIX, frame=frame)
+    track.use_custom_color = True
+    track.color = INCLUDE_COLOR
+    center = ((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2)
+    marker = _only_on(track, frame, pixel_to_marker(*center, width, height))
+    half_x, half_y = (box.x1 - box.x0) / 2 / width, (box.y1 - box.y0) / 2 / height
+    marker.pattern_corners = (
+        (-half_x, -half_y),
+        (half_x, -half_y),
+        (half_x, half_y),
+        (-half_x, half_y),
+    )
+    return track
+
+
+def remove_all(clip: bpy.types.MovieClip) -> None:
+    """Remove every subject but the Camera, whose tracks may be the user's camera solve."""
+    for entry in list(clip.tracking.objects):
+        if not entry.is_camera:
+            clip.tracking.objects.remove(entry)
+    clip.sam2_splat.objects.clear()
+    clip.sam2_splat.mask_prompts = ""
+    clip.sam2_splat.anew_frames = ""

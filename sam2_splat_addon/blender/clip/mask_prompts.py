@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Mask prompts that a clip carries, which have no marker: saved in the .blend; imports bpy, core."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import bpy
+import msgspec
+from numpy.typing import NDArray
+
+from ...core.edited_prompts import mask_prompt
+from ...core.errors import PromptError
+from ...core.prompts import FramePrompts, MaskPrompt, ObjectPrompts, PromptSet, from_json, to_json
+from ...core.protocol import EditedMatte
+from ..context.stored_text import text_of
+
+
+def has_mask(clip: bpy.types.MovieClip, object_id: int, frame: int) -> bool:
+    """Whether an object has a mask prompt on a frame."""
+    return frame in _by_frame(_stored(clip), object_id)
+
+
+def set_from_outlines(
+    clip: bpy.types.MovieClip,
+    object_id: int,
+    frame: int,
+    outlines: Sequence[NDArray[Any]],
+) -> None:
+    """Make drawn outlines, (n, 2) footage pixels each, an object's mask prompt on a frame.
+
+    Raises PromptError when they enclose nothing: SAM 2 knows no prompt for "not there".
+    """
+    flat = tuple(tuple(outline.ravel().tolist()) for outline in outlines)
+    width, height = clip.size
+    mask = mask_prompt(EditedMatte(object_id, frame, flat), width, height)
+    if not any(mask.runs[1::2]):
+        raise PromptError(
+            f"The mask on frame {frame} is empty, and SAM 2 can't be told that nothing is there.",
+            "Draw the object's outline, or use exclude clicks.",
+        )
+    _set(clip, object_id, frame, mask)
+
+
+def remove(clip: bpy.types.MovieClip, object_id: int, frame: int) -> None:
+    """Forget an object's mask prompt on a frame, if it has one."""
+    _set(clip, object_id, frame, None)
+
+
+def _stored(clip: bpy.types.MovieClip) -> PromptSet:
+    text = text_of(clip.sam2_splat, "mask_prompts")
+    if not text:
+        return PromptSet(())
+    return from_json(text.encode(), f"The mask prompts of {clip.name!r}")
+
+
+def _by_frame(stored: PromptSet, object_id: int) -> dict[int, FramePrompts]:
+    return {
+        prompts.frame: prompts
+        for entry in stored.objects
+        if entry.id == object_id
+        for prompts in entry.frames
+    }
+
+
+def _set(clip: bpy.types.MovieClip, object_id: int, frame: int, mask: MaskPrompt | None) -> None:
+    stored = _stored(clip)
+    frames = _by_frame(stored, object_id)
+    if mask is None:
+        frames.pop(frame, None)
+    else:
+        frames[frame] = FramePrompts(frame, mask=mask)
+    settings = clip.sam2_splat
+    name = next((one.name for one in settings.objects if one.object_id == object_id), "")
+    own = ObjectPrompts(object_id, name, tuple(frames[at] for at in sorted(frames)))
+    objects = [entry for entry in stored.objects if entry.id != object_id]
+    if own.frames:
+        objects = sorted([*objects, own], key=lambda entry: entry.id)
+    kept = msgspec.structs.replace(
+        stored, objects=tuple(objects), width=clip.size[0], height=clip.size[1]
+    )
+    settings.mask_prompts = to_json(kept).decode() if objects else ""

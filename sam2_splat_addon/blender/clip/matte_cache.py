@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which matte of an object the overlay shows on a frame, kept in memory; imports bpy and core.
+
+In this order: what the user drew in the mask layer, which is what the bake takes; the live preview of
+the clicks as they are now; what the store has. Files are read once; who writes one calls :func:`forget`.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.errors import StoreError
+from ...core.geometry.rasterize import fill
+from ...core.mattes.run_manifest import RunManifest
+from ...core.mattes.run_record import last_run as run_of
+from ...core.mattes.store import MatteScores, MatteStore
+from ...core.mattes.unfinished_run import is_void
+from ...core.prompts import FramePrompts
+from ..context import console
+from ..context.editors import to_scene
+from ..masks import edit_search, layers
+from . import checkpoint_identity
+from .footage import known_store, run_mark
+
+Source = Literal["preview", "edited", "stored"]
+
+# 256 x 256 float16 each.
+_KEPT_STORED = 192
+_KEPT_PREVIEWS = 64
+# What the user drew is filled anew whenever it changes, at this size at most, px.
+_EDITED_SIDE = 1024
+_KEPT_EDITED = 12
+
+
+@dataclass(frozen=True, eq=False)
+class ShownMatte:
+    """A matte to look at; compared by identity, so that it can name its texture.
+
+    Attributes
+    ----------
+    source
+        Where it is from.
+    values
+        (h, w), any size: stretched over the photo by bilinear interpolation; inside is > 0.
+    scores
+        What the model thinks of it; None for what the user drew.
+    """
+
+    source: Source
+    values: NDArray[Any]
+    scores: MatteScores | None = None
+
+
+@dataclass(frozen=True)
+class _Previewed:
+    """A preview and what it was made of."""
+
+    prompts: FramePrompts
+    model: str
+    matte: ShownMatte
+
+
+# Keyed by clip (its session uid), object and frame; the last by the outlines' checksum besides.
+_previews: OrderedDict[tuple[int, int, int], _Previewed] = OrderedDict()
+_stored: OrderedDict[tuple[int, int, int], ShownMatte | None] = OrderedDict()
+_edited: OrderedDict[tuple[int, int, int, int], ShownMatte] = OrderedDict()
+# The manifest of each clip's store, by the clip.
+_runs: dict[int, RunManifest | None] = {}
+# Whether an unfinished run has left a matte of the run before it, by clip, and object and frame.
+_void: dict[int, dict[tuple[int, int], bool]] = {}
+
+
+def matte_of(
+    clip: bpy.types.MovieClip,
+    object_id: int,
+    name: str,
+    frame: int,
+    prompts: FramePrompts | None,
+    model: str,
+) -> ShownMatte | None:
+    """The matte to show, None when there is none.
+
+    Parameters
+    ----------
+    object_id, name
+        Of the object.
+    frame
+        Of the clip, from 1.
+    prompts
+        What stands on the frame for this object now.
+    model
+        The model that previews are made with now; see :func:`keep_preview`.
+    """
+    key = (clip.session_uid, object_id, frame)
+    preview = previewed(key, prompts, model) if prompts is not None else None
+    return _edited_matte(clip, key, name) or preview or _stored_matte(clip, key)
+
+
+def is_drawn(clip: bpy.types.MovieClip, name: str, frame: int) -> bool:
+    """Whether the user drew an object's mask on the frame that the window's scene is on."""
+    mask = clip.sam2_splat.mask
+    return (
+        mask is not None and edit_search.shown_edit(mask, name, to_scene(clip, frame)) is not None
+    )
+
+
+def previewed(key: tuple[int, int, int], prompts: FramePrompts, model: str) -> ShownMatte | None:
+    """The preview of exactly these prompts with this model, if it is still there."""
+    kept = _previews.get(key)
+    if kept is None or kept.prompts != prompts or kept.model != model:
+        return None
+    return kept.matte
+
+
+def is_settled(
+    clip: bpy.types.MovieClip, object_id: int, prompts: FramePrompts, model: str
+) -> bool:
+    """Whether the store's matte is what a preview of these prompts would show.
+
+    Once propagated with the same file of the model, both are the same, bit for bit; after a run with
+    second looks, the store's is what came of them, which a preview does not wait for.
+    """
+    manifest = last_run(clip)
+    if manifest is None or manifest.model != model:
+        return False
+    if manifest.checkpoint_sha256 != checkpoint_identity.sha256_of(clip.sam2_splat):
+        return False
+    if manifest.settings.speed != clip.sam2_splat.speed:
+        return False
+    if manifest.settings.panorama != clip.sam2_splat.panorama:
+        return False
+    known = {entry.id: entry.frames for entry in manifest.prompts.objects}
+    if prompts not in known.get(object_id, ()) or not is_tracked(clip, object_id, prompts.frame):
+        return False
+    return not _is_void(clip, object_id, prompts.frame)
+
+
+def _is_void(clip: bpy.types.MovieClip, object_id: int, frame: int) -> bool:
+    """Whether an unfinished run has left the matte of the run before it there."""
+    known, at = _void.setdefault(clip.session_uid, {}), (object_id, frame)
+    if at not in known:
+        store = known_store(clip)
+        known[at] = store is not None and is_void(store, object_id, frame)
+    return known[at]
+
+
+def is_tracked(clip: bpy.types.MovieClip, object_id: int, frame: int) -> bool:
+    """Whether the store has a matte of an object on a frame of the clip."""
+    return _stored_matte(clip, (clip.session_uid, object_id, frame)) is not None
+
+
+def last_run(clip: bpy.types.MovieClip) -> RunManifest | None:
+    """What the clip's last propagation was asked; None when there was none, or none to go by."""
+    return None if is_outdated(clip) else _run_of(clip)
+
+
+def is_outdated(clip: bpy.types.MovieClip) -> bool:
+    """Whether the store's mattes are of the photos as they were before some came or went."""
+    mark = clip.sam2_splat.outdated_run
+    return bool(mark) and mark == run_mark(_run_of(clip))
+
+
+def current_store(clip: bpy.types.MovieClip) -> MatteStore | None:
+    """The clip's mattes, as far as they are of the photos on its frames now."""
+    return None if is_outdated(clip) else known_store(clip)
+
+
+def _run_of(clip: bpy.types.MovieClip) -> RunManifest | None:
+    uid = clip.session_uid
+    if uid not in _runs:
+        store = known_store(clip)
+        try:
+            _runs[uid] = run_of(store) if store is not None else None
+        except StoreError as error:
+            console.log(str(error))
+            _runs[uid] = None
+    return _runs[uid]
+
+
+def keep_preview(
+    key: tuple[int, int, int],
+    prompts: FramePrompts,
+    model: str,
+    values: NDArray[Any],
+    scores: MatteScores,
+) -> None:
+    """Take in a preview of (clip's session uid, object, frame).
+
+    Parameters
+    ----------
+    model
+        Any text that names the model; a preview shows as long as it is the same.
+    """
+    _previews[key] = _Previewed(prompts, model, ShownMatte("preview", values, scores))
+    _trim(_previews, _KEPT_PREVIEWS, key)
+
+
+def forget(uid: int, object_id: int | None = None, frame: int | None = None) -> None:
+    """The store has something else now: for a clip, or for one object of it, or on one frame.
+
+    For a clip also when its frames show other photos.
+    """
+    _runs.pop(uid, None)
+    _void.pop(uid, None)
+    # Previews too: what a frame shows may depend on what was tracked to it.
+    kept: OrderedDict[tuple[int, int, int], Any]
+    for kept in (_stored, _previews):
+        for key in list(kept):
+            if key[0] == uid and object_id in (None, key[1]) and frame in (None, key[2]):
+                del kept[key]
+
+
+def clear() -> None:
+    """Forget everything: another file is loaded, or the add-on ends."""
+    for kept in (_previews, _stored, _edited):
+        kept.clear()
+    _runs.clear()
+    _void.clear()
+
+
+def _stored_matte(clip: bpy.types.MovieClip, key: tuple[int, int, int]) -> ShownMatte | None:
+    if is_outdated(clip):
+        return None
+    if key not in _stored:
+        _stored[key] = _read(clip, key[1], key[2])
+    _trim(_stored, _KEPT_STORED, key)
+    return _stored[key]
+
+
+def _read(clip: bpy.types.MovieClip, object_id: int, frame: int) -> ShownMatte | None:
+    store = known_store(clip)
+    if store is None or not store.has(object_id, frame):
+        return None
+    try:
+        record = store.read(object_id, frame)
+    except StoreError as error:
+        # Drawing can't report; the operators meet the same file and do.
+        console.log(str(error))
+        return None
+    return ShownMatte("stored", record.logits, record.scores)
+
+
+def _edited_matte(
+    clip: bpy.types.MovieClip, key: tuple[int, int, int], name: str
+) -> ShownMatte | None:
+    mask = clip.sam2_splat.mask
+    if mask is None:
+        return None
+    scene_frame = to_scene(clip, key[2])
+    checksum = edit_search.shown_edit(mask, name, scene_frame)
+    if checksum is None:
+        return None
+    full = (*key, checksum)
+    if full not in _edited:
+        width, height = clip.size
+        scale = min(1.0, _EDITED_SIDE / max(width, height))
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        inside = fill(layers.shown_outlines(mask, name, scene_frame, size), *size)
+        _edited[full] = ShownMatte("edited", np.where(inside, 1.0, -1.0).astype(np.float16))
+    _trim(_edited, _KEPT_EDITED, full)
+    return _edited[full]
+
+
+def _trim(kept: OrderedDict[Any, Any], size: int, used: Any) -> None:
+    kept.move_to_end(used)
+    while len(kept) > size:
+        kept.popitem(last=False)

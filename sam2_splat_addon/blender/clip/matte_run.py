@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a clip's mattes are of its own last run; imports bpy and core.
+
+Mattes lie beside the photos, where every .blend file with these photos finds them: another one may
+have written its own in their place since.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+
+from ...core.errors import StoreError
+from ...core.mattes.run_manifest import read_manifest
+from ...core.mattes.store import MATTES, MatteStore
+from ...core.mattes.unfinished_run import run_stamp
+from ...core.system.links import is_link
+from .footage import STORE_NAME, cache_folder_of, footage_of, known_store, shown_paths, store_folder
+
+# Clips of this session and their runs: an undo takes back what a clip remembers, and no matte.
+_runs: set[tuple[int, str]] = set()
+# The last one of each clip, and where its mattes are.
+_last: dict[int, tuple[str, str]] = {}
+
+
+def remember(clip: bpy.types.MovieClip, store: MatteStore) -> None:
+    """Take the store's last run for the clip's own."""
+    stamp = run_stamp(store)
+    clip.sam2_splat.run_stamp = stamp
+    _runs.add((clip.session_uid, stamp))
+    _last[clip.session_uid] = (str(store.folder), stamp)
+
+
+def bring_back(clip: bpy.types.MovieClip) -> None:
+    """Let a clip know its last run again after an undo, which takes back no mattes."""
+    folder, stamp = _last.get(clip.session_uid, ("", ""))
+    settings = clip.sam2_splat
+    if not folder:
+        return
+    settings.store_folder = settings.store_folder or folder
+    if Path(bpy.path.abspath(settings.store_folder)) == Path(folder):
+        settings.run_stamp = stamp
+
+
+def own_store(clip: bpy.types.MovieClip, photos: Path) -> MatteStore:
+    """The clip's mattes; raises StoreError where they are of another run than the clip's last.
+
+    Files of earlier versions remember no run, and go by what is there; so does everyone where the
+    manifest is lost, which says whose mattes these are.
+    """
+    has_run = bool(clip.sam2_splat.store_folder)
+    store = MatteStore(store_folder(clip, photos))
+    known, stamp = clip.sam2_splat.run_stamp, run_stamp(store)
+    is_own = stamp == known if known or not has_run else True
+    if stamp and not is_own and (clip.session_uid, stamp) not in _runs:
+        raise StoreError(
+            f"The mattes in {store.folder} are not those that this file made last: another .blend"
+            " file with these photos, or one that was not saved, has propagated since.",
+            "Press Propagate, which makes again what is not up to date, or choose another folder for"
+            " this file's mattes first.",
+        )
+    return store
+
+
+def proven_store(clip: bpy.types.MovieClip) -> MatteStore | None:
+    """The clip's mattes, for moving or deleting them; None where there is nothing of the kind.
+
+    The place stands in the file, which may be a stranger's. So the file must know the run that made
+    what is there, or show the very photos that it was made of.
+
+    Raises
+    ------
+    StoreError
+        The mattes are not known as the clip's, or the folder is no matte folder of ours.
+    FootageError
+        The photos, which are looked at where the file knows no run, can't be used.
+    """
+    store = known_store(clip)
+    try:
+        if store is None or MATTES.is_empty(store.folder):
+            return None
+    except OSError as error:
+        raise StoreError(
+            f"{error.filename} can't be read: {error.strerror}.", MATTES.fix
+        ) from error
+    MATTES.require(store.folder)
+    known, stamp = clip.sam2_splat.run_stamp, run_stamp(store)
+    is_own = bool(stamp) and (stamp == known or (clip.session_uid, stamp) in _runs)
+    if not is_own and ((known and stamp) or not _is_of_photos(clip, store)):
+        raise StoreError(
+            f"It is not known that this file made the mattes in {store.folder}: they stay as they"
+            " are.",
+            "Press Propagate first, which makes again what is not up to date, or choose another"
+            " folder for this file's mattes.",
+        )
+    return store
+
+
+def _is_of_photos(clip: bpy.types.MovieClip, store: MatteStore) -> bool:
+    """Whether a store's mattes are of the photos that a clip shows, by content where they say so."""
+    footage = footage_of(clip)
+    shown = shown_paths(clip, range(1, len(footage) + 1))
+    if [Path(path).resolve() for path in shown] != [path.resolve() for path in footage.paths]:
+        return False
+    last = read_manifest(store.manifest_path)
+    if last is not None:
+        return last.footage == footage.fingerprint() and not is_link(footage.folder)
+    beside = store.folder.parent in (footage.folder, cache_folder_of(clip))
+    return beside and store.folder.name == STORE_NAME and not is_link(footage.folder)

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a file's clips need of disks when it is opened, looked for in a thread; imports bpy.
+
+A disk may be slow, or a network drive that answers no more: Blender opens the file all the same, and its
+photos come when their disk does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import bpy
+
+from ...core.errors import Cancelled, SplatError
+from ...core.system.background_task import Errand, Report
+from ..context import console, editors, preferences
+from . import footage, proxies
+from .footage import Found
+
+# s that opening a file waits at most: for a disk at hand, so that all is there at once. In background
+# nobody sees a window stand still, and no timer comes later.
+_PATIENCE = 0.1
+_PATIENCE_IN_BACKGROUND = 2.0
+_TICK = 0.2  # s between two looks
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """What was found of the clips, which of them lack their small copies, and what went wrong."""
+
+    found: tuple[Found, ...]
+    without_copies: tuple[int, ...]
+    problems: tuple[str, ...]
+
+
+_errand: Errand[_Looked] | None = None
+
+
+def begin() -> None:
+    """Look for the photos of the file that was opened; waits a moment at most."""
+    global _errand
+    forget()
+    clips, copies = footage.kept_clips(), proxies.shown_copies()
+    if not clips and not copies:
+        return
+    cache = preferences.cache_folder()
+
+    def look(report: Report) -> _Looked:
+        found, problems = [], []
+        for done, kept in enumerate(clips):
+            report(done, len(clips))
+            try:
+                found.append(footage.found_on_disk(kept, cache))
+            except (SplatError, OSError, ValueError) as error:
+                problems.append(str(error))
+        report(len(clips), len(clips))
+        missing = (uid for uid, folder, count in copies if not proxies.are_built(folder, count))
+        return _Looked(tuple(found), tuple(missing), tuple(problems))
+
+    _errand = Errand(look)
+    if not settle(_PATIENCE_IN_BACKGROUND if bpy.app.background else _PATIENCE):
+        if bpy.app.background:
+            console.log("The photos of this file are not there yet: their disk does not answer.")
+        else:
+            bpy.app.timers.register(_tick, first_interval=_TICK)
+
+
+def settle(patience: float = 0.0) -> bool:
+    """Take in what was found, once it is; waits so many seconds at most. Whether all is done."""
+    global _errand
+    if _errand is None:
+        return True
+    if not _errand.poll(patience):
+        return False
+    errand, _errand = _errand, None
+    try:
+        looked = errand.result()
+        problems = list(looked.problems)
+        proxies.drop(looked.without_copies)
+        for found in looked.found:
+            footage.take_found(found)
+    except Cancelled:
+        return True
+    except (SplatError, OSError) as error:
+        problems = [str(error)]
+    for problem in problems:
+        # Nobody can be told here; the operators meet the same fault and do.
+        console.log(problem)
+    return True
+
+
+def forget() -> None:
+    """Another file is opened, or the add-on is disabled: look no further."""
+    global _errand
+    if _errand is not None:
+        _errand.cancel()
+        _errand = None
+    if bpy.app.timers.is_registered(_tick):
+        bpy.app.timers.unregister(_tick)
+
+
+def _tick() -> float | None:
+    if not settle():
+        return _TICK
+    editors.redraw()
+    return None

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Quarter-size copies of large photos, so that the editor stays quick; imports bpy.
+
+Blender's own proxies, built by Blender's own job in the background. Only what the editor shows comes from
+them: SAM 2 and the bake read the photos.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+import bpy
+
+from ...core.errors import FootageError
+from ...core.footage.staging import LINKS, MADE_OF_NAME, PROXIES
+from ...core.system.atomic_file import write_atomic
+from ...core.system.safe_read import is_folder
+from ..context import console
+from ..context.editors import clip_editors
+from . import footage
+
+# A frame of 6000 x 9000 px fills 200 MB of Blender's cache, its quarter 13 MB.
+_LARGE = 4000
+_QUARTER = 4
+# How Blender calls the folder of these.
+_SIZE = "proxy_25"
+# Seconds between two looks at how far the job has come.
+_LOOK = 2.0
+
+_waiting: set[int] = set()
+
+
+def is_wanted(clip: bpy.types.MovieClip) -> bool:
+    """Whether a clip's photos are large and a quarter of them is a whole number of pixels.
+
+    Blender takes four times the proxy's size for the clip's: with a remainder every click would lie a
+    little beside its place.
+    """
+    width, height = clip.size
+    return max(width, height) > _LARGE and not width % _QUARTER and not height % _QUARTER
+
+
+def begin(context: bpy.types.Context, clip: bpy.types.MovieClip) -> None:
+    """Have the quarter-size copies built that are missing; the editor shows them when all are there.
+
+    The context must be that of a Clip Editor which shows the clip.
+    """
+    clip.use_proxy = clip.use_proxy_custom_directory = True
+    clip.proxy.directory = str(footage.proxy_folder(clip))
+    clip.proxy.build_25 = True
+    clip.proxy.quality = 85
+    try:
+        discard_others(clip)
+    except FootageError as error:
+        clip.use_proxy = False  # slower, and as sharp as the photos are
+        console.log(str(error))
+        return
+    if not _is_built(clip):
+        _show(clip, "FULL")
+        bpy.ops.clip.rebuild_proxy()
+    _waiting.add(clip.session_uid)
+    if not bpy.app.timers.is_registered(_watch):
+        bpy.app.timers.register(_watch, first_interval=0.1)
+
+
+def discard_others(clip: bpy.types.MovieClip) -> None:
+    """Delete the copies if they are not of the photos as they are now. Raises FootageError.
+
+    Blender knows them by the frame's number alone. Copies in another folder than the cache's are not
+    of our making, and stay.
+    """
+    cache, below = footage.cache_folder_of(clip), f"{PROXIES}/{_folder(clip).parent.name}"
+    if _folder(clip) != cache / below / _SIZE:
+        return
+    photos = os.fsencode(_photos(clip))
+    try:
+        LINKS.claim(cache)
+        made_of = LINKS.make(cache, f"{below}/{_SIZE}") / MADE_OF_NAME
+        if not made_of.is_file() or made_of.read_bytes() != photos:
+            LINKS.remove(cache, f"{below}/{_SIZE}")
+            LINKS.make(cache, f"{below}/{_SIZE}")
+            write_atomic(made_of, photos)
+    except OSError as problem:
+        raise FootageError(
+            f"Small copies can't be kept in {cache}: {problem.strerror or problem}.", LINKS.fix
+        ) from problem
+
+
+def drop_missing() -> None:
+    """Show photos themselves where their small copies are gone, as from a cleared cache."""
+    drop(uid for uid, folder, count in shown_copies() if not are_built(folder, count))
+
+
+def shown_copies() -> list[tuple[int, Path, int]]:
+    """The clips that show small copies: session uid, their folder, and how many there are to be."""
+    return [
+        (clip.session_uid, _folder(clip), clip.sam2_splat.frame_count)
+        for clip in bpy.data.movieclips
+        if clip.use_proxy and clip.sam2_splat.frame_count
+    ]
+
+
+def are_built(folder: Path, count: int) -> bool:
+    """Whether all copies are in their folder; waits for its disk."""
+    # The job goes frame by frame; the last ones are there when the count is right.
+    return is_folder(folder) and sum(1 for _ in folder.glob("*.jpg")) >= count > 0
+
+
+def drop(uids: Iterable[int]) -> None:
+    """Show the photos themselves in clips of these session uids."""
+    gone = set(uids)
+    for clip in bpy.data.movieclips:
+        if clip.session_uid in gone:
+            clip.use_proxy = False
+
+
+def unregister() -> None:
+    """Stop waiting."""
+    _waiting.clear()
+    if bpy.app.timers.is_registered(_watch):
+        bpy.app.timers.unregister(_watch)
+
+
+def _watch() -> float | None:
+    """Show the copies of every clip whose copies are all there; ends when none is waited for."""
+    for clip in bpy.data.movieclips:
+        if clip.session_uid in _waiting and _is_built(clip):
+            _waiting.discard(clip.session_uid)
+            _show(clip, "PROXY_25")
+    _waiting.intersection_update(clip.session_uid for clip in bpy.data.movieclips)
+    return _LOOK if _waiting else None
+
+
+def _is_built(clip: bpy.types.MovieClip) -> bool:
+    return are_built(_folder(clip), clip.sam2_splat.frame_count)
+
+
+def _folder(clip: bpy.types.MovieClip) -> Path:
+    return Path(bpy.path.abspath(clip.proxy.directory)) / Path(clip.filepath).name / _SIZE
+
+
+def _photos(clip: bpy.types.MovieClip) -> str:
+    """Name, size and time of the photo on every frame, a line each."""
+    lines = []
+    for path in footage.shown_paths(clip, range(1, clip.sam2_splat.frame_count + 1)):
+        photo = Path(path).resolve()
+        with contextlib.suppress(OSError):  # gone: whoever needs it says so
+            status = photo.stat()
+            lines.append(f"{photo.name} {status.st_size} {status.st_mtime_ns}")
+    return "\n".join(lines)
+
+
+def _show(clip: bpy.types.MovieClip, size: Literal["FULL", "PROXY_25"]) -> None:
+    for _, area, space in clip_editors():
+        if space.clip == clip:
+            space.clip_user.proxy_render_size = size
+            area.tag_redraw()

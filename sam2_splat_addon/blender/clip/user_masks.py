@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the user drew in a clip's mask layers, found a few frames a step; imports bpy and core."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Generator, Mapping
+from typing import Any, TypeVar
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.errors import EditError
+from ...core.footage.scan import shorten
+from ...core.protocol import EditedMatte
+from ..masks import edit_search, layers, written_layers
+from . import markers
+
+Drawn = dict[str, dict[int, list[NDArray[np.float64]]]]
+"""Object -> frame of the clip -> closed outlines, (n, 2) footage pixels each."""
+
+T = TypeVar("T")
+
+
+def search(
+    uid: int,
+    names: Collection[str] | None = None,
+    among: Mapping[str, Collection[int]] | None = None,
+) -> Generator[tuple[int, int], None, dict[str, set[int]]]:
+    """The frames of a clip whose masks were edited, by object; see `layer_edits.search`.
+
+    Parameters
+    ----------
+    uid
+        The clip's session uid.
+    names
+        The objects to look at; None is all.
+    among
+        Object -> the clip's frames to look at; all of objects that it doesn't name.
+    """
+    clip = clip_by_uid(uid)
+    mask = clip.sam2_splat.mask if clip is not None else None
+    if clip is None or mask is None:
+        return {}
+    if names is None:
+        names = [entry.name for entry in clip.sam2_splat.objects]
+    wanted: dict[str, Collection[int] | None] = {
+        name: [at + frames_before(clip, mask, name) for at in among[name]]
+        if among and name in among
+        else None
+        for name in names
+        if name in mask.layers
+    }
+    found = yield from edit_search.search(mask.session_uid, wanted)
+    clip = clip_by_uid(uid)
+    mask = clip.sam2_splat.mask if clip is not None else None
+    if clip is None or mask is None:
+        return {}
+    last = clip.sam2_splat.frame_count
+    in_clip = {
+        name: {at - frames_before(clip, mask, name) for at in frames}
+        for name, frames in found.items()
+    }
+    return {name: {at for at in frames if 1 <= at <= last} for name, frames in in_clip.items()}
+
+
+def require_keyed(clip: bpy.types.MovieClip) -> None:
+    """Raise EditError where the window shows an edit that is in no key, and would be left out."""
+    mask, frame = clip.sam2_splat.mask, bpy.context.scene.frame_current
+    if mask is None:
+        return
+    names = edit_search.unkeyed(mask, [entry.name for entry in clip.sam2_splat.objects], frame)
+    if names:
+        raise EditError(
+            f"The mask of {shorten(names)} was changed on this frame, and is not kept yet.",
+            "Press I with the mouse over the photo in Mask mode to keep it, or go to another frame and"
+            " back to drop it. With Auto Keying on, edits are kept by themselves.",
+        )
+
+
+def outlines(
+    uid: int, frames: Mapping[str, Collection[int]]
+) -> Generator[tuple[int, int], None, Drawn]:
+    """What objects' layers enclose on some frames of a clip, a frame a step."""
+    found: Drawn = {}
+    total = sum(len(at) for at in frames.values())
+    for name in frames:
+        found[name] = {}
+        for frame in sorted(frames[name]):
+            clip = clip_by_uid(uid)
+            mask = clip.sam2_splat.mask if clip is not None else None
+            if clip is None or mask is None:
+                return found
+            size = (int(clip.size[0]), int(clip.size[1]))
+            scene_frame = frame + frames_before(clip, mask, name)
+            found[name][frame] = layers.read_object_layer(mask, name, scene_frame, size)
+            yield sum(map(len, found.values())), total
+    return found
+
+
+def everything(
+    uid: int, names: Collection[str] | None = None
+) -> Generator[tuple[int, int], None, Drawn]:
+    """All that was drawn on a clip, or of some objects: `search`, then `outlines`."""
+    return (yield from outlines(uid, (yield from search(uid, names))))
+
+
+def frames_before(clip: bpy.types.MovieClip, mask: bpy.types.Mask, name: str) -> int:
+    """Scene frames before the clip's first one, when the layer was written.
+
+    A clip that begins elsewhere since has its masks on the old frames until they are made anew.
+    """
+    written = written_layers.remembered(mask, name)
+    start = written.start if written is not None else 0
+    return (start or int(clip.frame_start)) - 1
+
+
+def at_once(steps: Generator[Any, None, T]) -> T:
+    """All steps one after the other, for few frames or in background."""
+    looking = quietly(steps)
+    while True:
+        try:
+            next(looking)
+        except StopIteration as ended:
+            result: T = ended.value
+            return result
+
+
+def quietly(steps: Generator[Any, None, T]) -> Generator[None, None, T]:
+    """The same steps without what they yield."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as ended:
+            result: T = ended.value
+            return result
+        yield None
+
+
+def as_mattes(clip: bpy.types.MovieClip, drawn: Drawn) -> tuple[EditedMatte, ...]:
+    """Drawn outlines as the worker takes them, in a fixed order."""
+    ids = markers.sync_objects(clip)
+    return tuple(
+        EditedMatte(ids[name], frame, tuple(tuple(one.ravel().tolist()) for one in shapes))
+        for name in ids
+        for frame, shapes in sorted(drawn.get(name, {}).items())
+    )
+
+
+def clip_by_uid(uid: int) -> bpy.types.MovieClip | None:
+    """A clip by its session uid: references die when the user undoes between two steps."""
+    return next((clip for clip in bpy.data.movieclips if clip.session_uid == uid), None)

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which clip an operator or a panel works on; imports bpy."""
+
+from __future__ import annotations
+
+import bpy
+
+from ...core.errors import FootageError
+
+
+def active_clip(context: bpy.types.Context) -> bpy.types.MovieClip | None:
+    """The clip of the editor at hand, else the scene's, else the only one there is."""
+    space = context.space_data
+    if space is not None and space.type == "CLIP_EDITOR" and space.clip is not None:
+        return space.clip
+    if context.scene is not None and context.scene.active_clip is not None:
+        return context.scene.active_clip
+    clips = bpy.data.movieclips
+    return clips[0] if len(clips) == 1 else None
+
+
+def require_clip(context: bpy.types.Context) -> bpy.types.MovieClip:
+    """The active clip; raises FootageError when there is none."""
+    clip = active_clip(context)
+    if clip is None:
+        raise FootageError("There is no clip.", "Load photos first.")
+    return clip
+
+
+def require_clip_by_uid(uid: int) -> bpy.types.MovieClip:
+    """Find a clip again after an undo or a long wait made the old reference stale.
+
+    Raises FootageError when it was deleted meanwhile.
+    """
+    for clip in bpy.data.movieclips:
+        if clip.session_uid == uid:
+            return clip
+    raise FootageError(
+        "The clip was deleted while its frames were computed.",
+        "Load the photos again: what was finished is kept and found again.",
+    )

@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which frames of mask layers the user has edited; imports bpy.
+
+The keys of a frame are seen by evaluating the mask there, some milliseconds each: so all layers are
+looked at together, and a caller with a window to keep alive takes the search in steps.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Generator, Mapping
+from dataclasses import replace as replace_state
+
+import bpy
+from msgspec.structs import replace
+
+from . import keys
+from .keys import named
+from .written_layers import (
+    NO_FRAME,
+    States,
+    WrittenFrame,
+    WrittenLayer,
+    checksum,
+    differs,
+    drawn_frames,
+    drawn_on,
+    keep_drawn,
+    remember,
+    remembered,
+    splines_of,
+)
+
+# How long a step of a search takes, s; at least one frame.
+_STEP = 0.008
+
+
+def notice(mask: bpy.types.Mask, layer_name: str, scene_frame: int) -> bool:
+    """See whether the user has changed an object's layer, on the frame that the window is on.
+
+    Splines that are others by now were made so there: that frame holds what they are now, and all
+    others what they were. Returns whether the frame looks otherwise than it was written.
+    """
+    written, layer = remembered(mask, layer_name), named(mask.layers, layer_name)
+    if written is None or layer is None or not written.is_whole:
+        return False
+    splines = splines_of(layer)
+    if splines != written.splines:
+        points = sum(len(spline.points) for spline in layer.splines)
+        # In older files it is not known what they were.
+        as_before = not written.splines and any(
+            one.points == points for one in written.frames.values()
+        )
+        torn = None if as_before else scene_frame
+        remember(mask, layer_name, replace(written, splines=splines if as_before else 0, torn=torn))
+        return True
+    expected, state = written.frames.get(scene_frame), keys.layer_state(layer)
+    if expected is not None and checksum(state) == expected.checksum:
+        return False
+    if expected is not None and _is_turned(layer, state, expected):
+        remember(mask, layer_name, replace(written, torn=scene_frame))
+    return True
+
+
+def leave_unfinished(mask: bpy.types.Mask, layer_name: str) -> None:
+    """Take note that a layer was not written to its end: its keys count on no frame."""
+    written = remembered(mask, layer_name)
+    if written is not None and written.is_whole:
+        remember(mask, layer_name, replace(written, torn=NO_FRAME))
+
+
+def is_torn(mask: bpy.types.Mask, layer_name: str) -> bool:
+    """Whether a layer's splines were made others, and it has not been written anew since."""
+    written = remembered(mask, layer_name)
+    return written is not None and written.torn is not None
+
+
+def _is_turned(layer: bpy.types.MaskLayer, state: States, expected: WrittenFrame) -> bool:
+    """Whether the selected splines go the other way round now, which they then do on all frames."""
+    chosen = set(keys.selected_splines(layer))
+    back = tuple(
+        replace_state(one, co=one.co[::-1], left=one.right[::-1], right=one.left[::-1])
+        if number in chosen
+        else one
+        for number, one in enumerate(state)
+    )
+    return bool(chosen) and checksum(back) == expected.checksum
+
+
+def keep_left(mask: bpy.types.Mask, layer_name: str, scene_frame: int) -> None:
+    """Keep what the user has drawn on a frame, once the window is on another one."""
+    written = remembered(mask, layer_name)
+    if written is None or layer_name not in mask.layers or not written.is_whole:
+        return
+    with keys.points_restored(mask), keys.scratch_scene() as scene:
+        state = keys.keyed_state(scene, mask, layer_name, scene_frame)
+    _keep(mask, layer_name, written, scene_frame, state)
+
+
+def drawn_at(mask: bpy.types.Mask, layer_name: str, scene_frame: int) -> States | None:
+    """What the user drew on a frame: what is kept of it, or else its keys; None without a layer."""
+    if layer_name not in mask.layers:
+        return None
+    kept = drawn_on(mask, layer_name, scene_frame)
+    if kept is not None:
+        return kept
+    with keys.points_restored(mask), keys.scratch_scene() as scene:
+        return keys.keyed_state(scene, mask, layer_name, scene_frame)
+
+
+def lock(mask: bpy.types.Mask, layer_name: str, *, is_locked: bool) -> None:
+    """Keep the user from drawing in a layer that is about to be written anew, or no longer."""
+    written, layer = remembered(mask, layer_name), named(mask.layers, layer_name)
+    if written is None or layer is None or written.locked == is_locked:
+        return
+    if is_locked and layer.hide_select:
+        return  # by the user
+    layer.hide_select = is_locked
+    remember(mask, layer_name, replace(written, locked=is_locked))
+
+
+def settle_torn(mask: bpy.types.Mask, layer_name: str, *, drop: int | None = None) -> None:
+    """Take what the user drew on the frame on which a layer was torn, or drop it on that frame.
+
+    From then on the layer's keys count on no frame, until it is written anew.
+    """
+    written = remembered(mask, layer_name)
+    if written is None or written.torn in (None, NO_FRAME) or layer_name not in mask.layers:
+        return
+    frame = written.torn
+    assert frame is not None
+    edited = written.edited
+    if frame == drop:
+        keep_drawn(mask, layer_name, frame, None)
+        edited = tuple(one for one in edited if one != frame)
+    else:
+        with keys.points_restored(mask), keys.scratch_scene() as scene:
+            state = keys.keyed_state(scene, mask, layer_name, frame)
+        _keep(mask, layer_name, written, frame, state)
+    remember(mask, layer_name, replace(written, torn=NO_FRAME, edited=edited))
+
+
+def search(
+    mask_uid: int, among: Mapping[str, Collection[int] | None]
+) -> Generator[tuple[int, int], None, dict[str, set[int]]]:
+    """Find the edited frames of several layers by their keys, a few frames a step.
+
+    Frames that were written as edited count, and so do the empty frames beside tracked ones where
+    the user has drawn something. Changes that are not keyed yet do not. What is found is kept, for
+    when the layer's splines become others.
+
+    Parameters
+    ----------
+    mask_uid
+        Session uid of the mask, which may be gone between two steps.
+    among
+        Layer -> the scene frames to look at; None is all that were written.
+
+    Yields
+    ------
+    tuple
+        Frames looked at so far, and how many there are to look at.
+
+    Returns
+    -------
+    dict
+        Layer -> its edited scene frames; layers that are gone have none.
+    """
+    found: dict[str, set[int]] = {name: set() for name in among}
+    mask = _mask(mask_uid)
+    if mask is None:
+        return found
+    wanted: dict[int, list[str]] = {}
+    for name, frames in among.items():
+        notice(mask, name, bpy.context.scene.frame_current)
+        written = remembered(mask, name)
+        if written is None or name not in mask.layers:
+            continue
+        kept, keyed = set(written.edited), set(written.frames)
+        if not written.is_whole:
+            kept |= drawn_frames(mask, name)
+            keyed = {written.torn} - {None, NO_FRAME}
+        chosen = keyed if frames is None else set(frames) & keyed
+        found[name] = kept if frames is None else kept & set(frames)
+        for frame in chosen - kept:
+            wanted.setdefault(frame, []).append(name)
+    order = sorted(wanted)
+    done = 0
+    with keys.scratch_scene():
+        while done < len(order):
+            mask = _mask(mask_uid)
+            if mask is None:
+                break
+            stop = time.monotonic() + _STEP
+            with keys.points_restored(mask), keys.scratch_scene() as scene:
+                while done < len(order):
+                    frame = order[done]
+                    for name in wanted[frame]:
+                        if _is_drawn_at(scene, mask, name, frame):
+                            found[name].add(frame)
+                    done += 1
+                    if time.monotonic() >= stop:
+                        break
+            yield done, len(order)
+    return found
+
+
+def edited_frames(mask: bpy.types.Mask, layer_name: str) -> tuple[int, ...]:
+    """Scene frames on which the user has changed an object's layer, rising; see `search`."""
+    return tuple(sorted(_at_once(search(mask.session_uid, {layer_name: None}))[layer_name]))
+
+
+def is_edited(mask: bpy.types.Mask, layer_name: str, scene_frame: int) -> bool:
+    """Whether the user has changed an object's layer on a scene frame, going by its keys."""
+    return bool(_at_once(search(mask.session_uid, {layer_name: (scene_frame,)}))[layer_name])
+
+
+def shown_edit(mask: bpy.types.Mask, layer_name: str, scene_frame: int) -> int | None:
+    """What tells the user's drawing on a frame apart from others; None where the frame has none.
+
+    Looks at the points as they stand in the window now, unkeyed changes included, and is quick
+    enough for drawing; :func:`edited_frames` looks at the keys of all frames.
+
+    Parameters
+    ----------
+    scene_frame
+        The frame that the window's scene is on.
+    """
+    written = remembered(mask, layer_name)
+    layer = named(mask.layers, layer_name)
+    if written is None or layer is None:
+        return None
+    if not written.is_whole and scene_frame != written.torn:
+        kept = drawn_on(mask, layer_name, scene_frame)
+        return checksum(kept) if kept is not None else None
+    state = keys.layer_state(layer)
+    if scene_frame in written.edited or _is_other(written, scene_frame, state):
+        return checksum(state)
+    return None
+
+
+def shown_state(mask: bpy.types.Mask, layer_name: str, scene_frame: int) -> States:
+    """The points that `shown_edit` goes by, where it finds an edit."""
+    written = remembered(mask, layer_name)
+    if written is not None and not written.is_whole and scene_frame != written.torn:
+        return drawn_on(mask, layer_name, scene_frame) or ()
+    return keys.layer_state(mask.layers[layer_name])
+
+
+def unkeyed(mask: bpy.types.Mask, names: Collection[str], scene_frame: int) -> list[str]:
+    """The layers whose points on a frame that was written are not those of their keys.
+
+    Parameters
+    ----------
+    names
+        Layers to look at.
+    scene_frame
+        The frame that the window's scene is on.
+    """
+    found = []
+    with keys.points_restored(mask), keys.scratch_scene() as scene:
+        shown = {
+            name: keys.layer_state(mask.layers[name])
+            for name in names
+            if name in mask.layers
+            and (written := remembered(mask, name)) is not None
+            and (scene_frame in written.frames if written.is_whole else scene_frame == written.torn)
+        }
+        for name, points in shown.items():
+            keyed = keys.keyed_state(scene, mask, name, scene_frame)
+            if not all(own.has_points_of(one) for own, one in zip(points, keyed, strict=True)):
+                found.append(name)
+    return found
+
+
+def _at_once(
+    steps: Generator[tuple[int, int], None, dict[str, set[int]]],
+) -> dict[str, set[int]]:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as ended:
+            found: dict[str, set[int]] = ended.value
+            return found
+
+
+def _mask(uid: int) -> bpy.types.Mask | None:
+    return next((mask for mask in bpy.data.masks if mask.session_uid == uid), None)
+
+
+def _is_drawn_at(scene: bpy.types.Scene, mask: bpy.types.Mask, name: str, frame: int) -> bool:
+    written = remembered(mask, name)
+    if written is None or name not in mask.layers:
+        return False
+    state = keys.keyed_state(scene, mask, name, frame)
+    if written.is_whole:
+        return _keep(mask, name, written, frame, state)
+    return _is_other(written, frame, state)
+
+
+def _keep(
+    mask: bpy.types.Mask, name: str, written: WrittenLayer, frame: int, state: States
+) -> bool:
+    """Keep what a frame's keys show if the user drew it; returns whether that is so."""
+    is_other = _is_other(written, frame, state)
+    if is_other or frame not in written.edited:
+        keep_drawn(mask, name, frame, state if is_other else None)
+    elif drawn_on(mask, name, frame) is None:
+        keep_drawn(mask, name, frame, state)
+    return is_other or frame in written.edited
+
+
+def _is_other(written: WrittenLayer, frame: int, state: States) -> bool:
+    """Whether points show something else than what was written on a frame."""
+    expected = written.frames.get(frame)
+    if expected is None:
+        return written.torn == frame  # drawn where nothing was
+    return differs(state, expected)

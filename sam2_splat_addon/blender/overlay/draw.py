@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Draws mattes and clicks over the photo in the Clip Editor; imports bpy and gpu.
+
+A draw handler of the editor alone: nothing of it is in a render. It reads what
+`shown_mattes.py` has and changes no data-block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+import bpy
+import gpu
+from gpu_extras.batch import batch_for_shader
+from mathutils import Matrix
+
+from ...core.geometry.bake_preview import SOFT_LOGIT
+from ...core.geometry.coordinates import marker_to_pixel
+from ..clip import checkpoint_identity, markers, matte_cache
+from ..clip.matte_cache import ShownMatte
+from ..context import preferences
+from ..context.editors import clip_frame
+from ..context.frame_view import FrameView
+from . import bake_look, shaders, textures
+
+# From this many px of the screen for one of the photo on, the matte is shown pixel by pixel, as it
+# will be baked; below, with a smooth edge.
+_PIXELS_FROM = 4.0
+# Half the width of the outline in the coloured view, px of the screen.
+_LINE = 0.75
+_CHECKER = 8.0
+# The bake's feather of some width is a blur of this part of it.
+_SIGMA = 0.25
+_POINT_RADIUS = 7.0
+
+_handle: Any = None
+
+
+@dataclass
+class Rubber:
+    """The box being dragged, footage pixels; drawn in the clip it belongs to."""
+
+    uid: int
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+
+# Set by the click tool while the user drags.
+rubber: Rubber | None = None
+
+
+def register() -> None:
+    """Begin to draw."""
+    global _handle
+    if not bpy.app.background:
+        _handle = bpy.types.SpaceClipEditor.draw_handler_add(_draw, (), "WINDOW", "POST_PIXEL")
+
+
+def unregister() -> None:
+    """Stop drawing and leave nothing on the graphics card."""
+    global _handle, rubber
+    rubber = None
+    if _handle is not None:
+        bpy.types.SpaceClipEditor.draw_handler_remove(_handle, "WINDOW")
+        _handle = None
+    drop()
+
+
+def drop() -> None:
+    """Let go of textures, shaders and mattes: another file comes, or the add-on goes."""
+    textures.drop()
+    shaders.drop()
+    matte_cache.clear()
+    bake_look.clear()
+
+
+def model_key(settings: Any) -> str:
+    """Names the file that a clip's previews are made with, its speed, and how it sees photos."""
+    shape = "panorama" if settings.panorama else "photo"
+    checkpoint = checkpoint_identity.sha256_of(settings)
+    return f"{settings.model} {checkpoint} {settings.speed} {shape}"
+
+
+def _draw() -> None:
+    context = bpy.context
+    space = cast(bpy.types.SpaceClipEditor, context.space_data)
+    region = context.region
+    if space.clip is None or space.view != "CLIP" or not space.clip.size[0]:
+        return
+    # From 5.0 on the editor has a switch for everything that is drawn over the photo.
+    overlays: Any = getattr(space, "overlay", None)
+    if overlays is not None and not overlays.show_overlays:
+        return
+    clip, look = space.clip, context.scene.sam2_splat
+    view = FrameView.of(region, clip)
+    if look.show_overlay:
+        frame = clip_frame(space)
+        shown = list(_shown(clip, frame))
+        settings = clip.sam2_splat
+        size = (view.width, view.height)
+        mattes = bake_look.baked([matte for matte, _ in shown], size, settings)
+        shown = [(matte, color) for matte, (_, color) in zip(mattes, shown, strict=True)]
+        if look.overlay_mode == "color":
+            _draw_colors(region, view, shown, settings, look.overlay_opacity)
+        elif shown:
+            cutout = look.overlay_mode == "cutout"
+            _draw_union(region, view, [matte for matte, _ in shown], settings, cutout=cutout)
+        if look.show_clicks:
+            _draw_clicks(clip, frame, view)
+    if rubber is not None and rubber.uid == clip.session_uid:
+        _draw_box(view, (rubber.x0, rubber.y0, rubber.x1, rubber.y1), (1.0, 1.0, 1.0))
+
+
+def _shown(
+    clip: bpy.types.MovieClip, frame: int
+) -> Iterator[tuple[ShownMatte, tuple[float, float, float]]]:
+    """The mattes of all objects that are switched on, with their colours."""
+    settings = clip.sam2_splat
+    prompts = markers.on_frame(clip, frame)
+    for name, entry in _visible(clip):
+        matte = matte_cache.matte_of(
+            clip, entry.object_id, name, frame, prompts.get(name), model_key(settings)
+        )
+        if matte is not None:
+            red, green, blue = entry.color
+            yield matte, (red, green, blue)
+
+
+def _visible(clip: bpy.types.MovieClip) -> Iterator[tuple[str, Any]]:
+    names = {markers.subject_name(entry) for entry in markers.subjects(clip)}
+    for entry in clip.sam2_splat.objects:
+        if entry.show and entry.name in names:
+            yield entry.name, entry
+
+
+def _draw_colors(
+    region: bpy.types.Region,
+    view: FrameView,
+    shown: list[tuple[ShownMatte, tuple[float, float, float]]],
+    settings: Any,
+    opacity: float,
+) -> None:
+    gpu.state.blend_set("ALPHA")
+    for matte, color in shown:
+        _draw_matte(region, view, matte, (*color, opacity), settings, _LINE)
+    gpu.state.blend_set("NONE")
+
+
+def _draw_union(
+    region: bpy.types.Region,
+    view: FrameView,
+    mattes: list[ShownMatte],
+    settings: Any,
+    *,
+    cutout: bool,
+) -> None:
+    """All mattes in white off the screen, then over the photo in one go, with the bake's edge."""
+    screen = textures.off_screen(region.width, region.height)
+    with screen.bind():
+        framebuffer: Any = gpu.state.active_framebuffer_get()  # type: ignore[call-arg]
+        framebuffer.clear(color=(0.0, 0.0, 0.0, 0.0))
+        with gpu.matrix.push_pop(), gpu.matrix.push_pop_projection():
+            gpu.matrix.load_identity()
+            gpu.matrix.load_projection_matrix(_pixel_projection(region.width, region.height))
+            gpu.state.blend_set("ALPHA")
+            for matte in mattes:
+                _draw_matte(region, view, matte, (1.0, 1.0, 1.0, 1.0), settings, 0.0)
+    shader = shaders.union()
+    shader.bind()
+    shader.uniform_float("place", (*view.scale, *view.offset))
+    blur = settings.feather_px * _SIGMA * view.zoom
+    shader.uniform_float(
+        "look", (float(cutout), _CHECKER * _ui_scale(), float(settings.invert), blur)
+    )
+    shader.uniform_sampler("coverage", screen.texture_color)
+    _draw_rectangle(shader, _on_screen(region, view))
+    gpu.state.blend_set("NONE")
+
+
+def _draw_matte(
+    region: bpy.types.Region,
+    view: FrameView,
+    matte: ShownMatte,
+    color: tuple[float, float, float, float],
+    settings: Any,
+    line: float,
+) -> None:
+    """One object's matte, its edge moved and soft as the clip's settings for the bake say."""
+    shader = shaders.matte()
+    shader.bind()
+    as_pixels = float(view.zoom >= _PIXELS_FROM)
+    shader.uniform_float("place", (*view.scale, *view.offset))
+    shader.uniform_float("color", color)
+    shader.uniform_float(
+        "footage", (float(view.width), float(view.height), as_pixels, line * _ui_scale())
+    )
+    shader.uniform_float("grow", settings.grow_px)
+    soft = settings.alpha == "soft" and bake_look.is_soft(matte)
+    shader.uniform_float("soft", SOFT_LOGIT if soft else 0.0)
+    shader.uniform_sampler("logits", textures.texture_of(matte))
+    _draw_rectangle(shader, _on_screen(region, view))
+
+
+def _on_screen(region: bpy.types.Region, view: FrameView) -> tuple[float, float, float, float]:
+    """The part of the region that shows the photo: left, low, right, high, px."""
+    left, high = view.to_region(0.0, 0.0)
+    right, low = view.to_region(float(view.width), float(view.height))
+    return (
+        max(0.0, left - 1.0),
+        max(0.0, low - 1.0),
+        min(float(region.width), right + 1.0),
+        min(float(region.height), high + 1.0),
+    )
+
+
+def _draw_rectangle(shader: gpu.types.GPUShader, bounds: tuple[float, float, float, float]) -> None:
+    left, low, right, high = bounds
+    if left < right and low < high:
+        corners = ((left, low), (right, low), (left, high), (right, high))
+        batch_for_shader(shader, "TRI_STRIP", {"pos": corners}).draw(shader)
+
+
+def _draw_clicks(clip: bpy.types.MovieClip, frame: int, view: FrameView) -> None:
+    """Boxes, then clicks as discs with a plus or a minus."""
+    names = dict(_visible(clip))
+    marks: list[tuple[tuple[float, float], bool, tuple[float, float, float]]] = []
+    for tracking_object in markers.subjects(clip):
+        entry = names.get(markers.subject_name(tracking_object))
+        if entry is None:
+            continue
+        color = (entry.color[0], entry.color[1], entry.color[2])
+        for track, marker in markers.markers_on(tracking_object, frame):
+            if markers.is_box(track):
+                box = markers.box_of(marker, view.width, view.height)
+                _draw_box(view, (box.x0, box.y0, box.x1, box.y1), color)
+                continue
+            at = marker_to_pixel(marker.co[0], marker.co[1], view.width, view.height)
+            exclude = markers.excludes(track)
+            marks.append((at, exclude, preferences.exclude_color() if exclude else color))
+    gpu.state.blend_set("ALPHA")
+    shader = shaders.point()
+    radius = _POINT_RADIUS * _ui_scale()
+    for at, exclude, color in marks:
+        x, y = view.to_region(*at)
+        shader.bind()
+        shader.uniform_float("mark", (x, y, radius, float(not exclude)))
+        shader.uniform_float("color", (*color, 1.0))
+        reach = radius * 1.5
+        _draw_rectangle(shader, (x - reach, y - reach, x + reach, y + reach))
+    gpu.state.blend_set("NONE")
+
+
+def _draw_box(
+    view: FrameView,
+    box: tuple[float, float, float, float],
+    color: tuple[float, float, float],
+) -> None:
+    """A box in footage pixels, as a dark line with a bright one on it."""
+    x0, y0 = view.to_region(box[0], box[1])
+    x1, y1 = view.to_region(box[2], box[3])
+    corners = ((x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0))
+    shader = gpu.shader.from_builtin("POLYLINE_UNIFORM_COLOR")
+    batch = batch_for_shader(shader, "LINE_STRIP", {"pos": corners})
+    gpu.state.blend_set("ALPHA")
+    shader.bind()
+    viewport: Any = gpu.state.viewport_get()
+    shader.uniform_float("viewportSize", viewport[2:])
+    for width, tone in ((3.5, (0.0, 0.0, 0.0, 0.6)), (1.5, (*color, 1.0))):
+        shader.uniform_float("lineWidth", width * _ui_scale())
+        shader.uniform_float("color", tone)
+        batch.draw(shader)
+    gpu.state.blend_set("NONE")
+
+
+def _pixel_projection(width: int, height: int) -> Matrix:
+    """The projection in which a picture's px are units, origin bottom left."""
+    return Matrix(
+        (
+            (2.0 / width, 0.0, 0.0, -1.0),
+            (0.0, 2.0 / height, 0.0, -1.0),
+            (0.0, 0.0, -1.0, 0.0),
+            (0.0, 0.0, 0.0, 1.0),
+        )
+    )
+
+
+def _ui_scale() -> float:
+    return float(bpy.context.preferences.system.ui_scale)

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The strip at the bottom of the Clip Editor, a cell a frame; imports bpy and gpu.
+
+It lies above Blender's own line of cached frames and has its scale: from the scene's first frame to
+its last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+import bpy
+import gpu
+from gpu_extras.batch import batch_for_shader
+
+from ...core.review.judge import FrameState
+from ...core.review.report import STATE_COLORS
+from . import live_review
+
+# Px at a resolution scale of 1: Blender's cache line is 8 high.
+_BOTTOM, _HEIGHT = 10.0, 7.0
+_BACK = (0.0, 0.0, 0.0, 0.55)
+_PLAYHEAD = (1.0, 1.0, 1.0, 1.0)
+_SHADOW = (0.0, 0.0, 0.0, 1.0)
+# The many good ones stay in the background.
+_FADED = 0.6
+# Cells of frames worth a look stand out of the strip, so that colour is not all that tells them.
+_RISE: dict[FrameState, float] = {"doubtful": 4.0, "absent": 4.0}
+
+_Rectangle = tuple[float, float, float, float, tuple[float, float, float, float]]
+
+_handle: Any = None
+# The cells drawn last: what they show, and the batch. Dropped before the graphics card goes.
+_kept: tuple[object, gpu.types.GPUBatch] | None = None
+
+
+def register() -> None:
+    """Begin to draw."""
+    global _handle
+    if not bpy.app.background:
+        _handle = bpy.types.SpaceClipEditor.draw_handler_add(_draw, (), "WINDOW", "POST_PIXEL")
+
+
+def unregister() -> None:
+    """Stop drawing."""
+    global _handle
+    if _handle is not None:
+        bpy.types.SpaceClipEditor.draw_handler_remove(_handle, "WINDOW")
+        _handle = None
+    drop()
+
+
+def drop() -> None:
+    """Let go of what is on the graphics card: another file comes, or the add-on goes."""
+    global _kept
+    _kept = None
+
+
+def cells(
+    states: dict[int, FrameState], span: tuple[int, int], width: float, scale: float = 1.0
+) -> list[_Rectangle]:
+    """The strip, back to front: (left, bottom, right, top, colour), px.
+
+    Parameters
+    ----------
+    states
+        Scene frame -> state.
+    span
+        The scene's first and last frame, which fill the width.
+    width
+        Of the region, px.
+    scale
+        Of the user's interface.
+    """
+    first, last = span
+    step = width / max(last - first + 1, 1)
+    bottom, top = _BOTTOM * scale, (_BOTTOM + _HEIGHT) * scale
+    found: list[_Rectangle] = [(0.0, bottom - scale, width, top + scale, _BACK)]
+    for frame, state in sorted(states.items()):
+        if not first <= frame <= last:
+            continue
+        left = (frame - first) * step
+        # A gap between the cells as long as there is room for one.
+        right = left + (step - scale if step > 4.0 * scale else step)
+        rise = _RISE.get(state, 0.0) * scale
+        color = _rgba(STATE_COLORS[state], _FADED if state == "good" else 1.0)
+        found.append((left, bottom, right, top + rise, color))
+    return found
+
+
+def playhead(
+    frame: int, span: tuple[int, int], width: float, scale: float = 1.0
+) -> list[_Rectangle]:
+    """The mark on the current frame, like `cells`; nothing when it lies outside."""
+    first, last = span
+    if not first <= frame <= last:
+        return []
+    middle = (frame - first + 0.5) * width / (last - first + 1)
+    bottom, top = (_BOTTOM - 1.0) * scale, (_BOTTOM + _HEIGHT + 1.0) * scale
+    return [
+        (middle - half * scale, bottom, middle + half * scale, top, color)
+        for half, color in ((2.0, _SHADOW), (1.0, _PLAYHEAD))
+    ]
+
+
+def _rgba(color: str, alpha: float) -> tuple[float, float, float, float]:
+    red, green, blue = (int(color[at : at + 2], 16) / 255.0 for at in (1, 3, 5))
+    return red, green, blue, alpha
+
+
+def _draw() -> None:
+    global _kept
+    context = bpy.context
+    space = cast(bpy.types.SpaceClipEditor, context.space_data)
+    region, scene = context.region, context.scene
+    if space.clip is None or space.view != "CLIP":
+        return
+    found = live_review.of_clip(space.clip)
+    if found is None or not found.reviews:
+        return
+    chosen = live_review.chosen_object(space.clip)
+    span = (scene.frame_start, scene.frame_end)
+    offset = space.clip.frame_start - 1
+    scale = context.preferences.system.ui_scale
+    key = (space.clip.session_uid, found.revision, chosen, span, offset, region.width, scale)
+    if _kept is None or _kept[0] != key:
+        states = {frame + offset: state for frame, state in found.states(chosen).items()}
+        _kept = (key, _batch(cells(states, span, region.width, scale)))
+    shader = gpu.shader.from_builtin("FLAT_COLOR")
+    gpu.state.blend_set("ALPHA")
+    _kept[1].draw(shader)
+    marks = playhead(scene.frame_current, span, region.width, scale)
+    if marks:
+        _batch(marks).draw(shader)
+    gpu.state.blend_set("NONE")
+
+
+def _batch(shapes: Iterable[_Rectangle]) -> gpu.types.GPUBatch:
+    """All rectangles as one thing to draw."""
+    places: list[tuple[float, float]] = []
+    colors: list[tuple[float, float, float, float]] = []
+    corners: list[tuple[int, int, int]] = []
+    for left, bottom, right, top, color in shapes:
+        begin = len(places)
+        places += [(left, bottom), (right, bottom), (right, top), (left, top)]
+        colors += [color] * 4
+        corners += [(begin, begin + 1, begin + 2), (begin, begin + 2, begin + 3)]
+    shader = gpu.shader.from_builtin("FLAT_COLOR")
+    return batch_for_shader(shader, "TRIS", {"pos": places, "color": colors}, indices=corners)

@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The review of the clip in the editor, kept up to date a few milliseconds at a time; imports bpy.
+
+In a window a timer looks whether the store or the mask layers have changed and reviews the clip
+anew (`review_making.py`); in background :func:`ensure` does it at once. What was found is kept here
+and, for the list in the sidebar, in the window manager: neither is saved, and neither is undone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator
+
+import bpy
+
+from ...core.errors import SplatError
+from ...core.review.judge import ShapeReader
+from ..clip import approved_frames, markers, user_masks
+from ..clip.matte_cache import current_store
+from ..context import editors, task_runner
+from ..context.active_clip import active_clip
+from ..context.editors import to_clip
+from ..masks import edit_search
+from . import review_builder
+from .review_builder import ClipReview, Watched, made, names_of, state_of
+
+_IDLE = 0.4  # s between two looks at what has changed
+_BUSY = 0.02  # s between two steps of a review
+_STEP = 0.008  # s that a step may take
+# Nobody reads more lines, and thousands take Blender as long as a frame of the window. The buttons,
+# the strip and the report have all.
+_LISTED = 500
+_TELL = 0.25  # s between two drawings of how far a review has come
+
+_watched: dict[int, Watched] = {}
+_steps: tuple[int, Iterator[bool]] | None = None
+_told = 0.0
+
+
+def of_clip(clip: bpy.types.MovieClip) -> ClipReview | None:
+    """What is known of a clip now; None before it was reviewed."""
+    watched = _watched.get(clip.session_uid)
+    return watched.review if watched is not None else None
+
+
+def progress(clip: bpy.types.MovieClip) -> tuple[int, int] | None:
+    """How far a review that is being made has come, of how much; None when it is up to date."""
+    watched = _watched.get(clip.session_uid)
+    if watched is None:
+        return (0, 0) if current_store(clip) is not None else None
+    if watched.progress is not None:
+        return watched.progress
+    outdated = watched.review is None or state_of(clip, watched.folder) != watched.state
+    return (0, 0) if outdated and task_runner.current() is None else None
+
+
+def ensure(clip: bpy.types.MovieClip) -> ClipReview:
+    """Review a clip now, all of it; raises SplatError."""
+    watched = _watch(clip)
+    watched.edited = None
+    for waits in review_builder.steps(clip.session_uid, watched):
+        if waits:
+            time.sleep(_STEP)
+    fill_list(clip)
+    assert watched.review is not None  # just made
+    return watched.review
+
+
+def layers_written(clip: bpy.types.MovieClip, drawn_in_them: user_masks.Drawn) -> None:
+    """Take note that the mask layers were made anew: what is drawn in them is known for certain."""
+    watched = _watch(clip)
+    edited = dict(watched.edited or {})
+    for entry in clip.sam2_splat.objects:
+        if entry.name in drawn_in_them:
+            edited[entry.object_id] = set(drawn_in_them[entry.name])
+        elif entry.object_id not in edited:
+            edited[entry.object_id] = set()
+    if watched.edited is not None or not _other_layers(clip, drawn_in_them):
+        watched.edited = edited
+
+
+def edited_frames(clip: bpy.types.MovieClip) -> dict[str, set[int]]:
+    """The frames that are known to be drawn, by object; all of them once the review is made."""
+    watched = _watched.get(clip.session_uid)
+    if watched is None or watched.edited is None:
+        return {}
+    names = names_of(clip)
+    return {names[key]: set(frames) for key, frames in watched.edited.items() if key in names}
+
+
+def fine_frames_of(clip: bpy.types.MovieClip) -> dict[int, tuple[int, ...]]:
+    """The frames that the user has ticked, by object id, as far as their mattes are the same.
+
+    Reads the mattes' keys, a file each.
+    """
+    store = current_store(clip)
+    found = {}
+    for object_id, ticks in approved_frames.of_clip(clip).items() if store is not None else ():
+        assert store is not None
+        keys = {at: store.read(object_id, at).key for at in ticks if store.has(object_id, at)}
+        found[object_id] = tuple(sorted(approved_frames.still_fine(clip, object_id, keys)))
+    return found
+
+
+def tick_frame(clip: bpy.types.MovieClip, object_id: int, frame: int, *, is_fine: bool) -> bool:
+    """Say that an object looks fine on a frame, or take it back; False where it has no matte."""
+    store = current_store(clip)
+    if store is None or not store.has(object_id, frame):
+        return False
+    key = store.read(object_id, frame).key
+    approved_frames.tick(clip, object_id, frame, key, is_fine=is_fine)
+    watched = _watched.get(clip.session_uid)
+    if watched is not None and watched.review is not None:
+        _show(clip, watched)
+    return True
+
+
+def doubt_edits() -> None:
+    """Look at the drawn frames anew: an undo, an operator or a task may have changed them."""
+    for watched in _watched.values():
+        watched.doubted = True
+
+
+def forget(uid: int) -> None:
+    """A clip's frames show other photos now."""
+    global _steps
+    _watched.pop(uid, None)
+    if _steps is not None and _steps[0] == uid:
+        _steps = None
+
+
+def clear() -> None:
+    """Forget everything: another file is loaded, or the add-on ends."""
+    global _steps
+    _steps = None
+    _watched.clear()
+
+
+def chosen_object(clip: bpy.types.MovieClip) -> int | None:
+    """The object that the list is narrowed to; None for all."""
+    if not bpy.context.window_manager.sam2_splat_review.only_active:
+        return None
+    entry = clip.tracking.objects.active
+    name = markers.subject_name(entry) if entry is not None else ""
+    known = clip.sam2_splat.objects.get(name)
+    return int(known.object_id) if known is not None else None
+
+
+def fill_list(clip: bpy.types.MovieClip) -> None:
+    """Show a clip's frames worth a look in the window manager's list."""
+    shown = bpy.context.window_manager.sam2_splat_review
+    found = of_clip(clip) or ClipReview()
+    place = shown.place()
+    shown.rows.clear()
+    for one in found.listed(chosen_object(clip))[:_LISTED]:
+        row = shown.rows.add()
+        row.name = found.names.get(one.object_id, "")
+        row.object_id = one.object_id
+        row.frame = one.frame
+        row.badness = one.badness
+        row.summary = one.summary
+    shown.keep_place(place)
+
+
+def _watch(clip: bpy.types.MovieClip) -> Watched:
+    store = current_store(clip)
+    folder = str(store.folder) if store is not None else ""
+    watched = _watched.get(clip.session_uid)
+    if watched is None or watched.folder != folder:
+        reader = ShapeReader(store) if store is not None else None
+        watched = _watched[clip.session_uid] = Watched(folder=folder, reader=reader)
+    return watched
+
+
+def _show(clip: bpy.types.MovieClip, watched: Watched) -> None:
+    """Put what is drawn and ticked now into the review: the mattes are judged already."""
+    watched.review = made(clip, watched)
+    fill_list(clip)
+    editors.redraw()
+
+
+def _other_layers(clip: bpy.types.MovieClip, names: Collection[str]) -> bool:
+    """Whether the clip's mask has layers of objects beside these."""
+    mask = clip.sam2_splat.mask
+    known = {entry.name for entry in clip.sam2_splat.objects}
+    return mask is not None and any(
+        layer.name in known and layer.name not in names for layer in mask.layers
+    )
+
+
+def _look_at_playhead(clip: bpy.types.MovieClip, watched: Watched) -> None:
+    """See whether the user edits the frame in view, or has left one edited or not."""
+    mask, scene = clip.sam2_splat.mask, bpy.context.scene
+    if mask is None or scene is None or watched.edited is None:
+        return
+    now, before = scene.frame_current, watched.frame
+    watched.frame = now
+    frame = to_clip(clip, before)
+    changed = False
+    for object_id, name in names_of(clip).items():
+        if object_id not in watched.judged.reviews or name not in mask.layers:
+            continue
+        frames = watched.edited.setdefault(object_id, set())
+        if before == now:
+            edited = edit_search.shown_edit(mask, name, now) is not None
+        elif frame in frames:
+            # Left behind: only what was keyed has stayed. (The points of the new frame may not be
+            # in place yet, so that is looked at next time.)
+            edited = edit_search.is_edited(mask, name, before)
+        else:
+            continue
+        if edited != (frame in frames):
+            frames ^= {frame}
+            changed = True
+    if changed or watched.ticks != approved_frames.of_clip(clip):
+        _show(clip, watched)
+
+
+def _clip_in_view() -> bpy.types.MovieClip | None:
+    """The clip of the first Clip Editor, else the one that the operators would take."""
+    for _, _, space in editors.clip_editors():
+        if space.clip is not None:
+            return space.clip
+    return active_clip(bpy.context)
+
+
+def tick() -> float:
+    """Look for changes and work a little; the timer's function. Returns seconds to the next."""
+    global _steps
+    if task_runner.current() is not None:
+        _steps = None
+        doubt_edits()
+        return _IDLE
+    clip = _clip_in_view()
+    if clip is None:
+        return _IDLE
+    watched = _watch(clip)
+    try:
+        if _steps is not None and _steps[0] == clip.session_uid:
+            return _work(clip, _steps[1])
+        outdated = state_of(clip, watched.folder) != watched.state
+        if watched.edited is None or watched.doubted or outdated:
+            _steps = (clip.session_uid, review_builder.steps(clip.session_uid, watched))
+            return _BUSY
+        _look_at_playhead(clip, watched)
+    except SplatError as error:
+        # A timer can't report: the panel shows it, until the store changes.
+        watched.state = state_of(clip, watched.folder)
+        watched.edited, watched.doubted = watched.edited or {}, False
+        watched.review = ClipReview(names=names_of(clip), error=str(error))
+        _steps = None
+        editors.redraw()
+    if bpy.context.window_manager.sam2_splat_review.shown_for != _shown_for(clip):
+        fill_list(clip)
+        bpy.context.window_manager.sam2_splat_review.shown_for = _shown_for(clip)
+    return _IDLE
+
+
+def _shown_for(clip: bpy.types.MovieClip) -> str:
+    return f"{clip.session_uid} {chosen_object(clip)}"
+
+
+def _work(clip: bpy.types.MovieClip, steps: Iterator[bool]) -> float:
+    global _steps, _told
+    deadline = time.monotonic() + _STEP
+    waits = False
+    while not waits and time.monotonic() < deadline:
+        try:
+            waits = next(steps)
+        except StopIteration:
+            _steps = None
+            fill_list(clip)
+            editors.redraw()
+            return _IDLE
+    if time.monotonic() - _told >= _TELL:
+        _told = time.monotonic()
+        editors.redraw()
+    return _BUSY

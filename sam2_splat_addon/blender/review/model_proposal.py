@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""SAM 2.1, proposed where the bundled model is lost on many photos; imports bpy and core."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import bpy
+
+from ...core.checkpoint_catalogue import CHECKPOINTS, Checkpoint
+from ...core.review.judge import is_lost
+from ..context import preferences
+from ..context.properties import BUNDLED
+from .review_builder import ClipReview
+
+PROPOSED: Final = "sam2.1_hiera_tiny"
+"""The smallest of them: right where the bundled one is lost, and bearable on a processor."""
+
+
+def is_due(clip: bpy.types.MovieClip, found: ClipReview) -> bool:
+    """Whether the masks are the bundled model's, many are lost, and the user wants to hear it."""
+    return (
+        clip.sam2_splat.model == BUNDLED
+        and found.model == BUNDLED
+        and is_lost(found.lost, found.counts[1])
+        and preferences.proposes_sam2()
+    )
+
+
+def missing() -> Checkpoint | None:
+    """The proposed model's checkpoint where it has to be downloaded first."""
+    entry = CHECKPOINTS[PROPOSED]
+    return None if (preferences.model_folder() / entry.file_name).is_file() else entry
+
+
+def draw(layout: bpy.types.UILayout, clip: bpy.types.MovieClip, found: ClipReview) -> None:
+    """A line that says it, a button that does it, and a cross that ends it for good."""
+    if not is_due(clip, found):
+        return
+    box = layout.box().column(align=True)
+    row = box.row()
+    row.label(text=f"Lost on {found.lost} of {found.counts[1]} photos", icon="INFO")
+    row.operator("sam2_splat.dismiss_proposal", text="", icon="X", emboss=False)
+    entry = missing()
+    size = f" ({entry.bytes / 1e6:.0f} MB)" if entry is not None else ""
+    box.operator("sam2_splat.use_sam2", text=f"Use SAM 2.1{size}", icon="SHADERFX")

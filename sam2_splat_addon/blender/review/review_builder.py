@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One review of a clip, made in small steps beside a living window; imports bpy and core.
+
+A thread measures and judges the mattes; the frames that the user drew are looked for here, and the
+user's ticks are put in at the end.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import bpy
+
+from ...core.mattes.run_manifest import read_manifest
+from ...core.mattes.store import MatteStore
+from ...core.review.judge import (
+    LOST,
+    FrameReview,
+    FrameState,
+    ShapeReader,
+    judge,
+    marked,
+    worst_first,
+)
+from ...core.system.background_task import Errand, Report
+from ..clip import approved_frames, user_masks
+from ..context.editors import to_clip
+from ..masks import written_layers
+
+State = tuple[tuple[int, str, int], ...]
+"""What tells a store apart from others: object id, name, time of its last change."""
+
+
+@dataclass(frozen=True)
+class ClipReview:
+    """What is known of one clip.
+
+    Attributes
+    ----------
+    reviews
+        Object id -> its frames' reviews, rising.
+    names
+        Object id -> name.
+    error
+        Why there is no review, as a sentence; empty when there is one.
+    model
+        Which model the mattes are of; empty where that is unknown.
+    revision
+        Another number whenever something of this has changed.
+    """
+
+    reviews: dict[int, list[FrameReview]] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
+    error: str = ""
+    model: str = ""
+    revision: int = field(default_factory=itertools.count(1).__next__)
+
+    def listed(self, object_id: int | None = None) -> list[FrameReview]:
+        """The frames worth a look, worst first; of one object or of all."""
+        if object_id is None:
+            return self._worst
+        return [one for one in self._worst if one.object_id == object_id]
+
+    @cached_property
+    def _worst(self) -> list[FrameReview]:
+        return worst_first([one for own in self.reviews.values() for one in own])
+
+    @cached_property
+    def counts(self) -> tuple[int, int]:
+        """Frames worth a look, and frames that have a matte: the panel asks at every redraw."""
+        listed = {one.frame for one in self._worst}
+        return len(listed), len({one.frame for own in self.reviews.values() for one in own})
+
+    @cached_property
+    def lost(self) -> int:
+        """Frames on which the model is lost."""
+        return len({one.frame for one in self._worst if one.badness >= LOST})
+
+    def states(self, object_id: int | None = None) -> dict[int, FrameState]:
+        """Frame -> the state most worth knowing of any object there."""
+        found: dict[int, FrameState] = {}
+        for key, reviews in self.reviews.items():
+            if object_id is None or key == object_id:
+                for one in reviews:
+                    known = found.get(one.frame, "good")
+                    found[one.frame] = max(known, one.state, key=_WEIGHTS.__getitem__)
+        return found
+
+
+# The heaviest state of several objects is shown.
+_WEIGHTS: Mapping[FrameState, int] = {
+    "good": 0,
+    "fine": 1,
+    "corrected": 2,
+    "absent": 3,
+    "doubtful": 4,
+}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the mattes alone say.
+
+    Attributes
+    ----------
+    reviews
+        Object id -> reviews.
+    keys
+        Object id -> frame -> matte's key.
+    model
+        Which model the last run was with; empty where that is unknown.
+    """
+
+    reviews: dict[int, list[FrameReview]] = field(default_factory=dict)
+    keys: dict[int, dict[int, str]] = field(default_factory=dict)
+    model: str = ""
+
+
+@dataclass
+class Watched:
+    """What the review of a clip was made from, to see when it is out of date."""
+
+    state: State = ()
+    reader: ShapeReader | None = None
+    folder: str = ""
+    judged: Judged = field(default_factory=Judged)
+    # Object id -> frames that the user has drawn; None until all frames were looked at.
+    edited: dict[int, set[int]] | None = None
+    # Whether those may have changed since, by an undo, an operator or a task.
+    doubted: bool = False
+    # The ticks that the review was made with.
+    ticks: approved_frames.Ticks = field(default_factory=dict)
+    review: ClipReview | None = None
+    # How far a review that is being made has come, of how much.
+    progress: tuple[int, int] | None = None
+    # The frame the playhead was on, whose mask the user may be editing.
+    frame: int = 0
+
+
+def steps(uid: int, watched: Watched) -> Generator[bool, None, None]:
+    """Review a clip in small steps, True while waiting; raises SplatError for a damaged matte.
+
+    The clip goes by its uid: an undo between two steps puts another in its place.
+    """
+    clip = user_masks.clip_by_uid(uid)
+    if clip is None:
+        return
+    state = state_of(clip, watched.folder) if watched.folder else ()
+    watched.progress = (0, 0)
+    reader, folder = watched.reader, watched.folder
+    ids = [one for one, _, _ in state]
+    errand = Errand(lambda report: _judge_all(reader, ids, folder, report))
+    try:
+        while not errand.poll():
+            watched.progress = (errand.done, errand.total)
+            yield True
+        judged = errand.result()
+        names = {object_id: name for object_id, name, _ in state}
+        edited = dict(watched.edited or {})
+        if watched.edited is None or watched.doubted:
+            here = user_masks.clip_by_uid(uid)
+            if here is None:
+                return
+            among = _candidates(here, watched, names) if watched.edited is not None else None
+            looking = user_masks.search(uid, tuple(names.values()), among)
+            found: dict[str, set[int]] | None = None
+            while found is None:
+                try:
+                    watched.progress = next(looking)
+                    yield False
+                except StopIteration as ended:
+                    found = ended.value
+            edited = {key: found.get(name, set()) for key, name in names.items()}
+    finally:
+        errand.cancel()
+        watched.progress = None
+    again = user_masks.clip_by_uid(uid)
+    watched.state, watched.judged, watched.edited = state, judged, edited
+    watched.doubted = False
+    if again is not None:
+        watched.review = made(again, watched)
+
+
+def _judge_all(
+    reader: ShapeReader | None, object_ids: list[int], folder: str, report: Report
+) -> Judged:
+    """Measure and judge all mattes, in a thread; raises StoreError."""
+    run = read_manifest(MatteStore(Path(folder)).manifest_path) if folder else None
+    found = Judged(model=run.model if run is not None else "")
+    total = sum(reader.count(one) for one in object_ids) if reader is not None else 0
+    done = 0
+    for object_id in object_ids:
+        assert reader is not None  # there are no objects without
+        shapes = []
+        for shape in reader.read(object_id):
+            shapes.append(shape)
+            done += 1
+            report(done, total)
+        if shapes:
+            found.reviews[object_id] = judge(object_id, shapes)
+            found.keys[object_id] = {shape.frame: shape.key for shape in shapes}
+    return found
+
+
+def made(clip: bpy.types.MovieClip, watched: Watched) -> ClipReview:
+    """What the mattes say, and what the user has drawn and ticked."""
+    watched.ticks = approved_frames.of_clip(clip)
+    edited, judged = watched.edited or {}, watched.judged
+    reviews = {
+        object_id: marked(
+            own,
+            edited.get(object_id, ()),
+            approved_frames.still_fine(clip, object_id, judged.keys[object_id]),
+        )
+        for object_id, own in judged.reviews.items()
+    }
+    return ClipReview(reviews, names_of(clip), model=judged.model)
+
+
+def names_of(clip: bpy.types.MovieClip) -> dict[int, str]:
+    return {entry.object_id: entry.name for entry in clip.sam2_splat.objects}
+
+
+def state_of(clip: bpy.types.MovieClip, folder: str) -> State:
+    """Changes whenever a matte is written or removed: each changes its folder's time."""
+    found = []
+    for object_id, name in names_of(clip).items():
+        path = Path(folder) / "objects" / f"{object_id:03d}"
+        try:
+            found.append((object_id, name, path.stat().st_mtime_ns))
+        except OSError:
+            continue
+    return tuple(found)
+
+
+def _candidates(
+    clip: bpy.types.MovieClip, watched: Watched, names: Mapping[int, str]
+) -> dict[str, set[int]]:
+    """The clip's frames on which objects' layers may hold an edit since the last look.
+
+    Those that were edited, those that were written as edited, and the ones the playhead is on and
+    was on: nobody edits another.
+    """
+    mask = clip.sam2_splat.mask
+    if mask is None:
+        return {}
+    known = watched.edited or {}
+    here = {to_clip(clip, at) for at in (bpy.context.scene.frame_current, watched.frame)}
+    found = {}
+    for object_id, name in names.items():
+        written = written_layers.remembered(mask, name)
+        kept = {to_clip(clip, at) for at in written.edited} if written is not None else set()
+        found[name] = here | kept | known.get(object_id, set())
+    return found

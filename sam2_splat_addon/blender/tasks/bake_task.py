@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The bake from mattes and edited mask layers to PNGs; imports bpy, core and client."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+
+from ...core.bake_plan import BakeOptions, next_output_folder
+from ...core.errors import BakeError
+from ...core.protocol import BakeRequest, FootageFiles
+from ..clip import clear_results, markers, matte_run, user_masks
+from ..clip.user_masks import Drawn
+from ..context.properties import SAM2SPLAT_PG_clip
+from .job_task import JobTask, Steps, with_warnings
+
+
+class BakeTask(JobTask):
+    """Writes one RGBA PNG a photo into a new folder.
+
+    Parameters
+    ----------
+    clip
+        A propagated clip.
+    device, threads
+        Where edges are refined, and how many photos are worked on at once, 0 by the machine.
+    output_folder
+        A folder that does not exist yet; None is the next ``postshot_vNNN`` beside the photos.
+    strict
+        Fail at the first damaged photo, in place of leaving it out.
+
+    Raises (when made)
+    ------------------
+    SplatError
+        No object takes part, no packages.
+    """
+
+    title = "Baking"
+
+    def __init__(
+        self,
+        clip: bpy.types.MovieClip,
+        *,
+        device: str,
+        threads: int,
+        output_folder: Path | None = None,
+        strict: bool = False,
+    ) -> None:
+        super().__init__(clip)
+        self._strict = strict
+        self._device, self._threads = device, threads
+        self._options = _options(clip)
+        self._wanted_folder = output_folder
+        self.output_folder = output_folder or Path()
+
+    def request(self, footage: FootageFiles, edited: Drawn) -> BakeRequest:
+        """What there is of mattes, with what the user drew in place of them."""
+        clip, photos = self.clip(), Path(footage.folder)
+        store = matte_run.own_store(clip, photos)
+        clear_results.reconcile(clip)
+        self.output_folder = self._wanted_folder or next_output_folder(bake_folder(clip, photos))
+        return BakeRequest(
+            footage=footage,
+            store=str(store.folder),
+            output_folder=str(self.output_folder),
+            options=self._options,
+            edited=user_masks.as_mattes(clip, edited),
+            threads=self._threads,
+            device=self._device,
+            strict=self._strict,
+        )
+
+    def follow_up(self) -> Steps:
+        """Remember where the images are."""
+        assert self._job is not None  # it has just ended
+        if self.cancelled:
+            self.summary = f"Cancelled; the images that were finished are in {self.output_folder}"
+            return
+        assert self._job.result is not None
+        self.fraction = 1.0
+        self.summary = with_warnings(self._job.result.summary, self.warnings)
+        self.clip().sam2_splat.output_folder = str(self.output_folder)
+        yield None
+
+
+def bake_folder(clip: bpy.types.MovieClip, footage_folder: Path) -> Path:
+    """The folder that the next bake's own folder will be in."""
+    chosen = clip.sam2_splat.bake_folder
+    return Path(bpy.path.abspath(chosen)) if chosen else footage_folder
+
+
+def _options(clip: bpy.types.MovieClip) -> BakeOptions:
+    settings: SAM2SPLAT_PG_clip = clip.sam2_splat
+    ids = markers.sync_objects(clip)
+    chosen = [ids[e.name] for e in settings.objects if e.use_in_bake and e.name in ids]
+    if ids and not chosen:
+        raise BakeError(
+            "No object takes part in the bake.", "Switch one on in the list of objects."
+        )
+    return BakeOptions(
+        alpha=settings.alpha,
+        refine_edges=settings.refine_edges,
+        invert=settings.invert,
+        grow_px=settings.grow_px,
+        feather_px=settings.feather_px,
+        fill_holes_px=settings.fill_holes_px,
+        drop_specks_px=settings.drop_specks_px,
+        objects=tuple(sorted(chosen)),
+        black_rgb=settings.black_rgb,
+        sidecar_masks=settings.sidecar_masks,
+        exposure=settings.exposure,
+    )

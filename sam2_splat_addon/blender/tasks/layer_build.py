@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Mask layers made from the matte store, a frame at a time; imports bpy and core."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Collection, Generator, Mapping, Sequence
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.geometry.spline_slots import SlotPlan, SlotPlanner
+from ...core.geometry.trace import from_outlines, trace
+from ...core.mattes.store import MatteStore
+from ...core.system.background_task import Errand, Report
+from ..clip.user_masks import Drawn, clip_by_uid, everything, frames_before, quietly
+from ..context.active_clip import require_clip_by_uid
+from ..context.editors import to_clip, to_scene
+from ..masks import edit_search, written_layers
+from ..masks import layers as mask_layers
+
+# Tracing takes about as long as writing the keys, so a frame counts once in either.
+_PASSES = 2
+# How long a step may wait for the thread in background, s.
+_PATIENCE = 0.05
+
+# Which mattes each layer was made of last, by the clip's session uid and the object's name
+# (`WrittenLayer.mattes`): an undo brings back layers, and no mattes. 0: of none.
+_made: dict[tuple[int, str], int] = {}
+
+
+def is_latest(clip: bpy.types.MovieClip, name: str) -> bool:
+    """Whether an object's layer is of the mattes that it was made of last in this session, if it was."""
+    made = _made.get((clip.session_uid, name))
+    mask = clip.sam2_splat.mask
+    written = written_layers.remembered(mask, name) if mask is not None else None
+    if written is None or name not in mask.layers:
+        return not made  # it was cleared, or there was none
+    return made in (None, written.mattes)
+
+
+def has_written(clip: bpy.types.MovieClip) -> bool:
+    """Whether layers of a clip were written in this session."""
+    return any(uid == clip.session_uid for uid, _ in _made)
+
+
+def results_cleared(clip: bpy.types.MovieClip) -> None:
+    """Take note that all mattes of a clip are deleted for good, and its layers with them."""
+    for entry in clip.sam2_splat.objects:
+        _made[clip.session_uid, entry.name] = 0
+
+
+def clear() -> None:
+    """Forget everything: another file is loaded, or the add-on ends."""
+    _made.clear()
+
+
+class LayerBuild:
+    """Makes one layer an object from everything the store holds for it, in small steps.
+
+    Parameters
+    ----------
+    names
+        Object id -> name, of the objects to do.
+
+    Attributes
+    ----------
+    fraction
+        0 to 1.
+    waits
+        Whether there was nothing to do at the last step but to wait.
+    frame
+        The frame just worked on.
+    frame_count
+        Frames that have a matte of at least one object.
+    edited
+        What the user had drawn, of the objects done so far: it wins over the store.
+    """
+
+    def __init__(
+        self,
+        clip: bpy.types.MovieClip,
+        store: MatteStore,
+        names: Mapping[int, str],
+    ) -> None:
+        self.fraction = 0.0
+        self.waits = False
+        self.frame = 0
+        self._store = store
+        self.edited: Drawn = {}
+        mask = clip.sam2_splat.mask
+        layers = {layer.name for layer in mask.layers} if mask is not None else set()
+        # A layer without mattes is to show what the user drew, which is all that is baked.
+        self._names = {i: name for i, name in names.items() if store.frames(i) or name in layers}
+        self._total = _PASSES * sum(len(store.frames(i)) for i in self._names)
+        self.frame_count = len({frame for i in self._names for frame in store.frames(i)})
+        self._done = 0
+        self._steps = self._run(clip.session_uid)
+
+    def step(self) -> bool:
+        """Work on one frame, or look whether there is one; True once everything is there."""
+        try:
+            self.waits = bool(next(self._steps))
+        except StopIteration:
+            self.fraction = 1.0
+            return True
+        self.fraction = min(1.0, self._done / max(1, self._total))
+        return False
+
+    def close(self) -> None:
+        """Stop where it is: a layer that is not finished is written anew later."""
+        self._steps.close()
+
+    def _run(self, uid: int) -> Generator[bool | None, None, None]:
+        """Yields whether it waits: for a thread that traces, while the layers are written here."""
+        for object_id, name in self._names.items():
+            # Late, as the user may draw until the layer is made again.
+            mask = require_clip_by_uid(uid).sam2_splat.mask
+            if mask is not None:
+                edit_search.settle_torn(mask, name)
+                edit_search.lock(mask, name, is_locked=True)
+            found = yield from quietly(everything(uid, (name,)))
+            drawn = self.edited[name] = found.get(name, {})
+            # Looked up anew for each object: an undo between two steps leaves stale references.
+            clip = require_clip_by_uid(uid)
+            size = (int(clip.size[0]), int(clip.size[1]))
+            frames = sorted({*self._store.frames(object_id), *drawn})
+            try:
+                plan, mattes = yield from self._planned(object_id, frames, drawn, size)
+            except BaseException:
+                clip_now = clip_by_uid(uid)
+                if clip_now is not None and clip_now.sam2_splat.mask is not None:
+                    edit_search.lock(clip_now.sam2_splat.mask, name, is_locked=False)
+                raise
+            clip = require_clip_by_uid(uid)
+            scene_frames = [to_scene(clip, frame) for frame in frames]
+            edited = [to_scene(clip, frame) for frame in drawn]
+            _keep_drawn(clip, name, drawn)
+            writing = mask_layers.write_object_layer(
+                _mask_of(clip),
+                clip,
+                name,
+                plan,
+                scene_frames,
+                size,
+                edited=edited,
+                mattes=mattes,
+            )
+            finished = False
+            try:
+                for written in writing:
+                    if written:
+                        self.frame = to_clip(clip, written[-1])
+                        self._done += len(written)
+                    yield False
+                finished = True
+            finally:
+                writing.close()
+                now = clip_by_uid(uid)
+                if not finished and now is not None and now.sam2_splat.mask is not None:
+                    edit_search.leave_unfinished(now.sam2_splat.mask, name)
+            _made[uid, name] = mattes
+
+    def _planned(
+        self,
+        object_id: int,
+        frames: Sequence[int],
+        drawn: Mapping[int, list[NDArray[np.float64]]],
+        size: tuple[int, int],
+    ) -> Generator[bool, None, tuple[SlotPlan, int]]:
+        """The outlines of an object on all its frames; what the user drew wins over the model.
+
+        And a checksum of its mattes.
+        """
+        store = self._store
+
+        def planned(report: Report) -> tuple[SlotPlan, int]:
+            planner, mattes = SlotPlanner(), 1
+            for done, frame in enumerate(frames):
+                report(done, len(frames))
+                mark = store.mark(object_id, frame)
+                mattes = zlib.crc32(repr((frame, mark)).encode(), mattes)
+                if frame in drawn:
+                    planner.add(from_outlines(drawn[frame]))
+                elif mark is None:  # damaged, and so none
+                    planner.add(from_outlines([]))
+                else:
+                    planner.add(trace(store.read(object_id, frame).logits, *size))
+            return planner.finish(), mattes or 1
+
+        errand = Errand(planned)
+        begin = self._done
+        try:
+            while not errand.poll(_PATIENCE if bpy.app.background else 0.0):
+                self._done = begin + errand.done
+                self.frame = frames[errand.done] if frames else 0
+                yield True
+        finally:
+            errand.cancel()
+        self._done = begin + len(frames)
+        return errand.result()
+
+
+def _keep_drawn(clip: bpy.types.MovieClip, name: str, frames: Collection[int]) -> None:
+    """Keep what the user drew on some frames of the clip for the layer that is made next."""
+    mask = mask_layers.get_mask(clip)
+    before = frames_before(clip, mask, name)
+    found = {frame: edit_search.drawn_at(mask, name, frame + before) for frame in frames}
+    kept = {to_scene(clip, frame): state for frame, state in found.items() if state is not None}
+    written_layers.keep_all_drawn(mask, name, kept)
+
+
+def _mask_of(clip: bpy.types.MovieClip) -> bpy.types.Mask:
+    """The clip's mask, as long as its footage."""
+    mask = mask_layers.get_mask(clip)
+    mask.frame_start = clip.frame_start
+    mask.frame_end = clip.frame_start + clip.sam2_splat.frame_count - 1
+    return mask

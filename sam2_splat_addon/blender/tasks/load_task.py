@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Loading photos without stopping the window; imports bpy and core."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+import bpy
+
+from ...core.footage.scan import Footage
+from ...core.system.background_task import Errand
+from ..clip import footage, matte_cache
+from ..clip.footage import Opened
+from ..context import preferences
+from ..context.active_clip import require_clip_by_uid
+from ..review import live_review
+
+
+class LoadTask:
+    """Looks at photos and links them in a thread, then opens them as a clip.
+
+    Parameters
+    ----------
+    path
+        A folder of photos, or one of its photos.
+    into
+        The session uid of a clip whose photos they are, after these were moved; None: any clip.
+
+    See :class:`sam2_splat_addon.blender.context.task_runner.Task` for the attributes that panels read.
+
+    Attributes
+    ----------
+    clip_name
+        Of the clip, once it is there.
+    """
+
+    title = "Loading"
+
+    def __init__(self, path: Path, into: int | None = None) -> None:
+        self.fraction = 0.0
+        self.sentence = "Looking at the photos"
+        self.summary = ""
+        self.cancelled = False
+        self.clip_name = ""
+        self._into = into
+        self._opening: Generator[None, None, Opened] | None = None
+        cache = preferences.cache_folder()
+        self._errand: Errand[tuple[Footage, Path]] = Errand(
+            lambda report: footage.read_and_stage(path, cache, report)
+        )
+
+    def step(self, deadline: float) -> bool:
+        """Look whether the thread is done; in background wait for it until the deadline."""
+        if self.cancelled:
+            self.summary = "Cancelled; nothing was loaded"
+            return True
+        patience = deadline - time.monotonic() if bpy.app.background else 0.0
+        if not self._errand.poll(patience):
+            done, total = self._errand.done, self._errand.total
+            self.fraction = done / total if total else 0.0
+            self.sentence = f"Looking at the photos, {done} of {total}"
+            return False
+        if self._opening is None:
+            into = require_clip_by_uid(self._into) if self._into is not None else None
+            self._opening = footage.open_staged(*self._errand.result(), into)
+        self.fraction, self.sentence = 1.0, "Looking for what goes along with its photo"
+        while True:
+            try:
+                next(self._opening)
+            except StopIteration as ended:
+                self._finish(*ended.value)
+                return True
+            if time.monotonic() >= deadline:
+                return False
+
+    def _finish(self, clip: bpy.types.MovieClip, news: str) -> None:
+        settings = clip.sam2_splat
+        self.clip_name, self.fraction = clip.name, 1.0
+        width, height = clip.size
+        left_out = settings.unreadable_count
+        self.summary = f"{clip.name}: {settings.frame_count} photos of {width}x{height} px" + (
+            f"; {left_out} can't be read and were left out" if left_out else ""
+        )
+        if news:
+            self.summary += f". {news}"
+            matte_cache.forget(clip.session_uid)
+            live_review.forget(clip.session_uid)
+
+    def cancel(self) -> None:
+        """Load nothing."""
+        self.abort()
+        self.cancelled = True
+
+    def abort(self) -> None:
+        """Let the thread end."""
+        self._errand.cancel()
+        if self._opening is not None:
+            self._opening.close()

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Propagation from the clip's clicks to its mask layers; imports bpy, core and client."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+
+from ...core.errors import PromptError
+from ...core.mattes.run_manifest import RunSettings
+from ...core.mattes.store import MatteStore
+from ...core.mattes.unfinished_run import void_keys
+from ...core.protocol import FootageFiles, FrameDone, FrameRange, PropagateRequest
+from ..clip import clear_results, markers, matte_cache, matte_run, user_masks
+from ..clip.footage import store_folder
+from ..clip.user_masks import Drawn
+from ..context.editors import to_scene
+from ..context.requests import model_choice, run_settings
+from ..review import live_review
+from .job_task import WAITS, JobTask, Steps, with_warnings
+from .layer_build import LayerBuild
+
+# The part of the progress bar that the worker's job has; the mask layers have the rest.
+_JOB_SHARE = 0.9
+
+
+class PropagateTask(JobTask):
+    """Collects prompts, lets the worker propagate, and makes the mask layers.
+
+    Parameters
+    ----------
+    span
+        ``all`` frames of the range, or of those only ``forward`` or ``backward`` from ``here`` or
+        the ``frame`` itself; the mattes of others stay as they are.
+    here
+        A frame of the clip.
+    strict
+        Fail at the first damaged photo, in place of leaving it out.
+
+    Raises (when made)
+    ------------------
+    SplatError
+        No prompts, no checkpoint, no packages.
+    """
+
+    title = "Propagating"
+
+    def __init__(
+        self,
+        clip: bpy.types.MovieClip,
+        *,
+        device: str,
+        threads: int,
+        span: str = "all",
+        here: int = 1,
+        strict: bool = False,
+    ) -> None:
+        super().__init__(clip, _JOB_SHARE)
+        self._strict = strict
+        markers.collect(clip)  # says at once that there is no click
+        self._model = model_choice(clip.sam2_splat, device=device, threads=threads)
+        self._span, self._here = span, here
+        self._names: dict[int, str] = {}
+        self._store = Path()  # from the request on
+        self._has_written = False
+        self._of_before = 0  # frames that a cancelled run has left as they were
+        self._build: LayerBuild | None = None
+
+    def request(self, footage: FootageFiles, edited: Drawn) -> PropagateRequest:
+        """The clicks as they are now, and what the user drew where that counts as prompts."""
+        clip = self.clip()
+        settings, count = clip.sam2_splat, len(footage.paths)
+        prompts = markers.collect(clip).checked(footage.width, footage.height, count)
+        self._names = {entry.id: entry.name for entry in prompts.objects}
+        run = run_settings(settings, count)
+        self._store = store_folder(clip, Path(footage.folder))
+        if settings.outdated_run == footage.fingerprint:
+            # Photos that had gone are back: the mattes are of these.
+            settings.outdated_run = ""
+        return PropagateRequest(
+            footage=footage,
+            prompts=prompts,
+            store=str(self._store),
+            model=self._model,
+            settings=run,
+            update=_update(self._span, self._here, run),
+            edited=user_masks.as_mattes(clip, edited) if settings.edits_prompt else (),
+            strict=self._strict,
+        )
+
+    def follow_up(self) -> Steps:
+        """Make the mask layers, of what there is when the job was cancelled."""
+        # An undo meanwhile has taken back where the mattes are.
+        settings = self.clip().sam2_splat
+        settings.store_folder = settings.store_folder or str(self._store)
+        if self._has_written or not self.cancelled:  # else the store may be another run's still
+            matte_run.remember(self.clip(), MatteStore(self._store))
+        matte_cache.forget(self._clip_uid)
+        if matte_cache.is_outdated(self.clip()):
+            # Cancelled before the worker came to what the photos of before have left.
+            self.summary = "Cancelled before anything was done"
+            return
+        store = MatteStore(self._store)
+        clear_results.propagated(self.clip(), store, self._names)
+        if self.cancelled:
+            left = yield from self._fetched(lambda _: void_keys(store))
+            self._of_before = len({frame for frames in left.values() for frame in frames})
+        self._build = LayerBuild(self.clip(), store, self._names)
+        while not self._build.step():
+            self.fraction = _JOB_SHARE + (1.0 - _JOB_SHARE) * self._build.fraction
+            self.sentence = f"Mask layers, frame {self._build.frame}"
+            yield WAITS if self._build.waits else None
+        live_review.layers_written(self.clip(), self._build.edited)
+        self.fraction = 1.0
+        self.sentence = self.summary = self._summary()
+
+    def frame_done(self, done: FrameDone) -> None:
+        """The overlay shows the new matte from its next drawing on."""
+        if not self._has_written:  # a run that fails from here on was this clip's too
+            self._has_written = True
+            matte_run.remember(self.clip(), MatteStore(self._store))
+        matte_cache.forget(self._clip_uid, done.object_id, done.frame)
+        scene = bpy.context.scene
+        if scene.sam2_splat.follow and not bpy.app.background:
+            scene.frame_current = to_scene(self.clip(), done.frame)
+
+    def _summary(self) -> str:
+        assert self._build is not None
+        count = self._build.frame_count
+        if self.cancelled and self._of_before:
+            return (
+                f"Cancelled; {count - self._of_before} of {count} frames are finished. The others show"
+                " the masks of before, and a bake leaves them out. Propagate again to go on"
+            )
+        if self.cancelled:
+            return f"Cancelled; {count} frames are finished and shown. Propagate again to go on"
+        what = ", ".join(self._names.values())
+        speed = f" at {self.seconds_per_frame:.2f} s a frame" if self.seconds_per_frame else ""
+        return with_warnings(f"Propagated {what} over {count} frames{speed}", self.warnings)
+
+
+def _update(span: str, here: int, run: RunSettings) -> FrameRange | None:
+    """The frames to bring up to date, None for all; raises PromptError when there are none."""
+    if span == "all":
+        return None
+    first = run.first_frame if span == "backward" else max(here, run.first_frame)
+    last = run.last_frame if span == "forward" else min(here, run.last_frame)
+    if first > last:
+        raise PromptError(
+            f"Frame {here} is outside the frames {run.first_frame} to {run.last_frame}.",
+            "Move the playhead, or propagate all frames.",
+        )
+    return FrameRange(first, last)

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The review written into a folder by the worker; imports bpy, core and client."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+
+from ...core.protocol import FootageFiles, ReportRequest
+from ...core.review.report import HTML_NAME
+from ..clip import clear_results, markers, matte_run, user_masks
+from ..clip.user_masks import Drawn
+from ..review import live_review
+from .job_task import JobTask, Steps, with_warnings
+
+_FOLDER_NAME = "sam2_splat_review"
+
+
+def written_page(clip: bpy.types.MovieClip) -> Path | None:
+    """The page that the button wrote beside a clip's photos; None when there is none."""
+    folder = clip.sam2_splat.footage_folder
+    page = Path(bpy.path.abspath(folder)) / _FOLDER_NAME / HTML_NAME if folder else None
+    return page if page is not None and page.is_file() else None
+
+
+class ReportTask(JobTask):
+    """Writes ``review.csv`` and ``review.html``.
+
+    Parameters
+    ----------
+    clip
+        A propagated clip.
+    folder
+        Where to; None is ``sam2_splat_review`` beside the photos. What is there is replaced.
+
+    Raises (when made)
+    ------------------
+    SplatError
+        The clip has no photos, no packages.
+    """
+
+    title = "Reporting"
+
+    def __init__(self, clip: bpy.types.MovieClip, folder: Path | None = None) -> None:
+        super().__init__(clip)
+        self._wanted_folder = folder
+
+    def request(self, footage: FootageFiles, edited: Drawn) -> ReportRequest:
+        """All objects of the clip."""
+        clip, photos = self.clip(), Path(footage.folder)
+        names = {object_id: name for name, object_id in markers.sync_objects(clip).items()}
+        store = matte_run.own_store(clip, photos)
+        clear_results.reconcile(clip)
+        return ReportRequest(
+            footage=footage,
+            store=str(store.folder),
+            output_folder=str(self._wanted_folder or photos / _FOLDER_NAME),
+            names=names,
+            edited=user_masks.as_mattes(clip, edited),
+            fine=live_review.fine_frames_of(clip),
+        )
+
+    def follow_up(self) -> Steps:
+        """Nothing to do but to say so."""
+        assert self._job is not None  # it has just ended
+        if self.cancelled:
+            self.summary = "Cancelled; no report was written"
+            return
+        assert self._job.result is not None
+        self.fraction = 1.0
+        self.summary = with_warnings(self._job.result.summary, self.warnings)
+        yield None

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The click tool's switch and the overlay's settings in toolbar, header and status bar; imports bpy."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import bpy
+from bpy.types import Context, Panel, UILayout
+
+from ..context.active_clip import active_clip
+from ..tasks import live_preview
+from .operators import click_targets
+
+# What the mouse and the keys do in Mask mode, which is Blender's own.
+_MASK_MODE: tuple[tuple[str, Any], ...] = (
+    ("Click: mask point", "RESTRICT_SELECT_OFF"),
+    ("Ctrl+click: new mask point", "ADD"),
+    ("X: delete on this photo", "X"),
+    ("K: back to mask clicks", "EVENT_K"),
+)
+
+
+def draw_tool(layout: UILayout, context: Context, *, text: str = "Mask Clicks") -> None:
+    """The switch of the click tool, which is off in Mask mode."""
+    is_masking = click_targets.in_mask_mode(context.space_data)
+    layout.operator(
+        "sam2_splat.tool",
+        text="Back to Mask Clicks" if text and is_masking else text,
+        icon="RESTRICT_SELECT_OFF",
+        depress=context.window_manager.sam2_splat.use_tool and not is_masking,
+    )
+
+
+class SAM2SPLAT_PT_tool(Panel):
+    bl_label = "Mask Clicks"
+    bl_space_type = "CLIP_EDITOR"
+    bl_region_type = "TOOLS"
+    bl_category = "SAM2 Splat"
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        return active_clip(context) is not None
+
+    def draw(self, context: Context) -> None:
+        layout = self.layout
+        row = layout.row()
+        row.scale_y = 1.5
+        draw_tool(row, context)
+        if click_targets.in_mask_mode(context.space_data):
+            column = layout.column(align=True)
+            for text, icon in _MASK_MODE:
+                column.label(text=text, icon=icon)
+        elif context.window_manager.sam2_splat.use_tool:
+            column = layout.column(align=True)
+            column.label(text="Click: include", icon="ADD")
+            column.label(text="Alt+click: exclude", icon="REMOVE")
+            column.label(text="Drag: box", icon="SELECT_SET")
+            column.label(text="X: delete", icon="X")
+
+
+class SAM2SPLAT_PT_overlay(Panel):
+    """How masks and clicks look in the Clip Editor"""
+
+    bl_label = "Masks"
+    bl_space_type = "CLIP_EDITOR"
+    bl_region_type = "HEADER"
+    bl_ui_units_x = 11
+
+    def draw(self, context: Context) -> None:
+        layout = self.layout
+        layout.label(text="Masks")
+        look = context.scene.sam2_splat
+        column = layout.column()
+        column.active = look.show_overlay
+        column.row().prop(look, "overlay_mode", expand=True)
+        row = column.row()
+        row.active = look.overlay_mode == "color"
+        row.prop(look, "overlay_opacity", slider=True)
+        column.prop(look, "show_clicks")
+        column.prop(look, "live_preview")
+        if live_preview.problem():
+            column.label(text="There is no preview:", icon="INFO")
+            for line in wrapped(live_preview.problem(), 38):
+                column.label(text=line)
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """A sentence in lines of at most so many letters: labels don't wrap."""
+    lines = [""]
+    for word in text.split():
+        if lines[-1] and len(lines[-1]) + 1 + len(word) > width:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return lines
+
+
+def _draw_header(header: bpy.types.Header, context: Context) -> None:
+    space = cast(Any, context.space_data)
+    if space.clip is None or space.view != "CLIP":
+        return
+    look = context.scene.sam2_splat
+    row = header.layout.row(align=True)
+    draw_tool(row, context, text="")
+    row.prop(look, "show_overlay", text="", icon="MOD_MASK")
+    popover = row.row(align=True)
+    popover.popover("SAM2SPLAT_PT_overlay", text="")
+
+
+def _draw_status(header: bpy.types.Header, context: Context) -> None:
+    """What the mouse does while the tool is on, as Blender shows it for its own tools."""
+    editors = [area.spaces.active for area in context.screen.areas if area.type == "CLIP_EDITOR"]
+    if not context.window_manager.sam2_splat.use_tool or not editors:
+        return
+    row = header.layout.row(align=True)
+    if all(click_targets.in_mask_mode(space) for space in editors):
+        row.label(text="Mask Point   ", icon="MOUSE_LMB")
+        row.label(text="", icon="EVENT_CTRL")
+        row.label(text="New Mask Point   ", icon="MOUSE_LMB")
+        row.label(text="Delete on This Photo   ", icon="EVENT_X")
+        row.label(text="Back to Mask Clicks   ", icon="EVENT_K")
+        return
+    row.label(text="Include   ", icon="MOUSE_LMB")
+    row.label(text="", icon="EVENT_ALT")
+    row.label(text="Exclude   ", icon="MOUSE_LMB")
+    row.label(text="Box   ", icon="MOUSE_LMB_DRAG")
+    row.label(text="Delete Click   ", icon="EVENT_X")
+
+
+def register() -> None:
+    """Add what is drawn in Blender's own bars."""
+    bpy.types.CLIP_HT_header.append(_draw_header)
+    bpy.types.STATUSBAR_HT_header.prepend(_draw_status)
+
+
+def unregister() -> None:
+    """Take it out again."""
+    bpy.types.STATUSBAR_HT_header.remove(_draw_status)
+    bpy.types.CLIP_HT_header.remove(_draw_header)
+
+
+CLASSES = (SAM2SPLAT_PT_tool, SAM2SPLAT_PT_overlay)

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Empty the cache from the preferences; imports bpy."""
+
+from __future__ import annotations
+
+import bpy
+from bpy.types import Context, Operator
+
+from ....core.errors import SplatError
+from ...clip import cache_usage, proxies
+from ...context.task_runner import Result, report_error
+from .polls import nothing_runs
+
+
+class SAM2SPLAT_OT_clear_cache(Operator):
+    """Delete links and small copies of photos; photos, masks and results stay"""
+
+    bl_idname = "sam2_splat.clear_cache"
+    bl_label = "Clear Cache"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        return nothing_runs(cls)
+
+    def invoke(self, context: Context, event: bpy.types.Event) -> Result:
+        return context.window_manager.invoke_confirm(self, event)
+
+    def execute(self, context: Context) -> Result:
+        try:
+            freed = cache_usage.clear()
+        except SplatError as error:
+            return report_error(self, error)
+        proxies.drop_missing()
+        self.report({"INFO"}, f"{freed / 1e6:.0f} MB deleted")
+        return {"FINISHED"}
+
+
+CLASSES = (SAM2SPLAT_OT_clear_cache,)

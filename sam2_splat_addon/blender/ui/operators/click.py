@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The mask click tool: click, Alt+click, drag and X in the Clip Editor; imports bpy.
+
+The Clip Editor has no tool system, so the tool is a switch and keymap items: while it is off, every
+event goes on to Blender's own. What it makes are ordinary tracks (see ``clip_prompts.py``), one undo
+step each.
+
+No ``from __future__ import annotations`` here: Blender reads property annotations as values.
+"""
+
+import math
+from typing import Any, cast
+
+import bpy
+from bpy.props import BoolProperty, FloatProperty, IntProperty
+from bpy.types import Context, Event, Operator
+
+from ....core.prompts import BoxPrompt, PointPrompt
+from ...clip import markers
+from ...context.active_clip import active_clip
+from ...context.editors import clip_frame, redraw
+from ...context.frame_view import FrameView
+from ...context.task_runner import Result
+from ...overlay import draw as overlay
+from ...tasks import live_preview
+from . import click_targets
+from .polls import own_clip
+
+# How far the mouse goes before a click becomes a drag, px of the screen at normal size.
+_DRAG = 6.0
+# At the editor's lower edge a click sets the frame.
+_FRAME_STRIP = 18.0
+
+
+class SAM2SPLAT_OT_click(Operator):
+    """Say where the object is: click to include, Alt+click to exclude, drag a box"""
+
+    bl_idname = "sam2_splat.click"
+    bl_label = "Mask Click"
+    bl_options = {"REGISTER", "UNDO"}
+
+    # Not remembered from one click to the next.
+    frame: IntProperty(
+        name="Frame", description="Frame of the clip", min=1, default=1, options={"SKIP_SAVE"}
+    )
+    x: FloatProperty(
+        name="X", description="From the left, px of the photo", min=0.0, options={"SKIP_SAVE"}
+    )
+    y: FloatProperty(
+        name="Y", description="From the top, px of the photo", min=0.0, options={"SKIP_SAVE"}
+    )
+    include: BoolProperty(
+        name="Include",
+        description="Off: this is not the object",
+        default=True,
+        options={"SKIP_SAVE"},
+    )
+    use_box: BoolProperty(
+        name="Box",
+        description="A box around the object, not a click",
+        default=False,
+        options={"SKIP_SAVE"},
+    )
+    x1: FloatProperty(
+        name="Right", description="The box's other corner, px", min=0.0, options={"SKIP_SAVE"}
+    )
+    y1: FloatProperty(
+        name="Bottom", description="The box's other corner, px", min=0.0, options={"SKIP_SAVE"}
+    )
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        return own_clip(cls, context)
+
+    def draw(self, context: Context) -> None:
+        layout = self.layout
+        layout.use_property_split = True
+        if not self.use_box:
+            layout.prop(self, "include")
+        layout.prop(self, "x")
+        layout.prop(self, "y")
+        if self.use_box:
+            layout.prop(self, "x1")
+            layout.prop(self, "y1")
+
+    def invoke(self, context: Context, event: Event) -> Result:
+        if not click_targets.tool_on(context) or event.mouse_region_y < click_targets.scaled(
+            _FRAME_STRIP
+        ):
+            return {"PASS_THROUGH"}
+        space = cast(bpy.types.SpaceClipEditor, context.space_data)
+        self.frame = clip_frame(space)
+        self.use_box = False
+        self._begin = (event.mouse_region_x, event.mouse_region_y)
+        taken = click_targets.under_mouse(context, event)
+        self._taken: tuple[str, str, tuple[float, float]] | None = None
+        self._moved = False
+        if taken is not None:
+            owner, track = taken
+            click_targets.select(space.clip, owner, track)
+            marker = track.markers.find_frame(self.frame)
+            self._taken = (owner.name, track.name, (marker.co[0], marker.co[1]))
+        self._point_at(context, event)
+        context.window_manager.modal_handler_add(self)
+        return {"RUNNING_MODAL"}
+
+    def modal(self, context: Context, event: Event) -> Result:
+        if event.type in {"ESC", "RIGHTMOUSE"} or not click_targets.ready(context):
+            if self._taken is not None and self._moved and click_targets.ready(context):
+                self._move(context, 0.0, 0.0)
+            return self._leave(context, {"CANCELLED"})
+        if event.type == "MOUSEMOVE":
+            return self._drag(context, event)
+        if event.type == "LEFTMOUSE" and event.value == "RELEASE":
+            if self._taken is not None:
+                return self._leave(context, {"FINISHED"})
+            return self._leave(context, self.execute(context))
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: Context) -> Result:
+        clip = active_clip(context)
+        width, height = clip.size
+        frames = clip.sam2_splat.frame_count or clip.frame_duration
+        if not 1 <= self.frame <= frames:
+            self.report({"WARNING"}, f"Go to a photo first: they are on frames 1 to {frames}.")
+            return {"CANCELLED"}
+        if self.use_box:
+            x0, x1 = sorted((min(self.x, width), min(self.x1, width)))
+            y0, y1 = sorted((min(self.y, height), min(self.y1, height)))
+            if x1 - x0 < 1.0 or y1 - y0 < 1.0:
+                return {"CANCELLED"}
+            owner = click_targets.subject_to_click(clip)
+            click_targets.remove_boxes(context, clip, owner, self.frame)
+            box = BoxPrompt(x0, y0, x1, y1)
+            markers.add_box(owner, self.frame, box, width, height)
+        elif self.x <= width and self.y <= height:
+            owner = click_targets.subject_to_click(clip)
+            point = PointPrompt(self.x, self.y, self.include)
+            markers.add_point(owner, self.frame, point, width, height)
+        else:
+            return {"CANCELLED"}
+        # Neither selected nor active: Blender draws such a track on every frame.
+        markers.sync_objects(clip)
+        space = cast(Any, context.space_data)
+        if click_targets.in_mask_mode(space):
+            space.mode = "TRACKING"  # where clicks are
+        live_preview.look_now()
+        return {"FINISHED"}
+
+    def cancel(self, context: Context) -> None:
+        """Blender calls this when the window closes under the drag."""
+        overlay.rubber = None
+
+    def _point_at(self, context: Context, event: Event) -> None:
+        clip = cast(bpy.types.SpaceClipEditor, context.space_data).clip
+        view = FrameView.of(context.region, clip)
+        x, y = view.to_pixel(event.mouse_region_x, event.mouse_region_y)
+        # Kept as it is, so that a box may begin beside the photo; cut when it is made.
+        self._corner = (x, y)
+        # Outside there is nothing to click on; a place beyond the photo says so.
+        outside = not (0.0 <= x <= view.width and 0.0 <= y <= view.height)
+        self.x, self.y = (view.width + 1.0, 0.0) if outside else (x, y)
+
+    def _drag(self, context: Context, event: Event) -> Result:
+        begin_x, begin_y = self._begin
+        moved = math.hypot(event.mouse_region_x - begin_x, event.mouse_region_y - begin_y)
+        if not self.use_box and not self._moved and moved < click_targets.scaled(_DRAG):
+            return {"RUNNING_MODAL"}
+        if self._taken is not None:
+            self._moved = True
+            self._move(context, event.mouse_region_x - begin_x, event.mouse_region_y - begin_y)
+            return {"RUNNING_MODAL"}
+        if not self.include:
+            return {"RUNNING_MODAL"}
+        self.use_box = True
+        clip = cast(bpy.types.SpaceClipEditor, context.space_data).clip
+        view = FrameView.of(context.region, clip)
+        x1, y1 = view.to_pixel(event.mouse_region_x, event.mouse_region_y)
+        x0, y0 = self._corner
+        self.x, self.x1 = (min(max(x, 0.0), float(view.width)) for x in (x0, x1))
+        self.y, self.y1 = (min(max(y, 0.0), float(view.height)) for y in (y0, y1))
+        overlay.rubber = overlay.Rubber(clip.session_uid, self.x, self.y, self.x1, self.y1)
+        context.area.tag_redraw()
+        return {"RUNNING_MODAL"}
+
+    def _move(self, context: Context, right: float, up: float) -> None:
+        """Put the taken click so many px of the screen beside where it was."""
+        assert self._taken is not None
+        clip = cast(bpy.types.SpaceClipEditor, context.space_data).clip
+        owner_name, track_name, (x, y) = self._taken
+        view = FrameView.of(context.region, clip)
+        track = clip.tracking.objects[owner_name].tracks[track_name]
+        # Looked up anew each time: insertions and undo leave references stale.
+        marker = track.markers.find_frame(self.frame)
+        marker.co = (
+            min(max(x + right * view.scale[0], 0.0), 1.0),
+            min(max(y + up * view.scale[1], 0.0), 1.0),
+        )
+        context.area.tag_redraw()
+
+    def _leave(self, context: Context, result: Result) -> Result:
+        overlay.rubber = None
+        if context.area is not None:
+            context.area.tag_redraw()
+        return result
+
+
+class SAM2SPLAT_OT_click_delete(Operator):
+    """Delete the click or box under the mouse"""
+
+    bl_idname = "sam2_splat.click_delete"
+    bl_label = "Delete Mask Click"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        return click_targets.ready(context)
+
+    def invoke(self, context: Context, event: Event) -> Result:
+        taken = (
+            click_targets.under_mouse(context, event) if click_targets.tool_on(context) else None
+        )
+        if taken is None:
+            return {"PASS_THROUGH"}
+        space = cast(bpy.types.SpaceClipEditor, context.space_data)
+        click_targets.delete(context, space.clip, *taken, clip_frame(space))
+        context.area.tag_redraw()
+        return {"FINISHED"}
+
+
+class SAM2SPLAT_OT_click_hover(Operator):
+    """Show by the mouse cursor what a click would do"""
+
+    bl_idname = "sam2_splat.click_hover"
+    bl_label = "Mask Click Cursor"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        return click_targets.tool_on(context)
+
+    def invoke(self, context: Context, event: Event) -> Result:
+        window = context.window
+        if event.mouse_region_y < click_targets.scaled(_FRAME_STRIP):
+            window.cursor_set("DEFAULT")
+        elif event.alt:
+            window.cursor_set("PAINT_CROSS")
+        elif click_targets.under_mouse(context, event) is not None:
+            window.cursor_set("SCROLL_XY")
+        else:
+            window.cursor_set("CROSSHAIR")
+        return {"PASS_THROUGH"}
+
+
+class SAM2SPLAT_OT_tool(Operator):
+    """Switch the mask click tool on or off: click to include, Alt+click to exclude, drag a box"""
+
+    bl_idname = "sam2_splat.tool"
+    bl_label = "Mask Clicks"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def description(cls, context: Context, properties: Any) -> str:
+        if click_targets.in_mask_mode(context.space_data):
+            return (
+                "In Mask mode clicks edit the points of the mask. Go back to clicks on the subject:"
+                " click to include, Alt+click to exclude, drag a box"
+            )
+        return cls.__doc__ or ""
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        space = cast(Any, context.space_data)
+        if space is None or space.type != "CLIP_EDITOR":
+            cls.poll_message_set("Go to a Movie Clip Editor")
+            return False
+        return True
+
+    def execute(self, context: Context) -> Result:
+        state = context.window_manager.sam2_splat
+        space = cast(bpy.types.SpaceClipEditor, context.space_data)
+        # In Mask mode it is off, however it was before.
+        state.use_tool = click_targets.in_mask_mode(space) or not state.use_tool
+        if state.use_tool:
+            space.mode, space.view = "TRACKING", "CLIP"
+            # A click is muted beside its frame, so that it shows on its own alone.
+            space.show_disabled = False
+        elif context.window is not None:
+            context.window.cursor_set("DEFAULT")
+        redraw()
+        return {"FINISHED"}
+
+
+CLASSES = (
+    SAM2SPLAT_OT_click,
+    SAM2SPLAT_OT_click_delete,
+    SAM2SPLAT_OT_click_hover,
+    SAM2SPLAT_OT_tool,
+)

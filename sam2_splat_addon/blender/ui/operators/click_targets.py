@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the click tool acts on: the click under the mouse, the object to click on; imports bpy."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, cast
+
+import bpy
+from bpy.types import Context, Event
+
+from ....core.geometry.coordinates import marker_to_pixel
+from ....core.prompts import BoxPrompt
+from ...clip import markers
+from ...context.editors import clip_frame
+from ...context.frame_view import FrameView
+
+# How near the mouse must come to a click to take it, px of the screen at normal size.
+_REACH = 11.0
+
+_FIRST_OBJECT = "Object"
+
+
+def ready(context: Context) -> bool:
+    """Whether the editor at hand shows a clip with its clicks."""
+    space = cast(Any, context.space_data)
+    return (
+        space is not None
+        and space.type == "CLIP_EDITOR"
+        and space.clip is not None
+        and space.view == "CLIP"
+        and space.mode == "TRACKING"
+    )
+
+
+def tool_on(context: Context) -> bool:
+    """Whether the click tool is on in the editor at hand."""
+    return ready(context) and bool(context.window_manager.sam2_splat.use_tool)
+
+
+def in_mask_mode(space: Any) -> bool:
+    """Whether an editor is one in which clicks edit the points of masks, whatever tool is on."""
+    return (
+        space is not None
+        and space.type == "CLIP_EDITOR"
+        and space.clip is not None
+        and space.mode == "MASK"
+    )
+
+
+def scaled(length: float) -> float:
+    """A length in px at normal size, in px of this screen."""
+    return length * float(bpy.context.preferences.system.ui_scale)
+
+
+def under_mouse(
+    context: Context, event: Event
+) -> tuple[bpy.types.MovieTrackingObject, bpy.types.MovieTrackingTrack] | None:
+    """The nearest click or box edge within reach, with its object."""
+    space = cast(bpy.types.SpaceClipEditor, context.space_data)
+    view = FrameView.of(context.region, space.clip)
+    frame = clip_frame(space)
+    best, found = scaled(_REACH), None
+    for owner in markers.subjects(space.clip):
+        for track, marker in markers.markers_on(owner, frame):
+            if markers.is_box(track):
+                box = markers.box_of(marker, view.width, view.height)
+                away = _to_edge(view, box, event.mouse_region_x, event.mouse_region_y)
+            else:
+                at = marker_to_pixel(marker.co[0], marker.co[1], view.width, view.height)
+                x, y = view.to_region(*at)
+                away = math.hypot(x - event.mouse_region_x, y - event.mouse_region_y)
+            if away < best:
+                best, found = away, (owner, track)
+    return found
+
+
+def _to_edge(view: FrameView, box: BoxPrompt, x: float, y: float) -> float:
+    """Distance in region px from a place to the edge of a box."""
+    left, high = view.to_region(box.x0, box.y0)
+    right, low = view.to_region(box.x1, box.y1)
+    beside = max(left - x, x - right)
+    above = max(low - y, y - high)
+    if beside <= 0 and above <= 0:
+        return -max(beside, above)
+    return math.hypot(max(beside, 0.0), max(above, 0.0))
+
+
+def subject_to_click(clip: bpy.types.MovieClip) -> bpy.types.MovieTrackingObject:
+    """The object that a click goes to: the active one, or the first, or a new one."""
+    objects = clip.tracking.objects
+    if not objects.active.is_camera:
+        return objects.active
+    named = [entry for entry in objects if not entry.is_camera]
+    if named:
+        objects.active = named[0]
+    elif not len(objects.active.tracks):
+        objects.active = objects.new(_FIRST_OBJECT)
+    return objects.active
+
+
+def select(
+    clip: bpy.types.MovieClip,
+    owner: bpy.types.MovieTrackingObject,
+    track: bpy.types.MovieTrackingTrack,
+) -> None:
+    """Make a track the only selected one and its object the active one."""
+    clip.tracking.objects.active = owner
+    for other in owner.tracks:
+        other.select = False
+    track.select = True
+    owner.tracks.active = track
+
+
+def delete(
+    context: Context,
+    clip: bpy.types.MovieClip,
+    owner: bpy.types.MovieTrackingObject,
+    track: bpy.types.MovieTrackingTrack,
+    frame: int,
+) -> None:
+    """Take a click off its frame; a track that prompts nowhere else goes too.
+
+    The context must be that of a Clip Editor which shows the clip.
+    """
+    others = [m for m in track.markers if m.is_keyed and not m.mute and m.frame != frame]
+    if others:
+        track.markers.delete_frame(frame)
+        return
+    # Tracks have no remove of their own.
+    select(clip, owner, track)
+    bpy.ops.clip.delete_track()
+
+
+def remove_boxes(
+    context: Context,
+    clip: bpy.types.MovieClip,
+    owner: bpy.types.MovieTrackingObject,
+    frame: int,
+) -> None:
+    """SAM 2 takes one box of an object and frame: a new one replaces the old one."""
+    boxes = [track for track, _ in markers.markers_on(owner, frame)]
+    for name in [track.name for track in boxes if markers.is_box(track)]:
+        if ready(context):
+            delete(context, clip, owner, owner.tracks[name], frame)
+        else:
+            owner.tracks[name].markers.find_frame(frame).mute = True

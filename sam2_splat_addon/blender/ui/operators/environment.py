@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Get what the worker needs from the network: packages and checkpoints; imports bpy and client."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+import bpy
+from bpy.types import Context, Operator
+
+from ....client.packages import installer
+from ....client.packages.download import download
+from ....client.packages.torch_build import build_for
+from ....core.checkpoint_catalogue import CHECKPOINTS, Checkpoint
+from ....core.errors import CheckpointError, EnvironmentSetupError
+from ...context import preferences, worker_session
+from ...context.active_clip import active_clip, require_clip
+from ...context.task_runner import Task, TaskOperator
+from .polls import nothing_runs
+
+# A wheels/ folder beside the add-on is used when there is one: that is the offline installation.
+_WHEELS = Path(__file__).parents[3] / "wheels"
+_OFFLINE_FIX = "Allow Online Access in the preferences, under System."
+
+# What the steps of a fetching task yield: 0 to 1, and a sentence.
+Steps = Generator[tuple[float, str], None, None]
+
+
+class FetchTask:
+    """Runs a generator of (fraction, sentence) as a task; see :class:`running.Task`."""
+
+    def __init__(self, title: str, steps: Steps, summary: str) -> None:
+        self.title = title
+        self.fraction = 0.0
+        self.sentence = "Starting"
+        self.summary = summary
+        self.cancelled = False
+        self._steps = steps
+
+    def step(self, deadline: float) -> bool:
+        """Work until the deadline; True at the end."""
+        while not self.cancelled:
+            progress = next(self._steps, None)
+            if progress is None:
+                self.fraction = 1.0
+                return True
+            self.fraction, self.sentence = progress
+            if time.monotonic() >= deadline:
+                return False
+        self.summary = "Cancelled; the next try goes on where this one stopped"
+        return True
+
+    def cancel(self) -> None:
+        """Stop; what has arrived stays."""
+        self.abort()
+        self.cancelled = True
+
+    def abort(self) -> None:
+        """Stop at once."""
+        self._steps.close()
+
+
+def _install_steps() -> Steps:
+    # A worker that runs holds the files that are to be replaced.
+    worker_session.shut_down()
+    for progress in installer.install(
+        preferences.packages_folder(),
+        wheels=_WHEELS if _WHEELS.is_dir() else None,
+        online=worker_session.online(),
+        torch=build_for(preferences.torch_build()),
+        wait_s=0.2 if bpy.app.background else 0.01,
+    ):
+        sentence = f"{progress.title} ({progress.step} of {progress.steps})"
+        yield (progress.step - 1) / progress.steps, f"{sentence}, {progress.seconds:.0f} s"
+    worker_session.shut_down()
+
+
+def _download_steps(entry: Checkpoint) -> Steps:
+    for progress in download(entry, preferences.model_folder()):
+        done, total = progress.done / 1e6, progress.total / 1e6
+        yield progress.done / progress.total, f"{entry.name}, {done:.0f} of {total:.0f} MB"
+
+
+class SAM2SPLAT_OT_install_packages(TaskOperator, Operator):
+    """Get PyTorch and SAM 2 into the add-on's own folder; nothing else is touched"""
+
+    bl_idname = "sam2_splat.install_packages"
+    bl_label = "Install SAM 2"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        return nothing_runs(cls)
+
+    def start(self, context: Context) -> Task:
+        if not worker_session.online() and not _WHEELS.is_dir():
+            raise EnvironmentSetupError("Blender is offline.", _OFFLINE_FIX)
+        return FetchTask("Installing", _install_steps(), "SAM 2 is installed")
+
+
+class SAM2SPLAT_OT_download_model(TaskOperator, Operator):
+    """Download the chosen SAM 2.1 checkpoint, from its authors, into the model folder"""
+
+    bl_idname = "sam2_splat.download_model"
+    bl_label = "Download Model"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        clip = active_clip(context)
+        if clip is None or clip.sam2_splat.model not in CHECKPOINTS:
+            cls.poll_message_set("Choose a SAM 2.1 model first")
+            return False
+        return nothing_runs(cls)
+
+    def start(self, context: Context) -> Task:
+        if not worker_session.online():
+            raise CheckpointError("Blender is offline.", _OFFLINE_FIX)
+        entry = CHECKPOINTS[require_clip(context).sam2_splat.model]
+        return FetchTask("Downloading", _download_steps(entry), f"{entry.file_name} is here")
+
+
+CLASSES = (SAM2SPLAT_OT_install_packages, SAM2SPLAT_OT_download_model)

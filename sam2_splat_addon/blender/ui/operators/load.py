@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Load photos as a clip; imports bpy.
+
+No ``from __future__ import annotations`` here: Blender reads property annotations as values.
+"""
+
+from pathlib import Path
+from typing import cast
+
+import bpy
+from bpy.props import BoolProperty, StringProperty
+from bpy.types import Context, Event, Operator
+
+from ...clip import proxies
+from ...context.active_clip import require_clip
+from ...context.task_runner import Result, Task, TaskOperator
+from ...tasks.load_task import LoadTask
+from .polls import nothing_runs
+
+
+class SAM2SPLAT_OT_load(TaskOperator, Operator):
+    """Open a folder of photos as one clip, whatever their names"""
+
+    bl_idname = "sam2_splat.load"
+    bl_label = "Load Photos"
+    # In a window the task makes its own undo step, once the clip is there.
+    bl_options = {"REGISTER"}
+
+    filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
+    relink: BoolProperty(
+        name="Moved Photos",
+        description="They are the photos of the clip at hand, which were moved: its clicks and masks"
+        " stay",
+        default=False,
+        options={"SKIP_SAVE"},
+    )
+    filter_folder: BoolProperty(default=True, options={"HIDDEN"})
+    filter_image: BoolProperty(default=True, options={"HIDDEN"})
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        return nothing_runs(cls)
+
+    def invoke(self, context: Context, event: Event) -> Result:
+        if self.filepath:  # a script's, the panel's, or chosen just now
+            return super().invoke(context, event)
+        self._chosen = True
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: Context) -> Result:
+        if getattr(self, "_chosen", False) and not bpy.app.background:
+            # The file browser ends with this call, so the task needs an operator of its own.
+            result: Result = bpy.ops.sam2_splat.load(
+                "INVOKE_DEFAULT", filepath=self.filepath, relink=self.relink
+            )
+            return {"FINISHED"} if "RUNNING_MODAL" in result else result
+        return super().execute(context)
+
+    def start(self, context: Context) -> Task:
+        into = require_clip(context).session_uid if self.relink else None
+        return LoadTask(Path(bpy.path.abspath(self.filepath)), into)
+
+    def finished(self, context: Context, task: Task) -> None:
+        clip: bpy.types.MovieClip | None = bpy.data.movieclips.get(cast(LoadTask, task).clip_name)
+        if clip is not None:
+            show(context, clip)
+
+
+def show(context: Context, clip: bpy.types.MovieClip) -> None:
+    """Put the clip into the Clip Editor at hand and fit the scene's range to it."""
+    scene = context.scene
+    scene.frame_start = clip.frame_start
+    scene.frame_end = clip.frame_start + clip.sam2_splat.frame_count - 1
+    space = context.space_data
+    if space is not None and space.type == "CLIP_EDITOR":
+        space.clip = clip
+        # A click is muted beside its frame, so that it shows on its own alone.
+        space.show_disabled = False
+        if not bpy.app.background and proxies.is_wanted(clip):
+            proxies.begin(context, clip)
+    # Scripts have no editor: the scene's clip is what the operators fall back to.
+    scene.active_clip = clip
+
+
+CLASSES = (SAM2SPLAT_OT_load,)

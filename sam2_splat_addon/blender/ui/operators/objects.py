@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Add and remove subjects, and forget their results; imports bpy.
+
+No ``from __future__ import annotations`` here: Blender reads property annotations as values.
+"""
+
+import bpy
+from bpy.props import StringProperty
+from bpy.types import Context, Operator
+
+from ....core.errors import SplatError
+from ....core.prompts import FramePrompts
+from ...clip import anew_frames, markers, matte_cache, matte_run
+from ...context.active_clip import active_clip, require_clip
+from ...context.editors import to_clip
+from ...context.task_runner import Result, report_error
+from ...masks import layers
+from ...tasks import layer_build
+from .polls import has_clip
+
+
+def _delete_clicks(camera: bpy.types.MovieTrackingObject) -> None:
+    """Delete the Camera's clicks, in a Clip Editor; Blender removes no track otherwise."""
+    clicks = {track.name for track in markers.camera_clicks(camera)}
+    for track in camera.tracks:
+        track.select = track.name in clicks
+    bpy.ops.clip.delete_track()
+
+
+class SAM2SPLAT_OT_object_add(Operator):
+    """Add a subject; Ctrl+clicks in the Clip Editor then go to it"""
+
+    bl_idname = "sam2_splat.object_add"
+    bl_label = "Add Object"
+    bl_options = {"REGISTER", "UNDO"}
+
+    name: StringProperty(name="Name", default="Object")
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        return has_clip(cls, context)
+
+    def execute(self, context: Context) -> Result:
+        clip = active_clip(context)
+        objects = clip.tracking.objects
+        objects.active = objects.new(self.name)
+        markers.sync_objects(clip)
+        return {"FINISHED"}
+
+
+class SAM2SPLAT_OT_object_remove(Operator):
+    """Remove the active subject with its clicks and its mask layer"""
+
+    bl_idname = "sam2_splat.object_remove"
+    bl_label = "Remove Object"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        if not has_clip(cls, context):
+            return False
+        entry = active_clip(context).tracking.objects.active
+        space = context.space_data
+        if entry.is_camera and (space is None or space.type != "CLIP_EDITOR"):
+            cls.poll_message_set("The Camera's clicks can be removed in the Clip Editor")
+            return False
+        if entry.is_camera and not markers.camera_clicks(entry):
+            cls.poll_message_set("The Camera has no clicks, and can't be removed itself")
+            return False
+        return True
+
+    def execute(self, context: Context) -> Result:
+        clip = active_clip(context)
+        settings = clip.sam2_splat
+        entry = clip.tracking.objects.active
+        name = markers.subject_name(entry)
+        if entry.is_camera:
+            _delete_clicks(entry)
+        else:
+            clip.tracking.objects.remove(entry)
+        if settings.mask is not None:
+            layers.remove_object_layer(settings.mask, name)
+        index = settings.objects.find(name)
+        if index >= 0:
+            settings.objects.remove(index)
+        return {"FINISHED"}
+
+
+class SAM2SPLAT_OT_toggle_exclude(Operator):
+    """Turn the selected clicks from include to exclude, or back"""
+
+    bl_idname = "sam2_splat.toggle_exclude"
+    bl_label = "Toggle Exclude"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        if not has_clip(cls, context):
+            return False
+        entry = active_clip(context).tracking.objects.active
+        if entry is None or entry.tracks.active is None:
+            cls.poll_message_set("Select a click first")
+            return False
+        return True
+
+    def execute(self, context: Context) -> Result:
+        tracks = active_clip(context).tracking.objects.active.tracks
+        chosen = [track for track in tracks if track.select] or [tracks.active]
+        exclude = not tracks.active.name.startswith(markers.EXCLUDE_PREFIX)
+        for track in chosen:
+            markers.set_exclude(track, exclude)
+        return {"FINISHED"}
+
+
+class SAM2SPLAT_OT_start_anew(Operator):
+    """The clicks on this photo alone say where the active subject is: for one that looks different\
+ from here on. Off: they correct the mask that was tracked here"""
+
+    bl_idname = "sam2_splat.start_anew"
+    bl_label = "Start Anew Here"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        if not has_clip(cls, context):
+            return False
+        if not can_start_anew(context):
+            cls.poll_message_set("Click on the subject on this photo first")
+            return False
+        return True
+
+    def execute(self, context: Context) -> Result:
+        clip = active_clip(context)
+        markers.sync_objects(clip)
+        name = markers.subject_name(clip.tracking.objects.active)
+        object_id = clip.sam2_splat.objects[name].object_id
+        frame = to_clip(clip, context.scene.frame_current)
+        anew = frame not in anew_frames.of_object(clip, object_id)
+        anew_frames.mark(clip, object_id, frame, anew=anew)
+        return {"FINISHED"}
+
+
+def can_start_anew(context: Context) -> bool:
+    """Whether clicks say where the active subject is on this photo; a mask is taken as it is."""
+    prompts = active_prompts(context)
+    return prompts is not None and prompts.includes_something and prompts.mask is None
+
+
+def active_prompts(context: Context) -> FramePrompts | None:
+    """What is said on this photo about the active subject, if anything."""
+    clip = active_clip(context)
+    entry = clip.tracking.objects.active if clip is not None else None
+    if entry is None:
+        return None
+    frame = to_clip(clip, context.scene.frame_current)
+    return markers.on_frame(clip, frame).get(markers.subject_name(entry))
+
+
+class SAM2SPLAT_OT_clear_results(Operator):
+    """Delete all mattes and mask layers of this clip; the clicks stay"""
+
+    bl_idname = "sam2_splat.clear_results"
+    bl_label = "Clear Results"
+    # The mattes on disk do not come back with Ctrl+Z.
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        return has_clip(cls, context)
+
+    def invoke(self, context: Context, event: bpy.types.Event) -> Result:
+        return context.window_manager.invoke_confirm(self, event)
+
+    def execute(self, context: Context) -> Result:
+        try:
+            clip = require_clip(context)
+            store = matte_run.proven_store(clip)
+            if store is not None:
+                store.clear()
+            matte_cache.forget(clip.session_uid)
+            layer_build.results_cleared(clip)
+        except SplatError as error:
+            return report_error(self, error)
+        mask = clip.sam2_splat.mask
+        if mask is not None:
+            for entry in clip.sam2_splat.objects:
+                layers.remove_object_layer(mask, entry.name)
+        return {"FINISHED"}
+
+
+CLASSES = (
+    SAM2SPLAT_OT_object_add,
+    SAM2SPLAT_OT_object_remove,
+    SAM2SPLAT_OT_toggle_exclude,
+    SAM2SPLAT_OT_start_anew,
+    SAM2SPLAT_OT_clear_results,
+)

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""When the operators' buttons are greyed out, and why; imports bpy through its siblings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bpy.types import Context
+
+from ...context import task_runner
+from ...context.active_clip import active_clip
+
+
+def nothing_runs(cls: Any) -> bool:
+    """Whether no task runs; ``cls``, the operator's class, is told what to do when one does."""
+    if task_runner.current() is not None:
+        cls.poll_message_set("Wait for the running task, or cancel it")
+        return False
+    return True
+
+
+def own_clip(cls: Any, context: Context) -> bool:
+    """Whether there is a clip, one that can be changed."""
+    clip = active_clip(context)
+    if clip is None:
+        cls.poll_message_set("Load photos first")
+        return False
+    if clip.library is not None:
+        cls.poll_message_set(
+            "This clip is linked from another file: make it local, or open that file"
+        )
+        return False
+    return True
+
+
+def has_clip(cls: Any, context: Context) -> bool:
+    """Whether there is a clip of this file and no task runs."""
+    return own_clip(cls, context) and nothing_runs(cls)
+
+
+def has_masks(cls: Any, context: Context, otherwise: str) -> bool:
+    """Whether there is a clip with mask layers and no task runs; else ``otherwise`` is said."""
+    clip = active_clip(context)
+    if clip is None or clip.sam2_splat.mask is None:
+        cls.poll_message_set(otherwise)
+        return False
+    return has_clip(cls, context)

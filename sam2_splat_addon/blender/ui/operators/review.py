@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Go through the frames worth a look, and write the review into files; imports bpy.
+
+No ``from __future__ import annotations`` here: Blender reads property annotations as values.
+"""
+
+from typing import Any
+
+import bpy
+from bpy.props import BoolProperty, EnumProperty, IntProperty
+from bpy.types import Context, Operator
+
+from ....core.errors import SplatError
+from ...context import editors, preferences, worker_session
+from ...context.active_clip import active_clip, require_clip
+from ...context.editors import to_clip
+from ...context.task_runner import Result, Task, TaskOperator, report_error
+from ...review import live_review, model_proposal
+from ...review.list_properties import go_to
+from ...tasks.report_task import ReportTask
+from .correct import place_of
+from .polls import has_clip, has_masks
+
+
+class SAM2SPLAT_OT_review(Operator):
+    """Find the frames to look at anew"""
+
+    bl_idname = "sam2_splat.review"
+    bl_label = "Review"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        return has_masks(cls, context, "Propagate first")
+
+    def execute(self, context: Context) -> Result:
+        try:
+            found = live_review.ensure(require_clip(context))
+        except SplatError as error:
+            return report_error(self, error)
+        count = len(found.listed())
+        self.report({"INFO"}, "1 mask to look at" if count == 1 else f"{count} masks to look at")
+        return {"FINISHED"}
+
+
+class SAM2SPLAT_OT_review_step(Operator):
+    """Go to the next or the previous frame that is worth a look"""
+
+    bl_idname = "sam2_splat.review_step"
+    bl_label = "Next Frame to Look At"
+    bl_options = {"REGISTER"}
+
+    direction: EnumProperty(
+        name="Direction",
+        items=(
+            ("NEXT", "Next", "The next frame to look at"),
+            ("PREVIOUS", "Previous", "The previous frame to look at"),
+        ),
+    )
+
+    @classmethod
+    def description(cls, context: Context, properties: bpy.types.OperatorProperties) -> str:
+        """What the button says when the mouse rests on it."""
+        which = "previous" if properties.direction == "PREVIOUS" else "next"
+        return f"Go to the {which} frame to look at"
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        clip = active_clip(context)
+        if clip is None or live_review.of_clip(clip) is None:
+            cls.poll_message_set("Propagate first")
+            return False
+        return True
+
+    def execute(self, context: Context) -> Result:
+        clip = require_clip(context)
+        found = live_review.of_clip(clip)
+        assert found is not None  # poll has seen it
+        listed = sorted(found.listed(live_review.chosen_object(clip)), key=lambda one: one.frame)
+        now = to_clip(clip, context.scene.frame_current)
+        if self.direction == "NEXT":
+            ahead = [one for one in listed if one.frame > now]
+        else:
+            ahead = [one for one in reversed(listed) if one.frame < now]
+        if not ahead:
+            self.report({"INFO"}, "No further frame to look at that way")
+            return {"CANCELLED"}
+        go_to(context, clip, ahead[0].frame, ahead[0].object_id)
+        shown = context.window_manager.sam2_splat_review
+        shown.keep_place((ahead[0].object_id, ahead[0].frame))
+        return {"FINISHED"}
+
+
+class SAM2SPLAT_OT_looks_fine(Operator):
+    """Take this frame off the list, until its mask is computed anew; once more puts it back"""
+
+    bl_idname = "sam2_splat.looks_fine"
+    bl_label = "Looks Fine"
+    bl_options = {"REGISTER", "UNDO"}
+
+    frame: IntProperty(
+        name="Frame", description="Frame of the clip; 0: the playhead's", min=0, default=0
+    )
+    object_id: IntProperty(
+        name="Object", description="The object's number; 0: the active one", min=0, default=0
+    )
+    is_fine: BoolProperty(
+        name="Fine",
+        description="Off: put it back onto the list. Without a frame it is changed to what it is not",
+        default=True,
+        options={"SKIP_SAVE"},
+    )
+
+    @classmethod
+    def description(cls, context: Context, properties: Any) -> str:
+        if not properties.frame:
+            return cls.__doc__ or ""
+        if properties.is_fine:
+            return "Take this frame off the list, until its mask is computed anew"
+        return "Let the review judge this frame again"
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        return has_masks(cls, context, "Propagate first")
+
+    def execute(self, context: Context) -> Result:
+        clip = require_clip(context)
+        frame, object_id, is_fine = self.frame, self.object_id, self.is_fine
+        if not frame or not object_id:
+            place = place_of(context)
+            if place is None:
+                self.report({"WARNING"}, "Choose an object that has a mask")
+                return {"CANCELLED"}
+            frame, object_id = place.frame, place.object_id
+            is_fine = not _is_fine(clip, object_id, frame)
+        try:
+            ticked = live_review.tick_frame(clip, object_id, frame, is_fine=is_fine)
+        except SplatError as error:
+            return report_error(self, error)
+        if not ticked:
+            self.report({"WARNING"}, f"There is no mask on frame {frame}")
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+def _is_fine(clip: bpy.types.MovieClip, object_id: int, frame: int) -> bool:
+    """Whether the user's tick on a frame holds."""
+    found = live_review.of_clip(clip)
+    own = found.reviews.get(object_id, ()) if found is not None else ()
+    return any(one.frame == frame and one.state == "fine" for one in own)
+
+
+class SAM2SPLAT_OT_report(TaskOperator, Operator):
+    """Write the review beside the photos, as a table and as a page with pictures"""
+
+    bl_idname = "sam2_splat.report"
+    bl_label = "Write Report"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        return has_masks(cls, context, "Propagate first")
+
+    def start(self, context: Context) -> Task:
+        return ReportTask(require_clip(context))
+
+
+class SAM2SPLAT_OT_use_sam2(Operator):
+    """Choose SAM 2.1 Tiny for these photos, downloaded now where it is missing; then propagate again"""
+
+    bl_idname = "sam2_splat.use_sam2"
+    bl_label = "Use SAM 2.1"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        return has_clip(cls, context)
+
+    def execute(self, context: Context) -> Result:
+        settings = require_clip(context).sam2_splat
+        settings.model, settings.checkpoint = model_proposal.PROPOSED, ""
+        if model_proposal.missing() is None:
+            self.report({"INFO"}, "SAM 2.1 Tiny is chosen: propagate again")
+        elif worker_session.online():
+            bpy.ops.sam2_splat.download_model("INVOKE_DEFAULT")
+        else:
+            self.report({"INFO"}, "SAM 2.1 Tiny is chosen: it needs Online Access to download")
+        return {"FINISHED"}
+
+
+class SAM2SPLAT_OT_dismiss_proposal(Operator):
+    """Never propose SAM 2.1 again; the preferences can bring it back"""
+
+    bl_idname = "sam2_splat.dismiss_proposal"
+    bl_label = "Never Propose SAM 2.1"
+    bl_options = {"INTERNAL"}
+
+    def execute(self, context: Context) -> Result:
+        preferences.stop_proposing_sam2()
+        editors.redraw()
+        return {"FINISHED"}
+
+
+CLASSES = (
+    SAM2SPLAT_OT_review,
+    SAM2SPLAT_OT_review_step,
+    SAM2SPLAT_OT_looks_fine,
+    SAM2SPLAT_OT_report,
+    SAM2SPLAT_OT_use_sam2,
+    SAM2SPLAT_OT_dismiss_proposal,
+)

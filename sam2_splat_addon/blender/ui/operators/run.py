@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Propagate, bake and cancel; imports bpy.
+
+No ``from __future__ import annotations`` here: Blender reads property annotations as values.
+"""
+
+from typing import Any, cast
+
+from bpy.props import EnumProperty
+from bpy.types import Context, Operator
+
+from ....core.errors import SplatError
+from ...context import editors, last_error, preferences, task_runner, worker_session
+from ...context.active_clip import require_clip
+from ...context.task_runner import Result, Task, TaskOperator
+from ...tasks import live_preview
+from ...tasks.bake_task import BakeTask
+from ...tasks.job_task import JobTask
+from ...tasks.propagate_task import PropagateTask
+from .polls import nothing_runs, own_clip
+
+SPAN_ITEMS = (
+    ("all", "All Frames", "Carry the clicks through all frames with SAM 2"),
+    ("forward", "From Here On", "Bring this frame and those after it up to date with the clicks"),
+    ("backward", "Back From Here", "Bring this frame and those before it up to date"),
+    ("frame", "This Frame", "Bring this frame alone up to date with the clicks"),
+)
+
+
+class _ClipTask(TaskOperator, Operator):
+    """What the operators that run a task on a clip have in common."""
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        if not own_clip(cls, context):
+            return False
+        task = task_runner.current()
+        if task is not None:
+            cls.poll_message_set(f"{task.title} is still running")
+            return False
+        return True
+
+
+class SAM2SPLAT_OT_propagate(_ClipTask):
+    """Carry the clicks through all frames with SAM 2 and show the result as mask layers"""
+
+    bl_idname = "sam2_splat.propagate"
+    bl_label = "Propagate"
+    bl_options = {"REGISTER"}
+
+    span: EnumProperty(name="Frames", items=SPAN_ITEMS, default="all", options={"SKIP_SAVE"})
+
+    @classmethod
+    def description(cls, context: Context, properties: Any) -> str:
+        return {name: text for name, _, text in SPAN_ITEMS}[properties.span]
+
+    def start(self, context: Context) -> Task:
+        clip = require_clip(context)
+        space = cast(Any, context.space_data)
+        if space is not None and space.type == "CLIP_EDITOR" and space.clip == clip:
+            here = editors.clip_frame(space)
+        else:
+            here = editors.to_clip(clip, context.scene.frame_current)
+        return PropagateTask(
+            clip,
+            device=preferences.device(),
+            threads=preferences.threads(),
+            span=self.span,
+            here=here,
+        )
+
+    def finished(self, context: Context, task: Task) -> None:
+        space = context.space_data
+        if space is not None and space.type == "CLIP_EDITOR" and space.clip is not None:
+            space.mask = space.clip.sam2_splat.mask
+
+
+class SAM2SPLAT_OT_bake(_ClipTask):
+    """Write an RGBA PNG of every photo into a new folder beside the photos, for the trainer"""
+
+    bl_idname = "sam2_splat.bake"
+    bl_label = "Bake PNGs"
+    bl_options = {"REGISTER"}
+
+    def start(self, context: Context) -> Task:
+        return BakeTask(
+            require_clip(context), device=preferences.device(), threads=preferences.threads()
+        )
+
+
+class SAM2SPLAT_OT_cancel(Operator):
+    """Stop the running task; the frames that are finished stay"""
+
+    bl_idname = "sam2_splat.cancel"
+    bl_label = "Cancel"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        return task_runner.current() is not None
+
+    def execute(self, context: Context) -> Result:
+        task_runner.cancel_current()
+        return {"FINISHED"}
+
+
+class SAM2SPLAT_OT_restart_worker(Operator):
+    """End SAM 2's process and start another: what runs goes on there, after what is finished"""
+
+    bl_idname = "sam2_splat.restart_worker"
+    bl_label = "Restart SAM 2"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        task = task_runner.current()
+        return (isinstance(task, JobTask) and bool(task.silence)) or nothing_runs(cls)
+
+    def execute(self, context: Context) -> Result:
+        task = task_runner.current()
+        if isinstance(task, JobTask):
+            try:
+                task.restart()
+            except SplatError as error:
+                task_runner.cancel_current()
+                return task_runner.report_error(self, error)
+            return {"FINISHED"}
+        worker_session.shut_down()
+        live_preview.forget()
+        last_error.forget()
+        editors.redraw()
+        return {"FINISHED"}
+
+
+class SAM2SPLAT_OT_dismiss(Operator):
+    """Close this message"""
+
+    bl_idname = "sam2_splat.dismiss"
+    bl_label = "Close"
+    bl_options = {"INTERNAL"}
+
+    def execute(self, context: Context) -> Result:
+        last_error.forget()
+        return {"FINISHED"}
+
+
+CLASSES = (
+    SAM2SPLAT_OT_propagate,
+    SAM2SPLAT_OT_bake,
+    SAM2SPLAT_OT_cancel,
+    SAM2SPLAT_OT_restart_worker,
+    SAM2SPLAT_OT_dismiss,
+)

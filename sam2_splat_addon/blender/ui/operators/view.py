@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keys for the overlay: show it or not, and how; imports bpy."""
+
+from __future__ import annotations
+
+from bpy.types import Context, Operator
+
+from ...context import editors
+from ...context.properties import OVERLAY_ITEMS
+from ...context.task_runner import Result
+
+
+class SAM2SPLAT_OT_toggle_masks(Operator):
+    """Show the masks over the photo, or hide them"""
+
+    bl_idname = "sam2_splat.toggle_masks"
+    bl_label = "Show or Hide Masks"
+    bl_options = {"INTERNAL"}
+
+    def execute(self, context: Context) -> Result:
+        look = context.scene.sam2_splat
+        look.show_overlay = not look.show_overlay
+        editors.redraw()
+        return {"FINISHED"}
+
+
+class SAM2SPLAT_OT_next_view(Operator):
+    """Go from the coloured overlay to the matte, to the cut-out, and back"""
+
+    bl_idname = "sam2_splat.next_view"
+    bl_label = "Next View of Masks"
+    bl_options = {"INTERNAL"}
+
+    def execute(self, context: Context) -> Result:
+        look = context.scene.sam2_splat
+        names = [name for name, _, _ in OVERLAY_ITEMS]
+        look.overlay_mode = names[(names.index(look.overlay_mode) + 1) % len(names)]
+        editors.redraw()
+        return {"FINISHED"}
+
+
+CLASSES = (SAM2SPLAT_OT_toggle_masks, SAM2SPLAT_OT_next_view)

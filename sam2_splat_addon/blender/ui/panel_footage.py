@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Footage and Objects panels in the Clip Editor's sidebar; imports bpy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+from bpy.types import Context, Panel, UILayout, UIList
+
+from ...core.printable import shown
+from ..clip import footage, markers
+from ..context.active_clip import active_clip
+from ..context.stored_text import names_of
+from . import click_tool_ui, widgets
+from .operators.objects import active_prompts, can_start_anew
+
+# How many odd photos the panel names.
+_NAMED = 3
+
+
+class SAM2SPLAT_UL_objects(UIList):
+    """The subjects: colour, name, number of clicks, and whether they are baked."""
+
+    def draw_item(
+        self,
+        context: Context,
+        layout: UILayout,
+        data: object,
+        item: bpy.types.MovieTrackingObject,
+        icon: int,
+        active_data: object,
+        active_property: str,
+        index: int = 0,
+        flt_flag: int = 0,
+    ) -> None:
+        clip = active_clip(context)
+        row = layout.row(align=True)
+        entry = clip.sam2_splat.objects.get(markers.subject_name(item)) if clip else None
+        if entry is not None:
+            swatch = row.row()
+            swatch.ui_units_x = 1.0
+            swatch.prop(entry, "color", text="")
+        if item.is_camera:
+            row.label(text=markers.CAMERA_SUBJECT)
+        else:
+            row.prop(item, "name", text="", emboss=False)
+        row.label(text=str(len(item.tracks)), icon="TRACKER")
+        if entry is not None:
+            row.prop(
+                entry,
+                "show",
+                text="",
+                icon="HIDE_OFF" if entry.show else "HIDE_ON",
+                emboss=False,
+            )
+            row.prop(
+                entry,
+                "use_in_bake",
+                text="",
+                icon="RESTRICT_RENDER_OFF" if entry.use_in_bake else "RESTRICT_RENDER_ON",
+                emboss=False,
+            )
+
+    def filter_items(
+        self, context: Context, data: bpy.types.MovieTracking, property: str
+    ) -> tuple[list[int], list[int]]:
+        clip = active_clip(context)
+        names = {entry.name for entry in markers.subjects(clip)} if clip else set()
+        shown = self.bitflag_filter_item
+        return [shown if entry.name in names else 0 for entry in data.objects], []
+
+
+class SAM2SPLAT_PT_footage(widgets.Sidebar, Panel):
+    bl_label = "Footage"
+
+    def draw(self, context: Context) -> None:
+        layout = self.layout
+        clip = active_clip(context)
+        layout.operator("sam2_splat.load", icon="FILE_FOLDER")
+        if clip is None:
+            if not widgets.draw_progress(layout):
+                layout.label(text="Load a folder of photos to begin", icon="INFO")
+            widgets.draw_problem(layout, None)
+            return
+        settings = clip.sam2_splat
+        column = layout.column(align=True)
+        if settings.frame_count:
+            column.label(text=f"{settings.frame_count} photos, {clip.size[0]} x {clip.size[1]} px")
+        else:
+            column.label(text=f"{clip.name}, {clip.size[0]} x {clip.size[1]} px")
+            if clip.source == "SEQUENCE":
+                # Blender's own Open Clip, which also takes what is dropped onto the picture, stops at
+                # the first gap in the numbers.
+                whole = column.operator(
+                    "sam2_splat.load", text="Load Its Folder", icon="IMAGE_DATA"
+                )
+                whole.filepath = str(Path(bpy.path.abspath(clip.filepath)).parent)
+        _draw_odd_photos(column, clip)
+
+
+class SAM2SPLAT_PT_objects(widgets.ClipSidebar, Panel):
+    bl_label = "Objects"
+
+    def draw(self, context: Context) -> None:
+        layout = self.layout
+        clip = active_clip(context)
+        tracking = clip.tracking
+        row = layout.row()
+        row.template_list(
+            "SAM2SPLAT_UL_objects",
+            "",
+            tracking,
+            "objects",
+            tracking,
+            "active_object_index",
+            rows=3,
+        )
+        column = row.column(align=True)
+        column.operator("sam2_splat.object_add", text="", icon="ADD")
+        column.operator("sam2_splat.object_remove", text="", icon="REMOVE")
+        row = layout.row()
+        row.scale_y = 1.25
+        click_tool_ui.draw_tool(row, context)
+        tracks = tracking.objects.active.tracks if tracking.objects.active else None
+        track = tracks.active if tracks else None
+        if track is not None:
+            excludes = track.name.startswith(markers.EXCLUDE_PREFIX)
+            layout.operator(
+                "sam2_splat.toggle_exclude",
+                text="Make It Include" if excludes else "Make It Exclude",
+                icon="ADD" if excludes else "REMOVE",
+            )
+        if can_start_anew(context):
+            prompts = active_prompts(context)
+            layout.operator(
+                "sam2_splat.start_anew",
+                icon="MARKER",
+                depress=prompts is not None and prompts.anew,
+            )
+
+
+def _draw_list(column: UILayout, names: list[str]) -> None:
+    for name in names[:_NAMED]:
+        column.label(text=name, icon="BLANK1")
+    if len(names) > _NAMED:
+        column.label(text=f"and {len(names) - _NAMED} more", icon="BLANK1")
+
+
+def _draw_odd_photos(column: UILayout, clip: bpy.types.MovieClip) -> None:
+    """Photos that can't be read or are gone."""
+    settings = clip.sam2_splat
+    names = [shown(name) for name in names_of(settings, "unreadable_names")]
+    if settings.unreadable_count:
+        column.label(text=f"{settings.unreadable_count} can't be read, left out:", icon="ERROR")
+        _draw_list(column, names)
+    damaged = footage.damaged_names(clip)
+    if damaged:
+        column.label(text=f"{len(damaged)} damaged, left out:", icon="ERROR")
+        _draw_list(column, damaged)
+    if clip.source == "SEQUENCE" and footage.photo_of(clip, 1) is None:
+        column.label(text="The photos are not where they were", icon="ERROR")
+        column.operator("sam2_splat.load", text="Find Them", icon="FILE_FOLDER").relink = True
+    elif clip.frame_offset:
+        column.label(text=f"Frame Offset is {clip.frame_offset}, it must be 0", icon="ERROR")
+        again = column.operator("sam2_splat.load", text="Load Again", icon="FILE_REFRESH")
+        again.filepath = settings.footage_folder
+    elif clip.use_proxy:
+        column.label(text="The editor shows small copies", icon="INFO")
+
+
+CLASSES = (SAM2SPLAT_UL_objects, SAM2SPLAT_PT_footage, SAM2SPLAT_PT_objects)

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Review panel in the Clip Editor's sidebar; imports bpy."""
+
+from __future__ import annotations
+
+from bpy.types import Context, Panel, UILayout, UIList
+
+from ...core.review.judge import FrameReview, FrameState
+from ..clip import mask_prompts, matte_cache
+from ..context.active_clip import active_clip
+from ..review import live_review, model_proposal
+from ..review.list_properties import SAM2SPLAT_PG_review_row
+from ..review.review_builder import ClipReview
+from ..tasks import local_edits
+from ..tasks.report_task import written_page
+from .click_tool_ui import wrapped
+from .operators import click_targets
+from .operators.correct import Place, place_of
+from .widgets import Sidebar
+
+# A label's letters in a sidebar of the usual width, beside an icon.
+_LETTERS = 30
+_WORDS: dict[FrameState, str] = {
+    "good": "good",
+    "doubtful": "worth a look",
+    "absent": "no mask",
+    "corrected": "edited by you",
+    "fine": "looks fine",
+}
+
+
+class SAM2SPLAT_UL_review(UIList):
+    """Frames to look at, worst first: frame, object, and why."""
+
+    def draw_item(
+        self,
+        context: Context,
+        layout: UILayout,
+        data: object,
+        item: SAM2SPLAT_PG_review_row,
+        icon: int,
+        active_data: object,
+        active_property: str,
+        index: int = 0,
+        flt_flag: int = 0,
+    ) -> None:
+        row = layout.row(align=True)
+        number = row.row()
+        number.ui_units_x = 1.8
+        number.alignment = "RIGHT"
+        number.label(text=str(item.frame))
+        row.separator()
+        row.label(text=f"{item.name}: {item.summary}" if _several(context) else item.summary)
+        fine = row.operator("sam2_splat.looks_fine", text="", icon="CHECKBOX_DEHLT", emboss=False)
+        fine.frame, fine.object_id = item.frame, item.object_id
+
+    def draw_filter(self, context: Context, layout: UILayout) -> None:
+        """Nothing: the toggle below the list narrows it."""
+
+
+def _several(context: Context) -> bool:
+    clip = active_clip(context)
+    return clip is not None and len(clip.sam2_splat.objects) > 1
+
+
+class SAM2SPLAT_PT_review(Sidebar, Panel):
+    bl_label = "Review"
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        """Shown once there are masks."""
+        clip = active_clip(context)
+        return clip is not None and clip.sam2_splat.mask is not None
+
+    def draw(self, context: Context) -> None:
+        layout = self.layout
+        clip = active_clip(context)
+        found = live_review.of_clip(clip)
+        shown = context.window_manager.sam2_splat_review
+        row = layout.row(align=True)
+        row.label(text=_headline(found, live_review.progress(clip)))
+        row.operator("sam2_splat.review", text="", icon="FILE_REFRESH")
+        if found is None or not found.reviews:
+            return
+        model_proposal.draw(layout, clip, found)
+        layout.template_list(
+            "SAM2SPLAT_UL_review", "", shown, "rows", shown, "active_index", rows=4
+        )
+        row = layout.row(align=True)
+        step = row.operator("sam2_splat.review_step", text="Previous", icon="TRIA_LEFT")
+        step.direction = "PREVIOUS"
+        step = row.operator("sam2_splat.review_step", text="Next", icon="TRIA_RIGHT")
+        step.direction = "NEXT"
+        if len(found.reviews) > 1:
+            layout.prop(shown, "only_active")
+        row = layout.row(align=True)
+        row.operator("sam2_splat.report", icon="FILE_TEXT")
+        page = written_page(clip)
+        if page is not None:
+            row.operator("wm.path_open", text="Open", icon="URL").filepath = str(page)
+
+
+def _headline(found: ClipReview | None, progress: tuple[int, int] | None) -> str:
+    if progress is not None:
+        return f"Reviewing, {progress[0]} of {progress[1]}" if progress[1] else "Reviewing"
+    if found is None:
+        return "No masks yet"
+    if found.error:
+        return found.error
+    listed, frames = found.counts
+    return f"{listed} of {frames} frames to look at"
+
+
+class SAM2SPLAT_PT_correct(Sidebar, Panel):
+    bl_parent_id = "SAM2SPLAT_PT_review"
+    bl_label = "This Frame"
+
+    def draw(self, context: Context) -> None:
+        layout = self.layout
+        place = place_of(context)
+        column = layout.column(align=True)
+        written = local_edits.progress(place.clip) if place is not None else None
+        if written is not None:
+            column.progress(factor=written, text="Putting the other photos' masks back")
+        if place is None:
+            column.label(text="Choose an object that has a mask")
+        else:
+            here = _review_of(place)
+            edited = _is_edited(place, here)
+            _describe(column, place, here, edited=edited)
+            if edited:
+                layout.prop(place.clip.sam2_splat, "edits_prompt")
+                layout.operator("sam2_splat.restore_mask", icon="LOOP_BACK")
+            elif here is not None and here.state != "good":
+                _draw_tick(layout, here)
+            if click_targets.in_mask_mode(context.space_data):
+                layout.operator("sam2_splat.remove_contour", icon="X")
+            row = layout.row(align=True)
+            if mask_prompts.has_mask(place.clip, place.object_id, place.frame):
+                row.operator("sam2_splat.mask_to_prompt", text="Update Prompt", icon="MOD_MASK")
+                row.operator("sam2_splat.remove_mask_prompt", text="", icon="X")
+            elif not (edited and place.clip.sam2_splat.edits_prompt):  # else it is one already
+                row.operator("sam2_splat.mask_to_prompt", icon="MOD_MASK")
+        layout.operator_menu_enum("sam2_splat.clear_masks", "what", icon="TRASH")
+
+
+def _draw_tick(layout: UILayout, here: FrameReview) -> None:
+    """The user's own word on the frame."""
+    is_fine = here.state == "fine"
+    # As the key calls it, so that its tooltip names the key.
+    layout.operator(
+        "sam2_splat.looks_fine",
+        icon="CHECKBOX_HLT" if is_fine else "CHECKBOX_DEHLT",
+        depress=is_fine,
+    )
+
+
+def _review_of(place: Place) -> FrameReview | None:
+    found = live_review.of_clip(place.clip)
+    own = found.reviews.get(place.object_id, []) if found is not None else []
+    return next((one for one in own if one.frame == place.frame), None)
+
+
+def _is_edited(place: Place, here: FrameReview | None) -> bool:
+    """Whether the user drew the frame; one without a matte has no review."""
+    if here is not None:
+        return here.state == "corrected"
+    return matte_cache.is_drawn(place.clip, place.name, place.frame)
+
+
+def _describe(column: UILayout, place: Place, here: FrameReview | None, *, edited: bool) -> None:
+    """The object's state on the frame, and all reasons."""
+    if edited:
+        state = _WORDS["corrected"]
+    elif here is not None:
+        state = _WORDS[here.state]
+    else:
+        state = "no mask" if live_review.progress(place.clip) is None else "being reviewed"
+    column.label(text=f"Frame {place.frame}, {place.name}: {state}")
+    if edited:
+        _list(column, "It is baked as you drew it")
+        if place.clip.sam2_splat.edits_prompt:
+            _list(column, "The frames around it follow it when you propagate")
+    for reason in here.reasons if here is not None else ():
+        _list(column, reason)
+
+
+def _list(column: UILayout, sentence: str) -> None:
+    """A sentence with a dot before it, in as many lines as it takes."""
+    for number, line in enumerate(wrapped(sentence, _LETTERS)):
+        column.label(text=line, icon="BLANK1" if number else "DOT")
+
+
+CLASSES = (SAM2SPLAT_UL_review, SAM2SPLAT_PT_review, SAM2SPLAT_PT_correct)

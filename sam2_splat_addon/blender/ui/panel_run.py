@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Propagate and Bake panels in the Clip Editor's sidebar; imports bpy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+from bpy.types import Context, Panel, UILayout
+
+from ...core.bake_plan import next_output_folder
+from ...core.checkpoint_catalogue import CHECKPOINTS
+from ...core.errors import BakeError
+from ..context import preferences, worker_session
+from ..context.active_clip import active_clip
+from ..context.properties import BUNDLED, SAM2SPLAT_PG_clip
+from ..tasks.bake_task import bake_folder
+from . import widgets
+
+
+class SAM2SPLAT_PT_propagate(widgets.ClipSidebar, Panel):
+    bl_label = "Propagate"
+
+    def draw(self, context: Context) -> None:
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        settings = active_clip(context).sam2_splat
+        widgets.draw_environment(layout)
+        widgets.draw_problem(layout, settings)
+        column = layout.column()
+        column.prop(settings, "model")
+        _draw_model(column, settings)
+        column.prop(settings, "speed")
+        header, body = layout.panel("sam2_splat_propagate_options", default_closed=True)
+        header.label(text="Options")
+        if body is not None:
+            column = body.column()
+            column.prop(settings, "direction")
+            column.prop(settings, "use_range")
+            if settings.use_range:
+                span = column.column(align=True)
+                span.prop(settings, "first_frame")
+                span.prop(settings, "last_frame")
+            column.prop(settings, "nearby_prompts")
+            column.prop(settings, "memory")
+            column.prop(settings, "both_sides")
+            column.prop(settings, "second_look")
+            column.prop(settings, "panorama")
+            column.prop(settings, "edits_prompt")
+            column.prop(context.scene.sam2_splat, "follow")
+        if not widgets.draw_progress(layout):
+            column = layout.column(align=True)
+            row = column.row(align=True)
+            row.scale_y = 1.5
+            row.operator("sam2_splat.propagate", icon="TRACKING_FORWARDS")
+            _draw_spans(column.row(align=True))
+            if settings.mask is not None:
+                _draw_results(layout, context)
+
+
+class SAM2SPLAT_PT_bake(widgets.ClipSidebar, Panel):
+    bl_label = "Bake"
+    bl_order = 1  # below Review
+
+    def draw(self, context: Context) -> None:
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        settings = active_clip(context).sam2_splat
+        column = layout.column()
+        column.prop(settings, "alpha")
+        column.prop(settings, "refine_edges")
+        column.prop(settings, "grow_px")
+        column.prop(settings, "feather_px")
+        column.prop(settings, "fill_holes_px")
+        column.prop(settings, "drop_specks_px")
+        column.prop(settings, "invert")
+        column.prop(settings, "black_rgb")
+        column.prop(settings, "sidecar_masks")
+        column.prop(settings, "exposure")
+        column.prop(settings, "bake_folder", placeholder="Beside the photos")
+        _draw_next_folder(layout, active_clip(context))
+        row = layout.row()
+        row.scale_y = 1.5
+        row.operator("sam2_splat.bake", icon="RENDER_RESULT")
+        if settings.output_folder:
+            row = layout.row(align=True)
+            row.label(
+                text=bpy.path.basename(settings.output_folder.rstrip("/\\")), icon="CHECKMARK"
+            )
+            row.operator("wm.path_open", text="Open Folder").filepath = settings.output_folder
+
+
+def _draw_next_folder(layout: UILayout, clip: bpy.types.MovieClip) -> None:
+    """Where the next bake goes."""
+    if not clip.sam2_splat.footage_folder:
+        return
+    photos = Path(bpy.path.abspath(clip.sam2_splat.footage_folder))
+    try:
+        folder = next_output_folder(bake_folder(clip, photos))
+    except BakeError as error:
+        layout.label(text=error.message, icon="ERROR")
+        return
+    layout.label(text=f"To {folder.parent.name}/{folder.name}", icon="FILE_FOLDER")
+
+
+def _draw_spans(row: UILayout) -> None:
+    """Propagation over a part of the frames."""
+    row.operator(
+        "sam2_splat.propagate", text="Back", icon="TRACKING_BACKWARDS_SINGLE"
+    ).span = "backward"
+    row.operator("sam2_splat.propagate", text="This Frame").span = "frame"
+    row.operator(
+        "sam2_splat.propagate", text="Forward", icon="TRACKING_FORWARDS_SINGLE"
+    ).span = "forward"
+
+
+def _draw_results(layout: UILayout, context: Context) -> None:
+    """Switch the editor between the clicks and the masks they gave; forget the masks."""
+    space = context.space_data
+    if space is not None and space.type == "CLIP_EDITOR":
+        row = layout.row(align=True)
+        row.use_property_split = False
+        row.prop_enum(space, "mode", "TRACKING", text="Clicks")
+        row.prop_enum(space, "mode", "MASK", text="Masks")
+    layout.operator("sam2_splat.clear_results", icon="TRASH")
+
+
+def _draw_model(column: UILayout, settings: SAM2SPLAT_PG_clip) -> None:
+    """The checkpoint's path, and the button that gets the official one."""
+    if settings.model == BUNDLED:
+        return
+    column.prop(settings, "checkpoint", placeholder="From the model folder")
+    entry = CHECKPOINTS[settings.model]
+    if settings.checkpoint or (preferences.model_folder() / entry.file_name).is_file():
+        return
+    size = f"{entry.bytes / 1e6:.0f} MB"
+    if worker_session.online():
+        column.operator("sam2_splat.download_model", text=f"Download ({size})", icon="IMPORT")
+    else:
+        column.label(text="Needs Online Access to download", icon="ERROR")
+
+
+CLASSES = (SAM2SPLAT_PT_propagate, SAM2SPLAT_PT_bake)

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What several panels of the sidebar draw: the last problem, a running task; imports bpy."""
+
+from __future__ import annotations
+
+from bpy.types import Context, UILayout
+
+from ...client.packages import installer
+from ...client.packages.torch_build import BUILDS
+from ...client.worker.job import describe_silence
+from ..context import last_error, preferences, task_runner, worker_session
+from ..context.active_clip import active_clip
+from ..context.properties import SAM2SPLAT_PG_clip
+from ..tasks import live_preview
+from ..tasks.job_task import JobTask
+from .click_tool_ui import wrapped
+
+_LETTERS = 28  # on a line of the sidebar, beside an icon
+
+
+class Sidebar:
+    """Where the add-on's panels are."""
+
+    bl_space_type = "CLIP_EDITOR"
+    bl_region_type = "UI"
+    bl_category = "SAM2 Splat"
+
+
+class ClipSidebar(Sidebar):
+    """A panel that needs a clip."""
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        """Shown once there is a clip."""
+        return active_clip(context) is not None
+
+
+def draw_problem(layout: UILayout, settings: SAM2SPLAT_PG_clip | None) -> None:
+    """What went wrong last, and what mends it."""
+    if task_runner.current() is not None:
+        return
+    if live_preview.silence():
+        box = layout.box().column()
+        _draw_lines(box, live_preview.silence())
+        box.operator("sam2_splat.restart_worker", icon="FILE_REFRESH")
+    problem = last_error.last()
+    if problem is None:
+        return
+    box = layout.box().column()
+    box.use_property_split = False
+    row = box.row()
+    lines = wrapped(problem.sentence, _LETTERS)
+    row.label(text=lines[0], icon="ERROR")
+    row.operator("sam2_splat.dismiss", text="", icon="X", emboss=False)
+    for line in lines[1:]:
+        box.label(text=line)
+    last_error.draw_fix(box, problem, settings)
+
+
+def draw_progress(layout: UILayout) -> bool:
+    """The running task's bar and Cancel button; False when nothing runs."""
+    task = task_runner.current()
+    if task is None:
+        return False
+    column = layout.column(align=True)
+    column.progress(factor=task.fraction, text=f"{task.title} {task.fraction:.0%}")
+    if isinstance(task, JobTask) and task.silence:
+        _draw_lines(column, f"{describe_silence(task.silence)}.")
+        row = column.row(align=True)
+        row.operator("sam2_splat.cancel", icon="CANCEL")
+        row.operator("sam2_splat.restart_worker", text="Restart", icon="FILE_REFRESH")
+        return True
+    # The sidebar is narrow: what and which frame on one line, speed and time left on the next.
+    parts = task.sentence.split(", ")
+    for words in (parts[:2], parts[2:]):
+        if words:
+            column.label(text=", ".join(words))
+    column.operator("sam2_splat.cancel", icon="CANCEL")
+    return True
+
+
+def _draw_lines(column: UILayout, sentence: str) -> None:
+    """A warning in as many labels as it takes."""
+    first, *rest = wrapped(sentence, _LETTERS)
+    column.label(text=first, icon="ERROR")
+    for line in rest:
+        column.label(text=line)
+
+
+def draw_environment(layout: UILayout) -> None:
+    """Say when the worker's packages are missing, with the button that gets them."""
+    if worker_session.packages_ready():
+        return
+    box = layout.box().column()
+    box.label(text="SAM 2 is not installed yet", icon="ERROR")
+    if worker_session.online():
+        box.operator("sam2_splat.install_packages", icon="IMPORT")
+        box.label(text=f"Downloads {installer.DOWNLOAD_SIZE}")
+    else:
+        box.label(text="Needs Online Access (preferences)")
+    draw_progress(box)
+
+
+def draw_torch(layout: UILayout) -> None:
+    """Say which build of PyTorch is installed, and offer the chosen one where it is another."""
+    wish = preferences.torch_build()
+    stamp = installer.read_stamp(preferences.packages_folder())
+    if stamp is None:
+        return
+    build = BUILDS.get(stamp.torch)
+    box = layout.box().column()
+    box.label(text=f"Installed: for {build.title}" if build else "Installed: the standard one")
+    if wish not in ("auto", stamp.torch) and worker_session.online():
+        box.operator("sam2_splat.install_packages", text="Install This One", icon="IMPORT")
+        draw_progress(box)

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which Python and which package folders the worker runs with; imports core and msgspec only."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.metadata
+import importlib.util
+import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...core.errors import EnvironmentSetupError
+from .installer import read_stamp
+from .requirements import LOCKS, Pin, wanted_pins
+
+# Package folders, separated as PATH is, that go before any other; for scripts and tests.
+SITE_VARIABLE = "SAM2_SPLAT_SITE"
+
+# Without these two there is no worker; the rest is only looked for in `check`.
+_ESSENTIAL = ("torch", "sam2")
+_FIX = "Install the worker's packages in the add-on's preferences."
+
+
+@dataclass(frozen=True)
+class WorkerEnvironment:
+    """The Python that runs the worker, and the folders that hold its packages.
+
+    Attributes
+    ----------
+    python
+        The interpreter.
+    site_dirs
+        Folders for `site.addsitedir`, the first of them first.
+    """
+
+    python: Path
+    site_dirs: tuple[Path, ...]
+
+
+def find(preferred: Path | None = None) -> WorkerEnvironment:
+    """Return the environment the worker runs with, without importing any of its packages.
+
+    Looked for, in this order: the folders in `SAM2_SPLAT_SITE`, the preferred folder, the packages
+    of the running Python (a developer's .venv). The Python is always the running one: Blender's.
+
+    Parameters
+    ----------
+    preferred
+        The folder that `install` fills.
+
+    Raises
+    ------
+    EnvironmentSetupError
+        torch or sam2 is in none of them, or the folder was made for another Python.
+    """
+    python = Path(sys.executable)
+    named = tuple(Path(p) for p in os.environ.get(SITE_VARIABLE, "").split(os.pathsep) if p)
+    if named:
+        _require_this_python(named)
+        if not all(_holds(named, package) for package in _ESSENTIAL):
+            raise EnvironmentSetupError(
+                f"{SITE_VARIABLE} names {os.pathsep.join(map(str, named))}, "
+                "which lacks torch or sam2.",
+                "Correct the variable, or unset it.",
+            )
+        return WorkerEnvironment(python, named)
+    if preferred is not None and all(_holds((preferred,), package) for package in _ESSENTIAL):
+        _require_this_python((preferred,))
+        return WorkerEnvironment(python, (preferred,))
+    own = _own_site_dirs()
+    if own is None:
+        raise EnvironmentSetupError("PyTorch and SAM 2 are not installed yet.", _FIX)
+    return WorkerEnvironment(python, own)
+
+
+def check(environment: WorkerEnvironment, locks: Path = LOCKS) -> tuple[Pin, ...]:
+    """Return the packages, with the versions meant, that the environment lacks altogether.
+
+    Another version than the one meant passes: a developer's own environment may hold it.
+    """
+    paths = [str(folder) for folder in environment.site_dirs]
+    present = {
+        _normal(distribution.name) for distribution in importlib.metadata.distributions(path=paths)
+    }
+    return tuple(pin for pin in wanted_pins(locks) if _normal(pin.name) not in present)
+
+
+def _normal(name: str) -> str:
+    """Return a distribution's name as PEP 503 spells it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _holds(folders: tuple[Path, ...], package: str) -> bool:
+    finder = importlib.machinery.PathFinder
+    return finder.find_spec(package, [str(folder) for folder in folders]) is not None
+
+
+def _own_site_dirs() -> tuple[Path, ...] | None:
+    """Return the folders of the running Python that hold torch and sam2, or None."""
+    folders: list[Path] = []
+    for package in _ESSENTIAL:
+        spec = importlib.util.find_spec(package)
+        if spec is None or spec.origin is None:
+            return None
+        folder = Path(spec.origin).parents[1]
+        if folder not in folders:
+            folders.append(folder)
+    return tuple(folders)
+
+
+def _require_this_python(folders: tuple[Path, ...]) -> None:
+    """Raise when a folder's compiled packages were made for another Python."""
+    version = "{}.{}".format(*sys.version_info)
+    for folder in folders:
+        stamp = read_stamp(folder)
+        if stamp is not None and stamp.python != version:
+            raise EnvironmentSetupError(
+                f"The packages in {folder} are for Python {stamp.python}, "
+                f"and this Blender's is {version}.",
+                _FIX,
+            )

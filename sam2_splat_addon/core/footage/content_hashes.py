@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hashes of whole files, remembered while the files are the same; standard library and msgspec only.
+
+Reading hundreds of photos takes seconds, so a file is read again only when it looks other than
+before: another size, time or inode (see `photo_stamps`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import time
+import zlib
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from ..system.atomic_file import write_atomic
+from .file_stamps import Stamp, stamp_of
+
+_SETTLED_NS: Final = 2_500_000_000
+"""A file that was changed less than this ago may change again without looking other: some file
+systems count time in steps of 2 s."""
+
+_MOST: Final = 100_000  # files remembered, those asked for last
+_MAX_BYTES: Final = 1 << 27
+_CHECK_BYTES: Final = 4
+
+
+class ContentHashes:
+    """SHA-256 of files, in this process and, where there is one, in a file.
+
+    Parameters
+    ----------
+    file
+        What is remembered beyond this process; None is nothing. A file that is damaged is as none.
+    """
+
+    def __init__(self, file: Path | None = None) -> None:
+        self._file = file
+        self._known: dict[Stamp, bytes] = {}
+        self._has_new = False
+        if file is not None:
+            self._known = _read(file)
+
+    def of(self, path: Path) -> bytes:
+        """The hash of all of a file's bytes, 32 bytes; raises OSError."""
+        stamp = stamp_of(path)
+        digest = self._known.pop(stamp, None)
+        if digest is None:
+            began = time.time_ns()
+            with path.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").digest()
+            self._has_new = True
+            is_settled = max(stamp.changed_ns, stamp.touched_ns) < began - _SETTLED_NS
+            if not is_settled or stamp_of(path) != stamp:
+                return digest
+        self._known[stamp] = digest  # at the end, as asked for last
+        return digest
+
+    def keep(self) -> None:
+        """Write what is new into the file, if that can be; it only saves time."""
+        if self._file is None or not self._has_new:
+            return
+        latest = list(self._known.items())[-_MOST:]
+        data = msgspec.msgpack.encode([(*stamp, digest) for stamp, digest in latest])
+        with contextlib.suppress(OSError):
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(self._file, data + zlib.crc32(data).to_bytes(_CHECK_BYTES, "little"))
+        self._has_new = False
+
+
+_Entry = tuple[str, int, int, int, int, bytes]
+
+
+def _read(file: Path) -> dict[Stamp, bytes]:
+    try:
+        if file.stat().st_size > _MAX_BYTES:
+            return {}
+        data = file.read_bytes()
+        held, check = data[:-_CHECK_BYTES], data[-_CHECK_BYTES:]
+        if zlib.crc32(held).to_bytes(_CHECK_BYTES, "little") != check:
+            return {}
+        entries = msgspec.msgpack.decode(held, type=list[_Entry])
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return {}
+    return {Stamp(*entry[:5]): entry[5] for entry in entries}

@@ -1,0 +1,385 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which outline of each frame goes into which spline of a mask layer; numpy only.
+
+Blender keeps a layer's keys as flat lists of vertices, so a layer has the same splines with the
+same number of points on every frame. A *slot* is one such spline. Outlines are followed from frame
+to frame as *tracks*; tracks that are never there together share a slot, and on frames without an
+outline a slot is *parked*: a small circle just above the picture. (Collapsed to one point it would
+render nothing either, but Blender takes half a minute over sixty points in one place.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .simplify import fit_count, point_importances
+from .trace import Contour
+
+Points = NDArray[np.float64]
+
+# Leaving points out costs about half the tolerance along the whole outline. As a share of the
+# object's area over its outline's length, these cost about 0.25% and 0.5% of the area.
+_FINE_TOLERANCE = 0.005
+_COARSE_TOLERANCE = 0.010
+# However winding an outline is: Blender slows down with the square of a spline's points.
+_MOST_POINTS = 1024
+_FEWEST_POINTS = 4
+# More splines than this are slow to draw, and parts are dropped whatever their size.
+_MOST_SLOTS = 64
+# Share of the object's area that is not missed on any frame.
+_SPECK = 0.001
+# How far above the picture splines without an outline are parked, as a share of its longer side.
+_PARKING_DISTANCE = 0.02
+# Two outlines on successive frames are the same part when they differ by less than this.
+_SAME_PART = 1.5
+# Frames after which a part that was away counts as another part.
+_LONGEST_ABSENCE = 8
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One spline of the layer: its number of points, and whether it bounds a hole."""
+
+    count: int
+    is_hole: bool
+
+
+@dataclass(frozen=True)
+class _Outline:
+    """One outline of one frame, with as many points as it needs."""
+
+    points: NDArray[np.float32]
+    is_hole: bool
+    area: float
+    parent: int
+    low: Points
+    high: Points
+
+
+@dataclass
+class _Track:
+    """One part through the frames: frame index -> index of its outline there."""
+
+    is_hole: bool
+    outlines: dict[int, int] = field(default_factory=dict)
+    seen: int = -1
+    low: Points = field(default_factory=lambda: np.zeros(2))
+    high: Points = field(default_factory=lambda: np.zeros(2))
+    motion: Points = field(default_factory=lambda: np.zeros(2))
+    area: float = 0.0
+    total_area: float = 0.0
+
+
+@dataclass(frozen=True)
+class SlotPlan:
+    """The splines of one layer and what each holds on every frame.
+
+    Attributes
+    ----------
+    slots
+        The layer's splines, in order; slots of large parts come first.
+    dropped
+        (frames,) px² of outlines that found no slot.
+    """
+
+    slots: tuple[Slot, ...]
+    dropped: Points
+    _held: tuple[dict[int, Points], ...]
+
+    def __len__(self) -> int:
+        """Count of frames."""
+        return len(self.dropped)
+
+    @property
+    def point_count(self) -> int:
+        """Points of all slots together."""
+        return sum(slot.count for slot in self.slots)
+
+    def points(self, index: int, width: int, height: int) -> Points:
+        """Points of all slots on one frame, (point_count, 2) footage pixels, slot after slot.
+
+        `width` and `height` are the footage's size in px.
+        """
+        parked = self.parked(width, height)
+        start = 0
+        for number, slot in enumerate(self.slots):
+            outline = self._held[index].get(number)
+            if outline is not None:
+                parked[start : start + slot.count] = outline
+            start += slot.count
+        return parked
+
+    def parked(self, width: int, height: int) -> Points:
+        """Like `points`, for a frame without any outline."""
+        away = max(_PARKING_DISTANCE * max(width, height), 8.0)
+        spacing = width / max(len(self.slots), 1)
+        radius = min(away, spacing) / 4.0
+        parts = []
+        for number, slot in enumerate(self.slots):
+            angle = np.arange(slot.count) * (2.0 * np.pi / slot.count)
+            across = (number + 0.5) * spacing + radius * np.cos(angle)
+            turn = 1.0 if slot.is_hole else -1.0
+            parts.append(np.stack([across, turn * radius * np.sin(angle) - away], axis=1))
+        return np.concatenate(parts) if parts else np.zeros((0, 2))
+
+    def present(self, index: int) -> NDArray[np.bool_]:
+        """Which slots hold an outline on one frame, (slots,)."""
+        return np.array([number in self._held[index] for number in range(len(self.slots))], bool)
+
+
+class SlotPlanner:
+    """Takes one object's outlines frame by frame and decides its slots.
+
+    Parameters
+    ----------
+    max_slots
+        Splines of the layer beyond which the parts that cover least are dropped, if they are no
+        more than specks of the object on every frame.
+    max_points
+        Points that a large part's spline has at most, unless it is so winding that fewer than it
+        needs would be seen.
+    """
+
+    def __init__(self, *, max_slots: int = 24, max_points: int = 256) -> None:
+        self._max_slots = max_slots
+        self._max_points = max_points
+        self._frames: list[list[_Outline]] = []
+        self._areas: list[float] = []
+        self._tracks: list[_Track] = []
+        self._recent: list[_Track] = []
+
+    def add(self, contours: Sequence[Contour]) -> None:
+        """Take the next frame's outlines, as `contours.trace` gives them."""
+        index = len(self._frames)
+        outlines = self._reduce(contours)
+        matched = self._match(outlines, index)
+        for number, outline in enumerate(outlines):
+            track = matched.get(number)
+            if track is None:
+                track = _Track(outline.is_hole)
+                self._tracks.append(track)
+                self._recent.append(track)
+            else:
+                outline = _turned(outline, self._frames[track.seen][track.outlines[track.seen]])
+                outlines[number] = outline
+            _extend(track, outline, index, number)
+        self._frames.append(outlines)
+        self._areas.append(sum(-one.area if one.is_hole else one.area for one in contours))
+
+    def finish(self) -> SlotPlan:
+        """Give the plan for all frames taken so far."""
+        packed = self._pack()
+        slot_of: list[dict[int, int]] = [{} for _ in self._frames]
+        for number, tracks in enumerate(packed):
+            for track in tracks:
+                for index, at in track.outlines.items():
+                    slot_of[index][at] = number
+        held: list[dict[int, NDArray[np.float32]]] = [{} for _ in self._frames]
+        dropped = np.zeros(len(self._frames))
+        counts = [_FEWEST_POINTS] * len(packed)
+        for index, outlines in enumerate(self._frames):
+            kept = {-1}
+            # Parents come before their children. Without its parent a hole would be drawn as a
+            # part, and a part as a hole.
+            for at, outline in enumerate(outlines):
+                slot = slot_of[index].get(at)
+                if slot is None or outline.parent not in kept:
+                    dropped[index] += outline.area
+                    continue
+                kept.add(at)
+                held[index][slot] = outline.points
+                counts[slot] = max(counts[slot], len(outline.points))
+        slots = tuple(
+            Slot(count, tracks[0].is_hole) for count, tracks in zip(counts, packed, strict=True)
+        )
+        return SlotPlan(slots, dropped, tuple(_fitted(one, slots) for one in held))
+
+    def _reduce(self, contours: Sequence[Contour]) -> list[_Outline]:
+        """Leave as few points as the object's own shape on this frame allows."""
+        length = sum(_length(contour.points) for contour in contours)
+        area = sum(-one.area if one.is_hole else one.area for one in contours)
+        room = max(area, 0.0) / length if length > 0 else 0.0
+        outlines: list[_Outline] = []
+        importances = point_importances([contour.points for contour in contours])
+        for contour, importance in zip(contours, importances, strict=True):
+            fine = int(np.count_nonzero(importance > _FINE_TOLERANCE * room))
+            coarse = int(np.count_nonzero(importance > _COARSE_TOLERANCE * room))
+            wanted = min(max(min(fine, self._max_points), coarse, _FEWEST_POINTS), _MOST_POINTS)
+            points = contour.points
+            if wanted < len(points):
+                points = fit_count(points, wanted, importance)
+            outlines.append(
+                _Outline(
+                    points.astype(np.float32),
+                    contour.is_hole,
+                    contour.area,
+                    contour.parent,
+                    points.min(axis=0),
+                    points.max(axis=0),
+                )
+            )
+        return outlines
+
+    def _match(self, outlines: Sequence[_Outline], index: int) -> dict[int, _Track]:
+        """Give outlines to the tracks they go on with, most alike first."""
+        # A part that comes back much later may be another part.
+        self._recent = [track for track in self._recent if index - track.seen <= _LONGEST_ABSENCE]
+        if not outlines or not self._recent:
+            return {}
+        cost = _differences(self._recent, outlines, index)  # (tracks, outlines)
+        rows, columns = np.nonzero(cost < _SAME_PART)
+        order = np.argsort(cost[rows, columns], kind="stable")
+        matched: dict[int, _Track] = {}
+        used: set[int] = set()
+        for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
+            if row not in used and column not in matched:
+                used.add(row)
+                matched[column] = self._recent[row]
+        return matched
+
+    def _pack(self) -> list[list[_Track]]:
+        """Share slots among tracks that are never there together, large parts first."""
+        packed: list[list[_Track]] = []
+        busy: list[set[int]] = []
+        for track in sorted(self._tracks, key=lambda one: -one.total_area):
+            frames = set(track.outlines)
+            slot = next(
+                (
+                    number
+                    for number, tracks in enumerate(packed)
+                    if tracks[0].is_hole == track.is_hole and not busy[number] & frames
+                ),
+                None,
+            )
+            if slot is None:
+                full = len(packed) >= self._max_slots
+                if full and (len(packed) >= _MOST_SLOTS or not self._is_seen(track)):
+                    continue
+                slot = len(packed)
+                packed.append([])
+                busy.append(set())
+            packed[slot].append(track)
+            busy[slot] |= frames
+        return packed
+
+    def _is_seen(self, track: _Track) -> bool:
+        """Whether a part is more than a speck of the object on any frame."""
+        return any(
+            self._frames[index][at].area > _SPECK * self._areas[index]
+            for index, at in track.outlines.items()
+        )
+
+
+def plan_slots(
+    frames: Iterable[Sequence[Contour]], *, max_slots: int = 24, max_points: int = 256
+) -> SlotPlan:
+    """Decide the slots of one object from the outlines of all its frames; see `SlotPlanner`."""
+    planner = SlotPlanner(max_slots=max_slots, max_points=max_points)
+    for contours in frames:
+        planner.add(contours)
+    return planner.finish()
+
+
+def plan_frame(contours: Sequence[Contour], counts: Sequence[int]) -> SlotPlan:
+    """Put one frame's outlines into splines that are there already, large ones into long ones.
+
+    Parameters
+    ----------
+    contours
+        Of the frame, largest first. Those beyond the number of splines are dropped, smallest first.
+    counts
+        Points of each spline.
+    """
+    long_first = sorted(range(len(counts)), key=lambda number: -counts[number])
+    held = {
+        number: contour.points.astype(np.float32)
+        for number, contour in zip(long_first, contours, strict=False)
+    }
+    holes = {number for number, one in zip(long_first, contours, strict=False) if one.is_hole}
+    slots = tuple(Slot(count, number in holes) for number, count in enumerate(counts))
+    dropped = sum(contour.area for contour in contours[len(counts) :])
+    return SlotPlan(slots, np.array([dropped]), (_fitted(held, slots),))
+
+
+def _fitted(held: Mapping[int, NDArray[np.float32]], slots: Sequence[Slot]) -> dict[int, Points]:
+    """A frame's outlines with as many points as their slots have.
+
+    It takes long for many parts, and whoever makes a plan does so in a thread.
+    """
+    return {
+        number: fit_count(points.astype(np.float64), slots[number].count)
+        for number, points in held.items()
+    }
+
+
+def _length(points: Points) -> float:
+    along = np.roll(points, -1, axis=0) - points
+    return float(np.hypot(along[:, 0], along[:, 1]).sum())
+
+
+def _differences(
+    tracks: Sequence[_Track], outlines: Sequence[_Outline], index: int
+) -> NDArray[np.float64]:
+    """How unlike tracks and outlines are, (tracks, outlines); 0 for the same place and size.
+
+    The distance between the centres of their boxes, and between the boxes' sizes, both measured in
+    the boxes' own size, so that a large part may move further than a speck. A part that was there
+    on the frame before is expected to go on moving as it did.
+    """
+    gap = np.array([index - track.seen for track in tracks])
+    shift = np.stack([track.motion for track in tracks]) * (gap == 1)[:, None]
+    track_low = (np.stack([track.low for track in tracks]) + shift)[:, None]
+    track_high = (np.stack([track.high for track in tracks]) + shift)[:, None]
+    low = np.stack([outline.low for outline in outlines])[None]
+    high = np.stack([outline.high for outline in outlines])[None]
+    size, track_size = high - low, track_high - track_low
+    scale = np.maximum(np.maximum(size, track_size).max(axis=2), 1.0)
+    moved = (low + high - track_low - track_high) / 2.0
+    grown = np.abs(size - track_size).sum(axis=2)
+    area = np.log([max(outline.area, 1e-3) for outline in outlines])[None]
+    track_area = np.log([max(track.area, 1e-3) for track in tracks])[:, None]
+    cost: NDArray[np.float64] = (
+        (np.hypot(moved[..., 0], moved[..., 1]) + 0.5 * grown) / scale
+        + 0.1 * np.abs(area - track_area)
+        + 0.02 * (gap - 1)[:, None]
+    )
+    hole = np.array([outline.is_hole for outline in outlines])[None]
+    track_hole = np.array([track.is_hole for track in tracks])[:, None]
+    cost[hole != track_hole] = np.inf
+    return cost
+
+
+def _extend(track: _Track, outline: _Outline, index: int, number: int) -> None:
+    """Let a track go on with an outline."""
+    if track.seen == index - 1 and track.seen >= 0:
+        track.motion = (outline.low + outline.high - track.low - track.high) / 2.0
+    else:
+        track.motion = np.zeros(2)
+    track.outlines[index] = number
+    track.seen = index
+    track.low, track.high, track.area = outline.low, outline.high, outline.area
+    track.total_area += outline.area
+
+
+def _turned(outline: _Outline, before: _Outline) -> _Outline:
+    """Begin an outline where the same part's outline began on the frame before.
+
+    Keeps a point's number near the same place of the part, which is what a person who edits the
+    points of several frames expects.
+    """
+    size = np.maximum(outline.high - outline.low, 1e-6) / np.maximum(before.high - before.low, 1e-6)
+    begin = (before.points[0] - before.low) * size + outline.low
+    offset = outline.points - begin
+    nearest = int(np.argmin((offset**2).sum(axis=1)))
+    return _Outline(
+        np.roll(outline.points, -nearest, axis=0),
+        outline.is_hole,
+        outline.area,
+        outline.parent,
+        outline.low,
+        outline.high,
+    )

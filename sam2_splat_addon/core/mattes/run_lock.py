@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One run at a time over a folder, between processes; standard library only.
+
+The system's own lock on a file, which ends with the process that holds it, however that ends. Where
+there are no locks, as on some network drives, nothing is locked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Final, Literal
+
+from ..errors import StoreError
+from ..system.links import is_link
+
+LOCK_NAME: Final = "run.lock"
+
+_TAKEN: Final = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
+
+
+@contextlib.contextmanager
+def only_run(folder: Path) -> Iterator[None]:
+    """Hold the folder for a run; raises StoreError while another process holds it."""
+    with _held(folder, "a+b"):
+        yield
+
+
+@contextlib.contextmanager
+def no_run(folder: Path) -> Iterator[None]:
+    """Hold the folder for what must not happen during a run; raises StoreError while one goes on.
+
+    Leaves no lock behind where no run has ever been.
+    """
+    with _held(folder, "r+b"):
+        yield
+
+
+@contextlib.contextmanager
+def _held(folder: Path, mode: Literal["a+b", "r+b"]) -> Iterator[None]:
+    if is_link(folder / LOCK_NAME):  # opening it would make or lock a file elsewhere
+        raise StoreError(
+            f"{folder / LOCK_NAME} is a link, and could lead to anything.", "Remove it."
+        )
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # where no file can be made, nothing is locked
+            file = stack.enter_context((folder / LOCK_NAME).open(mode))
+            try:
+                _lock(file)
+            except OSError as problem:
+                if problem.errno in _TAKEN:
+                    raise StoreError(
+                        f"Another Blender is propagating over the photos of {folder.parent}.",
+                        "Wait until it is done, or cancel it there, then try again.",
+                    ) from problem
+        yield
+
+
+def _lock(file: IO[bytes]) -> None:
+    """Lock the file until it is closed; raises OSError at once where another process has."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        file.seek(0)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The run manifest: everything that decides a run's bytes, and keys made from it; core, msgspec.
+
+Two runs with equal manifests on one machine give equal mattes. Within a run, not everything decides
+every matte: so each matte has a key of its own (the engine makes them, from :meth:`RunManifest.key`
+and the prompts that reach that frame), which stands in its file, and a store keeps a matte as long
+as its key is the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from pathlib import Path
+
+import msgspec
+
+from ..errors import StoreError
+from ..prompts import PromptSet
+from ..settings import QUALITY
+from ..system.atomic_file import write_atomic
+from ..system.safe_read import UNREADABLE, read_plain
+
+MANIFEST_NAME = "manifest.json"
+
+EXACT = "exact"
+GUARDED = "guarded"
+
+NO_LOOK = "off"
+WHOLE_LOOK = "whole"
+PARTS_LOOK = "parts"
+DETAILS_LOOK = "details"
+LOOKS = (NO_LOOK, WHOLE_LOOK, PARTS_LOOK, DETAILS_LOOK)
+
+
+class RunSettings(msgspec.Struct, frozen=True):
+    """What the user may change about a run.
+
+    Attributes
+    ----------
+    first_frame, last_frame
+        The frames to propagate over, both included; 0 means the footage's end.
+    direction
+        ``both``, ``forward`` or ``backward`` from the prompted frames.
+    image_size
+        Side of the model's square input, px; 0 is the model's own.
+    nearby_prompts
+        0: a frame attends to all prompted frames of its object (to the nearest 16 of more), and
+        a changed prompt may change every frame. Otherwise it attends only to that many on either
+        side, and what SAM 2 remembers of tracked frames starts anew at each prompted frame: so a
+        changed prompt changes no frame beyond that many prompted frames away.
+    bitwise
+        True computes in sam2's own order, to the last bit. False takes quicker orders where there
+        are any (`engine/accel/folded_attention.py`): logits differ by less than a ten-thousandth.
+    speed
+        ``quality``, ``balanced`` or ``fast`` (`core/settings.py`): the quicker two leave something
+        out. ``quality`` is what the model gives.
+    panorama
+        Whether the photos go all the way round (equirectangular), so that their left and right
+        edges are one: see `engine/tracking/panorama.py`.
+    memory
+        ``exact``: every tracked frame is remembered, as in sam2. ``guarded``: doubtful ones are
+        not, and where hardly anything speaks for the object it is taken for absent; see
+        `engine/tracking/distractor_memory.py`.
+    both_sides
+        Whether a frame between two prompted ones of its object is tracked from both, forwards and
+        backwards, and the better matte is taken: see `engine/tracking/bidirectional.py`. False is sam2's way:
+        forwards alone.
+    second_look
+        ``off``; ``whole``: each matte is looked at once more, close up; ``parts``: four parts of it
+        are too, closer still; ``details``: and nine smaller ones. See `engine/refine/zoom_refine.py`. What
+        is remembered for other frames is the first look's.
+    """
+
+    first_frame: int = 1
+    last_frame: int = 0
+    direction: str = "both"
+    image_size: int = 0
+    nearby_prompts: int = 0
+    bitwise: bool = False
+    speed: str = QUALITY.name
+    panorama: bool = False
+    memory: str = EXACT
+    both_sides: bool = False
+    second_look: str = NO_LOOK
+
+
+MANIFEST_VERSION = 2
+
+
+class Machine(msgspec.Struct, frozen=True):
+    """What of the machine decides the last bits of a result."""
+
+    device: str
+    dtype: str
+    threads: int
+    cpu_capability: str
+    versions: dict[str, str]
+
+
+class RunManifest(msgspec.Struct, frozen=True):
+    """One run of propagation."""
+
+    footage: str
+    width: int
+    height: int
+    frame_count: int
+    model: str
+    checkpoint_sha256: str
+    settings: RunSettings
+    machine: Machine
+    prompts: PromptSet
+    version: int = MANIFEST_VERSION
+
+    def key(self) -> str:
+        """Hash of what decides every matte alike: all but prompts and the way through the frames."""
+        common = self._common()
+        return hashlib.sha256(msgspec.json.encode(common, order="deterministic")).hexdigest()
+
+    def origin(self) -> bytes:
+        """The same, to be read again with `from_origin`; stands in every matte."""
+        return msgspec.msgpack.encode(self._common(), order="deterministic")
+
+    def _common(self) -> RunManifest:
+        settings = msgspec.structs.replace(
+            self.settings,
+            first_frame=1,
+            last_frame=0,
+            direction="both",
+            nearby_prompts=0,
+            both_sides=False,
+        )
+        return msgspec.structs.replace(self, prompts=PromptSet(()), settings=settings)
+
+
+class Photos(msgspec.Struct, frozen=True):
+    """Which photos a store's mattes are of, to know the capture by when some of them are others.
+
+    Attributes
+    ----------
+    folder
+        Digest of their folder's path.
+    digests
+        Of each, frame 1 first. `core.run_record.photos_of` makes both.
+    """
+
+    folder: str = ""
+    digests: tuple[str, ...] = ()
+
+
+UNKNOWN = Photos()
+
+
+class _Stored(RunManifest, frozen=True):
+    """A manifest as it lies in a store."""
+
+    photos: Photos = UNKNOWN
+
+
+def manifest_bytes(manifest: RunManifest, photos: Photos = UNKNOWN) -> bytes:
+    """What `write_manifest` writes."""
+    fields = {name: getattr(manifest, name) for name in RunManifest.__struct_fields__}
+    stored = msgspec.convert({**fields, "photos": photos}, _Stored)
+    data = msgspec.json.encode(stored, order="deterministic")
+    return msgspec.json.format(data, indent=2) + b"\n"
+
+
+def write_manifest(path: Path, manifest: RunManifest, photos: Photos = UNKNOWN) -> None:
+    """Write as indented JSON, whole or not at all; the same bytes for equal manifests.
+
+    Raises
+    ------
+    StoreError
+        It can't be written.
+    """
+    try:
+        write_atomic(path, manifest_bytes(manifest, photos))
+    except OSError as error:
+        raise StoreError(f"The manifest {path} can't be written: {error.strerror}.") from error
+
+
+def is_manifest(path: Path) -> bool | None:
+    """Whether a file of the manifest's name is one, of whatever version; None where there is none.
+
+    One that a power cut has emptied is none.
+    """
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return False
+        data = read_plain(path)
+        if not data.strip(b"\0"):
+            return None
+        found = msgspec.json.decode(data)
+    except FileNotFoundError:
+        return None
+    except (OSError, *UNREADABLE):
+        return False
+    return isinstance(found, dict) and {"checkpoint_sha256", "footage"} <= found.keys()
+
+
+def read_manifest(path: Path) -> RunManifest | None:
+    """Read the manifest of a store's last run; None when there is none or it is of another version.
+
+    One that was cut off or emptied counts as none. Raises StoreError when it can't be read.
+    """
+    stored = _stored(path)
+    if stored is None:
+        return None
+    return RunManifest(*(getattr(stored, name) for name in RunManifest.__struct_fields__))
+
+
+def read_photos(path: Path) -> Photos:
+    """Which photos a manifest says it is of; nothing where it doesn't."""
+    stored = _stored(path)
+    return stored.photos if stored is not None else UNKNOWN
+
+
+def _stored(path: Path) -> _Stored | None:
+    try:
+        manifest = msgspec.json.decode(read_plain(path), type=_Stored)
+    except FileNotFoundError:
+        return None
+    except UNREADABLE:
+        # Written by another version, or not whole: what the store holds can't be vouched for.
+        return None
+    except OSError as error:
+        raise StoreError(f"The manifest {path} can't be read: {error.strerror}.") from error
+    return manifest if manifest.version == MANIFEST_VERSION else None
+
+
+def from_origin(origin: bytes) -> RunManifest | None:
+    """The run that a matte says it is of, without its prompts; None where it says nothing."""
+    try:
+        manifest = msgspec.msgpack.decode(origin, type=RunManifest)
+    except UNREADABLE:
+        return None
+    return manifest if manifest.version == MANIFEST_VERSION else None

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which frames of an object are worth a look, how much, and why in words; core, numpy, msgspec.
+
+Nothing but the store is asked. A frame's badness joins its doubts as chances are joined:
+1 - (1 - a)(1 - b)..., so that several small ones list it too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Sequence
+from typing import Literal
+
+import msgspec
+
+from ..errors import StoreError
+from ..mattes.store import MatteStore
+from .checks import LISTED, Doubt, MatteSequence, doubts_about
+from .measures import MatteShape, measure
+
+LOST = 0.9
+"""Badness from which a frame counts as lost, not only as worth a look."""
+
+LOST_FRAMES = 4
+LOST_SHARE = 0.5
+"""A model is lost on a footage when it is so on so many frames, and on such a share of all."""
+
+FrameState = Literal["good", "doubtful", "absent", "corrected", "fine"]
+
+
+class FrameReview(msgspec.Struct, frozen=True):
+    """What the review says of one object on one frame.
+
+    Attributes
+    ----------
+    object_id, frame
+        Both count from 1.
+    state
+        ``good``; ``doubtful``: worth a look; ``absent``: no matte, whether listed or not;
+        ``corrected``: the user has drawn this frame; ``fine``: the user has looked and found
+        nothing wrong.
+    badness
+        0 to 1; the frame is listed from `LISTED` on.
+    reasons
+        Why, as sentences without a full stop, the weightiest first; empty for a good frame.
+    summary
+        The same in a few words, for a narrow list.
+    predicted_iou, object_score, area
+        As the store has them.
+    agreement
+        IoU with the neighbouring mattes, aligned, the better of the two; 1 without neighbours.
+    parts
+        Separate parts that are more than specks.
+    both_sides
+        IoU of the mattes tracked forwards and backwards; None on frames tracked from one side.
+    """
+
+    object_id: int
+    frame: int
+    state: FrameState
+    badness: float
+    reasons: tuple[str, ...]
+    summary: str
+    predicted_iou: float
+    object_score: float
+    area: float
+    agreement: float
+    parts: int
+    both_sides: float | None = None
+
+    @property
+    def listed(self) -> bool:
+        """Whether the frame is worth a look."""
+        return self.badness >= LISTED
+
+
+class ShapeReader:
+    """Measures an object's mattes and keeps the measures, a few hundred bytes a frame.
+
+    A matte that has been written anew since is measured anew.
+    """
+
+    def __init__(self, store: MatteStore) -> None:
+        self._store = store
+        self._known: dict[tuple[int, int], tuple[int, MatteShape]] = {}
+
+    def count(self, object_id: int) -> int:
+        """How many mattes there are of an object."""
+        return len(self._store.frames(object_id))
+
+    def read(self, object_id: int) -> Iterator[MatteShape]:
+        """The object's mattes in rising order of frames, one step of a generator each.
+
+        A matte that vanishes meanwhile is left out; raises StoreError for a damaged one.
+        """
+        for frame in self._store.frames(object_id):
+            path = self._store.path(object_id, frame)
+            try:
+                written = path.stat().st_mtime_ns
+            except FileNotFoundError:
+                continue
+            known = self._known.get((object_id, frame))
+            if known is None or known[0] != written:
+                try:
+                    known = (written, measure(self._store.read(object_id, frame)))
+                except StoreError:
+                    if not path.exists():
+                        continue
+                    raise
+                self._known[object_id, frame] = known
+            yield known[1]
+
+
+def review_object(
+    store: MatteStore,
+    object_id: int,
+    corrected: Collection[int] = (),
+    fine: Collection[int] = (),
+) -> list[FrameReview]:
+    """Review everything the store holds of an object; see `judge`, `marked`. Raises StoreError."""
+    reviews = judge(object_id, list(ShapeReader(store).read(object_id)))
+    return marked(reviews, corrected, fine)
+
+
+def worst_first(reviews: Sequence[FrameReview]) -> list[FrameReview]:
+    """The frames worth a look, of any objects, worst first."""
+    listed = [review for review in reviews if review.listed]
+    return sorted(listed, key=lambda one: (-one.badness, one.frame, one.object_id))
+
+
+def is_lost(lost: int, frames: int) -> bool:
+    """Whether a model that is lost on so many of all frames needs another one more than clicks."""
+    return lost >= max(LOST_FRAMES, LOST_SHARE * frames)
+
+
+def marked(
+    reviews: Sequence[FrameReview], corrected: Collection[int], fine: Collection[int]
+) -> list[FrameReview]:
+    """The reviews, with what the user has said of some frames in place of what the model says.
+
+    Parameters
+    ----------
+    corrected
+        Frames that the user has drawn.
+    fine
+        Frames that the user has looked at and found nothing wrong with.
+    """
+    states: dict[int, FrameState] = {
+        **dict.fromkeys(fine, "fine"),
+        **dict.fromkeys(corrected, "corrected"),
+    }
+    return [
+        msgspec.structs.replace(one, state=states[one.frame], badness=0.0, reasons=(), summary="")
+        if one.frame in states
+        else one
+        for one in reviews
+    ]
+
+
+def judge(object_id: int, shapes: Sequence[MatteShape]) -> list[FrameReview]:
+    """Judge one object's frames against each other.
+
+    Parameters
+    ----------
+    object_id
+        Goes into the result.
+    shapes
+        Of all its frames, rising.
+
+    Returns
+    -------
+    list of FrameReview
+        One for each shape, in their order.
+    """
+    if not shapes:
+        return []
+    sequence = MatteSequence(shapes)
+    reviews = []
+    for at, shape in enumerate(shapes):
+        doubts = sorted(doubts_about(sequence, at), key=lambda doubt: -doubt.weight)
+        badness = 1.0 - math.prod(1.0 - doubt.weight for doubt in doubts)
+        said = _worth_saying(doubts, badness)
+        state: FrameState = "good"
+        if shape.absent:
+            state = "absent"
+        elif badness >= LISTED:
+            state = "doubtful"
+        reviews.append(
+            FrameReview(
+                object_id,
+                shape.frame,
+                state,
+                badness,
+                tuple(doubt.reason for doubt in said),
+                ", ".join(doubt.short for doubt in said[:_BRIEFLY]).capitalize(),
+                shape.scores.predicted_iou,
+                shape.scores.object_score,
+                shape.area,
+                sequence.best_agreement(at),
+                shape.parts,
+                shape.scores.agreement,
+            )
+        )
+    return reviews
+
+
+# How many doubts a few words can hold.
+_BRIEFLY = 2
+# A doubt below this is not mentioned beside weightier ones.
+_WORTH_SAYING = 0.25
+
+
+def _worth_saying(doubts: Sequence[Doubt], badness: float) -> Sequence[Doubt]:
+    """What to say of a frame, from doubts in falling order; of a listed one something at least."""
+    said = [doubt for doubt in doubts if doubt.weight >= _WORTH_SAYING]
+    return said or (doubts[:1] if badness >= LISTED else [])

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Starts processes that never outlive this one, and ends them; standard library only.
+
+Each is a group of its own, so that Ctrl+C in the terminal reaches this process alone, and so that it
+is ended together with all that it started. Its own side of the bargain is
+`core/system/parent_death.py`: Linux ends it with the thread that started it, so start it in a thread
+that lives as long as it is wanted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+# By its path: Windows would look into the working folder first.
+_TASKKILL = str(Path(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32", "taskkill.exe"))
+
+
+def start(
+    command: Sequence[str],
+    *,
+    cwd: Path,
+    environment: Mapping[str, str] | None = None,
+    stderr: int = subprocess.PIPE,
+) -> subprocess.Popen[bytes]:
+    """Start a process with pipes to its input and output; raises OSError.
+
+    Parameters
+    ----------
+    command
+        Program and arguments.
+    cwd
+        Its working folder; never this process's own, where anything may lie.
+    environment
+        All of its environment; None: this process's.
+    stderr
+        `subprocess.PIPE`, or `subprocess.STDOUT`.
+    """
+    flags = 0
+    if sys.platform == "win32":
+        flags = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
+    process = subprocess.Popen(
+        list(command),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        cwd=cwd,
+        env=None if environment is None else dict(environment),
+        creationflags=flags,
+        start_new_session=True,
+    )
+    if sys.platform == "win32":
+        _bind(process)
+    return process
+
+
+def kill_tree(process: subprocess.Popen[Any]) -> None:
+    """Tell a process and what it started to end, in a way that they can't refuse.
+
+    A process that was waited for is left alone: its number may be another's by now. So wait for it
+    after this only.
+    """
+    if process.returncode is not None:
+        return
+    if sys.platform == "win32":
+        # In a virtual environment python.exe only launches the real one, as its child.
+        subprocess.run(
+            [_TASKKILL, "/F", "/T", "/PID", str(process.pid)],
+            capture_output=True,
+            check=False,
+            creationflags=subprocess.CREATE_NO_WINDOW,
+        )
+        process.kill()
+    else:
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: EPERM for zombies
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+if sys.platform == "win32":
+    import ctypes
+    from ctypes import wintypes
+    from functools import cache
+
+    _KILL_ON_JOB_CLOSE = 0x2000
+    _EXTENDED_LIMITS = 9  # JobObjectExtendedLimitInformation
+
+    class _BasicLimits(ctypes.Structure):
+        """JOBOBJECT_BASIC_LIMIT_INFORMATION."""
+
+        _fields_ = (
+            ("PerProcessUserTimeLimit", wintypes.LARGE_INTEGER),
+            ("PerJobUserTimeLimit", wintypes.LARGE_INTEGER),
+            ("LimitFlags", wintypes.DWORD),
+            ("MinimumWorkingSetSize", ctypes.c_size_t),
+            ("MaximumWorkingSetSize", ctypes.c_size_t),
+            ("ActiveProcessLimit", wintypes.DWORD),
+            ("Affinity", ctypes.c_size_t),
+            ("PriorityClass", wintypes.DWORD),
+            ("SchedulingClass", wintypes.DWORD),
+        )
+
+    class _Limits(ctypes.Structure):
+        """JOBOBJECT_EXTENDED_LIMIT_INFORMATION."""
+
+        _fields_ = (
+            ("BasicLimitInformation", _BasicLimits),
+            ("IoInfo", ctypes.c_ulonglong * 6),
+            ("ProcessMemoryLimit", ctypes.c_size_t),
+            ("JobMemoryLimit", ctypes.c_size_t),
+            ("PeakProcessMemoryUsed", ctypes.c_size_t),
+            ("PeakJobMemoryUsed", ctypes.c_size_t),
+        )
+
+    def _kernel() -> ctypes.WinDLL:
+        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+        kernel.CreateJobObjectW.restype = wintypes.HANDLE
+        kernel.CreateJobObjectW.argtypes = (wintypes.LPVOID, wintypes.LPCWSTR)
+        kernel.SetInformationJobObject.argtypes = (
+            wintypes.HANDLE,
+            ctypes.c_int,
+            wintypes.LPVOID,
+            wintypes.DWORD,
+        )
+        kernel.AssignProcessToJobObject.argtypes = (wintypes.HANDLE, wintypes.HANDLE)
+        return kernel
+
+    @cache
+    def _job() -> int | None:
+        """A job object whose processes Windows ends when this process does; made once.
+
+        Nobody closes its handle but Windows, at this process's end.
+        """
+        kernel = _kernel()
+        job: int | None = kernel.CreateJobObjectW(None, None)
+        limits = _Limits()
+        limits.BasicLimitInformation.LimitFlags = _KILL_ON_JOB_CLOSE
+        size = ctypes.sizeof(limits)
+        told = job and kernel.SetInformationJobObject(
+            job, _EXTENDED_LIMITS, ctypes.byref(limits), size
+        )
+        return job if told else None
+
+    def _bind(process: subprocess.Popen[bytes]) -> None:
+        """Have Windows end a process, and what it starts from now on, with this one."""
+        job = _job()
+        if job is not None:
+            _kernel().AssignProcessToJobObject(job, int(process._handle))  # type: ignore[attr-defined]

@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Mattes to one alpha at the footage's size; imports core, numpy and OpenCV.
+
+Interpolation runs in stripes: nothing of the footage's size exists as float. Distances are Euclidean
+between pixel centres. The frame's border is no edge: a subject that touches it is neither shrunk nor
+feathered from there, as it goes on outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.bake_plan import BakeOptions
+from ...core.geometry.bake_preview import SOFT_LOGIT, soft_band
+from ...core.geometry.resample import stripes, upsample_binary
+
+Alpha = NDArray[np.unsignedinteger[Any]]  # uint8 or uint16, 0 to full
+Logits = NDArray[np.floating[Any]]
+Mask = NDArray[np.bool_]
+Depth = Literal[8, 16]
+
+_DISC_RADIUS = 8.0
+_STRIPE_ROWS = 512
+
+
+@dataclass(frozen=True)
+class Region:
+    """Half-open ranges of rows and columns, px."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    def of(self, array: NDArray[Any]) -> NDArray[Any]:
+        """The view of `array` inside the region."""
+        return array[self.top : self.bottom, self.left : self.right]
+
+
+def combine(
+    logits: Sequence[Logits],
+    drawn: Sequence[Mask],
+    width: int,
+    height: int,
+    options: BakeOptions,
+    depth: Depth = 8,
+    refined: Sequence[NDArray[np.uint8]] = (),
+) -> Alpha:
+    """One alpha for the union of several objects.
+
+    Parameters
+    ----------
+    logits
+        (h, w) of any size, for each object that keeps the model's matte.
+    drawn
+        (height, width) bool, for each object whose mask the user drew; always hard-edged.
+    width, height
+        The footage's size, px.
+    options
+        How the edge is made and moved; see `BakeOptions` for the order of steps.
+    depth
+        Bits of the result.
+    refined
+        (height, width), 0 to 255, for each object whose matte was refined at the photo's size.
+
+    Returns
+    -------
+    NDArray
+        (height, width) uint8 or uint16; full is 255 or 65535.
+    """
+    full = 255 if depth == 8 else 65535
+    alpha: Alpha = np.zeros((height, width), dtype=np.uint8 if depth == 8 else np.uint16)
+    for matte in logits:
+        if options.alpha == "soft":
+            _add_soft(alpha, matte, full)
+        else:
+            alpha[upsample_binary(matte, width, height)] = full
+    for fine in refined:
+        np.maximum(alpha, fine if depth == 8 else fine.astype(np.uint16) * 257, out=alpha)
+    for mask in drawn:
+        alpha[mask] = full
+    if options.fill_holes_px:
+        fill_holes(alpha, options.fill_holes_px)
+    if options.drop_specks_px:
+        drop_specks(alpha, options.drop_specks_px)
+    if options.grow_px:
+        alpha = grow(alpha, options.grow_px)
+    if options.feather_px:
+        alpha = feather(alpha, options.feather_px)
+    if options.invert:
+        np.subtract(full, alpha, out=alpha)
+    return alpha
+
+
+def _add_soft(alpha: Alpha, logits: Logits, full: int) -> None:
+    """Raise `alpha` to the matte's soft alpha: its sigmoid, stretched to reach 0 and full."""
+    height, width = alpha.shape
+    band = soft_band(logits)
+    for top, stripe in stripes(band, width, height):
+        levels = soft_levels(stripe, full).astype(alpha.dtype)
+        rows = alpha[top : top + len(stripe)]
+        np.maximum(rows, levels, out=rows)
+
+
+def soft_levels(logits: NDArray[np.float32], full: int) -> NDArray[np.floating[Any]]:
+    """The logits' sigmoid, stretched to reach 0 and full at `SOFT_LOGIT`, in whole steps."""
+    low = 1.0 / (1.0 + np.exp(SOFT_LOGIT))
+    share = (1.0 / (1.0 + np.exp(-logits)) - low) / (1.0 - 2.0 * low)
+    return np.asarray(np.rint(np.clip(share, 0.0, 1.0) * full))
+
+
+def fill_holes(alpha: Alpha, smaller_than: int) -> None:
+    """Close, in place, holes of fewer px; what touches the frame's border is no hole.
+
+    Background hangs together by sides alone, so a diagonal line of subject closes a hole.
+    """
+    region = covered(alpha)
+    if region is None:
+        return
+    part = region.of(alpha)
+    full = np.iinfo(alpha.dtype).max
+    for hole in _small_parts(part < full, part <= full // 2, 4, smaller_than):
+        # Beyond the covered region all is background: what reaches its border is open.
+        if not hole.touches_border:
+            hole.view_of(part)[hole.pixels] = full
+
+
+def drop_specks(alpha: Alpha, smaller_than: int) -> None:
+    """Remove, in place, separate parts of fewer px; parts that touch at a corner are one."""
+    region = covered(alpha)
+    if region is None:
+        return
+    part = region.of(alpha)
+    half = np.iinfo(alpha.dtype).max // 2
+    for speck in _small_parts(part > 0, part > half, 8, smaller_than):
+        speck.view_of(part)[speck.pixels] = 0
+
+
+def grow(alpha: Alpha, distance: float) -> Alpha:
+    """Move the edge outwards by `distance` px, or inwards where it is negative.
+
+    Exact for a binary alpha: a pixel belongs to the grown matte when one of the matte's pixels lies
+    within the distance. A soft edge is moved as a whole, with its values, to within 1 px.
+    """
+    reach = int(np.ceil(abs(distance)))
+    region = covered(alpha, reach)
+    if region is None:
+        return alpha
+    full = np.iinfo(alpha.dtype).max
+    out = alpha.copy()
+    if _is_binary(alpha):
+        for top in range(region.top, region.bottom, _STRIPE_ROWS):
+            bottom = min(top + _STRIPE_ROWS, region.bottom)
+            above = max(top - reach, 0)
+            around = alpha[above : bottom + reach, region.left : region.right]
+            # OpenCV measures the distance to the nearest zero.
+            away = around == 0 if distance > 0 else around > 0
+            measured = cv2.distanceTransform(
+                away.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
+            )[top - above : bottom - above]
+            within = measured <= abs(distance) + 1e-3
+            inside = within if distance > 0 else ~within
+            out[top:bottom, region.left : region.right] = np.where(inside, full, 0)
+        return out
+    # A large disc is about the sum of small ones, at a fraction of the cost.
+    move = cv2.dilate if distance > 0 else cv2.erode
+    whole, rest = divmod(abs(distance), _DISC_RADIUS)
+    moved = move(region.of(alpha), _disc(_DISC_RADIUS), iterations=int(whole))
+    region.of(out)[:] = move(moved, _disc(rest))
+    return out
+
+
+def feather(alpha: Alpha, width: float) -> Alpha:
+    """Turn a hard edge into a ramp of about `width` px, centred on it (Gaussian, sigma width / 4)."""
+    sigma = width / 4.0
+    reach = int(np.ceil(3.0 * sigma))
+    region = covered(alpha, reach)
+    if region is None:
+        return alpha
+    out = alpha.copy()
+    size = (2 * reach + 1, 2 * reach + 1)
+    region.of(out)[:] = cv2.GaussianBlur(
+        region.of(alpha), size, sigma, borderType=cv2.BORDER_REPLICATE
+    )
+    return out
+
+
+def covered(alpha: Alpha, margin: int = 0) -> Region | None:
+    """The smallest region with all pixels above 0, plus a margin inside the frame; None if empty."""
+    rows = np.flatnonzero(alpha.any(axis=1))
+    if not len(rows):
+        return None
+    top, bottom = int(rows[0]), int(rows[-1]) + 1
+    columns = np.flatnonzero(alpha[top:bottom].any(axis=0))
+    height, width = alpha.shape
+    return Region(
+        max(top - margin, 0),
+        min(bottom + margin, height),
+        max(int(columns[0]) - margin, 0),
+        min(int(columns[-1]) + 1 + margin, width),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """A connected part: where its box lies, and which of the box's pixels are its own."""
+
+    box: Region
+    pixels: Mask
+    touches_border: bool
+
+    def view_of(self, array: NDArray[Any]) -> NDArray[Any]:
+        return self.box.of(array)
+
+
+def _small_parts(
+    support: Mask, core: Mask, connectivity: Literal[4, 8], smaller_than: int
+) -> Iterator[_Part]:
+    """Connected parts of `support` that hold fewer than `smaller_than` px of `core`."""
+    height, width = support.shape
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(
+        support.view(np.uint8), connectivity=connectivity, ltype=cv2.CV_32S
+    )
+    areas = np.zeros(count, dtype=np.int64)
+    for top in range(0, height, _STRIPE_ROWS):
+        rows = slice(top, top + _STRIPE_ROWS)
+        areas += np.bincount(labels[rows][core[rows]], minlength=count)
+    for label in np.flatnonzero(areas < smaller_than):
+        if label == 0:  # what is not in the support
+            continue
+        left, top, columns, rows_high = (int(v) for v in boxes[label][:4])
+        box = Region(top, top + rows_high, left, left + columns)
+        at_border = left == 0 or top == 0 or box.right == width or box.bottom == height
+        yield _Part(box, box.of(labels) == label, at_border)
+
+
+def _is_binary(alpha: Alpha) -> bool:
+    full = np.iinfo(alpha.dtype).max
+    for top in range(0, alpha.shape[0], _STRIPE_ROWS):
+        rows = alpha[top : top + _STRIPE_ROWS]
+        if ((rows != 0) & (rows != full)).any():
+            return False
+    return True
+
+
+def _disc(radius: float) -> NDArray[np.uint8]:
+    reach = int(np.floor(radius + 1e-3))
+    offset = np.arange(-reach, reach + 1)
+    squared = offset[:, None] ** 2 + offset[None, :] ** 2
+    return (squared <= (radius + 1e-3) ** 2).astype(np.uint8)

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Photos as model input, in order, ahead of use; imports core, torch, numpy and Pillow.
+
+The result equals that of sam2's own frame loader bit for bit for every photo which that loader
+reads: squashed to a square by Pillow's default filter, divided by 255, normalised in float32.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from ...core.errors import DamagedPhoto, FootageError
+from ...core.footage.headers import read_header
+from .decode import DAMAGED, damaged, decode, reason, to_8_bit
+from .jpeg import UnusualJpeg, decode_jpeg
+
+# Normalisation that SAM 2 was trained with (ImageNet's mean and deviation per channel, RGB in
+# 0..1).
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+REDUCING_GAP = 2
+"""How much larger than wanted the decoder's own shrinking leaves a picture at least.
+
+It is what Pillow's own `Image.thumbnail` leaves. At half of that, and with the decoder's shrinking
+alone, fine structure would show.
+"""
+
+Decoded = dict[tuple[int, int], Image.Image]
+"""A photo as decoded at several scales, by size (width, height), px."""
+
+
+class FrameSource:
+    """Frames as normalised squares, or wider, by index; holds no frame itself.
+
+    Parameters
+    ----------
+    paths
+        Source files in frame order; index 0 is frame 1.
+    image_size
+        Side of the model's input, px.
+    wide
+        How many times as wide as high the frames are: see `panorama.WIDE`.
+    decoders
+        Threads in which `stream` decodes ahead of use; each holds a photo.
+    exact
+        True gives the same bits as sam2's loader. False decodes JPEGs at a reduced scale: several
+        times faster on large photos, values differ by about a level of 255.
+    on_damaged
+        Told of each frame that `stream` leaves out because its photo does not decode whole, in the
+        stream's order and in the thread that reads it. None leaves out none: the error is raised.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        image_size: int,
+        *,
+        wide: int = 1,
+        decoders: int = 1,
+        exact: bool = True,
+        on_damaged: Callable[[int, DamagedPhoto], None] | None = None,
+    ) -> None:
+        self._paths = tuple(paths)
+        self._size = (wide * image_size, image_size)
+        self._decoders = decoders
+        self._exact = exact
+        self._on_damaged = on_damaged
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> Tensor:
+        """Decode one frame.
+
+        Returns
+        -------
+        Tensor
+            (3, image_size, wide * image_size) float32 on the CPU.
+
+        Raises
+        ------
+        FootageError
+            The photo is missing or damaged; names the file.
+        IndexError
+            No such frame.
+        """
+        return normalised(self._squashed(self._paths[index]))
+
+    def stream(self, order: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
+        """Yield (index, frame) in the given order while background threads decode ahead.
+
+        At most twice as many frames as there are threads are decoded or being decoded beside the
+        one in use; closing the iterator early stops the threads.
+
+        Raises
+        ------
+        FootageError
+            At the frame concerned, after every frame before it was yielded. Damaged ones are left
+            out where somebody is told of them.
+        """
+        rest = iter(order)
+        waiting: deque[tuple[int, Future[Tensor]]] = deque()
+        pool = ThreadPoolExecutor(self._decoders, thread_name_prefix="frames")
+
+        def decode_ahead() -> None:
+            for index in itertools.islice(rest, 2 * self._decoders - len(waiting)):
+                waiting.append((index, pool.submit(self.__getitem__, index)))
+
+        try:
+            decode_ahead()
+            while waiting:
+                index, frame = waiting.popleft()
+                decode_ahead()
+                try:
+                    tensor = frame.result()
+                except DamagedPhoto as problem:
+                    if self._on_damaged is None:
+                        raise
+                    self._on_damaged(index, problem)
+                    continue
+                yield index, tensor
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _squashed(self, path: Path) -> NDArray[np.uint8]:
+        """The photo squashed to what the model is given, (S, wide * S, 3) uint8."""
+        if not self._exact and read_header(path).format == "jpeg":
+            wanted = (REDUCING_GAP * self._size[0], REDUCING_GAP * self._size[1])
+            photo, taken = jpeg_at_least(path, wanted, {})
+            resized = photo.resize(self._size, box=(0, 0, *taken), reducing_gap=REDUCING_GAP)
+            return np.array(resized)
+        return np.array(Image.fromarray(to_8_bit(decode(path).array)).resize(self._size))
+
+
+def normalised(square: NDArray[np.uint8]) -> Tensor:
+    """Model input, (3, H, W) float32 on the CPU, from an RGB picture (H, W, 3)."""
+    # Divided in float64 and only then rounded, as sam2's loader does.
+    frame = torch.from_numpy(square / 255.0).permute(2, 0, 1).to(torch.float32)  # (3, H, W)
+    frame = frame.contiguous()
+    frame -= torch.tensor(MEAN, dtype=torch.float32)[:, None, None]  # (3, 1, 1)
+    frame /= torch.tensor(STD, dtype=torch.float32)[:, None, None]  # (3, 1, 1)
+    return frame
+
+
+def jpeg_at_least(
+    path: Path, wanted: tuple[int, int], decoded: Decoded
+) -> tuple[Image.Image, tuple[float, float]]:
+    """A JPEG at the smallest of its own scales that is as large as wanted, (width, height), px.
+
+    Taken from `decoded`, or put there.
+
+    Returns
+    -------
+    tuple
+        The picture in RGB, and how much of it the photo takes up, (width, height), px: a reduced
+        scale rounds its size up.
+
+    Raises
+    ------
+    FootageError
+        The photo is missing or damaged; names the file.
+    """
+    try:
+        data = path.read_bytes()
+        with Image.open(io.BytesIO(data)) as image:
+            width = image.size[0]
+            drafted = image.draft("RGB", wanted)
+            taken = image.size if drafted is None else drafted[1][2:]
+            scale = image.size
+            if scale not in decoded:
+                decoded[scale] = _whole_jpeg(data, image, width)
+            return decoded[scale], taken
+    except FileNotFoundError as problem:
+        raise FootageError(
+            f"{path.name} can't be opened: {problem.strerror}.",
+            "Check that the file is there and that you may read it.",
+        ) from problem
+    except DAMAGED as problem:
+        raise damaged(path, reason(problem)) from problem
+
+
+def _whole_jpeg(data: bytes, image: Image.Image, width: int) -> Image.Image:
+    """A JPEG, so wide at its own scale, in RGB at the one that Pillow was told; raises ValueError."""
+    try:
+        if image.mode != "CMYK":
+            factor = next(by for by in (1, 2, 4, 8) if -(-width // by) == image.size[0])
+            return Image.fromarray(decode_jpeg(data, size=image.size, factor=factor))
+        decode_jpeg(data, "CMYK", factor=8)
+    except UnusualJpeg:
+        pass  # Pillow can't say that it is whole
+    return image.convert("RGB")

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fast PNG files, whole or not at all; imports core, numpy, OpenCV, isal and zlib-ng.
+
+Every row goes through PNG's "up" filter (the difference to the row above). The image is filtered and
+compressed in stripes, so no second copy of it is held. Most stripes of a large image are deflated by
+Intel's library, three times as fast as zlib-ng, which makes them an eighth smaller and gets the
+others: about the usual encoders' size at a small part of their time. Formats: ISO/IEC 15948, RFC
+1950.
+"""
+
+from __future__ import annotations
+
+import itertools
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import cv2
+import numpy as np
+from isal import isal_zlib
+from numpy.typing import NDArray
+from zlib_ng import zlib_ng
+
+from ...core.system.atomic_file import FolderSync, atomic_file
+
+Pixels = NDArray[np.unsignedinteger[Any]]  # uint8 or uint16
+Bytes = NDArray[np.uint8]
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_GREY, _RGBA = 0, 6  # colour types
+_FILTER_UP = 2
+_QUICK_LEVEL, _PATIENT_LEVEL = 2, 3  # of isal, of zlib-ng
+_STRIPE_BYTES = 4 << 20
+# Which stripes zlib-ng gets: all of a small image, where time is no matter, and some of a large one.
+_PATIENT_FIRST, _PATIENT_EVERY = 4, 3
+_RAW, _MEMORY = -15, 9  # a window of 32 KiB without a frame around it; the most memory
+# A zlib stream's first two bytes, and deflate's empty last block.
+_ZLIB_HEADER, _LAST_BLOCK = b"\x78\x5e", b"\x03\x00"
+
+
+def write_rgba(
+    path: Path,
+    rgb: Pixels,
+    alpha: Pixels,
+    *,
+    icc: bytes | None = None,
+    exif: bytes | None = None,
+    go_on: Callable[[], None] | None = None,
+    folders: FolderSync | None = None,
+) -> None:
+    """Write a straight RGBA PNG; the colours stay whole under alpha 0.
+
+    Parameters
+    ----------
+    path
+        Replaced in one step once all is written.
+    rgb
+        (height, width, 3) uint8 or uint16.
+    alpha
+        (height, width), same type.
+    icc
+        ICC profile for an iCCP chunk.
+    exif
+        EXIF as a TIFF structure for an eXIf chunk.
+    go_on
+        Called several times while writing; what it raises ends the writing, and no file is left.
+    folders
+        Where the folder waits to be synced with others; None syncs it at once.
+
+    Raises
+    ------
+    OSError
+        The file can't be written; nothing of it is left.
+    """
+    if rgb.shape != (*alpha.shape, 3) or rgb.dtype != alpha.dtype:
+        raise ValueError(f"rgb {rgb.shape} {rgb.dtype} and alpha {alpha.shape} {alpha.dtype}")
+
+    def rows(top: int, bottom: int) -> Pixels:
+        stripe: Pixels = np.empty((bottom - top, rgb.shape[1], 4), dtype=rgb.dtype)
+        channels = [0, 0, 1, 1, 2, 2, 3, 3]
+        cv2.mixChannels([rgb[top:bottom], alpha[top:bottom]], [stripe], channels)
+        return stripe
+
+    size = (rgb.shape[1], rgb.shape[0])
+    _write(path, *size, rgb.dtype.itemsize, _RGBA, rows, go_on, folders, icc, exif)
+
+
+def write_grey(
+    path: Path,
+    grey: Pixels,
+    *,
+    go_on: Callable[[], None] | None = None,
+    folders: FolderSync | None = None,
+) -> None:
+    """Write a one-channel PNG, (height, width) uint8 or uint16; raises OSError as `write_rgba`."""
+    height, width = grey.shape
+
+    def rows(top: int, bottom: int) -> Pixels:
+        return grey[top:bottom]
+
+    _write(path, width, height, grey.dtype.itemsize, _GREY, rows, go_on, folders)
+
+
+def _write(
+    path: Path,
+    width: int,
+    height: int,
+    depth_bytes: int,
+    color_type: int,
+    rows: Callable[[int, int], Pixels],
+    go_on: Callable[[], None] | None,
+    folders: FolderSync | None,
+    icc: bytes | None = None,
+    exif: bytes | None = None,
+) -> None:
+    row_bytes = width * depth_bytes * (4 if color_type == _RGBA else 1)
+    stripe_rows = max(1, _STRIPE_BYTES // row_bytes)
+    with atomic_file(path, folders=folders) as file:
+        file.write(_SIGNATURE)
+        header = struct.pack(">IIBBBBB", width, height, depth_bytes * 8, color_type, 0, 0, 0)
+        _chunk(file, b"IHDR", header)
+        if icc:
+            _chunk(file, b"iCCP", b"ICC profile\0\0" + zlib.compress(icc))
+        if exif:
+            _chunk(file, b"eXIf", exif)
+        begin, checksum = _ZLIB_HEADER, isal_zlib.adler32(b"")
+        above = np.zeros((1, row_bytes), dtype=np.uint8)
+        for number, top in zip(itertools.count(), range(0, height, stripe_rows), strict=False):
+            if go_on is not None:
+                go_on()
+            stripe = _big_endian_bytes(rows(top, min(top + stripe_rows, height)), row_bytes)
+            filtered = _filtered(stripe, above)
+            checksum = isal_zlib.adler32(filtered, checksum)
+            _chunk(file, b"IDAT", begin + _deflated(filtered, number))
+            begin, above = b"", stripe[-1:]
+        _chunk(file, b"IDAT", _LAST_BLOCK + struct.pack(">I", checksum))
+        _chunk(file, b"IEND", b"")
+
+
+def _deflated(filtered: Bytes, number: int) -> bytes:
+    """A stripe as blocks of deflate that end with a byte, so that others can follow."""
+    if number < _PATIENT_FIRST or number % _PATIENT_EVERY == 0:
+        patient = zlib_ng.compressobj(_PATIENT_LEVEL, zlib_ng.DEFLATED, _RAW, _MEMORY)
+        return patient.compress(filtered) + patient.flush(zlib_ng.Z_SYNC_FLUSH)
+    quick = isal_zlib.compressobj(_QUICK_LEVEL, isal_zlib.DEFLATED, _RAW, _MEMORY)
+    return quick.compress(filtered) + quick.flush(isal_zlib.Z_SYNC_FLUSH)
+
+
+def _big_endian_bytes(pixels: Pixels, row_bytes: int) -> Bytes:
+    if pixels.dtype == np.uint16:
+        pixels = pixels.astype(">u2")
+    return np.ascontiguousarray(pixels).view(np.uint8).reshape(-1, row_bytes)
+
+
+def _filtered(stripe: Bytes, above: Bytes) -> Bytes:
+    """Rows with their filter type in front, each less the row above it (modulo 256)."""
+    out = np.empty((stripe.shape[0], 1 + stripe.shape[1]), dtype=np.uint8)
+    out[:, 0] = _FILTER_UP
+    np.subtract(stripe[:1], above, out=out[:1, 1:])
+    np.subtract(stripe[1:], stripe[:-1], out=out[1:, 1:])
+    return out
+
+
+def _chunk(file: BinaryIO, kind: bytes, data: bytes) -> None:
+    if data or kind == b"IEND":
+        file.write(struct.pack(">I", len(data)) + kind)
+        file.write(data)
+        file.write(struct.pack(">I", isal_zlib.crc32(data, isal_zlib.crc32(kind))))

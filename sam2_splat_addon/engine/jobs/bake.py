@@ -1,0 +1,511 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Writes the images a trainer reads; imports core, numpy, and the engine's pixel modules.
+
+Every frame is decoded, matted and written by one thread of a small pool, so memory is bounded by
+the number of threads and not by the number of frames. A frame's bytes depend on nothing but its
+photo, its mattes and the options. What is finished when a bake stops early stays on disk, whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import importlib.metadata
+import os
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.bake_plan import BakeItem, BakePlan, plan_bake
+from ...core.errors import BakeError, Cancelled, DamagedPhoto, FootageError, StoreError
+from ...core.footage.damaged_photos import DamagedFrame, left_out, read_damaged
+from ...core.footage.file_stamps import Stamp, stamp_of
+from ...core.footage.scan import shorten
+from ...core.geometry.rasterize import fill
+from ...core.mattes.run_record import require_same_photos
+from ...core.mattes.store import MatteMark, MatteStore
+from ...core.mattes.unfinished_run import void_keys
+from ...core.protocol import BakeRequest, EditedMatte, FrameDone, Progress
+from ...core.system.atomic_file import FolderSync, sync_folder
+from ...core.system.process_memory import peak_memory_mb, total_memory
+from ..images.alpha import Depth, combine
+from ..images.decode import ImagePixels, decode, to_8_bit
+from ..images.png import write_grey, write_rgba
+from ..models.device import DeviceChoice, choose_device
+from ..refine.edge_model import EdgeModel
+from ..refine.edge_refine import edge_model, refine
+from .bake_manifest import MANIFEST_NAME, describe, write_manifest
+
+# Held at most for each pixel of a frame in work: at 16 bit, 24 megapixels took 292 and 475 MB.
+_BYTES, _REFINED_BYTES = 12, 20
+_MAX_THREADS = 8  # each holds a photo and its alpha: 0.4 GB at 54 megapixels and 8 bit
+_POLL_SECONDS = 0.1
+_GRACE_SECONDS = 0.3
+_STRIPE_ROWS = 256
+_PACKAGES = (
+    "numpy",
+    "pillow",
+    "simplejpeg",
+    "opencv-python-headless",
+    "tifffile",
+    "OpenEXR",
+    "isal",
+    "zlib-ng",
+)
+
+
+@dataclass(frozen=True)
+class BakeReport:
+    """What a bake wrote; frames count from 1.
+
+    Attributes
+    ----------
+    folder, masks_folder
+        Where the images, and the sidecar masks if any, are.
+    frames
+        Baked frames, rising.
+    without_matte
+        Frames left out because nothing has a matte there.
+    incomplete
+        Frames baked although some object has no matte there.
+    unfinished
+        Frames left out because a run over them was not finished, and a matte there is of the run
+        before.
+    damaged
+        Frames with a matte that can't be used, and counts as none.
+    damaged_photos
+        Photos left out because they don't decode whole.
+    """
+
+    folder: Path
+    masks_folder: Path | None
+    frames: tuple[int, ...]
+    without_matte: tuple[int, ...]
+    incomplete: tuple[int, ...]
+    unfinished: tuple[int, ...] = ()
+    damaged: tuple[int, ...] = ()
+    damaged_photos: tuple[DamagedFrame, ...] = ()
+
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences for the user; empty when all frames were baked from all objects."""
+        said = [left_out(self.damaged_photos)] if self.damaged_photos else []
+        if self.without_matte:
+            said.append(f"Left out, as nothing has a matte there: {_frames(self.without_matte)}.")
+        if self.unfinished:
+            said.append(
+                "Left out, as the last propagation did not come to them:"
+                f" {_frames(self.unfinished)}. Propagate again to finish it."
+            )
+        if self.damaged:
+            said.append(f"Damaged mattes, which count as none: {_frames(self.damaged)}.")
+        if self.incomplete:
+            said.append(f"Some objects have no matte here: {_frames(self.incomplete)}.")
+        return tuple(said)
+
+
+def _frames(frames: tuple[int, ...]) -> str:
+    word = "frame" if len(frames) == 1 else "frames"
+    return f"{word} {shorten([str(frame) for frame in frames])}"
+
+
+def bake(
+    request: BakeRequest,
+    store: MatteStore,
+    on_progress: Callable[[Progress], None],
+    cancelled: Callable[[], bool],
+    *,
+    on_frame_done: Callable[[FrameDone], None] | None = None,
+    threads: int = 0,
+) -> BakeReport:
+    """Bake all frames that have a matte.
+
+    Parameters
+    ----------
+    request
+        Footage, options, mattes that the user drew, and the output folder, which must not exist.
+    store
+        The mattes.
+    on_progress, on_frame_done
+        Called from this thread after every frame.
+    cancelled
+        Asked several times a second.
+    threads
+        Frames worked on at once; 0 goes by the request, or by processors and memory.
+
+    Raises
+    ------
+    BakeError
+        Nothing to bake, the folder exists or can't be written, the disk is full, a photo is gone,
+        has another size or changes meanwhile. Finished images stay.
+    DamagedPhoto
+        None of the photos decodes whole; or one does not, and the request is strict.
+    StoreError
+        All mattes are damaged, the photos are not those of the mattes, or another process writes
+        mattes meanwhile.
+    EnvironmentSetupError
+        Edges are to be refined on a device that is not there.
+    Cancelled
+        `cancelled` said so. Finished images stay.
+    """
+    edited = {(matte.object_id, matte.frame): matte for matte in request.edited}
+    mattes = _Mattes(request, store, edited.keys())
+    matted = mattes.usable()
+    sources = tuple(Path(path) for path in request.footage.paths)
+    if mattes.marks:
+        origins = {mark.origin for mark in mattes.marks.values()}
+        require_same_photos(store, request.footage.fingerprint, origins)
+    for object_id, frame in edited:
+        if frame not in mattes.unfinished:
+            matted.setdefault(object_id, set()).add(frame)
+    plan = plan_bake(sources, Path(request.output_folder), request.options, matted)
+    stop = threading.Event()
+    refines_on = _edge_device(request)
+    net = edge_model(refines_on.device) if refines_on is not None else None
+    seen = {item.source: _look(item.source) for item in plan.items}
+    job = _Job(request, store, mattes.marks, edited, seen, stop, net)
+    count = threads or request.threads or _threads_for(request)
+    with _output_folders(plan):
+        with job.synced(plan.folder):
+            damaged = _run(plan, job, stop, count, on_progress, on_frame_done, cancelled)
+        whole = tuple(item for item in plan.items if item.frame not in damaged)
+        if not whole:
+            raise DamagedPhoto(
+                f"None of the photos can be baked: {next(iter(damaged.values())).reason}",
+                "Copy or export the photos again.",
+            )
+        plan = dataclasses.replace(plan, items=whole)
+        manifest = describe(
+            plan,
+            request,
+            edited.keys(),
+            dict(_versions()),
+            refines_on.name if refines_on is not None else "",
+        )
+        with _said_as_bake_error(plan.folder / MANIFEST_NAME):
+            write_manifest(plan.folder, manifest)
+    frames = tuple(item.frame for item in plan.items)
+    bare = tuple(frame for frame in plan.without_matte if frame not in damaged)
+    return BakeReport(
+        plan.folder,
+        plan.masks_folder,
+        frames,
+        tuple(frame for frame in bare if frame not in mattes.unfinished),
+        tuple(frame for frame in plan.incomplete if frame not in damaged),
+        tuple(frame for frame in bare if frame in mattes.unfinished),
+        tuple(sorted(mattes.damaged.intersection((*frames, *bare)))),
+        tuple(damaged[frame] for frame in sorted(damaged)),
+    )
+
+
+class _Mattes:
+    """The mattes as they are when a bake begins, so that it takes these or none.
+
+    Attributes
+    ----------
+    marks
+        What tells each from others, by object and frame; of objects that take part alone.
+    unfinished
+        Frames where one of them is of the run before the store's last.
+    damaged
+        Frames where one of them can't be used.
+    """
+
+    def __init__(
+        self, request: BakeRequest, store: MatteStore, drawn: Collection[tuple[int, int]]
+    ) -> None:
+        self.marks: dict[tuple[int, int], MatteMark] = {}
+        self.unfinished: set[int] = set()
+        self.damaged: set[int] = set()
+        chosen, void = request.options.objects, void_keys(store)
+        for object_id in store.objects():
+            if chosen and object_id not in chosen:
+                continue
+            for frame in store.frames(object_id):
+                if (object_id, frame) in drawn:
+                    continue  # the user's own, in place of it
+                mark = store.mark(object_id, frame)
+                if mark is None:
+                    self.damaged.add(frame)
+                    continue
+                self.marks[object_id, frame] = mark
+                if void.get(object_id, {}).get(frame) == mark.key:
+                    self.unfinished.add(frame)
+        if self.damaged and not self.marks and not drawn:
+            raise StoreError(
+                f"All mattes in {store.folder} are damaged.",
+                "Press Propagate, which makes them anew.",
+            )
+
+    def usable(self) -> dict[int, set[int]]:
+        """For every object the frames that can be baked from its mattes."""
+        usable: dict[int, set[int]] = {}
+        for object_id, frame in self.marks:
+            usable.setdefault(object_id, set())
+            if frame not in self.unfinished:
+                usable[object_id].add(frame)
+        return usable
+
+
+def _threads_for(request: BakeRequest) -> int:
+    """As many as there are processors, while what they hold stays within half of the memory."""
+    a_pixel = _REFINED_BYTES if request.options.refine_edges else _BYTES
+    frame = request.footage.width * request.footage.height * a_pixel
+    return max(1, min(os.cpu_count() or 1, _MAX_THREADS, total_memory() // 2 // max(1, frame)))
+
+
+def _edge_device(request: BakeRequest) -> DeviceChoice | None:
+    """Where edges are refined; None where the options don't ask for it."""
+    if not request.options.refine_edges:
+        return None
+    choice = choose_device(request.device)
+    # What Apple's GPUs make of it has never been measured.
+    return choose_device("cpu") if choice.device.type == "mps" else choice
+
+
+def _run(
+    plan: BakePlan,
+    job: _Job,
+    stop: threading.Event,
+    threads: int,
+    on_progress: Callable[[Progress], None],
+    on_frame_done: Callable[[FrameDone], None] | None,
+    cancelled: Callable[[], bool],
+) -> dict[int, DamagedFrame]:
+    """Keep `threads` frames in work until all are done, one fails, or the user cancels.
+
+    Returns the damaged ones, which have no image.
+    """
+    sources = {item.frame: item.source for item in plan.items}
+    damaged = {at: found for at, found in job.known_damaged().items() if at not in sources}
+    waiting = iter(plan.items)
+    working: dict[Future[None], int] = {}
+    started, done = time.monotonic(), 0
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="bake")
+    try:
+        while True:
+            if cancelled():
+                raise Cancelled
+            while len(working) < threads and (item := next(waiting, None)) is not None:
+                working[pool.submit(job.bake, item)] = item.frame
+            if not working:
+                return damaged
+            finished, _ = wait(working, _POLL_SECONDS, FIRST_COMPLETED)
+            for future in sorted(finished, key=working.__getitem__):
+                frame = working.pop(future)
+                done += 1
+                try:
+                    future.result()
+                except DamagedPhoto as problem:
+                    if job.request.strict:
+                        raise
+                    damaged[frame] = DamagedFrame.of(frame, sources[frame], problem)
+                if on_frame_done is not None and frame not in damaged:
+                    on_frame_done(FrameDone(frame, 0))
+                pace = (time.monotonic() - started) / done
+                on_progress(
+                    Progress(
+                        "baking",
+                        done,
+                        len(plan.items),
+                        frame,
+                        seconds_per_frame=pace,
+                        seconds_left=pace * (len(plan.items) - done),
+                        peak_memory_mb=peak_memory_mb(),
+                    )
+                )
+    finally:
+        # A frame that is being written ends within a stripe. One that is still being decoded has no
+        # file yet and ends before it makes one: not worth waiting for.
+        stop.set()
+        wait(working, _GRACE_SECONDS)
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What all frames of one bake share."""
+
+    request: BakeRequest
+    store: MatteStore
+    marks: dict[tuple[int, int], MatteMark]
+    edited: dict[tuple[int, int], EditedMatte]
+    seen: dict[Path, Stamp | None]
+    stop: threading.Event
+    net: EdgeModel | None
+    folders: FolderSync = field(default_factory=FolderSync)
+
+    @contextlib.contextmanager
+    def synced(self, folder: Path) -> Iterator[None]:
+        """Have everything on the disk when this ends, however it does."""
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(OSError):  # the first trouble is the one to tell
+                self.folders.flush()
+            raise
+        with _said_as_bake_error(folder):
+            self.folders.flush()
+
+    def bake(self, item: BakeItem) -> None:
+        """Decode, matte and write one frame; runs in a thread of the pool."""
+        options = self.request.options
+        pixels = self._decode(item.source)
+        self._go_on()
+        alpha = self._alpha(item, pixels.array)
+        if pixels.alpha is not None:
+            # Where the photo itself is transparent there is nothing to keep.
+            np.minimum(alpha, pixels.alpha, out=alpha)
+        self._go_on()
+        rgb = pixels.array
+        if options.black_rgb:
+            rgb = _premultiplied(rgb, alpha)
+        with _said_as_bake_error(item.target):
+            if item.mask is not None:
+                write_grey(item.mask, to_8_bit(alpha), go_on=self._go_on, folders=self.folders)
+            write_rgba(
+                item.target,
+                rgb,
+                alpha,
+                icc=pixels.icc,
+                exif=pixels.exif,
+                go_on=self._go_on,
+                folders=self.folders,
+            )
+
+    def known_damaged(self) -> dict[int, DamagedFrame]:
+        """The damaged photos among those asked for that the propagation has met."""
+        known = read_damaged(self.store.folder, self.request.footage.fingerprint)
+        asked = self.request.options.frames
+        return {frame: found for frame, found in known.items() if not asked or frame in asked}
+
+    def _go_on(self) -> None:
+        if self.stop.is_set():
+            raise Cancelled
+
+    def _decode(self, source: Path) -> ImagePixels:
+        footage = self.request.footage
+        try:
+            pixels = decode(source, exposure=self.request.options.exposure)
+        except DamagedPhoto:
+            raise
+        except FootageError as problem:
+            raise BakeError(
+                problem.message,
+                f"Put the photo back into {source.parent} or load the footage again, then bake.",
+            ) from problem
+        height, width = pixels.array.shape[:2]
+        if (width, height) != (footage.width, footage.height):
+            raise BakeError(
+                f"{source.name} is now {width}x{height}, but the footage was "
+                f"{footage.width}x{footage.height} when it was loaded.",
+                "Put the first photo back, or load the footage again and propagate.",
+            )
+        if _look(source) != self.seen[source]:
+            raise BakeError(
+                f"{source.name} has changed while photos were baked: its mask may be another's.",
+                "Load the footage again and propagate, then bake.",
+            )
+        return pixels
+
+    def _alpha(self, item: BakeItem, photo: NDArray[Any]) -> NDArray[Any]:
+        footage, options = self.request.footage, self.request.options
+        logits, drawn, refined = [], [], []
+        for object_id in item.objects:
+            edited = self.edited.get((object_id, item.frame))
+            if edited is None:
+                mark = self.marks[object_id, item.frame]
+                matte = self.store.read(object_id, item.frame, mark).logits
+                if self.net is not None:
+                    fine = refine(
+                        photo,
+                        matte,
+                        soft=options.alpha == "soft",
+                        model=self.net,
+                        go_on=self._go_on,
+                    )
+                    refined.append(fine.alpha)
+                else:
+                    logits.append(matte)
+                continue
+            outlines = [np.array(flat).reshape(-1, 2) for flat in edited.outlines]
+            drawn.append(fill(outlines, footage.width, footage.height))
+        depth: Depth = 8 if photo.dtype == np.uint8 else 16
+        return combine(logits, drawn, footage.width, footage.height, options, depth, refined)
+
+
+def _look(photo: Path) -> Stamp | None:
+    """How a photo looks from outside; None where it is gone, which its decoder says."""
+    try:
+        return stamp_of(photo)
+    except OSError:
+        return None
+
+
+def _premultiplied(rgb: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
+    """Colours times alpha, rounded to nearest."""
+    out = np.empty_like(rgb)
+    full = int(np.iinfo(rgb.dtype).max)
+    for top in range(0, rgb.shape[0], _STRIPE_ROWS):
+        rows = slice(top, top + _STRIPE_ROWS)
+        product = rgb[rows].astype(np.uint32) * alpha[rows, :, None]
+        out[rows] = (product + full // 2) // full
+    return out
+
+
+@contextlib.contextmanager
+def _output_folders(plan: BakePlan) -> Iterator[None]:
+    """Make the plan's folders; take them away again if the bake ends with nothing in them."""
+    folders = [folder for folder in (plan.folder, plan.masks_folder) if folder is not None]
+    made: list[Path] = []
+    try:
+        for folder in folders:
+            with _said_as_bake_error(folder):
+                try:
+                    folder.mkdir()
+                    sync_folder(folder.parent)
+                except FileExistsError:
+                    raise BakeError(
+                        f"{folder} exists already, and a bake never overwrites.",
+                        "Bake again: the next version gets a name of its own.",
+                    ) from None
+            made.append(folder)
+        yield
+    finally:
+        for folder in made:
+            with contextlib.suppress(OSError):  # not empty: what is finished stays
+                folder.rmdir()
+
+
+@contextlib.contextmanager
+def _said_as_bake_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as problem:
+        if problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            message = f"The disk is full: {path.name} could not be written."
+            fix = f"Free some space on the disk of {path.parent}, then bake again."
+        elif problem.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            message = f"The folder {path.parent} can't be written to."
+            fix = "Allow writing there, or copy the photos to a folder of your own."
+        elif problem.errno == errno.ENOENT:
+            message = f"The folder {path.parent} is gone."
+            fix = "Put it back, or load the footage from where it is now."
+        else:
+            message = f"{path} could not be written: {problem.strerror or problem}."
+            fix = "Check the disk, then bake again."
+        raise BakeError(message, fix) from problem
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    """Versions of the packages that decide an image's bytes."""
+    for package in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            yield package, importlib.metadata.version(package)

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Previews of frames that are tracked and then corrected; imports core and its engine siblings.
+
+What such a frame shows depends on the frames before it. They are tracked by a propagation's own
+session, from the nearest memories on the shelf, and what was remembered on the way is kept: the
+next click on the same frame costs one frame. Nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from ...core.footage.damaged_photos import read_damaged
+from ...core.mattes.run_manifest import GUARDED
+from ...core.mattes.store import MatteRecord
+from ...core.protocol import PreviewMatte, PropagateRequest
+from ..accel.allocator import keeping_freed_memory
+from ..images.frame_source import FrameSource
+from ..models.checkpoints import LoadedModel
+from ..models.device import DeviceChoice
+from ..tracking.bidirectional import better
+from ..tracking.conditioning_memory import ConditioningShelf
+from ..tracking.memory_bank import BankState, MemoryBank
+from ..tracking.panorama import Views, frame_width
+from ..tracking.plan import Direction, Visit
+from ..tracking.results import FrameResult
+from ..tracking.schedule import ObjectWork, work_for
+from ..tracking.session import Session
+from .feature_cache import KeptFeatures
+from .propagate import objects_of
+from .run_store import StoredObject
+
+KEPT_BANKS: Final = 6
+"""What is kept of the way to a frame: its end, of as many objects, sides or frames.
+
+3 MB each at 1024 px, and 0.5 MB more for every corrected frame in reach.
+"""
+
+
+FEW: Final = 4
+"""Frames that are tracked for a preview where no propagation has left memories.
+
+A click is to be answered soon, and a frame takes seconds with a large model on a CPU. Further away
+a preview shows what the clicks give by themselves, until something has been propagated.
+"""
+
+
+class CorrectedPreviewer:
+    """Tracks and corrects single frames with one model.
+
+    Parameters
+    ----------
+    loaded, choice
+        The model, and where it runs.
+    features
+        Of photos, shared with other previews.
+    """
+
+    def __init__(self, loaded: LoadedModel, choice: DeviceChoice, features: KeptFeatures) -> None:
+        self._loaded = loaded
+        self._choice = choice
+        self._features = features
+        self._banks: OrderedDict[str, BankState] = OrderedDict()  # by the key of the frame's matte
+
+    def mattes(
+        self,
+        request: PropagateRequest,
+        frame: int,
+        object_ids: Collection[int],
+        threads: int,
+        dropped: Callable[[], bool],
+    ) -> tuple[PreviewMatte, ...]:
+        """What a propagation writes for these objects on a frame where they are corrected.
+
+        An object that the request does not correct there has none, and neither has one whose
+        prompts say by themselves where it is and to which there is a long way to track.
+
+        Raises
+        ------
+        SplatError
+            The request is not as it should be, or a photo can't be read.
+        Cancelled
+            ``dropped`` said so; what was remembered until then is kept.
+        """
+        objects = {
+            at.plan.object_id: at
+            for at in objects_of(request, self._loaded, self._choice, threads)
+            if at.plan.object_id in object_ids
+            and at.plan.correction(frame) is not None
+            and frame in at.plan.results
+        }
+        works = []
+        for at in list(objects.values()):
+            work = work_for(at.plan, {frame}, self._saved(at), conditioned=at.conditioning.has)
+            if frame in at.plan.refined and _is_far(work, at):
+                del objects[at.plan.object_id]
+            else:
+                works.append(work)
+        if not works:
+            return ()
+        found: dict[int, MatteRecord] = {}
+        ways: dict[tuple[int, Direction], str] = {}  # how far each has come
+        footage = request.footage
+
+        def on_result(result: FrameResult) -> None:
+            if result.frame != frame or result.object_id not in objects:
+                return
+            at = objects[result.object_id]
+            record = at.record(result, footage.width, footage.height)
+            if result.object_id in found:  # from the other side
+                record = better(found[result.object_id], record, at.keys.mattes[frame])
+            found[result.object_id] = record
+
+        def on_remembered(object_id: int, visit: Visit, bank: MemoryBank) -> None:
+            if visit.frame != frame:
+                key = objects[object_id].keys.visits[visit]
+                way = (object_id, visit.direction)
+                self._keep(key, bank, in_place_of=ways.get(way))
+                ways[way] = key
+
+        shelves = {object_id: at.conditioning for object_id, at in objects.items()}
+        session = _KeepingSession(
+            request, works, shelves, self._loaded, self._choice, self._features
+        )
+        with keeping_freed_memory():
+            session.run(on_result, cancelled=dropped, on_remembered=on_remembered)
+        return tuple(
+            PreviewMatte.of(object_id, record.logits, record.scores)
+            for object_id, record in sorted(found.items())
+        )
+
+    def _saved(self, at: StoredObject) -> Callable[[Visit], BankState | None]:
+        return lambda visit: self._banks.get(at.keys.visits[visit]) or at.saved(visit)
+
+    def _keep(self, key: str, bank: MemoryBank, in_place_of: str | None) -> None:
+        if in_place_of is not None:
+            self._banks.pop(in_place_of, None)
+        self._banks[key] = bank.state()
+        self._banks.move_to_end(key)
+        if len(self._banks) > KEPT_BANKS:
+            self._banks.popitem(last=False)
+
+
+def _is_far(work: ObjectWork, at: StoredObject) -> bool:
+    """Whether more is to be tracked than lies between two places on the shelf."""
+    tracked = sum(len(part.frames) for part in work.parts)
+    # A run under these prompts would have left the memories of all frames that start.
+    return tracked > (FEW if work.conditioning else at.spacing)
+
+
+class _KeepingSession(Session):
+    """A session that takes photos from the kept features."""
+
+    def __init__(
+        self,
+        request: PropagateRequest,
+        works: Sequence[ObjectWork],
+        shelves: Mapping[int, ConditioningShelf],
+        loaded: LoadedModel,
+        choice: DeviceChoice,
+        features: KeptFeatures,
+    ) -> None:
+        footage = request.footage
+        self._paths = footage.paths
+        self._features = features
+        self._damaged = read_damaged(Path(request.store), footage.fingerprint)
+        self._wide = frame_width(footage.width, footage.height, panorama=request.settings.panorama)
+        super().__init__(
+            loaded.model,
+            FrameSource([Path(path) for path in footage.paths], loaded.model.image_size),
+            (footage.width, footage.height),
+            works,
+            choice,
+            panorama=request.settings.panorama,
+            guarded=request.settings.memory == GUARDED,
+            shelves=shelves,
+            fills_shelves=False,
+        )
+
+    def encoded(
+        self, order: Sequence[int], cancelled: Callable[[], bool]
+    ) -> Generator[tuple[int, Views], None, None]:
+        for frame in order:
+            if frame in self._damaged and frame != order[-1]:  # the last one is what is asked for
+                continue
+            path = self._paths[frame - 1]
+            yield frame, self._features.views(path, self._wide, self._steps, cancelled)

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Features of the photos looked at last, for previews; imports core, torch."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import Tensor
+
+from ...core.errors import Cancelled, FootageError
+from ..images.frame_source import FrameSource
+from ..tracking.panorama import View, Views, seen
+from ..tracking.sam2_adapter import ImageFeatures, Sam2Steps
+
+PhotoKey = tuple[str, int, int, int, View]
+"""Path, size and time of a file; how wide its frame is (see `FrameSource`); the view of that."""
+
+
+class KeptFeatures:
+    """The features of the last photos looked at; position encodings are kept once.
+
+    Parameters
+    ----------
+    limit
+        Bytes that they may take; the last one is kept in any case.
+    exact
+        How photos are read, as in `FrameSource`.
+    """
+
+    def __init__(self, limit: int, *, exact: bool) -> None:
+        self._limit = limit
+        self._exact = exact
+        self._maps: OrderedDict[PhotoKey, tuple[list[Tensor], list[tuple[int, int]]]] = (
+            OrderedDict()
+        )
+        self._positions: list[Tensor] = []
+
+    def views(self, photo: str, wide: int, steps: Sam2Steps, dropped: Callable[[], bool]) -> Views:
+        """A photo in every view of it, each read and encoded when it is asked for and not kept.
+
+        Raises FootageError, and Cancelled when ``dropped`` says so between the two; so does what
+        it returns.
+        """
+        key = photo_key(photo, wide)
+        return Views(lambda view: self.of((*key[:4], view), steps, dropped))
+
+    def of(self, photo: PhotoKey, steps: Sam2Steps, dropped: Callable[[], bool]) -> ImageFeatures:
+        """The features of one view of a photo, otherwise as `views`."""
+        image = self.get(photo)
+        if image is None:
+            side, wide = steps.model.image_size, photo[3]
+            source = FrameSource([Path(photo[0])], side, wide=wide, exact=self._exact)
+            frame = source[0]  # (3, S, wide * S)
+            if dropped():
+                raise Cancelled
+            image = steps.encode(seen(frame, photo[4]))
+            self.keep(photo, image)
+        return image
+
+    def get(self, key: PhotoKey) -> ImageFeatures | None:
+        """What is kept of a photo, if it is."""
+        if key not in self._maps:
+            return None
+        self._maps.move_to_end(key)
+        maps, sizes = self._maps[key]
+        return ImageFeatures(maps, self._positions, sizes)
+
+    def keep(self, key: PhotoKey, image: ImageFeatures) -> None:
+        """Keep these too, and as many of the others as there is room for."""
+        # The encodings of positions depend on the model's input size alone, and outweigh the maps.
+        self._positions = image.positions
+        self._maps[key] = (image.maps, image.sizes)
+        while len(self._maps) > 1 and self._bytes() > self._limit:
+            self._maps.popitem(last=False)
+
+    def _bytes(self) -> int:
+        return sum(entry.nbytes for maps, _ in self._maps.values() for entry in maps)
+
+
+def photo_key(photo: str, wide: int = 1) -> PhotoKey:
+    """The key of the photo unrolled: one that changed is read again."""
+    try:
+        status = Path(photo).stat()
+    except OSError as error:
+        raise FootageError(
+            f"{Path(photo).name} can't be read: {error.strerror}.",
+            "Put the photo back, or load the footage again.",
+        ) from error
+    return (photo, status.st_size, status.st_mtime_ns, wide, View())

@@ -1,0 +1,446 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A propagate request from start to end: model, manifest, session, store; imports core and engine.
+
+What is already there stays: a matte whose key (see `matte_keys`) is unchanged is not computed
+again. What has to be computed begins at the nearest memories that an earlier run left (see
+`memory_shelf`), be it that this run was cancelled or killed or that a prompt changed since: to the
+same bytes as a run that began with nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+from sam2.modeling.sam2_base import SAM2Base
+
+from ...core.edited_prompts import with_edited
+from ...core.errors import Cancelled, DamagedPhoto, PromptError
+from ...core.footage.damaged_photos import DamagedFrame, left_out, read_damaged, write_damaged
+from ...core.mattes.earlier_runs import bring_back
+from ...core.mattes.run_lock import only_run
+from ...core.mattes.run_manifest import GUARDED, LOOKS, NO_LOOK, WHOLE_LOOK, Machine, RunManifest
+from ...core.mattes.run_record import last_run, photos_of, require_own_capture
+from ...core.mattes.store import MatteStore
+from ...core.mattes.unfinished_run import void_keys
+from ...core.prompts import PromptSet
+from ...core.protocol import FootageFiles, FrameDone, FrameRange, Log, Progress, PropagateRequest
+from ...core.settings import speed_named
+from ...core.system.process_memory import total_memory
+from ..accel.allocator import keeping_freed_memory
+from ..accel.attention import AttentionKind, set_attention
+from ..accel.folded_neck import set_neck
+from ..images.frame_source import FrameSource
+from ..models import model_cache
+from ..models.checkpoints import LoadedModel, checkpoint_path, sha256_of
+from ..models.device import DeviceChoice, choose_device, use_threads
+from ..models.input_spec import model_input
+from ..refine.zoom_refine import SecondLook
+from ..tracking.cache_keys import matte_keys
+from ..tracking.panorama import frame_width, is_near
+from ..tracking.plan import ObjectPlan, plan_object, span_of
+from ..tracking.results import FrameResult
+from ..tracking.sam2_adapter import Sam2Steps
+from ..tracking.schedule import work_for
+from ..tracking.session import Session
+from .run_store import MemorySaver, ResultWriter, StoredObject, Takeover
+
+_DECODED_BYTES: Final = 7  # of a photo being read, for each of its pixels
+_MAX_DECODERS: Final = 4
+
+ENGINE_VERSION: Final = "7"
+"""Part of every object's key: raise it when the same inputs give other mattes than before."""
+
+
+@dataclass(frozen=True)
+class PropagateReport:
+    """How a run ended.
+
+    Attributes
+    ----------
+    summary
+        One sentence for the user.
+    frames
+        Mattes written.
+    warnings
+        What the user should look at.
+    damaged
+        Names of the photos that don't decode whole: they have no matte, and no other goes by them.
+    """
+
+    summary: str
+    frames: int
+    warnings: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
+
+
+def run(
+    request: PropagateRequest,
+    *,
+    on_progress: Callable[[Progress], None],
+    on_frame_done: Callable[[FrameDone], None],
+    on_log: Callable[[Log], None],
+    cancelled: Callable[[], bool],
+) -> PropagateReport:
+    """Bring the store up to date with the request.
+
+    Parameters
+    ----------
+    request
+        Footage, prompts, store, model and settings.
+    on_progress, on_frame_done, on_log
+        Called in the thread of the caller, between stages.
+    cancelled
+        Asked between the stages of a frame.
+
+    Raises
+    ------
+    SplatError
+        Prompts, checkpoint, footage, device or store are not as they should be, or another process
+        is at it.
+    Cancelled
+        ``cancelled`` said so; what was finished is in the store, and the next run goes on from
+        there.
+    """
+    with contextlib.ExitStack() as held:
+        return _run(request, held, on_progress, on_frame_done, on_log, cancelled)
+
+
+def _run(
+    request: PropagateRequest,
+    held: contextlib.ExitStack,
+    on_progress: Callable[[Progress], None],
+    on_frame_done: Callable[[FrameDone], None],
+    on_log: Callable[[Log], None],
+    cancelled: Callable[[], bool],
+) -> PropagateReport:
+    began = time.monotonic()
+    footage = request.footage
+    prompts = _prompts_of(request)
+    settings = request.settings
+    seen = model_input(
+        request.model.name,
+        settings.image_size,
+        speed_named(settings.speed),
+        bitwise=settings.bitwise,
+    )
+    threads = use_threads(request.model.threads)
+    choice = choose_device(request.model.device)
+    on_log(Log("info", f"Device: {choice.reason} Threads: {threads}."))
+
+    def loading(fraction: float) -> None:
+        on_progress(Progress("loading", int(100 * fraction), 100))
+
+    digest = sha256_of(checkpoint_path(request.model.name, request.model.checkpoint), loading)
+    manifest = _manifest(request, prompts, digest, choice, threads)
+    store = _opened(request, held)
+    bring_back(store, manifest.footage)
+    last = last_run(store)
+    if last is not None and last.footage != manifest.footage:
+        on_log(Log("info", "The photos have changed since the last run: its mattes are made anew."))
+    objects = _objects(manifest, store)
+    warnings = [
+        f"{at.plan.name!r} has no frame to propagate to in this direction and range."
+        for at in objects
+        if not len(at.plan.results)
+    ]
+    wanted = {at.plan.object_id: _in_range(at.plan, request.update) for at in objects}
+    outdated = {at.plan.object_id: at.outdated(wanted[at.plan.object_id]) for at in objects}
+    damaged = _Damaged(request, prompts, store, on_log)
+    takeover = Takeover(store, manifest, photos_of(store, footage), _void(store, objects, outdated))
+    for at in objects:
+        at.put = takeover.write
+    for text in warnings:
+        on_log(Log("warning", text))
+    outdated = {object_id: frames - damaged.frames for object_id, frames in outdated.items()}
+    total = sum(len(set(frames) - damaged.frames) for frames in wanted.values())
+    missing = sum(map(len, outdated.values()))
+    for at in objects:
+        settled = at.settle(outdated[at.plan.object_id])
+        outdated[at.plan.object_id] -= {record.frame for record in settled}
+        for record in settled:
+            on_frame_done(FrameDone(record.frame, record.object_id, record.scores))
+    if not any(outdated.values()):
+        takeover.finish(whole=request.update is None)
+        _tidy(objects)
+        return PropagateReport(
+            f"Nothing to do: all {total} mattes are up to date.",
+            missing,
+            (*warnings, *damaged.warnings()),
+            damaged.names(),
+        )
+
+    loaded = model_cache.shared.get(request.model, digest, choice.device, seen.size, loading)
+    for text in loaded.warnings:
+        on_log(Log("warning", text))
+    _choose_arithmetic(loaded.model, request, choice)
+    busy = [at for at in objects if outdated[at.plan.object_id]]
+    works = [
+        work_for(at.plan, outdated[at.plan.object_id], at.saved, at.knows, at.conditioning.has)
+        for at in busy
+    ]
+    starts = [part.frames[0] for work in works for part in work.parts if part.state is not None]
+    if starts:
+        on_log(Log("info", f"Going on where an earlier run stood, from frame {min(starts)}."))
+    session = Session(
+        loaded.model,
+        FrameSource(
+            [Path(path) for path in footage.paths],
+            seen.size,
+            wide=frame_width(footage.width, footage.height, panorama=settings.panorama),
+            decoders=_decoders(footage, choice),
+            exact=seen.exact,
+            on_damaged=lambda index, problem: leave_out(index + 1, problem),
+        ),
+        (footage.width, footage.height),
+        works,
+        choice,
+        panorama=settings.panorama,
+        guarded=settings.memory == GUARDED,
+        shelves={at.plan.object_id: at.conditioning for at in busy},
+    )
+    looking = _second_look(request, prompts, loaded.model, choice, cancelled)
+    total += sum(len(at.plan.twice.intersection(wanted[at.plan.object_id])) for at in objects)
+    writer = ResultWriter(busy, works, outdated, total, (footage.width, footage.height), looking)
+    saver = MemorySaver(busy)
+
+    def leave_out(frame: int, problem: DamagedPhoto) -> None:
+        damaged.add(frame, problem)
+        writer.leave_out(frame)
+
+    def on_result(result: FrameResult) -> None:
+        record = writer.take(result)
+        if record is not None:
+            on_frame_done(FrameDone(record.frame, record.object_id, record.scores))
+        on_progress(writer.progress(result))
+
+    try:
+        with keeping_freed_memory():
+            session.run(on_result, cancelled=cancelled, on_remembered=saver.remembered)
+    except Cancelled:
+        saver.save()
+        raise
+    takeover.finish(whole=request.update is None)
+    _tidy(objects)
+    warnings += loaded.warnings
+    seconds = time.monotonic() - began
+    missing -= sum(len(outdated[at.plan.object_id] & damaged.frames) for at in busy)
+    return PropagateReport(
+        f"{_count(missing, 'matte')} of {_count(len(busy), 'object')} in {seconds:.1f} s.",
+        missing,
+        (*warnings, *damaged.warnings()),
+        damaged.names(),
+    )
+
+
+def _opened(request: PropagateRequest, held: contextlib.ExitStack) -> MatteStore:
+    """The request's store, held until its run is over; raises StoreError, with nothing touched."""
+    require_own_capture(MatteStore(Path(request.store)), request.footage)
+    store = MatteStore.open(Path(request.store), create=True)
+    held.enter_context(only_run(store.folder))
+    store.sweep()
+    held.callback(store.sync)  # however it ends, what it has reported is on the disk
+    return store
+
+
+def _void(
+    store: MatteStore, objects: list[StoredObject], outdated: Mapping[int, Collection[int]]
+) -> dict[int, dict[int, str]]:
+    """The keys of the mattes that are of another run, by object and frame."""
+    void = void_keys(store)
+    for at in objects:
+        object_id = at.plan.object_id
+        void[object_id] = at.void(outdated[object_id], void.get(object_id, {}))
+    return void
+
+
+class _Damaged:
+    """The photos of a run that don't decode whole; the store lists them.
+
+    They have no matte and are not remembered: tracking goes from the photo before to the one after.
+    Those that an earlier run met are not tried again, as long as the photos are the same.
+    """
+
+    def __init__(
+        self,
+        request: PropagateRequest,
+        prompts: PromptSet,
+        store: MatteStore,
+        on_log: Callable[[Log], None],
+    ) -> None:
+        self._request = request
+        self._prompted = {at.frame for entry in prompts.objects for at in entry.frames}
+        self._store = store
+        self._on_log = on_log
+        self._found = read_damaged(store.folder, request.footage.fingerprint)
+        if request.strict and self._found:
+            first = self._found[min(self._found)]
+            raise DamagedPhoto(first.reason, "Copy or export this photo again, or remove it.")
+
+    @property
+    def frames(self) -> frozenset[int]:
+        """Their frames, as far as they are known."""
+        return frozenset(self._found)
+
+    def add(self, frame: int, problem: DamagedPhoto) -> None:
+        """Take note of one; raises DamagedPhoto where the run can't go on without it."""
+        if self._request.strict:
+            raise problem
+        if frame in self._prompted:
+            raise DamagedPhoto(
+                problem.message,
+                f"There are clicks or a drawn mask on it, frame {frame}: put a good copy in its"
+                " place, or take these away and propagate again.",
+            ) from problem
+        if frame not in self._found:
+            found = DamagedFrame.of(frame, Path(self._request.footage.paths[frame - 1]), problem)
+            self._found[frame] = found
+            write_damaged(self._store.folder, self._request.footage.fingerprint, self._found)
+            self._on_log(Log("warning", f"Left out, frame {frame}: {problem.message}"))
+
+    def warnings(self) -> tuple[str, ...]:
+        """A sentence for the user, if there are any."""
+        return (left_out(self._found.values()),) if self._found else ()
+
+    def names(self) -> tuple[str, ...]:
+        """Their file names, by frame."""
+        return tuple(self._found[frame].name for frame in sorted(self._found))
+
+
+def _decoders(footage: FootageFiles, choice: DeviceChoice) -> int:
+    """Threads to read photos in: a GPU tracks several in the time that one takes to read."""
+    if choice.device.type == "cpu":
+        return 1
+    held = footage.width * footage.height * _DECODED_BYTES
+    room = total_memory() // 4 // max(1, held)
+    return max(1, min((os.cpu_count() or 1) // 2, _MAX_DECODERS, room))
+
+
+def _second_look(
+    request: PropagateRequest,
+    prompts: PromptSet,
+    model: SAM2Base,
+    choice: DeviceChoice,
+    cancelled: Callable[[], bool],
+) -> Callable[[FrameResult], FrameResult]:
+    """What makes results into what is written."""
+    if request.settings.second_look == NO_LOOK:
+        return lambda result: result
+    footage = request.footage
+    look = SecondLook(
+        Sam2Steps(model, len(footage.paths)),
+        [Path(path) for path in footage.paths],
+        (footage.width, footage.height),
+        choice,
+        closer=LOOKS.index(request.settings.second_look) - LOOKS.index(WHOLE_LOOK),
+        cancelled=cancelled,
+    )
+    given = {
+        (entry.id, at.frame): at
+        for entry in prompts.objects
+        for at in entry.frames
+        if not at.is_empty
+    }
+    return lambda result: look.at(result, given.get((result.object_id, result.frame)))
+
+
+def _tidy(objects: list[StoredObject]) -> None:
+    for at in objects:
+        at.tidy()
+
+
+def objects_of(
+    request: PropagateRequest, loaded: LoadedModel, choice: DeviceChoice, threads: int
+) -> list[StoredObject]:
+    """What a run of the request would compute and already has, with its model made ready for it.
+
+    Nothing is written. Raises SplatError when the request is not as it should be.
+    """
+    manifest = _manifest(request, _prompts_of(request), loaded.sha256, choice, threads)
+    _choose_arithmetic(loaded.model, request, choice)
+    return _objects(manifest, MatteStore(Path(request.store)))
+
+
+def _prompts_of(request: PropagateRequest) -> PromptSet:
+    footage = request.footage
+    prompts = with_edited(request.prompts, request.edited, footage.width, footage.height)
+    return prompts.checked(footage.width, footage.height, len(footage.paths))
+
+
+def _manifest(
+    request: PropagateRequest, prompts: PromptSet, digest: str, choice: DeviceChoice, threads: int
+) -> RunManifest:
+    footage = request.footage
+    return RunManifest(
+        footage=footage.fingerprint,
+        width=footage.width,
+        height=footage.height,
+        frame_count=len(footage.paths),
+        model=request.model.name,
+        checkpoint_sha256=digest,
+        settings=request.settings,
+        machine=_machine(choice, threads),
+        prompts=prompts,
+    )
+
+
+def _objects(manifest: RunManifest, store: MatteStore) -> list[StoredObject]:
+    settings, run_key = manifest.settings, manifest.key()
+    span = span_of(settings, manifest.frame_count)
+    plans = [
+        plan_object(
+            entry,
+            span,
+            settings.direction,
+            settings.nearby_prompts,
+            both_sides=settings.both_sides,
+            near=is_near(entry.frames, manifest.width, manifest.height, panorama=settings.panorama),
+        )
+        for entry in manifest.prompts.objects
+    ]
+    origin = manifest.origin()
+    return [StoredObject(plan, matte_keys(plan, run_key), store, origin) for plan in plans]
+
+
+def _choose_arithmetic(model: SAM2Base, request: PropagateRequest, choice: DeviceChoice) -> None:
+    kind: AttentionKind = "sam2"
+    if speed_named(request.settings.speed).pooled:
+        kind = "pooled"
+    elif choice.device.type == "cpu" and not request.settings.bitwise:
+        kind = "folded"
+    set_attention(model, kind)
+    set_neck(model, folded=choice.device.type == "cpu" and not request.settings.bitwise)
+
+
+def _in_range(plan: ObjectPlan, update: FrameRange | None) -> range:
+    """The results that the request wants up to date; raises PromptError for an empty range."""
+    if update is None:
+        return plan.results
+    if update.first > update.last:
+        raise PromptError(
+            f"There is no frame from {update.first} to {update.last}.",
+            "Let the first frame come before the last.",
+        )
+    return range(max(plan.results.start, update.first), min(plan.results.stop, update.last + 1))
+
+
+def _machine(choice: DeviceChoice, threads: int) -> Machine:
+    versions = {name: importlib.metadata.version(name) for name in ("numpy", "pillow", "sam2")}
+    return Machine(
+        device=choice.name,
+        dtype=choice.dtype_name,
+        threads=threads,
+        cpu_capability=torch.backends.cpu.get_cpu_capability(),
+        versions={**versions, "torch": str(torch.__version__), "engine": ENGINE_VERSION},
+    )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

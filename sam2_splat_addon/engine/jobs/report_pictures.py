@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Small pictures of frames with their matte outlined; imports core, numpy, OpenCV and Pillow."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ...core.footage.headers import read_header
+from ...core.geometry.resample import upsample_binary
+from ...core.mattes.store import Logits
+from ..images.decode import decode, to_8_bit
+from ..images.frame_source import jpeg_at_least
+
+LONGER_SIDE = 400  # px
+_OUTLINE = (255, 214, 0)
+_QUALITY = 80
+# How bright the picture stays outside the matte.
+_OUTSIDE = 0.45
+
+
+def picture_with_matte(photo: Path, logits: Logits) -> bytes:
+    """A JPEG of a photo, darkened outside its matte and with the matte's edge drawn.
+
+    Parameters
+    ----------
+    photo
+        Any photo of the footage.
+    logits
+        (h, w), positive inside.
+
+    Raises
+    ------
+    FootageError
+        The photo is missing or damaged.
+    """
+    pixels = _small(photo)  # (H, W, 3) uint8
+    height, width = pixels.shape[:2]
+    inside = upsample_binary(logits, width, height)
+    shown = np.where(inside[..., None], pixels, (pixels * _OUTSIDE).astype(np.uint8))
+    edges, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    # Dark below bright: seen on any ground.
+    cv2.drawContours(shown, edges, -1, (0, 0, 0), 3, cv2.LINE_AA)
+    cv2.drawContours(shown, edges, -1, _OUTLINE, 1, cv2.LINE_AA)
+    file = io.BytesIO()
+    Image.fromarray(shown).save(file, "JPEG", quality=_QUALITY)
+    return file.getvalue()
+
+
+def _small(photo: Path) -> NDArray[np.uint8]:
+    """The photo with a longer side of `LONGER_SIDE` px, (H, W, 3), in stored order."""
+    header = read_header(photo)
+    scale = LONGER_SIDE / max(header.width, header.height)
+    size = (max(round(header.width * scale), 1), max(round(header.height * scale), 1))
+    if header.format != "jpeg":
+        return np.array(Image.fromarray(to_8_bit(decode(photo).array)).resize(size))
+    # Decoded at a fraction of its size right away.
+    small, taken = jpeg_at_least(photo, size, {})
+    return np.array(small.resize(size, Image.Resampling.BICUBIC, box=(0, 0, *taken)))

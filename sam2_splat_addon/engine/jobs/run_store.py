@@ -1,0 +1,351 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A run's side of the store: what is there already, what comes, what later runs can go on from.
+
+Imports core and its siblings of the engine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
+from typing import Final
+
+from ...core.mattes import earlier_runs, unfinished_run
+from ...core.mattes.run_manifest import Photos, RunManifest, manifest_bytes, write_manifest
+from ...core.mattes.run_record import last_run
+from ...core.mattes.store import MatteRecord, MatteStore
+from ...core.protocol import Progress
+from ...core.system.process_memory import peak_memory_mb
+from ..tracking.bidirectional import Sides
+from ..tracking.cache_keys import MatteKeys
+from ..tracking.conditioning_memory import ConditioningShelf
+from ..tracking.memory_bank import BankState, MemoryBank
+from ..tracking.memory_checkpoints import MemoryShelf
+from ..tracking.plan import DIRECTIONS, ObjectPlan, Visit
+from ..tracking.results import FrameResult
+from ..tracking.schedule import ObjectWork
+
+SAVE_SECONDS: Final = 15.0
+"""How often a run saves its memories: what a kill costs at most."""
+
+SHELF_FRAMES: Final = 8
+SHELF_PLACES: Final = 16
+"""Memories stay on the shelf after every so many frames, at no more than so many places.
+
+So an object's shelf takes at most 16 times what its bank takes (3 MB at 1024 px, and 0.5 MB more
+for every corrected frame in reach), and what is tracked again on the way to a corrected frame is at
+most 8 frames, or a sixteenth of long footage.
+"""
+
+_RATE_WINDOW: Final = 24  # mattes that the speed is measured over
+
+
+class Takeover:
+    """Makes a store a run's own at its first matte, and not before: until then nothing is touched.
+
+    Parameters
+    ----------
+    store, manifest
+        Of the run.
+    photos
+        What the manifest is to note of them (`core.run_record.photos_of`).
+    void
+        The keys of the mattes that the run is to replace, those that an unfinished run has left to
+        be replaced included.
+    """
+
+    def __init__(
+        self, store: MatteStore, manifest: RunManifest, photos: Photos, void: unfinished_run.Keys
+    ) -> None:
+        self._store = store
+        self._manifest = manifest
+        self._photos = photos
+        self._void = void
+        self._begun = False
+
+    def write(self, record: MatteRecord) -> None:
+        """Put a matte into the store, in place of an earlier one; raises StoreError."""
+        if self._begun:
+            self._store.write(record)
+            return
+        first = (record.object_id, record.frame, record.key)
+        self._take(first)
+        self._store.write(record)
+        unfinished_run.note_begun(self._store)
+
+    def finish(self, *, whole: bool) -> None:
+        """Note that all is done that was to be done; raises StoreError.
+
+        Parameters
+        ----------
+        whole
+            Whether that was all frames of the run, so that nothing of other photos is of use.
+        """
+        if not self._begun:
+            self._take(None)
+        self._store.sync()
+        left = {
+            object_id: {
+                frame: key
+                for frame, key in keys.items()
+                if self._store.key(object_id, frame) == key
+            }
+            for object_id, keys in self._void.items()
+        }
+        unfinished_run.note_rest(self._store, left)
+        if whole and self._store.objects():  # else nothing has taken the place of those aside
+            earlier_runs.drop(self._store)
+
+    def _take(self, first: tuple[int, int, str] | None) -> None:
+        before = last_run(self._store)
+        stored = manifest_bytes(self._manifest, self._photos)
+        unfinished_run.note_void(self._store, stored, first, self._void)
+        if before is not None and before.footage != self._manifest.footage:
+            earlier_runs.set_aside(self._store, before)
+        write_manifest(self._store.manifest_path, self._manifest, self._photos)
+        self._begun = True
+
+
+class StoredObject:
+    """One object of a run: its plan, its keys, and what the store has of it.
+
+    Parameters
+    ----------
+    plan, keys
+        Of the object.
+    store
+        The mattes.
+    origin
+        What a matte says of its run (`core.manifest.RunManifest.origin`).
+
+    Attributes
+    ----------
+    put
+        Writes a matte into the store.
+    spacing
+        Frames from one place on the shelf to the next.
+    """
+
+    def __init__(
+        self, plan: ObjectPlan, keys: MatteKeys, store: MatteStore, origin: bytes = b""
+    ) -> None:
+        self.plan = plan
+        self.keys = keys
+        self.put: Callable[[MatteRecord], None] = store.write
+        self._store = store
+        self._origin = origin
+        self._sides = Sides(plan, keys, store)
+        folder = store.state_folder(plan.object_id)
+        self._shelf = MemoryShelf(folder)
+        self.conditioning = ConditioningShelf(folder / "conditioning", keys.mattes)
+        longest = max((len(stretch.frames) for stretch in plan.stretches), default=0)
+        self.spacing = every = max(SHELF_FRAMES, -(-longest // SHELF_PLACES))
+        self._kept = {
+            stretch.visit(at)
+            for stretch in plan.stretches
+            for at in range(every - 1, len(stretch.frames), every)
+        }
+
+    def outdated(self, wanted: range) -> frozenset[int]:
+        """The wanted frames that have no matte, or one of another key."""
+        return frozenset(
+            frame
+            for frame in wanted
+            if self._store.key(self.plan.object_id, frame) != self.keys.mattes[frame]
+        )
+
+    def void(self, outdated: Collection[int], before: Mapping[int, str]) -> dict[int, str]:
+        """The keys of mattes that are of another run, but not of what one side has given already.
+
+        Parameters
+        ----------
+        outdated
+            Frames that are to be written.
+        before
+            Frame -> key, of what an unfinished run has left.
+        """
+        object_id = self.plan.object_id
+        keys = {frame: self._store.key(object_id, frame) for frame in outdated} | dict(before)
+        return {
+            frame: key
+            for frame, key in sorted(keys.items())
+            if key is not None and key not in self._own_keys(frame)
+        }
+
+    def _own_keys(self, frame: int) -> set[str]:
+        own = {self.keys.mattes[frame]} if frame in self.keys.mattes else set()
+        if frame in self.plan.twice:
+            own |= {self.keys.visits[Visit(direction, frame)] for direction in DIRECTIONS}
+        return own
+
+    def settle(self, outdated: Collection[int]) -> list[MatteRecord]:
+        """Write those of these mattes whose both sides are known already; raises StoreError."""
+        settled: list[MatteRecord] = []
+        for frame in sorted(self.plan.twice.intersection(outdated)):
+            visit = Visit("forward", frame)
+            known = self._sides.find(visit)
+            if known is not None and self.knows(visit.other_side):
+                settled.append(self._sides.settled(visit, known))
+                self.put(settled[-1])
+        return settled
+
+    def knows(self, visit: Visit) -> bool:
+        """Whether it is known what a pass gives a frame that is tracked from both sides."""
+        return self._sides.find(visit) is not None
+
+    def record(self, result: FrameResult, width: int, height: int) -> MatteRecord:
+        """A result as a record, of footage of this size in px."""
+        visit = result.visit
+        return MatteRecord(
+            self.plan.object_id,
+            result.frame,
+            width,
+            height,
+            result.half_logits(),
+            result.scores,
+            result.prompted,
+            self.keys.mattes[result.frame] if visit is None else self.keys.visits[visit],
+            self._origin,
+        )
+
+    def write(self, result: FrameResult, width: int, height: int) -> MatteRecord:
+        """Put a result into the store, as of footage of this size in px; raises StoreError.
+
+        Of a frame that is tracked from both sides that is the better result as soon as both are
+        known.
+        """
+        record = self.record(result, width, height)
+        if result.visit is not None and result.frame in self.plan.twice:
+            record = self._sides.settled(result.visit, record)
+        self.put(record)
+        return record
+
+    def saved(self, visit: Visit) -> BankState | None:
+        """The bank as a pass had it after this frame, when the shelf has it."""
+        return self._shelf.load(visit, self.keys.visits[visit])
+
+    def keeps(self, visit: Visit) -> bool:
+        """Whether the bank after this frame stays on the shelf when the run is over."""
+        return visit in self._kept
+
+    def save(self, visit: Visit, state: BankState) -> None:
+        """Put the bank as it was after this frame on the shelf; raises StoreError."""
+        self._shelf.save(visit, self.keys.visits[visit], state)
+
+    def forget(self, visit: Visit) -> None:
+        """Take the bank after this frame off the shelf."""
+        self._shelf.remove(visit)
+
+    def tidy(self) -> None:
+        """Forget all that this run's plan has no use for; raises StoreError."""
+        self._shelf.sweep(self.keeps, self.keys.visits)
+        self.conditioning.sweep(
+            self.plan.refined.union(entry.frame for entry in self.plan.conditioning)
+        )
+        self._sides.sweep()
+        self._store.prune_state()
+
+
+class ResultWriter:
+    """Writes results into the store and measures how fast they come.
+
+    Parameters
+    ----------
+    objects, works
+        What is computed, and the objects that it is computed of.
+    outdated
+        The frames to write, by object id.
+    total
+        How many mattes there will be when the run is over, whoever made them; those tracked from
+        both sides count twice.
+    size
+        The footage's (width, height), px.
+    finish
+        Makes of each result that is written what it is to be written as.
+    """
+
+    def __init__(
+        self,
+        objects: list[StoredObject],
+        works: list[ObjectWork],
+        outdated: Mapping[int, Collection[int]],
+        total: int,
+        size: tuple[int, int],
+        finish: Callable[[FrameResult], FrameResult] = lambda result: result,
+    ) -> None:
+        self._objects = {at.plan.object_id: at for at in objects}
+        self._size = size
+        self._finish = finish
+        self._total = total
+        self._due = {
+            (work.plan.object_id, frame, direction)
+            for work in works
+            for frame, direction in work.results(outdated[work.plan.object_id])
+        }
+        self._done = total - len(self._due)
+        self._left = sum(work.size for work in works)
+        self._times: deque[float] = deque([time.monotonic()], maxlen=_RATE_WINDOW)
+
+    def take(self, result: FrameResult) -> MatteRecord | None:
+        """Write a result; None when it was only needed on the way to others."""
+        self._times.append(time.monotonic())
+        self._left -= 1
+        due = (result.object_id, result.frame, result.direction)
+        if due not in self._due:
+            return None
+        self._due.remove(due)
+        self._done += 1
+        return self._objects[result.object_id].write(self._finish(result), *self._size)
+
+    def leave_out(self, frame: int) -> None:
+        """Expect no matte of a frame whose photo is damaged."""
+        gone = {due for due in self._due if due[1] == frame}
+        self._due -= gone
+        self._total -= len(gone)
+        self._left -= len(gone)
+
+    def progress(self, result: FrameResult) -> Progress:
+        per_matte = (self._times[-1] - self._times[0]) / (len(self._times) - 1)
+        return Progress(
+            "propagating",
+            self._done,
+            self._total,
+            result.frame,
+            self._objects[result.object_id].plan.name,
+            per_matte * len(self._objects),
+            per_matte * self._left,
+            peak_memory_mb(),
+        )
+
+
+class MemorySaver:
+    """Puts memories on the shelf: some to stay, and where the run stands every `SAVE_SECONDS`."""
+
+    def __init__(self, objects: list[StoredObject]) -> None:
+        self._objects = {at.plan.object_id: at for at in objects}
+        self._latest: dict[int, tuple[Visit, BankState]] = {}
+        self._passing: dict[int, Visit] = {}  # on the shelf, and not to stay
+        self._saved = time.monotonic()
+
+    def remembered(self, object_id: int, visit: Visit, bank: MemoryBank) -> None:
+        """Take note of a bank (see `Session.run`), and save what is due; raises StoreError."""
+        # The bank itself has the next frame in it before that frame's result is taken.
+        state = bank.state()
+        self._latest[object_id] = (visit, state)
+        if self._objects[object_id].keeps(visit):
+            self._objects[object_id].save(visit, state)
+        if time.monotonic() - self._saved >= SAVE_SECONDS:
+            self.save()
+
+    def save(self) -> None:
+        """Save where every object stands, in place of where it stood at the last save."""
+        for object_id, (visit, state) in self._latest.items():
+            at, passed = self._objects[object_id], self._passing.get(object_id)
+            if at.keeps(visit) or passed == visit:
+                continue
+            at.save(visit, state)
+            if passed is not None:
+                at.forget(passed)
+            self._passing[object_id] = visit
+        self._saved = time.monotonic()

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The models this extension can run, built without weights; imports core, torch, sam2, hydra."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final, cast
+
+import sam2
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from sam2.modeling.sam2_base import SAM2Base
+
+from ...core.errors import CheckpointError
+from .bundled_model import BUNDLED_IMAGE_SIZE, build_bundled_model
+from .click_model import build_click_model
+
+BUNDLED: Final = "bundled"
+
+OFFICIAL_CONFIGS: Final = {
+    "sam2.1_hiera_tiny": "sam2.1_hiera_t.yaml",
+    "sam2.1_hiera_small": "sam2.1_hiera_s.yaml",
+    "sam2.1_hiera_base_plus": "sam2.1_hiera_b+.yaml",
+    "sam2.1_hiera_large": "sam2.1_hiera_l.yaml",
+}
+"""The official models, named as their checkpoint files, and sam2's files that describe them."""
+
+MODEL_NAMES: Final = (BUNDLED, *OFFICIAL_CONFIGS)
+
+_OFFICIAL_SIZE: Final = 1024  # px, of all four
+_STRIDE: Final = 16  # px of the input per cell of the embedding
+_SIZE_STEP: Final = 32  # the image encoder's coarsest level has stride 32
+
+# What sam2.build_sam.build_sam2_video_predictor adds to every configuration
+# (apply_postprocessing=True): fall back to the best of several masks when the single one is not
+# stable, and give the memory the mask that the user saw. Its fourth setting, fill_hole_area,
+# needs sam2's CUDA extension, which is not part of the package as built here; without it upstream
+# skips that step too.
+_DECODER_SETTINGS: Final = {
+    "dynamic_multimask_via_stability": True,
+    "dynamic_multimask_stability_delta": 0.05,
+    "dynamic_multimask_stability_thresh": 0.98,
+}
+
+
+def own_size(name: str) -> int:
+    """Side in px of the input that a model was trained for; raises CheckpointError for no model."""
+    if name not in MODEL_NAMES:
+        raise _unknown(name)
+    return BUNDLED_IMAGE_SIZE if name == BUNDLED else _OFFICIAL_SIZE
+
+
+def build(name: str, *, image_size: int | None = None, clicks_as_maps: bool = False) -> SAM2Base:
+    """Build a model with random weights, in eval mode, float32, on the CPU.
+
+    Parameters
+    ----------
+    name
+        One of `MODEL_NAMES`.
+    image_size
+        Side of the square input, px, a multiple of 32; None is the model's own. The weights fit
+        every size: mattes come out at a quarter of it.
+    clicks_as_maps
+        Of the bundled model: the next one, which is in training; see `click_model`.
+
+    Raises
+    ------
+    CheckpointError
+        The name or the size is none of these.
+    """
+    if image_size is not None and (image_size <= 0 or image_size % _SIZE_STEP):
+        raise CheckpointError(
+            f"A model's input size must be a multiple of {_SIZE_STEP} px, not {image_size}.",
+            "Choose 0 for the model's own size.",
+        )
+    if name == BUNDLED and clicks_as_maps:
+        return build_click_model(image_size or BUNDLED_IMAGE_SIZE)
+    if name == BUNDLED:
+        return build_bundled_model() if image_size is None else build_bundled_model(image_size)
+    if name not in OFFICIAL_CONFIGS:
+        raise _unknown(name)
+    config = _official_config(OFFICIAL_CONFIGS[name])
+    if image_size is not None:
+        config.image_size = image_size
+        # Rotary tables would be made again at the first frame otherwise.
+        cells = image_size // _STRIDE
+        config.memory_attention.layer.self_attention.feat_sizes = [cells, cells]
+        config.memory_attention.layer.cross_attention.feat_sizes = [cells, cells]
+    model: Any = instantiate(config, _recursive_=True)
+    model.eval()
+    return model
+
+
+def _unknown(name: str) -> CheckpointError:
+    return CheckpointError(
+        f"There is no model called {name!r}.", f"Choose one of {', '.join(MODEL_NAMES)}."
+    )
+
+
+def _official_config(file_name: str) -> DictConfig:
+    """The model part of a configuration file of sam2's, read without hydra's global state."""
+    path = Path(sam2.__file__).parent / "configs" / "sam2.1" / file_name
+    config = cast(DictConfig, OmegaConf.load(path)).model
+    settings = {
+        "sam_mask_decoder_extra_args": _DECODER_SETTINGS,
+        "binarize_mask_from_pts_for_mem_enc": True,
+    }
+    return cast(DictConfig, OmegaConf.merge(config, settings))

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The last model stays loaded between requests; imports core, torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from ...core.protocol import ModelChoice
+from .checkpoints import LoadedModel, load_model
+
+
+class ModelKeeper:
+    """Keeps the last model loaded, so that the next request with the same wishes starts at once."""
+
+    def __init__(self) -> None:
+        self._key: tuple[object, ...] = ()
+        self._model: LoadedModel | None = None
+
+    def get(
+        self,
+        choice: ModelChoice,
+        digest: str,
+        device: torch.device,
+        image_size: int,
+        on_progress: Callable[[float], None],
+    ) -> LoadedModel:
+        """The kept model if it is the one asked for, else load it; raises CheckpointError."""
+        key = (choice.name, digest, device, image_size)
+        if self._model is None or key != self._key:
+            self._model = None  # never two models in memory
+            checkpoint = Path(choice.checkpoint) if choice.checkpoint else None
+            self._model = load_model(
+                choice.name,
+                checkpoint,
+                device,
+                image_size=image_size or None,
+                on_progress=on_progress,
+            )
+            self._key = key
+        return self._model
+
+
+shared = ModelKeeper()
+"""The worker's one keeper: propagation and preview use the same model."""

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Parts of photos, close up, decoded ahead of use; imports core, numpy and Pillow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ...core.footage.headers import read_header
+from ..images.decode import decode, to_8_bit
+from ..images.frame_source import REDUCING_GAP, Decoded, jpeg_at_least
+
+_MARGIN: Final = 1.25  # a crop is looked at for its edges, which JPEG itself blurs
+
+Part = tuple[float, float, float, float]
+"""Left, top, right and bottom of a part, as shares of its photo's width and height."""
+
+_Size = tuple[int, int]  # (width, height), px
+
+
+class CloseUps:
+    """Parts of photos; what was decoded of the last photo asked for is kept for its other parts.
+
+    While photos are asked for one after the other, forwards or backwards, a thread decodes the next
+    one, at the scales that the last one was needed at. No more than these two are held.
+
+    Parameters
+    ----------
+    photos
+        In frame order.
+    side
+        Of the squares given, px. A JPEG is decoded no larger than that takes.
+    """
+
+    def __init__(self, photos: Sequence[Path], side: int) -> None:
+        self._photos = tuple(photos)
+        self._side = side
+        self._index = -1
+        self._decoded: Decoded = {}
+        self._needed: dict[_Size, _Size] = {}  # scales, and what they were asked for with
+        self._thread = ThreadPoolExecutor(1, "close-ups")
+        self._ahead: tuple[int, Future[Decoded]] | None = None
+
+    def at(self, index: int, part: Part) -> NDArray[np.uint8]:
+        """A part of a photo squashed to a square, (side, side, 3) uint8.
+
+        The same whatever was asked for before.
+
+        Raises
+        ------
+        FootageError
+            The photo is missing or damaged; names the file.
+        """
+        if index != self._index:
+            self._turn_to(index)
+        size = (self._side, self._side)
+        across, down = part[2] - part[0], part[3] - part[1]
+        wanted = (math.ceil(_MARGIN * self._side / across), math.ceil(_MARGIN * self._side / down))
+        photo, taken, gap = _read(self._photos[index], wanted, self._decoded)
+        self._needed.setdefault(photo.size, wanted)
+        box = (part[0] * taken[0], part[1] * taken[1], part[2] * taken[0], part[3] * taken[1])
+        return np.array(photo.resize(size, box=box, reducing_gap=gap))
+
+    def _turn_to(self, index: int) -> None:
+        """Let go of the last photo, take up what was decoded ahead, and begin with the next."""
+        step, needed, ahead = index - self._index, self._needed, self._ahead
+        self._index, self._decoded, self._needed, self._ahead = index, {}, {}, None
+        if ahead is not None and ahead[0] == index:
+            self._decoded = ahead[1].result()
+        elif ahead is not None:
+            wait([ahead[1]])  # before the thread holds two
+        coming = index + step
+        if needed and abs(step) == 1 and 0 <= coming < len(self._photos):
+            self._ahead = coming, self._thread.submit(_read_all, self._photos[coming], needed)
+
+
+def _read_all(path: Path, needed: Mapping[_Size, _Size]) -> Decoded:
+    decoded: Decoded = {}
+    for wanted in needed.values():
+        _read(path, wanted, decoded)
+    return decoded
+
+
+def _read(
+    path: Path, wanted: _Size, decoded: Decoded
+) -> tuple[Image.Image, tuple[float, float], float | None]:
+    """A photo no smaller than wanted, how much of it counts, and how to shrink it.
+
+    Taken from what is decoded, or put there.
+    """
+    if read_header(path).format == "jpeg":
+        return *jpeg_at_least(path, wanted, decoded), REDUCING_GAP
+    photo = next(iter(decoded.values()), None)
+    if photo is None:
+        photo = Image.fromarray(to_8_bit(decode(path).array))
+        decoded[photo.size] = photo
+    return photo, photo.size, None

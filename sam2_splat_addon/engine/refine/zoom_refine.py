@@ -1,0 +1,362 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A matte looked at once more, close up; imports core, torch, numpy and OpenCV.
+
+SAM 2 sees every photo whole, squashed to a square: an object that fills half of each side gets a
+quarter of what the model can see, and of the cells it answers in. The second look crops the photo to
+the first look's matte, with a little room around, and asks the same model again: by that matte, as
+earlier logits are corrected, by a few places deep inside it, and by the user's own clicks. The two
+answers are averaged, on a grid twice as fine. What is remembered for other frames stays the first
+look's, so tracking does not change.
+
+Where the photo is large enough it can come closer still: four overlapping parts of the crop, each by
+what is known so far, averaged with that on a grid twice as fine again; and then nine smaller ones,
+its details.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import cv2
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ...core.prompts import FramePrompts
+from ..images.frame_source import normalised
+from ..models.device import DeviceChoice
+from ..tracking.kept_prompts import obeys
+from ..tracking.prompt_tensors import PromptTensors, prompt_tensors
+from ..tracking.results import FrameResult
+from ..tracking.sam2_adapter import Sam2Steps
+from ..tracking.session import stop_if
+from .crops import CloseUps
+
+FINER: Final = 2
+"""Cells of a whole look's result along each side, to one cell of the first look's logits."""
+
+FINEST: Final = 4
+"""The same, where parts are looked at too."""
+
+PLACES: Final = 3
+"""Places inside the matte that are pointed at."""
+
+_ROOM: Final = 0.08  # around the matte, of its width and height, on every side
+_WORTH_IT: Final = 0.8  # of the photo's area: a crop that is hardly smaller shows nothing new
+_CRUMB: Final = 0.03  # of the matte's area: smaller pieces don't widen the crop, and don't grow
+_SHARP: Final = 0.75  # of the model's input: parts of a photo with fewer px show nothing new
+_TRUST: Final = 0.5  # of a closer look in the average
+_TAKEN: Final = 0.1  # of what is known in a part: more than that is not taken away
+_NEARBY: Final = np.ones((17, 17), np.uint8)  # cells around a piece: a gap in a rail is no end
+_AGREE: Final = 0.5  # IoU: a second look that agrees less looked at something else
+_CELL: Final = 4  # px of the model's input to a cell of its logits
+
+Floats = NDArray[np.float32]
+_Place = tuple[float, float, int]  # x and y as shares of the crop, and 1 for inside, 0 for outside
+
+
+class _Level(NamedTuple):
+    """How closely parts of a crop are looked at: so many along each side, and its share they span."""
+
+    sides: int
+    share: float
+
+
+_CLOSER: Final = (_Level(2, 0.6), _Level(3, 0.5))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Crop:
+    """A part of the photo, in cells of a grid; the last row and column not included."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def cells(self) -> tuple[slice, slice]:
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    @property
+    def area(self) -> int:
+        return (self.bottom - self.top) * (self.right - self.left)
+
+    def scaled(self, factor: int) -> _Crop:
+        """The same on a grid so many times as fine."""
+        return _Crop(
+            factor * self.top, factor * self.left, factor * self.bottom, factor * self.right
+        )
+
+    def part(self, grid: tuple[int, ...]) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom as shares of a picture whose grid has this shape."""
+        height, width = grid
+        return self.left / width, self.top / height, self.right / width, self.bottom / height
+
+
+class SecondLook:
+    """Looks again at what a session found.
+
+    Parameters
+    ----------
+    steps
+        Of the model that looked first.
+    photos
+        In frame order.
+    size
+        The footage's (width, height), px: what the prompts are measured in.
+    choice
+        Device and number format.
+    closer
+        How often parts of the object are looked at too: 0 not, 1 in four parts, 2 in nine then.
+    cancelled
+        Asked before every look.
+    """
+
+    def __init__(
+        self,
+        steps: Sam2Steps,
+        photos: Sequence[Path],
+        size: tuple[int, int],
+        choice: DeviceChoice,
+        *,
+        closer: int = 0,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._steps = steps
+        self._size = size
+        self._choice = choice
+        self._closer = _CLOSER[:closer]
+        self._cancelled = cancelled
+        self._side = steps.model.image_size
+        self._photos = CloseUps(photos, self._side)
+
+    def at(self, result: FrameResult, prompts: FramePrompts | None) -> FrameResult:
+        """The result after closer looks, its logits on a grid `FINER` or `FINEST` times as fine.
+
+        It stays the first look's, only finer, where there is nothing to look at, where the user gave
+        the mask, where a closer look finds something else, and where it would disobey a click. An
+        object that fills the photo is looked at in parts alone.
+
+        Parameters
+        ----------
+        result
+            Of the session.
+        prompts
+            The user's for this object on this frame, if any.
+
+        Raises
+        ------
+        FootageError
+            The photo can't be read.
+        Cancelled
+            As soon as ``cancelled`` says so.
+        """
+        first = result.logits
+        known = _finer(first)
+        given = prompts is not None and prompts.mask is not None
+        crop = None if given else _crop_to(first)
+        if crop is not None and crop.area < _WORTH_IT * first.size:
+            whole = crop.scaled(FINER)
+            again = self._look(result.frame, known, whole, prompts)
+            if again is not None:
+                known[whole.cells] += np.float32(_TRUST) * (again - known[whole.cells])
+        if self._closer:
+            known = _finer(known)
+        if crop is not None:
+            sharp = [level for level in self._closer if self._is_sharp(crop, first, level.share)]
+            for level in sharp:
+                parts = _parts(crop.scaled(FINEST), level)
+                known = known + self._shown_by_parts(result.frame, known, parts, prompts)
+            if sharp:
+                known = _without_grown_crumbs(known, _finer(_finer(first)))
+        if prompts is not None and self._steps.keeps_prompts and not self._obeys(known, prompts):
+            known = _finer(_finer(first)) if self._closer else _finer(first)
+        scores = msgspec.structs.replace(result.scores, area=float((known > 0).mean()))
+        return dataclasses.replace(result, logits=known, scores=scores)
+
+    def _obeys(self, known: Floats, prompts: FramePrompts) -> bool:
+        """Whether the clicks on a photo are still as the first look has them: obeyed."""
+        points = prompt_tensors(prompts, *self._size, self._side, torch.device("cpu")).points
+        return points is None or obeys(torch.from_numpy(known)[None, None], points, self._side)
+
+    def _shown_by_parts(
+        self,
+        frame: int,
+        known: Floats,
+        parts: list[tuple[_Crop, Floats]],
+        prompts: FramePrompts | None,
+    ) -> Floats:
+        """The change of what is known, (h, w), that looks at the parts give, by their weights."""
+        change = np.zeros_like(known)
+        for part, weight in parts:
+            here = known[part.cells]
+            again = None if (here > 0).all() else self._look(frame, known, part, prompts)
+            if again is not None:
+                change[part.cells] += weight * _believed(here, again)
+        return np.float32(_TRUST) * change
+
+    def _is_sharp(self, crop: _Crop, first: Floats, share: float) -> bool:
+        """Whether the photo has enough pixels for a part of the crop to show more than was seen."""
+        left, top, right, bottom = crop.part(first.shape)
+        longer = max(self._size[0] * (right - left), self._size[1] * (bottom - top))
+        return bool(share * longer >= _SHARP * self._side)
+
+    def _look(
+        self, frame: int, known: Floats, crop: _Crop, prompts: FramePrompts | None
+    ) -> Floats | None:
+        """What the model gives for the crop, at its cells of what is known (h, w).
+
+        None: nothing is to be looked for there, or it saw something else.
+        """
+        side, cells = self._side, self._side // _CELL
+        prior = _resized(known[crop.cells], cells, cells)
+        clicks = _clicks(prompts, self._size, known.shape, crop)
+        seen = [*clicks, *deep_inside(prior)]
+        if not seen:
+            return None
+        stop_if(self._cancelled)
+        device = self._choice.device
+        places = torch.tensor([seen], dtype=torch.float32)  # (1, P, 3)
+        points = PromptTensors(
+            (places[..., :2] * side - 0.5).to(device), places[..., 2].int().to(device), None
+        )
+        photo = self._photos.at(frame - 1, crop.part(known.shape))
+        with self._choice.computing():
+            image = self._steps.encode(normalised(photo))
+            before = torch.from_numpy(prior)[None, None].to(device)  # (1, 1, S / 4, S / 4)
+            found = self._steps.reconsider(frame - 1, image, points, before)
+        logits: Floats = found.logits[0, 0].to(torch.float32).cpu().numpy()
+        both, either = (logits > 0) & (prior > 0), (logits > 0) | (prior > 0)
+        if not both.sum() > _AGREE * either.sum():
+            return None
+        return _resized(logits, crop.right - crop.left, crop.bottom - crop.top)
+
+
+def _believed(known: Floats, again: Floats) -> Floats:
+    """What a look at a part changes: one that would take much away has lost sight, and only adds."""
+    change = again - known
+    taken = ((again <= 0) & (known > 0)).sum()
+    return np.maximum(change, 0) if taken > _TAKEN * (known > 0).sum() else change
+
+
+def _parts(crop: _Crop, level: _Level) -> list[tuple[_Crop, Floats]]:
+    """So many by so many overlapping parts; their weights add up to 1 in every cell of the crop."""
+    return [
+        (_Crop(top, left, bottom, right), np.outer(down, across))
+        for top, bottom, down in _spans(crop.top, crop.bottom, *level)
+        for left, right, across in _spans(crop.left, crop.right, *level)
+    ]
+
+
+def _spans(start: int, stop: int, count: int, share: float) -> list[tuple[int, int, Floats]]:
+    """Spans that overlap and together cover one; where they meet they fade over into one another."""
+    length = math.ceil(share * (stop - start))
+    first = [start + round(at * (stop - start - length) / (count - 1)) for at in range(count)]
+    weights = np.zeros((count, stop - start), np.float32)
+    ramp = np.arange(length, dtype=np.float32) + np.float32(0.5)
+    for at, begin in enumerate(first):
+        weight = np.ones(length, np.float32)
+        if at > 0:
+            weight = np.minimum(weight, ramp / max(1, first[at - 1] + length - begin))
+        if at < count - 1:
+            weight = np.minimum(weight, ramp[::-1] / max(1, begin + length - first[at + 1]))
+        weights[at, begin - start : begin - start + length] = weight
+    weights /= weights.sum(axis=0)
+    return [
+        (begin, begin + length, weights[at, begin - start : begin - start + length])
+        for at, begin in enumerate(first)
+    ]
+
+
+def _without_grown_crumbs(known: Floats, before: Floats) -> Floats:
+    """What lies apart from the larger pieces of the first look's matte stays as it was there.
+
+    A crumb may be of something else, which a look so close that the object is hardly in it follows.
+    """
+    _, pieces, about = _pieces(before)
+    large = np.isin(pieces, _larger(about))
+    count, pieces, _ = _pieces(known)
+    is_crumb = np.ones(count, dtype=bool)
+    is_crumb[pieces[cv2.dilate(large.astype(np.uint8), _NEARBY) > 0]] = False
+    is_crumb[0] = False  # what is outside everything
+    return np.where(is_crumb[pieces], np.minimum(known, before), known)
+
+
+def _pieces(logits: Floats) -> tuple[int, NDArray[np.int32], NDArray[np.int32]]:
+    """How many, the outside counted; the number of each cell's, 0 outside; OpenCV's statistics."""
+    inside = (logits > 0).astype(np.uint8)
+    count, pieces, about, _ = cv2.connectedComponentsWithStats(inside, connectivity=8)
+    return count, np.asarray(pieces, np.int32), np.asarray(about, np.int32)
+
+
+def _larger(about: NDArray[np.int32]) -> NDArray[np.intp]:
+    """The numbers of the pieces that are no crumbs."""
+    areas = about[1:, cv2.CC_STAT_AREA]
+    return 1 + np.flatnonzero(areas >= _CRUMB * float(areas.sum()))
+
+
+def _crop_to(logits: Floats) -> _Crop | None:
+    """Around the matte's larger pieces; None without any."""
+    _, _, about = _pieces(logits)
+    large = about[_larger(about)]
+    if not len(large):
+        return None
+    left, top = large[:, cv2.CC_STAT_LEFT].min(), large[:, cv2.CC_STAT_TOP].min()
+    right = (large[:, cv2.CC_STAT_LEFT] + large[:, cv2.CC_STAT_WIDTH]).max()
+    bottom = (large[:, cv2.CC_STAT_TOP] + large[:, cv2.CC_STAT_HEIGHT]).max()
+    across, down = _ROOM * (right - left), _ROOM * (bottom - top)
+    height, width = logits.shape
+    return _Crop(
+        max(0, int(top - down)),
+        max(0, int(left - across)),
+        min(height, int(np.ceil(bottom + down))),
+        min(width, int(np.ceil(right + across))),
+    )
+
+
+def _clicks(
+    prompts: FramePrompts | None, size: tuple[int, int], grid: tuple[int, ...], crop: _Crop
+) -> list[_Place]:
+    """The user's clicks that lie within the crop."""
+    left, top, right, bottom = crop.part(grid)
+    placed = []
+    for point in () if prompts is None else prompts.points:
+        x = (point.x / size[0] - left) / (right - left)
+        y = (point.y / size[1] - top) / (bottom - top)
+        if 0 <= x < 1 and 0 <= y < 1:
+            placed.append((x, y, int(point.include)))
+    return placed
+
+
+def deep_inside(logits: Floats) -> list[_Place]:
+    """Places inside a matte, (h, w), farthest from its edge and from each other, `PLACES` at most.
+
+    Each is x and y as shares of width and height, and 1, sam2's label for "inside".
+    """
+    # The crop's rim is an edge too: what lies beyond it is not known.
+    left: Any = np.pad((logits > 0).astype(np.uint8)[1:-1, 1:-1], 1)
+    found: list[_Place] = []
+    for _ in range(PLACES):
+        depth = cv2.distanceTransform(left, cv2.DIST_L2, 3)
+        row, column = divmod(int(depth.argmax()), depth.shape[1])
+        deepest = float(depth[row, column])
+        if deepest <= 0:
+            break
+        found.append(((column + 0.5) / depth.shape[1], (row + 0.5) / depth.shape[0], 1))
+        cv2.circle(left, (column, row), int(max(4, 1.2 * deepest)), (0,), -1)
+    return found
+
+
+def _finer(logits: NDArray[Any]) -> Floats:
+    return _resized(logits.astype(np.float32), 2 * logits.shape[1], 2 * logits.shape[0])
+
+
+def _resized(logits: Floats, width: int, height: int) -> Floats:
+    """Bilinear with half-pixel centres."""
+    return np.asarray(cv2.resize(logits, (width, height)), dtype=np.float32)

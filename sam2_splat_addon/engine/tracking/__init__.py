@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""SAM 2 from photo to photo: plan, memories, session."""

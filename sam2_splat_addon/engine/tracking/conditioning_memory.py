@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Memories of conditioning frames, on disk and in reach; imports core, torch, safetensors.
+
+A run that goes on has no need to encode its prompted frames again, and one with hundreds of them
+holds no more in the process than a frame attends to. One file for each, whole or not at all,
+``<object>/conditioning/<frame>.safetensors``, with its matte's key and a check sum in the metadata.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import torch
+
+from ...core.errors import StoreError
+from .memory_bank import FrameMemory
+from .memory_checkpoints import read_memories, write_memories
+
+HELD: Final = 48
+"""Memories of an object that stay in the process where there is a shelf: 24 MB at 1024 px.
+
+A frame attends to no more than 16, and to those within 15 frames.
+"""
+
+_METADATA_KEY: Final = "conditioning"
+_SUFFIX: Final = ".safetensors"
+
+
+@dataclass(frozen=True)
+class Conditioned:
+    """What is remembered of a conditioning frame.
+
+    Attributes
+    ----------
+    memory
+        With its features.
+    roll
+        Brings its matte to the middle of a panorama's view; see `panorama`.
+    """
+
+    memory: FrameMemory
+    roll: int = 0
+
+
+class _Header(msgspec.Struct, frozen=True):
+    key: str
+    roll: int
+
+
+class ConditioningShelf:
+    """The memories of one object's conditioning frames on disk; frames count from 1.
+
+    Parameters
+    ----------
+    folder
+        For them alone; made when something is saved.
+    keys
+        Of the mattes, by frame: what stands there under another key does not count.
+    """
+
+    def __init__(self, folder: Path, keys: Mapping[int, str]) -> None:
+        self._folder = folder
+        self._keys = keys
+
+    def has(self, frame: int) -> bool:
+        """Whether there is one, and its check sum is right."""
+        return self._read(frame) is not None
+
+    def load(self, frame: int) -> Conditioned:
+        """Read one; raises StoreError when it is missing or can't be read."""
+        conditioned = self._read(frame)
+        if conditioned is None:
+            raise StoreError(
+                f"What the run remembers of frame {frame} can't be read from {self._path(frame)}.",
+                "Propagate again: it is made anew.",
+            )
+        return conditioned
+
+    def _read(self, frame: int) -> Conditioned | None:
+        """One, if it is there under its key and undamaged."""
+        memories = read_memories(self._path(frame), _METADATA_KEY, _Header)
+        if memories is None:
+            return None
+        header, tensors = memories
+        if header.key != self._keys[frame] or not {"features", "pointer"} <= tensors.keys():
+            return None
+        return Conditioned(FrameMemory(tensors["features"], tensors["pointer"]), header.roll)
+
+    def save(self, frame: int, conditioned: Conditioned) -> None:
+        """Write one, in place of an earlier one; raises StoreError."""
+        memory = conditioned.memory
+        if memory.features is None:
+            raise ValueError("a conditioning frame's memory has features")
+        tensors = {
+            "features": memory.features.cpu().contiguous(),
+            "pointer": memory.pointer.cpu().contiguous(),
+        }
+        header = _Header(self._keys[frame], conditioned.roll)
+        write_memories(self._path(frame), _METADATA_KEY, header, tensors, self._folder)
+
+    def sweep(self, frames: Container[int]) -> None:
+        """Remove all but these frames under their keys; raises StoreError."""
+        try:
+            for path in sorted(self._folder.glob(f"[0-9]*{_SUFFIX}")):
+                name = path.name.removesuffix(_SUFFIX)
+                if name.isdecimal() and not (int(name) in frames and self.has(int(name))):
+                    path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"What earlier runs remember can't be removed from {self._folder}:"
+                f" {error.strerror}.",
+                "Close programs that use that folder, and see that it is writable.",
+            ) from error
+
+    def _path(self, frame: int) -> Path:
+        return self._folder / f"{frame:06d}{_SUFFIX}"
+
+
+class ConditioningMemories:
+    """What a session has of one object's conditioning frames; indices count from 0.
+
+    Parameters
+    ----------
+    shelf
+        Where they lie; None keeps all in the process.
+    device
+        Where they are used.
+    writes
+        Whether new ones go to the shelf; those that don't stay in the process.
+    """
+
+    def __init__(
+        self, shelf: ConditioningShelf | None, device: torch.device, *, writes: bool = True
+    ) -> None:
+        self._shelf = shelf
+        self._device = device
+        self._writes = writes and shelf is not None
+        self._own: dict[int, Conditioned] = {}  # nowhere else
+        self._held: OrderedDict[int, Conditioned] = OrderedDict()  # on the shelf too
+        self._rolls: dict[int, int] = {}
+
+    def add(self, index: int, conditioned: Conditioned) -> None:
+        """Remember a frame; raises StoreError when it can't be written."""
+        self._rolls[index] = conditioned.roll
+        if self._shelf is not None and self._writes:
+            self._shelf.save(index + 1, conditioned)
+            self._hold(index, conditioned)
+        else:
+            self._own[index] = conditioned
+
+    def of(self, indices: Sequence[int]) -> Mapping[int, FrameMemory]:
+        """The memories of these frames, read when they are asked for; raises StoreError then."""
+        return _View(self, indices)
+
+    def roll(self, index: int) -> int:
+        """Where the view of a frame was turned to; raises StoreError when it can't be read."""
+        if index not in self._rolls:
+            self._rolls[index] = self.get(index).roll
+        return self._rolls[index]
+
+    def get(self, index: int) -> Conditioned:
+        """One of them; raises StoreError when it can't be read."""
+        if index in self._own:
+            return self._own[index]
+        if index in self._held:
+            self._held.move_to_end(index)
+            return self._held[index]
+        if self._shelf is None:
+            raise KeyError(index)
+        there = self._shelf.load(index + 1)
+        conditioned = Conditioned(there.memory.to(self._device), there.roll)
+        self._hold(index, conditioned)
+        return conditioned
+
+    def _hold(self, index: int, conditioned: Conditioned) -> None:
+        self._held[index] = conditioned
+        self._held.move_to_end(index)
+        if len(self._held) > HELD:
+            self._held.popitem(last=False)
+
+
+class _View(Mapping[int, FrameMemory]):
+    """Some of the memories, by rising index."""
+
+    def __init__(self, memories: ConditioningMemories, indices: Sequence[int]) -> None:
+        self._memories = memories
+        self._indices = tuple(indices)
+
+    def __getitem__(self, index: int) -> FrameMemory:
+        if index not in self._indices:
+            raise KeyError(index)
+        return self._memories.get(index).memory
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._indices)
+
+    def __len__(self) -> int:
+        return len(self._indices)

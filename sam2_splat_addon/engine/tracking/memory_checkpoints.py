@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Memories of tracked frames on disk, for runs that go on from there; core, torch, safetensors.
+
+One file for an object's bank after a frame in a pass, ``<object>/<direction>/<frame>.safetensors``,
+whole or not at all: tensors named ``<group>/<index>/<part>``, and in the metadata the matte's key
+and a check sum of all: a damaged file is none, and its frame is tracked again.
+What the bank held then is decided by the same as that matte, so it serves every run that gives this
+frame this key in this pass.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+import safetensors
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from ...core.errors import StoreError
+from ...core.system.atomic_file import write_atomic
+from .memory_bank import BankState, FrameMemory, Seen, Sight
+from .plan import DIRECTIONS, Visit
+
+Header = TypeVar("Header", bound=msgspec.Struct)
+
+_METADATA_KEY: Final = "bank"
+_SUFFIX: Final = ".safetensors"
+_GROUPS: Final = ("corrected", "recent")
+# What damaged bytes can make of a file of safetensors and of the JSON within.
+_UNREADABLE: Final = (
+    OSError,
+    LookupError,
+    ValueError,
+    RecursionError,
+    TypeError,
+    safetensors.SafetensorError,
+    msgspec.MsgspecError,
+)
+
+
+class _Layout(msgspec.Struct, frozen=True):
+    """The part of safetensors' own header that programs may fill."""
+
+    metadata: dict[str, str] = msgspec.field(name="__metadata__")
+
+
+class _Header(msgspec.Struct, frozen=True):
+    """What safetensors' own names don't say."""
+
+    key: str
+    indices: dict[str, list[int]]  # in the order in which the bank holds them
+    sight: Sight | None = None
+    seen: tuple[Seen, ...] = ()
+
+
+class MemoryShelf:
+    """The saved memories of one object.
+
+    Parameters
+    ----------
+    folder
+        For this object alone; made when something is saved.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def save(self, visit: Visit, key: str, state: BankState) -> None:
+        """Write the bank as a pass has it after a frame; raises StoreError."""
+        tensors: dict[str, Tensor] = {}
+        groups = dict(zip(_GROUPS, (state.corrected, state.recent), strict=True))
+        for group, memories in groups.items():
+            for at, memory in memories.items():
+                tensors[f"{group}/{at}/pointer"] = memory.pointer.cpu().contiguous()
+                if memory.features is not None:
+                    tensors[f"{group}/{at}/features"] = memory.features.cpu().contiguous()
+        indices = {group: list(memories) for group, memories in groups.items()}
+        header = _Header(key, indices, state.sight, state.seen)
+        write_memories(self._path(visit), _METADATA_KEY, header, tensors, self._folder)
+
+    def load(self, visit: Visit, key: str) -> BankState | None:
+        """The bank after a frame, when it was saved under this key; otherwise None.
+
+        A file that can't be read is none: the frames before it are then tracked again.
+        """
+        path = self._path(visit)
+        header = _header(path)
+        if header is None or header.key != key:
+            return None
+        memories = read_memories(path, _METADATA_KEY, _Header)
+        if memories is None:
+            return None
+        header, tensors = memories
+        try:
+            corrected, recent = (_group(group, header, tensors) for group in _GROUPS)
+        except KeyError:
+            return None
+        return BankState(corrected, recent, header.sight, header.seen)
+
+    def sweep(self, keeps: Callable[[Visit], bool], keys: Mapping[Visit, str]) -> None:
+        """Remove all but the frames to keep that stand under these keys; raises StoreError."""
+        try:
+            for direction in DIRECTIONS:
+                for path in sorted((self._folder / direction).glob(f"[0-9]*{_SUFFIX}")):
+                    name = path.name.removesuffix(_SUFFIX)
+                    if not name.isdecimal():
+                        continue
+                    visit = Visit(direction, int(name))
+                    header = _header(path)
+                    if header is None or not keeps(visit) or header.key != keys.get(visit):
+                        path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"What earlier runs remember can't be removed from {self._folder}:"
+                f" {error.strerror}.",
+                "Close programs that use that folder, and see that it is writable.",
+            ) from error
+
+    def remove(self, visit: Visit) -> None:
+        """Forget one frame of a pass."""
+        self._path(visit).unlink(missing_ok=True)
+
+    def _path(self, visit: Visit) -> Path:
+        return self._folder / visit.direction / f"{visit.frame:06d}{_SUFFIX}"
+
+
+def write_memories(
+    path: Path,
+    metadata_key: str,
+    header: msgspec.Struct,
+    tensors: Mapping[str, Tensor],
+    shelf: Path,
+) -> None:
+    """Write one file of a shelf, in place of an earlier one; raises StoreError."""
+    said = msgspec.json.encode(header).decode()
+    # In one entry: several have no order, and the same memories would not be the same bytes.
+    metadata = {metadata_key: f"{_check_sum(said, tensors)} {said}"}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # What a power cut takes of it costs time alone.
+        write_atomic(path, save(dict(tensors), metadata), synced=False)
+    except OSError as error:
+        raise StoreError(
+            f"What the run remembers can't be written to {shelf}: {error.strerror}.",
+            "Free some disk space, or choose another cache folder in the add-on's preferences.",
+        ) from error
+
+
+def read_memories(
+    path: Path, metadata_key: str, kind: type[Header]
+) -> tuple[Header, dict[str, Tensor]] | None:
+    """One file of a shelf; None when it is missing, can't be read, or its check sum is wrong."""
+    try:
+        data = path.read_bytes()
+        tensors = load(data)
+        size = int.from_bytes(data[:8], "little")
+        metadata = msgspec.json.decode(data[8 : 8 + size], type=_Layout).metadata
+        check, said = metadata[metadata_key].split(" ", 1)
+        if check != _check_sum(said, tensors):
+            return None
+        return msgspec.json.decode(said, type=kind), tensors
+    except _UNREADABLE:
+        return None
+
+
+def _check_sum(header: str, tensors: Mapping[str, Tensor]) -> str:
+    """Of all that is in a file of memories, SHA-256 in hex."""
+    digest = hashlib.sha256(header.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        flat = tensor.contiguous().reshape(-1).view(torch.uint8)
+        digest.update(flat.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def read_header(path: Path, metadata_key: str, kind: type[Header]) -> Header | None:
+    """What a shelf's file says of itself; None when it is missing or can't be read."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as stream:
+            metadata = stream.metadata() or {}
+        said = metadata[metadata_key].split(" ", 1)[1]
+        return msgspec.json.decode(said, type=kind)
+    except _UNREADABLE:
+        return None
+
+
+def _header(path: Path) -> _Header | None:
+    return read_header(path, _METADATA_KEY, _Header)
+
+
+def _group(name: str, header: _Header, tensors: Mapping[str, Tensor]) -> dict[int, FrameMemory]:
+    return {
+        at: FrameMemory(
+            tensors.get(f"{name}/{at}/features"),
+            tensors[f"{name}/{at}/pointer"],
+        )
+        for at in header.indices[name]
+    }

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What leaves a session, one object on one frame at a time; imports core, numpy, torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ...core.mattes.store import MatteScores
+from .panorama import View, as_photo
+from .plan import Direction, Visit
+from .sam2_adapter import Prediction
+
+_HALF_MAX: Final = float(np.finfo(np.float16).max)
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """One object on one frame (which counts from 1).
+
+    Attributes
+    ----------
+    logits
+        (h, w) float32, a quarter of the model's input, of a panorama seen near twice as wide;
+        inside is > 0.
+    scores
+        What the model thinks of it.
+    prompted
+        Whether the user prompted this object on this frame.
+    direction
+        Of the pass that tracked it; None on a conditioning frame.
+    """
+
+    object_id: int
+    frame: int
+    logits: NDArray[np.float32]
+    scores: MatteScores
+    prompted: bool
+    direction: Direction | None = None
+
+    @property
+    def visit(self) -> Visit | None:
+        """The frame as that pass came to it."""
+        return None if self.direction is None else Visit(self.direction, self.frame)
+
+    def half_logits(self) -> NDArray[np.float16]:
+        """The logits as the store keeps them, clipped to what float16 holds, (h, w)."""
+        return np.clip(self.logits, -_HALF_MAX, _HALF_MAX).astype(np.float16)
+
+
+def frame_result(
+    object_id: int, frame: int, prediction: Prediction, *, prompted: bool, view: View
+) -> FrameResult:
+    """What leaves the session of a prediction, made in this view."""
+    logits = as_photo(prediction.logits[0, 0].to(torch.float32).cpu().numpy(), view)  # (h, w)
+    scores = MatteScores(
+        object_score=float(prediction.object_score),
+        predicted_iou=prediction.predicted_iou,
+        area=float((logits > 0).mean()),
+    )
+    return FrameResult(object_id, frame, logits, scores, prompted)

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""SAM 2's steps on one frame and one object, through sam2's own modules; imports torch, sam2.
+
+Upstream's `SAM2VideoPredictor` mixes these with its bookkeeping of a session, which loses
+corrections and grows with the footage. Here is only the arithmetic, in upstream's order;
+`session.py` decides what is called when.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from sam2.modeling.sam2_base import SAM2Base
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..models.bundled_model import LiteTrunk
+from ..models.fused_encoder import FusedTrunk
+from .kept_prompts import keep_prompts
+from .memory_bank import FrameMemory, MemoryBank
+from .prompt_tensors import PromptTensors
+
+# Upstream's bound on earlier logits that are fed back with new clicks.
+_LOGIT_BOUND = 32.0
+# A mask as logits: what SAM2Base gives for a mask prompt (its _use_mask_as_output).
+_MASK_SCALE, _MASK_BIAS = 20.0, -10.0
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """One encoded image, shared by all objects.
+
+    Attributes
+    ----------
+    maps, positions
+        Feature maps and their position encodings, fine to coarse, each (h * w, 1, C).
+    sizes
+        (h, w) of each.
+    """
+
+    maps: list[Tensor]
+    positions: list[Tensor]
+    sizes: list[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the mask decoder says about one object on one frame.
+
+    Attributes
+    ----------
+    logits
+        (1, 1, S / 4, S / 4) float32.
+    logits_at_input
+        (1, 1, S, S) float32; of a mask prompt the mask itself.
+    pointer
+        (1, C).
+    object_score
+        (1, 1), positive when the object is seen.
+    predicted_iou
+        The estimate of the chosen mask.
+    """
+
+    logits: Tensor
+    logits_at_input: Tensor
+    pointer: Tensor
+    object_score: Tensor
+    predicted_iou: float
+
+
+class Sam2Steps:
+    """The steps of one model over footage of ``frame_count`` frames.
+
+    Attributes
+    ----------
+    keeps_prompts
+        Whether answers are moved until they agree with the user's prompts; see `kept_prompts`.
+    """
+
+    def __init__(self, model: SAM2Base, frame_count: int) -> None:
+        self.model = model
+        self.frame_count = frame_count
+        # SAM 2.1 obeys nearly always, and its answers are better than a rule's.
+        self.keeps_prompts = isinstance(model.image_encoder.trunk, LiteTrunk | FusedTrunk)
+
+    def encode(self, frame: Tensor) -> ImageFeatures:
+        """Encode one frame, (3, S, S) normalised."""
+        image = frame.to(self.model.device).float().unsqueeze(0)  # (1, 3, S, S)
+        _, maps, positions, sizes = self.model._prepare_backbone_features(
+            self.model.forward_image(image)
+        )
+        return ImageFeatures(maps, positions, sizes)
+
+    def condition(self, index: int, image: ImageFeatures, prompts: PromptTensors) -> Prediction:
+        """Segment from prompts alone, without memory.
+
+        A mask becomes the result as it is. Together with points or a box it is what they correct,
+        as earlier logits are.
+        """
+        points, mask, before = prompts.points, prompts.mask, None
+        if points is not None and mask is not None:
+            before = F.interpolate(
+                mask * _MASK_SCALE + _MASK_BIAS,
+                size=self.model.sam_prompt_encoder.mask_input_size,
+                mode="bilinear",
+                align_corners=False,
+                antialias=True,
+            )  # (1, 1, S / 4, S / 4)
+            mask = None
+        return self._predict(index, image, points, mask, None, before=before, reverse=False)
+
+    def track(
+        self, index: int, image: ImageFeatures, bank: MemoryBank, *, reverse: bool
+    ) -> Prediction:
+        """Segment from memory alone."""
+        return self._predict(index, image, None, None, bank, before=None, reverse=reverse)
+
+    def correct(
+        self,
+        index: int,
+        image: ImageFeatures,
+        bank: MemoryBank,
+        prompts: PromptTensors,
+        tracked: Prediction,
+        *,
+        reverse: bool,
+    ) -> Prediction:
+        """Refine a tracked frame by points: memory, the tracked logits and the points together."""
+        before = torch.clamp(tracked.logits, -_LOGIT_BOUND, _LOGIT_BOUND)
+        return self._predict(
+            index, image, prompts.points, None, bank, before=before, reverse=reverse
+        )
+
+    def reconsider(
+        self, index: int, image: ImageFeatures, prompts: PromptTensors, before: Tensor
+    ) -> Prediction:
+        """Segment from points and earlier logits, (1, 1, S / 4, S / 4), without memory.
+
+        The points are taken as advice: not all of them are the user's.
+        """
+        before = torch.clamp(before, -_LOGIT_BOUND, _LOGIT_BOUND)
+        return self._predict(
+            index, image, prompts.points, None, None, before=before, reverse=False, advice=True
+        )
+
+    def _predict(
+        self,
+        index: int,
+        image: ImageFeatures,
+        points: dict[str, Tensor] | None,
+        mask: Tensor | None,
+        bank: MemoryBank | None,
+        *,
+        before: Tensor | None,
+        reverse: bool,
+        advice: bool = False,
+    ) -> Prediction:
+        _, outputs, _, embedding = self.model._track_step(
+            frame_idx=index,
+            is_init_cond_frame=bank is None,
+            current_vision_feats=image.maps,
+            current_vision_pos_embeds=image.positions,
+            feat_sizes=image.sizes,
+            point_inputs=points,
+            mask_inputs=mask,
+            output_dict=None if bank is None else bank.output_dict(index),
+            num_frames=self.frame_count,
+            track_in_reverse=reverse,
+            prev_sam_mask_logits=before,
+        )
+        _, _, ious, logits, logits_at_input, pointer, object_score = outputs
+        if points is not None and self.keeps_prompts and not advice:
+            kept = keep_prompts(logits, points, embedding, self.model.image_size)
+            if kept is not logits:
+                side = (self.model.image_size,) * 2
+                logits = kept
+                logits_at_input = F.interpolate(
+                    logits, size=side, mode="bilinear", align_corners=False
+                )
+        # Of several masks the decoder's choice is the one with the highest estimate.
+        return Prediction(logits, logits_at_input, pointer, object_score, float(ious.max()))
+
+    def remember(
+        self, image: ImageFeatures, prediction: Prediction, *, from_user: bool
+    ) -> tuple[FrameMemory, Tensor]:
+        """Encode a prediction into a memory.
+
+        What the user prompted is encoded as it looks, as a hard mask, from the logits that become
+        the matte; what was tracked, by its probabilities.
+
+        Returns
+        -------
+        tuple
+            The memory, and the position encoding (1, M, h, w) that is the same for all memories.
+        """
+        masks = prediction.logits_at_input
+        if from_user:
+            side = self.model.image_size
+            masks = F.interpolate(
+                prediction.logits, size=(side, side), mode="bilinear", align_corners=False
+            )  # (1, 1, S, S)
+        features, positions = self.model._encode_new_memory(
+            current_vision_feats=image.maps,
+            feat_sizes=image.sizes,
+            pred_masks_high_res=masks,
+            object_score_logits=prediction.object_score,
+            is_mask_from_pts=from_user,
+        )
+        return FrameMemory(features.to(torch.bfloat16), prediction.pointer), positions[-1]

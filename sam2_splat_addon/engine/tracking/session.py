@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One propagation: conditioning frames, then forwards, then backwards; imports core, torch, sam2.
+
+Objects don't influence each other, yet each image is encoded once for all objects that need it in a
+pass. Every matte leaves at once; what stays is bounded by what attention can reach, whatever the
+footage's length. Memories of conditioning frames lie on the shelf, where there is one, and stay in
+the process otherwise (0.5 MiB each at 1024 px).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
+
+import torch
+from sam2.modeling.sam2_base import SAM2Base
+from torch import Tensor
+
+from ...core.errors import Cancelled
+from ...core.prompts import FramePrompts
+from ..models.device import DeviceChoice
+from .conditioning_memory import Conditioned, ConditioningMemories, ConditioningShelf
+from .distractor_memory import GuardedBank
+from .memory_bank import FrameMemory, MemoryBank, MemoryReach, Sight, memory_position
+from .panorama import View, Views, roll_to_matte, seen, tensors_seen, view_of
+from .plan import DIRECTIONS, Direction, ObjectPlan, Visit
+from .prompt_tensors import PromptTensors
+from .results import FrameResult, frame_result
+from .sam2_adapter import Sam2Steps
+from .schedule import ObjectWork, StretchPart
+
+MAX_CONDITIONING = 16
+"""Conditioning frames that a frame attends to, nearest first.
+
+Upstream attends to all, so the cost of a frame grows with every frame the user prompts. Sixteen
+is more than most objects ever get; with more, the ones left out are the furthest away in time.
+"""
+
+
+class Frames(Protocol):
+    """Footage as model input, as `frames.FrameSource` gives it; it may leave frames out."""
+
+    def __len__(self) -> int: ...
+
+    def stream(self, order: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
+        """(index, (3, S, S) float32) in the given order; indices count from 0."""
+        ...
+
+
+class Session:
+    """Propagates the prompts of several objects through footage.
+
+    Parameters
+    ----------
+    model
+        In eval mode, on the device of ``choice``.
+    frames
+        The footage, squashed to the model's input.
+    size
+        The footage's (width, height), px: what the prompts are measured in.
+    works
+        What to compute, one per object.
+    choice
+        Device and number format.
+    max_conditioning
+        Conditioning frames that a frame attends to; 0 is all.
+    panorama
+        Whether the photos go all the way round, and each object is seen in the middle.
+    guarded
+        Whether doubtful frames stay out of memory; see `guarded_memory`.
+    shelves
+        By object id, what is on disk of conditioning frames: all that the works don't ask for.
+    fills_shelves
+        Whether the others are put there too.
+    """
+
+    def __init__(
+        self,
+        model: SAM2Base,
+        frames: Frames,
+        size: tuple[int, int],
+        works: Iterable[ObjectWork],
+        choice: DeviceChoice,
+        *,
+        max_conditioning: int = MAX_CONDITIONING,
+        panorama: bool = False,
+        guarded: bool = False,
+        shelves: Mapping[int, ConditioningShelf] | None = None,
+        fills_shelves: bool = True,
+    ) -> None:
+        self._frames = frames
+        self._size = size
+        self._works = {work.plan.object_id: work for work in works}
+        self._choice = choice
+        self._steps = Sam2Steps(model, len(frames))
+        self._reach = MemoryReach.of(model, max_conditioning)
+        self._position = torch.empty(0)  # made when a run begins, in its number format
+        self._conditioning = {
+            object_id: ConditioningMemories(
+                (shelves or {}).get(object_id), choice.device, writes=fills_shelves
+            )
+            for object_id in self._works
+        }
+        self._panorama = panorama
+        self._guarded = guarded
+
+    def run(
+        self,
+        on_result: Callable[[FrameResult], None],
+        *,
+        cancelled: Callable[[], bool] = lambda: False,
+        on_remembered: Callable[[int, Visit, MemoryBank], None] = lambda *_: None,
+    ) -> None:
+        """Compute everything that is to be computed.
+
+        Parameters
+        ----------
+        on_result
+            Gets every matte as soon as it is there, of a frame tracked from both sides two.
+        cancelled
+            Asked between the stages of a frame.
+        on_remembered
+            Called with an object's id, a frame just tracked in a pass, and the bank that now
+            remembers it. Not before ``on_result`` has taken that frame; while it takes the next
+            one, that is in the bank already.
+
+        Raises
+        ------
+        Cancelled
+            As soon as ``cancelled`` says so.
+        FootageError
+            A frame can't be read.
+        """
+        with self._choice.computing():
+            self._position = memory_position(self._steps.model)
+            self._condition(on_result, cancelled)
+            for direction in DIRECTIONS:
+                self._propagate(direction, on_result, cancelled, on_remembered)
+
+    def _condition(
+        self, on_result: Callable[[FrameResult], None], cancelled: Callable[[], bool]
+    ) -> None:
+        wanted = sorted(set().union(*(work.conditioning for work in self._works.values())))
+        with contextlib.closing(self.encoded(wanted, cancelled)) as photos:
+            for frame, photo in photos:
+                for object_id, work in self._works.items():
+                    if frame not in work.conditioning:
+                        continue
+                    stop_if(cancelled)
+                    prompts = next(e for e in work.plan.conditioning if e.frame == frame)
+                    view = self._view_of(work.plan, prompts)
+                    image = photo.at(view)
+                    tensors = self._tensors(prompts, view)
+                    prediction = self._steps.condition(frame - 1, image, tensors)
+                    memory, _ = self._steps.remember(image, prediction, from_user=True)
+                    result = frame_result(object_id, frame, prediction, prompted=True, view=view)
+                    towards = roll_to_matte(result.logits, view.roll) if self._panorama else 0
+                    self._conditioning[object_id].add(frame - 1, Conditioned(memory, towards))
+                    if frame in work.plan.results:
+                        on_result(result)
+
+    def _propagate(
+        self,
+        direction: Direction,
+        on_result: Callable[[FrameResult], None],
+        cancelled: Callable[[], bool],
+        on_remembered: Callable[[int, Visit, MemoryBank], None],
+    ) -> None:
+        parts = {
+            object_id: {
+                frame: part
+                for part in work.parts
+                if part.stretch.direction == direction
+                for frame in part.frames
+            }
+            for object_id, work in self._works.items()
+        }
+        banks: dict[int, MemoryBank] = {}
+        begun: dict[int, StretchPart] = {}
+        order = sorted(set().union(*parts.values()), reverse=direction == "backward")
+        with contextlib.closing(self.encoded(order, cancelled)) as photos:
+            for frame, photo in photos:
+                for object_id, work in self._works.items():
+                    part = parts[object_id].get(frame)
+                    if part is None:
+                        continue
+                    stop_if(cancelled)
+                    if begun.get(object_id) is not part:  # its first frame may have been left out
+                        begun[object_id] = part
+                        banks[object_id] = self._bank(object_id, part)
+                    bank = banks[object_id]
+                    on_result(self._track(work.plan, frame, photo, bank, direction))
+                    on_remembered(object_id, Visit(direction, frame), bank)
+
+    def _bank(self, object_id: int, part: StretchPart) -> MemoryBank:
+        """The bank as it is when the part begins."""
+        shown = self._conditioning[object_id].of([at - 1 for at in part.stretch.conditioning])
+        if self._guarded:
+            reverse = part.stretch.direction == "backward"
+            bank: MemoryBank = GuardedBank(self._reach, self._position, shown, reverse=reverse)
+        else:
+            bank = MemoryBank(self._reach, self._position, shown)
+        if part.state is not None:
+            state = part.state
+            bank.restore(
+                dataclasses.replace(
+                    state,
+                    corrected=self._here(state.corrected),
+                    recent=self._here(state.recent),
+                )
+            )
+        return bank
+
+    def _here(self, memories: Mapping[int, FrameMemory]) -> dict[int, FrameMemory]:
+        """The memories on this session's device."""
+        return {at: entry.to(self._choice.device) for at, entry in memories.items()}
+
+    def _track(
+        self,
+        plan: ObjectPlan,
+        frame: int,
+        photo: Views,
+        bank: MemoryBank,
+        direction: Direction,
+    ) -> FrameResult:
+        """Segment one object on one frame from memory, and remember it."""
+        index, reverse = frame - 1, direction == "backward"
+        correction, fit = plan.correction(frame), True
+        refines = frame in plan.refined
+        if correction is not None and refines:
+            view = self._view_of(plan, correction)
+        else:
+            view = self._view_near(plan, index, bank)
+        image = photo.at(view)
+        prediction = self._steps.track(index, image, bank, reverse=reverse)
+        if isinstance(bank, GuardedBank) and correction is None:
+            prediction, fit = bank.judge(prediction)
+        prompts = None if correction is None else self._tensors(correction, view)
+        # Of clicks that lie beyond the view none is left, and nothing to correct.
+        corrected = prompts is not None and prompts.points is not None
+        if prompts is not None and corrected:
+            prediction = self._steps.correct(
+                index, image, bank, prompts, prediction, reverse=reverse
+            )
+        result = dataclasses.replace(
+            frame_result(plan.object_id, frame, prediction, prompted=corrected, view=view),
+            direction=direction,
+        )
+        towards = roll_to_matte(result.logits, view.roll) if self._panorama else 0
+        if fit:
+            memory, _ = self._steps.remember(image, prediction, from_user=corrected)
+            if corrected:
+                bank.add_corrected(index, memory)
+            else:
+                bank.add(index, memory)
+            if refines:
+                self._conditioning[plan.object_id].add(index, Conditioned(memory, towards))
+        if self._panorama:
+            bank.sight = Sight(index, towards)
+        return result
+
+    def _view_of(self, plan: ObjectPlan, prompts: FramePrompts) -> View:
+        """The view with the prompts in the middle."""
+        if not self._panorama:
+            return View()
+        side = self._steps.model.image_size
+        return view_of(prompts, self._size[0], side, near=plan.near)
+
+    def _view_near(self, plan: ObjectPlan, index: int, bank: MemoryBank) -> View:
+        """The view of the matte nearest in time: the one tracked last, or a conditioning frame's."""
+        if not self._panorama:
+            return View()
+        places = [*([] if bank.sight is None else [bank.sight.index]), *bank.conditioning]
+        nearest = min(places, key=lambda at: abs(at - index))
+        if bank.sight is not None and nearest == bank.sight.index:
+            return View(bank.sight.roll, plan.near)
+        return View(self._conditioning[plan.object_id].roll(nearest), plan.near)
+
+    def encoded(
+        self, order: Sequence[int], cancelled: Callable[[], bool]
+    ) -> Generator[tuple[int, Views], None, None]:
+        """(frame, its features in any view) in this order, decoded ahead of use."""
+        stream = self._frames.stream([frame - 1 for frame in order])
+        try:
+            for index, tensor in stream:
+                stop_if(cancelled)
+                yield index + 1, self._views(tensor)
+        finally:
+            if isinstance(stream, Generator):
+                stream.close()  # stops the decoder's thread now, not when the garbage is collected
+
+    def _views(self, frame: Tensor) -> Views:
+        return Views(lambda view: self._steps.encode(seen(frame, view)))
+
+    def _tensors(self, prompts: FramePrompts, view: View) -> PromptTensors:
+        side = self._steps.model.image_size
+        return tensors_seen(prompts, self._size, view, side, self._choice.device)
+
+
+def stop_if(cancelled: Callable[[], bool]) -> None:
+    """Raise Cancelled when ``cancelled`` says so."""
+    if cancelled():
+        raise Cancelled

@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The worker's main loop: reads requests, runs them one by one, writes events; core and engine.
+
+torch and sam2 are imported by the first request that needs them, not before: so the worker is ready
+in a fraction of a second, and a missing package becomes an answer instead of a crash.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import queue
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from ...core.errors import Cancelled, EnvironmentSetupError, ProtocolError, SplatError, WorkerError
+from ...core.footage.damaged_photos import left_out
+from ...core.mattes.store import MatteStore
+from ...core.protocol import (
+    PROTOCOL_VERSION,
+    BakeRequest,
+    CancelRequest,
+    Event,
+    Failed,
+    Finished,
+    FrameDone,
+    JobRequest,
+    Log,
+    PreviewDone,
+    PreviewDropped,
+    PreviewEvent,
+    PreviewFailed,
+    PreviewRequest,
+    Progress,
+    PropagateRequest,
+    Ready,
+    ReportRequest,
+    Stopped,
+    read_request,
+    write_message,
+)
+from ...core.system.process_memory import peak_memory_mb
+
+_REPORTED_PACKAGES = ("torch", "sam2", "numpy", "msgspec", "pillow", "opencv-python-headless")
+
+# What torch's and OpenCV's allocators say; they raise a RuntimeError, not a MemoryError.
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "insufficient memory")
+
+Job = JobRequest | PreviewRequest
+
+
+class _Outbox:
+    """Writes events, from any thread; ends the process when nobody reads them any more."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def send(self, event: Event) -> None:
+        with self._lock:
+            try:
+                try:
+                    write_message(self._stream, event)
+                except ProtocolError as error:  # nothing of it was written
+                    write_message(self._stream, _in_place_of(event, error))
+            except OSError:
+                os._exit(1)
+
+
+def _in_place_of(event: Event, error: ProtocolError) -> Event:
+    """What to say where an event can't be written down: an answer stays an answer."""
+    if isinstance(event, PreviewDone | PreviewFailed):
+        return PreviewFailed(event.ticket, Failed.from_error(error))
+    if isinstance(event, Finished | Failed):
+        return Failed.from_error(error)
+    return Log("warning", str(error))
+
+
+class _Inbox:
+    """Reads requests in a thread of its own, so that a cancel arrives while another one runs."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._jobs: queue.SimpleQueue[tuple[Job, threading.Event]] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._unanswered: list[tuple[Job, threading.Event]] = []
+        threading.Thread(target=self._read, name="requests", daemon=True).start()
+
+    def next(self) -> tuple[Job, threading.Event]:
+        """The next request and the event that says it is cancelled (blocking)."""
+        return self._jobs.get()
+
+    def answered(self, cancelled: threading.Event) -> None:
+        """Forget a request: a cancel that comes now is too late for it."""
+        with self._lock:
+            self._unanswered = [entry for entry in self._unanswered if entry[1] is not cancelled]
+
+    def _read(self) -> None:
+        while True:
+            try:
+                request = read_request(self._stream)
+            except BaseException:  # noqa: BLE001 - without this thread nothing would end the worker
+                # After that nothing on the stream can be trusted. The client shows these lines.
+                traceback.print_exc()
+                sys.stderr.flush()
+                os._exit(2)
+            if request is None:
+                # The client closed the pipe, or died. Nobody waits for a result: end at once,
+                # whatever the main thread does. Files are whole or absent, so nothing is lost.
+                os._exit(0)
+            with self._lock:
+                for job, cancelled in self._unanswered:
+                    # Whatever comes, a preview gives way to it.
+                    if isinstance(request, CancelRequest) or isinstance(job, PreviewRequest):
+                        cancelled.set()
+                if not isinstance(request, CancelRequest):
+                    cancelled = threading.Event()
+                    self._unanswered.append((request, cancelled))
+                    self._jobs.put((request, cancelled))
+
+
+def serve(requests: BinaryIO, events: BinaryIO) -> None:
+    """Say Ready, then answer requests until their stream ends; never returns."""
+    outbox = _Outbox(events)
+    outbox.send(Ready(PROTOCOL_VERSION, os.getpid(), _versions()))
+    inbox = _Inbox(requests)
+    while True:
+        job, cancelled = inbox.next()
+        answer: Event
+        if isinstance(job, PreviewRequest):
+            answer = _answer_preview(job, cancelled.is_set)
+        else:
+            answer = _answer(job, outbox.send, cancelled.is_set)
+        inbox.answered(cancelled)
+        outbox.send(answer)
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for package in _REPORTED_PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _answer(
+    job: JobRequest,
+    send: Callable[[Event], None],
+    cancelled: Callable[[], bool],
+) -> Finished | Failed | Stopped:
+    """Run one request to its end and say how it ended."""
+    frames: set[int] = set()
+
+    def send_frame_done(event: FrameDone) -> None:
+        frames.add(event.frame)
+        send(event)
+
+    try:
+        if cancelled():
+            return Stopped()
+        if isinstance(job, PropagateRequest):
+            return _propagate(job, send, send_frame_done, cancelled)
+        if isinstance(job, ReportRequest):
+            return _report(job, send, cancelled)
+        return _bake(job, send, send_frame_done, cancelled)
+    except Cancelled:
+        return Stopped(len(frames))
+    except Exception as error:  # noqa: BLE001 - whatever it is, the client gets it as an answer
+        return _failed(error)
+
+
+def _answer_preview(job: PreviewRequest, dropped: Callable[[], bool]) -> PreviewEvent:
+    """Run one preview, unless something newer has come, and say how it ended."""
+    try:
+        if dropped():
+            return PreviewDropped(job.ticket)
+        began = time.monotonic()
+        from ..jobs import preview
+
+        mattes = preview.run(job, dropped)
+        return PreviewDone(job.ticket, job.frame, mattes, time.monotonic() - began)
+    except Cancelled:
+        return PreviewDropped(job.ticket)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the client gets it as an answer
+        return PreviewFailed(job.ticket, _failed(error))
+
+
+def _failed(error: Exception) -> Failed:
+    """What went wrong, as the client gets it; called while the exception is handled."""
+    if isinstance(error, SplatError):
+        return Failed.from_error(error)
+    if isinstance(error, ModuleNotFoundError):
+        return Failed(
+            EnvironmentSetupError.__name__,
+            f"The worker lacks the package {error.name}.",
+            "Install the worker's packages again in the add-on's preferences.",
+            traceback.format_exc(),
+        )
+    return _unforeseen(error)
+
+
+def _unforeseen(error: Exception) -> Failed:
+    trace = traceback.format_exc()
+    told = str(error).lower()
+    if type(error).__name__ == "OutOfMemoryError" or "cuda out of memory" in told:
+        message = "The graphics card ran out of memory."
+    elif isinstance(error, MemoryError) or any(sign in told for sign in _OUT_OF_MEMORY):
+        message = "The machine ran out of memory."
+    else:
+        message = f"The worker met an error it did not expect: {type(error).__name__}:"
+        message += f" {' '.join(str(error).split())}."
+        fix = "Please report it together with the lines in Blender's console."
+        return Failed(type(error).__name__, message, fix, trace)
+    fix = "Close other programs, or choose a smaller model or another device."
+    return Failed(WorkerError.__name__, message, fix, trace)
+
+
+def _propagate(
+    request: PropagateRequest,
+    send: Callable[[Event], None],
+    send_frame_done: Callable[[FrameDone], None],
+    cancelled: Callable[[], bool],
+) -> Finished:
+    send(Progress("loading", 0, 1))
+    from ..jobs import propagate
+
+    began = time.monotonic()
+    report = propagate.run(
+        request,
+        on_progress=send,
+        on_frame_done=send_frame_done,
+        on_log=send,
+        cancelled=cancelled,
+    )
+    return Finished(
+        report.summary,
+        frames=report.frames,
+        seconds=time.monotonic() - began,
+        peak_memory_mb=peak_memory_mb(),
+        warnings=report.warnings,
+        damaged=report.damaged,
+    )
+
+
+def _bake(
+    request: BakeRequest,
+    send: Callable[[Event], None],
+    send_frame_done: Callable[[FrameDone], None],
+    cancelled: Callable[[], bool],
+) -> Finished:
+    from ..jobs import bake
+
+    began = time.monotonic()
+    # Not MatteStore.open: frames that the user drew need no store.
+    store = MatteStore(Path(request.store))
+    report = bake.bake(request, store, send, cancelled, on_frame_done=send_frame_done)
+    images = "1 image" if len(report.frames) == 1 else f"{len(report.frames)} images"
+    return Finished(
+        f"Baked {images} into {report.folder}.",
+        str(report.folder),
+        len(report.frames),
+        time.monotonic() - began,
+        peak_memory_mb(),
+        report.warnings(),
+        tuple(photo.name for photo in report.damaged_photos),
+    )
+
+
+def _report(
+    request: ReportRequest, send: Callable[[Event], None], cancelled: Callable[[], bool]
+) -> Finished:
+    from ..jobs import report
+
+    began = time.monotonic()
+    written = report.write_report(request, send, cancelled)
+    worth = "1 is" if written.listed == 1 else f"{written.listed} are"
+    return Finished(
+        f"Reviewed {written.mattes} mattes, {worth} worth a look: {written.folder}.",
+        str(written.folder),
+        written.mattes,
+        time.monotonic() - began,
+        peak_memory_mb(),
+        (left_out(written.damaged),) if written.damaged else (),
+        tuple(photo.name for photo in written.damaged),
+    )

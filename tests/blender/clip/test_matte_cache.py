@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which matte the overlay shows, and where it lies; no drawing, which background can't do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import bpy
+import numpy as np
+import pytest
+
+from sam2_splat_addon.core.geometry.coordinates import pixels_to_mask
+from sam2_splat_addon.core.mattes.store import MatteRecord, MatteScores, MatteStore
+from sam2_splat_addon.core.prompts import FramePrompts, PointPrompt
+
+pytestmark = pytest.mark.usefixtures("addon")
+SCORES = MatteScores(object_score=1.0, predicted_iou=0.9, area=0.25)
+CLICK = FramePrompts(2, (PointPrompt(50.5, 90.5),))
+
+
+@pytest.fixture
+def clip(make_photos: Callable[..., Path]) -> Iterator[bpy.types.MovieClip]:
+    """Three photos whose object 1, "square", has a matte on frames 2 and 3."""
+    from sam2_splat_addon.blender.clip import footage as footage_clip
+    from sam2_splat_addon.blender.clip import markers, matte_cache
+
+    found = footage_clip.load(make_photos(count=3))
+    markers.add_point(found.tracking.objects.new("square"), 2, CLICK.points[0], *found.size)
+    markers.sync_objects(found)
+    footage = footage_clip.footage_of(found)
+    store = MatteStore.open(footage_clip.store_folder(found, footage.folder), create=True)
+    for frame in (2, 3):
+        store.write(record(found, frame, 1.0))
+    yield found
+    matte_cache.clear()
+
+
+def record(clip: bpy.types.MovieClip, frame: int, value: float) -> MatteRecord:
+    """A matte of one value all over."""
+    logits = np.full((6, 4), value, dtype=np.float16)
+    return MatteRecord(1, frame, *clip.size, logits, SCORES, prompted=frame == 2)
+
+
+def shown(clip: bpy.types.MovieClip, frame: int, prompts: FramePrompts | None = None) -> object:
+    from sam2_splat_addon.blender.clip import matte_cache
+
+    return matte_cache.matte_of(clip, 1, "square", frame, prompts, "model")
+
+
+def test_the_stores_matte_is_shown_and_nothing_where_there_is_none(
+    clip: bpy.types.MovieClip,
+) -> None:
+    found = shown(clip, 2)
+    assert found.source == "stored" and (found.values == 1.0).all()
+    assert shown(clip, 1) is None
+
+
+def test_a_matte_is_read_once_until_it_is_said_to_be_new(clip: bpy.types.MovieClip) -> None:
+    from sam2_splat_addon.blender.clip import matte_cache
+
+    first = shown(clip, 2)
+    MatteStore(Path(clip.sam2_splat.store_folder)).write(record(clip, 2, -3.0))
+    assert shown(clip, 2) is first
+    matte_cache.forget(clip.session_uid, 1, 3)
+    assert shown(clip, 2) is first
+    matte_cache.forget(clip.session_uid, 1, 2)
+    assert (shown(clip, 2).values == -3.0).all()
+
+
+def test_a_damaged_matte_shows_nothing(clip: bpy.types.MovieClip) -> None:
+    path = MatteStore(Path(clip.sam2_splat.store_folder)).path(1, 3)
+    path.write_bytes(path.read_bytes()[:-5])
+    assert shown(clip, 3) is None
+
+
+def test_a_preview_shows_for_its_own_prompts_and_model_only(clip: bpy.types.MovieClip) -> None:
+    from sam2_splat_addon.blender.clip import matte_cache
+
+    key = (clip.session_uid, 1, 2)
+    matte_cache.keep_preview(key, CLICK, "model", np.zeros((2, 2), np.float16), SCORES)
+    assert shown(clip, 2, CLICK).source == "preview"
+    moved = FramePrompts(2, (PointPrompt(51.5, 90.5),))
+    assert shown(clip, 2, moved).source == "stored"
+    assert shown(clip, 2, None).source == "stored"
+    assert matte_cache.previewed(key, CLICK, "another model") is None
+
+
+def test_what_the_user_drew_wins_over_the_store(clip: bpy.types.MovieClip) -> None:
+    from sam2_splat_addon.blender.masks import edit_search, keys
+    from sam2_splat_addon.blender.tasks.layer_build import LayerBuild
+
+    build = LayerBuild(clip, MatteStore(Path(clip.sam2_splat.store_folder)), {1: "square"})
+    while not build.step():
+        pass
+    bpy.context.scene.frame_set(2)
+    assert shown(clip, 2).source == "stored"
+    layer = clip.sam2_splat.mask.layers["square"]
+    counts = [len(spline.points) for spline in layer.splines]
+    corners = np.array([(30.0, 45.0), (90.0, 45.0), (90.0, 135.0), (30.0, 135.0)])
+    for spline, count in zip(layer.splines, counts, strict=True):
+        drawn = corners[np.arange(count) * len(corners) // count]
+        co = pixels_to_mask(drawn, *clip.size).astype(np.float32)
+        keys.set_points(spline, co, co, co)
+    edited = shown(clip, 2)
+    assert edited.source == "edited"
+    width, height = clip.size
+    inside = edited.values > 0
+    assert inside.shape == (height, width)
+    assert inside[45:135, 30:90].all() and inside.sum() == 60 * 90
+    assert edit_search.shown_edit(clip.sam2_splat.mask, "square", 2) is not None
+
+
+def test_the_prompts_of_one_frame_are_those_of_all(clip: bpy.types.MovieClip) -> None:
+    from sam2_splat_addon.blender.clip import markers
+
+    owner = clip.tracking.objects["square"]
+    width, height = clip.size
+    markers.add_point(owner, 3, PointPrompt(7.5, 8.5, include=False), width, height)
+    every = {frame.frame: frame for frame in markers.collect(clip).objects[0].frames}
+    assert set(every) == {2, 3}
+    for frame, expected in every.items():
+        assert markers.on_frame(clip, frame) == {"square": expected}
+    assert markers.on_frame(clip, 1) == {}
+
+
+def test_the_view_maps_pixels_there_and_back_to_a_hundredth() -> None:
+    from sam2_splat_addon.blender.context.frame_view import FrameView
+
+    # A photo of 6000 x 9000 px shown at 250 %, its lower left corner 1234.5 px left of the region.
+    scale = (1.0 / 15000.0, 1.0 / 22500.0)
+    view = FrameView(scale, (1234.5 / 15000.0, 0.25), 6000, 9000)
+    assert view.zoom == pytest.approx(2.5)
+    for x, y in ((0.0, 0.0), (3000.25, 17.75), (6000.0, 9000.0)):
+        assert view.to_pixel(*view.to_region(x, y)) == pytest.approx((x, y), abs=0.01)
+    assert view.to_region(0.0, 9000.0) == pytest.approx((-1234.5, -0.25 * 22500.0))

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What goes wrong stays in the panel with its fix, and parts of the footage are propagated alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import bpy
+import pytest
+
+from sam2_splat_addon.core import errors
+
+pytestmark = pytest.mark.usefixtures("addon")
+MakePhotos = Callable[..., Path]
+
+
+def load(folder: Path) -> bpy.types.MovieClip:
+    bpy.ops.sam2_splat.load(filepath=str(folder))
+    return bpy.context.scene.active_clip
+
+
+def test_an_error_stays_until_it_is_closed(make_photos: MakePhotos) -> None:
+    from sam2_splat_addon.blender.context import last_error
+
+    load(make_photos(count=2))
+    with pytest.raises(RuntimeError):
+        bpy.ops.sam2_splat.propagate()
+    found = last_error.last()
+    assert found is not None and found.kind is errors.PromptError
+    assert "click" in found.sentence
+    bpy.ops.sam2_splat.dismiss()
+    assert last_error.last() is None
+
+
+def test_every_kind_of_error_that_can_be_mended_has_a_fix() -> None:
+    from sam2_splat_addon.blender.context import last_error
+
+    kinds = {
+        kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and errors.SplatError in kind.__bases__
+    }
+    assert kinds == set(last_error._FIXES)  # each also mends the kinds below it
+
+
+def test_parts_of_the_footage_are_brought_up_to_date_and_the_rest_stays(
+    make_photos: MakePhotos,
+) -> None:
+    folder = make_photos(count=4)
+    clip = load(folder)
+    bpy.ops.sam2_splat.click(frame=2, x=50.5, y=90.5)
+    bpy.context.scene.frame_current = 3
+    bpy.ops.sam2_splat.propagate(span="forward")
+    assert sorted(path.stem for path in folder.rglob("*.matte")) == ["000003", "000004"]
+    bpy.context.scene.frame_current = 2
+    bpy.ops.sam2_splat.propagate(span="frame")
+    assert sorted(path.stem for path in folder.rglob("*.matte")) == ["000002", "000003", "000004"]
+    clip.sam2_splat.use_range = True
+    clip.sam2_splat.first_frame, clip.sam2_splat.last_frame = 3, 4
+    with pytest.raises(RuntimeError, match="Frame 2 is outside"):
+        bpy.ops.sam2_splat.propagate(span="frame")
+
+
+def test_the_bake_goes_to_the_chosen_folder(make_photos: MakePhotos, tmp_path: Path) -> None:
+    clip = load(make_photos(count=2))
+    bpy.ops.sam2_splat.click(frame=1, x=50.5, y=90.5)
+    bpy.ops.sam2_splat.propagate()
+    chosen = tmp_path / "elsewhere"
+    chosen.mkdir()
+    clip.sam2_splat.bake_folder = str(chosen)
+    bpy.ops.sam2_splat.bake()
+    assert [path.name for path in chosen.iterdir()] == ["postshot_v001"]
+    assert len(list(chosen.rglob("*.png"))) == 2

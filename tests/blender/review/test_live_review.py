@@ -1,0 +1,320 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The list of frames to look at, in Blender: what it holds, where it leads, and what it follows."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import bpy
+import msgspec
+import pytest
+
+from tests.blender.masked_clip import masked_clip, store_of
+
+pytestmark = pytest.mark.usefixtures("addon")
+MakePhotos = Callable[..., Path]
+COUNT = 5
+
+
+@pytest.fixture
+def clip(make_photos: MakePhotos) -> bpy.types.MovieClip:
+    """Five frames of two objects; on frame 3 the model was unsure of the square."""
+    clip = masked_clip(make_photos(count=COUNT), ("square", "ground"))
+    spoil(clip, 1, 3, predicted_iou=0.4)
+    return clip
+
+
+def spoil(clip: bpy.types.MovieClip, object_id: int, frame: int, **scores: float) -> None:
+    """Give a matte other scores, and it and its folder another time of writing."""
+    store = store_of(clip)
+    record = store.read(object_id, frame)
+    store.write(
+        msgspec.structs.replace(record, scores=msgspec.structs.replace(record.scores, **scores))
+    )
+    path = store.path(object_id, frame)
+    for changed in (path, path.parent):
+        later = changed.stat().st_mtime_ns + 10_000_000
+        os.utime(changed, ns=(later, later))
+
+
+def settle() -> None:
+    """What the window's timer does in a while: until nothing is left to be done."""
+    from sam2_splat_addon.blender.review import live_review
+
+    quiet = 0
+    while quiet < 5:
+        time.sleep(0.002)
+        quiet = quiet + 1 if live_review.tick() == live_review._IDLE else 0
+
+
+def rows() -> list[tuple[str, int]]:
+    return [(row.name, row.frame) for row in bpy.context.window_manager.sam2_splat_review.rows]
+
+
+def test_the_list_names_the_frame_and_says_why(clip: bpy.types.MovieClip) -> None:
+    assert bpy.ops.sam2_splat.review() == {"FINISHED"}
+    assert ("square", 3) in rows()
+    shown = bpy.context.window_manager.sam2_splat_review
+    row = next(row for row in shown.rows if row.frame == 3 and row.name == "square")
+    assert row.summary == "Unsure 0.40"
+    assert rows() == [("square", 3)]
+
+
+def test_a_click_on_a_row_goes_there_and_makes_its_object_active(
+    clip: bpy.types.MovieClip,
+) -> None:
+    clip.frame_start = 101
+    bpy.context.scene.frame_current = 101
+    clip.tracking.objects.active = clip.tracking.objects["ground"]
+    bpy.ops.sam2_splat.review()
+    shown = bpy.context.window_manager.sam2_splat_review
+    assert bpy.context.scene.frame_current == 101
+    shown.active_index = rows().index(("square", 3))
+    assert bpy.context.scene.frame_current == 103
+    assert clip.tracking.objects.active.name == "square"
+
+
+def test_next_and_previous_go_through_the_frames_in_their_order(
+    clip: bpy.types.MovieClip,
+) -> None:
+    spoil(clip, 2, 5, predicted_iou=0.3)
+    bpy.ops.sam2_splat.review()
+    assert set(rows()) == {("ground", 5), ("square", 3)}
+    frames = [3, 5]
+    bpy.context.scene.frame_current = 0
+    seen = []
+    while bpy.ops.sam2_splat.review_step(direction="NEXT") == {"FINISHED"}:
+        seen.append(bpy.context.scene.frame_current)
+        shown = bpy.context.window_manager.sam2_splat_review
+        assert shown.rows[shown.active_index].frame == seen[-1]
+    assert seen == frames
+    while bpy.ops.sam2_splat.review_step(direction="PREVIOUS") == {"FINISHED"}:
+        seen.append(bpy.context.scene.frame_current)
+    assert seen == [*frames, *reversed(frames[:-1])]
+
+
+def test_the_list_can_be_narrowed_to_the_active_object(clip: bpy.types.MovieClip) -> None:
+    spoil(clip, 2, 5, predicted_iou=0.3)
+    shown = bpy.context.window_manager.sam2_splat_review
+    clip.tracking.objects.active = clip.tracking.objects["ground"]
+    shown.only_active = True
+    bpy.ops.sam2_splat.review()
+    assert {name for name, _ in rows()} == {"ground"}
+    shown.only_active = False
+
+
+def test_the_timer_finds_new_mattes_by_itself(clip: bpy.types.MovieClip) -> None:
+    settle()
+    assert ("square", 3) in rows()
+    spoil(clip, 1, 3, predicted_iou=0.93)
+    spoil(clip, 1, 4, predicted_iou=0.2)
+    settle()
+    assert ("square", 4) in rows()
+    assert ("square", 3) not in rows()
+
+
+def test_a_damaged_matte_is_said_and_does_not_stop_the_timer(clip: bpy.types.MovieClip) -> None:
+    from sam2_splat_addon.blender.review import live_review
+
+    path = store_of(clip).path(1, 2)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-30])
+    spoil(clip, 2, 2)
+    settle()
+    found = live_review.of_clip(clip)
+    assert found is not None
+    assert "000002.matte" in found.error
+    with pytest.raises(RuntimeError, match=r"000002\.matte"):
+        bpy.ops.sam2_splat.review()
+    path.write_bytes(whole)
+    assert bpy.ops.sam2_splat.review() == {"FINISHED"}
+
+
+def test_an_edited_frame_is_corrected_and_leaves_the_list(clip: bpy.types.MovieClip) -> None:
+    from sam2_splat_addon.blender.masks import single_frame
+    from sam2_splat_addon.blender.review import live_review
+
+    single_frame.empty_frame(clip.sam2_splat.mask, clip, "square", 3)
+    bpy.ops.sam2_splat.review()
+    found = live_review.of_clip(clip)
+    assert found is not None
+    assert ("square", 3) not in rows()
+    assert [one.state for one in found.reviews[1] if one.frame == 3] == ["corrected"]
+    assert found.states()[3] == "corrected"
+
+
+def test_nothing_is_offered_before_there_are_masks(make_photos: MakePhotos) -> None:
+    assert not bpy.ops.sam2_splat.review.poll()
+    bpy.ops.sam2_splat.load(filepath=str(make_photos(count=2)))
+    for name in ("review", "review_step", "report", "restore_mask", "clear_masks"):
+        assert not getattr(bpy.ops.sam2_splat, name).poll(), name
+
+
+def test_the_command_line_writes_the_report(
+    make_photos: MakePhotos, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from sam2_splat_addon.blender.cli import batch
+
+    frames = [{"frame": 1, "points": [{"x": 50.5, "y": 90.5}]}]
+    prompts = tmp_path / "prompts.json"
+    prompts.write_text(
+        json.dumps({"version": 1, "objects": [{"id": 1, "name": "square", "frames": frames}]})
+    )
+    out = tmp_path / "deep" / "report"
+    folder = str(make_photos(count=2))
+    arguments = ["--footage", folder, "--prompts", str(prompts), "--report", str(out)]
+    assert batch.main(arguments) == 0, capfd.readouterr().err
+    written = list(csv.DictReader((out / "review.csv").open()))
+    assert [(row["object"], row["frame"]) for row in written] == [("square", "1"), ("square", "2")]
+    listed = sum(float(row["badness"]) >= 0.5 for row in written)
+    assert (out / "review.html").read_text().count("data:image/jpeg") == listed
+    assert "worth a look" in capfd.readouterr().out
+
+
+def test_the_report_button_writes_beside_the_photos(clip: bpy.types.MovieClip) -> None:
+    bpy.ops.sam2_splat.looks_fine(frame=3, object_id=1)
+    assert bpy.ops.sam2_splat.report() == {"FINISHED"}
+    folder = Path(clip.sam2_splat.footage_folder) / "sam2_splat_review"
+    rows = list(csv.DictReader((folder / "review.csv").open()))
+    assert len(rows) == 2 * COUNT
+    assert {(row["object"], row["frame"], row["state"]) for row in rows} >= {
+        ("square", "2", "good"),
+        ("square", "3", "fine"),
+    }
+    # The folder of the report is no footage.
+    bpy.ops.sam2_splat.load(filepath=clip.sam2_splat.footage_folder)
+    assert clip.sam2_splat.frame_count == COUNT
+
+
+def test_the_strip_has_a_cell_a_frame_and_marks_the_playhead() -> None:
+    from sam2_splat_addon.blender.review.frame_strip import cells, playhead
+
+    drawn = cells({11: "good", 12: "doubtful", 13: "absent", 14: "corrected"}, (11, 14), 400.0)
+    back, *own = drawn
+    assert back[:1] + back[2:3] == (0.0, 400.0)
+    assert [cell[0] for cell in own] == [0.0, 100.0, 200.0, 300.0]
+    assert len({cell[4] for cell in own}) == 4
+    good, doubtful, absent, corrected = (cell[3] for cell in own)
+    assert doubtful == absent > good == corrected
+    (left, _, right, _, _) = playhead(12, (11, 14), 400.0)[-1]
+    assert (left + right) / 2 == 150.0
+    assert playhead(15, (11, 14), 400.0) == []
+    assert cells({99: "good"}, (11, 14), 400.0) == [back]
+
+
+def test_an_edit_is_seen_while_the_playhead_stays_and_only_then(
+    clip: bpy.types.MovieClip,
+) -> None:
+    from sam2_splat_addon.blender.review import live_review
+
+    def corrected() -> list[int]:
+        found = live_review.of_clip(clip)
+        assert found is not None
+        return [one.frame for one in found.reviews[1] if one.state == "corrected"]
+
+    scene = bpy.context.scene
+    scene.frame_set(2)
+    settle()
+    spline = clip.sam2_splat.mask.layers["square"].splines[0]
+    for point in spline.points:
+        point.co = (point.co[0] + 0.1, point.co[1])
+    settle()
+    assert corrected() == [2]
+    # Nothing was keyed: what the user sees on coming back is SAM 2's mask again.
+    scene.frame_set(4)
+    settle()
+    assert corrected() == []
+    # The playhead is elsewhere before Blender has moved the points.
+    scene.frame_current = 1
+    live_review.tick()
+    assert corrected() == []
+
+
+def test_a_frame_that_looks_fine_leaves_the_list_until_its_matte_is_another(
+    clip: bpy.types.MovieClip, tmp_path: Path
+) -> None:
+    from sam2_splat_addon.blender.review import live_review
+
+    store = store_of(clip)
+    store.write(msgspec.structs.replace(store.read(1, 3), key="one"))
+    settle()
+    assert rows() == [("square", 3)]
+    bpy.ops.ed.undo_push(message="before")
+    assert bpy.ops.sam2_splat.looks_fine(frame=3, object_id=1) == {"FINISHED"}
+    bpy.ops.ed.undo_push(message="Looks Fine")
+    assert rows() == []
+    found = live_review.of_clip(clip)
+    assert found is not None
+    assert found.states(1)[3] == "fine"
+    assert live_review.fine_frames_of(clip) == {1: (3,)}
+    bpy.ops.ed.undo()
+    settle()
+    assert rows() == [("square", 3)]
+    bpy.ops.ed.redo()
+    settle()
+    assert rows() == []
+    # It is saved with the file.
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "saved.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "saved.blend"))
+    clip = bpy.context.scene.active_clip
+    settle()
+    assert rows() == []
+    # Another matte has not been looked at.
+    store.write(msgspec.structs.replace(store.read(1, 3), key="two"))
+    spoil(clip, 1, 3)
+    settle()
+    assert rows() == [("square", 3)]
+    bpy.ops.sam2_splat.looks_fine(frame=3, object_id=1)
+    assert rows() == []
+    bpy.ops.sam2_splat.looks_fine(frame=3, object_id=1, is_fine=False)
+    assert rows() == [("square", 3)]
+
+
+def test_the_key_ticks_the_active_object_on_the_playheads_frame_and_takes_it_back(
+    clip: bpy.types.MovieClip,
+) -> None:
+    settle()
+    assert rows() == [("square", 3)]
+    bpy.context.scene.frame_current = 3
+    assert bpy.ops.sam2_splat.looks_fine() == {"FINISHED"}
+    assert rows() == []
+    assert bpy.ops.sam2_splat.looks_fine() == {"FINISHED"}
+    assert rows() == [("square", 3)]
+    bpy.context.scene.frame_current = 99
+    assert bpy.ops.sam2_splat.looks_fine() == {"CANCELLED"}
+
+
+def test_the_review_says_how_far_it_is_and_edits_of_new_layers_are_known(
+    clip: bpy.types.MovieClip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sam2_splat_addon.blender.masks import edit_search
+    from sam2_splat_addon.blender.review import live_review
+
+    assert live_review.progress(clip) == (0, 0)
+    live_review.layers_written(clip, {"square": {2: []}, "ground": {}})
+    searched = []
+    search = edit_search.search
+    monkeypatch.setattr(
+        edit_search, "search", lambda *given: searched.append(given) or search(*given)
+    )
+    settle()
+    assert searched == []
+    assert live_review.edited_frames(clip) == {"square": {2}, "ground": set()}
+    assert live_review.progress(clip) is None
+    spoil(clip, 1, 4)
+    assert live_review.progress(clip) == (0, 0)
+
+
+def test_a_clip_that_is_gone_before_its_review_begins_raises_nothing(
+    clip: bpy.types.MovieClip,
+) -> None:
+    from sam2_splat_addon.blender.review import review_builder
+
+    steps = review_builder.steps(clip.session_uid, review_builder.Watched())
+    bpy.data.movieclips.remove(clip)  # as an undo does, which puts another in its place
+    assert list(steps) == []

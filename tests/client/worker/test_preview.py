@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Previews beside jobs, with a real worker."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from sam2_splat_addon.client.packages.environment import WorkerEnvironment
+from sam2_splat_addon.client.worker.job import Job, JobState
+from sam2_splat_addon.client.worker.preview import Preview
+from sam2_splat_addon.client.worker.worker_pool import WorkerKeeper
+from sam2_splat_addon.core.errors import FootageError, WorkerError
+from sam2_splat_addon.core.prompts import PromptSet
+from sam2_splat_addon.core.protocol import (
+    ModelChoice,
+    PreviewDone,
+    PreviewRequest,
+    PropagateRequest,
+)
+
+Ask = Callable[..., PropagateRequest]
+
+
+def wish(frame: int, behaviour: str = "") -> PreviewRequest:
+    return PreviewRequest(behaviour, 8, 8, frame, PromptSet(()), ModelChoice("bundled"))
+
+
+def until(preview: Preview, ready: Callable[[], bool], patience: float = 60.0) -> list[PreviewDone]:
+    """Poll as a window's timer does, until it is so; every answer meanwhile."""
+    answers: list[PreviewDone] = []
+    end = time.monotonic() + patience
+    while True:
+        answers += preview.poll()
+        if ready():
+            return answers
+        assert time.monotonic() < end, (preview.busy, preview.error)
+        time.sleep(0.005)
+
+
+def at_work(preview: Preview) -> PreviewRequest | None:
+    """The newest request that the worker has and has not answered."""
+    return preview._asked
+
+
+def answered(preview: Preview) -> list[PreviewDone]:
+    return until(preview, lambda: not preview.busy)
+
+
+@pytest.fixture
+def preview(keeper: WorkerKeeper) -> Iterator[Preview]:
+    service = Preview(keeper)
+    yield service
+    service.close()
+
+
+def test_nothing_is_started_before_it_is_asked(keeper: WorkerKeeper) -> None:
+    service = Preview(keeper)
+    assert service.poll() == []
+    assert not service.busy
+    assert not keeper.is_warm
+
+
+def test_each_answer_comes_once_with_its_ticket(preview: Preview) -> None:
+    for frame in (3, 4):
+        ticket = preview.ask(wish(frame))
+        assert preview.busy
+        (answer,) = answered(preview)
+        assert (answer.ticket, answer.frame) == (ticket, frame)
+        assert answer.mattes[0].array().tolist() == [[frame] * 3] * 2
+    assert preview.poll() == []
+    assert preview.error is None
+
+
+def test_the_newest_request_takes_the_place_of_all_before_it(preview: Preview) -> None:
+    first = preview.ask(wish(1, "patient"))  # would take 30 s
+    until(preview, lambda: at_work(preview) is not None)
+    for frame in range(2, 50):
+        preview.ask(wish(frame, "patient"))
+    last = preview.ask(wish(50))
+    answers = answered(preview)
+    assert [(answer.ticket, answer.frame) for answer in answers] == [(last, 50)]
+    assert last == first + 49
+
+
+def test_a_preview_gives_way_to_a_job_and_comes_after_it(
+    keeper: WorkerKeeper, preview: Preview, ask: Ask
+) -> None:
+    preview.ask(wish(1))
+    answered(preview)
+    ticket = preview.ask(wish(2, "patient"))
+    job = Job(keeper, ask("slow", frames=40))
+    assert preview.waiting
+    state = JobState.RUNNING
+    while not state.is_over:
+        state = job.poll(time.monotonic() + 0.02, wait=True)
+        assert preview.poll() == []
+    assert state is JobState.DONE
+    assert job.frames_done == 40
+    until(preview, lambda: at_work(preview) == replace(wish(2, "patient"), ticket=ticket))
+    preview.ask(wish(3))
+    assert [answer.frame for answer in answered(preview)] == [3]
+
+
+def test_a_request_made_during_a_job_is_answered_after_it(
+    keeper: WorkerKeeper, preview: Preview, ask: Ask
+) -> None:
+    job = Job(keeper, ask("slow", frames=20))
+    preview.ask(wish(1))
+    preview.ask(wish(2))
+    assert preview.waiting
+    assert job.wait(lambda _: None) is JobState.DONE
+    assert [answer.frame for answer in answered(preview)] == [2]
+
+
+def test_a_job_that_has_to_be_killed_takes_no_preview_with_it(
+    keeper: WorkerKeeper, preview: Preview, ask: Ask
+) -> None:
+    preview.ask(wish(1))
+    answered(preview)
+    preview.ask(wish(2, "patient"))
+    job = Job(keeper, ask("deaf", frames=5000))
+    job.cancel()
+    assert job.wait() is JobState.CANCELLED
+    preview.ask(wish(3))
+    assert [answer.frame for answer in answered(preview)] == [3]
+    assert preview.error is None
+
+
+def test_a_preview_that_was_on_its_way_when_the_worker_was_shut_down_is_asked_again(
+    keeper: WorkerKeeper, preview: Preview
+) -> None:
+    preview.ask(wish(1, "patient"))
+    until(preview, lambda: at_work(preview) is not None)
+    keeper.shutdown()
+    preview.poll()
+    assert preview.error is None
+    preview.ask(wish(2))
+    assert [answer.frame for answer in answered(preview)] == [2]
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "kind", "words"),
+    [
+        ("typed", FootageError, "The photo is gone"),
+        ("bug", WorkerError, "KeyError"),
+        ("exit", WorkerError, "exit code 7"),
+    ],
+)
+def test_what_goes_wrong_is_told_once_and_the_next_request_is_answered(
+    behaviour: str, kind: type[Exception], words: str, preview: Preview
+) -> None:
+    preview.ask(wish(1, behaviour))
+    assert answered(preview) == []
+    assert isinstance(preview.error, kind)
+    assert words in preview.error.message
+    assert bool(preview.trace) == (behaviour == "bug")
+    preview.ask(wish(2))
+    assert preview.error is None
+    assert [answer.frame for answer in answered(preview)] == [2]
+    assert preview.error is None
+
+
+def test_a_worker_that_cannot_start_is_an_error_and_no_exception(tmp_path: Path) -> None:
+    keeper = WorkerKeeper(WorkerEnvironment(tmp_path / "no python", ()))
+    preview = Preview(keeper)
+    preview.ask(wish(1))
+    assert answered(preview) == []
+    assert isinstance(preview.error, WorkerError)
+    assert "can't be started" in preview.error.message
+
+
+def test_after_closing_nothing_comes_and_the_worker_is_free(
+    keeper: WorkerKeeper, preview: Preview, ask: Ask
+) -> None:
+    preview.ask(wish(1, "patient"))
+    until(preview, lambda: at_work(preview) is not None)
+    preview.close()
+    assert not preview.busy
+    assert Job(keeper, ask("well")).wait() is JobState.DONE
+    assert preview.poll() == []
+
+
+def test_what_the_worker_prints_is_kept_for_the_console(preview: Preview) -> None:
+    preview.ask(wish(1, "chatty"))
+    answered(preview)
+    lines: list[str] = []
+
+    def told() -> bool:
+        lines.extend(line.text for line in preview.log_lines())
+        return bool(lines)
+
+    until(preview, told)
+    assert lines == ["said by the preview"]

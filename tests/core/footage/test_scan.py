@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Any folder of photos becomes ordered footage, or an error that names what is in the way."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from sam2_splat_addon.core.errors import FootageError
+from sam2_splat_addon.core.footage.scan import FrameSizesDiffer, natural_key, scan, shorten
+
+
+def write(folder: Path, *names: str, size: tuple[int, int] = (12, 16)) -> None:
+    kinds = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "tif": "TIFF", "webp": "WEBP"}
+    for i, name in enumerate(names):
+        kind = kinds[name.rpartition(".")[2].lower()]
+        Image.new("RGB", size, (i * 9 % 256, 40, 90)).save(folder / name, format=kind)
+
+
+def names(folder: Path) -> list[str]:
+    return [path.name for path in scan(folder).paths]
+
+
+def test_natural_order_for_gaps_case_brackets_and_names_without_digits(tmp_path: Path) -> None:
+    ordered = [
+        "abc.jpg",
+        "DSC_0007.png",
+        "DSC_0007 (1).png",
+        "DSC_0007 (2).png",
+        "dsc_0008.PNG",
+        "IMG_2.JPG",
+        "img_10.jpg",
+        "IMG_0011.JPG",
+        "IMG_2041.JPG",
+        "Last.jpeg",
+    ]
+    write(tmp_path, *reversed(ordered))
+    assert names(tmp_path) == ordered
+
+
+def test_order_is_total_and_ignores_the_order_of_the_disk() -> None:
+    some = ["a1.jpg", "a01.jpg", "A1.jpg", "a1.png", "1.jpg", "1a.jpg", "", "a1b2.jpg", "a1b10.jpg"]
+    turned = some[::-1]
+    assert sorted(some, key=natural_key) == sorted(turned, key=natural_key)
+
+
+def test_frames_count_from_1_in_both_directions(tmp_path: Path) -> None:
+    write(tmp_path, "b.jpg", "a.jpg", "c.jpg")
+    footage = scan(tmp_path)
+    assert [frame.index for frame in footage.frames] == [0, 1, 2]
+    assert footage.path_of(1) == tmp_path / "a.jpg"
+    assert footage.frame_of(tmp_path / "c.jpg") == 3
+    assert (footage.width, footage.height) == (12, 16)
+    for frame in (0, 4):
+        with pytest.raises(FootageError, match="frames 1 to 3"):
+            footage.path_of(frame)
+    with pytest.raises(FootageError, match=r"z\.jpg"):
+        footage.frame_of(tmp_path / "z.jpg")
+
+
+def test_one_photo_stands_for_its_folder(tmp_path: Path) -> None:
+    write(tmp_path, "a.jpg", "b.PNG", "c.tif", "d.webp")
+    assert len(scan(tmp_path / "c.tif")) == 4
+
+
+def test_hidden_files_folders_and_other_files_are_passed_over(tmp_path: Path) -> None:
+    write(tmp_path, "a.jpg", "._a.jpg", ".hidden.png")
+    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "masks.jpg").mkdir()
+    footage = scan(tmp_path)
+    assert [path.name for path in footage.paths] == ["a.jpg"]
+    assert footage.unreadable == ()
+
+
+def test_unreadable_photos_are_named_and_the_rest_is_usable(tmp_path: Path) -> None:
+    write(tmp_path, "1.jpg", "2.jpg", "3.jpg", "4.jpg")
+    (tmp_path / "2.jpg").write_bytes(b"")
+    (tmp_path / "4.jpg").write_bytes((tmp_path / "4.jpg").read_bytes()[:-50])
+    (tmp_path / "5.jpg").write_text("no image at all")
+    footage = scan(tmp_path)
+    assert [path.name for path in footage.paths] == ["1.jpg", "3.jpg"]
+    assert [frame.index for frame in footage.frames] == [0, 1]
+    reasons = {file.path.name: file.reason for file in footage.unreadable}
+    assert "empty" in reasons["2.jpg"]
+    assert "cut short" in reasons["4.jpg"]
+    assert "not a JPEG" in reasons["5.jpg"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are text there")
+def test_names_that_are_no_text_are_told_and_the_rest_is_usable(tmp_path: Path) -> None:
+    write(tmp_path, "b.jpg", "c.jpg")
+    (tmp_path / "b.jpg").rename(Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jpg")))
+    found = scan(tmp_path)
+    assert [path.name for path in found.paths] == ["c.jpg"]
+    assert [file.reason for file in found.unreadable] == ["The name caf?.jpg is not valid text."]
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xe9"))
+    folder.mkdir()
+    with pytest.raises(FootageError, match=r"/\? is not valid text.*Rename"):
+        scan(folder)
+
+
+def test_a_dangling_link_is_unreadable(tmp_path: Path) -> None:
+    write(tmp_path, "1.jpg")
+    try:
+        (tmp_path / "2.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    except OSError:
+        pytest.skip("this system does not let us make symbolic links")
+    assert [file.path.name for file in scan(tmp_path).unreadable] == ["2.jpg"]
+
+
+def test_choosing_an_unreadable_photo_says_so(tmp_path: Path) -> None:
+    write(tmp_path, "1.jpg")
+    (tmp_path / "2.jpg").write_bytes(b"")
+    with pytest.raises(FootageError, match=r"2\.jpg .* empty"):
+        scan(tmp_path / "2.jpg")
+
+
+def test_other_sizes_are_named_with_the_usual_one(tmp_path: Path) -> None:
+    write(tmp_path, *(f"{i}.jpg" for i in range(9)))
+    write(tmp_path, "turned.jpg", "wide.png", size=(16, 12))
+    with pytest.raises(FrameSizesDiffer, match=r"12x16.*turned\.jpg \(16x12\)") as caught:
+        scan(tmp_path)
+    assert caught.value.size == (12, 16)
+    assert [path.name for path in caught.value.odd] == ["turned.jpg", "wide.png"]
+
+
+def test_many_odd_sizes_are_cut_off_with_a_count(tmp_path: Path) -> None:
+    write(tmp_path, *(f"a{i}.jpg" for i in range(20)))
+    write(tmp_path, *(f"b{i}.jpg" for i in range(17)), size=(4, 4))
+    with pytest.raises(FrameSizesDiffer, match="and 12 more"):
+        scan(tmp_path)
+
+
+def test_phrases_of_names() -> None:
+    assert shorten(["a"]) == "a"
+    assert shorten(["a", "b"]) == "a and b"
+    assert shorten(list("abc")) == "a, b and c"
+    assert shorten(list("abcdefgh")) == "a, b, c, d, e and 3 more"
+
+
+def test_an_empty_folder_a_missing_one_and_a_text_file(tmp_path: Path) -> None:
+    with pytest.raises(FootageError, match="holds no photos"):
+        scan(tmp_path)
+    with pytest.raises(FootageError, match="does not exist"):
+        scan(tmp_path / "nothing")
+    (tmp_path / "a.txt").write_text("x")
+    with pytest.raises(FootageError, match=r"a\.txt is not an image"):
+        scan(tmp_path / "a.txt")
+
+
+def test_a_folder_of_raw_files_says_what_it_holds(tmp_path: Path) -> None:
+    for i in range(3):
+        (tmp_path / f"{i}.CR3").write_bytes(b"raw")
+    with pytest.raises(FootageError, match=r"3 \.cr3.*Choose a folder of JPEG"):
+        scan(tmp_path)
+
+
+def test_a_folder_where_nothing_is_readable(tmp_path: Path) -> None:
+    (tmp_path / "1.jpg").write_bytes(b"")
+    with pytest.raises(FootageError, match=r"None of the photos.*1\.jpg"):
+        scan(tmp_path)
+
+
+def test_the_fingerprint_changes_with_any_photo_and_with_nothing_else(tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    folder.mkdir()
+    write(folder, *(f"{i}.jpg" for i in range(4)))
+    first = scan(folder).fingerprint()
+    (folder / "notes.txt").write_text("x")
+    os.utime(folder / "0.jpg", (1, 1))
+    assert scan(folder).fingerprint() == first
+    assert scan(Path(shutil.copytree(folder, tmp_path / "b"))).fingerprint() == first
+
+    seen = {first}
+    data = bytearray((folder / "1.jpg").read_bytes())
+    data[len(data) // 2] ^= 1  # replaced by a photo of the same size
+    (folder / "1.jpg").write_bytes(data)
+    seen.add(scan(folder).fingerprint())
+    (folder / "1.jpg").rename(folder / "9.jpg")
+    seen.add(scan(folder).fingerprint())
+    (folder / "9.jpg").unlink()
+    seen.add(scan(folder).fingerprint())
+    write(folder, "5.jpg")
+    seen.add(scan(folder).fingerprint())
+    assert len(seen) == 5
+
+
+def test_a_fingerprint_of_footage_that_is_gone_names_the_photo(tmp_path: Path) -> None:
+    write(tmp_path, "1.jpg", "2.jpg")
+    footage = scan(tmp_path)
+    (tmp_path / "2.jpg").unlink()
+    with pytest.raises(FootageError, match=r"2\.jpg"):
+        footage.fingerprint()

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Mattes that are set aside: out of sight, back unchanged, or gone when new ones came."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sam2_splat_addon.core.mattes.store import MatteRecord, MatteScores, MatteStore
+
+
+def record(frame: int, value: float = 1.0) -> MatteRecord:
+    logits = np.full((4, 4), value, np.float16)
+    return MatteRecord(1, frame, 40, 40, logits, MatteScores(1.0, 0.5, 1.0))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> MatteStore:
+    store = MatteStore.open(tmp_path / "store", create=True)
+    store.write(record(1))
+    store.write(record(2))
+    return store
+
+
+def test_what_is_set_aside_is_out_of_sight_and_comes_back(store: MatteStore) -> None:
+    before = store.path(1, 2).read_bytes()
+    store.set_aside(1)
+    assert store.objects() == []
+    assert store.aside() == [1]
+    store.put_back(1)
+    assert store.frames(1) == [1, 2]
+    assert store.path(1, 2).read_bytes() == before
+    assert store.aside() == []
+
+
+def test_new_mattes_win_over_those_set_aside(store: MatteStore) -> None:
+    store.set_aside(1)
+    store.write(record(7))
+    store.put_back(1)
+    assert store.frames(1) == [7]
+    assert store.aside() == []
+
+
+def test_setting_aside_again_keeps_the_newer_mattes(store: MatteStore) -> None:
+    store.set_aside(1)
+    store.write(record(7))
+    store.set_aside(1)
+    store.put_back(1)
+    assert store.frames(1) == [7]
+
+
+def test_an_object_without_mattes_can_be_set_aside_and_put_back(store: MatteStore) -> None:
+    store.set_aside(5)
+    store.put_back(5)
+    assert store.objects() == [1]
+
+
+def test_clearing_the_store_forgets_what_is_aside(store: MatteStore) -> None:
+    store.set_aside(1)
+    store.clear()
+    assert store.aside() == []
+    assert not (store.folder / "cleared").exists()

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Names from outside are shown whole, on one line, and act on nothing."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from sam2_splat_addon.core.errors import FootageError, WorkerError
+from sam2_splat_addon.core.printable import as_text, cut, cut_and_numbered, is_text, shown
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("IMG_0001.jpg", "IMG_0001.jpg"),
+        ("stół 椅子 כסא 🪑.jpg", "stół 椅子 כסא 🪑.jpg"),
+        ("two\nlines", r"two\nlines"),
+        ("\x1b[2Jgone\x07", r"\x1b[2Jgone\x07"),
+        ("a\rb\tc\x00d\x7fe\x9bf", r"a\rb\tc\x00d\x7fe\x9bf"),
+        ("a\u2028b\u2029c\u0085d", r"a\u2028b\u2029c\x85d"),
+        ("photo\u202egpj.exe", r"photo\u202egpj.exe"),
+        (os.fsdecode(b"\xff.jpg"), r"\udcff.jpg"),
+    ],
+)
+def test_what_can_not_be_seen_or_would_act_is_written_out(name: str, read: str) -> None:
+    assert shown(name) == read
+    assert len(shown(name).splitlines()) == 1
+    shown(name).encode()
+    assert FootageError(f"{name} is damaged.", f"Copy {name}.").message == f"{read} is damaged."
+    assert FootageError("", f"Copy {name}.").fix == f"Copy {read}."
+
+
+def test_an_error_quotes_a_programs_lines_a_line_each() -> None:
+    error = WorkerError("It crashed.", "Start again.").quoting(["first", "\x1b[31mred\nnot a line"])
+    assert str(error).splitlines() == [
+        "It crashed.",
+        "Its last lines:",
+        "    first",
+        r"    \x1b[31mred\nnot a line Start again.",
+    ]
+    assert WorkerError("It crashed.").quoting([]).message == "It crashed."
+
+
+def test_a_name_of_bytes_that_are_no_text_is_known_as_such() -> None:
+    assert is_text("stół.jpg")
+    assert not is_text(os.fsdecode(b"st\xf3l.jpg"))
+    assert as_text(os.fsdecode(b"st\xf3l.jpg")) == "st?l.jpg"
+
+
+@pytest.mark.parametrize("letter", ["a", "é", "漢", "🪑"])
+@pytest.mark.parametrize("most", [8, 60, 61, 62, 63])
+def test_names_are_cut_between_letters_and_numbered_where_they_would_be_alike(
+    letter: str, most: int
+) -> None:
+    taken: set[str] = set()
+    for _ in range(3):
+        name = cut_and_numbered(letter * 100, taken, most)
+        assert len(name.encode()) <= most
+        assert most - len(name.encode()) < len(letter.encode())
+        assert name.removesuffix(name[-4:] if "." in name else "").strip(letter) == ""
+        taken.add(name)
+    assert len(taken) == 3
+    assert cut("short", most) == "short"

@@ -1,0 +1,330 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A preview equals what propagation writes, keeps little, and gives way."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from PIL import Image
+
+from sam2_splat_addon.core.errors import Cancelled, FootageError, PromptError
+from sam2_splat_addon.core.mattes.run_manifest import RunSettings
+from sam2_splat_addon.core.mattes.store import MatteStore
+from sam2_splat_addon.core.prompts import (
+    BoxPrompt,
+    FramePrompts,
+    MaskPrompt,
+    ObjectPrompts,
+    PointPrompt,
+    PromptSet,
+)
+from sam2_splat_addon.core.protocol import (
+    FootageFiles,
+    ModelChoice,
+    PreviewMatte,
+    PreviewRequest,
+    PropagateRequest,
+)
+from sam2_splat_addon.engine.jobs import correction_preview, feature_cache, preview, propagate
+from sam2_splat_addon.engine.jobs.feature_cache import KeptFeatures, photo_key
+from sam2_splat_addon.engine.models.architectures import BUNDLED
+from sam2_splat_addon.engine.tracking.plan import ObjectPlan
+from sam2_splat_addon.engine.tracking.results import FrameResult
+from sam2_splat_addon.engine.tracking.session import Session
+
+from ..photo_footage import request, with_click, write_photos
+from ..random_models import HEIGHT, IMAGE_SIZE, WIDTH
+
+_CLICK = (PointPrompt(70.0, 40.0), PointPrompt(20.25, 80.5, include=False))
+_BOX = BoxPrompt(30.0, 20.0, 120.0, 80.0)
+_MASK = MaskPrompt.from_array(np.hypot(*(np.indices((HEIGHT, WIDTH)) - 48)) < 30)
+
+
+@pytest.fixture(scope="module")
+def footage(tmp_path_factory: pytest.TempPathFactory) -> FootageFiles:
+    return write_photos(tmp_path_factory.mktemp("photos"), 4)
+
+
+def _ask(
+    wish: PropagateRequest, frame: int, propagation: PropagateRequest | None = None
+) -> PreviewRequest:
+    """The preview of one frame of a propagation."""
+    return PreviewRequest(
+        wish.footage.paths[frame - 1],
+        wish.footage.width,
+        wish.footage.height,
+        frame,
+        wish.prompts,
+        wish.model,
+        wish.settings.image_size,
+        propagation,
+        speed=wish.settings.speed,
+        bitwise=wish.settings.bitwise,
+    )
+
+
+def _preview(wish: PropagateRequest, frame: int) -> tuple[PreviewMatte, ...]:
+    """What the frame's prompts give by themselves."""
+    return preview.run(_ask(wish, frame), lambda: False)
+
+
+def _foreseen(wish: PropagateRequest, frame: int) -> dict[int, PreviewMatte]:
+    """What the propagation is to give there, by object."""
+    return {at.object_id: at for at in preview.run(_ask(wish, frame, wish), lambda: False)}
+
+
+def _propagate(wish: PropagateRequest) -> MatteStore:
+    propagate.run(
+        wish,
+        on_progress=lambda _: None,
+        on_frame_done=lambda _: None,
+        on_log=lambda _: None,
+        cancelled=lambda: False,
+    )
+    return MatteStore.open(Path(wish.store))
+
+
+@pytest.mark.parametrize("order", ["preview first", "propagation first"])
+def test_every_prompted_frame_equals_what_propagation_writes_bit_for_bit(
+    order: str, footage: FootageFiles, checkpoint: Path, tmp_path: Path
+) -> None:
+    one = ObjectPrompts(1, "a", (FramePrompts(2, _CLICK), FramePrompts(3, _CLICK[:1], _BOX)))
+    two = ObjectPrompts(5, "b", (FramePrompts(2, mask=_MASK), FramePrompts(4, _CLICK, mask=_MASK)))
+    wish = request(footage, checkpoint, tmp_path, one, two)
+    if order == "propagation first":
+        store = _propagate(wish)
+    seen = {frame: tuple(_foreseen(wish, frame).values()) for frame in (2, 3, 4, 2, 3)}
+    if order == "preview first":
+        store = _propagate(wish)
+    assert {frame: [m.object_id for m in mattes] for frame, mattes in seen.items()} == {
+        2: [1, 5],
+        3: [1],
+        4: [5],
+    }
+    for frame, mattes in seen.items():
+        for matte in mattes:
+            record = store.read(matte.object_id, frame)
+            assert record.prompted
+            assert matte.array().tobytes() == record.logits.tobytes()
+            assert matte.scores == record.scores
+            assert matte.array().shape == record.logits.shape
+
+
+def test_a_preview_of_a_bitwise_run_equals_it_too_whatever_was_asked_before(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    """Large photos are then decoded whole, and necks left as they are."""
+    path = tmp_path / "large.jpg"
+    noise = np.random.default_rng(1).integers(0, 255, (40, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).resize((640, 400)).save(path)
+    footage = FootageFiles(str(tmp_path), (str(path),), 640, 400, "fingerprint")
+    one = ObjectPrompts(1, "a", (FramePrompts(1, (PointPrompt(280.0, 160.0),)),))
+    seen = {}
+    for number, bitwise in enumerate((False, True, False)):
+        settings = RunSettings(image_size=IMAGE_SIZE, bitwise=bitwise)
+        store = tmp_path / f"store {number}"
+        wish = request(footage, checkpoint, store, one, settings=settings)
+        (matte,) = _preview(wish, 1)
+        assert matte.array().tobytes() == _propagate(wish).read(1, 1).logits.tobytes()
+        seen[bitwise] = matte.array().tobytes()
+    assert seen[True] != seen[False]
+
+
+@pytest.mark.parametrize("includes", [False, True])
+@pytest.mark.parametrize(
+    ("propagated", "both_sides"), [(True, False), (False, False), (True, True), (False, True)]
+)
+def test_a_corrected_frame_equals_what_propagation_writes_there_bit_for_bit(
+    propagated: bool,
+    both_sides: bool,
+    includes: bool,
+    footage: FootageFiles,
+    checkpoint: Path,
+    tmp_path: Path,
+) -> None:
+    one = ObjectPrompts(1, "a", (FramePrompts(1, _CLICK),))
+    if both_sides:
+        one = with_click(one, 4)
+    two = ObjectPrompts(2, "b", (FramePrompts(4, _CLICK), FramePrompts(3, _CLICK)))
+    settings = RunSettings(image_size=IMAGE_SIZE, both_sides=both_sides)
+    before = request(footage, checkpoint, tmp_path / "store", one, two, settings=settings)
+    if propagated:
+        _propagate(before)
+    for number, at in enumerate((5.0, 60.0)):
+        here = FramePrompts(3, (PointPrompt(at, 5.0, include=False),))
+        if includes:
+            here = msgspec.structs.replace(here, points=(*_CLICK[:1], *here.points), box=_BOX)
+        corrected = msgspec.structs.replace(one, frames=(*one.frames, here))
+        wish = request(footage, checkpoint, tmp_path / "store", corrected, two, settings=settings)
+        asked = msgspec.structs.replace(_ask(wish, 3), propagation=wish)
+        mattes = {matte.object_id: matte for matte in preview.run(asked, lambda: False)}
+        store = _propagate(msgspec.structs.replace(wish, store=str(tmp_path / f"{number}")))
+        assert sorted(mattes) == [1, 2]
+        for object_id, matte in mattes.items():
+            record = store.read(object_id, 3)
+            assert record.prompted
+            assert matte.array().tobytes() == record.logits.tobytes()
+            assert matte.scores == record.scores
+    assert (tmp_path / "store").exists() == propagated
+
+
+def test_where_there_is_far_to_track_clicks_show_what_they_give_until_memories_are_near(
+    footage: FootageFiles, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(correction_preview, "FEW", 2)
+    # Clicks of no other test: what was tracked for these is near enough, and kept.
+    begun = ObjectPrompts(1, "a", (FramePrompts(1, (PointPrompt(71.5, 41.0),)),))
+    wish = request(footage, checkpoint, tmp_path, with_click(begun, 4))
+    (alone,) = _preview(wish, 4)
+    assert _foreseen(wish, 4) == {1: alone}
+    _propagate(request(footage, checkpoint, tmp_path, begun))
+    foreseen = _foreseen(wish, 4)
+    assert foreseen != {1: alone}
+    assert foreseen[1].array().tobytes() == _propagate(wish).read(1, 4).logits.tobytes()
+
+
+def test_what_starts_anew_shows_what_its_clicks_give_by_themselves(
+    footage: FootageFiles, checkpoint: Path, tmp_path: Path
+) -> None:
+    begun = ObjectPrompts(1, "a", (FramePrompts(1, _CLICK),))
+    plain, anew = (with_click(begun, 2, anew=anew) for anew in (False, True))
+    (alone,) = _preview(request(footage, checkpoint, tmp_path, plain), 2)
+    assert _foreseen(request(footage, checkpoint, tmp_path, plain), 2) != {1: alone}
+    assert _foreseen(request(footage, checkpoint, tmp_path, anew), 2) == {1: alone}
+
+
+def test_a_fault_on_another_frame_or_object_takes_no_preview_away(
+    footage: FootageFiles, checkpoint: Path, tmp_path: Path
+) -> None:
+    begun = ObjectPrompts(1, "a", (FramePrompts(1, _CLICK),))
+    good = with_click(begun, 3)
+    nowhere = ObjectPrompts(2, "b", (FramePrompts(3, (PointPrompt(5.0, 5.0, include=False),)),))
+    expected = _foreseen(request(footage, checkpoint, tmp_path, good), 3)
+    wish = request(footage, checkpoint, tmp_path, good, ObjectPrompts(3, "c"))
+    asked = _ask(request(footage, checkpoint, tmp_path, good), 3, wish)
+    assert {at.object_id: at for at in preview.run(asked, lambda: False)} == expected
+    outside = with_click(good, 2, WIDTH + 9.0, 5.0)
+    wish = request(footage, checkpoint, tmp_path, outside)
+    (alone,) = _preview(wish, 3)
+    asked = _ask(request(footage, checkpoint, tmp_path, good), 3, wish)
+    assert preview.run(asked, lambda: False) == (alone,)
+    wish = request(footage, checkpoint, tmp_path, nowhere)
+    with pytest.raises(PromptError, match="no click that says where it is"):
+        preview.run(_ask(wish, 3, wish), lambda: False)
+
+
+def test_further_clicks_on_a_corrected_frame_track_that_frame_alone(
+    footage: FootageFiles, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(x: float) -> PreviewRequest:
+        excluding = FramePrompts(4, (PointPrompt(x, 5.0, include=False),))
+        one = ObjectPrompts(1, "a", (FramePrompts(1, _CLICK[:1]), excluding))
+        wish = request(footage, checkpoint, tmp_path, one)
+        return msgspec.structs.replace(_ask(wish, 4), propagation=wish)
+
+    tracked: list[int] = []
+    track = Session._track
+
+    def counted(self: Session, plan: ObjectPlan, frame: int, *rest: Any) -> FrameResult:
+        tracked.append(frame)
+        return track(self, plan, frame, *rest)
+
+    monkeypatch.setattr(Session, "_track", counted)
+    looks = iter([False] * 5)
+    with pytest.raises(Cancelled):
+        preview.run(asked(5.0), lambda: next(looks, True))
+    assert tracked[-1:] != [4]
+    for x in (15.0, 25.0):
+        preview.run(asked(x), lambda: False)
+    assert sorted(tracked) == [2, 3, 4, 4]
+
+
+def test_a_frame_whose_prompts_only_exclude_has_no_preview_of_its_own(
+    footage: FootageFiles, checkpoint: Path, tmp_path: Path
+) -> None:
+    excluding = FramePrompts(3, (PointPrompt(5.0, 5.0, include=False),))
+    one = ObjectPrompts(1, "a", (FramePrompts(2, _CLICK), excluding))
+    two = ObjectPrompts(2, "b", (FramePrompts(3, _CLICK),))
+    wish = request(footage, checkpoint, tmp_path, one, two)
+    assert [matte.object_id for matte in _preview(wish, 3)] == [2]
+
+
+def test_without_prompts_the_frame_is_made_ready_and_only_read_once(
+    footage: FootageFiles, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = Path(shutil.copy(footage.paths[0], tmp_path / "photo.jpg"))
+    alone = msgspec.structs.replace(footage, paths=(str(photo),))
+    wish = request(alone, checkpoint, tmp_path)
+    assert _preview(wish, 1) == ()
+    clicked = request(
+        alone, checkpoint, tmp_path, ObjectPrompts(1, "a", (FramePrompts(1, _CLICK),))
+    )
+
+    class NoFrames:
+        def __init__(self, *_: object) -> None:
+            raise AssertionError("the photo was read again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(feature_cache, "FrameSource", NoFrames)
+        before = _preview(clicked, 1)
+    # Another photo under the same name is another one.
+    Image.new("RGB", (WIDTH, HEIGHT), (200, 30, 90)).save(photo)
+    os.utime(photo, ns=(1, 1))
+    assert _preview(clicked, 1) != before
+
+
+def test_frames_beyond_the_bound_are_forgotten_the_oldest_first(
+    footage: FootageFiles, checkpoint: Path, tmp_path: Path
+) -> None:
+    wish = request(footage, checkpoint, tmp_path)
+    _preview(wish, 1)
+    previewer = preview._previewer
+    assert previewer is not None
+    image = previewer._features.get(photo_key(footage.paths[0]))
+    assert image is not None
+    size = sum(entry.nbytes for entry in image.maps)
+    features = KeptFeatures(2 * size + 1, exact=True)
+    for key in ("a", "b", "a", "c"):
+        if features.get((key, 0, 0)) is None:
+            features.keep((key, 0, 0), image)
+    assert [features.get((key, 0, 0)) is not None for key in "abc"] == [True, False, True]
+    tiny = KeptFeatures(1, exact=True)
+    tiny.keep(("a", 0, 0), image)
+    assert tiny.get(("a", 0, 0)) is not None
+
+
+@pytest.mark.parametrize("step", [0, 1, 2])
+def test_a_dropped_preview_stops_at_its_next_step(
+    step: int, footage: FootageFiles, checkpoint: Path, tmp_path: Path
+) -> None:
+    one = ObjectPrompts(1, "a", (FramePrompts(1, (PointPrompt(11.0 + step, 40.0),)),))
+    asked = _ask(request(footage, checkpoint, tmp_path, one), 1)
+    looks = iter(range(100))
+    with pytest.raises(Cancelled):
+        preview.run(asked, lambda: next(looks) >= step)
+    assert next(looks) == step + 1
+
+
+def test_what_cannot_be_previewed_is_a_clear_error(
+    footage: FootageFiles, checkpoint: Path, tmp_path: Path
+) -> None:
+    outside = ObjectPrompts(1, "a", (FramePrompts(1, (PointPrompt(WIDTH + 5.0, 1.0),)),))
+    with pytest.raises(PromptError, match="outside the"):
+        _preview(request(footage, checkpoint, tmp_path, outside), 1)
+    gone = msgspec.structs.replace(footage, paths=(str(tmp_path / "gone.jpg"),))
+    with pytest.raises(FootageError, match=r"gone\.jpg can't be read"):
+        _preview(request(gone, checkpoint, tmp_path), 1)
+
+
+def test_the_bundled_model_needs_no_checkpoint(footage: FootageFiles) -> None:
+    prompts = PromptSet((ObjectPrompts(1, "a", (FramePrompts(1, _CLICK),)),))
+    model = ModelChoice(BUNDLED, "", "cpu", 1)
+    asked = PreviewRequest(footage.paths[0], WIDTH, HEIGHT, 1, prompts, model, IMAGE_SIZE)
+    (matte,) = preview.run(asked, lambda: False)
+    assert matte.array().shape == (IMAGE_SIZE // 4, IMAGE_SIZE // 4)

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run puts on the shelf, and when."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from sam2_splat_addon.core.mattes.store import MatteStore
+from sam2_splat_addon.engine.jobs.run_store import MemorySaver, StoredObject
+from sam2_splat_addon.engine.tracking.cache_keys import matte_keys
+from sam2_splat_addon.engine.tracking.memory_bank import FrameMemory, MemoryBank, MemoryReach
+from sam2_splat_addon.engine.tracking.plan import Visit, plan_object
+
+from ..photo_footage import clicked
+
+
+def _memory(value: float) -> FrameMemory:
+    return FrameMemory(
+        torch.full((1, 2, 2, 2), value, dtype=torch.bfloat16), torch.full((1, 4), value)
+    )
+
+
+def test_a_run_that_stops_while_a_result_is_taken_saves_what_was_remembered_before_it(
+    tmp_path: Path,
+) -> None:
+    """The bank has a frame before its result is taken, and a closer look at it may be cancelled."""
+    plan = plan_object(clicked(1, 1, 70.0, 40.0), range(1, 6), "both")
+    stored = StoredObject(plan, matte_keys(plan, "run"), MatteStore.open(tmp_path, create=True))
+    bank = MemoryBank(MemoryReach(2, 2, 16), torch.zeros(1, 2, 2, 2), {0: _memory(0.0)})
+    saver = MemorySaver([stored])
+    bank.add(1, _memory(1.0))
+    saver.remembered(1, Visit("forward", 2), bank)
+    bank.add(2, _memory(2.0))
+    bank.add_corrected(3, _memory(3.0))
+    saver.save()
+    state = stored.saved(Visit("forward", 2))
+    assert state is not None
+    assert list(state.recent) == [1]
+    assert not state.corrected

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tracks captures with the bundled model, for the edge model to start from; a script.
+
+    python tools/research/train/coarse.py --scenes build/capture_fine/train --out build/coarse
+
+Writes `<capture>.npz` with the subject's logits on every photo, (n, h, w) float16: one stack from one
+click and one from three, and of the latter two more after a second look, at the whole and at parts.
+What is there already is left as it is. May import: core, engine, tools.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROOT: Final = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT))
+
+from sam2_splat_addon.core.errors import SplatError
+from sam2_splat_addon.core.mattes.run_manifest import RunSettings
+from sam2_splat_addon.core.protocol import ModelChoice
+from sam2_splat_addon.engine.models.checkpoints import checkpoint_path
+from tools.research.bench.evaluation import sources, tracking
+from tools.research.bench.evaluation.prompting import PromptKind, prompts_for
+
+LOOKS: Final[dict[str, tuple[PromptKind, str]]] = {
+    "1click": ("1click", "off"),
+    "3clicks": ("3clicks", "off"),
+    "3clicks_whole": ("3clicks", "whole"),
+    "3clicks_parts": ("3clicks", "parts"),
+}
+
+
+def coarse_mattes(clip: sources.Clip, model: ModelChoice) -> dict[str, NDArray[np.float16]]:
+    """The subject's logits on every photo, (n, h, w), by what was clicked and looked at."""
+    (subject,) = clip.subjects
+    found: dict[str, NDArray[np.float16]] = {}
+    for name, (kind, looks) in LOOKS.items():
+        settings = RunSettings(direction="forward", second_look=looks)
+        prompts = prompts_for(clip, kind)
+        mattes = tracking.track(model, 0, clip.photos, prompts, settings=settings).mattes
+        stack = [mattes[(subject.id, frame)].logits for frame in range(1, len(clip.photos) + 1)]
+        found[name] = np.stack(stack)
+    return found
+
+
+def main() -> int:
+    """Track every capture under the folders; return the exit code."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--scenes", type=Path, nargs="+", required=True)
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "coarse")
+    parser.add_argument("--weights", type=Path, help="weights or a training state of the model")
+    options = parser.parse_args()
+    name, weights = tracking.find_model("bundled", options.weights)
+    model = ModelChoice(name, str(checkpoint_path(name, weights)), "cpu", 1)
+    options.out.mkdir(parents=True, exist_ok=True)
+    try:
+        clips = [clip for root in options.scenes for clip in sources.captures(root)]
+    except SplatError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    for number, clip in enumerate(clips, start=1):
+        target = options.out / f"{clip.name}.npz"
+        if target.exists():
+            continue
+        part = target.with_suffix(".part.npz")
+        np.savez_compressed(part, **coarse_mattes(clip, model))
+        os.replace(part, target)
+        print(f"{number}/{len(clips)} {target}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Saves and restores a training run, whole or not at all. May import: torch, numpy, safetensors."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from sam2_splat_addon.core.system.atomic_file import atomic_file
+
+
+@dataclass
+class Progress:
+    """Where a run stands.
+
+    Attributes
+    ----------
+    stage : str
+        Name of the stage that is under way or done.
+    step : int
+        Steps of this stage.
+    total_steps : int
+        Steps of all stages so far.
+    elapsed : float
+        Seconds spent in this stage, over all its starts.
+    done : bool
+        Whether the stage ran to its end.
+    """
+
+    stage: str
+    step: int = 0
+    total_steps: int = 0
+    elapsed: float = 0.0
+    done: bool = False
+
+
+def save_state(
+    path: Path,
+    model: nn.Module,
+    average: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    rng: np.random.Generator,
+) -> None:
+    """Write everything a run needs to go on; the old file stays until the new one is complete."""
+    state = {
+        "model": model.state_dict(),
+        "average": average.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "progress": asdict(progress),
+        "torch_rng": torch.get_rng_state(),
+        "numpy_rng": rng.bit_generator.state,
+    }
+    with atomic_file(path) as stream:
+        torch.save(state, stream)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read a state file.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is none.
+    """
+    # The file is our own and holds only tensors, numbers and strings.
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
+def read_exported(path: Path) -> dict[str, torch.Tensor]:
+    """Read weights as `export.py` writes them, in fp32."""
+    return {k: v.float() if v.is_floating_point() else v for k, v in load_file(path).items()}
+
+
+def restore(
+    state: dict[str, Any],
+    model: nn.Module,
+    average: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    rng: np.random.Generator,
+) -> Progress:
+    """Take up a state: all of it when its stage goes on; for a new one weights and moments."""
+    model.load_state_dict(state["model"])
+    average.load_state_dict(state["average"])
+    before = Progress(**state["progress"])
+    if before.stage != progress.stage or before.done:
+        progress.total_steps = before.total_steps
+        moments = state["optimizer"].get("state")
+        if moments:
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+        return progress
+    optimizer.load_state_dict(state["optimizer"])
+    torch.set_rng_state(state["torch_rng"])
+    rng.bit_generator.state = state["numpy_rng"]
+    return before
