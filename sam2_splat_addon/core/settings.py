@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How fast a run is for how much quality: the modes and what each leaves out; core only.
 
-What each mode costs is measured in docs/performance.md.
+What each mode costs is measured in tools/research/notes/performance.md.
 """
 
 from __future__ import annotations
