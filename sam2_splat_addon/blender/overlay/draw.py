@@ -16,7 +16,7 @@ import gpu
 from gpu_extras.batch import batch_for_shader
 from mathutils import Matrix
 
-from ...core.geometry.bake_preview import SOFT_LOGIT
+from ...core.geometry.bake_preview import SOFT_LOGIT, feather_sigma
 from ...core.geometry.coordinates import marker_to_pixel
 from ..clip import checkpoint_identity, markers, matte_cache
 from ..clip.matte_cache import ShownMatte
@@ -31,8 +31,6 @@ _PIXELS_FROM = 4.0
 # Half the width of the outline in the coloured view, px of the screen.
 _LINE = 0.75
 _CHECKER = 8.0
-# The bake's feather of some width is a blur of this part of it.
-_SIGMA = 0.25
 _POINT_RADIUS = 7.0
 
 _handle: Any = None
@@ -172,7 +170,7 @@ def _draw_union(
     shader = shaders.union()
     shader.bind()
     shader.uniform_float("place", (*view.scale, *view.offset))
-    blur = settings.feather_px * _SIGMA * view.zoom
+    blur = feather_sigma(settings.feather_px) * view.zoom
     shader.uniform_float(
         "look", (float(cutout), _CHECKER * _ui_scale(), float(settings.invert), blur)
     )

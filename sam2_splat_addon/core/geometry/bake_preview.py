@@ -31,6 +31,11 @@ _MOST_SAMPLES = 1024
 _LEAST = 1e-3
 
 
+def feather_sigma(width: float) -> float:
+    """The Gaussian's sigma that makes a soft edge of about this width; both in px of the photo."""
+    return width / 4.0
+
+
 def soft_band(logits: NDArray[np.floating[Any]]) -> Floats:
     """Logits whose sigmoid is the soft alpha: clipped, and far from the edge wholly in or out.
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.bake_plan import BakeOptions
-from ...core.geometry.bake_preview import SOFT_LOGIT, soft_band
+from ...core.geometry.bake_preview import SOFT_LOGIT, feather_sigma, soft_band
 from ...core.geometry.resample import stripes, upsample_binary
 
 Alpha = NDArray[np.unsignedinteger[Any]]  # uint8 or uint16, 0 to full
@@ -177,8 +177,8 @@ def grow(alpha: Alpha, distance: float) -> Alpha:
 
 
 def feather(alpha: Alpha, width: float) -> Alpha:
-    """Turn a hard edge into a ramp of about `width` px, centred on it (Gaussian, sigma width / 4)."""
-    sigma = width / 4.0
+    """Turn a hard edge into a ramp of about `width` px, centred on it (see `feather_sigma`)."""
+    sigma = feather_sigma(width)
     reach = int(np.ceil(3.0 * sigma))
     region = covered(alpha, reach)
     if region is None:

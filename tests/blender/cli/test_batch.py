@@ -426,3 +426,22 @@ def test_ctrl_c_ends_a_run_clean_however_often_it_is_pressed(
 def _as_in_a_terminal() -> None:
     # What runs in a shell's background ignores Ctrl+C, and so does what it starts.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def test_a_store_that_is_somebody_elses_is_refused_with_the_code_of_stores(
+    make_photos: MakePhotos, prompts: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    theirs = tmp_path / "theirs"
+    (theirs / "objects").mkdir(parents=True)
+    (theirs / "objects" / "chair.obj").write_text("v 0 0 0")
+    (theirs / "manifest.json").write_text("{}")
+    folder = make_photos(count=2)
+    told = refused(["--footage", folder, "--prompts", prompts, "--store", theirs], capfd)
+    assert told[0] == 7, told
+    assert str(theirs) in told[1]
+    assert (theirs / "manifest.json").read_text() == "{}"
+    assert sorted(path.name for path in theirs.rglob("*")) == [
+        "chair.obj",
+        "manifest.json",
+        "objects",
+    ]

@@ -187,3 +187,24 @@ def test_thousands_of_clicks_are_made_in_time_that_grows_with_their_number(
     names = [track.name for track in clip.tracking.objects["square"].tracks]
     assert len(set(names)) == 4000
     assert names[0] == "-click"
+
+
+def test_photos_beside_the_folder_of_the_file_are_found_when_both_were_moved(
+    make_photos: MakePhotos, tmp_path: Path
+) -> None:
+    """As in a project with a folder of scenes and one of photos."""
+    from sam2_splat_addon.blender.clip import markers, opening
+
+    project = tmp_path / "project"
+    (project / "scenes").mkdir(parents=True)
+    shutil.move(make_photos(count=3), project / "shots")
+    bpy.ops.sam2_splat.load(filepath=str(project / "shots"))
+    bpy.ops.sam2_splat.click(frame=2, x=50.5, y=90.5)
+    bpy.ops.wm.save_as_mainfile(filepath=str(project / "scenes" / "scene.blend"))
+    there = project.rename(tmp_path / "elsewhere")
+    bpy.ops.wm.open_mainfile(filepath=str(there / "scenes" / "scene.blend"))
+    assert opening.settle(60)
+    (clip,) = bpy.data.movieclips
+    assert Path(bpy.path.abspath(clip.sam2_splat.footage_folder)) == there / "shots"
+    assert [len(one.points) for one in markers.on_frame(clip, 2).values()] == [1]
+    assert Path(bpy.path.abspath(clip.filepath)).resolve().parent == there / "shots"

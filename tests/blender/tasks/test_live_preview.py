@@ -180,3 +180,22 @@ def test_another_file_of_the_same_model_has_old_masks_pass_for_none_of_its_own(
     weights.unlink()
     assert checkpoint_identity.sha256_of(clip.sam2_splat) == ""
     assert not matte_cache.is_settled(clip, 1, prompts, "bundled")
+
+
+def test_nothing_is_asked_of_a_frame_that_the_playhead_only_passes(
+    clip: bpy.types.MovieClip,
+) -> None:
+    from sam2_splat_addon.blender.tasks import live_preview
+
+    go_to(1)
+    look()
+    for frame in (2, 3, 4):
+        go_to(frame)
+        live_preview._tick()
+        time.sleep(0.1)
+        live_preview._tick()
+        asked = live_preview._state.asked
+        assert asked is not None and asked.frame == 1
+    look()
+    asked = live_preview._state.asked
+    assert asked is not None and asked.frame == 4

@@ -357,3 +357,17 @@ def test_progress_is_put_into_words(progress: Progress, words: str) -> None:
 )
 def test_durations_are_put_into_words(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+def test_a_worker_that_was_shut_down_is_not_taken_for_the_one_that_works_now(
+    keeper: WorkerKeeper,
+) -> None:
+    stale = keeper.lend()
+    keeper.shutdown()
+    now = keeper.lend()
+    keeper.take_back(stale)
+    assert keeper.is_lent, "a job would get a worker that another one has"
+    with pytest.raises(WorkerError, match="Another job"):
+        keeper.lend()
+    keeper.take_back(now)
+    assert not keeper.is_lent

@@ -39,3 +39,19 @@ def test_a_run_that_stops_while_a_result_is_taken_saves_what_was_remembered_befo
     assert state is not None
     assert list(state.recent) == [1]
     assert not state.corrected
+
+
+def test_where_a_run_has_passed_it_leaves_no_memories(tmp_path: Path) -> None:
+    """Only where it stands, and what is kept for good: the disk does not fill with the frames."""
+    plan = plan_object(clicked(1, 1, 70.0, 40.0), range(1, 30), "both")
+    stored = StoredObject(plan, matte_keys(plan, "run"), MatteStore.open(tmp_path, create=True))
+    bank = MemoryBank(MemoryReach(2, 2, 16), torch.zeros(1, 2, 2, 2), {0: _memory(0.0)})
+    saver = MemorySaver([stored])
+    visits = [Visit("forward", frame) for frame in range(2, 30)]
+    for at, visit in enumerate(visits, 1):
+        bank.add(at, _memory(float(at)))
+        saver.remembered(1, visit, bank)
+        saver.save()
+    kept = [visit for visit in visits if stored.saved(visit) is not None]
+    assert kept == [visit for visit in visits if stored.keeps(visit) or visit == visits[-1]]
+    assert len(kept) < len(visits) / 2

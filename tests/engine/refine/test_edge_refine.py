@@ -15,7 +15,12 @@ from safetensors.torch import save_file
 from sam2_splat_addon.core.errors import Cancelled
 from sam2_splat_addon.core.geometry.resample import upsample, upsample_binary
 from sam2_splat_addon.engine.refine import edge_refine
-from sam2_splat_addon.engine.refine.edge_model import EDGE_METADATA_KEY, EdgeModel, load_edge_model
+from sam2_splat_addon.engine.refine.edge_model import (
+    CERTAIN,
+    EDGE_METADATA_KEY,
+    EdgeModel,
+    load_edge_model,
+)
 from sam2_splat_addon.engine.refine.edge_refine import refine, steps
 
 WIDTH, HEIGHT = 720, 900
@@ -159,3 +164,16 @@ def test_weights_of_something_else_are_refused(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, path, {EDGE_METADATA_KEY: '{"architecture": "other"}'})
     with pytest.raises(ValueError, match="edges"):
         load_edge_model(path)
+
+
+def test_a_matte_that_is_very_sure_is_no_surer_to_the_edge_model() -> None:
+    """Else one wild logit would outweigh all that the photo says."""
+    photo, truth = picture()
+    model = load_edge_model()
+    colours = torch.from_numpy(photo[:320, :320].copy()).permute(2, 0, 1)[None].float() / 255
+    inside = torch.from_numpy(np.where(truth[:320, :320], 1.0, -1.0)).float()[None, None]
+    with torch.no_grad():
+        sure, surer = (model(colours, factor * inside) for factor in (CERTAIN, 50 * CERTAIN))
+        less = model(colours, 0.5 * CERTAIN * inside)
+    assert torch.equal(sure, surer)
+    assert not torch.equal(sure, less)

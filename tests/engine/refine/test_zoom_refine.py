@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,6 +30,7 @@ from sam2_splat_addon.engine.refine.zoom_refine import (
     FINEST,
     SecondLook,
     _believed,
+    _crop_to,
     _spans,
     _without_grown_crumbs,
 )
@@ -291,3 +294,39 @@ def test_a_run_with_second_looks_remembers_the_first_ones(tmp_path: Path) -> Non
             (record.scores.object_score, record.scores.predicted_iou) for record in records
         ]
     assert scores["off"] == scores["whole"] == scores["parts"] == scores["details"]
+
+
+@pytest.mark.parametrize(("share", "is_taken"), [(0.47, False), (0.53, True)])
+def test_a_second_look_counts_where_half_of_both_masks_is_the_same(
+    share: float, is_taken: bool, steps: Sam2Steps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _photo(tmp_path / "1.jpg", 260)
+    logits = np.full((128, 128), -5.0, np.float32)
+    logits[40:70, 40:70] = 5.0
+    click = FramePrompts(1, (PointPrompt(_WIDTH / 2, _HEIGHT / 2),))
+    scores = _first_look(steps, tmp_path / "1.jpg", click).scores
+    asked = []
+
+    def answer(frame: int, image: Any, points: Any, before: torch.Tensor) -> Any:
+        """A part of what was known, so large a share of it."""
+        prior = before[0, 0].numpy() > 0
+        columns = np.flatnonzero(prior.any(axis=0))
+        found = np.where(prior, np.float32(5.0), np.float32(-5.0))
+        found[:, columns[round(share * len(columns)) :]] = -5.0
+        asked.append(frame)
+        return types.SimpleNamespace(logits=torch.from_numpy(found)[None, None])
+
+    monkeypatch.setattr(steps, "reconsider", answer)
+    first = FrameResult(1, 1, logits, scores, prompted=False)
+    second = _look(steps, tmp_path / "1.jpg").at(first, None)
+    assert asked
+    assert (second.logits != _finer(logits)).any() == is_taken
+
+
+def test_the_crop_leaves_a_twelfth_of_room_and_crumbs_do_not_widen_it() -> None:
+    logits = np.full((128, 128), -5.0, np.float32)
+    logits[40:90, 30:80] = 5.0  # 50 cells; 8 % of them are 4
+    logits[120, 120] = 5.0
+    crop = _crop_to(logits)
+    assert crop is not None
+    assert (crop.top, crop.left, crop.bottom, crop.right) == (36, 26, 94, 84)

@@ -393,3 +393,17 @@ def test_training_begins_before_any_capture_exists(tmp_path: Path) -> None:
     state = tmp_path / "state.pt"
     run_stage(tmp_path / "none", state, "a", 1)
     assert state.exists()
+
+
+def test_an_error_on_a_thin_part_counts_more_than_one_in_the_open() -> None:
+    target = torch.zeros(1, 64, 64)
+    target[:, 8:56, 8:40] = 1.0
+    target[:, 30:32, 40:60] = 1.0  # a rung
+    right = torch.where(target > 0, 8.0, -8.0)
+    on_rung, in_the_open = right.clone(), right.clone()
+    on_rung[:, 30:32, 48:58] = -8.0
+    in_the_open[:, 30:32, 15:25] = -8.0
+    plain = Weights(balance=0.0, dice=0.0)
+    kept = mask_loss(right, target, plain)
+    thin, thick = (mask_loss(wrong, target, plain) - kept for wrong in (on_rung, in_the_open))
+    assert thin > 2 * thick > 0

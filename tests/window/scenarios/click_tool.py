@@ -73,6 +73,18 @@ def scenario(window: Window) -> Play:
     yield from window.click(*BACK)
     yield from window.drawn()
     assert len(clicks(window)) == 3, "a click on a click made another"
+    # A click is dragged elsewhere, and ESC gives it back.
+    before = places(window)
+    at = yield from window.point_at(*BACK)
+    window.send("LEFTMOUSE", "PRESS", at)
+    yield from window.drawn()
+    for x, y in ((BACK[0] + 60, BACK[1] + 90), (BACK[0] + 120, BACK[1] + 200)):
+        at = yield from window.point_at(x, y)
+    assert places(window) != before, "a click can't be dragged"
+    yield from window.press("ESC")
+    assert places(window) == before, "ESC does not give the click back"
+    window.send("LEFTMOUSE", "RELEASE", at)
+    yield from window.drawn()
     window.space.show_region_toolbar = True
     yield from window.drawn()
     toolbar: Any = window.region("TOOLS")
@@ -80,6 +92,13 @@ def scenario(window: Window) -> Play:
     yield from window.push("tool", within=toolbar)
     assert not manager.use_tool, "the toolbar's button does not switch the tool off"
     yield from window.picture("tool_off")
+
+
+def places(window: Window) -> list[tuple[float, float]]:
+    """Where all clicks are on this frame."""
+    prompts = window.addon("clip.markers")
+    points = prompts.collect(window.clip).objects[0].frames[0].points
+    return [(point.x, point.y) for point in points]
 
 
 def boxes(window: Window) -> list[list[float]]:

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A task's steps leave the window its time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+pytestmark = pytest.mark.usefixtures("addon")
+
+
+@pytest.mark.parametrize(("each", "done"), [(0.002, 5), (0.006, 1), (0.03, 1)])
+def test_no_piece_of_work_is_begun_that_would_end_too_late(
+    each: float, done: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Going by the piece before it: of 10 ms, with pieces of 2, 6 and 30 ms."""
+    from sam2_splat_addon.blender.tasks import job_task
+
+    now, begun = [100.0], [0]
+
+    def pieces() -> Iterator[None]:
+        while True:
+            begun[0] += 1
+            now[0] += each
+            yield None
+
+    task = object.__new__(job_task.JobTask)
+    task._steps = pieces()
+    monkeypatch.setattr(job_task.time, "monotonic", lambda: now[0])
+    assert not task.step(100.0101)
+    assert begun[0] == done
