@@ -37,7 +37,7 @@ def register() -> None:
     """Register everything, in order."""
     for cls in _CLASSES:
         bpy.utils.register_class(cls)
-    key_macro.define_macro()
+    key_macro.define_macros()
     properties.attach()
     command_line.register()
     draw.register()

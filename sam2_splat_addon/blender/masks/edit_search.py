@@ -195,8 +195,10 @@ def search(
             with keys.points_restored(mask), keys.scratch_scene() as scene:
                 while done < len(order):
                     frame = order[done]
-                    for name in wanted[frame]:
-                        if _is_drawn_at(scene, mask, name, frame):
+                    # All layers at once: Blender evaluates the whole mask.
+                    states = keys.keyed_states(scene, mask, wanted[frame], frame)
+                    for name, state in states.items():
+                        if _is_drawn_at(mask, name, frame, state):
                             found[name].add(frame)
                     done += 1
                     if time.monotonic() >= stop:
@@ -288,11 +290,10 @@ def _mask(uid: int) -> bpy.types.Mask | None:
     return next((mask for mask in bpy.data.masks if mask.session_uid == uid), None)
 
 
-def _is_drawn_at(scene: bpy.types.Scene, mask: bpy.types.Mask, name: str, frame: int) -> bool:
+def _is_drawn_at(mask: bpy.types.Mask, name: str, frame: int, state: States) -> bool:
     written = remembered(mask, name)
-    if written is None or name not in mask.layers:
+    if written is None:
         return False
-    state = keys.keyed_state(scene, mask, name, frame)
     if written.is_whole:
         return _keep(mask, name, written, frame, state)
     return _is_other(written, frame, state)

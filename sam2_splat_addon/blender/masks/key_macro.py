@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sets several keys of a mask layer in one go; imports bpy.
+"""Sets several keys of mask layers in one go, and moves layers; imports bpy.
 
 Blender brings its data up to date before and after every operator that a script calls, and for that
 copies the mask with all its keys: a thousand keys of a thousand points are 30 MB, several times a
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -24,9 +24,11 @@ from . import keys as mask_keys
 
 Key = tuple[int, NDArray[np.float32]]
 """A scene frame, and the points of all splines on it: see `mask_keys.set_layer_points`."""
+LayerKey = tuple[bpy.types.MaskLayer, int, NDArray[np.float32]]
+"""The same of a layer."""
 
 # Keys that one call sets at most.
-_MOST = 32
+_MOST = 128
 
 _Done = set[Literal["CANCELLED", "FINISHED"]]
 
@@ -43,15 +45,27 @@ class _Work:
         How long to go on once the first key is placed, and until when; one key is always set.
     placed
         The key whose points are in the layer, but which is not set yet.
+    opened
+        The one layer that can be selected, and so gets keys.
     """
 
-    layer: bpy.types.MaskLayer
     scene: bpy.types.Scene
-    keys: Iterator[Key]
+    keys: Iterator[LayerKey]
     seconds: float
     deadline: float = math.inf
-    placed: Key | None = None
-    done: list[Key] = field(default_factory=list)
+    placed: LayerKey | None = None
+    opened: bpy.types.MaskLayer | None = None
+    done: list[LayerKey] = field(default_factory=list)
+
+    def open_alone(self, layer: bpy.types.MaskLayer) -> None:
+        """Let the next key be set for this layer and no other."""
+        if layer == self.opened:
+            return
+        others = layer.id_data.layers if self.opened is None else (self.opened,)
+        for other in others:
+            other.hide_select = True
+        layer.hide_select = False
+        self.opened = layer
 
 
 _work: _Work | None = None
@@ -64,16 +78,25 @@ def insert_keys(
     *,
     seconds: float = 0.0,
 ) -> list[Key]:
+    """`insert_keys_of` for one layer."""
+    of_layer = ((layer, *key) for key in keys)
+    return [
+        (frame, points) for _, frame, points in insert_keys_of(scene, of_layer, seconds=seconds)
+    ]
+
+
+def insert_keys_of(
+    scene: bpy.types.Scene, keys: Iterable[LayerKey], *, seconds: float = 0.0
+) -> list[LayerKey]:
     """Set keys until so many seconds have gone, one at least; call it within `mask_editor`.
 
     Parameters
     ----------
-    layer
-        Its points are those of the last key afterwards.
     scene
         A scene to set keys in, which is left on the last key's frame.
     keys
-        As many are taken as are set.
+        As many are taken as are set; all of the layers that the editor is opened for. A layer's points
+        are those of its last key afterwards.
 
     Returns
     -------
@@ -86,19 +109,57 @@ def insert_keys(
         Blender would not set a key.
     """
     global _work
-    work = _work = _Work(layer, scene, iter(keys), seconds)
+    work = _work = _Work(scene, iter(keys), seconds)
     try:
         with bpy.context.temp_override(scene=scene, view_layer=scene.view_layers[0]):
             bpy.ops.sam2_splat.write_keys()
     finally:
         _work = None
     if work.placed is not None:
+        layer, frame, _ = work.placed
         raise SplatError(
-            f"Blender would not set a key on frame {work.placed[0]} of the mask layer"
-            f' "{layer.name}".',
+            f'Blender would not set a key on frame {frame} of the mask layer "{layer.name}".',
             "Unlock the layer and try again.",
         )
     return work.done
+
+
+_moves: Iterator[tuple[bpy.types.Mask, str]] = iter(())
+
+
+def move_up(mask: bpy.types.Mask, names: Sequence[str]) -> None:
+    """Move layers up by one place, one after the other; call it within `mask_editor`.
+
+    The last one is active afterwards.
+    """
+    global _moves
+    for start in range(0, len(names), _MOST):
+        _moves = ((mask, name) for name in names[start : start + _MOST])
+        bpy.ops.sam2_splat.move_layers()
+
+
+class SAM2SPLAT_OT_pick_layer(Operator):
+    """Choose the layer that is moved next"""
+
+    bl_idname = "sam2_splat.pick_layer"
+    bl_label = "Pick Layer"
+    bl_options = {"INTERNAL"}
+
+    def execute(self, context: Context) -> _Done:
+        chosen = next(_moves, None)
+        if chosen is None:
+            return {"CANCELLED"}  # and with it the rest of the macro
+        mask, name = chosen
+        mask.active_layer_index = mask.layers.find(name)
+        return {"FINISHED"}
+
+
+class SAM2SPLAT_OT_move_layers(Macro):
+    """Move mask layers up"""
+
+    bl_idname = "sam2_splat.move_layers"
+    bl_label = "Move Layers"
+    bl_options = {"INTERNAL"}
 
 
 class SAM2SPLAT_OT_place_key(Operator):
@@ -117,10 +178,11 @@ class SAM2SPLAT_OT_place_key(Operator):
         if not _work.done:
             # Not from the call on: before it, Blender brings its data up to date.
             _work.deadline = time.monotonic() + _work.seconds
-        frame, co = _work.placed
+        layer, frame, points = _work.placed
         # Nothing is evaluated on that frame: that would bring back the points of its key.
         _work.scene.frame_current = frame
-        mask_keys.set_layer_points(_work.layer, co)
+        mask_keys.set_layer_points(layer, points)
+        _work.open_alone(layer)
         return {"FINISHED"}
 
 
@@ -147,14 +209,20 @@ class SAM2SPLAT_OT_write_keys(Macro):
 
 
 CLASSES: tuple[Any, ...] = (
+    SAM2SPLAT_OT_pick_layer,
+    SAM2SPLAT_OT_move_layers,
     SAM2SPLAT_OT_place_key,
     SAM2SPLAT_OT_key_placed,
     SAM2SPLAT_OT_write_keys,
 )
 
 
-def define_macro() -> None:
-    """Fill the macro, once its operators are registered."""
+def define_macros() -> None:
+    """Fill the macros, once their operators are registered."""
+    moves: Any = SAM2SPLAT_OT_move_layers
+    for _ in range(_MOST):
+        moves.define("SAM2_SPLAT_OT_pick_layer")
+        moves.define("MASK_OT_layer_move").properties.direction = "UP"
     macro: Any = SAM2SPLAT_OT_write_keys
     for _ in range(_MOST):
         # Blender's own names, made of `bl_idname`; it crashes over one that it doesn't know.

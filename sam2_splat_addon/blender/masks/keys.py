@@ -9,7 +9,7 @@ stays where it is and nothing but masks is evaluated.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +22,9 @@ _SCRATCH_SCENE = ".sam2_splat_keys"
 _FREE_HANDLES = 0
 _SELECTED = ("select", "select_control_point", "select_left_handle", "select_right_handle")
 _CHANNELS = ("co", "handle_left", "handle_right")
+
+# What `points_restored` will put back, by the mask's session uid: layer -> points.
+_restored: dict[int, dict[str, tuple[SplineState, ...]]] = {}
 
 
 @dataclass(frozen=True)
@@ -81,24 +84,59 @@ def keyed_state(
     scene: bpy.types.Scene, mask: bpy.types.Mask, layer_name: str, frame: int
 ) -> tuple[SplineState, ...]:
     """The points of a layer's splines as its keys have them on a frame."""
+    return keyed_states(scene, mask, (layer_name,), frame)[layer_name]
+
+
+def keyed_states(
+    scene: bpy.types.Scene, mask: bpy.types.Mask, names: Collection[str], frame: int
+) -> dict[str, tuple[SplineState, ...]]:
+    """The same of several layers, of those that there are."""
     evaluate(scene, frame)
     # The evaluated copy: in a window, the mask itself follows the window's scene only.
-    evaluated = mask.evaluated_get(scene.view_layers[0].depsgraph)
-    return layer_state(evaluated.layers[layer_name])
+    layers = mask.evaluated_get(scene.view_layers[0].depsgraph).layers
+    return {name: layer_state(layers[name]) for name in names if name in layers}
 
 
 @contextmanager
-def points_restored(mask: bpy.types.Mask, but: str = "") -> Iterator[None]:
-    """Leave the points as they were, unkeyed edits included, in all layers but the one named."""
-    before = {layer.name: layer_state(layer) for layer in mask.layers if layer.name != but}
+def points_restored(mask: bpy.types.Mask, but: Collection[str] = ()) -> Iterator[None]:
+    """Leave the points as they were, unkeyed edits included, in all layers but those named.
+
+    Without a window, Blender lets a mask itself follow every scene that is evaluated; in a window it
+    follows the window's alone. Within another call for the same mask, that one puts the points back.
+    """
+    uid = mask.session_uid
+    if not bpy.app.background or uid in _restored:
+        yield
+        return
+    before = {layer.name: layer_state(layer) for layer in mask.layers if layer.name not in but}
+    _restored[uid] = before
     try:
         yield
     finally:
+        del _restored[uid]
+        found = next((one for one in bpy.data.masks if one.session_uid == uid), None)
         for name, states in before.items():
-            for spline, state in zip(mask.layers[name].splines, states, strict=True):
-                # Blender copies a mask that was changed. In a window, nothing is to be put back.
-                if not _spline_state(spline).has_points_of(state):
-                    set_points(spline, state.co, state.left, state.right)
+            _put_back(found, name, states)
+
+
+def to_be_restored(mask: bpy.types.Mask, layer_name: str) -> None:
+    """Let the `points_restored` that goes on, if one does, put a layer back as it is now."""
+    before = _restored.get(mask.session_uid)
+    if before is not None:
+        before[layer_name] = layer_state(mask.layers[layer_name])
+
+
+def _put_back(
+    mask: bpy.types.Mask | None, layer_name: str, states: tuple[SplineState, ...]
+) -> None:
+    """Set a layer's points, unless it was made another since."""
+    layer = named(mask.layers, layer_name) if mask is not None else None
+    if layer is None or len(layer.splines) != len(states):
+        return
+    for spline, state in zip(layer.splines, states, strict=True):
+        # Blender copies a mask that was changed.
+        if len(spline.points) == len(state.co) and not _spline_state(spline).has_points_of(state):
+            set_points(spline, state.co, state.left, state.right)
 
 
 def show_keys(mask: bpy.types.Mask) -> None:
@@ -181,9 +219,12 @@ def add_splines(layer: bpy.types.MaskLayer, counts: tuple[int, ...]) -> None:
 
 @contextmanager
 def mask_editor(
-    mask: bpy.types.Mask, layer: bpy.types.MaskLayer, clip: bpy.types.MovieClip
+    mask: bpy.types.Mask,
+    layer: bpy.types.MaskLayer,
+    clip: bpy.types.MovieClip,
+    *more: bpy.types.MaskLayer,
 ) -> Iterator[None]:
-    """A context in which mask operators act on one layer alone.
+    """A context in which mask operators act on one layer alone, or on some more with it.
 
     Borrows a Clip Editor, or any other editor where none is open, and gives it back as it was.
     """
@@ -193,28 +234,37 @@ def mask_editor(
     if area is None:
         area = min(areas, key=lambda one: one.width * one.height)
     kind = area.ui_type
-    others = [(one, one.hide_select) for one in mask.layers if one.name != layer.name]
-    own = (layer.hide, layer.hide_select)
+    layers = (layer, *more)
+    names = {one.name for one in layers}
+    others = [(one, one.hide_select) for one in mask.layers if one.name not in names]
+    own = [(one, one.hide, one.hide_select) for one in layers]
     area.type = "CLIP_EDITOR"
     space: Any = area.spaces.active
     before = (space.clip, space.mask, space.mode, space.view)
     try:
-        layer.hide = layer.hide_select = False
+        for one in layers:
+            one.hide = one.hide_select = False
+            _select(one, is_selected=True)
         for one, _ in others:
             # The operator keys every layer that has selected points and can be selected.
             one.hide_select = True
-        for spline in layer.splines:
-            spline.points.foreach_set("select", np.ones(len(spline.points), dtype=bool))
         space.clip, space.mask, space.mode = clip, mask, "MASK"
         region = next(one for one in area.regions if one.type == "WINDOW")
         with bpy.context.temp_override(window=window, area=area, region=region, space_data=space):
             yield
     finally:
-        for spline in layer.splines:
-            spline.points.foreach_set("select", np.zeros(len(spline.points), dtype=bool))
+        for one in layers:
+            _select(one, is_selected=False)
         for one, hidden in others:
             one.hide_select = hidden
-        layer.hide, layer.hide_select = own
+        for one, hide, hide_select in own:
+            one.hide, one.hide_select = hide, hide_select
         space.clip, space.mask, space.mode, space.view = before
         if area.ui_type != kind:
             area.ui_type = kind
+
+
+def _select(layer: bpy.types.MaskLayer, *, is_selected: bool) -> None:
+    for spline in layer.splines:
+        points = spline.points
+        points.foreach_set("select", np.full(len(points), is_selected))

@@ -9,8 +9,10 @@ every run of tracked frames stands a key on which all splines are parked outside
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import bpy
 import numpy as np
@@ -37,8 +39,8 @@ from .written_layers import (
     splines_of,
 )
 
-# How long a step sets keys, s; one at least.
-_SLICE = 0.008
+# How long a step sets keys, s; one at least. Without a window nobody waits for its end.
+_SLICE = 0.25 if bpy.app.background else 0.008
 _LAYER_SETTINGS = (
     "alpha",
     "blend",
@@ -59,6 +61,80 @@ def get_mask(clip: bpy.types.MovieClip) -> bpy.types.Mask:
     return settings.mask
 
 
+@dataclass(frozen=True)
+class LayerPlan:
+    """What an object's layer is to show.
+
+    Attributes
+    ----------
+    layer
+        Name of the object; an existing layer of that name is replaced in its place, with its
+        settings.
+    plan
+        The object's splines, one frame of the plan for each of `scene_frames`.
+    scene_frames
+        Scene frames that the plan's frames stand on, rising.
+    edited
+        Those of `scene_frames` whose outlines are the user's own: they are written first and stay
+        edited frames.
+    mattes
+        A checksum of the mattes that the outlines are from.
+    """
+
+    layer: str
+    plan: SlotPlan
+    scene_frames: Sequence[int]
+    edited: Collection[int] = ()
+    mattes: int = 0
+
+
+def write_object_layers(
+    mask: bpy.types.Mask,
+    clip: bpy.types.MovieClip,
+    plans: Sequence[LayerPlan],
+    size: tuple[int, int],
+) -> Iterator[Sequence[int]]:
+    """Make objects' layers again and key them frame by frame, one object after the other.
+
+    Parameters
+    ----------
+    mask
+        The clip's mask.
+    clip
+        The clip that the mask belongs to.
+    plans
+        One an object. Many small ones together take less time than each alone: Blender copies the
+        whole mask for every step.
+    size
+        Width and height of the footage in px.
+
+    Yields
+    ------
+    sequence of int
+        Scene frames that have just been written, none after some of the steps. Closed early, the
+        layers hold the frames so far.
+
+    Raises
+    ------
+    SplatError
+        Mask, layer or clip were removed meanwhile.
+    """
+    writers: list[_Writer] = []
+    with mask_keys.scratch_scene(), order_kept(mask, clip):
+        try:
+            writers.extend(_Writer.begun(mask, clip, one, size) for one in plans)
+            yield ()
+            while any(writer.todo for writer in writers):
+                yield _write_frames(writers)
+        except GeneratorExit:
+            for writer in writers:
+                writer.park_the_rest()
+            raise
+        finally:
+            for writer in writers:
+                writer.end()
+
+
 def write_object_layer(
     mask: bpy.types.Mask,
     clip: bpy.types.MovieClip,
@@ -70,93 +146,20 @@ def write_object_layer(
     edited: Collection[int] = (),
     mattes: int = 0,
 ) -> Iterator[Sequence[int]]:
-    """Make an object's layer again and key it frame by frame.
+    """`write_object_layers` for one object."""
+    one = LayerPlan(layer_name, plan, scene_frames, edited, mattes)
+    return write_object_layers(mask, clip, [one], size)
 
-    Parameters
-    ----------
-    mask
-        The clip's mask.
-    clip
-        The clip that the mask belongs to.
-    layer_name
-        Name of the object; an existing layer of that name is replaced in its place, with its
-        settings.
-    plan
-        The object's splines, one frame of the plan for each of `scene_frames`.
-    scene_frames
-        Scene frames that the plan's frames stand on, rising.
-    size
-        Width and height of the footage in px.
-    edited
-        Those of `scene_frames` whose outlines are the user's own: they are written first and stay
-        edited frames.
-    mattes
-        A checksum of the mattes that the outlines are from.
 
-    Yields
-    ------
-    sequence of int
-        Scene frames that have just been written, none after some of the steps. Closed early, the
-        layer holds the frames so far.
-
-    Raises
-    ------
-    SplatError
-        Mask, layer or clip were removed meanwhile.
-    """
-    if len(scene_frames) != len(plan):
-        raise ValueError("the plan and the frames differ in number")
-    writing = time.monotonic_ns()
-    target = LayerTarget(mask.session_uid, clip.session_uid, layer_name, size, writing)
-    start = int(clip.frame_start)
-    before = remembered(mask, layer_name)
-    locked = before is not None and before.locked
-    counts = tuple(slot.count for slot in plan.slots)
-    mask_keys.add_splines(_remade_layer(mask, clip, layer_name), counts)
-    # A file saved from here on must not take what is half written for the user's drawing.
-    unfinished = WrittenLayer({}, (), start, writing, locked=locked)
-    remember(mask, layer_name, unfinished)
-    written: dict[int, WrittenFrame] = {}
-    at = {frame: index for index, frame in enumerate(scene_frames)}
-    empty = _empty_frames(scene_frames)
-
-    def points(frame: int) -> NDArray[np.float64]:
-        return plan.points(at[frame], *size) if frame in at else plan.parked(*size)
-
-    def kept() -> tuple[int, ...]:
-        return tuple(sorted(frame for frame in edited if frame in written))
-
-    # What the user drew is written back first, then what the user looks at.
-    now = bpy.context.scene.frame_current
-    first = sorted(scene_frames, key=lambda frame: (frame not in edited, frame != now))
-    todo = [*empty, *first]
-    with mask_keys.scratch_scene():
-        try:
-            yield ()
-            while todo:
-                done = _write_frames(target, plan, todo, points, written)
-                written |= done
-                if not done.keys().isdisjoint(edited):
-                    remember(mask, layer_name, replace(unfinished, edited=kept()))
-                todo = todo[len(done) :]
-                yield [frame for frame in done if frame in at]
-        except GeneratorExit:
-            # Left unfinished, the layer must not hold its shapes on the frames to come, nor points
-            # that have no key yet. When the file has been closed meanwhile there is no layer.
-            if target.found() is not None and target.is_ours():
-                tracked = [frame for frame in scene_frames if frame in written]
-                for frame in _empty_frames(tracked or scene_frames[:1]):
-                    if frame not in written:
-                        written[frame] = write_frame(target, frame, plan.parked(*size))
-            raise
-        finally:
-            found = target.found()
-            if found is not None and target.is_ours():
-                if locked:
-                    found[2].hide_select = False
-                splines = splines_of(found[2])
-                whole = WrittenLayer(written, kept(), start, splines=splines, mattes=mattes)
-                remember(found[0], layer_name, whole)
+def is_written(mask: bpy.types.Mask, wanted: LayerPlan) -> bool:
+    """Whether a layer holds all that it is to show."""
+    written = remembered(mask, wanted.layer)
+    return (
+        written is not None
+        and written.is_whole
+        and written.mattes == wanted.mattes
+        and written.frames.keys() >= set(wanted.scene_frames)
+    )
 
 
 def read_object_layer(
@@ -317,11 +320,17 @@ class LayerTarget:
         return not self.writing or (written is not None and written.writing == self.writing)
 
     def found(self) -> tuple[bpy.types.Mask, bpy.types.MovieClip, bpy.types.MaskLayer] | None:
-        mask = next((one for one in bpy.data.masks if one.session_uid == self.mask), None)
-        clip = next((one for one in bpy.data.movieclips if one.session_uid == self.clip), None)
-        if mask is None or clip is None or self.layer not in mask.layers:
+        found = _found(self.mask, self.clip)
+        if found is None or self.layer not in found[0].layers:
             return None
-        return mask, clip, mask.layers[self.layer]
+        return *found, found[0].layers[self.layer]
+
+
+def _found(mask_uid: int, clip_uid: int) -> tuple[bpy.types.Mask, bpy.types.MovieClip] | None:
+    """A mask and a clip by their session uids, which no other file's data shares."""
+    mask = next((one for one in bpy.data.masks if one.session_uid == mask_uid), None)
+    clip = next((one for one in bpy.data.movieclips if one.session_uid == clip_uid), None)
+    return (mask, clip) if mask is not None and clip is not None else None
 
 
 def write_frame(target: LayerTarget, frame: int, points: NDArray[np.float64]) -> WrittenFrame:
@@ -329,50 +338,164 @@ def write_frame(target: LayerTarget, frame: int, points: NDArray[np.float64]) ->
     mask, clip, layer = _checked(target, len(points))
     co = pixels_to_mask(points, *target.size).astype(np.float32)
     if len(co):
-        with mask_keys.points_restored(mask, but=target.layer):
+        with mask_keys.points_restored(mask, but=(target.layer,)):
             with mask_keys.scratch_scene() as scene, mask_keys.mask_editor(mask, layer, clip):
                 key_macro.insert_keys(layer, scene, [(frame, co)])
             mask_keys.show_keys(mask)
     return _signed(layer, co)
 
 
-def _write_frames(
-    target: LayerTarget,
-    plan: SlotPlan,
-    frames: Sequence[int],
-    points: Callable[[int], NDArray[np.float64]],
-    written: Mapping[int, WrittenFrame],
-) -> dict[int, WrittenFrame]:
-    """Key the layer on some of these scene frames, and let it show the user's frame again.
+@dataclass
+class _Writer:
+    """Writes one object's layer.
 
-    Parameters
+    Attributes
     ----------
-    points
-        What the plan has for a frame, (n, 2) footage pixels.
+    wanted
+        What it is to show.
+    unfinished
+        What is remembered of the layer while it is written: a file that is saved then must not take
+        what is half written for the user's drawing.
+    todo
+        The scene frames still to be keyed, in this order.
     written
-        The frames that are keyed already.
+        Those that are.
     """
-    mask, clip, layer = _checked(target, plan.point_count)
 
-    def in_mask(pixels: NDArray[np.float64]) -> NDArray[np.float32]:
-        return pixels_to_mask(pixels, *target.size).astype(np.float32)
+    target: LayerTarget
+    wanted: LayerPlan
+    unfinished: WrittenLayer
+    todo: list[int]
+    written: dict[int, WrittenFrame] = field(default_factory=dict)
+    has_ended: bool = False
 
-    if not plan.slots:
-        return {frame: signature(()) for frame in frames}
-    with (
-        mask_keys.points_restored(mask, but=target.layer),
-        mask_keys.scratch_scene() as scene,
-        mask_keys.mask_editor(mask, layer, clip),
-    ):
-        keys = ((frame, in_mask(points(frame))) for frame in frames)
-        done = dict(key_macro.insert_keys(layer, scene, keys, seconds=_SLICE))
+    @classmethod
+    def begun(
+        cls,
+        mask: bpy.types.Mask,
+        clip: bpy.types.MovieClip,
+        wanted: LayerPlan,
+        size: tuple[int, int],
+    ) -> _Writer:
+        """Make the layer, without keys."""
+        name, frames = wanted.layer, wanted.scene_frames
+        if len(frames) != len(wanted.plan):
+            raise ValueError("the plan and the frames differ in number")
+        writing = time.monotonic_ns()
+        before = remembered(mask, name)
+        locked = before is not None and before.locked
+        counts = tuple(slot.count for slot in wanted.plan.slots)
+        mask_keys.add_splines(_remade_layer(mask, name), counts)
+        unfinished = WrittenLayer({}, (), int(clip.frame_start), writing, locked=locked)
+        remember(mask, name, unfinished)
+        # What the user drew is written back first, then what the user looks at.
         now = bpy.context.scene.frame_current
-        if now not in done:
-            shown = points(now) if now in written else plan.parked(*target.size)
-            mask_keys.set_layer_points(layer, in_mask(shown))
-        else:
-            mask_keys.set_layer_points(layer, done[now])
-    return {frame: _signed(layer, co) for frame, co in done.items()}
+        first = sorted(frames, key=lambda frame: (frame not in wanted.edited, frame != now))
+        target = LayerTarget(mask.session_uid, clip.session_uid, name, size, writing)
+        return cls(target, wanted, unfinished, [*_empty_frames(frames), *first])
+
+    def place(self, frame: int) -> int | None:
+        """Which frame of the plan stands on a scene frame; None where the layer is empty."""
+        frames = self.wanted.scene_frames
+        place = bisect_left(frames, frame)
+        return place if place < len(frames) and frames[place] == frame else None
+
+    def points(self, frame: int | None) -> NDArray[np.float32]:
+        """Of the layer on a scene frame, (n, 2) mask space; of the empty layer on None."""
+        plan, size = self.wanted.plan, self.target.size
+        place = self.place(frame) if frame is not None else None
+        pixels = plan.points(place, *size) if place is not None else plan.parked(*size)
+        return pixels_to_mask(pixels, *size).astype(np.float32)
+
+    def note(
+        self,
+        mask: bpy.types.Mask,
+        layer: bpy.types.MaskLayer,
+        done: Mapping[int, NDArray[np.float32]],
+    ) -> None:
+        """Take note of keys that are set, and let the layer show the user's frame again."""
+        self.written |= {frame: _signed(layer, co) for frame, co in done.items()}
+        self.todo = [frame for frame in self.todo if frame not in done]
+        now = bpy.context.scene.frame_current
+        mask_keys.set_layer_points(layer, self.points(now if now in self.written else None))
+        mask_keys.to_be_restored(mask, layer.name)
+        if not done.keys().isdisjoint(self.wanted.edited):
+            remember(mask, layer.name, replace(self.unfinished, edited=self._kept()))
+
+    def end(self) -> None:
+        """Remember what the layer holds, once; when the file has been closed there is no layer."""
+        found = self.target.found()
+        if self.has_ended or found is None or not self.target.is_ours():
+            return
+        self.has_ended = True
+        mask, _, layer = found
+        if self.unfinished.locked:
+            layer.hide_select = False
+        whole = replace(
+            self.unfinished,
+            frames=self.written,
+            edited=self._kept(),
+            writing=0,
+            splines=splines_of(layer),
+            mattes=self.wanted.mattes,
+            locked=False,
+        )
+        remember(mask, self.target.layer, whole)
+
+    def park_the_rest(self) -> None:
+        """Key an unfinished layer empty on the frames to come: it would go on with its shapes."""
+        if not self.todo or self.target.found() is None or not self.target.is_ours():
+            return
+        frames = self.wanted.scene_frames
+        tracked = [frame for frame in frames if frame in self.written]
+        parked = self.wanted.plan.parked(*self.target.size)
+        for frame in _empty_frames(tracked or frames[:1]):
+            if frame not in self.written:
+                self.written[frame] = write_frame(self.target, frame, parked)
+
+    def _kept(self) -> tuple[int, ...]:
+        return tuple(sorted(frame for frame in self.wanted.edited if frame in self.written))
+
+
+def _write_frames(writers: Sequence[_Writer]) -> list[int]:
+    """Key some frames of the layers, one to its end before the next; returns those of the plans.
+
+    The layers show the user's frame afterwards.
+    """
+    at_work = {writer.target.layer: writer for writer in writers if writer.todo}
+    layers: dict[str, bpy.types.MaskLayer] = {}
+    for name, writer in at_work.items():
+        mask, clip, layers[name] = _checked(writer.target, writer.wanted.plan.point_count)
+    done: dict[str, dict[int, NDArray[np.float32]]] = {name: {} for name in layers}
+
+    def keys() -> Iterator[key_macro.LayerKey]:
+        for name, writer in at_work.items():
+            for frame in writer.todo:
+                if writer.wanted.plan.slots:
+                    yield layers[name], frame, writer.points(frame)
+                else:  # Blender has no keys of nothing
+                    done[name][frame] = np.zeros((0, 2), dtype=np.float32)
+
+    first, *others = layers.values()
+    with (
+        mask_keys.points_restored(mask, but=layers.keys()),
+        mask_keys.scratch_scene() as scene,
+        mask_keys.mask_editor(mask, first, clip, *others),
+    ):
+        for layer, frame, points in key_macro.insert_keys_of(scene, keys(), seconds=_SLICE):
+            done[layer.name][frame] = points
+        for name, of_layer in done.items():
+            if of_layer:
+                at_work[name].note(mask, layers[name], of_layer)
+    for writer in at_work.values():
+        if not writer.todo:
+            writer.end()
+    return [
+        frame
+        for name, of_layer in done.items()
+        for frame in of_layer
+        if at_work[name].place(frame) is not None
+    ]
 
 
 def _checked(
@@ -407,31 +530,64 @@ def _empty_frames(scene_frames: Sequence[int]) -> list[int]:
     return sorted({frame + step for frame in tracked for step in (-1, 1)} - tracked)
 
 
-def _remade_layer(
-    mask: bpy.types.Mask, clip: bpy.types.MovieClip, layer_name: str
-) -> bpy.types.MaskLayer:
-    """An empty layer without keys, in the place and with the settings of the one before.
+def _remade_layer(mask: bpy.types.Mask, layer_name: str) -> bpy.types.MaskLayer:
+    """An empty layer without keys, with the settings of the one before; the last one of the mask.
 
     Splines can't be added to a layer that has keys, and Blender can't take keys away.
     """
     old = named(mask.layers, layer_name)
-    active = mask.active_layer_index
+    active = mask.layers.active.name if old is not None and mask.layers.active else layer_name
     settings: dict[str, object] = {}
-    place = len(mask.layers)
     if old is not None:
         settings = {name: getattr(old, name) for name in _LAYER_SETTINGS}
-        place = mask.layers.find(layer_name)
         mask.layers.remove(old)
     layer = mask.layers.new(name=layer_name)
     # Without it Blender fills outlines inside others, whatever their direction.
     layer.use_fill_holes = True
     for name, value in settings.items():
         setattr(layer, name, value)
-    steps = len(mask.layers) - 1 - place
-    if steps > 0:
-        mask.active_layer_index = len(mask.layers) - 1
-        with mask_keys.mask_editor(mask, layer, clip):
-            for _ in range(steps):
-                bpy.ops.mask.layer_move(direction="UP")
-    mask.active_layer_index = active if old is not None else mask.layers.find(layer_name)
+    mask.active_layer_index = mask.layers.find(active)
     return mask.layers[layer_name]
+
+
+# The masks of which `order_kept` will put the layers in order, by session uid.
+_ordered: set[int] = set()
+
+
+@contextmanager
+def order_kept(mask: bpy.types.Mask, clip: bpy.types.MovieClip) -> Iterator[None]:
+    """Leave the layers in the order in which they were, new ones behind them.
+
+    Within another call for the same mask, that one does so: Blender moves a layer place by place, and
+    where all are made anew one after the other, none has to be moved in the end.
+    """
+    uid, clip_uid = mask.session_uid, clip.session_uid
+    if uid in _ordered:
+        yield
+        return
+    names = [layer.name for layer in mask.layers]
+    _ordered.add(uid)
+    try:
+        yield
+    finally:
+        _ordered.discard(uid)
+        found = _found(uid, clip_uid)
+        if found is not None and len(found[0].layers):
+            _put_in_order(*found, names)
+
+
+def _put_in_order(mask: bpy.types.Mask, clip: bpy.types.MovieClip, names: Sequence[str]) -> None:
+    now = [layer.name for layer in mask.layers]
+    wanted = [name for name in names if name in now]
+    moves: list[str] = []
+    for place, name in enumerate(wanted):
+        at = now.index(name)
+        now.insert(place, now.pop(at))
+        moves += [name] * (at - place)
+    if not moves:
+        return
+    active = mask.layers.active
+    kept = active.name if active is not None else now[-1]
+    with mask_keys.mask_editor(mask, mask.layers[0], clip):
+        key_macro.move_up(mask, moves)
+    mask.active_layer_index = mask.layers.find(kept)

@@ -92,7 +92,7 @@ def remove_contours(
         if number in chosen:
             points[:, start : start + count] = parked[start : start + count]
         start += count
-    with keys.points_restored(mask, but=layer_name):
+    with keys.points_restored(mask, but=(layer_name,)):
         with keys.scratch_scene() as scene, keys.mask_editor(mask, layer, clip):
             key_macro.insert_keys(layer, scene, [(scene_frame, points)])
         keys.show_keys(mask)

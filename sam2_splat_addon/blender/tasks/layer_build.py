@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Collection, Generator, Mapping, Sequence
+from dataclasses import dataclass
 
 import bpy
 import numpy as np
@@ -18,16 +19,26 @@ from ..clip.user_masks import Drawn, clip_by_uid, everything, frames_before, qui
 from ..context.active_clip import require_clip_by_uid
 from ..context.editors import to_clip, to_scene
 from ..masks import edit_search, written_layers
+from ..masks import keys as mask_keys
 from ..masks import layers as mask_layers
+from ..masks.layers import LayerPlan
 
 # Tracing takes about as long as writing the keys, so a frame counts once in either.
 _PASSES = 2
 # How long a step may wait for the thread in background, s.
 _PATIENCE = 0.05
+# Objects are written together as long as they have no more frames than this.
+_TOGETHER = 64
 
 # Which mattes each layer was made of last, by the clip's session uid and the object's name
 # (`WrittenLayer.mattes`): an undo brings back layers, and no mattes. 0: of none.
 _made: dict[tuple[int, str], int] = {}
+_is_writing = False
+
+
+def is_writing() -> bool:
+    """Whether layers are written right now: what changes in them then is none of the user's doing."""
+    return _is_writing
 
 
 def is_latest(clip: bpy.types.MovieClip, name: str) -> bool:
@@ -54,6 +65,17 @@ def results_cleared(clip: bpy.types.MovieClip) -> None:
 def clear() -> None:
     """Forget everything: another file is loaded, or the add-on ends."""
     _made.clear()
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """A layer to be written: the clip's frames, and those of them that the user drew on."""
+
+    name: str
+    plan: SlotPlan
+    frames: Sequence[int]
+    drawn: Collection[int]
+    mattes: int
 
 
 class LayerBuild:
@@ -100,11 +122,15 @@ class LayerBuild:
 
     def step(self) -> bool:
         """Work on one frame, or look whether there is one; True once everything is there."""
+        global _is_writing
+        _is_writing = True
         try:
             self.waits = bool(next(self._steps))
         except StopIteration:
             self.fraction = 1.0
             return True
+        finally:
+            _is_writing = False
         self.fraction = min(1.0, self._done / max(1, self._total))
         return False
 
@@ -113,56 +139,92 @@ class LayerBuild:
         self._steps.close()
 
     def _run(self, uid: int) -> Generator[bool | None, None, None]:
+        if self._names:
+            clip = require_clip_by_uid(uid)
+            mask = mask_layers.get_mask(clip)
+            with mask_layers.order_kept(mask, clip), mask_keys.points_restored(mask):
+                yield from self._write(uid)
+
+    def _write(self, uid: int) -> Generator[bool | None, None, None]:
         """Yields whether it waits: for a thread that traces, while the layers are written here."""
-        for object_id, name in self._names.items():
-            # Late, as the user may draw until the layer is made again.
-            mask = require_clip_by_uid(uid).sam2_splat.mask
-            if mask is not None:
-                edit_search.settle_torn(mask, name)
-                edit_search.lock(mask, name, is_locked=True)
-            found = yield from quietly(everything(uid, (name,)))
-            drawn = self.edited[name] = found.get(name, {})
-            # Looked up anew for each object: an undo between two steps leaves stale references.
-            clip = require_clip_by_uid(uid)
-            size = (int(clip.size[0]), int(clip.size[1]))
-            frames = sorted({*self._store.frames(object_id), *drawn})
+        left = dict(self._names)
+        while left:
+            together = self._next_few(left)
             try:
-                plan, mattes = yield from self._planned(object_id, frames, drawn, size)
+                planned: list[_Planned] = []
+                yield from self._find_drawn(uid, together.values())
+                for object_id, name in together.items():
+                    del left[object_id]
+                    planned.append((yield from self._planned(uid, object_id, name)))
+                yield from self._write_layers(uid, planned)
             except BaseException:
-                clip_now = clip_by_uid(uid)
-                if clip_now is not None and clip_now.sam2_splat.mask is not None:
-                    edit_search.lock(clip_now.sam2_splat.mask, name, is_locked=False)
+                mask = _mask_by_clip(uid)
+                for name in together.values() if mask is not None else ():
+                    edit_search.lock(mask, name, is_locked=False)
                 raise
-            clip = require_clip_by_uid(uid)
-            scene_frames = [to_scene(clip, frame) for frame in frames]
-            edited = [to_scene(clip, frame) for frame in drawn]
-            _keep_drawn(clip, name, drawn)
-            writing = mask_layers.write_object_layer(
-                _mask_of(clip),
-                clip,
-                name,
-                plan,
-                scene_frames,
-                size,
-                edited=edited,
-                mattes=mattes,
-            )
-            finished = False
-            try:
-                for written in writing:
-                    if written:
-                        self.frame = to_clip(clip, written[-1])
-                        self._done += len(written)
-                    yield False
-                finished = True
-            finally:
-                writing.close()
-                now = clip_by_uid(uid)
-                if not finished and now is not None and now.sam2_splat.mask is not None:
-                    edit_search.leave_unfinished(now.sam2_splat.mask, name)
-            _made[uid, name] = mattes
+
+    def _next_few(self, left: Mapping[int, str]) -> dict[int, str]:
+        """The next objects, few enough to be written in one go; one at least."""
+        together: dict[int, str] = {}
+        frames = 0
+        for object_id, name in left.items():
+            frames += len(self._store.frames(object_id))
+            if together and frames > _TOGETHER:
+                break
+            together[object_id] = name
+        return together
+
+    def _find_drawn(self, uid: int, names: Collection[str]) -> Generator[None, None, None]:
+        """What the user drew in some layers; from here on, nothing can be drawn there."""
+        # Late, as the user may draw until the layer is made again.
+        mask = _mask_by_clip(uid)
+        for name in names if mask is not None else ():
+            edit_search.settle_torn(mask, name)
+            edit_search.lock(mask, name, is_locked=True)
+        found = yield from quietly(everything(uid, names))
+        self.edited |= {name: found.get(name, {}) for name in names}
 
     def _planned(
+        self, uid: int, object_id: int, name: str
+    ) -> Generator[bool | None, None, _Planned]:
+        """What an object's layer is to show: what the user drew, and else the store."""
+        drawn = self.edited[name]
+        # Looked up anew for each object: an undo between two steps leaves stale references.
+        clip = require_clip_by_uid(uid)
+        size = (int(clip.size[0]), int(clip.size[1]))
+        frames = sorted({*self._store.frames(object_id), *drawn})
+        plan, mattes = yield from self._traced(object_id, frames, drawn, size)
+        return _Planned(name, plan, frames, drawn.keys(), mattes)
+
+    def _write_layers(
+        self, uid: int, planned: Sequence[_Planned]
+    ) -> Generator[bool | None, None, None]:
+        clip = require_clip_by_uid(uid)
+        size = (int(clip.size[0]), int(clip.size[1]))
+        plans = []
+        for one in planned:
+            _keep_drawn(clip, one.name, one.drawn)
+            frames, edited = (
+                [to_scene(clip, frame) for frame in several] for several in (one.frames, one.drawn)
+            )
+            plans.append(LayerPlan(one.name, one.plan, frames, edited, one.mattes))
+        writing = mask_layers.write_object_layers(_mask_of(clip), clip, plans, size)
+        try:
+            for written in writing:
+                if written:
+                    self.frame = to_clip(clip, written[-1])
+                    self._done += len(written)
+                yield False
+        finally:
+            writing.close()
+            mask = _mask_by_clip(uid)
+            for plan in plans if mask is not None else ():
+                if mask_layers.is_written(mask, plan):
+                    _made[uid, plan.layer] = plan.mattes
+                else:
+                    edit_search.leave_unfinished(mask, plan.layer)
+
+    def _traced(
         self,
         object_id: int,
         frames: Sequence[int],
@@ -209,6 +271,11 @@ def _keep_drawn(clip: bpy.types.MovieClip, name: str, frames: Collection[int]) -
     found = {frame: edit_search.drawn_at(mask, name, frame + before) for frame in frames}
     kept = {to_scene(clip, frame): state for frame, state in found.items() if state is not None}
     written_layers.keep_all_drawn(mask, name, kept)
+
+
+def _mask_by_clip(uid: int) -> bpy.types.Mask | None:
+    clip = clip_by_uid(uid)
+    return clip.sam2_splat.mask if clip is not None else None
 
 
 def _mask_of(clip: bpy.types.MovieClip) -> bpy.types.Mask:

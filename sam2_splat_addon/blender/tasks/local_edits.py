@@ -221,7 +221,9 @@ def _stop() -> None:
 
 @bpy.app.handlers.persistent
 def _after_update(scene: Scene, depsgraph: Depsgraph) -> None:
-    if _is_busy or _is_rendering or not depsgraph.id_type_updated("MASK"):
+    if _is_busy or _is_rendering or layer_build.is_writing():
+        return
+    if not depsgraph.id_type_updated("MASK"):
         return
     if scene != bpy.context.scene:
         return
