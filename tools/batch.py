@@ -15,12 +15,13 @@ import importlib
 import sys
 from pathlib import Path
 
-import addon_utils
 import bpy
 
 
 def _package() -> str:
     """The enabled extension's package, or the source tree's, registered."""
+    import addon_utils  # which is there only once bpy is
+
     for addon in bpy.context.preferences.addons:
         name = addon.module
         ours = name.startswith("bl_ext.") and name.endswith(".sam2_splat")

@@ -16,6 +16,8 @@ _HIDDEN: Final = ("Cc", "Zl", "Zp", "Cs")
 # These turn the direction of what follows: "gpj.exe" would read as "exe.jpg".
 _TURNS: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
+_DIGITS: Final = 6  # shown of a number of very many
+
 
 def shown(text: str) -> str:
     r"""A text on one line, with all that can't be seen or would act written as ``\n``, ``\x1b``."""
@@ -28,6 +30,18 @@ def _visible(letter: str) -> str:
     if unicodedata.category(letter) in _HIDDEN or letter in _TURNS:
         return letter.encode("unicode_escape").decode("ascii")
     return letter
+
+
+def number(value: float) -> str:
+    """A number to read, with one decimal unless it is whole; one of very many digits in short."""
+    most = 1 << 64
+    if not isinstance(value, int):
+        return f"{value:.1f}" if abs(value) < most else f"{value:.3g}"
+    if -most < value < most:
+        return str(value)
+    size = int(abs(value).bit_length() * 0.30103) + 1  # str() itself refuses thousands of digits
+    first = abs(value) // 10 ** (size - _DIGITS)
+    return f"{'-' if value < 0 else ''}{str(first)[:_DIGITS]}... (of about {size} digits)"
 
 
 def is_text(name: str) -> bool:

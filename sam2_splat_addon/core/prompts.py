@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 
 from .errors import PromptError
 from .footage.headers import MAX_PIXELS, MAX_SIDE
-from .printable import shown
+from .footage.scan import shorten
+from .printable import number, shown
 from .system.safe_read import UNREADABLE, read_plain, reason, require_plain_file
 
 SCHEMA_VERSION = 1
@@ -82,13 +83,13 @@ class MaskPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             self.width * self.height > MAX_PIXELS
         ):
             raise PromptError(
-                f"A mask prompt can't be of {self.width}x{self.height} px.",
+                f"A mask prompt can't be of {number(self.width)}x{number(self.height)} px.",
                 "Make the prompts file again.",
             )
         if min(self.runs, default=0) < 0 or sum(self.runs) != self.width * self.height:
             raise PromptError(
                 f"A mask prompt of {self.width}x{self.height} px has runs that sum up to"
-                f" {sum(self.runs)} px.",
+                f" {number(sum(self.runs))} px.",
                 "Make the prompts file again.",
             )
 
@@ -149,7 +150,7 @@ class PromptSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for entry in self.objects:
             if entry.id == object_id:
                 return entry
-        raise PromptError(f"There is no object {object_id} in the prompts.")
+        raise PromptError(f"There is no object {number(object_id)} in the prompts.")
 
     def checked(self, width: int, height: int, frame_count: int) -> PromptSet:
         """Validate against the footage and return a set in canonical order.
@@ -171,7 +172,10 @@ class PromptSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         scale_x, scale_y = self._scale_to(width, height)
         ids = [entry.id for entry in self.objects]
         if len(set(ids)) != len(ids) or not 1 <= min(ids) <= max(ids) <= _MAX_ID:
-            raise PromptError(f"Object ids must be different and count from 1, not {ids}.")
+            raise PromptError(
+                "Object ids must be different and count from 1, not"
+                f" {shorten([number(one) for one in ids])}."
+            )
         objects = tuple(
             _checked_object(entry, width, height, frame_count, scale_x, scale_y)
             for entry in sorted(self.objects, key=lambda entry: entry.id)
@@ -183,7 +187,7 @@ class PromptSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return 1.0, 1.0
         if not (1 <= self.width <= MAX_SIDE and 1 <= self.height <= MAX_SIDE):
             raise PromptError(
-                f"The prompts can't have been made on {self.width}x{self.height} px.",
+                f"The prompts can't have been made on {number(self.width)}x{number(self.height)} px.",
                 "Use the prompts of this footage.",
             )
         scale_x, scale_y = width / self.width, height / self.height
@@ -216,7 +220,7 @@ def _checked_object(
     for frame in frames:
         if not 1 <= frame.frame <= frame_count:
             raise PromptError(
-                f"{entry.name!r} has a prompt on frame {frame.frame}, the footage has frames 1 to"
+                f"{entry.name!r} has a prompt on frame {number(frame.frame)}, the footage has frames 1 to"
                 f" {frame_count}.",
                 "Delete that marker, or load the whole footage.",
             )
@@ -237,7 +241,7 @@ def _checked_frame(
     for point in points:
         if not (0.0 <= point.x <= width and 0.0 <= point.y <= height):
             raise PromptError(
-                f"{where}: the click at ({point.x:.1f}, {point.y:.1f}) px is outside the"
+                f"{where}: the click at ({number(point.x)}, {number(point.y)}) px is outside the"
                 f" {width}x{height} px frame.",
                 "Move or delete that marker.",
             )
@@ -246,8 +250,8 @@ def _checked_frame(
         box = BoxPrompt(box.x0 * scale_x, box.y0 * scale_y, box.x1 * scale_x, box.y1 * scale_y)
         if not (0 <= box.x0 < box.x1 <= width and 0 <= box.y0 < box.y1 <= height):
             raise PromptError(
-                f"{where}: the box ({box.x0:.1f}, {box.y0:.1f}) to ({box.x1:.1f}, {box.y1:.1f}) is"
-                " empty or leaves the frame.",
+                f"{where}: the box ({number(box.x0)}, {number(box.y0)}) to ({number(box.x1)},"
+                f" {number(box.y1)}) is empty or leaves the frame.",
                 "Draw the box again.",
             )
     mask = prompts.mask
@@ -276,7 +280,7 @@ class _VersionOnly(msgspec.Struct):
 def _check_version(version: int, source: str) -> None:
     if version != SCHEMA_VERSION:
         raise PromptError(
-            f"{source} are of schema version {version}, this program reads {SCHEMA_VERSION}.",
+            f"{source} are of schema version {number(version)}, this program reads {SCHEMA_VERSION}.",
             "Update SAM2 Splat, or make the prompts again.",
         )
 

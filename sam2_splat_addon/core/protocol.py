@@ -21,6 +21,7 @@ before it is answered drops it at its next step.
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
@@ -30,6 +31,7 @@ from . import errors
 from .bake_plan import BakeOptions
 from .errors import ProtocolError, SplatError, WorkerError
 from .footage.content_hashes import ContentHashes
+from .footage.file_stamps import stamp_of
 from .footage.scan import Footage
 from .mattes.run_manifest import RunSettings
 from .mattes.store import Logits, MatteScores
@@ -45,13 +47,21 @@ _MAX_MESSAGE = 1 << 30
 
 
 class FootageFiles(msgspec.Struct, frozen=True):
-    """The footage as the worker needs it: ordered absolute paths (frame 1 first), size in px."""
+    """The footage as the worker needs it: ordered absolute paths (frame 1 first), size in px.
+
+    Attributes
+    ----------
+    stamps
+        How each photo looked when the fingerprint was made (`core.footage.file_stamps.Stamp` without the
+        path); empty where nobody looked.
+    """
 
     folder: str
     paths: tuple[str, ...]
     width: int
     height: int
     fingerprint: str
+    stamps: tuple[tuple[int, int, int, int] | None, ...] = ()
 
     @classmethod
     def of(
@@ -61,13 +71,22 @@ class FootageFiles(msgspec.Struct, frozen=True):
         report: Report = unwatched,
     ) -> FootageFiles:
         """A scanned footage; see `Footage.fingerprint` for the rest, and for what it raises."""
+        stamps = tuple(_stamp(path) for path in footage.paths)  # first: what changes then is seen
         return cls(
             str(footage.folder),
             tuple(str(path) for path in footage.paths),
             footage.width,
             footage.height,
             footage.fingerprint(hashes, report),
+            stamps,
         )
+
+
+def _stamp(path: Path) -> tuple[int, int, int, int] | None:
+    try:
+        return stamp_of(path)[1:]
+    except OSError:
+        return None
 
 
 class ModelChoice(msgspec.Struct, frozen=True):

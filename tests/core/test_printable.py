@@ -8,7 +8,7 @@ import os
 import pytest
 
 from sam2_splat_addon.core.errors import FootageError, WorkerError
-from sam2_splat_addon.core.printable import as_text, cut, cut_and_numbered, is_text, shown
+from sam2_splat_addon.core.printable import as_text, cut, cut_and_numbered, is_text, number, shown
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,17 @@ def test_names_are_cut_between_letters_and_numbered_where_they_would_be_alike(
         taken.add(name)
     assert len(taken) == 3
     assert cut("short", most) == "short"
+
+
+@pytest.mark.parametrize(
+    "value", [10**300, -(10**300), 10**5000, 1e300, -1e300, float("inf")], ids=range(6)
+)
+def test_a_number_of_hundreds_of_digits_is_told_in_short(value: float) -> None:
+    assert len(number(value)) < 40
+    assert number(value).startswith("-") == (value < 0)
+
+
+def test_other_numbers_are_written_out() -> None:
+    assert number(2**31) == "2147483648"
+    assert number(-3) == "-3"
+    assert number(12.34) == "12.3"

@@ -294,8 +294,24 @@ def test_a_number_beyond_all_sizes_is_a_sentence(field: str, number: str) -> Non
         ' [{{"frame": {frame}, "points": [{{"x": {x}, "y": 1}}], "mask": {{"width": {side},'
         ' "height": 3, "runs": [0, {run}]}}}}]}}]}}'
     ).format(**values)
-    with pytest.raises(PromptError):
+    with pytest.raises(PromptError) as caught:
         from_json(data.encode()).checked(4, 3, COUNT)
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("number", ["1e300", "-1e300", "9" * 300, "-" + "9" * 300])
+@pytest.mark.parametrize("field", ["x", "box", "frame", "id", "width", "side", "run", "version"])
+def test_a_number_of_hundreds_of_digits_is_not_printed_whole(field: str, number: str) -> None:
+    values = {"x": "1", "box": "2", "frame": "1", "id": "1", "width": "0", "side": "4", "run": "12"}
+    values |= {"version": "1", field: number}
+    data = (
+        '{{"version": {version}, "width": {width}, "height": {width}, "objects": [{{"id": {id}, "name":'
+        ' "a", "frames": [{{"frame": {frame}, "points": [{{"x": {x}, "y": 1}}], "box": {{"x0": 0, "y0":'
+        ' 0, "x1": {box}, "y1": 2}}, "mask": {{"width": {side}, "height": 3, "runs": [0, {run}]}}}}]}}]}}'
+    ).format(**values)
+    with pytest.raises(PromptError) as caught:
+        from_json(data.encode()).checked(4, 3, COUNT)
+    assert len(str(caught.value)) < 300
 
 
 def test_a_set_made_at_an_impossible_size_is_refused() -> None:

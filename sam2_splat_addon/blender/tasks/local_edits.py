@@ -3,7 +3,7 @@
 
 All keys of a mask layer share its splines: a contour that is deleted or added on one frame is so on all
 of them, and Blender has changed the keys by the time anybody hears of it. So the layer is *torn* on that
-frame (`layer_memory.py`): what the user did there counts there, and on all others what they were. When
+frame (`written_layers.py`): what the user did there counts there, and on all others what they were. When
 the playhead goes on, the layer is written anew from the store and from what the user drew. So it is
 where an undo has brought back a layer that was made of other mattes than those there are.
 

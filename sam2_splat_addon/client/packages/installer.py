@@ -249,12 +249,38 @@ PACKAGES: Final = FolderKind(
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder of packages with all that is in it, if it is ours; raises as `install` does."""
+    """Remove what pip has brought into a folder of ours, and the folder; raises as `install` does.
+
+    What else is in it is kept in a folder beside it, whose name ends in ``.left_1`` or so.
+    """
     if not folder.exists():
         return
     if any(path.name not in CLUTTER for path in folder.iterdir()):
         PACKAGES.require(folder)
-    shutil.rmtree(folder)
+    others = set(_others(folder))
+    if not others:
+        shutil.rmtree(folder)
+        return
+    # Of a half-filled folder nobody knows what pip had begun to write and what is the user's.
+    aside = _free_beside(folder)
+    os.replace(folder, aside)
+    for root, folders, names in os.walk(aside, topdown=False):
+        for name in names:
+            path = Path(root, name)
+            if path.relative_to(aside).as_posix() not in others:
+                path.unlink()
+        for name in folders:
+            inner = Path(root, name)
+            if not is_link(inner) and not any(inner.iterdir()):
+                inner.rmdir()
+
+
+def _free_beside(folder: Path) -> Path:
+    """A place beside a folder of packages for what is left of it."""
+    number = 1
+    while (place := _beside(folder, f".left_{number}")).exists() or is_link(place):
+        number += 1
+    return place
 
 
 def read_stamp(folder: Path) -> Stamp | None:

@@ -17,6 +17,8 @@ from typing import Final
 import msgspec
 
 from ..system.atomic_file import write_atomic
+from ..system.links import is_link
+from ..system.safe_read import open_plain, read_plain
 from .file_stamps import Stamp, stamp_of
 
 _SETTLED_NS: Final = 2_500_000_000
@@ -26,6 +28,7 @@ systems count time in steps of 2 s."""
 _MOST: Final = 100_000  # files remembered, those asked for last
 _MAX_BYTES: Final = 1 << 27
 _CHECK_BYTES: Final = 4
+_BEGIN: Final = b"SAM2 Splat photo hashes\n"  # which files of earlier versions lack
 
 
 class ContentHashes:
@@ -50,7 +53,7 @@ class ContentHashes:
         digest = self._known.pop(stamp, None)
         if digest is None:
             began = time.time_ns()
-            with path.open("rb") as stream:
+            with open_plain(path) as stream:
                 digest = hashlib.file_digest(stream, "sha256").digest()
             self._has_new = True
             is_settled = max(stamp.changed_ns, stamp.touched_ns) < began - _SETTLED_NS
@@ -66,20 +69,33 @@ class ContentHashes:
         latest = list(self._known.items())[-_MOST:]
         data = msgspec.msgpack.encode([(*stamp, digest) for stamp, digest in latest])
         with contextlib.suppress(OSError):
+            if is_link(self._file) or not _is_ours(self._file):
+                return  # somebody's own, whatever it is
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(self._file, data + zlib.crc32(data).to_bytes(_CHECK_BYTES, "little"))
+            check = zlib.crc32(data).to_bytes(_CHECK_BYTES, "little")
+            write_atomic(self._file, _BEGIN + data + check)
         self._has_new = False
 
 
 _Entry = tuple[str, int, int, int, int, bytes]
 
 
+def _is_ours(file: Path) -> bool:
+    """Whether a file is one of ours, torn or not, or there is none; raises OSError."""
+    try:
+        with open_plain(file) as stream:
+            start = stream.read(len(_BEGIN))
+    except FileNotFoundError:
+        return True
+    return _BEGIN.startswith(start.rstrip(b"\0")) or bool(_read(file))
+
+
 def _read(file: Path) -> dict[Stamp, bytes]:
     try:
         if file.stat().st_size > _MAX_BYTES:
             return {}
-        data = file.read_bytes()
-        held, check = data[:-_CHECK_BYTES], data[-_CHECK_BYTES:]
+        data = read_plain(file)
+        held, check = data[:-_CHECK_BYTES].removeprefix(_BEGIN), data[-_CHECK_BYTES:]
         if zlib.crc32(held).to_bytes(_CHECK_BYTES, "little") != check:
             return {}
         entries = msgspec.msgpack.decode(held, type=list[_Entry])

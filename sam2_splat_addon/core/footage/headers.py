@@ -292,6 +292,12 @@ def _tiff(file: BinaryIO) -> ImageHeader:
             raise Malformed("the file is cut short")
         held += sum(tags.get(counts, ()))
     channels = tags.get(_SAMPLES, (1,))[0]
+    of_colors = channels - len(tags.get(_EXTRA_SAMPLES, ()))
+    if tags.get(_PHOTOMETRIC) == (0,) and of_colors >= 3:
+        # "0 is white" is said of grey alone: decoders would turn the colours round.
+        raise Malformed(
+            "its header is damaged: it has the channels of a colour picture, and says grey"
+        )
     depth, compression = tags.get(_BITS, (1,))[0], tags.get(_COMPRESSION, (1,))[0]
     if compression in _TIFF_ROOM:
         pixels = tags[_WIDTH][0] * tags[_HEIGHT][0]

@@ -12,7 +12,7 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePath
@@ -176,21 +176,28 @@ class Footage:
         FootageError
             A photo can't be read any more.
         """
-        digest, hashes = hashlib.sha256(), hashes or ContentHashes()
-        try:
-            for frame in self.frames:
-                report(frame.index, len(self))
-                digest.update(frame.path.name.encode("utf-8", "surrogateescape") + b"\0")
-                try:
-                    digest.update(hashes.of(frame.path))
-                except OSError as problem:
-                    raise FootageError(
-                        f"{frame.path.name} can't be read any more: {problem.strerror or problem}.",
-                        "Load the footage again.",
-                    ) from problem
-        finally:
-            hashes.keep()  # also of a look that was cancelled
-        return digest.hexdigest()
+        return hash_photos(self.paths, hashes, report)
+
+
+def hash_photos(
+    paths: Collection[Path], hashes: ContentHashes | None = None, report: Report = unwatched
+) -> str:
+    """`Footage.fingerprint` of some photos, frame 1 first."""
+    digest, hashes = hashlib.sha256(), hashes or ContentHashes()
+    try:
+        for done, path in enumerate(paths):
+            report(done, len(paths))
+            digest.update(path.name.encode("utf-8", "surrogateescape") + b"\0")
+            try:
+                digest.update(hashes.of(path))
+            except OSError as problem:
+                raise FootageError(
+                    f"{path.name} can't be read any more: {problem.strerror or problem}.",
+                    "Load the footage again.",
+                ) from problem
+    finally:
+        hashes.keep()  # also of a look that was cancelled
+    return digest.hexdigest()
 
 
 def natural_key(name: str) -> tuple[list[str | int], str, str]:

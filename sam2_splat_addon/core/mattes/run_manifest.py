@@ -86,6 +86,7 @@ class RunSettings(msgspec.Struct, frozen=True):
 
 
 MANIFEST_VERSION = 2
+_BEGIN = b'{\n  "footage":'  # of a manifest of whatever version
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -196,6 +197,14 @@ def is_manifest(path: Path) -> bool | None:
     except (OSError, *UNREADABLE):
         return False
     return isinstance(found, dict) and {"checkpoint_sha256", "footage"} <= found.keys()
+
+
+def is_torn(path: Path) -> bool:
+    """Whether a file of the manifest's name begins as one of ours, and has been cut off."""
+    if not stat.S_ISREG(path.lstat().st_mode):
+        return False
+    data = read_plain(path).rstrip(b"\0")
+    return data[: len(_BEGIN)] == _BEGIN[: len(data)]
 
 
 def read_manifest(path: Path) -> RunManifest | None:

@@ -15,6 +15,7 @@ from typing import Final
 
 from ..errors import StoreError
 from ..protocol import FootageFiles
+from ..system.safe_read import open_plain
 from .run_manifest import Photos, RunManifest, from_origin, read_manifest, read_photos
 from .store import MatteStore
 
@@ -78,7 +79,7 @@ def _digests(footage: FootageFiles) -> tuple[str, ...]:
 def _digest(path: str) -> str:
     """Of a photo's size and some of its bytes; empty where it can't be read."""
     try:
-        with Path(path).open("rb") as file:
+        with open_plain(Path(path)) as file:
             size = file.seek(0, os.SEEK_END)
             digest = hashlib.sha256(size.to_bytes(8, "little"))
             for begin in sorted({max(0, (size - _BLOCK) * part // 4) for part in range(5)}):

@@ -47,7 +47,7 @@ from ..system.links import is_link
 from ..system.owned_folder import FolderKind, OwnNames
 from ..system.safe_read import is_folder, read_plain, reason
 from .run_lock import no_run
-from .run_manifest import MANIFEST_NAME, is_manifest
+from .run_manifest import MANIFEST_NAME, is_manifest, is_torn
 
 _MAGIC = b"S2SM"
 _FORMAT = 1
@@ -259,6 +259,11 @@ def _is_earlier(folder: Path) -> bool:
     return all(map(_may_be_matte, mattes[:1]))
 
 
+def _is_anothers(folder: Path) -> bool:
+    """Whether there is a manifest that no version of ours wrote, whole, torn or emptied."""
+    return is_manifest(folder / MANIFEST_NAME) is False and not is_torn(folder / MANIFEST_NAME)
+
+
 def _may_be_matte(path: Path) -> bool:
     """Whether a file begins as a matte, or as little as a power cut leaves of one."""
     with path.open("rb") as stream:
@@ -283,6 +288,7 @@ MATTES: Final = FolderKind(
     StoreError,
     "Choose another folder for the mattes, or move what is there away.",
     _is_earlier,
+    _is_anothers,
 )
 """Folders of mattes, and all that a run and its engine write into them."""
 
@@ -355,6 +361,15 @@ class MatteStore:
         elif not is_folder(folder):
             raise StoreError(f"There are no mattes in {folder}.", "Press Propagate first.")
         return cls(folder)
+
+    def require_there(self) -> None:
+        """Raise StoreError where somebody has deleted the store of a run that goes on."""
+        if not MATTES.owns(self.folder):
+            raise StoreError(
+                f"The matte folder {self.folder} was deleted or moved while masks were written"
+                " into it.",
+                "Leave the folder alone during a run, and propagate again.",
+            )
 
     def sweep(self) -> None:
         """Remove what a killed run left half-written; for the one process that holds the lock.

@@ -100,6 +100,9 @@ class FolderKind:
     is_earlier
         Whether a folder without a marker is one that a version before markers made, or one whose
         marker got lost. Must read only names and what the add-on itself writes.
+    is_anothers
+        Whether a folder with the marker is another program's all the same: somebody has copied the
+        marker there.
     """
 
     holds: str
@@ -107,10 +110,16 @@ class FolderKind:
     error: type[SplatError]
     fix: str
     is_earlier: Callable[[Path], bool]
+    is_anothers: Callable[[Path], bool] = lambda _: False
 
     def owns(self, folder: Path) -> bool:
-        """Whether the add-on made a folder, by its marker."""
-        return not is_link(folder) and self.holds in _held(folder)
+        """Whether the add-on made a folder, by its marker, and nothing in it says otherwise."""
+        if is_link(folder) or self.holds not in _held(folder):
+            return False
+        try:
+            return not self.is_anothers(folder)
+        except OSError:  # what can't be read proves nothing
+            return False
 
     def knows(self, folder: Path) -> bool:
         """Whether the add-on made a folder, by its marker or as a version before markers did."""

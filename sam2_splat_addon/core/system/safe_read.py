@@ -6,8 +6,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 UNREADABLE: Final = (ValueError, RecursionError, OverflowError)
 """All that msgspec raises over bytes: its own errors, which are ValueErrors, and those for text that is
@@ -49,20 +50,21 @@ def is_folder(path: Path) -> bool:
     return is_there(path) and path.is_dir()
 
 
-def open_plain(path: Path) -> BinaryIO:
+def open_plain(path: Path) -> BufferedReader:
     """Open a plain file for reading; raises OSError for everything else.
 
     Never waits for somebody to write: what became a pipe since it was looked at is refused, too.
     """
     require_plain_file(path)
-    file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    try:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
-            raise OSError(errno.EINVAL, "it is no plain file any more", str(path))
-        return os.fdopen(file, "rb")
-    except BaseException:
-        os.close(file)
-        raise
+    file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115 - it is the caller's to close
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is no plain file any more", str(path))
+    return file
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def read_plain(path: Path) -> bytes:

@@ -28,6 +28,7 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from ...core.errors import DamagedPhoto, FootageError
 from ...core.footage.file_stamps import Stamp, stamp_of
 from ...core.footage.headers import ImageHeader, read_header
+from ...core.system.safe_read import open_plain, read_plain, require_plain_file
 from .jpeg import UnusualJpeg, decode_jpeg
 from .soundness import require_whole_png, require_whole_tiff, require_whole_webp
 
@@ -178,7 +179,7 @@ def reason(problem: BaseException) -> str:
 
 
 def _decode_jpeg(path: Path, header: ImageHeader) -> ImagePixels:
-    data = path.read_bytes()
+    data = read_plain(path)
     cmyk = header.color == "cmyk"
     with Image.open(io.BytesIO(data)) as image:
         icc, exif = _icc(image), _exif(image)
@@ -193,7 +194,7 @@ def _decode_jpeg(path: Path, header: ImageHeader) -> ImagePixels:
 
 
 def _decode_png_or_webp(path: Path, header: ImageHeader) -> ImagePixels:
-    data, stamp = path.read_bytes(), stamp_of(path)
+    data, stamp = read_plain(path), stamp_of(path)
     if stamp not in _whole:
         if header.format == "png":
             require_whole_png(data)
@@ -213,11 +214,11 @@ def _decode_png_or_webp(path: Path, header: ImageHeader) -> ImagePixels:
 
 
 def _decode_tiff(path: Path, header: ImageHeader, exposure: float) -> ImagePixels:
-    with tifffile.TiffFile(path) as tiff:
+    with open_plain(path) as file, tifffile.TiffFile(file, name=path.name) as tiff:
         page: Any = tiff.pages[0]
         stamp = stamp_of(path)
         if stamp not in _whole:
-            require_whole_tiff(path.read_bytes(), page)
+            require_whole_tiff(read_plain(path), page)
             _whole.add(stamp)
         profile = page.tags.get(34675)
         icc = None if profile is None else bytes(profile.value)
@@ -290,7 +291,7 @@ def _straight(color: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
 
 def _decode_upright(path: Path, orientation_offset: int | None) -> NDArray[Any]:
     """Decode a TIFF with OpenCV, orientation tag set to 1 as OpenCV would turn the pixels."""
-    data = np.fromfile(path, dtype=np.uint8)
+    data = np.frombuffer(bytearray(read_plain(path)), dtype=np.uint8)
     if orientation_offset is not None:
         upright = (1, 0) if data[0] == ord("I") else (0, 1)
         data[orientation_offset : orientation_offset + 2] = upright
@@ -301,6 +302,7 @@ def _decode_upright(path: Path, orientation_offset: int | None) -> NDArray[Any]:
 
 
 def _decode_exr(path: Path, exposure: float) -> ImagePixels:
+    require_plain_file(path)  # the library opens it by its name
     with OpenEXR.File(str(path), separate_channels=True) as file:
         if not file.parts:  # the library prints what it could not read and goes on without it
             raise ValueError("its image data is damaged or cut short")
@@ -366,7 +368,7 @@ def _exif(image: Image.Image) -> bytes | None:
 
 def _late_exif(path: Path) -> bytes | None:
     """The EXIF of a PNG that stands behind the pixels, which Pillow sees once it has read these."""
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         file.seek(8)
         while len(head := file.read(8)) == 8:
             length, kind = int.from_bytes(head[:4], "big"), head[4:]
@@ -379,7 +381,7 @@ def _late_exif(path: Path) -> bytes | None:
 def _tiff_exif(path: Path) -> bytes | None:
     """A TIFF keeps EXIF among its own tags; gather those that describe the photo."""
     try:
-        with Image.open(path) as image:
+        with open_plain(path) as file, Image.open(file) as image:
             source = image.getexif()
             kept = Image.Exif()
             for tag in _TIFF_EXIF_TAGS:

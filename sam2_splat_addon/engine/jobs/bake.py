@@ -28,7 +28,7 @@ from ...core.bake_plan import BakeItem, BakePlan, plan_bake
 from ...core.errors import BakeError, Cancelled, DamagedPhoto, FootageError, StoreError
 from ...core.footage.damaged_photos import DamagedFrame, left_out, read_damaged
 from ...core.footage.file_stamps import Stamp, stamp_of
-from ...core.footage.scan import shorten
+from ...core.footage.scan import hash_photos, shorten
 from ...core.geometry.rasterize import fill
 from ...core.mattes.run_record import require_same_photos
 from ...core.mattes.store import MatteMark, MatteStore
@@ -169,7 +169,7 @@ def bake(
     stop = threading.Event()
     refines_on = _edge_device(request)
     net = edge_model(refines_on.device) if refines_on is not None else None
-    seen = {item.source: _look(item.source) for item in plan.items}
+    seen = _seen(request, plan)
     job = _Job(request, store, mattes.marks, edited, seen, stop, net)
     count = threads or request.threads or _threads_for(request)
     with _output_folders(plan):
@@ -370,15 +370,20 @@ class _Job:
         with _said_as_bake_error(item.target):
             if item.mask is not None:
                 write_grey(item.mask, to_8_bit(alpha), go_on=self._go_on, folders=self.folders)
-            write_rgba(
-                item.target,
-                rgb,
-                alpha,
-                icc=pixels.icc,
-                exif=pixels.exif,
-                go_on=self._go_on,
-                folders=self.folders,
-            )
+            try:
+                write_rgba(
+                    item.target,
+                    rgb,
+                    alpha,
+                    icc=pixels.icc,
+                    exif=pixels.exif,
+                    go_on=self._go_on,
+                    folders=self.folders,
+                )
+            except BaseException:
+                if item.mask is not None:  # which is of no use without its image
+                    item.mask.unlink(missing_ok=True)
+                raise
 
     def known_damaged(self) -> dict[int, DamagedFrame]:
         """The damaged photos among those asked for that the propagation has met."""
@@ -410,7 +415,7 @@ class _Job:
             )
         if _look(source) != self.seen[source]:
             raise BakeError(
-                f"{source.name} has changed while photos were baked: its mask may be another's.",
+                f"{source.name} has changed since the bake was asked for: its mask may be another's.",
                 "Load the footage again and propagate, then bake.",
             )
         return pixels
@@ -439,6 +444,31 @@ class _Job:
             drawn.append(fill(outlines, footage.width, footage.height))
         depth: Depth = 8 if photo.dtype == np.uint8 else 16
         return combine(logits, drawn, footage.width, footage.height, options, depth, refined)
+
+
+def _seen(request: BakeRequest, plan: BakePlan) -> dict[Path, Stamp | None]:
+    """How the photos look that the fingerprint is of; None where one has changed since then."""
+    footage = request.footage
+    photos = [Path(path) for path in footage.paths]
+    looks = [_look(photo) for photo in photos]
+    seen = dict(zip(photos, looks, strict=True))
+    changed = {
+        photo
+        for photo, look, stamp in zip(photos, looks, footage.stamps, strict=False)
+        if look is not None and look[1:] != stamp
+    }
+    # A copy or a backup may have touched them, and left them as they were.
+    if changed and _fingerprint(photos) != footage.fingerprint:
+        seen |= dict.fromkeys(changed)
+    return {item.source: seen[item.source] for item in plan.items}
+
+
+def _fingerprint(photos: Collection[Path]) -> str:
+    """Of the photos as they are now; empty where one can't be read, which its decoder says."""
+    try:
+        return hash_photos(photos)
+    except FootageError:
+        return ""
 
 
 def _look(photo: Path) -> Stamp | None:

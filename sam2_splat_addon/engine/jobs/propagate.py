@@ -22,8 +22,9 @@ import torch
 from sam2.modeling.sam2_base import SAM2Base
 
 from ...core.edited_prompts import with_edited
-from ...core.errors import Cancelled, DamagedPhoto, PromptError
+from ...core.errors import Cancelled, DamagedPhoto, PromptError, StoreError
 from ...core.footage.damaged_photos import DamagedFrame, left_out, read_damaged, write_damaged
+from ...core.footage.scan import shorten
 from ...core.mattes.earlier_runs import bring_back
 from ...core.mattes.run_lock import only_run
 from ...core.mattes.run_manifest import GUARDED, LOOKS, NO_LOOK, WHOLE_LOOK, Machine, RunManifest
@@ -227,6 +228,7 @@ def _run(
     except Cancelled:
         saver.save()
         raise
+    _require_written(store, wanted, damaged.frames)
     takeover.finish(whole=request.update is None)
     _tidy(objects)
     warnings += loaded.warnings
@@ -248,6 +250,21 @@ def _opened(request: PropagateRequest, held: contextlib.ExitStack) -> MatteStore
     store.sweep()
     held.callback(store.sync)  # however it ends, what it has reported is on the disk
     return store
+
+
+def _require_written(
+    store: MatteStore, wanted: Mapping[int, Collection[int]], damaged: Collection[int]
+) -> None:
+    """Raise StoreError where mattes that a run has written are gone at its end."""
+    store.require_there()
+    for object_id, frames in wanted.items():
+        gone = set(frames) - set(damaged) - set(store.frames(object_id))
+        if gone:
+            raise StoreError(
+                f"Masks in {store.folder} were deleted while the run went on: of frame"
+                f" {shorten([str(frame) for frame in sorted(gone)])}.",
+                "Leave the folder alone during a run, and propagate again.",
+            )
 
 
 def _void(

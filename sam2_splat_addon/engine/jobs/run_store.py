@@ -67,6 +67,7 @@ class Takeover:
     def write(self, record: MatteRecord) -> None:
         """Put a matte into the store, in place of an earlier one; raises StoreError."""
         if self._begun:
+            self._store.require_there()
             self._store.write(record)
             return
         first = (record.object_id, record.frame, record.key)

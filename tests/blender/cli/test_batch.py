@@ -445,3 +445,11 @@ def test_a_store_that_is_somebody_elses_is_refused_with_the_code_of_stores(
         "manifest.json",
         "objects",
     ]
+
+
+def test_the_script_runs_in_a_python_with_blenders_module() -> None:
+    script = Path(__file__).parents[3] / "tools" / "batch.py"
+    command = [sys.executable, str(script), "--", "--help"]
+    told = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert told.returncode == 0, told.stderr
+    assert "--footage" in told.stdout

@@ -98,3 +98,19 @@ def test_nothing_is_restarted_while_the_worker_speaks(make_photos: MakePhotos) -
     assert polled
     assert not any(polled)
     assert bpy.ops.sam2_splat.restart_worker.poll()
+
+
+def test_silence_over_a_live_preview_is_told_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sam2_splat_addon.blender.context import worker_session
+    from sam2_splat_addon.blender.tasks import live_preview
+
+    class Silent:
+        silence = 29.0
+
+    monkeypatch.setattr(worker_session, "asked_preview", Silent)
+    monkeypatch.setattr(live_preview, "is_busy", lambda: True)
+    assert live_preview.problem() == ""
+    Silent.silence = 31.0
+    assert "has said nothing for 31 s" in live_preview.problem()
+    monkeypatch.setattr(live_preview, "is_busy", lambda: False)
+    assert live_preview.problem() == ""

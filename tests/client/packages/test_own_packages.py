@@ -149,3 +149,24 @@ def test_what_a_user_puts_among_packages_is_named_and_stays(earlier: Path, name:
     (earlier / "linked").symlink_to(sys.prefix)
     with pytest.raises(EnvironmentSetupError, match="linked"):
         require_replaceable(earlier)
+
+
+def test_files_in_a_half_filled_folder_of_ours_are_kept(
+    tmp_path: Path, earlier: Path, run: Callable[[Path], None]
+) -> None:
+    folder, partial = earlier, tmp_path / "packages.partial"
+    folder.rename(partial)  # for another Python, and so to be filled anew
+    PACKAGES.claim(partial)
+    mine = ("thesis.odt", "tiny/notes.txt", "photos/a.jpg")
+    write(partial, *mine)
+    (partial / "linked").symlink_to(tmp_path / "wheels")
+    wheels = contents(tmp_path / "wheels")
+    run(folder)
+    left = tmp_path / "packages.partial.left_1"
+    kept = {path.relative_to(left).as_posix() for path in left.rglob("*") if path.is_file()}
+    assert kept == set(mine)
+    assert (left / "linked").is_symlink()
+    assert contents(tmp_path / "wheels") == wheels
+    assert not partial.exists()
+    assert PACKAGES.owns(folder)
+    assert not PACKAGES.knows(left)  # so that no installation takes it for one of packages

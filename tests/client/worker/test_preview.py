@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -196,3 +199,21 @@ def test_what_the_worker_prints_is_kept_for_the_console(preview: Preview) -> Non
 
     until(preview, told)
     assert lines == ["said by the preview"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="stops a process with a signal")
+def test_a_worker_that_is_silent_over_a_preview_is_told(
+    keeper: WorkerKeeper, preview: Preview
+) -> None:
+    preview.ask(wish(1, "patient"))
+    until(preview, lambda: at_work(preview) is not None)
+    assert preview._worker is not None
+    os.kill(preview._worker.process_id, signal.SIGSTOP)
+    try:
+        before = preview.silence
+        until(preview, lambda: preview.silence > before + 0.3)
+    finally:
+        os.kill(preview._worker.process_id, signal.SIGCONT)
+    preview.ask(wish(2))
+    answered(preview)
+    assert preview.silence == 0.0  # nothing is awaited

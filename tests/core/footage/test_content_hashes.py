@@ -128,3 +128,42 @@ def test_a_stamp_is_of_one_state_of_one_file(photos: list[Path]) -> None:
     stamps = {file_stamps.stamp_of(path) for path in photos}
     assert len(stamps) == 4
     assert file_stamps.stamp_of(photos[0]) in stamps
+
+
+@pytest.mark.parametrize("what", ["text", "numbers", "link", "folder"])
+def test_somebody_elses_file_of_that_name_stays(
+    what: str, photos: list[Path], tmp_path: Path, long_ago: None
+) -> None:
+    file, own = tmp_path / "photo_hashes", tmp_path / "notes"
+    own.write_bytes(b"years of work" if what != "numbers" else bytes(range(256)))
+    if what == "link":
+        file.symlink_to(own)
+    elif what == "folder":
+        file.mkdir()
+    else:
+        own.rename(file)
+    before = file.read_bytes() if file.is_file() else b""
+    hashes = ContentHashes(file)
+    right = hashes.of(photos[0])
+    hashes.keep()
+    assert right == ContentHashes().of(photos[0])
+    assert file.is_symlink() == (what == "link")
+    assert file.is_dir() == (what == "folder")
+    assert (file.read_bytes() if file.is_file() else b"") == before
+
+
+@pytest.mark.parametrize("keep", [0, 10, 60])
+def test_a_torn_memory_of_ours_is_made_anew(
+    keep: int, photos: list[Path], tmp_path: Path, long_ago: None
+) -> None:
+    file = tmp_path / "photo_hashes"
+    first = ContentHashes(file)
+    first.of(photos[0])
+    first.keep()
+    whole = file.read_bytes()
+    torn = whole[:keep] + bytes(40 if keep != 10 else 0)
+    file.write_bytes(torn)
+    second = ContentHashes(file)
+    second.of(photos[0])
+    second.keep()
+    assert file.read_bytes() == whole

@@ -159,7 +159,7 @@ def test_remove_forgets_frames_or_all_of_one_object(store: MatteStore) -> None:
 
 def test_clear_forgets_everything_and_the_store_goes_on(store: MatteStore) -> None:
     store.write(record())
-    store.manifest_path.write_bytes(b"{}")
+    store.manifest_path.write_bytes(b'{\n  "footage": "4f')  # cut off
     bank = store.state_folder(1) / "forward" / "000001.safetensors"
     bank.parent.mkdir(parents=True)
     bank.write_bytes(b"x")

@@ -253,3 +253,34 @@ def test_a_folder_of_links_can_hold_mattes_too(tmp_path: Path) -> None:
     store.clear()
     assert not MATTES.owns(tmp_path)  # nothing in it is one any more
     assert LINKS.owns(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [b'{"images": []}', b"[]", b"years of work", b'{"footage": 1}', b"\xef\xbb\xbf{}", b"null"],
+)
+@pytest.mark.parametrize("act", [*ACTS, "make"])
+def test_a_marker_copied_beside_another_programs_manifest_proves_nothing(
+    act: str, manifest: bytes, store: MatteStore, tmp_path: Path
+) -> None:
+    folder = tmp_path / "other"
+    write_all(folder, "objects/001/000001.matte", "objects/pack/a.pack", "state/001/x")
+    (folder / MARKER_NAME).write_bytes((store.folder / MARKER_NAME).read_bytes())
+    (folder / "manifest.json").write_bytes(manifest)
+    before = contents(folder)
+    if act == "make":
+        with pytest.raises(StoreError, match="for something else"):
+            MatteStore.open(folder, create=True)
+    else:
+        with pytest.raises(StoreError, match="changes nothing"):
+            ACTS[act](MatteStore(folder))
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("keep", [0, 1, 12, 40])
+def test_a_torn_manifest_of_our_own_leaves_the_folder_ours(keep: int, store: MatteStore) -> None:
+    whole = store.manifest_path.read_bytes()
+    store.manifest_path.write_bytes(whole[:keep])
+    assert MATTES.owns(store.folder)
+    store.manifest_path.write_bytes(whole[:keep] + bytes(20))
+    assert MATTES.owns(store.folder)

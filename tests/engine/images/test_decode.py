@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,9 @@ import tifffile
 from PIL import Image, ImageCms, PngImagePlugin
 
 from sam2_splat_addon.core.errors import FootageError
+from sam2_splat_addon.core.footage.content_hashes import ContentHashes
+from sam2_splat_addon.core.footage.headers import ImageHeader
+from sam2_splat_addon.engine.images import decode as decoding
 from sam2_splat_addon.engine.images.decode import decode, to_8_bit, view_transform
 
 WIDTH, HEIGHT = 31, 47
@@ -368,3 +373,53 @@ def test_a_png_with_a_long_editing_history_is_no_attack(tmp_path: Path) -> None:
     history.add_itxt("XML:com.adobe.xmp", "<step/>" * 300_000, zip=True)
     Image.fromarray(array(np.uint8)).save(path, pnginfo=history)
     assert np.array_equal(decode(path).array, array(np.uint8))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX has these")
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif", "a.exr"])
+def test_a_photo_that_becomes_a_pipe_keeps_nobody_waiting(name: str, tmp_path: Path) -> None:
+    path, ended = tmp_path / name, list[bool]()
+    kind: Any = {"jpg": "jpeg", "tif": "tiff"}.get(name[2:], name[2:])
+    header = ImageHeader(kind, 12, 16, 3, 8, False, 1, "rgb", False)
+    os.mkfifo(path)
+
+    def read() -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(decoding, "read_header", lambda _: header)  # it was a photo a moment ago
+            with pytest.raises(FootageError):
+                decode(path)
+        with pytest.raises(OSError):
+            ContentHashes().of(path)
+        ended.append(True)
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert ended
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("compression", [None, "deflate"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_a_colour_tiff_whose_tag_says_grey_and_inverted_is_damaged(
+    dtype: str, compression: str | None, channels: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.tif"
+    values = np.random.default_rng(1).integers(0, 255, (24, 36, channels)).astype(dtype)
+    extra: Any = ["unassalpha"] if channels == 4 else None
+    tifffile.imwrite(path, values, photometric="rgb", compression=compression, extrasamples=extra)
+    assert np.array_equal(decode(path).array, values[..., :3])
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tiff.pages[0].tags[262].overwrite(0)
+    with pytest.raises(FootageError, match="header is damaged"):
+        decode(path)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_a_grey_tiff_that_says_that_0_is_white_is_taken_at_its_word(
+    dtype: str, tmp_path: Path
+) -> None:
+    values = np.random.default_rng(1).integers(0, 255, (24, 36)).astype(dtype)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="miniswhite")
+    found = decode(tmp_path / "a.tif").array[..., 0]
+    assert np.array_equal(found, np.iinfo(dtype).max - values)

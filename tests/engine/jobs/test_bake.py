@@ -330,6 +330,42 @@ def test_a_photo_that_changes_while_others_are_baked_is_not_baked(capture: Captu
     assert names(capture.folder / "postshot_v001") == ["IMG_2000.png", "IMG_2003.png"]
 
 
+@pytest.mark.parametrize("keeps_time", [False, True])
+def test_a_photo_that_changed_before_the_bake_began_is_not_baked(
+    capture: Capture, keeps_time: bool
+) -> None:
+    capture.matte(1, 1, 2, 3)
+    request = capture.request()  # as Blender makes it, which has looked at the photos by then
+    path = capture.folder / "IMG_2003.JPG"
+    before, data = path.stat(), bytearray(path.read_bytes())
+    Image.fromarray(photo(9)).save(path, quality=95)
+    if keeps_time:  # the same size and time, and still another photo
+        data[-40] ^= 1
+        path.write_bytes(data)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(BakeError, match=r"IMG_2003\.JPG has changed"):
+        run(capture, request, threads=1)
+    assert names(capture.folder / "postshot_v001") == ["IMG_2000.png"]
+
+
+def test_a_photo_that_was_touched_and_is_the_same_is_baked(capture: Capture) -> None:
+    capture.matte(1, 1, 2)
+    request = capture.request()
+    path = capture.folder / "IMG_2003.JPG"
+    data = path.read_bytes()
+    path.unlink()
+    path.write_bytes(data)  # another inode, other times
+    assert run(capture, request).frames == (1, 2)
+
+
+def test_a_disk_that_is_full_at_once_leaves_no_folder_of_masks(capture: Capture) -> None:
+    capture.matte(1, 1, 2)
+    request = capture.request(sidecar_masks="colmap")
+    with file_size_limit(9_000), pytest.raises(BakeError, match="disk is full"):
+        run(capture, request, threads=1)
+    assert not list(capture.folder.glob("postshot*"))
+
+
 def test_mattes_with_each_others_names_are_not_baked(capture: Capture) -> None:
     capture.matte(1, 1, 2, 3, 4)
     first, second = capture.store.path(1, 1), capture.store.path(1, 2)

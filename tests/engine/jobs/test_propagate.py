@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -36,6 +37,7 @@ from sam2_splat_addon.core.protocol import (
     Progress,
     PropagateRequest,
 )
+from sam2_splat_addon.core.system.owned_folder import MARKER_NAME
 from sam2_splat_addon.engine.jobs import propagate
 from sam2_splat_addon.engine.jobs.run_store import ResultWriter, StoredObject
 from sam2_splat_addon.engine.tracking.cache_keys import matte_keys
@@ -417,3 +419,34 @@ def test_mattes_of_photos_that_have_changed_do_not_stay_beside_new_ones(
     assert any("photos have changed" in line.text for line in run.log)
     assert MatteStore.open(store).objects() == [1]
     assert MatteStore.open(store).frames(1) == [3, 4]
+
+
+@pytest.mark.parametrize("what", ["all of it", "its mattes", "one matte", "the marker"])
+def test_a_store_deleted_while_a_run_goes_on_is_no_success(
+    what: str, footage: FootageFiles, checkpoint: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    gone: list[FrameDone] = []
+
+    def delete(done: FrameDone) -> None:
+        gone.append(done)
+        if len(gone) == 3:
+            if what == "all of it":
+                shutil.rmtree(store)
+            elif what == "its mattes":
+                shutil.rmtree(store / "objects")
+            elif what == "one matte":
+                MatteStore(store).path(gone[0].object_id, gone[0].frame).unlink()
+            else:
+                (store / MARKER_NAME).unlink()
+
+    with pytest.raises(StoreError, match="deleted"):
+        propagate.run(
+            request(footage, checkpoint, store, _A),
+            on_progress=lambda _: None,
+            on_frame_done=delete,
+            on_log=lambda _: None,
+            cancelled=lambda: False,
+        )
+    _run(request(footage, checkpoint, store, _A))
+    assert len(MatteStore(store).frames(1)) == _FRAMES

@@ -21,15 +21,15 @@ FRAMES = 3
 
 def many(folder: Path, objects: int) -> bpy.types.MovieClip:
     """A clip with a small matte of every object on every frame, and no layers yet."""
-    from sam2_splat_addon.blender import clip_prompts
-    from sam2_splat_addon.blender.footage_clip import footage_of, store_folder
+    from sam2_splat_addon.blender.clip import markers
+    from sam2_splat_addon.blender.clip.footage import footage_of, store_folder
 
     bpy.ops.wm.read_factory_settings(use_empty=True)
     bpy.ops.sam2_splat.load(filepath=str(folder))
     clip = bpy.context.scene.active_clip
     for number in range(objects):
         clip.tracking.objects.new(f"object {number + 1}")
-    clip_prompts.sync_objects(clip)
+    markers.sync_objects(clip)
     store_folder(clip, footage_of(clip).folder)
     store = store_of(clip)
     y, x = (np.mgrid[:24, :24] + 0.5) / 24
