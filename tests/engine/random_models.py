@@ -16,7 +16,7 @@ from sam2_splat_addon.engine.models.architectures import build
 from sam2_splat_addon.engine.models.device import DeviceChoice, choose_device
 from sam2_splat_addon.engine.tracking.plan import plan_object, span_of
 from sam2_splat_addon.engine.tracking.results import FrameResult
-from sam2_splat_addon.engine.tracking.schedule import work_for
+from sam2_splat_addon.engine.tracking.schedule import schedule_for
 from sam2_splat_addon.engine.tracking.session import Frames, Session
 
 IMAGE_SIZE = 64
@@ -103,7 +103,7 @@ def propagated(
         model,
         frames,
         (WIDTH, HEIGHT),
-        [work_for(plan, plan.results) for plan in plans],
+        [schedule_for(plan, plan.results) for plan in plans],
         choice or choose_device("cpu"),
         max_conditioning=max_conditioning,
     )

@@ -342,19 +342,19 @@ def _store_target(folder: Path) -> Target:
 def _memories_target(folder: Path) -> Target:
     import torch
 
-    from sam2_splat_addon.engine.tracking.conditioning_memory import Conditioned, ConditioningShelf
+    from sam2_splat_addon.engine.tracking.conditioning_memory import Conditioned, ConditioningStore
     from sam2_splat_addon.engine.tracking.memory_bank import BankState, FrameMemory
-    from sam2_splat_addon.engine.tracking.memory_checkpoints import MemoryShelf
-    from sam2_splat_addon.engine.tracking.plan import Visit
+    from sam2_splat_addon.engine.tracking.memory_checkpoints import MemoryCheckpoints
+    from sam2_splat_addon.engine.tracking.plan import Step
 
     torch.manual_seed(1)
 
     def memory() -> FrameMemory:
         return FrameMemory(torch.rand(1, 2, 2), torch.rand(1, 4))
 
-    visit, shelf = Visit("forward", 3), MemoryShelf(folder / "shelf")
-    shelf.save(visit, "k", BankState({1: memory()}, {2: memory()}, None, ()))
-    conditioning = ConditioningShelf(folder / "conditioning", {3: "k"})
+    step, shelf = Step("forward", 3), MemoryCheckpoints(folder / "shelf")
+    shelf.save(step, "k", BankState({1: memory()}, {2: memory()}, None, ()))
+    conditioning = ConditioningStore(folder / "conditioning", {3: "k"})
     conditioning.save(3, Conditioned(memory()))
     paths = [next((folder / name).rglob("*.safetensors")) for name in ("shelf", "conditioning")]
     seeds = [path.read_bytes() for path in paths]
@@ -371,8 +371,8 @@ def _memories_target(folder: Path) -> Target:
         if data[0]:
             found = conditioning.load(3) if conditioning.has(3) else None
         else:
-            found = shelf.load(visit, "k")
-            shelf.sweep(lambda _: True, {visit: "k"})
+            found = shelf.load(step, "k")
+            shelf.sweep(lambda _: True, {step: "k"})
         if found is not None and held != seeds[data[0]]:
             raise AssertionError("damaged memories were taken")
         return found

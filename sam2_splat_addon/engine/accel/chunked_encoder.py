@@ -24,7 +24,7 @@ _PARTS: Final = 8
 _LEAST: Final = 3_000_000  # numbers in what goes in; below, there is nothing to save
 
 
-def part_encoder(model: SAM2Base) -> None:
+def chunk_encoder(model: SAM2Base) -> None:
     """Let the image encoder work on some rows at a time; no effect but on Hiera.
 
     The modules change their class and nothing else: weights and their names stay.
@@ -32,13 +32,13 @@ def part_encoder(model: SAM2Base) -> None:
     trunk = model.image_encoder.trunk
     if type(trunk) is not Hiera:
         return
-    trunk.__class__ = PartedHiera
+    trunk.__class__ = ChunkedHiera
     trunk.patch_embed.__class__ = OrderedPatchEmbed
     for block in trunk.blocks:
-        block.__class__ = PartedBlock
+        block.__class__ = ChunkedBlock
 
 
-class PartedHiera(Hiera):
+class ChunkedHiera(Hiera):
     """`Hiera` that makes the encoding of positions once for each size; for final weights."""
 
     _positions: Tensor | None = None  # (1, H, W, C)
@@ -59,7 +59,7 @@ class OrderedPatchEmbed(PatchEmbed):
         return ordered
 
 
-class PartedBlock(MultiScaleBlock):
+class ChunkedBlock(MultiScaleBlock):
     """`MultiScaleBlock`, over large maps by rows of windows."""
 
     def forward(self, x: Tensor) -> Tensor:

@@ -75,15 +75,15 @@ class FoldedAttention(RoPEAttention):
         if positioned // side < _LEAST_ROW_KEYS:
             unfolded: Tensor = super().forward(q, k, v, num_k_exclude_rope)
             return unfolded
-        turns = self.freqs_cis  # (N, C / 2) complex
-        if turns.shape[0] != count:
-            turns = self.freqs_cis = self.compute_cis(end_x=side, end_y=side)
+        rotary = self.freqs_cis  # (N, C / 2) complex
+        if rotary.shape[0] != count:
+            rotary = self.freqs_cis = self.compute_cis(end_x=side, end_y=side)
         # Base 2: its exponential is the quicker one.
         scale = math.log2(math.e) / math.sqrt(self.internal_dim)
-        queries = turned(self.q_proj(q), turns) * scale  # (B, N, C)
+        queries = apply_rotary(self.q_proj(q), rotary) * scale  # (B, N, C)
         means = torch.stack(
             [
-                self._mean(queries[at], k[at], v[at], positioned, side, turns)
+                self._mean(queries[at], k[at], v[at], positioned, side, rotary)
                 for at in range(len(queries))
             ]
         )  # (B, N, M)
@@ -91,7 +91,7 @@ class FoldedAttention(RoPEAttention):
         return attended
 
     def _mean(
-        self, queries: Tensor, k: Tensor, v: Tensor, positioned: int, side: int, turns: Tensor
+        self, queries: Tensor, k: Tensor, v: Tensor, positioned: int, side: int, rotary: Tensor
     ) -> Tensor:
         """The mean of ``v`` that each query's weights give, (N, M)."""
         half = self.internal_dim // 2
@@ -99,12 +99,12 @@ class FoldedAttention(RoPEAttention):
         frames = positioned // (side * side)
         by_row = (frames, side, side, width)
         keys, values = k[:positioned].view(by_row), v[:positioned].view(by_row)
-        across = turns[:side, : half // 2]  # (side, C / 4), the turns along a row
-        down = turns.view(side, side, half)[:, 0, half // 2 :]  # (side, C / 4), those of each row
+        across = rotary[:side, : half // 2]  # (side, C / 4), the angles along a row
+        down = rotary.view(side, side, half)[:, 0, half // 2 :]  # (side, C / 4), those of each row
         weight, bias = self.k_proj.weight, self.k_proj.bias
         back = weight[half:].T.contiguous()  # (M, C / 2), of the half that turns with y
 
-        turned_by_y = queries[:, half:].contiguous()  # (N, C / 2)
+        rotated_by_y = queries[:, half:].contiguous()  # (N, C / 2)
         sought = queries.new_empty(len(queries), half + width)
         sought[:, :half] = queries[:, :half]
         row_keys = queries.new_empty(frames * side, half + width)
@@ -112,10 +112,10 @@ class FoldedAttention(RoPEAttention):
         for y in range(side):
             row = keys[:, y].reshape(-1, width)  # (T * side, M)
             ahead = F.linear(row, weight[:half], bias[:half]).view(frames, side, half)
-            row_keys[:, :half] = turned(ahead, across).view(-1, half)
+            row_keys[:, :half] = apply_rotary(ahead, across).view(-1, half)
             row_keys[:, half:] = row
-            sought[:, half:] = turned_by_y @ turned(back, down[y]).T
-            offset = turned_by_y @ turned(bias[half:], down[y])  # (N)
+            sought[:, half:] = rotated_by_y @ apply_rotary(back, down[y]).T
+            offset = rotated_by_y @ apply_rotary(bias[half:], down[y])  # (N)
             total.add(sought, row_keys, values[:, y].reshape(-1, width), offset[:, None])
         if positioned < len(k):
             # Object pointers stand nowhere.
@@ -161,8 +161,8 @@ class _Total:
         return self._sum / self._weight
 
 
-def turned(channels: Tensor, turns: Tensor) -> Tensor:
-    """Pairs of channels (..., 2 * D) turned as complex numbers by ``turns`` (..., D)."""
+def apply_rotary(channels: Tensor, rotary: Tensor) -> Tensor:
+    """Pairs of channels (..., 2 * D) turned as complex numbers by the angles ``rotary`` (..., D)."""
     apart = channels.float().reshape(*channels.shape[:-1], -1, 2)  # (..., D, 2)
     pairs = torch.view_as_complex(apart.contiguous())
-    return torch.view_as_real(pairs * turns).flatten(-2).to(channels.dtype)
+    return torch.view_as_real(pairs * rotary).flatten(-2).to(channels.dtype)

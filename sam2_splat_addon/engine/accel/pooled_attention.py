@@ -17,7 +17,7 @@ from sam2.modeling.sam.transformer import RoPEAttention
 from torch import Tensor
 from torch.nn import functional as F
 
-from .folded_attention import turned
+from .folded_attention import apply_rotary
 
 _POOL: Final = 2  # cells by cells that become one
 
@@ -65,10 +65,10 @@ class PooledAttention(RoPEAttention):
             self.freqs_cis = self.compute_cis(end_x=side, end_y=side)
         self.freqs_cis = self.freqs_cis.to(q.device)
 
-        queries = turned(self.q_proj(q), self.freqs_cis)  # (B, N, C)
+        queries = apply_rotary(self.q_proj(q), self.freqs_cis)  # (B, N, C)
         pooled = self.k_proj(_pooled(k[:, :positioned], side))  # (B, T * N / 4, C)
-        turns = _between(self.freqs_cis, side).repeat(positioned // count, 1)
-        keys = torch.cat([turned(pooled, turns), self.k_proj(k[:, positioned:])], dim=1)
+        rotary = _between(self.freqs_cis, side).repeat(positioned // count, 1)
+        keys = torch.cat([apply_rotary(pooled, rotary), self.k_proj(k[:, positioned:])], dim=1)
         values = torch.cat([_pooled(v[:, :positioned], side), v[:, positioned:]], dim=1)
         weight = keys.new_zeros(1, 1, keys.shape[1])  # of a key, as an exponent
         weight[..., : pooled.shape[1]] = math.log(_POOL * _POOL)
@@ -90,9 +90,9 @@ def _pooled(tokens: Tensor, side: int) -> Tensor:
     return squares.mean(dim=(3, 5)).reshape(batch, -1, width)
 
 
-def _between(turns: Tensor, side: int) -> Tensor:
-    """The turns in the middle of each square of cells, (N / 4, C / 2) complex, from each cell's."""
-    step = turns[side + 1].angle()  # (C / 2), of one cell across and one down: below 2 radians
-    squares = turns.view(side, side, -1)[::_POOL, ::_POOL].reshape(-1, turns.shape[1])
+def _between(rotary: Tensor, side: int) -> Tensor:
+    """The rotary angles in the middle of each square of cells, (N / 4, C / 2) complex, from each cell's."""
+    step = rotary[side + 1].angle()  # (C / 2), of one cell across and one down: below 2 radians
+    squares = rotary.view(side, side, -1)[::_POOL, ::_POOL].reshape(-1, rotary.shape[1])
     offset = step * ((_POOL - 1) / 2)
     return squares * torch.polar(torch.ones_like(offset), offset)

@@ -2,7 +2,7 @@
 """Previews of frames that are tracked and then corrected; imports core and its engine siblings.
 
 What such a frame shows depends on the frames before it. They are tracked by a propagation's own
-session, from the nearest memories on the shelf, and what was remembered on the way is kept: the
+session, from the nearest memories on disk, and what was remembered on the way is kept: the
 next click on the same frame costs one frame. Nothing is written.
 """
 
@@ -22,14 +22,14 @@ from ..images.frame_source import FrameSource
 from ..models.checkpoints import LoadedModel
 from ..models.device import DeviceChoice
 from ..tracking.bidirectional import better
-from ..tracking.conditioning_memory import ConditioningShelf
+from ..tracking.conditioning_memory import ConditioningStore
 from ..tracking.memory_bank import BankState, MemoryBank
 from ..tracking.panorama import Views, frame_width
-from ..tracking.plan import Direction, Visit
+from ..tracking.plan import Direction, Step
 from ..tracking.results import FrameResult
-from ..tracking.schedule import ObjectWork, work_for
+from ..tracking.schedule import ObjectSchedule, schedule_for
 from ..tracking.session import Session
-from .feature_cache import KeptFeatures
+from .feature_cache import FeatureCache
 from .propagate import objects_of
 from .run_store import StoredObject
 
@@ -48,7 +48,7 @@ a preview shows what the clicks give by themselves, until something has been pro
 """
 
 
-class CorrectedPreviewer:
+class CorrectionPreviewer:
     """Tracks and corrects single frames with one model.
 
     Parameters
@@ -59,7 +59,7 @@ class CorrectedPreviewer:
         Of photos, shared with other previews.
     """
 
-    def __init__(self, loaded: LoadedModel, choice: DeviceChoice, features: KeptFeatures) -> None:
+    def __init__(self, loaded: LoadedModel, choice: DeviceChoice, features: FeatureCache) -> None:
         self._loaded = loaded
         self._choice = choice
         self._features = features
@@ -94,7 +94,7 @@ class CorrectedPreviewer:
         }
         works = []
         for at in list(objects.values()):
-            work = work_for(at.plan, {frame}, self._saved(at), conditioned=at.conditioning.has)
+            work = schedule_for(at.plan, {frame}, self._saved(at), conditioned=at.conditioning.has)
             if frame in at.plan.refined and _is_far(work, at):
                 del objects[at.plan.object_id]
             else:
@@ -114,10 +114,10 @@ class CorrectedPreviewer:
                 record = better(found[result.object_id], record, at.keys.mattes[frame])
             found[result.object_id] = record
 
-        def on_remembered(object_id: int, visit: Visit, bank: MemoryBank) -> None:
-            if visit.frame != frame:
-                key = objects[object_id].keys.visits[visit]
-                way = (object_id, visit.direction)
+        def on_remembered(object_id: int, step: Step, bank: MemoryBank) -> None:
+            if step.frame != frame:
+                key = objects[object_id].keys.steps[step]
+                way = (object_id, step.direction)
                 self._keep(key, bank, in_place_of=ways.get(way))
                 ways[way] = key
 
@@ -132,8 +132,8 @@ class CorrectedPreviewer:
             for object_id, record in sorted(found.items())
         )
 
-    def _saved(self, at: StoredObject) -> Callable[[Visit], BankState | None]:
-        return lambda visit: self._banks.get(at.keys.visits[visit]) or at.saved(visit)
+    def _saved(self, at: StoredObject) -> Callable[[Step], BankState | None]:
+        return lambda step: self._banks.get(at.keys.steps[step]) or at.saved(step)
 
     def _keep(self, key: str, bank: MemoryBank, in_place_of: str | None) -> None:
         if in_place_of is not None:
@@ -144,8 +144,8 @@ class CorrectedPreviewer:
             self._banks.popitem(last=False)
 
 
-def _is_far(work: ObjectWork, at: StoredObject) -> bool:
-    """Whether more is to be tracked than lies between two places on the shelf."""
+def _is_far(work: ObjectSchedule, at: StoredObject) -> bool:
+    """Whether more is to be tracked than lies between two places on disk."""
     tracked = sum(len(part.frames) for part in work.parts)
     # A run under these prompts would have left the memories of all frames that start.
     return tracked > (FEW if work.conditioning else at.spacing)
@@ -157,11 +157,11 @@ class _KeepingSession(Session):
     def __init__(
         self,
         request: PropagateRequest,
-        works: Sequence[ObjectWork],
-        shelves: Mapping[int, ConditioningShelf],
+        works: Sequence[ObjectSchedule],
+        shelves: Mapping[int, ConditioningStore],
         loaded: LoadedModel,
         choice: DeviceChoice,
-        features: KeptFeatures,
+        features: FeatureCache,
     ) -> None:
         footage = request.footage
         self._paths = footage.paths

@@ -12,13 +12,13 @@ from torch import Tensor
 from ...core.errors import Cancelled, FootageError
 from ..images.frame_source import FrameSource
 from ..tracking.panorama import View, Views, seen
-from ..tracking.sam2_adapter import ImageFeatures, Sam2Steps
+from ..tracking.sam2_adapter import ImageFeatures, Sam2Adapter
 
 PhotoKey = tuple[str, int, int, int, View]
 """Path, size and time of a file; how wide its frame is (see `FrameSource`); the view of that."""
 
 
-class KeptFeatures:
+class FeatureCache:
     """The features of the last photos looked at; position encodings are kept once.
 
     Parameters
@@ -37,7 +37,9 @@ class KeptFeatures:
         )
         self._positions: list[Tensor] = []
 
-    def views(self, photo: str, wide: int, steps: Sam2Steps, dropped: Callable[[], bool]) -> Views:
+    def views(
+        self, photo: str, wide: int, steps: Sam2Adapter, dropped: Callable[[], bool]
+    ) -> Views:
         """A photo in every view of it, each read and encoded when it is asked for and not kept.
 
         Raises FootageError, and Cancelled when ``dropped`` says so between the two; so does what
@@ -46,7 +48,7 @@ class KeptFeatures:
         key = photo_key(photo, wide)
         return Views(lambda view: self.of((*key[:4], view), steps, dropped))
 
-    def of(self, photo: PhotoKey, steps: Sam2Steps, dropped: Callable[[], bool]) -> ImageFeatures:
+    def of(self, photo: PhotoKey, steps: Sam2Adapter, dropped: Callable[[], bool]) -> ImageFeatures:
         """The features of one view of a photo, otherwise as `views`."""
         image = self.get(photo)
         if image is None:

@@ -29,10 +29,10 @@ from ..models.device import DeviceChoice, choose_device, use_threads
 from ..models.input_spec import model_input
 from ..tracking.panorama import View, Views, frame_width, is_near, tensors_seen, view_of
 from ..tracking.results import frame_result
-from ..tracking.sam2_adapter import Sam2Steps
+from ..tracking.sam2_adapter import Sam2Adapter
 from ..tracking.session import stop_if
-from .correction_preview import CorrectedPreviewer
-from .feature_cache import KeptFeatures, PhotoKey, photo_key
+from .correction_preview import CorrectionPreviewer
+from .feature_cache import FeatureCache, PhotoKey, photo_key
 
 FEATURES_MB: Final = 128
 """What the kept features may take: about 6 frames at 1024 px, 24 at 512 px; always at least one."""
@@ -52,9 +52,9 @@ class _Previewer:
         self.loaded = loaded
         self.kind = kind
         self._choice = choice
-        self._steps = Sam2Steps(loaded.model, frame_count=1)  # nothing but memory asks for it
-        self._features = KeptFeatures(FEATURES_MB << 20, exact=kind[1])
-        self._corrected = CorrectedPreviewer(loaded, choice, self._features)
+        self._steps = Sam2Adapter(loaded.model, frame_count=1)  # nothing but memory asks for it
+        self._features = FeatureCache(FEATURES_MB << 20, exact=kind[1])
+        self._corrected = CorrectionPreviewer(loaded, choice, self._features)
         self._mattes: OrderedDict[tuple[PhotoKey, FramePrompts], PreviewMatte] = OrderedDict()
 
     def mattes(

@@ -3,7 +3,7 @@
 
 What is already there stays: a matte whose key (see `matte_keys`) is unchanged is not computed
 again. What has to be computed begins at the nearest memories that an earlier run left (see
-`memory_shelf`), be it that this run was cancelled or killed or that a prompt changed since: to the
+`memory_checkpoints`), be it that this run was cancelled or killed or that a prompt changed since: to the
 same bytes as a run that began with nothing.
 """
 
@@ -48,8 +48,8 @@ from ..tracking.cache_keys import matte_keys
 from ..tracking.panorama import frame_width, is_near
 from ..tracking.plan import ObjectPlan, plan_object, span_of
 from ..tracking.results import FrameResult
-from ..tracking.sam2_adapter import Sam2Steps
-from ..tracking.schedule import work_for
+from ..tracking.sam2_adapter import Sam2Adapter
+from ..tracking.schedule import schedule_for
 from ..tracking.session import Session
 from .run_store import MemorySaver, ResultWriter, StoredObject, Takeover
 
@@ -184,7 +184,7 @@ def _run(
     _choose_arithmetic(loaded.model, request, choice)
     busy = [at for at in objects if outdated[at.plan.object_id]]
     works = [
-        work_for(at.plan, outdated[at.plan.object_id], at.saved, at.knows, at.conditioning.has)
+        schedule_for(at.plan, outdated[at.plan.object_id], at.saved, at.knows, at.conditioning.has)
         for at in busy
     ]
     starts = [part.frames[0] for work in works for part in work.parts if part.state is not None]
@@ -352,7 +352,7 @@ def _second_look(
         return lambda result: result
     footage = request.footage
     look = SecondLook(
-        Sam2Steps(model, len(footage.paths)),
+        Sam2Adapter(model, len(footage.paths)),
         [Path(path) for path in footage.paths],
         (footage.width, footage.height),
         choice,

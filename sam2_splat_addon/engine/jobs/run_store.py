@@ -19,21 +19,21 @@ from ...core.protocol import Progress
 from ...core.system.process_memory import peak_memory_mb
 from ..tracking.bidirectional import Sides
 from ..tracking.cache_keys import MatteKeys
-from ..tracking.conditioning_memory import ConditioningShelf
+from ..tracking.conditioning_memory import ConditioningStore
 from ..tracking.memory_bank import BankState, MemoryBank
-from ..tracking.memory_checkpoints import MemoryShelf
-from ..tracking.plan import DIRECTIONS, ObjectPlan, Visit
+from ..tracking.memory_checkpoints import MemoryCheckpoints
+from ..tracking.plan import DIRECTIONS, ObjectPlan, Step
 from ..tracking.results import FrameResult
-from ..tracking.schedule import ObjectWork
+from ..tracking.schedule import ObjectSchedule
 
 SAVE_SECONDS: Final = 15.0
 """How often a run saves its memories: what a kill costs at most."""
 
 SHELF_FRAMES: Final = 8
 SHELF_PLACES: Final = 16
-"""Memories stay on the shelf after every so many frames, at no more than so many places.
+"""Memories stay on disk after every so many frames, at no more than so many places.
 
-So an object's shelf takes at most 16 times what its bank takes (3 MB at 1024 px, and 0.5 MB more
+So an object's memories on disk take at most 16 times what its bank takes (3 MB at 1024 px, and 0.5 MB more
 for every corrected frame in reach), and what is tracked again on the way to a corrected frame is at
 most 8 frames, or a sixteenth of long footage.
 """
@@ -125,7 +125,7 @@ class StoredObject:
     put
         Writes a matte into the store.
     spacing
-        Frames from one place on the shelf to the next.
+        Frames from one place on disk to the next.
     """
 
     def __init__(
@@ -138,14 +138,14 @@ class StoredObject:
         self._origin = origin
         self._sides = Sides(plan, keys, store)
         folder = store.state_folder(plan.object_id)
-        self._shelf = MemoryShelf(folder)
-        self.conditioning = ConditioningShelf(folder / "conditioning", keys.mattes)
-        longest = max((len(stretch.frames) for stretch in plan.stretches), default=0)
+        self._checkpoints = MemoryCheckpoints(folder)
+        self.conditioning = ConditioningStore(folder / "conditioning", keys.mattes)
+        longest = max((len(segment.frames) for segment in plan.segments), default=0)
         self.spacing = every = max(SHELF_FRAMES, -(-longest // SHELF_PLACES))
         self._kept = {
-            stretch.visit(at)
-            for stretch in plan.stretches
-            for at in range(every - 1, len(stretch.frames), every)
+            segment.step(at)
+            for segment in plan.segments
+            for at in range(every - 1, len(segment.frames), every)
         }
 
     def outdated(self, wanted: range) -> frozenset[int]:
@@ -177,27 +177,27 @@ class StoredObject:
     def _own_keys(self, frame: int) -> set[str]:
         own = {self.keys.mattes[frame]} if frame in self.keys.mattes else set()
         if frame in self.plan.twice:
-            own |= {self.keys.visits[Visit(direction, frame)] for direction in DIRECTIONS}
+            own |= {self.keys.steps[Step(direction, frame)] for direction in DIRECTIONS}
         return own
 
     def settle(self, outdated: Collection[int]) -> list[MatteRecord]:
         """Write those of these mattes whose both sides are known already; raises StoreError."""
         settled: list[MatteRecord] = []
         for frame in sorted(self.plan.twice.intersection(outdated)):
-            visit = Visit("forward", frame)
-            known = self._sides.find(visit)
-            if known is not None and self.knows(visit.other_side):
-                settled.append(self._sides.settled(visit, known))
+            step = Step("forward", frame)
+            known = self._sides.find(step)
+            if known is not None and self.knows(step.other_side):
+                settled.append(self._sides.settled(step, known))
                 self.put(settled[-1])
         return settled
 
-    def knows(self, visit: Visit) -> bool:
+    def knows(self, step: Step) -> bool:
         """Whether it is known what a pass gives a frame that is tracked from both sides."""
-        return self._sides.find(visit) is not None
+        return self._sides.find(step) is not None
 
     def record(self, result: FrameResult, width: int, height: int) -> MatteRecord:
         """A result as a record, of footage of this size in px."""
-        visit = result.visit
+        step = result.step
         return MatteRecord(
             self.plan.object_id,
             result.frame,
@@ -206,7 +206,7 @@ class StoredObject:
             result.half_logits(),
             result.scores,
             result.prompted,
-            self.keys.mattes[result.frame] if visit is None else self.keys.visits[visit],
+            self.keys.mattes[result.frame] if step is None else self.keys.steps[step],
             self._origin,
         )
 
@@ -217,30 +217,30 @@ class StoredObject:
         known.
         """
         record = self.record(result, width, height)
-        if result.visit is not None and result.frame in self.plan.twice:
-            record = self._sides.settled(result.visit, record)
+        if result.step is not None and result.frame in self.plan.twice:
+            record = self._sides.settled(result.step, record)
         self.put(record)
         return record
 
-    def saved(self, visit: Visit) -> BankState | None:
-        """The bank as a pass had it after this frame, when the shelf has it."""
-        return self._shelf.load(visit, self.keys.visits[visit])
+    def saved(self, step: Step) -> BankState | None:
+        """The bank as a pass had it after this frame, when it is on disk."""
+        return self._checkpoints.load(step, self.keys.steps[step])
 
-    def keeps(self, visit: Visit) -> bool:
-        """Whether the bank after this frame stays on the shelf when the run is over."""
-        return visit in self._kept
+    def keeps(self, step: Step) -> bool:
+        """Whether the bank after this frame stays on disk when the run is over."""
+        return step in self._kept
 
-    def save(self, visit: Visit, state: BankState) -> None:
-        """Put the bank as it was after this frame on the shelf; raises StoreError."""
-        self._shelf.save(visit, self.keys.visits[visit], state)
+    def save(self, step: Step, state: BankState) -> None:
+        """Put the bank as it was after this frame on disk; raises StoreError."""
+        self._checkpoints.save(step, self.keys.steps[step], state)
 
-    def forget(self, visit: Visit) -> None:
-        """Take the bank after this frame off the shelf."""
-        self._shelf.remove(visit)
+    def forget(self, step: Step) -> None:
+        """Take the bank after this frame off the disk."""
+        self._checkpoints.remove(step)
 
     def tidy(self) -> None:
         """Forget all that this run's plan has no use for; raises StoreError."""
-        self._shelf.sweep(self.keeps, self.keys.visits)
+        self._checkpoints.sweep(self.keeps, self.keys.steps)
         self.conditioning.sweep(
             self.plan.refined.union(entry.frame for entry in self.plan.conditioning)
         )
@@ -269,7 +269,7 @@ class ResultWriter:
     def __init__(
         self,
         objects: list[StoredObject],
-        works: list[ObjectWork],
+        works: list[ObjectSchedule],
         outdated: Mapping[int, Collection[int]],
         total: int,
         size: tuple[int, int],
@@ -321,32 +321,32 @@ class ResultWriter:
 
 
 class MemorySaver:
-    """Puts memories on the shelf: some to stay, and where the run stands every `SAVE_SECONDS`."""
+    """Puts memories on disk: some to stay, and where the run stands every `SAVE_SECONDS`."""
 
     def __init__(self, objects: list[StoredObject]) -> None:
         self._objects = {at.plan.object_id: at for at in objects}
-        self._latest: dict[int, tuple[Visit, BankState]] = {}
-        self._passing: dict[int, Visit] = {}  # on the shelf, and not to stay
+        self._latest: dict[int, tuple[Step, BankState]] = {}
+        self._passing: dict[int, Step] = {}  # on disk, and not to stay
         self._saved = time.monotonic()
 
-    def remembered(self, object_id: int, visit: Visit, bank: MemoryBank) -> None:
+    def remembered(self, object_id: int, step: Step, bank: MemoryBank) -> None:
         """Take note of a bank (see `Session.run`), and save what is due; raises StoreError."""
         # The bank itself has the next frame in it before that frame's result is taken.
         state = bank.state()
-        self._latest[object_id] = (visit, state)
-        if self._objects[object_id].keeps(visit):
-            self._objects[object_id].save(visit, state)
+        self._latest[object_id] = (step, state)
+        if self._objects[object_id].keeps(step):
+            self._objects[object_id].save(step, state)
         if time.monotonic() - self._saved >= SAVE_SECONDS:
             self.save()
 
     def save(self) -> None:
         """Save where every object stands, in place of where it stood at the last save."""
-        for object_id, (visit, state) in self._latest.items():
+        for object_id, (step, state) in self._latest.items():
             at, passed = self._objects[object_id], self._passing.get(object_id)
-            if at.keeps(visit) or passed == visit:
+            if at.keeps(step) or passed == step:
                 continue
-            at.save(visit, state)
+            at.save(step, state)
             if passed is not None:
                 at.forget(passed)
-            self._passing[object_id] = visit
+            self._passing[object_id] = step
         self._saved = time.monotonic()

@@ -12,7 +12,7 @@ from ...core.protocol import ModelChoice
 from .checkpoints import LoadedModel, load_model
 
 
-class ModelKeeper:
+class ModelCache:
     """Keeps the last model loaded, so that the next request with the same wishes starts at once."""
 
     def __init__(self) -> None:
@@ -43,5 +43,5 @@ class ModelKeeper:
         return self._model
 
 
-shared = ModelKeeper()
+shared = ModelCache()
 """The worker's one keeper: propagation and preview use the same model."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sam2.modeling.sam2_base import SAM2Base
 
-from ..accel.chunked_encoder import part_encoder
+from ..accel.chunked_encoder import chunk_encoder
 from ..accel.position_tables import share_positions
 from ..accel.shared_attention import share_first_attention
 from .fused_encoder import fuse_encoder
@@ -18,6 +18,6 @@ def prepare(model: SAM2Base) -> None:
     """Prepare a model that has its final weights, is in eval mode and on its device."""
     if model.device.type == "cpu":
         fuse_encoder(model)
-        part_encoder(model)
+        chunk_encoder(model)
     share_positions(model)
     share_first_attention(model)

@@ -25,7 +25,7 @@ Part = tuple[float, float, float, float]
 _Size = tuple[int, int]  # (width, height), px
 
 
-class CloseUps:
+class CropReader:
     """Parts of photos; what was decoded of the last photo asked for is kept for its other parts.
 
     While photos are asked for one after the other, forwards or backwards, a thread decodes the next

@@ -33,9 +33,9 @@ from ..models.device import DeviceChoice
 from ..tracking.kept_prompts import obeys
 from ..tracking.prompt_tensors import PromptTensors, prompt_tensors
 from ..tracking.results import FrameResult
-from ..tracking.sam2_adapter import Sam2Steps
+from ..tracking.sam2_adapter import Sam2Adapter
 from ..tracking.session import stop_if
-from .crops import CloseUps
+from .crops import CropReader
 
 FINER: Final = 2
 """Cells of a whole look's result along each side, to one cell of the first look's logits."""
@@ -120,7 +120,7 @@ class SecondLook:
 
     def __init__(
         self,
-        steps: Sam2Steps,
+        steps: Sam2Adapter,
         photos: Sequence[Path],
         size: tuple[int, int],
         choice: DeviceChoice,
@@ -134,7 +134,7 @@ class SecondLook:
         self._closer = _CLOSER[:closer]
         self._cancelled = cancelled
         self._side = steps.model.image_size
-        self._photos = CloseUps(photos, self._side)
+        self._photos = CropReader(photos, self._side)
 
     def at(self, result: FrameResult, prompts: FramePrompts | None) -> FrameResult:
         """The result after closer looks, its logits on a grid `FINER` or `FINEST` times as fine.
@@ -230,7 +230,7 @@ class SecondLook:
         with self._choice.computing():
             image = self._steps.encode(normalised(photo))
             before = torch.from_numpy(prior)[None, None].to(device)  # (1, 1, S / 4, S / 4)
-            found = self._steps.reconsider(frame - 1, image, points, before)
+            found = self._steps.refine_from_logits(frame - 1, image, points, before)
         logits: Floats = found.logits[0, 0].to(torch.float32).cpu().numpy()
         both, either = (logits > 0) & (prior > 0), (logits > 0) | (prior > 0)
         if not both.sum() > _AGREE * either.sum():

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from ...core.errors import StoreError
 from ...core.mattes.store import Logits, MatteRecord, MatteStore
 from .cache_keys import MatteKeys
-from .plan import DIRECTIONS, Direction, ObjectPlan, Visit
+from .plan import DIRECTIONS, Direction, ObjectPlan, Step
 
 ABSENT_ESTIMATE: Final = 0.8
 """The estimate that a pass which does not see the object counts with.
@@ -76,10 +76,10 @@ class Sides:
             for direction in DIRECTIONS
         }
 
-    def find(self, visit: Visit) -> MatteRecord | None:
+    def find(self, step: Step) -> MatteRecord | None:
         """What a side gave, if it is known under the key of now; a damaged file is none."""
-        at, key = (self._plan.object_id, visit.frame), self._keys.visits[visit]
-        for store in (self._kept[visit.direction], self._store):
+        at, key = (self._plan.object_id, step.frame), self._keys.steps[step]
+        for store in (self._kept[step.direction], self._store):
             if store.key(*at) == key:
                 try:
                     return store.read(*at)
@@ -87,18 +87,18 @@ class Sides:
                     continue
         return None
 
-    def settled(self, visit: Visit, record: MatteRecord) -> MatteRecord:
+    def settled(self, step: Step, record: MatteRecord) -> MatteRecord:
         """What the store gets when a side has given this: the better of both, or the only one.
 
         Raises StoreError when the sides can't be kept.
         """
-        other = self.find(visit.other_side)
+        other = self.find(step.other_side)
         if other is None:
             return record
-        for side, given in ((visit, record), (visit.other_side, other)):
+        for side, given in ((step, record), (step.other_side, other)):
             self._kept[side.direction].write(given)
-        forward, backward = (record, other) if visit.direction == "forward" else (other, record)
-        return better(forward, backward, self._keys.mattes[visit.frame])
+        forward, backward = (record, other) if step.direction == "forward" else (other, record)
+        return better(forward, backward, self._keys.mattes[step.frame])
 
     def sweep(self) -> None:
         """Forget what stands under another key than now; raises StoreError."""
@@ -108,8 +108,7 @@ class Sides:
                 frame
                 for frame in frames
                 if frame not in self._plan.twice
-                or kept.key(self._plan.object_id, frame)
-                != self._keys.visits[Visit(direction, frame)]
+                or kept.key(self._plan.object_id, frame) != self._keys.steps[Step(direction, frame)]
             }
             kept.remove(self._plan.object_id, old)
 

@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 from sam2.modeling.sam2_utils import select_closest_cond_frames
 
-from .plan import DIRECTIONS, ObjectPlan, Visit
+from .plan import DIRECTIONS, ObjectPlan, Step
 from .session import MAX_CONDITIONING
 
 NEAR: Final = 32
@@ -40,12 +40,12 @@ class MatteKeys:
     ----------
     mattes
         Of what is to be in the store, by frame: all frames of the plan, tracked or conditioning.
-    visits
+    steps
         Of what a pass gives a frame, and of the memories that it then has.
     """
 
     mattes: Mapping[int, str]
-    visits: Mapping[Visit, str]
+    steps: Mapping[Step, str]
 
 
 def matte_keys(plan: ObjectPlan, run_key: str) -> MatteKeys:
@@ -64,27 +64,27 @@ def matte_keys(plan: ObjectPlan, run_key: str) -> MatteKeys:
         entry.frame: _hash(run_key, "conditioning", msgspec.json.encode(entry).decode())
         for entry in plan.conditioning
     }
-    visits: dict[Visit, str] = {}
-    for stretch in plan.stretches:
-        before = _hash(run_key, stretch.direction)
+    steps: dict[Step, str] = {}
+    for segment in plan.segments:
+        before = _hash(run_key, segment.direction)
         shown = _ShownFrames()
-        for at in stretch.conditioning:
+        for at in segment.conditioning:
             shown.add(at, mattes[at])
-        for frame in stretch.frames:
+        for frame in segment.frames:
             parts = [before, str(frame), *shown.shown(frame)]
             correction = plan.correction(frame)
             if correction is not None:
                 parts.append(msgspec.json.encode(correction).decode())
-            before = mattes[frame] = visits[Visit(stretch.direction, frame)] = _hash(*parts)
+            before = mattes[frame] = steps[Step(segment.direction, frame)] = _hash(*parts)
             if correction is not None:
                 shown.add(frame, before)
     for frame in plan.twice:
-        mattes[frame] = _hash(*(visits[Visit(direction, frame)] for direction in DIRECTIONS))
-    return MatteKeys(mattes, visits)
+        mattes[frame] = _hash(*(steps[Step(direction, frame)] for direction in DIRECTIONS))
+    return MatteKeys(mattes, steps)
 
 
 class _ShownFrames:
-    """The prompted frames of a stretch, found by nearness: there may be thousands of them."""
+    """The prompted frames of a segment, found by nearness: there may be thousands of them."""
 
     def __init__(self) -> None:
         self._keys: dict[int, str] = {}

@@ -22,7 +22,7 @@ from .memory_bank import FrameMemory
 from .memory_checkpoints import read_memories, write_memories
 
 HELD: Final = 48
-"""Memories of an object that stay in the process where there is a shelf: 24 MB at 1024 px.
+"""Memories of an object that stay in the process where they can also lie on disk: 24 MB at 1024 px.
 
 A frame attends to no more than 16, and to those within 15 frames.
 """
@@ -52,7 +52,7 @@ class _Header(msgspec.Struct, frozen=True):
     roll: int
 
 
-class ConditioningShelf:
+class ConditioningStore:
     """The memories of one object's conditioning frames on disk; frames count from 1.
 
     Parameters
@@ -126,29 +126,29 @@ class ConditioningMemories:
 
     Parameters
     ----------
-    shelf
+    store
         Where they lie; None keeps all in the process.
     device
         Where they are used.
     writes
-        Whether new ones go to the shelf; those that don't stay in the process.
+        Whether new ones go to disk; those that don't stay in the process.
     """
 
     def __init__(
-        self, shelf: ConditioningShelf | None, device: torch.device, *, writes: bool = True
+        self, store: ConditioningStore | None, device: torch.device, *, writes: bool = True
     ) -> None:
-        self._shelf = shelf
+        self._checkpoints = store
         self._device = device
-        self._writes = writes and shelf is not None
+        self._writes = writes and store is not None
         self._own: dict[int, Conditioned] = {}  # nowhere else
-        self._held: OrderedDict[int, Conditioned] = OrderedDict()  # on the shelf too
+        self._held: OrderedDict[int, Conditioned] = OrderedDict()  # on disk too
         self._rolls: dict[int, int] = {}
 
     def add(self, index: int, conditioned: Conditioned) -> None:
         """Remember a frame; raises StoreError when it can't be written."""
         self._rolls[index] = conditioned.roll
-        if self._shelf is not None and self._writes:
-            self._shelf.save(index + 1, conditioned)
+        if self._checkpoints is not None and self._writes:
+            self._checkpoints.save(index + 1, conditioned)
             self._hold(index, conditioned)
         else:
             self._own[index] = conditioned
@@ -170,9 +170,9 @@ class ConditioningMemories:
         if index in self._held:
             self._held.move_to_end(index)
             return self._held[index]
-        if self._shelf is None:
+        if self._checkpoints is None:
             raise KeyError(index)
-        there = self._shelf.load(index + 1)
+        there = self._checkpoints.load(index + 1)
         conditioned = Conditioned(there.memory.to(self._device), there.roll)
         self._hold(index, conditioned)
         return conditioned

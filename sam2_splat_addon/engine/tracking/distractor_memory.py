@@ -21,7 +21,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from .memory_bank import FrameMemory, MemoryBank, MemoryReach, Seen
+from .memory_bank import FrameMemory, FrameQuality, MemoryBank, MemoryReach
 from .sam2_adapter import Prediction
 
 SEEN: Final = 7
@@ -75,7 +75,7 @@ class GuardedBank(MemoryBank):
         tuple
             The prediction, or that the object is absent, and whether to remember it.
         """
-        now = Seen(
+        now = FrameQuality(
             float(prediction.object_score),
             prediction.predicted_iou,
             float((prediction.logits > 0).float().mean()),
@@ -83,14 +83,14 @@ class GuardedBank(MemoryBank):
         if now.score <= 0 or now.area == 0:
             return prediction, False
         fit = True
-        if self.seen:
-            score = now.score / median(entry.score for entry in self.seen)
-            iou = now.iou / max(median(entry.iou for entry in self.seen), 1e-6)
-            area = now.area / median(entry.area for entry in self.seen)
+        if self.qualities:
+            score = now.score / median(entry.score for entry in self.qualities)
+            iou = now.iou / max(median(entry.iou for entry in self.qualities), 1e-6)
+            area = now.area / median(entry.area for entry in self.qualities)
             if score < ABSENT_SCORE:
                 return _absent(prediction), False
             fit = score >= FIT_SCORE and iou >= FIT_IOU and 1 / FIT_AREA <= area <= FIT_AREA
-        self.seen = (*self.seen, now)[-SEEN:]
+        self.qualities = (*self.qualities, now)[-SEEN:]
         return prediction, fit
 
     def add(self, index: int, memory: FrameMemory) -> None:

@@ -39,7 +39,7 @@ class FrameMemory:
         return FrameMemory(features, self.pointer.to(device))
 
 
-class Sight(msgspec.Struct, frozen=True):
+class LastView(msgspec.Struct, frozen=True):
     """Where a pass has last looked for its object.
 
     Attributes
@@ -54,7 +54,7 @@ class Sight(msgspec.Struct, frozen=True):
     roll: int
 
 
-class Seen(msgspec.Struct, frozen=True):
+class FrameQuality(msgspec.Struct, frozen=True):
     """What the model thought of a frame that the object was seen on, and its area there, 0 to 1."""
 
     score: float
@@ -68,8 +68,8 @@ class BankState:
 
     corrected: Mapping[int, FrameMemory]
     recent: Mapping[int, FrameMemory]
-    sight: Sight | None = None
-    seen: tuple[Seen, ...] = ()
+    last_view: LastView | None = None
+    qualities: tuple[FrameQuality, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,14 +115,14 @@ class MemoryBank:
     conditioning
         Memories of the frames whose prompts say where the object is, by rising index. Shared
         between banks, never changed, and not all of them in the process: see
-        `conditioning_memories`.
+        `conditioning_memory`.
 
     Attributes
     ----------
-    sight
+    last_view
         Set by whoever tracks; None before the first frame.
-    seen
-        The last frames that the object was seen on, where the bank keeps track of them.
+    qualities
+        Of the last frames that the object was seen on, where the bank keeps track of them.
     """
 
     def __init__(
@@ -133,8 +133,8 @@ class MemoryBank:
         self._conditioning = conditioning
         self._corrected: dict[int, FrameMemory] = {}
         self._recent: dict[int, FrameMemory] = {}
-        self.sight: Sight | None = None
-        self.seen: tuple[Seen, ...] = ()
+        self.last_view: LastView | None = None
+        self.qualities: tuple[FrameQuality, ...] = ()
 
     @property
     def conditioning(self) -> Mapping[int, FrameMemory]:
@@ -180,14 +180,14 @@ class MemoryBank:
 
     def state(self) -> BankState:
         """All that `restore` needs; it stays as it is when the bank goes on."""
-        return BankState(dict(self._corrected), dict(self._recent), self.sight, self.seen)
+        return BankState(dict(self._corrected), dict(self._recent), self.last_view, self.qualities)
 
     def restore(self, state: BankState) -> None:
         """Take up where another bank of the same object and pass stood."""
         self._corrected = dict(state.corrected)
         self._recent = dict(state.recent)
-        self.sight = state.sight
-        self.seen = state.seen
+        self.last_view = state.last_view
+        self.qualities = state.qualities
 
     def output_dict(self, index: int) -> dict[str, dict[int, dict[str, Any]]]:
         """The memories for the frame at ``index``, in the form that `SAM2Base` reads.

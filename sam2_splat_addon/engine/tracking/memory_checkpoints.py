@@ -23,8 +23,8 @@ from torch import Tensor
 
 from ...core.errors import StoreError
 from ...core.system.atomic_file import write_atomic
-from .memory_bank import BankState, FrameMemory, Seen, Sight
-from .plan import DIRECTIONS, Visit
+from .memory_bank import BankState, FrameMemory, FrameQuality, LastView
+from .plan import DIRECTIONS, Step
 
 Header = TypeVar("Header", bound=msgspec.Struct)
 
@@ -54,11 +54,12 @@ class _Header(msgspec.Struct, frozen=True):
 
     key: str
     indices: dict[str, list[int]]  # in the order in which the bank holds them
-    sight: Sight | None = None
-    seen: tuple[Seen, ...] = ()
+    # Their names in the files.
+    last_view: LastView | None = msgspec.field(default=None, name="sight")
+    qualities: tuple[FrameQuality, ...] = msgspec.field(default=(), name="seen")
 
 
-class MemoryShelf:
+class MemoryCheckpoints:
     """The saved memories of one object.
 
     Parameters
@@ -70,7 +71,7 @@ class MemoryShelf:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def save(self, visit: Visit, key: str, state: BankState) -> None:
+    def save(self, step: Step, key: str, state: BankState) -> None:
         """Write the bank as a pass has it after a frame; raises StoreError."""
         tensors: dict[str, Tensor] = {}
         groups = dict(zip(_GROUPS, (state.corrected, state.recent), strict=True))
@@ -80,15 +81,15 @@ class MemoryShelf:
                 if memory.features is not None:
                     tensors[f"{group}/{at}/features"] = memory.features.cpu().contiguous()
         indices = {group: list(memories) for group, memories in groups.items()}
-        header = _Header(key, indices, state.sight, state.seen)
-        write_memories(self._path(visit), _METADATA_KEY, header, tensors, self._folder)
+        header = _Header(key, indices, state.last_view, state.qualities)
+        write_memories(self._path(step), _METADATA_KEY, header, tensors, self._folder)
 
-    def load(self, visit: Visit, key: str) -> BankState | None:
+    def load(self, step: Step, key: str) -> BankState | None:
         """The bank after a frame, when it was saved under this key; otherwise None.
 
         A file that can't be read is none: the frames before it are then tracked again.
         """
-        path = self._path(visit)
+        path = self._path(step)
         header = _header(path)
         if header is None or header.key != key:
             return None
@@ -100,9 +101,9 @@ class MemoryShelf:
             corrected, recent = (_group(group, header, tensors) for group in _GROUPS)
         except KeyError:
             return None
-        return BankState(corrected, recent, header.sight, header.seen)
+        return BankState(corrected, recent, header.last_view, header.qualities)
 
-    def sweep(self, keeps: Callable[[Visit], bool], keys: Mapping[Visit, str]) -> None:
+    def sweep(self, keeps: Callable[[Step], bool], keys: Mapping[Step, str]) -> None:
         """Remove all but the frames to keep that stand under these keys; raises StoreError."""
         try:
             for direction in DIRECTIONS:
@@ -110,9 +111,9 @@ class MemoryShelf:
                     name = path.name.removesuffix(_SUFFIX)
                     if not name.isdecimal():
                         continue
-                    visit = Visit(direction, int(name))
+                    step = Step(direction, int(name))
                     header = _header(path)
-                    if header is None or not keeps(visit) or header.key != keys.get(visit):
+                    if header is None or not keeps(step) or header.key != keys.get(step):
                         path.unlink(missing_ok=True)
         except OSError as error:
             raise StoreError(
@@ -121,12 +122,12 @@ class MemoryShelf:
                 "Close programs that use that folder, and see that it is writable.",
             ) from error
 
-    def remove(self, visit: Visit) -> None:
+    def remove(self, step: Step) -> None:
         """Forget one frame of a pass."""
-        self._path(visit).unlink(missing_ok=True)
+        self._path(step).unlink(missing_ok=True)
 
-    def _path(self, visit: Visit) -> Path:
-        return self._folder / visit.direction / f"{visit.frame:06d}{_SUFFIX}"
+    def _path(self, step: Step) -> Path:
+        return self._folder / step.direction / f"{step.frame:06d}{_SUFFIX}"
 
 
 def write_memories(
@@ -134,9 +135,9 @@ def write_memories(
     metadata_key: str,
     header: msgspec.Struct,
     tensors: Mapping[str, Tensor],
-    shelf: Path,
+    folder: Path,
 ) -> None:
-    """Write one file of a shelf, in place of an earlier one; raises StoreError."""
+    """Write one file of memories, in place of an earlier one; raises StoreError."""
     said = msgspec.json.encode(header).decode()
     # In one entry: several have no order, and the same memories would not be the same bytes.
     metadata = {metadata_key: f"{_check_sum(said, tensors)} {said}"}
@@ -146,7 +147,7 @@ def write_memories(
         write_atomic(path, save(dict(tensors), metadata), synced=False)
     except OSError as error:
         raise StoreError(
-            f"What the run remembers can't be written to {shelf}: {error.strerror}.",
+            f"What the run remembers can't be written to {folder}: {error.strerror}.",
             "Free some disk space, or choose another cache folder in the add-on's preferences.",
         ) from error
 
@@ -154,7 +155,7 @@ def write_memories(
 def read_memories(
     path: Path, metadata_key: str, kind: type[Header]
 ) -> tuple[Header, dict[str, Tensor]] | None:
-    """One file of a shelf; None when it is missing, can't be read, or its check sum is wrong."""
+    """One file of memories; None when it is missing, can't be read, or its check sum is wrong."""
     try:
         data = path.read_bytes()
         tensors = load(data)
@@ -180,7 +181,7 @@ def _check_sum(header: str, tensors: Mapping[str, Tensor]) -> str:
 
 
 def read_header(path: Path, metadata_key: str, kind: type[Header]) -> Header | None:
-    """What a shelf's file says of itself; None when it is missing or can't be read."""
+    """What such a file says of itself; None when it is missing or can't be read."""
     try:
         with safetensors.safe_open(path, framework="pt") as stream:
             metadata = stream.metadata() or {}

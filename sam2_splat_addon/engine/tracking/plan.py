@@ -25,8 +25,8 @@ that the forward pass has refined are not.
 A refined frame outside the span is tracked too, right after what comes before it within the span or
 among its like, when others attend to it.
 
-A pass is one stretch of frames that share a memory. Where prompts are to reach only nearby frames,
-it is cut into stretches at the prompted frames, and each begins with an empty memory.
+A pass is one segment of frames that share a memory. Where prompts are to reach only nearby frames,
+it is cut into segments at the prompted frames, and each begins with an empty memory.
 """
 
 from __future__ import annotations
@@ -49,20 +49,20 @@ DIRECTIONS: tuple[Direction, ...] = ("forward", "backward")
 """In the order in which the passes are computed."""
 
 
-class Visit(NamedTuple):
+class Step(NamedTuple):
     """A frame as one pass comes to it."""
 
     direction: Direction
     frame: int
 
     @property
-    def other_side(self) -> Visit:
+    def other_side(self) -> Step:
         """The same frame, in the other pass."""
-        return Visit("backward" if self.direction == "forward" else "forward", self.frame)
+        return Step("backward" if self.direction == "forward" else "forward", self.frame)
 
 
 @dataclass(frozen=True)
-class Stretch:
+class Segment:
     """Frames that are tracked one after the other with one memory.
 
     Attributes
@@ -73,16 +73,16 @@ class Stretch:
         In the order of tracking.
     conditioning
         The prompted frames that they may attend to from the start on, rising: conditioning frames,
-        and those that stretches before this one refine.
+        and those that segments before this one refine.
     """
 
     direction: Direction
     frames: tuple[int, ...]
     conditioning: tuple[int, ...]
 
-    def visit(self, at: int) -> Visit:
+    def step(self, at: int) -> Step:
         """The frame at this position."""
-        return Visit(self.direction, self.frames[at])
+        return Step(self.direction, self.frames[at])
 
 
 @dataclass(frozen=True)
@@ -98,11 +98,11 @@ class ObjectPlan:
     corrections
         Frames to correct after they were tracked.
     refined
-        Those of the corrections whose prompts say where the object is: later stretches attend to
+        Those of the corrections whose prompts say where the object is: later segments attend to
         them as to conditioning frames.
     results
         The frames that get a matte.
-    stretches
+    segments
         Frames to track, in the order of the passes and of tracking.
     near
         Whether it is seen near; see `panorama`.
@@ -113,7 +113,7 @@ class ObjectPlan:
     conditioning: tuple[FramePrompts, ...]
     corrections: tuple[FramePrompts, ...]
     results: range
-    stretches: tuple[Stretch, ...]
+    segments: tuple[Segment, ...]
     near: bool = False
     refined: frozenset[int] = frozenset()
 
@@ -131,9 +131,9 @@ class ObjectPlan:
         forward, backward = (
             {
                 frame
-                for stretch in self.stretches
-                if stretch.direction == direction
-                for frame in stretch.frames
+                for segment in self.segments
+                if segment.direction == direction
+                for frame in segment.frames
             }
             for direction in DIRECTIONS
         )
@@ -225,9 +225,9 @@ def plan_object(
         tuple(entry for entry in given if entry.frame not in starts),
         results,
         tuple(
-            stretch
+            segment
             for way in DIRECTIONS
-            for stretch in _stretches(
+            for segment in _segments(
                 way, passes[way], prompted, refined if way == refining else (), nearby_prompts
             )
         ),
@@ -236,13 +236,13 @@ def plan_object(
     )
 
 
-def _stretches(
+def _segments(
     direction: Direction,
     tracked: Sequence[int],
     prompted: list[int],
     refined: Collection[int],
     nearby: int,
-) -> list[Stretch]:
+) -> list[Segment]:
     """Cut a pass at the prompted frames, unless all frames attend to all of these.
 
     Parameters
@@ -255,14 +255,14 @@ def _stretches(
         return []
     if nearby == 0:
         known = tuple(frame for frame in prompted if frame not in refined)
-        return [Stretch(direction, tuple(tracked), known)]
+        return [Segment(direction, tuple(tracked), known)]
 
-    # A frame that is refined ends the stretch that leads to it.
+    # A frame that is refined ends the segment that leads to it.
     place = bisect_left if direction == "forward" else bisect_right
-    stretches: list[Stretch] = []
+    segments: list[Segment] = []
     for at, frames in groupby(tracked, lambda frame: place(prompted, frame)):
         around = prompted[max(at - nearby, 0) : at + nearby]
         passed = prompted[:at] if direction == "forward" else prompted[at:]
         known = tuple(one for one in around if one in passed or one not in refined)
-        stretches.append(Stretch(direction, tuple(frames), known))
-    return stretches
+        segments.append(Segment(direction, tuple(frames), known))
+    return segments

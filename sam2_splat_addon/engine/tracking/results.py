@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ...core.mattes.store import MatteScores
 from .panorama import View, as_photo
-from .plan import Direction, Visit
+from .plan import Direction, Step
 from .sam2_adapter import Prediction
 
 _HALF_MAX: Final = float(np.finfo(np.float16).max)
@@ -43,9 +43,9 @@ class FrameResult:
     direction: Direction | None = None
 
     @property
-    def visit(self) -> Visit | None:
+    def step(self) -> Step | None:
         """The frame as that pass came to it."""
-        return None if self.direction is None else Visit(self.direction, self.frame)
+        return None if self.direction is None else Step(self.direction, self.frame)
 
     def half_logits(self) -> NDArray[np.float16]:
         """The logits as the store keeps them, clipped to what float16 holds, (h, w)."""

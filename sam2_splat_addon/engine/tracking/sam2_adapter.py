@@ -69,7 +69,7 @@ class Prediction:
     predicted_iou: float
 
 
-class Sam2Steps:
+class Sam2Adapter:
     """The steps of one model over footage of ``frame_count`` frames.
 
     Attributes
@@ -132,7 +132,7 @@ class Sam2Steps:
             index, image, prompts.points, None, bank, before=before, reverse=reverse
         )
 
-    def reconsider(
+    def refine_from_logits(
         self, index: int, image: ImageFeatures, prompts: PromptTensors, before: Tensor
     ) -> Prediction:
         """Segment from points and earlier logits, (1, 1, S / 4, S / 4), without memory.

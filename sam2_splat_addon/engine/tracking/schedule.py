@@ -10,24 +10,24 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from .memory_bank import BankState
-from .plan import Direction, ObjectPlan, Stretch, Visit
+from .plan import Direction, ObjectPlan, Segment, Step
 
 
 @dataclass(frozen=True)
-class StretchPart:
-    """The frames of a stretch that are to be tracked.
+class SegmentPart:
+    """The frames of a segment that are to be tracked.
 
     Attributes
     ----------
-    stretch
+    segment
         The whole.
     start, stop
         Positions in its frames, as in a slice.
     state
-        The bank after the frame before ``start``; None at the stretch's own start.
+        The bank after the frame before ``start``; None at the segment's own start.
     """
 
-    stretch: Stretch
+    segment: Segment
     start: int
     stop: int
     state: BankState | None = None
@@ -35,11 +35,11 @@ class StretchPart:
     @property
     def frames(self) -> tuple[int, ...]:
         """In the order of tracking."""
-        return self.stretch.frames[self.start : self.stop]
+        return self.segment.frames[self.start : self.stop]
 
 
 @dataclass(frozen=True)
-class ObjectWork:
+class ObjectSchedule:
     """What is to be computed of one object.
 
     Attributes
@@ -55,7 +55,7 @@ class ObjectWork:
 
     plan: ObjectPlan
     conditioning: frozenset[int]
-    parts: tuple[StretchPart, ...]
+    parts: tuple[SegmentPart, ...]
 
     @property
     def size(self) -> int:
@@ -68,17 +68,17 @@ class ObjectWork:
             (frame, None) for frame in self.conditioning if frame in wanted
         }
         for part in self.parts:
-            found |= {(frame, part.stretch.direction) for frame in part.frames if frame in wanted}
+            found |= {(frame, part.segment.direction) for frame in part.frames if frame in wanted}
         return found
 
 
-def work_for(
+def schedule_for(
     plan: ObjectPlan,
     wanted: Collection[int],
-    saved: Callable[[Visit], BankState | None] = lambda _: None,
-    known: Callable[[Visit], bool] = lambda _: False,
+    saved: Callable[[Step], BankState | None] = lambda _: None,
+    known: Callable[[Step], bool] = lambda _: False,
     conditioned: Callable[[int], bool] = lambda _: False,
-) -> ObjectWork:
+) -> ObjectSchedule:
     """The least work that gives the wanted frames.
 
     Parameters
@@ -98,23 +98,23 @@ def work_for(
     wanted = frozenset(wanted)
     starts = {entry.frame for entry in plan.conditioning}
     needed = starts.intersection(wanted)
-    parts: list[StretchPart] = []
-    # What later stretches attend to has to be refined first.
+    parts: list[SegmentPart] = []
+    # What later segments attend to has to be refined first.
     refined: set[int] = set()
-    for stretch in reversed(plan.stretches):
+    for segment in reversed(plan.segments):
         positions = [
             at
-            for at, frame in enumerate(stretch.frames)
+            for at, frame in enumerate(segment.frames)
             if frame in refined
-            or (frame in wanted and not (frame in plan.twice and known(stretch.visit(at))))
+            or (frame in wanted and not (frame in plan.twice and known(segment.step(at))))
         ]
         if not positions:
             continue
         start, state = positions[0], None
-        while start and (state := saved(stretch.visit(start - 1))) is None:
+        while start and (state := saved(segment.step(start - 1))) is None:
             start -= 1
-        parts.append(StretchPart(stretch, start, positions[-1] + 1, state))
-        missing = {frame for frame in stretch.conditioning if not conditioned(frame)}
+        parts.append(SegmentPart(segment, start, positions[-1] + 1, state))
+        missing = {frame for frame in segment.conditioning if not conditioned(frame)}
         needed |= missing & starts
         refined |= missing - starts
-    return ObjectWork(plan, frozenset(needed), tuple(reversed(parts)))
+    return ObjectSchedule(plan, frozenset(needed), tuple(reversed(parts)))

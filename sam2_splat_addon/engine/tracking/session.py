@@ -3,7 +3,7 @@
 
 Objects don't influence each other, yet each image is encoded once for all objects that need it in a
 pass. Every matte leaves at once; what stays is bounded by what attention can reach, whatever the
-footage's length. Memories of conditioning frames lie on the shelf, where there is one, and stay in
+footage's length. Memories of conditioning frames lie on disk, where there is one, and stay in
 the process otherwise (0.5 MiB each at 1024 px).
 """
 
@@ -21,15 +21,15 @@ from torch import Tensor
 from ...core.errors import Cancelled
 from ...core.prompts import FramePrompts
 from ..models.device import DeviceChoice
-from .conditioning_memory import Conditioned, ConditioningMemories, ConditioningShelf
+from .conditioning_memory import Conditioned, ConditioningMemories, ConditioningStore
 from .distractor_memory import GuardedBank
-from .memory_bank import FrameMemory, MemoryBank, MemoryReach, Sight, memory_position
+from .memory_bank import FrameMemory, LastView, MemoryBank, MemoryReach, memory_position
 from .panorama import View, Views, roll_to_matte, seen, tensors_seen, view_of
-from .plan import DIRECTIONS, Direction, ObjectPlan, Visit
+from .plan import DIRECTIONS, Direction, ObjectPlan, Step
 from .prompt_tensors import PromptTensors
 from .results import FrameResult, frame_result
-from .sam2_adapter import Sam2Steps
-from .schedule import ObjectWork, StretchPart
+from .sam2_adapter import Sam2Adapter
+from .schedule import ObjectSchedule, SegmentPart
 
 MAX_CONDITIONING = 16
 """Conditioning frames that a frame attends to, nearest first.
@@ -81,20 +81,20 @@ class Session:
         model: SAM2Base,
         frames: Frames,
         size: tuple[int, int],
-        works: Iterable[ObjectWork],
+        works: Iterable[ObjectSchedule],
         choice: DeviceChoice,
         *,
         max_conditioning: int = MAX_CONDITIONING,
         panorama: bool = False,
         guarded: bool = False,
-        shelves: Mapping[int, ConditioningShelf] | None = None,
+        shelves: Mapping[int, ConditioningStore] | None = None,
         fills_shelves: bool = True,
     ) -> None:
         self._frames = frames
         self._size = size
         self._works = {work.plan.object_id: work for work in works}
         self._choice = choice
-        self._steps = Sam2Steps(model, len(frames))
+        self._steps = Sam2Adapter(model, len(frames))
         self._reach = MemoryReach.of(model, max_conditioning)
         self._position = torch.empty(0)  # made when a run begins, in its number format
         self._conditioning = {
@@ -111,7 +111,7 @@ class Session:
         on_result: Callable[[FrameResult], None],
         *,
         cancelled: Callable[[], bool] = lambda: False,
-        on_remembered: Callable[[int, Visit, MemoryBank], None] = lambda *_: None,
+        on_remembered: Callable[[int, Step, MemoryBank], None] = lambda *_: None,
     ) -> None:
         """Compute everything that is to be computed.
 
@@ -166,19 +166,19 @@ class Session:
         direction: Direction,
         on_result: Callable[[FrameResult], None],
         cancelled: Callable[[], bool],
-        on_remembered: Callable[[int, Visit, MemoryBank], None],
+        on_remembered: Callable[[int, Step, MemoryBank], None],
     ) -> None:
         parts = {
             object_id: {
                 frame: part
                 for part in work.parts
-                if part.stretch.direction == direction
+                if part.segment.direction == direction
                 for frame in part.frames
             }
             for object_id, work in self._works.items()
         }
         banks: dict[int, MemoryBank] = {}
-        begun: dict[int, StretchPart] = {}
+        begun: dict[int, SegmentPart] = {}
         order = sorted(set().union(*parts.values()), reverse=direction == "backward")
         with contextlib.closing(self.encoded(order, cancelled)) as photos:
             for frame, photo in photos:
@@ -192,13 +192,13 @@ class Session:
                         banks[object_id] = self._bank(object_id, part)
                     bank = banks[object_id]
                     on_result(self._track(work.plan, frame, photo, bank, direction))
-                    on_remembered(object_id, Visit(direction, frame), bank)
+                    on_remembered(object_id, Step(direction, frame), bank)
 
-    def _bank(self, object_id: int, part: StretchPart) -> MemoryBank:
+    def _bank(self, object_id: int, part: SegmentPart) -> MemoryBank:
         """The bank as it is when the part begins."""
-        shown = self._conditioning[object_id].of([at - 1 for at in part.stretch.conditioning])
+        shown = self._conditioning[object_id].of([at - 1 for at in part.segment.conditioning])
         if self._guarded:
-            reverse = part.stretch.direction == "backward"
+            reverse = part.segment.direction == "backward"
             bank: MemoryBank = GuardedBank(self._reach, self._position, shown, reverse=reverse)
         else:
             bank = MemoryBank(self._reach, self._position, shown)
@@ -258,7 +258,7 @@ class Session:
             if refines:
                 self._conditioning[plan.object_id].add(index, Conditioned(memory, towards))
         if self._panorama:
-            bank.sight = Sight(index, towards)
+            bank.last_view = LastView(index, towards)
         return result
 
     def _view_of(self, plan: ObjectPlan, prompts: FramePrompts) -> View:
@@ -272,10 +272,10 @@ class Session:
         """The view of the matte nearest in time: the one tracked last, or a conditioning frame's."""
         if not self._panorama:
             return View()
-        places = [*([] if bank.sight is None else [bank.sight.index]), *bank.conditioning]
+        places = [*([] if bank.last_view is None else [bank.last_view.index]), *bank.conditioning]
         nearest = min(places, key=lambda at: abs(at - index))
-        if bank.sight is not None and nearest == bank.sight.index:
-            return View(bank.sight.roll, plan.near)
+        if bank.last_view is not None and nearest == bank.last_view.index:
+            return View(bank.last_view.roll, plan.near)
         return View(self._conditioning[plan.object_id].roll(nearest), plan.near)
 
     def encoded(

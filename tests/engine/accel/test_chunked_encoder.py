@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from sam2_splat_addon.engine.accel import chunked_encoder
-from sam2_splat_addon.engine.accel.chunked_encoder import PartedBlock, part_encoder
+from sam2_splat_addon.engine.accel.chunked_encoder import ChunkedBlock, chunk_encoder
 from sam2_splat_addon.engine.models.architectures import build
 from sam2_splat_addon.engine.models.bundled_model import build_bundled_model
-from sam2_splat_addon.engine.tracking.sam2_adapter import Sam2Steps
+from sam2_splat_addon.engine.tracking.sam2_adapter import Sam2Adapter
 
 _TINY = "sam2.1_hiera_tiny"
 
@@ -30,7 +30,7 @@ def test_wide_layers_at_full_size_give_the_same_bits_in_parts(
     with torch.inference_mode():
         whole = block(x)
         assert whole.shape == (1, *shape)
-        part_encoder(model)
+        chunk_encoder(model)
         assert torch.equal(block(x), whole)
 
 
@@ -45,22 +45,22 @@ def test_an_encoder_in_parts_gives_the_same_bits_under_the_same_names(
     frame = torch.randn(3, 256, 256)
     names = list(model.state_dict())
     with torch.inference_mode():
-        whole = Sam2Steps(model, 1).encode(frame)
-        part_encoder(model)
-        assert all(type(block) is PartedBlock for block in model.image_encoder.trunk.blocks)
+        whole = Sam2Adapter(model, 1).encode(frame)
+        chunk_encoder(model)
+        assert all(type(block) is ChunkedBlock for block in model.image_encoder.trunk.blocks)
         assert list(model.state_dict()) == names
         for _ in range(2):  # the second time with what was kept
-            parted = Sam2Steps(model, 1).encode(frame)
+            parted = Sam2Adapter(model, 1).encode(frame)
             for ours, reference in zip(parted.maps, whole.maps, strict=True):
                 assert torch.equal(ours, reference)
 
 
 def test_parting_twice_or_another_encoder_changes_nothing() -> None:
     model = build(_TINY, image_size=64)
-    part_encoder(model)
-    part_encoder(model)
-    assert all(type(block) is PartedBlock for block in model.image_encoder.trunk.blocks)
+    chunk_encoder(model)
+    chunk_encoder(model)
+    assert all(type(block) is ChunkedBlock for block in model.image_encoder.trunk.blocks)
     other = build_bundled_model(64)
     before = type(other.image_encoder.trunk)
-    part_encoder(other)
+    chunk_encoder(other)
     assert type(other.image_encoder.trunk) is before

@@ -10,7 +10,7 @@ import torch
 from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt
 from sam2_splat_addon.engine.accel.folded_neck import FoldedNeck, set_neck
 from sam2_splat_addon.engine.models.architectures import BUNDLED, OFFICIAL_CONFIGS, build
-from sam2_splat_addon.engine.tracking.sam2_adapter import Sam2Steps
+from sam2_splat_addon.engine.tracking.sam2_adapter import Sam2Adapter
 
 from ..random_models import propagated, random_frames, random_model
 
@@ -22,13 +22,13 @@ def test_maps_and_mattes_of_every_configuration_stay_within_a_ten_thousandth(nam
     model, frames = random_model(name, always_seen=True), random_frames(3)
     names = list(model.state_dict())
     with torch.inference_mode():
-        image = Sam2Steps(model, 1).encode(frames.tensors[0])
+        image = Sam2Adapter(model, 1).encode(frames.tensors[0])
     plain = propagated(model, frames, _OBJECTS)
     set_neck(model, folded=True)
     assert isinstance(model.image_encoder.neck, FoldedNeck)
     set_neck(model, folded=True)  # once more changes nothing
     with torch.inference_mode():
-        ours = Sam2Steps(model, 1).encode(frames.tensors[0])
+        ours = Sam2Adapter(model, 1).encode(frames.tensors[0])
     assert ours.sizes == image.sizes
     for entry, reference in zip(ours.maps, image.maps, strict=True):
         torch.testing.assert_close(entry, reference, rtol=1e-5, atol=1e-5)

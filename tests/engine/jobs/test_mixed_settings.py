@@ -64,7 +64,7 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> FootageFiles:
 
 @pytest.fixture(autouse=True)
 def _short_footage_has_all_that_long_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memories on the shelf, and closer looks that are taken although a random model answers."""
+    """Memories on disk, and closer looks that are taken although a random model answers."""
     monkeypatch.setattr(run_store, "SHELF_FRAMES", 2)
     monkeypatch.setattr(zoom_refine, "_WORTH_IT", 1.1)
     monkeypatch.setattr(zoom_refine, "_AGREE", 0.0)

@@ -32,7 +32,7 @@ from sam2_splat_addon.core.protocol import (
     PropagateRequest,
 )
 from sam2_splat_addon.engine.jobs import correction_preview, feature_cache, preview, propagate
-from sam2_splat_addon.engine.jobs.feature_cache import KeptFeatures, photo_key
+from sam2_splat_addon.engine.jobs.feature_cache import FeatureCache, photo_key
 from sam2_splat_addon.engine.models.architectures import BUNDLED
 from sam2_splat_addon.engine.tracking.plan import ObjectPlan
 from sam2_splat_addon.engine.tracking.results import FrameResult
@@ -289,12 +289,12 @@ def test_frames_beyond_the_bound_are_forgotten_the_oldest_first(
     image = previewer._features.get(photo_key(footage.paths[0]))
     assert image is not None
     size = sum(entry.nbytes for entry in image.maps)
-    features = KeptFeatures(2 * size + 1, exact=True)
+    features = FeatureCache(2 * size + 1, exact=True)
     for key in ("a", "b", "a", "c"):
         if features.get((key, 0, 0)) is None:
             features.keep((key, 0, 0), image)
     assert [features.get((key, 0, 0)) is not None for key in "abc"] == [True, False, True]
-    tiny = KeptFeatures(1, exact=True)
+    tiny = FeatureCache(1, exact=True)
     tiny.keep(("a", 0, 0), image)
     assert tiny.get(("a", 0, 0)) is not None
 

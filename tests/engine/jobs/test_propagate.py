@@ -43,7 +43,7 @@ from sam2_splat_addon.engine.jobs.run_store import ResultWriter, StoredObject
 from sam2_splat_addon.engine.tracking.cache_keys import matte_keys
 from sam2_splat_addon.engine.tracking.plan import plan_object
 from sam2_splat_addon.engine.tracking.results import FrameResult
-from sam2_splat_addon.engine.tracking.schedule import work_for
+from sam2_splat_addon.engine.tracking.schedule import schedule_for
 
 from ..photo_footage import clicked, request, store_bytes, with_click, write_photos
 from ..random_models import HEIGHT, IMAGE_SIZE, WIDTH
@@ -365,7 +365,7 @@ def test_logits_beyond_float16_are_clipped_and_keep_their_sign(tmp_path: Path) -
     store = MatteStore.open(tmp_path, create=True)
     plan = plan_object(_A, range(1, 2), "both")
     objects = [StoredObject(plan, matte_keys(plan, "run"), store)]
-    writer = ResultWriter(objects, [work_for(plan, {1})], {1: {1}}, 1, (4, 4))
+    writer = ResultWriter(objects, [schedule_for(plan, {1})], {1: {1}}, 1, (4, 4))
     logits = np.array([[1e9, -1e9]], dtype=np.float32)
     scores = MatteScores(1.0, 1.0, 0.5)
     writer.take(FrameResult(1, 1, logits, scores, prompted=False, direction="backward"))

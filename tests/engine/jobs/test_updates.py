@@ -42,7 +42,7 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> FootageFiles:
 
 
 @pytest.fixture(autouse=True)
-def _short_footage_has_memories_on_the_shelf(monkeypatch: pytest.MonkeyPatch) -> None:
+def _short_footage_has_memories_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_store, "SHELF_FRAMES", 3)
     monkeypatch.setattr(run_store, "SHELF_PLACES", 3)
 
@@ -83,7 +83,7 @@ def _mattes(store: Path, frames: Iterable[int] = range(1, _FRAMES + 1)) -> dict[
     return {str(path.relative_to(store)): path.read_bytes() for path in paths if path.is_file()}
 
 
-def _shelf(store: Path) -> set[str]:
+def _checkpoints(store: Path) -> set[str]:
     return {str(path.relative_to(store)) for path in store.rglob("state/*/*")}
 
 
@@ -150,7 +150,7 @@ def test_after_any_change_the_mattes_equal_those_of_a_run_that_begins_anew(
             assert _mattes(tmp_path / "ongoing", outside).items() <= before.items()
         written += len(_run(ongoing))
         assert _mattes(tmp_path / "ongoing") == _mattes(tmp_path / f"{step}")
-        assert _shelf(tmp_path / "ongoing") <= _shelf(tmp_path / f"{step}")
+        assert _checkpoints(tmp_path / "ongoing") <= _checkpoints(tmp_path / f"{step}")
         changed = int(rng.integers(2))
         things[changed] = _edited_at_random(rng, things[changed])
     assert written < steps * 2 * _FRAMES * (2 if both_sides else 1)
@@ -164,7 +164,7 @@ def test_a_correction_changes_what_follows_it_and_begins_at_the_nearest_memories
     corrected = replace(_A, frames=(*_A.frames, excluding))
     wish = request(footage, checkpoint, tmp_path, corrected)
     frames, log = _computed(wish)
-    # Memories lie on the shelf after every fourth frame tracked, 8 and 12.
+    # Memories lie on disk after every fourth frame tracked, 8 and 12.
     assert frames == [9, 10, 11, 12, 13, 14]
     assert any("Going on where an earlier run stood, from frame 9" in line for line in log)
     assert _run(wish) == []
@@ -194,10 +194,10 @@ def test_a_frame_refined_anew_changes_what_follows_it_and_the_pass_that_comes_af
 ) -> None:
     _run(request(footage, checkpoint, tmp_path, _A))
     refined = with_click(_A, 12, 20.0, 20.0)
-    # Memories lie on the shelf after frames 8 and 12, and those of 12 are of what it was.
+    # Memories lie on disk after frames 8 and 12, and those of 12 are of what it was.
     frames, _ = _computed(request(footage, checkpoint, tmp_path, refined))
     assert frames == [9, 10, 11, 12, 13, 14, 3, 2, 1]
-    # A change behind it, in the pass that comes after: what was refined lies on the shelf too.
+    # A change behind it, in the pass that comes after: what was refined lies on disk too.
     excluding = FramePrompts(2, (PointPrompt(20.0, 20.0, include=False),))
     corrected = replace(refined, frames=(excluding, *refined.frames))
     frames, _ = _computed(request(footage, checkpoint, tmp_path, corrected))

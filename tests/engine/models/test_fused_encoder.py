@@ -17,7 +17,7 @@ from sam2_splat_addon.engine.models.architectures import build
 from sam2_splat_addon.engine.models.bundled_model import build_bundled_model
 from sam2_splat_addon.engine.models.checkpoints import load_model
 from sam2_splat_addon.engine.models.fused_encoder import FusedConv, fuse_encoder
-from sam2_splat_addon.engine.tracking.sam2_adapter import ImageFeatures, Sam2Steps
+from sam2_splat_addon.engine.tracking.sam2_adapter import ImageFeatures, Sam2Adapter
 
 SIZE = 96
 
@@ -42,7 +42,7 @@ def _frame(size: int = SIZE) -> Tensor:
 
 def _encoded(model: SAM2Base, frame: Tensor) -> ImageFeatures:
     with torch.inference_mode():
-        return Sam2Steps(model, 1).encode(frame)
+        return Sam2Adapter(model, 1).encode(frame)
 
 
 @pytest.mark.parametrize("operators", ["fused", "plain"])

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from sam2_splat_addon.core.errors import FootageError
-from sam2_splat_addon.engine.refine.crops import CloseUps, Part
+from sam2_splat_addon.engine.refine.crops import CropReader, Part
 
 _SIDE = 32
 _SIZE = (643, 427)  # no scale of a JPEG divides it
@@ -35,17 +35,17 @@ def photos(request: pytest.FixtureRequest, tmp_path: Path) -> list[Path]:
 def test_a_part_is_the_same_whatever_was_asked_for_before(
     photos: list[Path], order: list[int]
 ) -> None:
-    close = CloseUps(photos, _SIDE)
+    close = CropReader(photos, _SIDE)
     for turn, index in enumerate(order):
         for part in (_PARTS[turn % 3], _PARTS[(turn + 1) % 3]):
-            alone = CloseUps(photos, _SIDE).at(index, part)
+            alone = CropReader(photos, _SIDE).at(index, part)
             assert alone.shape == (_SIDE, _SIDE, 3)
             assert np.array_equal(close.at(index, part), alone)
 
 
 @pytest.mark.parametrize("step", [1, -1])
 def test_the_photo_that_comes_next_is_decoded_already(photos: list[Path], step: int) -> None:
-    close = CloseUps(photos, _SIDE)
+    close = CropReader(photos, _SIDE)
     for index in (2 - step, 2):
         close.at(index, _PARTS[1])
     assert close._ahead is not None
@@ -59,7 +59,7 @@ def test_the_photo_that_comes_next_is_decoded_already(photos: list[Path], step: 
 
 
 def test_scales_that_are_needed_no_more_are_not_decoded_ahead(photos: list[Path]) -> None:
-    close = CloseUps(photos, _SIDE)
+    close = CropReader(photos, _SIDE)
     for part in _PARTS:
         close.at(0, part)
     for index in (1, 2):
@@ -70,7 +70,7 @@ def test_scales_that_are_needed_no_more_are_not_decoded_ahead(photos: list[Path]
 
 def test_a_damaged_photo_is_named_when_it_is_asked_for_and_not_before(photos: list[Path]) -> None:
     photos[2].write_bytes(photos[2].read_bytes()[: photos[2].stat().st_size // 2])
-    close = CloseUps(photos, _SIDE)
+    close = CropReader(photos, _SIDE)
     for index in (0, 1, 3, 4):  # the damaged one is decoded ahead, and passed over
         close.at(index, _PARTS[0])
     for index in (0, 1):
@@ -83,7 +83,7 @@ def test_a_damaged_photo_is_named_when_it_is_asked_for_and_not_before(photos: li
 
 def test_no_thread_is_left_when_it_is_let_go(photos: list[Path]) -> None:
     before = set(threading.enumerate())
-    close = CloseUps(photos, _SIDE)
+    close = CropReader(photos, _SIDE)
     for index in range(3):
         close.at(index, _PARTS[0])
     (thread,) = set(threading.enumerate()) - before

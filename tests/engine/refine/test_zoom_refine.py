@@ -37,7 +37,7 @@ from sam2_splat_addon.engine.refine.zoom_refine import (
 from sam2_splat_addon.engine.tracking.panorama import View
 from sam2_splat_addon.engine.tracking.prompt_tensors import prompt_tensors
 from sam2_splat_addon.engine.tracking.results import FrameResult, frame_result
-from sam2_splat_addon.engine.tracking.sam2_adapter import Sam2Steps
+from sam2_splat_addon.engine.tracking.sam2_adapter import Sam2Adapter
 
 from ..photo_footage import clicked, request, write_checkpoint, write_photos
 from ..random_models import IMAGE_SIZE
@@ -68,17 +68,21 @@ def _photo(path: Path, side: int) -> NDArray[np.bool_]:
 
 
 @pytest.fixture(scope="module")
-def steps() -> Sam2Steps:
+def steps() -> Sam2Adapter:
     model = ModelChoice("bundled", "", "cpu", 1)
     path = checkpoint_path("bundled", None)
     loaded = model_cache.shared.get(
         model, sha256_of(path), torch.device("cpu"), 512, lambda done: None
     )
-    return Sam2Steps(loaded.model, 1)
+    return Sam2Adapter(loaded.model, 1)
 
 
 def _first_look(
-    steps: Sam2Steps, photo: Path, prompts: FramePrompts, width: int = _WIDTH, height: int = _HEIGHT
+    steps: Sam2Adapter,
+    photo: Path,
+    prompts: FramePrompts,
+    width: int = _WIDTH,
+    height: int = _HEIGHT,
 ) -> FrameResult:
     side = steps.model.image_size
     tensors = prompt_tensors(prompts, width, height, side, _CHOICE.device)
@@ -87,7 +91,7 @@ def _first_look(
         return frame_result(1, 1, steps.condition(0, image, tensors), prompted=True, view=View())
 
 
-def _look(steps: Sam2Steps, photo: Path) -> SecondLook:
+def _look(steps: Sam2Adapter, photo: Path) -> SecondLook:
     return SecondLook(steps, [photo], (_WIDTH, _HEIGHT), _CHOICE)
 
 
@@ -108,7 +112,7 @@ def _sample() -> tuple[Path, NDArray[np.bool_], FramePrompts]:
     return photo, np.asarray(Image.open(truth).convert("L")) > 127, thing.frames[0]
 
 
-def test_on_the_sample_each_closer_look_is_finer_and_better(steps: Sam2Steps) -> None:
+def test_on_the_sample_each_closer_look_is_finer_and_better(steps: Sam2Adapter) -> None:
     photo, truth, prompts = _sample()
     height, width = truth.shape
     first = _first_look(steps, photo, prompts, width, height)
@@ -127,7 +131,7 @@ def test_on_the_sample_each_closer_look_is_finer_and_better(steps: Sam2Steps) ->
 
 
 @pytest.mark.parametrize("closer", [0, 2])
-def test_closer_looks_obey_clicks_too(steps: Sam2Steps, closer: int) -> None:
+def test_closer_looks_obey_clicks_too(steps: Sam2Adapter, closer: int) -> None:
     """A click that takes a piece out of the seat: the model would rather keep that."""
     photo, truth, prompts = _sample()
     height, width = truth.shape
@@ -144,7 +148,7 @@ def test_closer_looks_obey_clicks_too(steps: Sam2Steps, closer: int) -> None:
     assert mask[int(out.y), int(out.x)] < 0
 
 
-def test_what_was_looked_at_before_changes_nothing(steps: Sam2Steps) -> None:
+def test_what_was_looked_at_before_changes_nothing(steps: Sam2Adapter) -> None:
     """Photos stay decoded for their other parts, whichever came first."""
     photo, truth, prompts = _sample()
     height, width = truth.shape
@@ -160,7 +164,7 @@ def test_what_was_looked_at_before_changes_nothing(steps: Sam2Steps) -> None:
 
 
 def test_parts_without_pixels_of_their_own_are_not_looked_at(
-    steps: Sam2Steps, tmp_path: Path
+    steps: Sam2Adapter, tmp_path: Path
 ) -> None:
     _photo(tmp_path / "1.jpg", 260)
     click = FramePrompts(1, (PointPrompt(_WIDTH / 2, _HEIGHT / 2),))
@@ -215,7 +219,7 @@ def test_where_parts_meet_there_is_no_seam() -> None:
             assert not total[:start].any()
 
 
-def test_the_same_from_jpeg_and_from_png(steps: Sam2Steps, tmp_path: Path) -> None:
+def test_the_same_from_jpeg_and_from_png(steps: Sam2Adapter, tmp_path: Path) -> None:
     _photo(tmp_path / "1.jpg", 260)
     Image.open(tmp_path / "1.jpg").save(tmp_path / "1.png")
     click = FramePrompts(1, (PointPrompt(_WIDTH / 2, _HEIGHT / 2),))
@@ -225,7 +229,7 @@ def test_the_same_from_jpeg_and_from_png(steps: Sam2Steps, tmp_path: Path) -> No
     assert ((jpeg.logits > 0) == (png.logits > 0)).mean() > 0.998
 
 
-def test_what_fills_the_photo_is_only_made_finer(steps: Sam2Steps, tmp_path: Path) -> None:
+def test_what_fills_the_photo_is_only_made_finer(steps: Sam2Adapter, tmp_path: Path) -> None:
     _photo(tmp_path / "1.jpg", 1100)
     click = FramePrompts(1, (PointPrompt(_WIDTH / 2, _HEIGHT / 2),))
     logits = np.full((128, 128), 4.0, dtype=np.float32)
@@ -235,7 +239,7 @@ def test_what_fills_the_photo_is_only_made_finer(steps: Sam2Steps, tmp_path: Pat
     assert np.array_equal(_look(steps, tmp_path / "1.jpg").at(whole, click).logits, _finer(logits))
 
 
-def test_where_nothing_is_nothing_is_found(steps: Sam2Steps, tmp_path: Path) -> None:
+def test_where_nothing_is_nothing_is_found(steps: Sam2Adapter, tmp_path: Path) -> None:
     _photo(tmp_path / "1.jpg", 260)
     click = FramePrompts(1, (PointPrompt(_WIDTH / 2, _HEIGHT / 2),))
     scores = _first_look(steps, tmp_path / "1.jpg", click).scores
@@ -245,7 +249,7 @@ def test_where_nothing_is_nothing_is_found(steps: Sam2Steps, tmp_path: Path) -> 
     assert not (second.logits > 0).any()
 
 
-def test_a_mask_that_the_user_gave_stays(steps: Sam2Steps, tmp_path: Path) -> None:
+def test_a_mask_that_the_user_gave_stays(steps: Sam2Adapter, tmp_path: Path) -> None:
     truth = _photo(tmp_path / "1.jpg", 260)
     mask = np.roll(truth, 90, axis=1)  # not what is to be seen
     given = FramePrompts(1, mask=MaskPrompt.from_array(mask))
@@ -254,7 +258,7 @@ def test_a_mask_that_the_user_gave_stays(steps: Sam2Steps, tmp_path: Path) -> No
     assert np.array_equal(second.logits, _finer(first.logits))
 
 
-def test_a_second_look_at_something_else_is_not_taken(steps: Sam2Steps, tmp_path: Path) -> None:
+def test_a_second_look_at_something_else_is_not_taken(steps: Sam2Adapter, tmp_path: Path) -> None:
     _photo(tmp_path / "1.jpg", 260)
     scores = _first_look(
         steps, tmp_path / "1.jpg", FramePrompts(1, (PointPrompt(_WIDTH / 2, _HEIGHT / 2),))
@@ -298,7 +302,11 @@ def test_a_run_with_second_looks_remembers_the_first_ones(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("share", "is_taken"), [(0.47, False), (0.53, True)])
 def test_a_second_look_counts_where_half_of_both_masks_is_the_same(
-    share: float, is_taken: bool, steps: Sam2Steps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    share: float,
+    is_taken: bool,
+    steps: Sam2Adapter,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _photo(tmp_path / "1.jpg", 260)
     logits = np.full((128, 128), -5.0, np.float32)
@@ -316,7 +324,7 @@ def test_a_second_look_counts_where_half_of_both_masks_is_the_same(
         asked.append(frame)
         return types.SimpleNamespace(logits=torch.from_numpy(found)[None, None])
 
-    monkeypatch.setattr(steps, "reconsider", answer)
+    monkeypatch.setattr(steps, "refine_from_logits", answer)
     first = FrameResult(1, 1, logits, scores, prompted=False)
     second = _look(steps, tmp_path / "1.jpg").at(first, None)
     assert asked

@@ -19,11 +19,11 @@ from sam2_splat_addon.engine.tracking import conditioning_memory
 from sam2_splat_addon.engine.tracking.conditioning_memory import (
     Conditioned,
     ConditioningMemories,
-    ConditioningShelf,
+    ConditioningStore,
 )
 from sam2_splat_addon.engine.tracking.memory_bank import FrameMemory, memory_position
 from sam2_splat_addon.engine.tracking.prompt_tensors import PromptTensors
-from sam2_splat_addon.engine.tracking.sam2_adapter import Sam2Steps
+from sam2_splat_addon.engine.tracking.sam2_adapter import Sam2Adapter
 
 from ..photo_footage import clicked, request, store_bytes, with_click, write_photos
 from ..random_models import IMAGE_SIZE, random_frames, random_model
@@ -136,8 +136,8 @@ def test_no_more_than_the_bound_stay_in_the_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(conditioning_memory, "HELD", 3)
-    shelf = ConditioningShelf(tmp_path, {frame: f"{frame}" for frame in range(1, 21)})
-    memories = ConditioningMemories(shelf, _CPU)
+    store = ConditioningStore(tmp_path, {frame: f"{frame}" for frame in range(1, 21)})
+    memories = ConditioningMemories(store, _CPU)
     for index in range(20):
         memories.add(index, _conditioned(float(index)))
     assert len(memories._held) == 3
@@ -150,11 +150,11 @@ def test_no_more_than_the_bound_stay_in_the_process(
         memories.of([4, 9])[5]
 
 
-def test_without_a_shelf_or_where_none_is_written_all_stay_in_the_process(tmp_path: Path) -> None:
-    shelf = ConditioningShelf(tmp_path, dict.fromkeys(range(1, 21), "key"))
+def test_without_a_folder_or_where_none_is_written_all_stay_in_the_process(tmp_path: Path) -> None:
+    store = ConditioningStore(tmp_path, dict.fromkeys(range(1, 21), "key"))
     for memories in (
         ConditioningMemories(None, _CPU),
-        ConditioningMemories(shelf, _CPU, writes=False),
+        ConditioningMemories(store, _CPU, writes=False),
     ):
         for index in range(20):
             memories.add(index, _conditioned(float(index)))
@@ -163,23 +163,23 @@ def test_without_a_shelf_or_where_none_is_written_all_stay_in_the_process(tmp_pa
 
 
 def test_what_stands_under_another_key_is_not_there(tmp_path: Path) -> None:
-    ConditioningShelf(tmp_path, {3: "old"}).save(3, _conditioned(1.0))
-    shelf = ConditioningShelf(tmp_path, {3: "new", 4: "new"})
-    assert not shelf.has(3)
-    assert not shelf.has(4)
+    ConditioningStore(tmp_path, {3: "old"}).save(3, _conditioned(1.0))
+    store = ConditioningStore(tmp_path, {3: "new", 4: "new"})
+    assert not store.has(3)
+    assert not store.has(4)
     for frame in (3, 4):
         with pytest.raises(StoreError, match=f"frame {frame} can't be read"):
-            shelf.load(frame)
-    shelf.save(3, _conditioned(2.0))
-    assert _value(shelf.load(3).memory) == 2.0
-    shelf.sweep({4})
+            store.load(frame)
+    store.save(3, _conditioned(2.0))
+    assert _value(store.load(3).memory) == 2.0
+    store.sweep({4})
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["bundled", "sam2.1_hiera_tiny"])
 def test_the_position_of_memories_is_that_which_the_model_gives_with_one(name: str) -> None:
     model = random_model(name)
-    steps = Sam2Steps(model, 1)
+    steps = Sam2Adapter(model, 1)
     with torch.inference_mode():
         image = steps.encode(random_frames(1).tensors[0])
         point = torch.tensor([[[20.0, 20.0]]])

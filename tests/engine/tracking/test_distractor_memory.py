@@ -15,10 +15,10 @@ from sam2_splat_addon.engine.tracking.memory_bank import (
     MemoryBank,
     MemoryReach,
 )
-from sam2_splat_addon.engine.tracking.plan import Visit, plan_object
+from sam2_splat_addon.engine.tracking.plan import Step, plan_object
 from sam2_splat_addon.engine.tracking.results import FrameResult
 from sam2_splat_addon.engine.tracking.sam2_adapter import Prediction
-from sam2_splat_addon.engine.tracking.schedule import work_for
+from sam2_splat_addon.engine.tracking.schedule import schedule_for
 from sam2_splat_addon.engine.tracking.session import Session
 
 from ..random_models import HEIGHT, WIDTH, random_frames, random_model
@@ -67,13 +67,13 @@ def test_a_doubtful_frame_keeps_its_matte_and_is_not_remembered() -> None:
 def test_a_frame_that_hardly_anything_speaks_for_is_without_the_object() -> None:
     bank, poor = _bank(), _prediction(2.0, 0.9)
     _seen_well(bank)
-    before = bank.seen
+    before = bank.qualities
     judged, fit = bank.judge(poor)
     assert not fit
     assert not bool((judged.logits > 0).any())
     assert float(judged.object_score) < 0
     assert judged.predicted_iou == poor.predicted_iou
-    assert bank.seen == before  # the next frames are not measured by it
+    assert bank.qualities == before  # the next frames are not measured by it
 
 
 def test_half_hidden_objects_are_still_seen() -> None:
@@ -123,11 +123,11 @@ def _run(*, guarded: bool) -> tuple[dict[int, FrameResult], dict[int, BankState]
     results: dict[int, FrameResult] = {}
     banks: dict[int, BankState] = {}
 
-    def remembered(object_id: int, visit: Visit, bank: MemoryBank) -> None:
-        banks[visit.frame] = bank.state()
+    def remembered(object_id: int, step: Step, bank: MemoryBank) -> None:
+        banks[step.frame] = bank.state()
 
     def session(frames: set[int], state: dict[int, BankState]) -> Session:
-        works = [work_for(plan, frames, lambda visit: state.get(visit.frame))]
+        works = [schedule_for(plan, frames, lambda step: state.get(step.frame))]
         size = (WIDTH, HEIGHT)
         device = choose_device("cpu")
         return Session(model, random_frames(8), size, works, device, guarded=guarded)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from sam2_splat_addon.core.prompts import BoxPrompt, FramePrompts, PointPrompt
 from sam2_splat_addon.engine.tracking.kept_prompts import keep_prompts
 from sam2_splat_addon.engine.tracking.prompt_tensors import prompt_tensors
-from sam2_splat_addon.engine.tracking.sam2_adapter import Sam2Steps
+from sam2_splat_addon.engine.tracking.sam2_adapter import Sam2Adapter
 
 from ..random_models import random_frames, random_model
 
@@ -117,7 +117,7 @@ def test_the_bundled_model_obeys_through_its_steps_and_remembers_what_it_shows(
     include: bool,
 ) -> None:
     model = random_model("bundled", image_size=SIDE, always_seen=True)
-    steps = Sam2Steps(model, 1)
+    steps = Sam2Adapter(model, 1)
     with torch.inference_mode():
         image = steps.encode(random_frames(1, SIDE).tensors[0])
         points = [(150.0, 100.0, True), (40.0, 30.0, include)]

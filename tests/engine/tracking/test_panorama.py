@@ -36,7 +36,7 @@ from sam2_splat_addon.engine.tracking.panorama import (
 from sam2_splat_addon.engine.tracking.plan import plan_object
 from sam2_splat_addon.engine.tracking.prompt_tensors import PromptTensors
 from sam2_splat_addon.engine.tracking.results import FrameResult
-from sam2_splat_addon.engine.tracking.schedule import ObjectWork, work_for
+from sam2_splat_addon.engine.tracking.schedule import ObjectSchedule, schedule_for
 from sam2_splat_addon.engine.tracking.session import Session
 
 from ..random_models import TensorFrames, random_frames, random_model
@@ -54,11 +54,11 @@ def _model() -> SAM2Base:
     return random_model(BUNDLED, image_size=_SIDE, always_seen=True)
 
 
-def _works(prompts: Sequence[FramePrompts], frames: int) -> list[ObjectWork]:
+def _works(prompts: Sequence[FramePrompts], frames: int) -> list[ObjectSchedule]:
     near = is_near(prompts, _WIDTH, _HEIGHT, panorama=True)
     thing = ObjectPrompts(1, "thing", tuple(prompts))
     plan = plan_object(thing, range(1, frames + 1), "both", near=near)
-    return [work_for(plan, plan.results)]
+    return [schedule_for(plan, plan.results)]
 
 
 def _frames(count: int) -> TensorFrames:
@@ -71,7 +71,7 @@ def _tensors(prompts: FramePrompts, view: View) -> PromptTensors:
     return tensors_seen(prompts, (_WIDTH, _HEIGHT), view, _SIDE, _CPU)
 
 
-def _session(frames: TensorFrames, works: Sequence[ObjectWork]) -> Session:
+def _session(frames: TensorFrames, works: Sequence[ObjectSchedule]) -> Session:
     size = (_WIDTH, _HEIGHT)
     return Session(_model(), frames, size, works, choose_device("cpu"), panorama=True)
 
@@ -165,7 +165,7 @@ def test_a_run_that_goes_on_from_a_bank_looks_where_the_whole_run_looked() -> No
     works = _works(prompts, 5)
     _session(frames, works).run(lambda r: whole.update({r.frame: r}), on_remembered=remembered)
     rest: list[FrameResult] = []
-    works = [work_for(works[0].plan, {4, 5}, banks.get)]
+    works = [schedule_for(works[0].plan, {4, 5}, banks.get)]
     _session(frames, works).run(rest.append)
     tracked = [result for result in rest if result.frame > 1]
     assert [result.frame for result in tracked] == [4, 5]

@@ -15,8 +15,8 @@ from sam2_splat_addon.core.prompts import (
     ObjectPrompts,
     PointPrompt,
 )
-from sam2_splat_addon.engine.tracking.plan import ObjectPlan, Stretch, plan_object, span_of
-from sam2_splat_addon.engine.tracking.schedule import work_for
+from sam2_splat_addon.engine.tracking.plan import ObjectPlan, Segment, plan_object, span_of
+from sam2_splat_addon.engine.tracking.schedule import schedule_for
 
 _IN = PointPrompt(1.0, 1.0)
 _OUT = PointPrompt(2.0, 2.0, include=False)
@@ -38,8 +38,8 @@ def _starts(plan: ObjectPlan) -> list[int]:
 
 def _tracked(plan: ObjectPlan, direction: str) -> tuple[int, ...]:
     """The frames of a pass, in the order of tracking."""
-    stretches = [stretch for stretch in plan.stretches if stretch.direction == direction]
-    return tuple(frame for stretch in stretches for frame in stretch.frames)
+    segments = [segment for segment in plan.segments if segment.direction == direction]
+    return tuple(frame for segment in segments for frame in segment.frames)
 
 
 def _passes(plan: ObjectPlan) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -52,7 +52,7 @@ def test_both_directions_start_at_the_first_including_prompt() -> None:
     assert plan.refined == {6}
     assert _passes(plan) == ((5, 6, 7, 8, 9), (3, 2, 1))
     # The backward pass comes last, and knows what the forward one has refined.
-    assert [stretch.conditioning for stretch in plan.stretches] == [(4,), (4, 6)]
+    assert [segment.conditioning for segment in plan.segments] == [(4,), (4, 6)]
     assert plan.results == range(1, 10)
     assert plan.correction(2) is not None
     assert plan.correction(6) is not None
@@ -74,7 +74,7 @@ def test_masks_and_what_starts_anew_are_segmented_from_their_prompts_wherever_th
     assert _starts(plan) == [2, 3, 6, 9]
     assert plan.refined == {5, 8}
     assert _passes(plan) == ((4, 5, 7, 8, 10), (1,))
-    assert [stretch.conditioning for stretch in plan.stretches] == [
+    assert [segment.conditioning for segment in plan.segments] == [
         (2, 3, 6, 9),
         (2, 3, 5, 6, 8, 9),
     ]
@@ -125,12 +125,12 @@ def test_refined_frames_outside_the_span_are_tracked_for_those_that_attend_to_th
     thing = _object((2, _IN), (4, _IN), (9, _IN))
     plan = plan_object(thing, range(6, 8), "both")
     assert (plan.results, _passes(plan)) == (range(6, 8), ((4, 6, 7, 9), ()))
-    (part,) = work_for(plan, plan.results).parts
+    (part,) = schedule_for(plan, plan.results).parts
     assert part.frames == (4, 6, 7)  # nothing attends to 9
     plan = plan_object(_object((4, _IN), (9, _IN)), range(1, 4), "both")
-    parts = work_for(plan, plan.results).parts
+    parts = schedule_for(plan, plan.results).parts
     assert [part.frames for part in parts] == [(9,), (3, 2, 1)]
-    parts = work_for(plan, plan.results, conditioned=lambda frame: frame == 9).parts
+    parts = schedule_for(plan, plan.results, conditioned=lambda frame: frame == 9).parts
     assert [part.frames for part in parts] == [(3, 2, 1)]
 
 
@@ -142,27 +142,27 @@ def test_a_span_behind_the_direction_has_no_results() -> None:
 def test_nearby_prompts_cut_the_passes_at_prompted_frames() -> None:
     thing = _object((4, _IN), (6, _IN), (7, _IN), (9, _IN))
     plan = plan_object(thing, range(2, 12), "both", 1)
-    assert plan.stretches == (
-        Stretch("forward", (5, 6), (4,)),
-        Stretch("forward", (7,), (6,)),
-        Stretch("forward", (8, 9), (7,)),
-        Stretch("forward", (10, 11), (9,)),
-        Stretch("backward", (3, 2), (4,)),
+    assert plan.segments == (
+        Segment("forward", (5, 6), (4,)),
+        Segment("forward", (7,), (6,)),
+        Segment("forward", (8, 9), (7,)),
+        Segment("forward", (10, 11), (9,)),
+        Segment("backward", (3, 2), (4,)),
     )
     plan = plan_object(thing, range(2, 12), "backward", 2)
-    assert plan.stretches == (
-        Stretch("backward", (8, 7), (9,)),
-        Stretch("backward", (6,), (7, 9)),
-        Stretch("backward", (5, 4), (6, 7)),
-        Stretch("backward", (3, 2), (4, 6)),
+    assert plan.segments == (
+        Segment("backward", (8, 7), (9,)),
+        Segment("backward", (6,), (7, 9)),
+        Segment("backward", (5, 4), (6, 7)),
+        Segment("backward", (3, 2), (4, 6)),
     )
     anew = ObjectPrompts(1, "thing", tuple(replace(at, anew=True) for at in thing.frames))
     plan = plan_object(anew, range(2, 12), "both", 1)
-    assert plan.stretches == (
-        Stretch("forward", (5,), (4, 6)),
-        Stretch("forward", (8,), (7, 9)),
-        Stretch("forward", (10, 11), (9,)),
-        Stretch("backward", (3, 2), (4,)),
+    assert plan.segments == (
+        Segment("forward", (5,), (4, 6)),
+        Segment("forward", (8,), (7, 9)),
+        Segment("forward", (10, 11), (9,)),
+        Segment("backward", (3, 2), (4,)),
     )
 
 
@@ -191,11 +191,11 @@ def test_from_both_sides_frames_between_the_first_and_last_prompt_are_tracked_tw
 
 def test_from_both_sides_with_nearby_prompts_each_gap_is_tracked_from_either_end() -> None:
     plan = plan_object(_object((3, _IN), (6, _IN)), range(1, 9), "both", 1, both_sides=True)
-    assert plan.stretches == (
-        Stretch("forward", (4, 5, 6), (3,)),
-        Stretch("forward", (7, 8), (6,)),
-        Stretch("backward", (5, 4), (3, 6)),
-        Stretch("backward", (2, 1), (3,)),
+    assert plan.segments == (
+        Segment("forward", (4, 5, 6), (3,)),
+        Segment("forward", (7, 8), (6,)),
+        Segment("backward", (5, 4), (3, 6)),
+        Segment("backward", (2, 1), (3,)),
     )
     assert plan.twice == {4, 5}
 

@@ -26,10 +26,10 @@ from sam2_splat_addon.core.prompts import (
 from sam2_splat_addon.engine.models.architectures import BUNDLED
 from sam2_splat_addon.engine.models.device import choose_device
 from sam2_splat_addon.engine.tracking.memory_bank import MemoryBank
-from sam2_splat_addon.engine.tracking.plan import ObjectPlan, Visit, plan_object
+from sam2_splat_addon.engine.tracking.plan import ObjectPlan, Step, plan_object
 from sam2_splat_addon.engine.tracking.prompt_tensors import prompt_tensors
 from sam2_splat_addon.engine.tracking.results import FrameResult
-from sam2_splat_addon.engine.tracking.schedule import BankState, work_for
+from sam2_splat_addon.engine.tracking.schedule import BankState, schedule_for
 from sam2_splat_addon.engine.tracking.session import Session
 
 from ..random_models import HEIGHT, WIDTH, TensorFrames, propagated, random_frames, random_model
@@ -204,7 +204,7 @@ def _plans(frames: int, *objects: ObjectPrompts) -> list[ObjectPlan]:
 
 def _session(frames: Any, *objects: ObjectPrompts) -> Session:
     plans = _plans(len(frames), *objects)
-    works = [work_for(plan, plan.results) for plan in plans]
+    works = [schedule_for(plan, plan.results) for plan in plans]
     return Session(_model(), frames, (WIDTH, HEIGHT), works, choose_device("cpu"))
 
 
@@ -233,10 +233,10 @@ def test_a_cancelled_session_stops_where_it_is_and_another_goes_on_from_its_bank
     objects = _object(1, _click(3)), _object(2, _click(3, _OTHER))
     session = _session(random_frames(8), *objects)
     results: list[FrameResult] = []
-    banks: dict[tuple[int, Visit], BankState] = {}
+    banks: dict[tuple[int, Step], BankState] = {}
 
-    def remembered(object_id: int, visit: Visit, bank: MemoryBank) -> None:
-        banks[object_id, visit] = bank.state()
+    def remembered(object_id: int, step: Step, bank: MemoryBank) -> None:
+        banks[object_id, step] = bank.state()
 
     with pytest.raises(Cancelled):
         session.run(
@@ -250,7 +250,7 @@ def test_a_cancelled_session_stops_where_it_is_and_another_goes_on_from_its_bank
         done = {result.frame for result in results if result.object_id == plan.object_id}
         left = set(plan.results) - done
         works.append(
-            work_for(plan, left, lambda visit, at=plan.object_id: banks.get((at, visit)))  # type: ignore[misc]
+            schedule_for(plan, left, lambda step, at=plan.object_id: banks.get((at, step)))  # type: ignore[misc]
         )
     rest: list[FrameResult] = []
     Session(_model(), random_frames(8), (WIDTH, HEIGHT), works, choose_device("cpu")).run(

@@ -129,7 +129,7 @@ def thin_recall(guess: Mask, truth: Mask, *, within: float) -> float:
 def thin_pixels(mask: Mask) -> Mask:
     """What an opening with a disk of `THINNER` px takes away, without crumbs, (H, W).
 
-    An opening also rounds every corner off: what is left of one is smaller than a stretch of a
+    An opening also rounds every corner off: what is left of one is smaller than a segment of a
     thin part, and is dropped.
     """
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (THINNER, THINNER))

@@ -219,7 +219,7 @@ def summed(
 
 
 def occlusion_of(frames: Sequence[FrameScore]) -> Occlusion | None:
-    """The first stretch of frames, between two that show the object, on which nothing of it shows.
+    """The first segment of frames, between two that show the object, on which nothing of it shows.
 
     Frames after it are clear that show at least half as much of the object as the best of them:
     one on which it is only coming out says little. None when it is never hidden.

@@ -30,7 +30,7 @@ from sam2_splat_addon.engine.models.device import choose_device
 from sam2_splat_addon.engine.models.prepare import prepare
 from sam2_splat_addon.engine.tracking.plan import plan_object
 from sam2_splat_addon.engine.tracking.results import FrameResult
-from sam2_splat_addon.engine.tracking.schedule import work_for
+from sam2_splat_addon.engine.tracking.schedule import schedule_for
 from sam2_splat_addon.engine.tracking.session import Session
 
 from .models import random_model, random_predictor
@@ -106,7 +106,7 @@ def _ours(case: Case, photos: list[Path], size: tuple[int, int]) -> None:
         model,
         FrameSource(photos, case.image_size),
         size,
-        [work_for(plan, plan.results)],
+        [schedule_for(plan, plan.results)],
         choose_device("cpu"),
     )
     with keeping_freed_memory():

@@ -25,7 +25,7 @@ from sam2_splat_addon.engine.accel.folded_neck import set_neck
 from sam2_splat_addon.engine.images.frame_source import FrameSource
 from sam2_splat_addon.engine.models.prepare import prepare
 from sam2_splat_addon.engine.tracking.prompt_tensors import prompt_tensors
-from sam2_splat_addon.engine.tracking.sam2_adapter import Sam2Steps
+from sam2_splat_addon.engine.tracking.sam2_adapter import Sam2Adapter
 
 from .models import random_model, random_predictor
 from .rows import OURS, Row, Stopwatch, in_process_of_its_own
@@ -87,7 +87,7 @@ def _ours(case: Case) -> list[Row]:
     prepare(model)
     set_attention(model, "folded")
     set_neck(model, folded=True)
-    steps = Sam2Steps(model, 1)
+    steps = Sam2Adapter(model, 1)
     with keeping_freed_memory():
         watch = Stopwatch()
         image = steps.encode(FrameSource([Path(case.photo)], case.image_size)[0])

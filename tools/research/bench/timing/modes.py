@@ -17,7 +17,7 @@ from sam2_splat_addon.engine.accel.attention import set_attention
 from sam2_splat_addon.engine.accel.folded_neck import set_neck
 from sam2_splat_addon.engine.models.architectures import own_size
 from sam2_splat_addon.engine.models.prepare import prepare
-from sam2_splat_addon.engine.tracking.sam2_adapter import Sam2Steps
+from sam2_splat_addon.engine.tracking.sam2_adapter import Sam2Adapter
 
 from .models import random_model
 from .rows import Row, in_process_of_its_own
@@ -49,7 +49,7 @@ def main() -> int:
         set_attention(model, "pooled" if speed.pooled else "folded")
         set_neck(model, folded=True)
         with torch.inference_mode(), keeping_freed_memory():
-            steps = time_steps(Sam2Steps(model, 100), size, speed.name, warm=True)
+            steps = time_steps(Sam2Adapter(model, 100), size, speed.name, warm=True)
         note = f"{size} px: encode {steps.encode.cpu_s:.2f}, track {steps.track.cpu_s:.2f}"
         note += f", remember {steps.remember.cpu_s:.2f}"
         rows += [

@@ -25,7 +25,7 @@ from sam2_splat_addon.engine.models.device import choose_device
 from sam2_splat_addon.engine.models.prepare import prepare
 from sam2_splat_addon.engine.tracking.plan import plan_object
 from sam2_splat_addon.engine.tracking.results import FrameResult
-from sam2_splat_addon.engine.tracking.schedule import work_for
+from sam2_splat_addon.engine.tracking.schedule import schedule_for
 from sam2_splat_addon.engine.tracking.session import Session
 
 from .models import random_model, random_predictor
@@ -134,7 +134,7 @@ def _ours(
         model,
         FrameSource(sorted(Path(case.folder).iterdir()), case.image_size),
         size,
-        [work_for(plan, plan.results) for plan in plans],
+        [schedule_for(plan, plan.results) for plan in plans],
         choose_device("cpu"),
     )
     with keeping_freed_memory():

@@ -18,7 +18,7 @@ from sam2_splat_addon.engine.accel.folded_neck import set_neck
 from sam2_splat_addon.engine.models.prepare import prepare
 from sam2_splat_addon.engine.tracking.memory_bank import FrameMemory, MemoryBank, MemoryReach
 from sam2_splat_addon.engine.tracking.prompt_tensors import PromptTensors
-from sam2_splat_addon.engine.tracking.sam2_adapter import Sam2Steps
+from sam2_splat_addon.engine.tracking.sam2_adapter import Sam2Adapter
 
 from .models import random_model
 from .rows import OURS, Row, Stopwatch, in_process_of_its_own
@@ -54,7 +54,7 @@ def main() -> int:
             set_neck(model, folded=True)
         keeping = keeping_freed_memory() if ours else contextlib.nullcontext()
         with torch.inference_mode(), keeping:
-            steps = time_steps(Sam2Steps(model, 100), case.image_size, program, warm=ours)
+            steps = time_steps(Sam2Adapter(model, 100), case.image_size, program, warm=ours)
         rows += steps.rows()
         rows += [steps.frame(objects) for objects in _OBJECTS]
     rows.sort(key=lambda row: row.task)  # stable: sam2's order stays first
@@ -85,7 +85,7 @@ class Steps(msgspec.Struct, frozen=True):
         )
 
 
-def time_steps(steps: Sam2Steps, size: int, program: str, *, warm: bool) -> Steps:
+def time_steps(steps: Sam2Adapter, size: int, program: str, *, warm: bool) -> Steps:
     """Time a frame's steps once the memory is full.
 
     Parameters
