@@ -64,13 +64,13 @@ def main() -> int:
     making = None
     left_out: List[str] = []
     if options.window or options.with_window:
-        from tools.window.ahead import MakingAhead, make_all
+        from tools.window.prefetch import Prefetch, make_all
 
         if options.window:
             for_pytest = [_WINDOW, *for_pytest]
             left_out = make_all(_MINUTES_ALONE)
         else:
-            making = MakingAhead(_MINUTES_BESIDE)
+            making = Prefetch(_MINUTES_BESIDE)
     started = time.monotonic()
     only_tests = bool(for_pytest)
     everything = not (options.lint or options.types or only_tests)

@@ -15,7 +15,7 @@ if not sys.platform.startswith("linux"):
     pytest.skip("Window tests are for Linux.", allow_module_level=True)
 
 from tools.window import debian, machine
-from tools.window.play import without_wheels
+from tools.window.launcher import without_wheels
 
 
 def test_unreachable_mirror_is_one_sentence_with_a_way_out(

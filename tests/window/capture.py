@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tools.window.play import ROOT
+from tools.window.launcher import ROOT
 
 SAMPLE = ROOT / "sample"
 # Enough of the sample to carry a mask along, small enough to be quick; scaled to a half.

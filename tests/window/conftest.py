@@ -15,8 +15,8 @@ from tests.window.capture import Capture, make_capture
 from tools.build_extension import build
 from tools.pytest_runs import SECOND_TRY, UNTIL_VARIABLE
 from tools.window.debian import RELEASES, Release, in_use, is_ready
+from tools.window.launcher import InstalledBlender, Played
 from tools.window.machine import obstacle
-from tools.window.play import InstalledBlender, Played
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 # What went wrong in tests that passed at the second try.

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tools.window.play import Played
+from tools.window.launcher import Played
 
 Rgb = NDArray[np.float32]
 Mask = NDArray[np.bool_]

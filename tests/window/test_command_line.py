@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from tests.window.capture import Capture
-from tools.window.play import InstalledBlender
+from tools.window.launcher import InstalledBlender
 
 BATCH = ("-b", "--python-exit-code", "1", "-P", "/repository/tools/batch.py", "--")
 COMMAND = ("--command", "sam2_splat")

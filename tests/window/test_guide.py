@@ -18,7 +18,7 @@ from PIL import Image
 from tests.window.capture import make_capture
 from tests.window.conftest import SCENARIOS
 from tools.window.debian import RELEASES
-from tools.window.play import InstalledBlender
+from tools.window.launcher import InstalledBlender
 
 # Enough of the sample for somebody to walk past.
 FRAMES = 24

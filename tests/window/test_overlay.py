@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from tests.window.capture import make_photos
 from tests.window.conftest import SCENARIOS
-from tools.window.play import InstalledBlender
+from tools.window.launcher import InstalledBlender
 
 SIZES = {"portrait": (600, 900), "landscape": (900, 600), "panorama": (1200, 600)}
 

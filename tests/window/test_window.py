@@ -14,7 +14,7 @@ from sam2_splat_addon.core.mattes.store import MatteStore
 from tests.window.capture import FRAMES, SIZE, Capture, make_capture, make_photos
 from tests.window.conftest import SCENARIOS
 from tests.window.pictures import changed, iou, photo_on, visible
-from tools.window.play import InstalledBlender, Played
+from tools.window.launcher import InstalledBlender, Played
 
 # Large enough for Blender to show small copies.
 LARGE = (2672, 4008)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from tools.window.driver import Play, Until, Window
+from tools.window.session import Play, Until, Window
 
 SEAT = (304, 444)
 

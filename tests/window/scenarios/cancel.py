@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tools.window.driver import Play, Until, Window
+from tools.window.session import Play, Until, Window
 
 SEAT = (304, 444)
 

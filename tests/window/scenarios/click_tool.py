@@ -7,7 +7,7 @@ from typing import Any
 
 import bpy
 
-from tools.window.driver import Play, Until, Window
+from tools.window.session import Play, Until, Window
 
 SEAT, BACK, FLOOR = (304, 444), (183, 261), (100, 800)
 BOX = ((150, 140), (470, 760))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import bpy
 
-from tools.window.driver import Play, Until, Window
+from tools.window.session import Play, Until, Window
 
 
 def small_copies(window: Window) -> Until:

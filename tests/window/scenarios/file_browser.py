@@ -7,7 +7,7 @@ from pathlib import Path
 
 import bpy
 
-from tools.window.driver import Play, Until, Window
+from tools.window.session import Play, Until, Window
 
 
 def browser(window: Window) -> bpy.types.Area:

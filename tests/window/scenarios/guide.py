@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tools.window.driver import Play, Until, Window
+from tools.window.session import Play, Until, Window
 
 # On the chair's seat, back and leg, in pixels of the photo.
 CLICKS = ((304, 444), (183, 261), (241, 643))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tools.window.driver import Play, Until, Window
+from tools.window.session import Play, Until, Window
 
 OBJECTS = 3
 

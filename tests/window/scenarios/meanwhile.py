@@ -9,7 +9,7 @@ from pathlib import Path
 
 import bpy
 
-from tools.window.driver import Play, Until, Window
+from tools.window.session import Play, Until, Window
 
 SEAT = (304, 444)
 

@@ -9,7 +9,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from tools.window.driver import Play, Window
+from tools.window.session import Play, Window
 
 # Ratios of the screen's pixels to the photo's, and pans in px of the photo: far off to very close.
 VIEWS = (

@@ -7,7 +7,7 @@ from typing import Any
 
 import bpy
 
-from tools.window.driver import Play, Until, Window
+from tools.window.session import Play, Until, Window
 
 SEAT = (304, 444)
 HERE = 3

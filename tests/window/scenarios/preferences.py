@@ -8,7 +8,7 @@ import sys
 
 import bpy
 
-from tools.window.driver import Play, Until, Window
+from tools.window.session import Play, Until, Window
 
 
 def scenario(window: Window) -> Play:

@@ -10,7 +10,7 @@ from typing import Any
 
 import bpy
 
-from tools.window.driver import Play, Until, Window
+from tools.window.session import Play, Until, Window
 
 SEAT, BACK, LEG = (304, 444), (183, 261), (241, 643)
 # How long the window is left alone with the masks shown, s.

@@ -7,7 +7,7 @@ import os
 import signal
 from pathlib import Path
 
-from tools.window.driver import Play, Until, Window
+from tools.window.session import Play, Until, Window
 
 SEAT = (304, 444)
 

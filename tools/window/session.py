@@ -17,13 +17,13 @@ from typing import Any
 import bpy
 
 from tools.window.editor import Play, Until
-from tools.window.hands import Hands
+from tools.window.input_events import InputEvents
 
 __all__ = ["Play", "Until", "Window"]
 
 
 @dataclass
-class Window(Hands):
+class Window(InputEvents):
     """Blender's window with one large Clip Editor, hands to use it with, and the add-on in it."""
 
     # What there is.

@@ -23,7 +23,7 @@ _PYTHON = "/usr/bin/python3"
 
 
 @dataclass
-class Hands(Editor):
+class InputEvents(Editor):
     """Mouse and keys over the Clip Editor, or over the window that lies in front of it."""
 
     _at: tuple[int, int] | None = None

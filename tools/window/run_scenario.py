@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Plays a scenario in Blender's window, step by step; runs inside Blender, imports bpy.
 
-blender --enable-event-simulate -P perform.py -- SCENARIO.py FOLDER
+blender --enable-event-simulate -P run_scenario.py -- SCENARIO.py FOLDER
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import bpy
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tools.window.driver import Play, Until, Window
+from tools.window.session import Play, Until, Window
 
 # How often the play looks, s; between two looks Blender handles events and draws.
 _LOOK = 0.03
 
 
-def perform(scenario: Callable[[Window], Play], folder: Path) -> None:
+def run_scenario(scenario: Callable[[Window], Play], folder: Path) -> None:
     """Play a scenario from Blender's timer, then end Blender: with 0 where all of it held."""
     window = Window(folder)
     # The splash would take the first click for itself; later is too late.
@@ -78,4 +78,4 @@ def _scenario(path: Path) -> Callable[[Window], Play]:
 
 if __name__ == "__main__":
     what, where = sys.argv[sys.argv.index("--") + 1 :]
-    perform(_scenario(Path(what)), Path(where))
+    run_scenario(_scenario(Path(what)), Path(where))

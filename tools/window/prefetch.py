@@ -36,7 +36,7 @@ def make_all(minutes: float, say: Callable[[str], None] = print) -> list[str]:
     return left_out
 
 
-class MakingAhead:
+class Prefetch:
     """Does that in a thread; what it starts ends with this process, however that ends.
 
     Parameters

@@ -75,7 +75,7 @@ class Played:
     folder
         Its pictures.
     seen
-        Its facts; see :mod:`tools.window.driver`.
+        Its facts; see :mod:`tools.window.session`.
     """
 
     folder: Path
@@ -139,7 +139,7 @@ class InstalledBlender:
                 *("sh", "-c", _AND_WORKER, "sh", *_SCREENED),
                 *("blender", "--enable-event-simulate", "--python-exit-code", "9"),
                 *("-p", "0", "0", str(width), str(height)),
-                *("-P", f"{_REPOSITORY}/tools/window/perform.py"),
+                *("-P", f"{_REPOSITORY}/tools/window/run_scenario.py"),
                 *("--", self.inside(scenario), self.inside(folder)),
             ],
             seconds,
