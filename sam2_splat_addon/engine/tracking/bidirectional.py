@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One matte of two: a frame tracked from both sides; imports core, numpy and its siblings.
+"""Choose one matte of two, for a frame that was tracked from both sides.
 
-Of two passes that come to a frame from either side, one may have lost the object or gone over to
-something else on its way. Which one to believe is told frame by frame, by the model's own estimate
-of its mask. Averages of the two were no better than the better one, on rendered orbits, and neither
-was a preference for the nearer prompted frame.
+Two passes reach such a frame, one from each side. One of them may have lost the object, or may
+follow something else. On each frame we believe the pass whose mask has the better estimate by the
+model. We also tried the average of both, and the pass with the nearer prompted frame. On rendered
+orbits neither was better.
 
-What each side gave is kept, so that a change that reaches one of them alone costs no more than that.
+The results of both sides are kept. So a change that reaches only one side recomputes only that
+side.
 """
 
 from __future__ import annotations
@@ -22,27 +23,27 @@ from .cache_keys import MatteKeys
 from .plan import DIRECTIONS, Direction, ObjectPlan, Step
 
 ABSENT_ESTIMATE: Final = 0.8
-"""The estimate that a pass which does not see the object counts with.
+"""The estimate that counts for a pass that does not see the object.
 
-Where one pass sees nothing and the other something, it is mostly something else: those came with
-estimates up to 0.78, and nine of ten good mattes with more than 0.8.
+Sometimes one pass sees nothing and the other sees something. Then it is mostly something else: its
+estimates went up to 0.78. Nine of ten good mattes had more than 0.8.
 """
 
 
 def better(forward: MatteRecord, backward: MatteRecord, key: str) -> MatteRecord:
-    """The better of what two passes give one object on one frame.
+    """Return the better of the results that two passes give for one object on one frame.
 
     Parameters
     ----------
     forward, backward
-        Of one object, frame and size.
+        Records of the same object, frame and size.
     key
-        Of the result.
+        The key of the result.
 
     Returns
     -------
     MatteRecord
-        One of them as it is, the forward one if in doubt, with their agreement and the key.
+        One of the two, with the agreement of both and the key. The forward one if they are equal.
     """
     chosen = forward if _estimate(forward) >= _estimate(backward) else backward
     agreement = overlap(forward.logits, backward.logits)
@@ -50,20 +51,20 @@ def better(forward: MatteRecord, backward: MatteRecord, key: str) -> MatteRecord
 
 
 def overlap(one: Logits, other: Logits) -> float:
-    """The IoU of two mattes, (h, w) each; 1 when both are empty."""
+    """Return the IoU of two mattes, (h, w) each. It is 1 when both are empty."""
     union = int(((one > 0) | (other > 0)).sum())
     return int(((one > 0) & (other > 0)).sum()) / union if union else 1.0
 
 
 class Sides:
-    """What each side gave the frames of one object that are tracked from both.
+    """The results of each side, for the frames of one object that are tracked from both sides.
 
     Parameters
     ----------
     plan, keys
-        Of the object.
+        The plan and the keys of the object.
     store
-        The mattes. A frame that has been reached from one side alone shows what that gave.
+        The mattes. If only one side has reached a frame, the store holds that side's result.
     """
 
     def __init__(self, plan: ObjectPlan, keys: MatteKeys, store: MatteStore) -> None:
@@ -77,7 +78,7 @@ class Sides:
         }
 
     def find(self, step: Step) -> MatteRecord | None:
-        """What a side gave, if it is known under the key of now; a damaged file is none."""
+        """Return what a side gave, if its key is still valid. A damaged file counts as missing."""
         at, key = (self._plan.object_id, step.frame), self._keys.steps[step]
         for store in (self._kept[step.direction], self._store):
             if store.key(*at) == key:
@@ -88,9 +89,19 @@ class Sides:
         return None
 
     def settled(self, step: Step, record: MatteRecord) -> MatteRecord:
-        """What the store gets when a side has given this: the better of both, or the only one.
+        """Return the record for the store: the better of both sides, or the only one.
 
-        Raises StoreError when the sides can't be kept.
+        Parameters
+        ----------
+        step
+            The frame and the side that gave the record.
+        record
+            What this side gave.
+
+        Raises
+        ------
+        StoreError
+            The results of the sides can't be written.
         """
         other = self.find(step.other_side)
         if other is None:
@@ -101,7 +112,7 @@ class Sides:
         return better(forward, backward, self._keys.mattes[step.frame])
 
     def sweep(self) -> None:
-        """Forget what stands under another key than now; raises StoreError."""
+        """Remove results whose key is no longer valid; raises StoreError."""
         for direction, kept in self._kept.items():
             frames = kept.frames(self._plan.object_id)
             old = {

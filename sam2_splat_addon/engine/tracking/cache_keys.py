@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keys of mattes: equal keys, equal bytes; imports core, sam2.
+"""Keys of mattes: equal keys mean equal bytes.
 
-The key of a conditioning frame is made of its own prompts. That of a tracked frame is made of the
-key of the frame tracked before it with the same memory, and of what else it is shown: conditioning
-and refined frames (by their keys) and corrections. So a changed prompt changes exactly the keys that it
-reaches, as long as conditioning frames out of reach are left out: see `_ShownFrames`. The key of a
-frame that is tracked from both sides is made of those that each side gives it.
+The key of a conditioning frame is made from its own prompts. The key of a tracked frame is made
+from:
+
+- the key of the frame tracked before it with the same memory;
+- the keys of the conditioning and refined frames that it attends to;
+- its corrections.
+
+So a changed prompt changes exactly the keys that it reaches. For this, conditioning frames out of
+reach must be left out: see `_ShownFrames`. The key of a frame tracked from both sides is made from
+the keys of both sides.
 """
 
 from __future__ import annotations
@@ -23,10 +28,10 @@ from .plan import DIRECTIONS, ObjectPlan, Step
 from .session import MAX_CONDITIONING
 
 NEAR: Final = 32
-"""Frames; no model's memory reaches further over tracked frames.
+"""Frames. No model's memory of tracked frames reaches further.
 
-A conditioning frame beyond the limit counts as a tracked one (see `memory_bank.MemoryBank`), and so
-shows only when it is as near as that.
+A conditioning frame beyond the limit counts as a tracked frame (see `memory_bank.MemoryBank`). So
+it has an effect only within this distance.
 """
 
 _DIGITS: Final = 32  # of 64: enough that no two meet by chance
@@ -39,9 +44,9 @@ class MatteKeys:
     Attributes
     ----------
     mattes
-        Of what is to be in the store, by frame: all frames of the plan, tracked or conditioning.
+        Frame -> key of the matte in the store, for all frames of the plan, tracked or conditioning.
     steps
-        Of what a pass gives a frame, and of the memories that it then has.
+        Step -> key of what a pass gives on a frame, and of the memories that it then has.
     """
 
     mattes: Mapping[int, str]
@@ -49,14 +54,15 @@ class MatteKeys:
 
 
 def matte_keys(plan: ObjectPlan, run_key: str) -> MatteKeys:
-    """The keys of every frame of the plan.
+    """Return the keys of every frame of the plan.
 
     Parameters
     ----------
     plan
-        Of one object.
+        The plan of one object.
     run_key
-        What decides all mattes alike (`core.manifest.RunManifest.key`).
+        The key of everything that all mattes of a run share
+        (`core.mattes.run_manifest.RunManifest.key`).
     """
     if plan.near:
         run_key = _hash(run_key, "near")
@@ -84,29 +90,29 @@ def matte_keys(plan: ObjectPlan, run_key: str) -> MatteKeys:
 
 
 class _ShownFrames:
-    """The prompted frames of a segment, found by nearness: there may be thousands of them."""
+    """The prompted frames of a segment, found by distance: there may be thousands."""
 
     def __init__(self) -> None:
         self._keys: dict[int, str] = {}
-        self._places: dict[int, int] = {}  # in the order of adding, by which sam2 decides ties
+        self._places: dict[int, int] = {}  # order of adding: sam2 decides ties by it
         self._rising: list[int] = []
 
     def add(self, frame: int, key: str) -> None:
-        """Add a frame, or give one another key."""
+        """Add a frame, or give it a new key."""
         if frame not in self._keys:
             self._places[frame] = len(self._places)
             insort(self._rising, frame)
         self._keys[frame] = key
 
     def shown(self, frame: int) -> list[str]:
-        """The keys of those that attention may reach from a frame."""
+        """Return the keys of the frames that attention can reach from this frame."""
         around = {at: self._keys[at] for at in self._around(frame)}
         selected, others = select_closest_cond_frames(frame, around, MAX_CONDITIONING)
         near = {at: key for at, key in others.items() if abs(at - frame) <= NEAR}
         return [*selected.values(), "near", *near.values()]
 
     def _around(self, frame: int) -> list[int]:
-        """Those among which the choice is the same as among all, in the order of adding."""
+        """Return enough frames for the same choice as among all, in the order of adding."""
         here = bisect_left(self._rising, frame)
         start = min(here - MAX_CONDITIONING - 1, bisect_left(self._rising, frame - NEAR))
         stop = max(here + MAX_CONDITIONING + 1, bisect_right(self._rising, frame + NEAR))
@@ -114,6 +120,6 @@ class _ShownFrames:
 
 
 def _hash(*parts: str) -> str:
-    """Of the parts, in their order; none of them can run into the next."""
+    """Hash the parts in their order. The encoding keeps the parts apart."""
     data = msgspec.json.encode(parts)
     return hashlib.sha256(data).hexdigest()[:_DIGITS]

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Memories of conditioning frames, on disk and in reach; imports core, torch, safetensors.
+"""Memories of conditioning frames, on disk and in the process.
 
-A run that goes on has no need to encode its prompted frames again, and one with hundreds of them
-holds no more in the process than a frame attends to. One file for each, whole or not at all,
-``<object>/conditioning/<frame>.safetensors``, with its matte's key and a check sum in the metadata.
+A run that continues need not encode its prompted frames again. And a run with hundreds of them
+holds no more in the process than one frame attends to.
+
+There is one file for each frame: ``<object>/conditioning/<frame>.safetensors``. Its metadata holds
+the matte's key and a check sum. A file is written whole or not at all.
 """
 
 from __future__ import annotations
@@ -22,9 +24,10 @@ from .memory_bank import FrameMemory
 from .memory_checkpoints import read_memories, write_memories
 
 HELD: Final = 48
-"""Memories of an object that stay in the process where they can also lie on disk: 24 MB at 1024 px.
+"""Memories of an object that stay in the process even though they lie on disk. They take 24 MB at
+1024 px.
 
-A frame attends to no more than 16, and to those within 15 frames.
+A frame attends to at most 16, and to those within 15 frames.
 """
 
 _METADATA_KEY: Final = "conditioning"
@@ -53,14 +56,14 @@ class _Header(msgspec.Struct, frozen=True):
 
 
 class ConditioningStore:
-    """The memories of one object's conditioning frames on disk; frames count from 1.
+    """The memories of one object's conditioning frames on disk. Frames count from 1.
 
     Parameters
     ----------
     folder
-        For them alone; made when something is saved.
+        A folder for them alone. It is made at the first save.
     keys
-        Of the mattes, by frame: what stands there under another key does not count.
+        Frame -> key of its matte. A file with another key counts as missing.
     """
 
     def __init__(self, folder: Path, keys: Mapping[int, str]) -> None:
@@ -68,11 +71,11 @@ class ConditioningStore:
         self._keys = keys
 
     def has(self, frame: int) -> bool:
-        """Whether there is one, and its check sum is right."""
+        """Whether the frame has a file, and its check sum is right."""
         return self._read(frame) is not None
 
     def load(self, frame: int) -> Conditioned:
-        """Read one; raises StoreError when it is missing or can't be read."""
+        """Read one memory; raises StoreError when it is missing or can't be read."""
         conditioned = self._read(frame)
         if conditioned is None:
             raise StoreError(
@@ -82,7 +85,7 @@ class ConditioningStore:
         return conditioned
 
     def _read(self, frame: int) -> Conditioned | None:
-        """One, if it is there under its key and undamaged."""
+        """Return one memory if its file is there, has the right key and is not damaged."""
         memories = read_memories(self._path(frame), _METADATA_KEY, _Header)
         if memories is None:
             return None
@@ -92,7 +95,7 @@ class ConditioningStore:
         return Conditioned(FrameMemory(tensors["features"], tensors["pointer"]), header.roll)
 
     def save(self, frame: int, conditioned: Conditioned) -> None:
-        """Write one, in place of an earlier one; raises StoreError."""
+        """Write one memory and replace an earlier one; raises StoreError."""
         memory = conditioned.memory
         if memory.features is None:
             raise ValueError("a conditioning frame's memory has features")
@@ -104,7 +107,7 @@ class ConditioningStore:
         write_memories(self._path(frame), _METADATA_KEY, header, tensors, self._folder)
 
     def sweep(self, frames: Container[int]) -> None:
-        """Remove all but these frames under their keys; raises StoreError."""
+        """Remove all files except those of these frames with the right keys; raises StoreError."""
         try:
             for path in sorted(self._folder.glob(f"[0-9]*{_SUFFIX}")):
                 name = path.name.removesuffix(_SUFFIX)
@@ -122,16 +125,16 @@ class ConditioningStore:
 
 
 class ConditioningMemories:
-    """What a session has of one object's conditioning frames; indices count from 0.
+    """The conditioning memories of one object in a session. Indices count from 0.
 
     Parameters
     ----------
     store
-        Where they lie; None keeps all in the process.
+        Where they lie on disk. None keeps all of them in the process.
     device
         Where they are used.
     writes
-        Whether new ones go to disk; those that don't stay in the process.
+        Whether new ones are written to disk. Otherwise they stay in the process.
     """
 
     def __init__(
@@ -154,17 +157,19 @@ class ConditioningMemories:
             self._own[index] = conditioned
 
     def of(self, indices: Sequence[int]) -> Mapping[int, FrameMemory]:
-        """The memories of these frames, read when they are asked for; raises StoreError then."""
+        """Return the memories of these frames as a mapping. Each is read on access, which may
+        raise StoreError."""
         return _View(self, indices)
 
     def roll(self, index: int) -> int:
-        """Where the view of a frame was turned to; raises StoreError when it can't be read."""
+        """Return the roll that brings the frame's matte to the middle; raises StoreError when it
+        can't be read."""
         if index not in self._rolls:
             self._rolls[index] = self.get(index).roll
         return self._rolls[index]
 
     def get(self, index: int) -> Conditioned:
-        """One of them; raises StoreError when it can't be read."""
+        """Return one memory; raises StoreError when it can't be read."""
         if index in self._own:
             return self._own[index]
         if index in self._held:

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A memory that doubtful frames don't enter, and the guess that an object is absent; torch, sam2.
+"""A memory without doubtful frames, and a rule for when the object is absent.
 
-SAM 2 remembers every frame it tracks, the ones that it got wrong too. Where the object is hidden
-it may take a look-alike for it, remember that, and stay with it. Which frames are fit to be
-remembered is judged here by what DAM4SAM judges it by (Videnovic, Lukezic and Kristan, "A
-Distractor-Aware Memory for Visual Object Tracking with SAM2", CVPR 2025): the model's own estimate
-of the mask and its size beside those of the frames before. The thresholds are ours, and so is that
-a frame far below them is taken for one without the object.
+SAM 2 remembers every frame it tracks, even the wrong ones. Where the object is hidden, it may take
+a look-alike for the object, remember it, and stay with it.
 
-The frames that were let in stand in memory as if they had followed one another.
+We choose the frames to remember by the same measures as DAM4SAM (Videnovic, Lukezic and Kristan, "A
+Distractor-Aware Memory for Visual Object Tracking with SAM2", CVPR 2025). These are the model's own
+estimate of the mask, and the mask's size compared with earlier frames. The thresholds are ours. The
+rule for an absent object is ours too: a frame far below the thresholds counts as one without the
+object.
+
+The frames that were accepted stand in memory as if they followed one another.
 """
 
 from __future__ import annotations
@@ -25,28 +27,27 @@ from .memory_bank import FrameMemory, FrameQuality, MemoryBank, MemoryReach
 from .sam2_adapter import Prediction
 
 SEEN: Final = 7
-"""Frames on which the object was seen last, which the next one is measured by."""
+"""The next frame is compared with this many last frames where the object was seen."""
 
 ABSENT_SCORE: Final = 0.4
-"""Part of the median score below which a frame is taken for one without the object.
+"""If a score is below this part of the median, the object counts as absent.
 
-Objects of which a quarter was left were seen down to 0.43, mattes of something else came with 0.38
-at most. A low estimate, alone or with a score that is somewhat low, says less: it also comes with
-an object that is hard to tell from its surroundings.
+Objects with a quarter still visible had 0.43 or more. Mattes of something else had 0.38 or less. A
+low estimate of the mask says less: it also comes with objects that look like their surroundings.
 """
 
 FIT_SCORE: Final = 0.75
 FIT_IOU: Final = 0.7
 FIT_AREA: Final = 1.7
-"""Parts of the medians from which on a frame is fit to be remembered; the area also not below its
-inverse."""
+"""A frame is remembered if its values reach these parts of the medians. The area must also not
+be below the inverse of ``FIT_AREA``."""
 
 _NO_OBJECT: Final = -1024.0  # sam2's NO_OBJ_SCORE
-_ABSENT: Final = -1.0  # the object score of a frame that was turned down
+_ABSENT: Final = -1.0  # the object score of a frame that was rejected
 
 
 class GuardedBank(MemoryBank):
-    """The memories of one object in one pass, doubtful frames left out.
+    """The memories of one object in one pass, without doubtful frames.
 
     Parameters
     ----------
@@ -68,12 +69,13 @@ class GuardedBank(MemoryBank):
         self._step = 1 if reverse else -1
 
     def judge(self, prediction: Prediction) -> tuple[Prediction, bool]:
-        """Judge a tracked frame, and measure the next ones by it if the object is seen there.
+        """Judge a tracked frame. If the object is seen there, later frames are compared with it
+        too.
 
         Returns
         -------
         tuple
-            The prediction, or that the object is absent, and whether to remember it.
+            The prediction, or one that says the object is absent; and whether to remember it.
         """
         now = FrameQuality(
             float(prediction.object_score),
@@ -105,7 +107,7 @@ class GuardedBank(MemoryBank):
         }
 
     def _tracked(self, index: int, left_out: Iterable[int]) -> Mapping[int, FrameMemory]:
-        """The remembered frames, right before this one."""
+        """Return the remembered frames as if they came directly before this one."""
         newest_first = reversed(self._recent.values())
         return {
             index + self._step * away: entry for away, entry in enumerate(newest_first, start=1)
@@ -113,7 +115,7 @@ class GuardedBank(MemoryBank):
 
 
 def _absent(prediction: Prediction) -> Prediction:
-    """What the model gives of a frame on which it does not see the object."""
+    """Return what the model gives on a frame where it does not see the object."""
     return dataclasses.replace(
         prediction,
         logits=torch.full_like(prediction.logits, _NO_OBJECT),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What SAM 2 keeps of past frames, pruned to what attention can reach; imports torch, sam2.
+"""What SAM 2 remembers of past frames, limited to what attention can reach.
 
 A bank belongs to one object and one direction of propagation. Indices count frames from 0, as in
 sam2.
@@ -25,7 +25,8 @@ class FrameMemory:
     Attributes
     ----------
     features
-        (1, M, h, w) bfloat16, as upstream keeps them; None once they are out of attention's reach.
+        (1, M, h, w) bfloat16, as upstream keeps them. None once attention can't reach them any
+        more.
     pointer
         (1, C), the object pointer.
     """
@@ -34,13 +35,13 @@ class FrameMemory:
     pointer: Tensor
 
     def to(self, device: torch.device) -> FrameMemory:
-        """The same on a device."""
+        """Return the same memory on a device."""
         features = None if self.features is None else self.features.to(device)
         return FrameMemory(features, self.pointer.to(device))
 
 
 class LastView(msgspec.Struct, frozen=True):
-    """Where a pass has last looked for its object.
+    """Where a pass last saw its object.
 
     Attributes
     ----------
@@ -55,7 +56,7 @@ class LastView(msgspec.Struct, frozen=True):
 
 
 class FrameQuality(msgspec.Struct, frozen=True):
-    """What the model thought of a frame that the object was seen on, and its area there, 0 to 1."""
+    """The model's scores on a frame where the object was seen, and its area there, 0 to 1."""
 
     score: float
     iou: float
@@ -64,7 +65,7 @@ class FrameQuality(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class BankState:
-    """What a `MemoryBank` holds beside the conditioning frames, by index."""
+    """What a `MemoryBank` holds besides the conditioning frames, by index."""
 
     corrected: Mapping[int, FrameMemory]
     recent: Mapping[int, FrameMemory]
@@ -74,9 +75,14 @@ class BankState:
 
 @dataclass(frozen=True)
 class MemoryReach:
-    """How far back attention looks, in frames, and at how many conditioning frames.
+    """How far attention looks.
 
-    ``conditioning`` of 0 is no limit; otherwise at least 2.
+    Attributes
+    ----------
+    features, pointers
+        Distance in frames.
+    conditioning
+        Number of conditioning frames, at least 2. 0 means no limit.
     """
 
     features: int
@@ -85,9 +91,9 @@ class MemoryReach:
 
     @classmethod
     def of(cls, model: SAM2Base, max_conditioning: int) -> MemoryReach:
-        """The reach that the model's own settings give (see `SAM2Base` for their meaning)."""
+        """Return the reach that the model's own settings give. `SAM2Base` explains them."""
         stride = model.memory_temporal_stride_for_eval
-        # The oldest of num_maskmem - 1 frames, all but the last of which stand `stride` apart.
+        # sam2 uses num_maskmem - 1 frames: the last one, and before it one every `stride` frames.
         features = (model.num_maskmem - 2) * stride + 1 if model.num_maskmem > 1 else 0
         pointers = model.max_obj_ptrs_in_encoder - 1 if model.use_obj_ptrs_in_encoder else 0
         limit = 0 if max_conditioning <= 0 else max(max_conditioning, 2)
@@ -95,10 +101,11 @@ class MemoryReach:
 
 
 def memory_position(model: SAM2Base) -> Tensor:
-    """The position encoding of memory features, (1, M, h, w): the same for all frames."""
+    """Return the position encoding of memory features, (1, M, h, w). It is the same for all
+    frames."""
     side = model.sam_image_embedding_size
     maps = torch.zeros(1, model.hidden_dim, side, side, device=model.device)
-    projected = model.memory_encoder.out_proj(maps)  # of the number format that features have
+    projected = model.memory_encoder.out_proj(maps)  # in the number format of the features
     position: Tensor = model.memory_encoder.position_encoding(projected).to(projected.dtype)
     return position
 
@@ -109,20 +116,19 @@ class MemoryBank:
     Parameters
     ----------
     reach
-        What to keep and to show.
+        How much to keep and to show.
     position
         (1, M, h, w); see `memory_position`.
     conditioning
-        Memories of the frames whose prompts say where the object is, by rising index. Shared
-        between banks, never changed, and not all of them in the process: see
-        `conditioning_memory`.
+        Memories of the frames whose prompts say where the object is, by rising index. Banks share
+        them and never change them. Some may lie on disk: see `conditioning_memory`.
 
     Attributes
     ----------
     last_view
-        Set by whoever tracks; None before the first frame.
+        The session sets it. None before the first frame.
     qualities
-        Of the last frames that the object was seen on, where the bank keeps track of them.
+        Of the last frames where the object was seen. Only `GuardedBank` fills it.
     """
 
     def __init__(
@@ -138,17 +144,17 @@ class MemoryBank:
 
     @property
     def conditioning(self) -> Mapping[int, FrameMemory]:
-        """The frames that it was made with."""
+        """The conditioning frames that the bank was made with."""
         return self._conditioning
 
     @property
     def corrected(self) -> Mapping[int, FrameMemory]:
-        """Frames that the user corrected and that are still within reach, as this pass met them."""
+        """Frames that the user corrected and that are within reach, in the order of this pass."""
         return self._corrected
 
     @property
     def recent(self) -> Mapping[int, FrameMemory]:
-        """Tracked frames still within reach, as this pass met them."""
+        """Tracked frames that are within reach, in the order of this pass."""
         return self._recent
 
     def add(self, index: int, memory: FrameMemory) -> None:
@@ -156,7 +162,7 @@ class MemoryBank:
         self._recent[index] = memory
         kept: dict[int, FrameMemory] = {}
         for other, entry in self._recent.items():
-            # The next frame is one further away.
+            # The next frame is one frame further away.
             distance = abs(index - other) + 1
             if distance <= self._reach.features:
                 kept[other] = entry
@@ -165,11 +171,12 @@ class MemoryBank:
         self._recent = kept
 
     def add_corrected(self, index: int, memory: FrameMemory) -> None:
-        """Remember a tracked frame that the user corrected: it conditions from here on.
+        """Remember a tracked frame that the user corrected. Later frames attend to it as to a
+        conditioning frame.
 
-        Where a frame attends to a limited number of conditioning frames, corrected ones are
-        forgotten that no later frame of the pass can reach: as many others are nearer to all of
-        these, and it is too far away to count as a tracked frame.
+        If the number of conditioning frames is limited, a corrected frame is forgotten once no
+        later frame of the pass can reach it. That is so when enough others are nearer, and it is
+        too far away to count as a tracked frame.
         """
         self._corrected[index] = memory
         if self._reach.conditioning:
@@ -179,21 +186,21 @@ class MemoryBank:
                     del self._corrected[other]
 
     def state(self) -> BankState:
-        """All that `restore` needs; it stays as it is when the bank goes on."""
+        """Return all that `restore` needs. Later changes of the bank don't change it."""
         return BankState(dict(self._corrected), dict(self._recent), self.last_view, self.qualities)
 
     def restore(self, state: BankState) -> None:
-        """Take up where another bank of the same object and pass stood."""
+        """Continue from the state of another bank of the same object and pass."""
         self._corrected = dict(state.corrected)
         self._recent = dict(state.recent)
         self.last_view = state.last_view
         self.qualities = state.qualities
 
     def output_dict(self, index: int) -> dict[str, dict[int, dict[str, Any]]]:
-        """The memories for the frame at ``index``, in the form that `SAM2Base` reads.
+        """Return the memories for the frame at ``index``, in the form that `SAM2Base` reads.
 
-        Of more conditioning frames than the limit the nearest are chosen, by sam2's own rule; one
-        that is left out yet lies within reach counts as a tracked frame, also as in sam2.
+        If there are more conditioning frames than the limit, sam2's own rule chooses the nearest.
+        One that is left out but lies within reach counts as a tracked frame, as in sam2.
         """
         every = dict.fromkeys([*self._conditioning, *self._corrected])
         selected, others = select_closest_cond_frames(index, every, self._reach.conditioning or -1)
@@ -205,7 +212,8 @@ class MemoryBank:
         }
 
     def _tracked(self, index: int, left_out: Iterable[int]) -> Mapping[int, FrameMemory]:
-        """What counts as tracked for the frame at ``index``, by where it stands for the model."""
+        """Return what counts as tracked for the frame at ``index``, by the index that the model
+        sees."""
         furthest = max(self._reach.features, self._reach.pointers)
         near = {at: self._prompted(at) for at in left_out if abs(at - index) <= furthest}
         return {**near, **self._recent}
@@ -214,8 +222,8 @@ class MemoryBank:
         return self._corrected[index] if index in self._corrected else self._conditioning[index]
 
     def _shown(self, entry: FrameMemory) -> dict[str, Any]:
-        # Upstream leaves the features in bfloat16 and relies on concatenation with the pointers to
-        # widen them; where no pointer joins in, it fails. Widening is exact, so do it always.
+        # Upstream keeps features in bfloat16. They become wider when pointers are concatenated, and
+        # without pointers it fails. Widening is exact, so we always do it.
         features = None if entry.features is None else entry.features.to(entry.pointer.dtype)
         return {
             "maskmem_features": features,

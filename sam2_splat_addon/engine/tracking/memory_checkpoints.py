@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Memories of tracked frames on disk, for runs that go on from there; core, torch, safetensors.
+"""Memories of tracked frames on disk, so that a later run can continue from them.
 
-One file for an object's bank after a frame in a pass, ``<object>/<direction>/<frame>.safetensors``,
-whole or not at all: tensors named ``<group>/<index>/<part>``, and in the metadata the matte's key
-and a check sum of all: a damaged file is none, and its frame is tracked again.
-What the bank held then is decided by the same as that matte, so it serves every run that gives this
-frame this key in this pass.
+There is one file for each object, pass and frame: ``<object>/<direction>/<frame>.safetensors``. It
+holds the bank after that frame. The tensors are named ``<group>/<index>/<part>``. The metadata
+holds the matte's key and a check sum of everything. A file is written whole or not at all. A
+damaged file counts as missing, and its frame is tracked again.
+
+The same inputs decide the bank and the matte. So a file serves every run that gives this frame the
+same key in this pass.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ Header = TypeVar("Header", bound=msgspec.Struct)
 _METADATA_KEY: Final = "bank"
 _SUFFIX: Final = ".safetensors"
 _GROUPS: Final = ("corrected", "recent")
-# What damaged bytes can make of a file of safetensors and of the JSON within.
+# The errors that a damaged safetensors file, or the JSON inside it, can raise.
 _UNREADABLE: Final = (
     OSError,
     LookupError,
@@ -50,11 +52,11 @@ class _Layout(msgspec.Struct, frozen=True):
 
 
 class _Header(msgspec.Struct, frozen=True):
-    """What safetensors' own names don't say."""
+    """What the tensors' names don't tell."""
 
     key: str
-    indices: dict[str, list[int]]  # in the order in which the bank holds them
-    # Their names in the files.
+    indices: dict[str, list[int]]  # in the bank's order
+    # The files keep the older names of these two.
     last_view: LastView | None = msgspec.field(default=None, name="sight")
     qualities: tuple[FrameQuality, ...] = msgspec.field(default=(), name="seen")
 
@@ -65,14 +67,14 @@ class MemoryCheckpoints:
     Parameters
     ----------
     folder
-        For this object alone; made when something is saved.
+        A folder for this object alone. It is made at the first save.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def save(self, step: Step, key: str, state: BankState) -> None:
-        """Write the bank as a pass has it after a frame; raises StoreError."""
+        """Write the bank that a pass has after a frame; raises StoreError."""
         tensors: dict[str, Tensor] = {}
         groups = dict(zip(_GROUPS, (state.corrected, state.recent), strict=True))
         for group, memories in groups.items():
@@ -85,9 +87,9 @@ class MemoryCheckpoints:
         write_memories(self._path(step), _METADATA_KEY, header, tensors, self._folder)
 
     def load(self, step: Step, key: str) -> BankState | None:
-        """The bank after a frame, when it was saved under this key; otherwise None.
+        """Return the bank after a frame if it was saved under this key, otherwise None.
 
-        A file that can't be read is none: the frames before it are then tracked again.
+        An unreadable file counts as missing. The frames before it are then tracked again.
         """
         path = self._path(step)
         header = _header(path)
@@ -104,7 +106,7 @@ class MemoryCheckpoints:
         return BankState(corrected, recent, header.last_view, header.qualities)
 
     def sweep(self, keeps: Callable[[Step], bool], keys: Mapping[Step, str]) -> None:
-        """Remove all but the frames to keep that stand under these keys; raises StoreError."""
+        """Remove all files except those to keep that have these keys; raises StoreError."""
         try:
             for direction in DIRECTIONS:
                 for path in sorted((self._folder / direction).glob(f"[0-9]*{_SUFFIX}")):
@@ -123,7 +125,7 @@ class MemoryCheckpoints:
             ) from error
 
     def remove(self, step: Step) -> None:
-        """Forget one frame of a pass."""
+        """Remove the file of one frame in one pass."""
         self._path(step).unlink(missing_ok=True)
 
     def _path(self, step: Step) -> Path:
@@ -137,13 +139,13 @@ def write_memories(
     tensors: Mapping[str, Tensor],
     folder: Path,
 ) -> None:
-    """Write one file of memories, in place of an earlier one; raises StoreError."""
+    """Write one file of memories and replace an earlier one; raises StoreError."""
     said = msgspec.json.encode(header).decode()
-    # In one entry: several have no order, and the same memories would not be the same bytes.
+    # One entry only. Several entries have no fixed order, so equal memories could give other bytes.
     metadata = {metadata_key: f"{_check_sum(said, tensors)} {said}"}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # What a power cut takes of it costs time alone.
+        # If a power cut destroys the file, the frames are only tracked again.
         write_atomic(path, save(dict(tensors), metadata), synced=False)
     except OSError as error:
         raise StoreError(
@@ -155,7 +157,10 @@ def write_memories(
 def read_memories(
     path: Path, metadata_key: str, kind: type[Header]
 ) -> tuple[Header, dict[str, Tensor]] | None:
-    """One file of memories; None when it is missing, can't be read, or its check sum is wrong."""
+    """Read one file of memories.
+
+    Returns None when it is missing, can't be read, or has a wrong check sum.
+    """
     try:
         data = path.read_bytes()
         tensors = load(data)
@@ -170,7 +175,7 @@ def read_memories(
 
 
 def _check_sum(header: str, tensors: Mapping[str, Tensor]) -> str:
-    """Of all that is in a file of memories, SHA-256 in hex."""
+    """Return the SHA-256 of everything in a file of memories, in hex."""
     digest = hashlib.sha256(header.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
@@ -181,7 +186,7 @@ def _check_sum(header: str, tensors: Mapping[str, Tensor]) -> str:
 
 
 def read_header(path: Path, metadata_key: str, kind: type[Header]) -> Header | None:
-    """What such a file says of itself; None when it is missing or can't be read."""
+    """Read only the header of such a file. Returns None when it is missing or can't be read."""
     try:
         with safetensors.safe_open(path, framework="pt") as stream:
             metadata = stream.metadata() or {}

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Panoramas that go all the way round, seen with the object in the middle; imports torch, core.
+"""Panoramas that go all the way round, seen with the object in the middle.
 
-The left and right edge of an equirectangular photo are one line in space. An object that lies
-across it falls into two halves which the model has no way to know for one. So each object is
-looked at in a view of its own: the photo rolled sideways until the object is in the middle, wrapping
-around. Its prompts are rolled with it and the logits are rolled back: by whole cells of their grid,
-so nothing is interpolated.
+The left and right edges of an equirectangular photo are the same line in space. If an object lies
+across this line, the photo shows it in two halves, and the model can't know that they belong
+together. So each object has its own view. The photo is rolled sideways, with wrap-around, until the
+object is in the middle. Its prompts are rolled too, and the logits are rolled back. A roll is a
+whole number of grid cells, so nothing is interpolated.
 
-An object whose prompts lie close together is seen near: in the half of the way round it that is a
-square. The model then sees it undistorted and twice as wide as in the whole photo, which is
-squashed to a square.
+If the prompts of an object lie close together, it gets a *near view*: a square that shows half of
+the way round. There the model sees the object undistorted, and twice as wide as in the whole photo.
+The whole photo is squashed to a square.
 
-A roll is counted in cells of the logits' grid, to the right, from 0 to less than the cells all the
-way round. It is a multiple of `STEP`, the image encoder's coarsest cell: a frame then looks to the
-encoder as it would unrolled, its former edges apart.
+A roll goes to the right and is counted in cells of the logits' grid. It lies from 0 up to the
+number of cells all the way round. It is a multiple of `STEP`, the image encoder's coarsest cell. So
+the encoder sees the same cells as in the unrolled photo, except along its former edges.
 """
 
 from __future__ import annotations
@@ -32,32 +32,32 @@ from ...core.prompts import FramePrompts
 from .prompt_tensors import PromptTensors, prompt_tensors
 from .sam2_adapter import ImageFeatures
 
-CELL: Final = 4  # px of the model's input to a cell of the logits
+CELL: Final = 4  # px of the model's input for one cell of the logits
 STEP: Final = 8  # cells
 WIDE: Final = 2
-"""How many times the model's input goes into a panorama's frame sideways."""
+"""Width of a panorama's frame, in widths of the model's input."""
 
 LEANS: Final = 0.1
-"""How far out of 1 the circular mean must lie from the centre: below it there is as much of an
-object on every side, and no middle to bring it to."""
+"""The least length of the circular mean, which is at most 1. Below it the object lies on every
+side alike, and there is no middle to turn to."""
 
 NEAR: Final = 0.18
-"""Of the way round: how far to either side prompts of an object that is seen near may lie. A near
-view goes 0.25 to either side."""
+"""A near view needs all prompts within this part of the way round, to either side. The view
+itself shows 0.25 to either side."""
 
-_BEYOND: Final = -10.0  # logits of what a near view doesn't show
+_BEYOND: Final = -10.0  # the logits outside a near view
 
 
 @dataclass(frozen=True)
 class View:
-    """A photo as the model sees it; as it is, unless it is a panorama.
+    """How the model sees a photo. Only a panorama's view differs from the photo itself.
 
     Attributes
     ----------
     roll
         To the right, in cells of the logits' grid all the way round.
     near
-        Whether half of the way round is seen; else all of it is, or what there is.
+        True: half of the way round is seen. False: the whole photo is.
     """
 
     roll: int = 0
@@ -65,7 +65,7 @@ class View:
 
 
 class Views:
-    """One photo's features in every view of it that is asked for, each encoded once.
+    """One photo's features in every view that is asked for. Each view is encoded once.
 
     Parameters
     ----------
@@ -78,28 +78,28 @@ class Views:
         self._known: dict[View, ImageFeatures] = {}
 
     def at(self, view: View) -> ImageFeatures:
-        """The photo's features in the view."""
+        """Return the photo's features in this view."""
         if view not in self._known:
             self._known[view] = self._encode(view)
         return self._known[view]
 
 
 def frame_width(width: int, height: int, *, panorama: bool) -> int:
-    """How many times as wide as high a frame is made of photos of this size, px."""
+    """Return the width of a frame in units of its height, for photos of this size in px."""
     return WIDE if panorama and 2 * width >= 3 * height else 1
 
 
 def is_near(frames: Iterable[FramePrompts], width: int, height: int, *, panorama: bool) -> bool:
-    """Whether an object is to be seen near, going by all that says where it is.
+    """Whether an object gets a near view. All prompts that say where it is are considered.
 
     Parameters
     ----------
     frames
         All prompts of the object.
     width, height
-        Of the footage, px. Of photos that are hardly wider than high all is seen.
+        Size of the footage, px. Photos that are hardly wider than high are always seen whole.
     panorama
-        Whether they go all the way round.
+        Whether the photos go all the way round.
     """
     if frame_width(width, height, panorama=panorama) == 1:
         return False
@@ -119,7 +119,8 @@ def _is_close(prompts: FramePrompts, width: int) -> bool:
 
 
 def seen(frame: Tensor, view: View) -> Tensor:
-    """The model's input, (3, S, S), of a frame: (3, S, S), or a panorama's (3, S, WIDE * S)."""
+    """Return the model's input, (3, S, S), of a frame: (3, S, S), or (3, S, WIDE * S) for a
+    panorama."""
     side, across = frame.shape[-2:]
     if across > side and not view.near:
         frame = frame.unflatten(-1, (side, across // side)).mean(dim=-1)
@@ -131,14 +132,20 @@ def seen(frame: Tensor, view: View) -> Tensor:
 def tensors_seen(
     prompts: FramePrompts, size: tuple[int, int], view: View, side: int, device: torch.device
 ) -> PromptTensors:
-    """Prompts in a view; a box stays in one piece, whatever lies on the seam.
+    """Convert prompts for a view. A box stays in one piece, even across the photo's edge.
 
     Parameters
     ----------
     prompts
-        On a photo of ``size``, (width, height), px. Points beyond a near view are left out.
+        On a photo of ``size``, (width, height), px. Points outside a near view are left out.
+    size
+        (width, height) of the photo, px.
+    view
+        How the model sees the photo.
     side
-        Of the model's input, px.
+        Side of the model's input, px.
+    device
+        Where the tensors are made.
     """
     around = _around(side, near=view.near)
     tensors = prompt_tensors(prompts, *size, side, device, around=around)
@@ -146,7 +153,7 @@ def tensors_seen(
 
 
 def _around(side: int, *, near: bool) -> int:
-    """The way round in px of a model's input of this side."""
+    """Return the way round in px, for a model's input of this side."""
     return WIDE * side if near else side
 
 
@@ -154,7 +161,7 @@ def _in_view(prompts: PromptTensors, view: View, side: int, around: int) -> Prom
     start, shift = (around - side) // 2, view.roll * CELL
     coordinates, labels = prompts.coordinates, prompts.labels
     if coordinates is not None and labels is not None:
-        edges = coordinates[..., 0] + 0.5  # (1, P): sam2 takes indices of pixels
+        edges = coordinates[..., 0] + 0.5  # (1, P): sam2 takes pixel indices
         rolled = torch.remainder(edges + shift, around)
         corners = labels >= 2
         if bool(corners.any()):
@@ -179,7 +186,8 @@ def _middle_columns(picture: Tensor, count: int) -> Tensor:
 
 
 def as_photo(logits: NDArray[np.float32], view: View) -> NDArray[np.float32]:
-    """Logits of a view, (h, w), as the photo lies: (h, w), or (h, WIDE * w) if it is seen near."""
+    """Bring a view's logits, (h, w), back to the photo: (h, w), or (h, WIDE * w) for a near
+    view."""
     if view.near:
         width = logits.shape[1]
         around = np.full((len(logits), WIDE * width), _BEYOND, np.float32)
@@ -190,24 +198,25 @@ def as_photo(logits: NDArray[np.float32], view: View) -> NDArray[np.float32]:
 
 
 def view_of(prompts: FramePrompts, width: int, side: int, *, near: bool) -> View:
-    """The view with the prompts in the middle.
+    """Return the view with the prompts in the middle.
 
     Parameters
     ----------
     prompts
-        Of one object on one frame: its box counts, else its mask, else the points that include.
+        Of one object on one frame. The box counts; without one the mask; else the points that
+        include.
     width
-        Of the footage, px.
+        Width of the footage, px.
     side
-        Of the model's input, px.
+        Side of the model's input, px.
     near
-        Whether the object is seen near.
+        Whether it is a near view.
     """
     return View(_roll(_place_of(prompts, width), _around(side, near=near) // CELL), near)
 
 
 def _place_of(prompts: FramePrompts, width: int) -> float:
-    """Where around the horizon prompts lie, 0 to 1."""
+    """Return where prompts lie on the way round, 0 to 1."""
     if prompts.box is not None:
         return (prompts.box.x0 + prompts.box.x1) / 2 / width
     if prompts.mask is not None:
@@ -217,14 +226,14 @@ def _place_of(prompts: FramePrompts, width: int) -> float:
 
 
 def roll_to_matte(logits: NDArray[np.float32], roll: int) -> int:
-    """The roll that brings a matte to the middle.
+    """Return the roll that brings a matte to the middle.
 
     Parameters
     ----------
     logits
-        (h, w) as the photo lies.
+        (h, w), as the photo lies.
     roll
-        What holds when there is nothing inside, or as much on every side.
+        The answer if the matte is empty or lies on every side alike.
     """
     inside, cells = (logits > 0).sum(axis=0), logits.shape[1]
     if not inside.any():
@@ -233,13 +242,13 @@ def roll_to_matte(logits: NDArray[np.float32], roll: int) -> int:
 
 
 def _place_of_columns(inside: NDArray[np.integer[Any]], otherwise: float) -> float:
-    """The same from the pixels inside each column of a mask, (w,)."""
+    """Return the same from the number of inside pixels in each column of a mask, (w,)."""
     places = (np.arange(len(inside)) + 0.5) / len(inside)
     return _middle(places, inside.astype(np.float64), otherwise)
 
 
 def _middle(places: NDArray[np.float64], weights: NDArray[np.float64], otherwise: float) -> float:
-    """Circular mean of places around the horizon, 0 to 1 each; `otherwise` where there is none."""
+    """Return the circular mean of places, 0 to 1 each, or ``otherwise`` where there is none."""
     angles = places * math.tau
     across, along = float(weights @ np.sin(angles)), float(weights @ np.cos(angles))
     if math.hypot(across, along) < LEANS * float(weights.sum()):
@@ -248,6 +257,6 @@ def _middle(places: NDArray[np.float64], weights: NDArray[np.float64], otherwise
 
 
 def _roll(place: float, cells: int) -> int:
-    """The roll that brings a place around the horizon, 0 to 1, nearest to the middle."""
+    """Return the roll that brings a place, 0 to 1, nearest to the middle."""
     steps = cells // STEP
     return round((0.5 - place) * steps) % steps * STEP

@@ -1,32 +1,32 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which frames of each object are computed, and in which order; imports core only.
+"""Plan which frames of each object are computed, and in which order.
 
-All prompts are known before a run starts, so a result is a function of footage, prompts, model and
-settings alone:
+All prompts are known before a run starts. So a result depends only on the footage, the prompts, the
+model and the settings:
 
-1. Conditioning frames are segmented from their prompts alone, inside the span or not, and keep that
-   result: the first frame whose prompts say where the object is, those with a mask, and those that
-   are to start anew.
-2. Forwards from the first of them to the span's end. Every other prompted frame is *refined* on the
-   way: it is tracked like any other, then its prompts correct what was tracked. From there on it
-   conditions what is tracked after it.
-3. Backwards from the same frame to the span's start, with a memory of its own. That pass comes last,
-   so it attends to conditioning and refined frames alike.
+1. Conditioning frames are segmented from their prompts alone, inside the span or not, and keep this
+   result. They are: the first frame whose prompts say where the object is, frames with a mask, and
+   frames that start the object anew.
+2. The forward pass goes from the first of them to the span's end. It *refines* every other prompted
+   frame on its way: it tracks the frame, then the frame's prompts correct the result. All later
+   frames attend to this refined frame as to a conditioning frame.
+3. The backward pass goes from the same frame to the span's start, with its own memory. It comes
+   last, so it attends to conditioning and refined frames alike.
 
-``forward`` alone leaves out step 3. ``backward`` alone is the same in a mirror: the *last* frame
-whose prompts say where the object is comes first, and frames before it are refined on the way back.
-A frame whose prompts only exclude is refined by every pass that comes to it, and is for that pass
-alone.
+``forward`` alone leaves out step 3. ``backward`` alone is the mirror image. It starts at the *last*
+frame whose prompts say where the object is, and it refines the frames before it.
+If a frame's prompts only exclude, every pass that reaches it refines it. The result counts for that
+pass only.
 
-From both sides, the forward pass begins at the first prompted frame and the backward one at the
-last, whatever the direction: frames between the two are tracked twice (see `both_sides`), but those
-that the forward pass has refined are not.
+With ``both_sides``, the forward pass begins at the first prompted frame and the backward pass at
+the last, in every direction. Frames between the two are tracked twice. Frames that the forward pass
+refined are not.
 
-A refined frame outside the span is tracked too, right after what comes before it within the span or
-among its like, when others attend to it.
+A refined frame outside the span is tracked too, if others attend to it.
 
-A pass is one segment of frames that share a memory. Where prompts are to reach only nearby frames,
-it is cut into segments at the prompted frames, and each begins with an empty memory.
+A pass is one segment of frames that share a memory. Prompts can also be limited to nearby frames.
+Then a pass is cut into segments at the prompted frames, and each segment begins with an empty
+memory.
 """
 
 from __future__ import annotations
@@ -46,18 +46,18 @@ from ...core.prompts import FramePrompts, ObjectPrompts
 
 Direction = Literal["forward", "backward"]
 DIRECTIONS: tuple[Direction, ...] = ("forward", "backward")
-"""In the order in which the passes are computed."""
+"""The order in which the passes are computed."""
 
 
 class Step(NamedTuple):
-    """A frame as one pass comes to it."""
+    """A frame in one pass."""
 
     direction: Direction
     frame: int
 
     @property
     def other_side(self) -> Step:
-        """The same frame, in the other pass."""
+        """The same frame in the other pass."""
         return Step("backward" if self.direction == "forward" else "forward", self.frame)
 
 
@@ -68,12 +68,12 @@ class Segment:
     Attributes
     ----------
     direction
-        Of time.
+        Direction of time.
     frames
         In the order of tracking.
     conditioning
-        The prompted frames that they may attend to from the start on, rising: conditioning frames,
-        and those that segments before this one refine.
+        Prompted frames that they may attend to from the start, rising. They are conditioning
+        frames, and frames that earlier segments refine.
     """
 
     direction: Direction
@@ -81,31 +81,31 @@ class Segment:
     conditioning: tuple[int, ...]
 
     def step(self, at: int) -> Step:
-        """The frame at this position."""
+        """Return the step at this position."""
         return Step(self.direction, self.frames[at])
 
 
 @dataclass(frozen=True)
 class ObjectPlan:
-    """The frames of one object; frames count from 1.
+    """The frames of one object. Frames count from 1.
 
     Attributes
     ----------
     object_id, name
         As in the prompts.
     conditioning
-        Frames to segment from prompts, rising; some may lie outside the span.
+        Frames to segment from prompts, rising. Some may lie outside the span.
     corrections
         Frames to correct after they were tracked.
-    refined
-        Those of the corrections whose prompts say where the object is: later segments attend to
-        them as to conditioning frames.
     results
         The frames that get a matte.
     segments
         Frames to track, in the order of the passes and of tracking.
     near
-        Whether it is seen near; see `panorama`.
+        Whether the object is seen in a near view; see `panorama`.
+    refined
+        The corrections whose prompts say where the object is. Later segments attend to them as to
+        conditioning frames.
     """
 
     object_id: int
@@ -118,7 +118,7 @@ class ObjectPlan:
     refined: frozenset[int] = frozenset()
 
     def correction(self, frame: int) -> FramePrompts | None:
-        """The prompts that correct this frame, if any."""
+        """Return the prompts that correct this frame, or None."""
         return self._corrections_by_frame.get(frame)
 
     @cached_property
@@ -141,7 +141,13 @@ class ObjectPlan:
 
 
 def span_of(settings: RunSettings, frame_count: int) -> range:
-    """The frames that the settings ask for, of 1 to ``frame_count``; raises PromptError if none."""
+    """Return the frames that the settings ask for, within 1 to ``frame_count``.
+
+    Raises
+    ------
+    PromptError
+        There are none.
+    """
     first = max(settings.first_frame, 1)
     last = min(settings.last_frame or frame_count, frame_count)
     if first > last:
@@ -167,9 +173,9 @@ def plan_object(
     Parameters
     ----------
     prompts
-        With at least one including prompt.
+        They include the object on at least one frame.
     span
-        The frames to have mattes for, step 1.
+        The frames that need mattes, step 1.
     direction
         ``both``, ``forward`` or ``backward``.
     nearby_prompts, both_sides
@@ -180,7 +186,20 @@ def plan_object(
     Raises
     ------
     PromptError
-        Another direction, or a negative number of prompts.
+        The direction is unknown, or the number of prompts is negative.
+
+    Examples
+    --------
+    >>> clicks = tuple(
+    ...     FramePrompts(frame, points=(PointPrompt(420.5, 310.5),)) for frame in (3, 6)
+    ... )
+    >>> plan = plan_object(ObjectPrompts(1, "Chair", clicks), range(1, 9), "both")
+    >>> [entry.frame for entry in plan.conditioning]
+    [3]
+    >>> plan.refined
+    frozenset({6})
+    >>> [(segment.direction, segment.frames) for segment in plan.segments]
+    [('forward', (4, 5, 6, 7, 8)), ('backward', (2, 1))]
     """
     if direction not in ("both", "forward", "backward"):
         raise PromptError(
@@ -190,7 +209,7 @@ def plan_object(
         raise PromptError(
             f"A frame can't attend to {nearby_prompts} prompted frames.", "Choose 0 for all."
         )
-    # Where an object is already told to start, saying so once more changes nothing.
+    # These frames become conditioning frames below, so the mark must not change their keys.
     given = [replace(entry, anew=False) for entry in prompts.frames]
     prompted = [entry.frame for entry in given if entry.includes_something]
     first, last = min(prompted), max(prompted)
@@ -207,7 +226,6 @@ def plan_object(
         results = range(max(span.start, first), span.stop)
     elif direction == "backward":
         results = range(span.start, min(span.stop, last + 1))
-    # Where the passes begin.
     from_first = from_last = last if direction == "backward" else first
     if both_sides:
         from_first, from_last = first, last
@@ -243,13 +261,12 @@ def _segments(
     refined: Collection[int],
     nearby: int,
 ) -> list[Segment]:
-    """Cut a pass at the prompted frames, unless all frames attend to all of these.
+    """Cut a pass into segments at the prompted frames, unless all frames attend to all of them.
 
     Parameters
     ----------
     refined
-        Those of the prompted frames that this pass itself refines: nothing can attend to them
-        before it has.
+        The prompted frames that this pass itself refines. Nothing can attend to them before that.
     """
     if not tracked:
         return []
@@ -257,7 +274,7 @@ def _segments(
         known = tuple(frame for frame in prompted if frame not in refined)
         return [Segment(direction, tuple(tracked), known)]
 
-    # A frame that is refined ends the segment that leads to it.
+    # A refined frame ends the segment that leads to it.
     place = bisect_left if direction == "forward" else bisect_right
     segments: list[Segment] = []
     for at, frames in groupby(tracked, lambda frame: place(prompted, frame)):

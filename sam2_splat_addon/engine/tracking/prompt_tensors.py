@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Prompts in footage pixels -> the tensors that SAM 2's heads take; imports core, torch."""
+"""Turn prompts in footage pixels into the tensors that SAM 2's heads take."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ...core.prompts import FramePrompts, MaskPrompt
 
-# Labels of sam2's prompt encoder.
+# The labels that sam2's prompt encoder knows.
 _EXCLUDE, _INCLUDE, _BOX_START, _BOX_END = 0, 1, 2, 3
 
 
@@ -22,11 +22,11 @@ class PromptTensors:
     Attributes
     ----------
     coordinates, labels
-        (1, P, 2) float32 in pixels of the model's input, and (1, P) int32; None without points
-        and box.
+        (1, P, 2) float32 in pixels of the model's input, and (1, P) int32. None without points and
+        box.
     mask
-        (1, 1, S, S) float32 of 0 and 1; None without a mask. Wider before a panorama's view is
-        taken of it.
+        (1, 1, S, S) float32 of 0 and 1. None without a mask. It is wider before a panorama's view
+        is cut out of it.
     """
 
     coordinates: Tensor | None
@@ -35,7 +35,7 @@ class PromptTensors:
 
     @property
     def points(self) -> dict[str, Tensor] | None:
-        """As `SAM2Base` takes them."""
+        """The points in the form that `SAM2Base` takes."""
         if self.coordinates is None or self.labels is None:
             return None
         return {"point_coords": self.coordinates, "point_labels": self.labels}
@@ -50,16 +50,26 @@ def prompt_tensors(
     *,
     around: int = 0,
 ) -> PromptTensors:
-    """Convert; a box becomes two labelled corners ahead of the points, as SAM 2 was trained.
+    """Convert the prompts of one object on one frame.
 
-    Prompts are in pixel-edge coordinates, sam2's prompt encoder takes pixel indices (it adds half a
-    pixel of the *model's* input to reach the centre). The half is taken off here, so that a click
-    is encoded where it was made: at 384 px input it is worth 1.5 px of a 1200 px photo.
+    A box becomes two labelled corners before the points, as in SAM 2's training.
+
+    Our coordinates count from the edge of a pixel. sam2's prompt encoder takes pixel indices and
+    adds half a pixel of the *model's* input. So we subtract that half first. At 384 px input it is
+    worth 1.5 px of a 1200 px photo.
 
     Parameters
     ----------
+    prompts
+        In pixels of the footage.
+    width, height
+        Size of the footage, px.
+    image_size
+        Side of the model's input, px.
+    device
+        Where the tensors are made.
     around
-        What the width comes to in px of the model's input; 0: its side.
+        Width of the whole photo in px of the model's input. 0 means ``image_size``.
     """
     around = around or image_size
     corners: list[tuple[float, float]] = []
@@ -86,7 +96,7 @@ def prompt_tensors(
 
 
 def _mask_tensor(mask: MaskPrompt, size: tuple[int, int], device: torch.device) -> Tensor:
-    """The mask squashed to (height, width) px, (1, 1, height, width) float32 of 0 and 1."""
+    """Resize the mask to ``size``, (height, width) px: (1, 1, height, width) float32 of 0 and 1."""
     full = torch.from_numpy(mask.to_array()).to(device)[None, None].float()  # (1, 1, H, W)
     if full.shape[-2:] == size:
         return full

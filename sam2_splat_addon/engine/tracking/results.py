@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What leaves a session, one object on one frame at a time; imports core, numpy, torch."""
+"""What a session returns: one object on one frame."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _HALF_MAX: Final = float(np.finfo(np.float16).max)
 
 @dataclass(frozen=True)
 class FrameResult:
-    """One object on one frame (which counts from 1).
+    """One object on one frame. Frames count from 1.
 
     Attributes
     ----------
     logits
-        (h, w) float32, a quarter of the model's input, of a panorama seen near twice as wide;
-        inside is > 0.
+        (h, w) float32, inside is > 0. A side is a quarter of the model's input. In a panorama's
+        near view, w is twice as wide.
     scores
-        What the model thinks of it.
+        The model's own scores.
     prompted
         Whether the user prompted this object on this frame.
     direction
-        Of the pass that tracked it; None on a conditioning frame.
+        The pass that tracked it. None on a conditioning frame.
     """
 
     object_id: int
@@ -44,18 +44,19 @@ class FrameResult:
 
     @property
     def step(self) -> Step | None:
-        """The frame as that pass came to it."""
+        """The frame together with its pass. None on a conditioning frame."""
         return None if self.direction is None else Step(self.direction, self.frame)
 
     def half_logits(self) -> NDArray[np.float16]:
-        """The logits as the store keeps them, clipped to what float16 holds, (h, w)."""
+        """Return the logits as the store keeps them: (h, w) float16, clipped to what float16
+        holds."""
         return np.clip(self.logits, -_HALF_MAX, _HALF_MAX).astype(np.float16)
 
 
 def frame_result(
     object_id: int, frame: int, prediction: Prediction, *, prompted: bool, view: View
 ) -> FrameResult:
-    """What leaves the session of a prediction, made in this view."""
+    """Turn a prediction that was made in this view into a result."""
     logits = as_photo(prediction.logits[0, 0].to(torch.float32).cpu().numpy(), view)  # (h, w)
     scores = MatteScores(
         object_score=float(prediction.object_score),

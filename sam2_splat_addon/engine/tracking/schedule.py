@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What of a plan is to be computed, and from which memories on; imports torch through memory_bank.
+"""Decide which frames of a plan still need computing, and from which saved memory to start.
 
-A plan says what there is to know about an object; its work is the part that is not known yet.
+A plan lists everything about an object. Its schedule is the part that is not known yet.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ class SegmentPart:
     Attributes
     ----------
     segment
-        The whole.
+        The whole segment.
     start, stop
-        Positions in its frames, as in a slice.
+        Positions in ``segment.frames``, as in a slice.
     state
-        The bank after the frame before ``start``; None at the segment's own start.
+        The bank after the frame before ``start``. None at the start of the segment.
     """
 
     segment: Segment
@@ -34,21 +34,21 @@ class SegmentPart:
 
     @property
     def frames(self) -> tuple[int, ...]:
-        """In the order of tracking."""
+        """The frames, in the order of tracking."""
         return self.segment.frames[self.start : self.stop]
 
 
 @dataclass(frozen=True)
 class ObjectSchedule:
-    """What is to be computed of one object.
+    """What has to be computed for one object.
 
     Attributes
     ----------
     plan
-        The whole.
+        The whole plan.
     conditioning
-        Conditioning frames to segment: for their mattes, or for others to attend to whose memory is
-        not kept.
+        Conditioning frames to segment. They need a matte, or other frames attend to them and their
+        memory was not kept.
     parts
         What to track, in the plan's order.
     """
@@ -59,11 +59,12 @@ class ObjectSchedule:
 
     @property
     def size(self) -> int:
-        """How many frames are computed."""
+        """The number of frames to compute."""
         return len(self.conditioning) + sum(len(part.frames) for part in self.parts)
 
     def results(self, wanted: Collection[int]) -> set[tuple[int, Direction | None]]:
-        """Which of these frames are computed, and in which pass, None for conditioning frames."""
+        """The wanted frames that are computed, each with its pass. The pass is None on a
+        conditioning frame."""
         found: set[tuple[int, Direction | None]] = {
             (frame, None) for frame in self.conditioning if frame in wanted
         }
@@ -79,27 +80,32 @@ def schedule_for(
     known: Callable[[Step], bool] = lambda _: False,
     conditioned: Callable[[int], bool] = lambda _: False,
 ) -> ObjectSchedule:
-    """The least work that gives the wanted frames.
+    """Find the least work that gives the wanted frames.
 
     Parameters
     ----------
     plan
-        Of one object.
+        The plan of one object.
     wanted
-        Frames of its results.
+        Frames that need a result.
     saved
-        The bank as a pass had it after it tracked this frame, if it was kept.
+        Gives the bank that a pass had after it tracked a frame, or None if it was not kept.
     known
-        Whether what a pass gives this frame is there already; asked of frames that are tracked from
-        both sides alone.
+        Whether the result of this pass on this frame exists already. It is called only for frames
+        that are tracked from both sides.
     conditioned
-        Whether what is remembered of this conditioning or refined frame was kept.
+        Whether the memory of this conditioning or refined frame was kept.
+
+    Returns
+    -------
+    ObjectSchedule
+        The conditioning frames to segment, and the parts to track.
     """
     wanted = frozenset(wanted)
     starts = {entry.frame for entry in plan.conditioning}
     needed = starts.intersection(wanted)
     parts: list[SegmentPart] = []
-    # What later segments attend to has to be refined first.
+    # Later segments attend to these frames, so they must be refined first.
     refined: set[int] = set()
     for segment in reversed(plan.segments):
         positions = [

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One propagation: conditioning frames, then forwards, then backwards; imports core, torch, sam2.
+"""Run one propagation: conditioning frames, then forwards, then backwards.
 
-Objects don't influence each other, yet each image is encoded once for all objects that need it in a
-pass. Every matte leaves at once; what stays is bounded by what attention can reach, whatever the
-footage's length. Memories of conditioning frames lie on disk, where there is one, and stay in
-the process otherwise (0.5 MiB each at 1024 px).
+Objects don't influence each other. Yet in a pass each image is encoded only once for all objects.
+
+Every matte is handed over at once. Memory use is limited by attention's reach, not by the number of
+frames. Memories of conditioning frames lie on disk where there is a store. Otherwise they stay in
+the process (0.5 MiB each at 1024 px).
 """
 
 from __future__ import annotations
@@ -32,48 +33,64 @@ from .sam2_adapter import Sam2Adapter
 from .schedule import ObjectSchedule, SegmentPart
 
 MAX_CONDITIONING = 16
-"""Conditioning frames that a frame attends to, nearest first.
+"""Number of conditioning frames that a frame attends to, nearest first.
 
-Upstream attends to all, so the cost of a frame grows with every frame the user prompts. Sixteen
-is more than most objects ever get; with more, the ones left out are the furthest away in time.
+Upstream attends to all of them, so every prompted frame makes all frames slower. Most objects never
+get more than sixteen. If there are more, the frames furthest away in time are left out.
 """
 
 
 class Frames(Protocol):
-    """Footage as model input, as `frames.FrameSource` gives it; it may leave frames out."""
+    """Footage as model input, as `images.frame_source.FrameSource` gives it. It may leave frames
+    out."""
 
     def __len__(self) -> int: ...
 
     def stream(self, order: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
-        """(index, (3, S, S) float32) in the given order; indices count from 0."""
+        """Yield (index, (3, S, S) float32) in the given order. Indices count from 0."""
         ...
 
 
 class Session:
-    """Propagates the prompts of several objects through footage.
+    """Propagate the prompts of several objects through footage.
 
     Parameters
     ----------
     model
         In eval mode, on the device of ``choice``.
     frames
-        The footage, squashed to the model's input.
+        The footage, resized to the model's input.
     size
-        The footage's (width, height), px: what the prompts are measured in.
+        (width, height) of the footage, px. Prompts are measured in these pixels.
     works
-        What to compute, one per object.
+        What to compute, one schedule for each object.
     choice
         Device and number format.
     max_conditioning
-        Conditioning frames that a frame attends to; 0 is all.
+        Conditioning frames that a frame attends to. 0 means all.
     panorama
-        Whether the photos go all the way round, and each object is seen in the middle.
+        Whether the photos go all the way round. Each object is then brought to the middle.
     guarded
-        Whether doubtful frames stay out of memory; see `guarded_memory`.
+        Whether doubtful frames stay out of memory; see `distractor_memory`.
     shelves
-        By object id, what is on disk of conditioning frames: all that the works don't ask for.
+        Object id -> conditioning memories on disk. It must hold those that the works need but don't
+        compute.
     fills_shelves
-        Whether the others are put there too.
+        Whether newly computed memories are written there too.
+
+    Examples
+    --------
+    Track one object through all photos from a click on frame 1. ``photos`` holds the paths,
+    ``prompts`` is an `ObjectPrompts`.
+
+    >>> choice = choose_device("cpu")
+    >>> loaded = load_model(BUNDLED, None, choice.device)
+    >>> source = FrameSource(photos, loaded.model.image_size)
+    >>> plan = plan_object(prompts, range(1, len(photos) + 1), "both")
+    >>> works = [schedule_for(plan, plan.results)]
+    >>> session = Session(loaded.model, source, (1920, 1080), works, choice)
+    >>> areas = {}
+    >>> session.run(lambda result: areas.update({result.frame: result.scores.area}))
     """
 
     def __init__(
@@ -96,7 +113,7 @@ class Session:
         self._choice = choice
         self._steps = Sam2Adapter(model, len(frames))
         self._reach = MemoryReach.of(model, max_conditioning)
-        self._position = torch.empty(0)  # made when a run begins, in its number format
+        self._position = torch.empty(0)  # set when a run begins, in its number format
         self._conditioning = {
             object_id: ConditioningMemories(
                 (shelves or {}).get(object_id), choice.device, writes=fills_shelves
@@ -113,23 +130,23 @@ class Session:
         cancelled: Callable[[], bool] = lambda: False,
         on_remembered: Callable[[int, Step, MemoryBank], None] = lambda *_: None,
     ) -> None:
-        """Compute everything that is to be computed.
+        """Compute everything in the schedules.
 
         Parameters
         ----------
         on_result
-            Gets every matte as soon as it is there, of a frame tracked from both sides two.
+            Gets every matte as soon as it exists. A frame tracked from both sides gives two.
         cancelled
-            Asked between the stages of a frame.
+            Called between the stages of a frame.
         on_remembered
-            Called with an object's id, a frame just tracked in a pass, and the bank that now
-            remembers it. Not before ``on_result`` has taken that frame; while it takes the next
-            one, that is in the bank already.
+            Called with an object's id, the step just tracked, and the bank that now remembers it.
+            It is called after ``on_result`` has taken that frame. When ``on_result`` takes the next
+            frame, the bank already holds that one too.
 
         Raises
         ------
         Cancelled
-            As soon as ``cancelled`` says so.
+            As soon as ``cancelled`` returns True.
         FootageError
             A frame can't be read.
         """
@@ -187,7 +204,7 @@ class Session:
                     if part is None:
                         continue
                     stop_if(cancelled)
-                    if begun.get(object_id) is not part:  # its first frame may have been left out
+                    if begun.get(object_id) is not part:  # its first frame may be missing
                         begun[object_id] = part
                         banks[object_id] = self._bank(object_id, part)
                     bank = banks[object_id]
@@ -195,7 +212,7 @@ class Session:
                     on_remembered(object_id, Step(direction, frame), bank)
 
     def _bank(self, object_id: int, part: SegmentPart) -> MemoryBank:
-        """The bank as it is when the part begins."""
+        """Return the bank as it is when the part begins."""
         shown = self._conditioning[object_id].of([at - 1 for at in part.segment.conditioning])
         if self._guarded:
             reverse = part.segment.direction == "backward"
@@ -214,7 +231,7 @@ class Session:
         return bank
 
     def _here(self, memories: Mapping[int, FrameMemory]) -> dict[int, FrameMemory]:
-        """The memories on this session's device."""
+        """Return the memories on this session's device."""
         return {at: entry.to(self._choice.device) for at, entry in memories.items()}
 
     def _track(
@@ -225,7 +242,7 @@ class Session:
         bank: MemoryBank,
         direction: Direction,
     ) -> FrameResult:
-        """Segment one object on one frame from memory, and remember it."""
+        """Segment one object on one frame from memory, and remember the result."""
         index, reverse = frame - 1, direction == "backward"
         correction, fit = plan.correction(frame), True
         refines = frame in plan.refined
@@ -238,7 +255,7 @@ class Session:
         if isinstance(bank, GuardedBank) and correction is None:
             prediction, fit = bank.judge(prediction)
         prompts = None if correction is None else self._tensors(correction, view)
-        # Of clicks that lie beyond the view none is left, and nothing to correct.
+        # If all clicks lie outside the view, no point is left and there is nothing to correct.
         corrected = prompts is not None and prompts.points is not None
         if prompts is not None and corrected:
             prediction = self._steps.correct(
@@ -262,14 +279,15 @@ class Session:
         return result
 
     def _view_of(self, plan: ObjectPlan, prompts: FramePrompts) -> View:
-        """The view with the prompts in the middle."""
+        """Return the view with the prompts in the middle."""
         if not self._panorama:
             return View()
         side = self._steps.model.image_size
         return view_of(prompts, self._size[0], side, near=plan.near)
 
     def _view_near(self, plan: ObjectPlan, index: int, bank: MemoryBank) -> View:
-        """The view of the matte nearest in time: the one tracked last, or a conditioning frame's."""
+        """Return the view of the matte nearest in time: the last tracked one or a conditioning
+        frame's."""
         if not self._panorama:
             return View()
         places = [*([] if bank.last_view is None else [bank.last_view.index]), *bank.conditioning]
@@ -281,7 +299,7 @@ class Session:
     def encoded(
         self, order: Sequence[int], cancelled: Callable[[], bool]
     ) -> Generator[tuple[int, Views], None, None]:
-        """(frame, its features in any view) in this order, decoded ahead of use."""
+        """Yield (frame, its features in any view) in this order, decoded ahead of use."""
         stream = self._frames.stream([frame - 1 for frame in order])
         try:
             for index, tensor in stream:
@@ -289,7 +307,7 @@ class Session:
                 yield index + 1, self._views(tensor)
         finally:
             if isinstance(stream, Generator):
-                stream.close()  # stops the decoder's thread now, not when the garbage is collected
+                stream.close()  # stops the decoder's thread now, not at garbage collection
 
     def _views(self, frame: Tensor) -> Views:
         return Views(lambda view: self._steps.encode(seen(frame, view)))
@@ -300,6 +318,6 @@ class Session:
 
 
 def stop_if(cancelled: Callable[[], bool]) -> None:
-    """Raise Cancelled when ``cancelled`` says so."""
+    """Raise Cancelled when ``cancelled`` returns True."""
     if cancelled():
         raise Cancelled
