@@ -9,7 +9,9 @@ from tools.pytest_runs import ROOT, Count, run_pytest
 
 _CONFTEST = """
 import pytest
-from tests.window.conftest import pytest_runtest_protocol, pytest_terminal_summary
+from tests.window.conftest import (
+    pytest_collection_modifyitems, pytest_runtest_makereport, pytest_terminal_summary
+)
 
 @pytest.fixture(scope="session")
 def blender():

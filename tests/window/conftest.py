@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
-from _pytest.runner import runtestprotocol
 
 from tests.window.capture import Capture, make_capture
 from tools.build_extension import build
@@ -21,6 +20,7 @@ from tools.window.machine import obstacle
 SCENARIOS = Path(__file__).parent / "scenarios"
 # What went wrong in tests that passed at the second try.
 _FIRST_TRIES = pytest.StashKey[dict[str, str]]()
+_FIRST_TRY = pytest.StashKey[str]()
 
 
 @pytest.fixture(scope="session", params=RELEASES, ids=lambda release: release.suite)
@@ -75,27 +75,27 @@ def skip_without(release: Release) -> None:
         )
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-    """Give a play that failed a second try: a busy machine can make a window miss an event.
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give a play that failed a second try: a busy machine can make a window miss an event."""
+    for item in items:
+        if "blender" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.flaky(reruns=1))
 
-    Its report then says so, with what went wrong at first.
-    """
-    if "blender" not in getattr(item, "fixturenames", ()):
-        return None
-    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    reports = runtestprotocol(item, nextitem=nextitem, log=False)
-    failed = next((report for report in reports if report.failed), None)
-    if failed is not None:
-        print(f"\n{item.name} failed; its second try begins.", flush=True)
-        item.user_properties.append((SECOND_TRY, failed.longreprtext[-2000:]))
-        reports = runtestprotocol(item, nextitem=nextitem, log=False)
-        if not any(report.failed for report in reports):
-            item.config.stash.setdefault(_FIRST_TRIES, {})[item.name] = failed.longreprtext
-    for report in reports:
-        item.ihook.pytest_runtest_logreport(report=report)
-    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
-    return True
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note a second try in the report, and keep what went wrong in the first."""
+    report = yield
+    tries = getattr(item, "execution_count", 1)
+    if tries > 1 and call.when == "setup":
+        item.user_properties.append((SECOND_TRY, ""))
+    if tries == 1 and report.failed:
+        item.stash[_FIRST_TRY] = report.longreprtext
+    if tries > 1 and call.when == "call" and report.passed:
+        item.config.stash.setdefault(_FIRST_TRIES, {})[item.name] = item.stash[_FIRST_TRY]
+    return report
 
 
 def pytest_terminal_summary(

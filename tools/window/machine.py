@@ -16,7 +16,6 @@ import urllib.request
 from pathlib import Path
 
 MIRROR_VARIABLE = "SAM2_SPLAT_DEBIAN_MIRROR"
-_MIRROR = "http://deb.debian.org/debian"
 # What a Debian takes at most while it is made, bytes.
 _ROOM = 4e9
 _PROGRAMS = ("unshare", "setpriv", "chroot", "mount")
@@ -70,8 +69,15 @@ def check_room(folder: Path) -> None:
 
 
 def reachable_mirror(suite: str) -> str:
-    """Return the address of a Debian mirror that answers and has a suite, such as `sid`."""
-    mirror = os.environ.get(MIRROR_VARIABLE) or _own_mirror() or _MIRROR
+    """Return the address of a Debian mirror that answers and has a suite, such as `sid`.
+
+    It stands in the environment variable or in this machine's own package sources.
+    """
+    mirror = os.environ.get(MIRROR_VARIABLE) or _own_mirror()
+    if not mirror:
+        raise NoWindowError(
+            f"This machine's package sources name no Debian mirror; name one in {MIRROR_VARIABLE}."
+        )
     address = f"{mirror.rstrip('/')}/dists/{suite}/Release"
     try:
         with urllib.request.urlopen(address, timeout=20) as answer:
