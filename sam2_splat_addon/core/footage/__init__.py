@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which photos there are: scan, headers, staging folders, the same photos found again."""
+"""Find the photos, read their headers, make the folder of links, find the same photos again."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hashes of whole files, remembered while the files are the same; standard library and msgspec only.
+"""Hashes of whole files, remembered as long as the files stay the same.
 
-Reading hundreds of photos takes seconds, so a file is read again only when it looks other than
-before: another size, time or inode (see `photo_stamps`).
+Reading hundreds of photos takes seconds. So a file is read again only when its size, time or inode
+has changed (see `file_stamps`).
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from ..system.safe_read import open_plain, read_plain
 from .file_stamps import Stamp, stamp_of
 
 _SETTLED_NS: Final = 2_500_000_000
-"""A file that was changed less than this ago may change again without looking other: some file
-systems count time in steps of 2 s."""
+"""A file that changed less than this ago may change again and keep its stamp: some file systems count
+time in steps of 2 s."""
 
-_MOST: Final = 100_000  # files remembered, those asked for last
+_MOST: Final = 100_000  # files remembered: the ones asked for last
 _MAX_BYTES: Final = 1 << 27
 _CHECK_BYTES: Final = 4
-_BEGIN: Final = b"SAM2 Splat photo hashes\n"  # which files of earlier versions lack
+_BEGIN: Final = b"SAM2 Splat photo hashes\n"  # files of earlier versions do not have it
 
 
 class ContentHashes:
-    """SHA-256 of files, in this process and, where there is one, in a file.
+    """SHA-256 of files, remembered in this process and, if wanted, in a file.
 
     Parameters
     ----------
     file
-        What is remembered beyond this process; None is nothing. A file that is damaged is as none.
+        Keeps the hashes after this process ends; None keeps nothing. A damaged file counts as empty.
     """
 
     def __init__(self, file: Path | None = None) -> None:
@@ -48,7 +48,7 @@ class ContentHashes:
             self._known = _read(file)
 
     def of(self, path: Path) -> bytes:
-        """The hash of all of a file's bytes, 32 bytes; raises OSError."""
+        """Return the hash of all bytes of a file, 32 bytes; raises OSError."""
         stamp = stamp_of(path)
         digest = self._known.pop(stamp, None)
         if digest is None:
@@ -59,18 +59,18 @@ class ContentHashes:
             is_settled = max(stamp.changed_ns, stamp.touched_ns) < began - _SETTLED_NS
             if not is_settled or stamp_of(path) != stamp:
                 return digest
-        self._known[stamp] = digest  # at the end, as asked for last
+        self._known[stamp] = digest  # at the end: the order is that of the last request
         return digest
 
     def keep(self) -> None:
-        """Write what is new into the file, if that can be; it only saves time."""
+        """Write new hashes into the file. If that fails, nothing is lost but time."""
         if self._file is None or not self._has_new:
             return
         latest = list(self._known.items())[-_MOST:]
         data = msgspec.msgpack.encode([(*stamp, digest) for stamp, digest in latest])
         with contextlib.suppress(OSError):
             if is_link(self._file) or not _is_ours(self._file):
-                return  # somebody's own, whatever it is
+                return  # it is not our file
             self._file.parent.mkdir(parents=True, exist_ok=True)
             check = zlib.crc32(data).to_bytes(_CHECK_BYTES, "little")
             write_atomic(self._file, _BEGIN + data + check)
@@ -81,7 +81,7 @@ _Entry = tuple[str, int, int, int, int, bytes]
 
 
 def _is_ours(file: Path) -> bool:
-    """Whether a file is one of ours, torn or not, or there is none; raises OSError."""
+    """Whether a file is ours, complete or cut off, or missing; raises OSError."""
     try:
         with open_plain(file) as stream:
             start = stream.read(len(_BEGIN))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Photos that do not decode whole, as runs have found them; standard library and msgspec only.
+"""The list of damaged photos that runs have found.
 
-They are known once they were read. A store remembers them for as long as the photos are the same, so
-that the next run need not try them again, and the review can name them.
+A photo is known as damaged once a run has tried to decode it. A store remembers the list as long as
+the photos are the same. So the next run need not try them again, and the review can name them.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from ..system.atomic_file import write_atomic
 from .scan import shorten
 
 DAMAGED_NAME: Final = "state/damaged.json"
-"""Where they are listed, within a store."""
+"""The file of the list, within a store."""
 
 _MAX_BYTES: Final = 1 << 26
 
 
 class DamagedFrame(msgspec.Struct, frozen=True):
-    """A damaged photo: its frame, from 1, its file's name, and what is wrong, as a sentence."""
+    """A damaged photo: its frame, from 1, the name of its file, and what is wrong, as a sentence."""
 
     frame: int
     name: str
@@ -33,7 +33,7 @@ class DamagedFrame(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, frame: int, path: Path, error: DamagedPhoto) -> DamagedFrame:
-        """What a decoder has said of a frame."""
+        """Make the entry of a frame from the decoder's error."""
         return cls(frame, path.name, error.message)
 
 
@@ -43,14 +43,14 @@ class _Listed(msgspec.Struct, frozen=True):
 
 
 def read_damaged(store: Path, footage: str) -> dict[int, DamagedFrame]:
-    """The damaged photos of a footage, by frame, as far as runs into this store have met them.
+    """Return the damaged photos that runs into this store have found, by frame.
 
     Parameters
     ----------
     store
-        Its folder.
+        The folder of the store.
     footage
-        The footage's fingerprint.
+        Fingerprint of the footage. A list of other footage counts as empty.
     """
     path = store / DAMAGED_NAME
     try:
@@ -63,7 +63,7 @@ def read_damaged(store: Path, footage: str) -> dict[int, DamagedFrame]:
 
 
 def write_damaged(store: Path, footage: str, photos: Mapping[int, DamagedFrame]) -> None:
-    """List them in place of what is listed there; raises StoreError."""
+    """Replace the list of damaged photos; raises StoreError."""
     path = store / DAMAGED_NAME
     try:
         if not photos:
@@ -75,13 +75,13 @@ def write_damaged(store: Path, footage: str, photos: Mapping[int, DamagedFrame])
         write_atomic(path, msgspec.json.format(msgspec.json.encode(listed), indent=2))
     except OSError as error:
         raise StoreError(
-            f"The damaged photos can't be listed in {path}: {error.strerror}.",
+            f"The list of damaged photos {path} can't be written: {error.strerror}.",
             "Free some disk space, or choose another folder for the mattes.",
         ) from error
 
 
 def left_out(photos: Iterable[DamagedFrame]) -> str:
-    """A sentence that names them; empty without any."""
+    """Return a sentence that names the photos; empty if there are none."""
     named = [f"{at.name} (frame {at.frame})" for at in sorted(photos, key=lambda at: at.frame)]
     if not named:
         return ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a file looks like from outside: when that is the same, so is what it holds; standard library."""
+"""The stamp of a file: as long as it stays the same, the bytes of the file are the same."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from typing import NamedTuple
 
 
 class Stamp(NamedTuple):
-    """A file as its file system describes it.
+    """What the file system says of a file.
 
     Attributes
     ----------
     path
-        As it was asked for.
+        The path as the caller gave it.
     size
-        In bytes.
-    changed_ns, touched_ns
-        When its bytes were changed last, ns, which programs may set as they like; and when the file
-        was touched at all, which they can't on Linux and macOS (on Windows, when it was made).
+        Bytes.
+    changed_ns
+        When its bytes last changed, ns. Programs may set this time as they like.
+    touched_ns
+        When the file was last touched in any way, ns. Programs cannot set this time on Linux and
+        macOS. On Windows it is the time when the file was made.
     inode
-        Which file of the file system it is.
+        The number of the file in its file system.
     """
 
     path: str
@@ -31,6 +33,6 @@ class Stamp(NamedTuple):
 
 
 def stamp_of(path: Path) -> Stamp:
-    """Look at a file; raises OSError."""
+    """Return the stamp of a file; raises OSError."""
     status = path.stat()
     return Stamp(str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Size, colour, depth and orientation of an image file from its header; standard library.
+"""Read size, colour, depth and orientation of an image file from its header.
 
 Only the bytes that describe the image are read, so thousands of large photos take a moment. The
-format is told by content, never by extension. Files that were cut short are recognised where that
-takes no decoding. What a header claims is believed within bounds only: no photo is larger than
-`MAX_SIDE` and `MAX_PIXELS`, and none has more pixels than its bytes can hold.
+content tells the format, never the extension. Files that were cut short are found if that needs no
+decoding. A header is believed only within bounds: no photo is larger than `MAX_SIDE` and
+`MAX_PIXELS`, and none has more pixels than its bytes can hold.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ ImageFormat = Literal["jpeg", "png", "tiff", "webp", "exr"]
 ColorModel = Literal["grey", "rgb", "palette", "cmyk", "layers"]
 
 MAX_SIDE = 65535
-"""The longest side of a photo, px: what JPEG can say."""
+"""The longest side of a photo, px: the limit of JPEG."""
 
 MAX_PIXELS = 250_000_000
-"""The most pixels of a photo: 20000x10000 px all round is below, what only a header claims above."""
+"""The most pixels of a photo. A panorama of 20000x10000 px is below; damaged headers often claim more."""
 
 _MAX_CHANNELS = 64
 _MAX_DECODED_BYTES = 1 << 32
 
-_TAIL = 65536  # bytes searched first for the end marker; cameras append little more than that
+_TAIL = 65536  # bytes searched first for the end marker; cameras rarely append more
 _BLOCK = 1 << 20  # bytes searched at a time
 
-# Pixels, or bytes of them, that a byte can stand for at most.
+# The most pixels, or bytes of pixels, that one byte of the file can stand for.
 _JPEG_PIXELS = 512  # a bit for each block of 8 x 8
 _DEFLATED = 1032
 _LZW = 2731  # a code of 12 bits for 4096 bytes
@@ -51,12 +51,12 @@ _RUN_LENGTHS = 64
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """What an image file says about itself.
+    """What the header of an image file says.
 
     Attributes
     ----------
     format
-        The file's format, by content.
+        The format of the file, by content.
     width, height
         Pixels in stored order; EXIF orientation is not applied.
     channels
@@ -86,7 +86,7 @@ class ImageHeader:
 
 
 def read_header(path: Path) -> ImageHeader:
-    """Read an image's header.
+    """Read the header of an image.
 
     Parameters
     ----------
@@ -100,9 +100,11 @@ def read_header(path: Path) -> ImageHeader:
     Raises
     ------
     DamagedPhoto
-        The file is empty, of another format, cut short, or claims what can't be; names the file.
+        The file is empty, of another format, cut short, or claims something impossible.
     FootageError
-        The file is missing or can't be opened; names it too.
+        The file is missing or can't be opened.
+
+    Both errors name the file.
     """
     try:
         with open_plain(path) as file:
@@ -120,7 +122,7 @@ def read_header(path: Path) -> ImageHeader:
     except OSError as problem:
         raise FootageError(
             f"{path.name} can't be opened: {problem.strerror or problem}.",
-            "Check that the file is there and that you may read it.",
+            "Check that the file exists and that you may read it.",
         ) from problem
     return header
 
@@ -142,11 +144,11 @@ def _read(file: BinaryIO) -> ImageHeader:
     else:
         raise Malformed("it is not a JPEG, PNG, TIFF, WebP or EXR image")
     if header.width < 1 or header.height < 1:
-        raise Malformed("its header gives no size")
+        raise Malformed("its header has no image size")
     if max(header.width, header.height) > MAX_SIDE or header.width * header.height > MAX_PIXELS:
         raise Malformed(
-            f"it says that it has {header.width}x{header.height} px, and {MAX_PIXELS // 1_000_000}"
-            " megapixels are the most"
+            f"it says that it has {header.width}x{header.height} px, but the limit is"
+            f" {MAX_PIXELS // 1_000_000} megapixels"
         )
     bits = header.width * header.height * header.channels * header.bit_depth
     if not 1 <= header.channels <= _MAX_CHANNELS or not 1 <= bits <= 8 * _MAX_DECODED_BYTES:
@@ -155,13 +157,16 @@ def _read(file: BinaryIO) -> ImageHeader:
 
 
 def _require_room(pixels: int, each: int, held: int) -> None:
-    """Refuse a file of more pixels, or bytes of them, than `held` bytes of `each` can stand for."""
+    """Refuse a file that claims more pixels, or bytes of pixels, than `held` bytes can stand for.
+
+    One byte stands for at most `each` of them.
+    """
     if pixels > each * (held + 64):
-        raise Malformed("the file is cut short: its header promises more than it holds")
+        raise Malformed("the file is cut short: its header says that it has more pixels")
 
 
 def _require_end_marker(file: BinaryIO, marker: bytes, after: int) -> None:
-    """Refuse a file without its end marker; reads the tail first, all only where that lacks it."""
+    """Refuse a file without its end marker. Reads the tail first, then everything if needed."""
     size = file.seek(0, os.SEEK_END)
     for begin in (max(after, size - _TAIL), after):
         file.seek(begin)
@@ -173,8 +178,8 @@ def _require_end_marker(file: BinaryIO, marker: bytes, after: int) -> None:
     raise Malformed("the file is cut short")
 
 
-# JPEG: ISO/IEC 10918-1 annex B. Whether the scan is whole, decoding shows: some cameras leave out
-# the end marker.
+# JPEG: ISO/IEC 10918-1 annex B. Only decoding shows whether the scan is complete: some cameras leave
+# out the end marker.
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _MAX_STRAY = 1 << 16
 _JPEG_STANDALONE = frozenset(range(0xD0, 0xD9)) | {0x01}
@@ -205,7 +210,7 @@ def _jpeg(file: BinaryIO) -> ImageHeader:
         if marker in _JPEG_FRAMES:
             depth, height, width, channels = struct.unpack(">BHHB", exactly(file, 6))
             found = width, height, channels, depth
-            entropy_coded = marker < 0xC8  # not arithmetic, which needs less than a bit
+            entropy_coded = marker < 0xC8  # arithmetic coding can take less than a bit per block
         elif marker == 0xE1 and orientation == 1:
             segment = exactly(file, length - 2)
             if segment.startswith(b"Exif\0\0"):
@@ -266,7 +271,7 @@ def _png(file: BinaryIO) -> ImageHeader:
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES = 256, 257, 258, 259, 262, 277
 _EXTRA_SAMPLES, _SAMPLE_FORMAT = 338, 339
 _OFFSETS_AND_COUNTS = ((273, 279), (324, 325))  # strips, tiles
-# Bytes of pixels that a byte can stand for, by compression; 7 is JPEG, whose pixels count.
+# Bytes of pixels that one byte can stand for, by compression. 7 is JPEG: there it counts pixels.
 _TIFF_ROOM = {1: 1, 5: _LZW, 7: _JPEG_PIXELS, 8: _DEFLATED, 32946: _DEFLATED, 32773: _RUN_LENGTHS}
 
 
@@ -284,7 +289,7 @@ def _tiff(file: BinaryIO) -> ImageHeader:
     }
     tags = integer_tags(file, frozenset(wanted).union(*_OFFSETS_AND_COUNTS))
     if _WIDTH not in tags or _HEIGHT not in tags:
-        raise Malformed("its header gives no size")
+        raise Malformed("its header has no image size")
     size, held = file.seek(0, os.SEEK_END), 0
     for offsets, counts in _OFFSETS_AND_COUNTS:
         ends = map(sum, zip(tags.get(offsets, ()), tags.get(counts, ()), strict=False))
@@ -294,9 +299,9 @@ def _tiff(file: BinaryIO) -> ImageHeader:
     channels = tags.get(_SAMPLES, (1,))[0]
     of_colors = channels - len(tags.get(_EXTRA_SAMPLES, ()))
     if tags.get(_PHOTOMETRIC) == (0,) and of_colors >= 3:
-        # "0 is white" is said of grey alone: decoders would turn the colours round.
+        # "0 is white" exists only for grey: decoders would invert the colours.
         raise Malformed(
-            "its header is damaged: it has the channels of a colour picture, and says grey"
+            "its header is damaged: it says grey, but it has the channels of a colour picture"
         )
     depth, compression = tags.get(_BITS, (1,))[0], tags.get(_COMPRESSION, (1,))[0]
     if compression in _TIFF_ROOM:
@@ -319,8 +324,7 @@ def _tiff(file: BinaryIO) -> ImageHeader:
     )
 
 
-# WebP: RFC 9649; the first frame's size of lossy data stands in its key frame header (RFC 6386,
-# 9.1).
+# WebP: RFC 9649. The size of lossy data is in the header of its key frame (RFC 6386, 9.1).
 def _webp_chunks(file: BinaryIO, end: int) -> Iterator[tuple[bytes, int, int]]:
     position = 12
     while position + 8 <= end:
@@ -357,9 +361,9 @@ def _webp(file: BinaryIO) -> ImageHeader:
     return ImageHeader("webp", width, height, channels, 8, False, orientation, "rgb", has_alpha)
 
 
-# OpenEXR: "OpenEXR File Layout"; attributes up to an empty name, the first part only.
+# OpenEXR: "OpenEXR File Layout". An empty name ends the attributes; only the first part is read.
 _EXR_WANTED = frozenset({"dataWindow", "channels", "compression"})
-# Bytes of pixels that a byte can stand for: none, run lengths, deflate (for lines and blocks, PXR24).
+# Bytes of pixels that one byte can stand for: no compression, run lengths, deflate (lines, blocks, PXR24).
 _EXR_ROOM = {b"\0": 1, b"\1": _RUN_LENGTHS, b"\2": _DEFLATED, b"\3": _DEFLATED, b"\5": _DEFLATED}
 
 
@@ -381,7 +385,7 @@ def _exr(file: BinaryIO) -> ImageHeader:
         rest = rest[16:]
     width, height = right - left + 1, bottom - top + 1
     room = _EXR_ROOM.get(attributes.get("compression", b"")[:1])
-    # Channels may be of fewer pixels than the picture, down to a quarter in use.
+    # Channels may have fewer pixels than the picture; a quarter is the least in use.
     _require_room(width * height // 4 * (1 if kinds == {1} else 2), room or _DEFLATED**2, held)
     color: ColorModel = "layers"
     if {"R", "G", "B"} <= set(names):
@@ -411,7 +415,7 @@ def _exr_attributes(file: BinaryIO) -> Iterator[tuple[str, bytes]]:
         return letters.decode("utf-8", "replace")
 
     while name := text():
-        text()  # the attribute's type, implied by its name
+        text()  # the type of the attribute: the name tells it already
         (size,) = struct.unpack("<i", exactly(file, 4))
         if size < 0 or size > 1 << 24:
             raise Malformed("its header is damaged")

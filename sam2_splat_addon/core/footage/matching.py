@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which photo of before is which one now, after some came or went; imports core and msgspec.
+"""Find the same photos again after some were added or deleted.
 
-Clicks and masks stand on frame numbers, and photos that come or go move the numbers of all behind
-them: so a clip remembers the photos of its frames.
+Clicks and masks belong to frame numbers. A photo that is added or deleted changes the numbers of all
+photos after it. So a clip remembers which photo each frame had.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from .scan import Footage
 
 
 class KnownPhoto(msgspec.Struct, frozen=True, array_like=True):
-    """What is remembered of a photo: its name, and its size in bytes."""
+    """What a clip remembers of a photo: its name, and its size in bytes."""
 
     name: str
     size: int
 
 
 def known_photos(footage: Footage) -> tuple[KnownPhoto, ...]:
-    """The photos of a footage as they are remembered, frame 1 first."""
+    """Return what to remember of the photos of a footage, frame 1 first."""
     return tuple(KnownPhoto(_plain(frame.path), frame.byte_size) for frame in footage.frames)
 
 
 def to_text(photos: Sequence[KnownPhoto]) -> str:
-    """As compact JSON."""
+    """Write photos as compact JSON."""
     return msgspec.json.encode(photos).decode()
 
 
 def from_text(text: str) -> tuple[KnownPhoto, ...]:
-    """What `to_text` was given; nothing for an empty or damaged text: a clip that remembers none."""
+    """Read what `to_text` wrote. An empty or damaged text gives no photos."""
     try:
         return msgspec.json.decode(text, type=tuple[KnownPhoto, ...]) if text else ()
     except UNREADABLE:
@@ -44,16 +44,16 @@ def from_text(text: str) -> tuple[KnownPhoto, ...]:
 
 
 def first_other(before: Sequence[KnownPhoto], now: Sequence[KnownPhoto]) -> int | None:
-    """The first frame that has a photo of another name than before, None where there is none."""
+    """Return the first frame whose photo has another name than before; None if there is none."""
     frames = enumerate(zip(before, now, strict=False), 1)
     return next((frame for frame, (old, new) in frames if old.name != new.name), None)
 
 
 def moved_frames(before: Sequence[KnownPhoto], now: Sequence[KnownPhoto]) -> dict[int, int]:
-    """The frame of before -> its photo's frame now; photos that are gone are left out.
+    """Return old frame -> new frame of the same photo. Photos that are gone are left out.
 
-    A renamed photo is known by its size, as long as no other photo has that; one that was edited by
-    its name, and one that was exported in another format by its name without the extension.
+    A renamed photo is found by its size, if no other photo has that size. An edited photo is found by
+    its name. A photo exported in another format is found by its name without the extension.
     """
     found: dict[int, int] = {}
     sizes = Counter(photo.size for photo in before), Counter(photo.size for photo in now)
@@ -82,5 +82,5 @@ def moved_frames(before: Sequence[KnownPhoto], now: Sequence[KnownPhoto]) -> dic
 
 
 def _plain(path: PurePath) -> str:
-    """A photo's name, the same on every system and fit for any text."""
+    """Return the name of a photo, the same on every system and valid as text."""
     return unicodedata.normalize("NFC", path.name).encode("utf-8", "replace").decode()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Footage: which photos, in which order, of which size; standard library and msgspec only.
+"""Footage: which photos, in which order, of which size.
 
-`scan` turns a folder of photos with any names into an ordered `Footage`. `core.staging` makes the
-folder of contiguously named links that Blender opens as one clip.
+`scan` turns a folder of photos with any names into an ordered `Footage`. `staging` then makes the
+folder of numbered links that Blender opens as one clip.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _NAMES_SHOWN = 5
 
 
 class FrameSizesDiffer(FootageError):  # noqa: N818 - says what is wrong by itself
-    """The photos are not all of one size.
+    """The photos do not all have the same size.
 
     Attributes
     ----------
     size
         (width, height) of most photos, px.
     odd
-        Paths of the photos that have another size, in footage order.
+        Paths of the photos that have another size, in the order of the footage.
     """
 
     def __init__(self, size: tuple[int, int], odd: Sequence[FrameFile]) -> None:
@@ -47,7 +47,7 @@ class FrameSizesDiffer(FootageError):  # noqa: N818 - says what is wrong by itse
         verb = "has" if len(odd) == 1 else "have"
         super().__init__(
             f"Most photos are {size[0]}x{size[1]}, but {shorten(named)} {verb} another size.",
-            "Move these photos to a folder of their own; one clip needs one size.",
+            "Move these photos to another folder: all photos of one clip must have the same size.",
         )
 
 
@@ -58,7 +58,7 @@ class FrameFile:
     Attributes
     ----------
     byte_size, changed_ns
-        The file's size, and when it was changed last, ns.
+        Size of the file, and when it last changed, ns.
     """
 
     index: int
@@ -69,22 +69,22 @@ class FrameFile:
 
     @property
     def frame(self) -> int:
-        """The clip's frame number, from 1."""
+        """The frame number in the clip, from 1."""
         return self.index + 1
 
 
 @dataclass(frozen=True)
 class UnreadableFile:
-    """A file with an image's extension that could not be read.
+    """A file with the extension of an image that could not be read.
 
     Attributes
     ----------
     reason
-        A sentence.
+        What is wrong, as a sentence.
     is_damaged
-        Whether its own bytes are the reason.
+        Whether the bytes of the file are damaged.
     is_file
-        False for what can't be a photo: a pipe, a socket, a device, a link to itself.
+        False for something that can't be a photo: a pipe, a socket, a device, a link to itself.
     """
 
     path: Path
@@ -95,7 +95,7 @@ class UnreadableFile:
 
 @dataclass(frozen=True)
 class Footage:
-    """An ordered set of photos of one size.
+    """Photos of one size, in order.
 
     Attributes
     ----------
@@ -104,9 +104,9 @@ class Footage:
     frames
         Usable photos in natural order; `frames[i].index == i`.
     unreadable
-        Files with an image's extension that could not be read.
+        Files with the extension of an image that could not be read.
     width, height
-        Size of every frame in stored pixel order, px.
+        Size of every photo in stored pixel order, px.
     """
 
     folder: Path
@@ -120,7 +120,7 @@ class Footage:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """Source files in frame order; frame 1 first."""
+        """The photos in frame order, frame 1 first."""
         return tuple(frame.path for frame in self.frames)
 
     @cached_property
@@ -128,23 +128,23 @@ class Footage:
         return {frame.path.name: frame.frame for frame in self.frames}
 
     def frame_of(self, path: Path) -> int:
-        """Frame number, from 1, of a source file; only its name is looked at.
+        """Return the frame number, from 1, of a photo. Only the name is compared.
 
         Raises
         ------
         FootageError
-            No frame has that name.
+            No photo has that name.
         """
         frame = self._frames_by_name.get(path.name)
         if frame is None:
             raise FootageError(
-                f"{path.name} is not part of the footage in {self.folder}.",
-                "Load the footage again.",
+                f"{path.name} is not one of the loaded photos in {self.folder}.",
+                "Load the photos again.",
             )
         return frame
 
     def path_of(self, frame: int) -> Path:
-        """Source file of a frame number, from 1.
+        """Return the photo of a frame number, from 1.
 
         Raises
         ------
@@ -153,23 +153,23 @@ class Footage:
         """
         if not 1 <= frame <= len(self.frames):
             raise FootageError(
-                f"Frame {frame} does not exist; the footage has frames 1 to {len(self.frames)}.",
-                "Choose a frame inside the footage.",
+                f"Frame {frame} does not exist: the photos are frames 1 to {len(self.frames)}.",
+                f"Choose a frame from 1 to {len(self.frames)}.",
             )
         return self.frames[frame - 1].path
 
     def fingerprint(self, hashes: ContentHashes | None = None, report: Report = unwatched) -> str:
-        """SHA-256, in hex, that changes when a photo is added, removed, renamed or changed.
+        """Return a SHA-256, in hex, that changes when a photo is added, removed, renamed or changed.
 
-        Every photo contributes its name and all its bytes. Time stamps stay out, so that a copy of
-        the capture has the same fingerprint; the folder's own name does too.
+        It is made from the name and all bytes of every photo. Time stamps and the name of the folder
+        do not count, so a copy of the photos has the same fingerprint.
 
         Parameters
         ----------
         hashes
-            What is known of photos already; without, all are read.
+            Hashes that are known already; None reads every photo.
         report
-            Told how many photos were looked at, of how many.
+            Called with the number of photos done, and of all photos.
 
         Raises
         ------
@@ -182,7 +182,7 @@ class Footage:
 def hash_photos(
     paths: Collection[Path], hashes: ContentHashes | None = None, report: Report = unwatched
 ) -> str:
-    """`Footage.fingerprint` of some photos, frame 1 first."""
+    """Return the `Footage.fingerprint` of some photos, frame 1 first."""
     digest, hashes = hashlib.sha256(), hashes or ContentHashes()
     try:
         for done, path in enumerate(paths):
@@ -193,21 +193,21 @@ def hash_photos(
             except OSError as problem:
                 raise FootageError(
                     f"{path.name} can't be read any more: {problem.strerror or problem}.",
-                    "Load the footage again.",
+                    "Load the photos again.",
                 ) from problem
     finally:
-        hashes.keep()  # also of a look that was cancelled
+        hashes.keep()  # also when it was cancelled
     return digest.hexdigest()
 
 
 def natural_key(name: str) -> tuple[list[str | int], str, str]:
-    """Sort key in which IMG_2 comes before IMG_10, case does not count, and no two names are equal.
+    """Return the sort key of natural order: IMG_2 comes before IMG_10, and case does not count.
 
-    The stem is compared before the extension, so that "DSC_0007.png" comes before "DSC_0007
-    (1).png".
+    No two names have the same key. The stem is compared before the extension, so "DSC_0007.png" comes
+    before "DSC_0007 (1).png".
     """
     stem, extension = PurePath(name).stem, PurePath(name).suffix
-    # Splitting at digit runs alternates text and number, so like is always compared with like.
+    # The pieces alternate between text and number, so text is always compared with text.
     parts: list[str | int] = [
         int(part) if i % 2 else part.casefold()
         for i, part in enumerate(re.split(r"([0-9]+)", stem))
@@ -216,7 +216,7 @@ def natural_key(name: str) -> tuple[list[str | int], str, str]:
 
 
 def shorten(names: Sequence[str]) -> str:
-    """The first few of many names as a phrase: "a, b, c, d, e and 12 more"."""
+    """Name the first few of many as a phrase: "a, b, c, d, e and 12 more"."""
     if len(names) <= _NAMES_SHOWN + 1:
         return " and ".join(filter(None, (", ".join(names[:-1]), names[-1]))) if names else ""
     return f"{', '.join(names[:_NAMES_SHOWN])} and {len(names) - _NAMES_SHOWN} more"
@@ -225,16 +225,16 @@ def shorten(names: Sequence[str]) -> str:
 def scan(path: Path, report: Report = unwatched) -> Footage:
     """Find the photos of a capture.
 
-    Hidden files, sub-folders and files without an image's extension are passed over. A photo whose
-    header can't be read is listed in `Footage.unreadable` and the rest stays usable; so is what is
-    no file at all, which is never opened.
+    Hidden files, sub-folders and files without the extension of an image are ignored. A photo whose
+    header can't be read is listed in `Footage.unreadable`, and the others stay usable. Something that
+    is not a file, such as a pipe, is listed there too and never opened.
 
     Parameters
     ----------
     path
-        A folder, or any photo in it: the folder is then the footage.
+        A folder, or any photo in it.
     report
-        Told how many files were looked at, of how many.
+        Called with the number of files done, and of all files.
 
     Returns
     -------
@@ -244,14 +244,14 @@ def scan(path: Path, report: Report = unwatched) -> Footage:
     Raises
     ------
     FrameSizesDiffer
-        The photos are not all of one size.
+        The photos do not all have the same size.
     FootageError
-        The path does not exist, is a file but no image, or holds no readable photo.
+        The path does not exist, is a file that is not an image, or has no readable photo.
     """
     path = path.absolute()
     if not is_there(path):
         raise FootageError(
-            f"{path} does not exist.", "Choose a folder of photos or one of its photos."
+            f"{path} does not exist.", "Choose a folder of photos, or one of its photos."
         )
     if path.is_file():
         if path.suffix.lower() not in IMAGE_EXTENSIONS:
@@ -279,7 +279,7 @@ def scan(path: Path, report: Report = unwatched) -> Footage:
         except FootageError as problem:
             is_damaged = isinstance(problem, DamagedPhoto)
             unreadable.append(UnreadableFile(file, problem.message, is_damaged))
-        except OSError as problem:  # removed while it was looked at
+        except OSError as problem:  # the file was removed in this moment
             unreadable.append(UnreadableFile(file, f"{name} can't be opened: {problem.strerror}."))
         else:
             frames.append(FrameFile(len(frames), file, header, status.st_size, status.st_mtime_ns))
@@ -290,7 +290,7 @@ def scan(path: Path, report: Report = unwatched) -> Footage:
                 f"None of the photos in {folder} can be read: {named}.",
                 f"The first one: {unreadable[0].reason} Copy or export the photos again.",
             )
-        raise FootageError(f"{folder} holds no photos{_what_else(folder)}.", _supported())
+        raise FootageError(f"{folder} has no photos{_what_else(folder)}.", _supported())
     sizes = Counter((frame.header.width, frame.header.height) for frame in frames)
     size = sizes.most_common(1)[0][0]
     if len(sizes) > 1:
@@ -310,17 +310,17 @@ def _visible_entries(folder: Path) -> list[os.DirEntry[str]]:
     except OSError as problem:
         raise FootageError(
             f"The folder {folder} can't be read: {problem.strerror or problem}.",
-            "Check that the folder is there and that you may read it.",
+            "Check that the folder exists and that you may read it.",
         ) from problem
 
 
 def is_photo_name(name: str) -> bool:
-    """Whether a name ends as a photo's."""
+    """Whether a name has the extension of a photo."""
     return PurePath(name).suffix.lower() in IMAGE_EXTENSIONS
 
 
 def _candidates(folder: Path) -> tuple[list[str], list[UnreadableFile]]:
-    """The names of a folder's photos; and what is named as a photo, or leads nowhere, but is none."""
+    """Return the names of the photos in a folder, and the entries that can't be photos."""
     photos, others = [], []
     for entry in _visible_entries(folder):
         file = folder / as_text(entry.name)
@@ -336,7 +336,7 @@ def _candidates(folder: Path) -> tuple[list[str], list[UnreadableFile]]:
                 reason = f"{file.name} is a link that leads back to itself."
             elif problem.errno == errno.EINVAL:
                 reason = f"{file.name} can't be read: {problem.strerror}."
-            else:  # what is wrong shows when it is read
+            else:  # reading it will show what is wrong
                 photos.append(entry.name)
                 continue
             others.append(UnreadableFile(file, reason, is_file=False))
@@ -344,7 +344,7 @@ def _candidates(folder: Path) -> tuple[list[str], list[UnreadableFile]]:
 
 
 def _what_else(folder: Path) -> str:
-    """Name the commonest foreign extension: the capture may still be raw files or a video."""
+    """Name the most common other extension: the photos may still be raw files or a video."""
     entries = _visible_entries(folder)
     extensions = Counter(PurePath(entry.name).suffix.lower() for entry in entries)
     extensions.pop("", None)

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The folder of links that becomes one clip in Blender; standard library and msgspec only.
+"""Make the folder of links that Blender opens as one clip.
 
-Blender takes files for one sequence when their names differ by a number without gaps and they share
-one extension. It looks at each file's content and not at its extension to decode it, so every link
-may carry the same one.
+Blender opens files as one sequence if they have the same extension and numbers without gaps. It
+decodes a file by its content and not by its extension, so all links may have the same extension.
 """
 
 from __future__ import annotations
@@ -30,15 +29,15 @@ PROXIES = "proxies"
 MADE_OF_NAME = "made_of.txt"
 
 _LINK_NAME = re.compile(r"frame_[0-9]{6,}\.[a-z]+(\.tmp)?")
-# How the cache names the folder of one footage.
+# The cache gives the folder of each footage such a name.
 _DIGEST = re.compile(r"[0-9a-f]{16}")
 
 
 class StageMap(msgspec.Struct, frozen=True):
-    """Which photo stands behind which link: frame `i + 1` is `links[i]` and shows `sources[i]`.
+    """Which photo each link shows: frame `i + 1` is `links[i]` and shows `sources[i]`.
 
-    `copies` says whether links may be files, as where the system allows no symbolic ones; versions
-    before did not say.
+    `copies` says whether a link may be a copied file, on systems that allow no symbolic links.
+    Earlier versions did not write it.
     """
 
     folder: str
@@ -49,9 +48,10 @@ class StageMap(msgspec.Struct, frozen=True):
 
 
 def _is_earlier(folder: Path) -> bool:
-    """Whether a folder without a marker is one of the cache's all the same.
+    """Whether a folder without a marker belongs to our cache all the same.
 
-    By its name, and since what has a link's name is a link, or a copy that its map names.
+    It does if it has such a name, and if each file with the name of a link is a link, or a copy that
+    the map names.
     """
     if _DIGEST.fullmatch(folder.name) is None or is_link(folder / PROXIES):
         return False
@@ -75,38 +75,38 @@ LINKS: Final = FolderKind(
         ),
     ),
     FootageError,
-    "Choose another cache folder in the add-on's preferences, or move what is there away.",
+    "Choose another cache folder in the add-on's preferences, or move these files away.",
     _is_earlier,
 )
-"""Folders of links to photos, with Blender's small copies of these."""
+"""Folders of links to photos. Blender's proxies (small copies of the photos) are in them too."""
 
 
 def stage(footage: Footage, folder: Path, report: Report = unwatched) -> Path:
     """Write links `frame_000001.<ext>`, one per frame without a gap, and the map `frames.json`.
 
-    Links are symbolic where the system allows them, else hard, else copies. Calling again changes
-    only what the footage changed; links that no longer belong are removed, other files are left
-    alone.
+    Links are symbolic if the system allows it, else hard links, else copies. A second call changes
+    only what changed in the footage. It removes links that are no longer needed, and leaves other
+    files alone.
 
     Parameters
     ----------
     footage
-        What to stage; unreadable files have no link.
+        The photos. Unreadable files get no link.
     folder
-        Where the links go; made when missing. Use one folder per footage.
+        Where the links go; made if missing. Use one folder per footage.
     report
-        Told how many links are there, of how many.
+        Called with the number of links done, and of all links.
 
     Returns
     -------
     Path
-        The link of frame 1, the file to open in Blender.
+        The link of frame 1: the file to open in Blender.
 
     Raises
     ------
     FootageError
         The folder can't be written or is not ours, a photo can be neither linked nor copied, or a
-        file that is not ours is in a link's place.
+        link has the name of a file that is not ours.
     """
     extension = _common_extension(footage)
     links = tuple(f"frame_{frame.frame:06d}{extension}" for frame in footage.frames)
@@ -123,14 +123,14 @@ def stage(footage: Footage, folder: Path, report: Report = unwatched) -> Path:
                 not is_ours
                 and there.name in sources
                 and not _shows(there, sources[there.name])
-                and there.is_file()  # and no link that another Blender has just removed
+                and there.is_file()  # not a link that another Blender has just removed
             ):
                 raise FootageError(
-                    f"{there} is in the place of a link, and SAM2 Splat did not make it.",
+                    f"{there} has the name of one of our links, but SAM2 Splat did not make it.",
                     LINKS.fix,
                 )
         has_copies = any(at.name in copies and not is_link(at) for at in _linked(folder))
-        # Before the links, so that a copy is known as ours when the photos are others by then.
+        # The map comes before the links: so a copy is known as ours even if the photos change later.
         stage_map = StageMap(
             str(footage.folder),
             links,
@@ -145,23 +145,23 @@ def stage(footage: Footage, folder: Path, report: Report = unwatched) -> Path:
                 _link(source, link)
     except OSError as problem:
         raise FootageError(
-            f"The clip's folder {folder} can't be prepared: {problem.strerror or problem}.",
-            "Choose a cache folder that you may write, with room on its disk.",
+            f"The folder {folder} for the clip can't be written: {problem.strerror or problem}.",
+            "Choose a cache folder that you may write to, on a disk with free space.",
         ) from problem
     return folder / links[0]
 
 
 def unstage(folder: Path) -> None:
-    """Remove links, copies and small copies that the add-on made in a folder of its own.
+    """Remove links, copies and proxies that the add-on made in a folder of its own.
 
-    What else lies there stays; the folder goes when it is empty then.
+    Other files stay. The folder itself is removed if it is empty then.
 
     Raises
     ------
     FootageError
         The folder is not ours.
     OSError
-        From removing; the caller words it.
+        Removing failed; the caller writes the message.
     """
     LINKS.require(folder)
     sweep_temporaries(folder, below=False)
@@ -177,13 +177,16 @@ def unstage(folder: Path) -> None:
 
 
 def _linked(folder: Path) -> list[Path]:
-    """What stands in a folder under the names of links, whatever it is but a folder."""
+    """Return everything in a folder that has the name of a link and is not a folder."""
     found = (path for path in sorted(folder.iterdir()) if _LINK_NAME.fullmatch(path.name))
     return [path for path in found if is_link(path) or not path.is_dir()]
 
 
 def _copies(folder: Path) -> tuple[str, ...] | None:
-    """The names of links that may be files of ours; none without a map, None where it is no map."""
+    """Return the names of links that may be copies of ours.
+
+    Without a map there are none. None means that the file in the map's place is not a map.
+    """
     path = folder / MAP_NAME
     if is_link(path) or (path.exists() and not path.is_file()):
         return None
@@ -219,7 +222,7 @@ def read_stage(folder: Path) -> StageMap:
         return msgspec.json.decode(read_plain(folder / MAP_NAME), type=StageMap)
     except OSError as problem:
         raise FootageError(
-            f"{folder} is not a folder that SAM2 Splat prepared.", "Load the photos again."
+            f"{folder} is not a folder of links that SAM2 Splat made.", "Load the photos again."
         ) from problem
     except UNREADABLE as problem:
         raise FootageError(
@@ -233,7 +236,7 @@ def _common_extension(footage: Footage) -> str:
 
 
 def _shows(link: Path, source: Path) -> bool:
-    """True when `link` stands for `source`: a link to it, or a copy of its size and time."""
+    """Whether `link` shows `source`: it is a link to it, or a copy with the same size and time."""
     try:
         if link.is_symlink():
             return link.readlink() == source
@@ -248,15 +251,15 @@ def _shows(link: Path, source: Path) -> bool:
 
 def _link(source: Path, link: Path) -> None:
     """Put `link` in place in one step, by the cheapest way the system allows."""
-    temporary = temporary_beside(link)  # of this Blender alone: two may load the same photos
+    temporary = temporary_beside(link)  # only this Blender's: two may load the same photos
     try:
         for way in (os.symlink, os.link, shutil.copy2):
             try:
                 way(source, temporary)
                 break
             except (OSError, NotImplementedError):
-                # Symbolic links need a privilege on Windows, hard links the same disk; a copy must
-                # work.
+                # Symbolic links need a privilege on Windows, and hard links need the same disk. A
+                # copy must work.
                 if way is shutil.copy2:
                     raise
         temporary.replace(link)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Integer tags of TIFF structures, which EXIF blocks are too; standard library only."""
+"""Read integer tags of TIFF structures. EXIF blocks have the same structure."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import BinaryIO
 ORIENTATION = 274
 
 _INTEGER_TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}
-# Far above any real header; what a damaged length claims must not be allocated.
+# Far above any real header: a damaged length must not make us allocate memory.
 _MAX_TAGS = 4096
 _MAX_VALUES = 1 << 19  # of a tag: strips or tiles, no more than 65535 rows of 8
 _MAX_BYTES = 1 << 26
 
 
 class Malformed(Exception):  # noqa: N818 - reads as a sentence where it is raised
-    """A header can't be understood; the text completes "<file> can't be read: ..."."""
+    """A header can't be understood. The text completes the sentence "<file> can't be read: ..."."""
 
 
 def exactly(file: BinaryIO, count: int) -> bytes:
-    """Read `count` bytes; raises Malformed where the file ends before, or there is no such count."""
+    """Read `count` bytes; raises Malformed if the file ends before, or if the count is impossible."""
     if not 0 <= count <= _MAX_BYTES:
         raise Malformed("its header is damaged")
     data = file.read(count)
@@ -31,7 +31,7 @@ def exactly(file: BinaryIO, count: int) -> bytes:
 
 
 def integer_tags(file: BinaryIO, wanted: frozenset[int]) -> dict[int, tuple[int, ...]]:
-    """Read integer-valued tags of the first directory, TIFF 6.0 or BigTIFF, either byte order.
+    """Read integer tags of the first directory: TIFF 6.0 or BigTIFF, in either byte order.
 
     Raises
     ------
@@ -53,14 +53,14 @@ def integer_tags(file: BinaryIO, wanted: frozenset[int]) -> dict[int, tuple[int,
     entries = exactly(file, count * struct.calcsize(order + entry_code))
     tags: dict[int, tuple[int, ...]] = {}
     for tag, kind, number, value in struct.iter_unpack(order + entry_code, entries):
-        # Of a tag that is there again and again, the first counts: it is not read as often.
+        # If a tag is repeated, only the first one is read: else a damaged file could take very long.
         if tag not in wanted or tag in tags or kind not in _INTEGER_TYPES:
             continue
         if number > _MAX_VALUES:
             raise Malformed("its header is damaged")
         code = f"{order}{number}{_INTEGER_TYPES[kind]}"
         size = struct.calcsize(code)
-        if size > len(value):  # too long for the entry, which holds its address instead
+        if size > len(value):  # too long for the entry: it then holds the address of the value
             file.seek(struct.unpack(order + address, value)[0])
             value = exactly(file, size)
         tags[tag] = struct.unpack(code, value[:size])
@@ -68,7 +68,7 @@ def integer_tags(file: BinaryIO, wanted: frozenset[int]) -> dict[int, tuple[int,
 
 
 def exif_orientation(exif: bytes) -> int:
-    """Orientation, 1 to 8; a damaged EXIF block is no reason to refuse the photo and gives 1."""
+    """Return the orientation, 1 to 8. A damaged EXIF block gives 1: the photo itself may be good."""
     try:
         tags = integer_tags(io.BytesIO(exif), frozenset({ORIENTATION}))
     except (Malformed, struct.error, ValueError, OverflowError):
@@ -77,6 +77,6 @@ def exif_orientation(exif: bytes) -> int:
 
 
 def valid_orientation(tags: dict[int, tuple[int, ...]]) -> int:
-    """The orientation among tags read, 1 where there is none or one of no meaning."""
+    """Return the orientation among the tags; 1 if there is none or it has no meaning."""
     value = tags.get(ORIENTATION, (1,))[:1]
     return value[0] if value and 1 <= value[0] <= 8 else 1

@@ -196,7 +196,7 @@ def test_a_movie_file_is_refused_with_the_remedy(tmp_path: Path) -> None:
 
 def test_the_load_operator_reports_an_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(RuntimeError, match="holds no photos"):
+    with pytest.raises(RuntimeError, match="has no photos"):
         bpy.ops.sam2_splat.load(filepath=str(tmp_path / "empty"))
 
 

@@ -144,7 +144,7 @@ def test_phrases_of_names() -> None:
 
 
 def test_an_empty_folder_a_missing_one_and_a_text_file(tmp_path: Path) -> None:
-    with pytest.raises(FootageError, match="holds no photos"):
+    with pytest.raises(FootageError, match="has no photos"):
         scan(tmp_path)
     with pytest.raises(FootageError, match="does not exist"):
         scan(tmp_path / "nothing")

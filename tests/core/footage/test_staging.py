@@ -204,7 +204,7 @@ def test_pictures_of_others_in_the_places_of_links_are_left_alone(
     (ours / names[1]).unlink()
     theirs |= _write(ours, names[1])
     for _ in range(2):  # nor is it ours the next time
-        with pytest.raises(FootageError, match="in the place of a link"):
+        with pytest.raises(FootageError, match="has the name of one of our links"):
             stage(footage, ours)
     (ours / names[1]).rename(ours / names[7])
     theirs[ours / names[7]] = theirs.pop(ours / names[1])
