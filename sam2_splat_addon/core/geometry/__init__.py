@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Outlines, coordinates and mattes as numbers; numpy only."""
+"""Calculate with outlines, coordinates and mattes. Only numpy is used."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Small logits as the bake will take them, for the eye; numpy and core.
+"""Show on small logits what the bake will do with holes, specks and soft edges.
 
-The bake closes holes and drops specks of the union at the photo's size. Here the union is looked at
-in a few samples for each logit, so sizes are right to some percent; what is kept of the logits is
-untouched, and so is its edge.
+The bake closes holes and drops specks of the union of all objects, at the size of the photo. Here the
+union is sampled a few times per logit, so sizes are right to some percent. The rest of the logits is
+unchanged, and so is the edge.
 """
 
 from __future__ import annotations
@@ -21,25 +21,26 @@ Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
 SOFT_LOGIT: Final = 4.0
-"""Beyond this logit a soft matte is wholly inside or outside (the sigmoid is 0.018 or 0.982)."""
+"""Beyond this logit a soft matte is fully inside or outside (the sigmoid is 0.018 or 0.982)."""
 
-# Samples a logit along each side: odd, so that one lies on the logit itself.
+# Samples per logit along each side. Odd, so that one sample lies on the logit itself.
 _SAMPLES = 3
-# Large masks, as those that the user drew, have samples enough.
+# Large masks, such as those that the user drew, have enough samples already.
 _MOST_SAMPLES = 1024
-# What a changed logit is at least, so that float16 keeps its sign.
+# The least value of a changed logit: float16 must keep its sign.
 _LEAST = 1e-3
 
 
 def feather_sigma(width: float) -> float:
-    """The Gaussian's sigma that makes a soft edge of about this width; both in px of the photo."""
+    """Return the sigma of the Gaussian that makes a soft edge of about this width; both in px."""
     return width / 4.0
 
 
 def soft_band(logits: NDArray[np.floating[Any]]) -> Floats:
-    """Logits whose sigmoid is the soft alpha: clipped, and far from the edge wholly in or out.
+    """Return logits whose sigmoid is the soft alpha, (h, w) float32.
 
-    Uncertainty farther in than one logit is no edge.
+    They are clipped. Logits more than one cell from the edge are set fully inside or outside, because
+    uncertainty there is not part of the edge.
     """
     inside = logits > 0
     near_edge = _spread(inside) & _spread(~inside)
@@ -55,30 +56,32 @@ def tidied(
     drop_px: int,
     soft: bool = False,
 ) -> list[NDArray[np.floating[Any]]]:
-    """Close the small holes of several objects' union, and drop its specks.
+    """Close small holes in the union of several objects, and drop its specks.
 
     Parameters
     ----------
     mattes
-        (h, w) of any sizes; inside is > 0.
+        (h, w) each, of any sizes; inside is > 0.
     size
-        The photo's width and height, px.
-    fill_px, drop_px
-        Holes, and separate parts, of fewer px of the photo than this.
+        Width and height of the photo, px.
+    fill_px
+        Holes with fewer px of the photo than this are closed.
+    drop_px
+        Separate parts with fewer px of the photo than this are dropped.
     soft
-        Whether they are soft bands: then what is barely inside still holds parts together.
+        Whether the mattes are soft bands. Then pixels that are barely inside still connect parts.
 
     Returns
     -------
     list
-        A matte for each; those that nothing changes in are the given ones.
+        One matte for each given one, (h, w). An unchanged matte is the given array itself.
     """
     if not mattes or not (fill_px or drop_px):
         return list(mattes)
     rows, columns = (
         min(_SAMPLES * max(matte.shape[axis] for matte in mattes), _MOST_SAMPLES) for axis in (0, 1)
     )
-    each = rows * columns / (size[0] * size[1])  # samples a px of the photo
+    each = rows * columns / (size[0] * size[1])  # samples per px of the photo
     values = [upsample(matte, columns, rows) for matte in mattes]
     union = np.max(values, axis=0)
     rim = SOFT_LOGIT * (1.0 - 1e-3) if soft else 0.0
@@ -93,12 +96,12 @@ def tidied(
             enclosed=True,
         )
         union[holes] = SOFT_LOGIT
-        # Each hole goes to whom it is nearest to belonging.
+        # Each hole goes to the object with the highest logit there.
         owner = np.argmax(values, axis=0)
         for number, matte in enumerate(out):
             own = _at_logits(holes & (owner == number), matte.shape)
             if own.any():
-                # And one logit farther where another object goes on: without a seam between them.
+                # One logit farther where another object begins, so that no seam is left between them.
                 own |= _spread(own) & _at_logits(union > 0.0, matte.shape)
                 matte[own] = np.maximum(np.abs(matte[own]), SOFT_LOGIT if soft else _LEAST)
                 changed[number] = True
@@ -115,7 +118,7 @@ def tidied(
 
 
 def _at_logits(mask: Bools, shape: tuple[int, ...]) -> Bools:
-    """A mask of samples, looked up where the logits are."""
+    """Look up a mask of samples at the places of the logits."""
     rows, columns = (
         ((np.arange(count) + 0.5) * samples / count).astype(np.int64)
         for count, samples in zip(shape, mask.shape, strict=True)
@@ -125,7 +128,7 @@ def _at_logits(mask: Bools, shape: tuple[int, ...]) -> Bools:
 
 
 def _spread(mask: Bools) -> Bools:
-    """A mask and what lies beside it, corners included; nothing comes in over the border."""
+    """Grow a mask by one cell in all eight directions; nothing enters across the border."""
     wide = mask.copy()
     wide[:, 1:] |= mask[:, :-1]
     wide[:, :-1] |= mask[:, 1:]

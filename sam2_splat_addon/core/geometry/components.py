@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The separate parts of a mask, without an image library; numpy only.
+"""Find the separate parts of a mask (connected components) without an image library.
 
-Works on runs, stretches of inside pixels along a row, and joins those of neighbouring rows that touch
+A run is a stretch of inside pixels along a row. Runs of neighbouring rows that touch are joined
 (union-find).
 """
 
@@ -18,15 +18,16 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class _Runs:
-    """The runs of a mask of (rows, columns), row by row.
+    """The runs of a mask, (rows, columns), row by row.
 
     Attributes
     ----------
+    pitch
+        Places per row: one more than the mask has columns.
     starts, stops
-        First place inside and first one after it; a row is ``pitch`` places long, one more than it
-        has columns.
+        The first place inside each run, and the first place after it, (runs,).
     roots
-        The part that each run belongs to.
+        The number of the part that each run belongs to, (runs,).
     """
 
     pitch: int
@@ -36,7 +37,10 @@ class _Runs:
 
 
 def part_sizes(inside: Bools) -> Ints:
-    """Sizes of a mask's separate parts, px, in no order; what touches at a corner is one part."""
+    """Return the sizes of the separate parts of a mask, px, in no order, (parts,).
+
+    Pixels that touch at a corner belong to one part.
+    """
     runs = _runs(inside, corners=True)
     if not len(runs.starts):
         return np.zeros(0, dtype=np.int64)
@@ -47,20 +51,20 @@ def part_sizes(inside: Bools) -> Ints:
 def small_parts(
     support: Bools, core: Bools, smaller_than: float, *, corners: bool, enclosed: bool
 ) -> Bools:
-    """The separate parts of a mask that hold little.
+    """Mark the small separate parts of a mask.
 
     Parameters
     ----------
     support
-        (rows, columns): what hangs together.
+        (rows, columns): the pixels that make up the parts.
     core
-        (rows, columns): what is counted.
+        (rows, columns): the pixels that are counted.
     smaller_than
-        Parts with fewer px than this of ``core`` are small.
+        A part with fewer px of ``core`` than this is small.
     corners
-        Whether what touches at a corner is one part.
+        Whether pixels that touch at a corner belong to one part.
     enclosed
-        Leave out parts that touch the mask's border.
+        Leave out parts that touch the border of the mask.
 
     Returns
     -------
@@ -70,7 +74,7 @@ def small_parts(
     runs = _runs(support, corners=corners)
     if not len(runs.starts):
         return np.zeros(support.shape, dtype=np.bool_)
-    # How much of the core lies before each place, so that a run's share is a difference.
+    # How much of the core lies before each place: the share of a run is then a difference.
     padded = np.zeros((rows, columns + 1), dtype=np.int64)
     padded[:, :-1] = core & support
     before = np.concatenate([[0], np.cumsum(padded.ravel())])
@@ -94,20 +98,20 @@ def _runs(inside: Bools, *, corners: bool) -> _Runs:
     height, width = inside.shape
     padded = np.zeros((height, width + 2), dtype=np.int8)
     padded[:, 1:-1] = inside
-    # Changes along the rows come in pairs, begin and end; a row's last change lies before the next
-    # row's first, whatever it holds.
+    # Changes along the rows come in pairs, begin and end. The last change of a row always lies before
+    # the first change of the next row.
     pitch = width + 1
     changes = np.flatnonzero(np.diff(padded, axis=1))
     starts, stops = changes[0::2], changes[1::2]
-    # Runs first <= j < last of the next row touch run i; at a corner, one stops where the other
-    # starts.
+    # Run i touches the runs first <= j < last of the next row. At a corner, one run stops where the
+    # other starts.
     reach = 0 if corners else 1
     first = np.searchsorted(stops, starts + pitch + reach, side="left")
     last = np.searchsorted(starts, stops + pitch - reach, side="right")
     counts = np.maximum(last - first, 0)
     above = np.repeat(np.arange(len(starts)), counts)
     below = np.arange(len(above)) - np.repeat(np.cumsum(counts) - counts - first, counts)
-    # There are a few hundred runs: a plain loop beats rounds of array work.
+    # There are only a few hundred runs: a plain loop is faster than array operations.
     labels = list(range(len(starts)))
     for one, other in zip(above.tolist(), below.tolist(), strict=True):
         root, joined = _root(labels, one), _root(labels, other)
@@ -117,7 +121,7 @@ def _runs(inside: Bools, *, corners: bool) -> _Runs:
 
 
 def _root(labels: list[int], label: int) -> int:
-    """The label that stands for a part, shortening the way there."""
+    """Return the label of a part, and shorten the path to it."""
     while labels[label] != label:
         labels[label] = label = labels[labels[label]]
     return label

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Conversions between footage pixels, marker space and mask space; numpy only.
+"""Convert between footage pixels, marker space and mask space.
 
-Footage pixels are pixel-edge coordinates in stored order: (0, 0) is the top-left corner of the
-top-left pixel, x grows to the right, y grows downwards, the centre of the first pixel is (0.5,
+Footage pixels are pixel-edge coordinates in stored order. (0, 0) is the top-left corner of the
+top-left pixel, x grows to the right, and y grows downwards. The centre of the first pixel is (0.5,
 0.5).
 
-Marker space is what ``MovieTrackingMarker.co`` holds: (0, 0) is the bottom-left corner of the frame
-and (1, 1) its top-right corner.
+Marker space is that of ``MovieTrackingMarker.co``: (0, 0) is the bottom-left corner of the photo and
+(1, 1) its top-right corner.
 
-Mask space is what mask points hold: the longer side of the frame spans 1, the frame's centre is
-(0.5, 0.5), y grows upwards.
+Mask space is that of mask points: the longer side of the photo has length 1, its centre is (0.5,
+0.5), and y grows upwards.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ Points = NDArray[np.float64]
 
 
 def marker_to_pixel(x: float, y: float, width: int, height: int) -> tuple[float, float]:
-    """Marker space (normalised) to footage pixels."""
+    """Convert marker space (0 to 1) to footage pixels."""
     return x * width, (1.0 - y) * height
 
 
 def pixel_to_marker(x: float, y: float, width: int, height: int) -> tuple[float, float]:
-    """Footage pixels to marker space (normalised)."""
+    """Convert footage pixels to marker space (0 to 1)."""
     return x / width, 1.0 - y / height
 
 
 def pixels_to_mask(points: Points, width: int, height: int) -> Points:
-    """Footage pixels to mask space, (n, 2) to (n, 2)."""
+    """Convert footage pixels, (n, 2), to mask space, (n, 2)."""
     longer = float(max(width, height))
     out = np.empty_like(points, dtype=np.float64)
     out[:, 0] = (points[:, 0] - width / 2.0) / longer + 0.5
@@ -40,7 +40,7 @@ def pixels_to_mask(points: Points, width: int, height: int) -> Points:
 
 
 def mask_to_pixels(points: Points, width: int, height: int) -> Points:
-    """Mask space to footage pixels, (n, 2) to (n, 2)."""
+    """Convert mask space, (n, 2), to footage pixels, (n, 2)."""
     longer = float(max(width, height))
     out = np.empty_like(points, dtype=np.float64)
     out[:, 0] = (points[:, 0] - 0.5) * longer + width / 2.0

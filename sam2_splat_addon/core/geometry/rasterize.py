@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fills closed outlines into a binary matte at pixel centres; numpy only."""
+"""Fill closed outlines into a binary matte, at pixel centres."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Points = NDArray[np.float64]
 
 
 def fill(outlines: Iterable[Points], width: int, height: int) -> NDArray[np.bool_]:
-    """Fill closed outlines as Blender's mask rasteriser does.
+    """Fill closed outlines as the mask rasteriser of Blender does.
 
     Parameters
     ----------
     outlines
-        (n, 2) arrays in footage pixels (pixel-edge coordinates, y down). A pixel is inside where
-        the outlines wind around its centre a number of times other than zero, so an outline inside
-        another of opposite direction is a hole.
+        (n, 2) arrays in footage pixels (pixel-edge coordinates, y down). A pixel is inside if the
+        winding number of the outlines around its centre is not zero. So an outline inside another one
+        with the opposite direction is a hole.
     width, height
         Size of the matte in px.
 
@@ -33,7 +33,7 @@ def fill(outlines: Iterable[Points], width: int, height: int) -> NDArray[np.bool
             continue
         begin = np.asarray(outline, dtype=np.float64)
         end = np.roll(begin, -1, axis=0)
-        # The rows whose centre an edge passes: first <= row < last.
+        # An edge crosses the centres of the rows first <= row < last.
         at_begin = np.ceil(begin[:, 1] - 0.5).clip(0, height).astype(np.int64)
         at_end = np.ceil(end[:, 1] - 0.5).clip(0, height).astype(np.int64)
         first, last = np.minimum(at_begin, at_end), np.maximum(at_begin, at_end)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Small logits to the footage's size, in stripes; numpy only.
+"""Enlarge small logits to the size of the footage, in stripes.
 
-Bilinear with half-pixel centres: output pixel i takes the value at (i + 0.5) * n_in / n_out - 0.5,
-clamped to the outermost samples. That is `interpolate(mode="bilinear", align_corners=False)` of
-PyTorch, weights rounded to float32 as there.
+The interpolation is bilinear with half-pixel centres. Output pixel i takes the value at (i + 0.5) *
+n_in / n_out - 0.5, clamped to the outermost samples. This equals `interpolate(mode="bilinear",
+align_corners=False)` of PyTorch, with weights rounded to float32 in the same way.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-# Rows per stripe: 64 rows of 6000 float32 are 1.5 MB, which stays in a processor's cache.
+# Rows per stripe: 64 rows of 6000 float32 are 1.5 MB and stay in the cache of the processor.
 STRIPE_ROWS = 64
 
 
 def _taps(
     size_in: int, size_out: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """Lower sample, upper sample and the upper one's weight for every output position."""
+    """Return lower sample, upper sample and weight of the upper one, (size_out,) each."""
     scale = np.float32(size_in) / np.float32(size_out)
-    # A fused multiply-add in float32, as PyTorch's: exact here, rounded once.
+    # PyTorch uses a fused multiply-add in float32: so compute exactly here and round once.
     exact = np.float64(scale) * (np.arange(size_out, dtype=np.float64) + 0.5) - 0.5
     at = np.maximum(exact.astype(np.float32), np.float32(0.0))
     lower = np.minimum(at.astype(np.int64), size_in - 1)
@@ -36,7 +36,7 @@ def _taps(
 def stripes(
     logits: NDArray[np.floating[Any]], width: int, height: int, rows: int = STRIPE_ROWS
 ) -> Iterator[tuple[int, Floats]]:
-    """Interpolate in horizontal stripes, so that the whole never exists as float.
+    """Interpolate in horizontal stripes, so that the whole picture never exists as float.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def stripes(
     width, height
         Size to interpolate to, px.
     rows
-        Height of a stripe, px; the last one may be lower.
+        Height of a stripe, px. The last stripe may have fewer rows.
 
     Yields
     ------
@@ -57,7 +57,7 @@ def stripes(
     left, right, x_weight = _taps(logits.shape[1], width)
     upper, lower, y_weight = _taps(logits.shape[0], height)
     small = logits.astype(np.float32, copy=False)
-    # Widened once: (h, width) float32.
+    # Widen once: (h, width) float32.
     wide = small[:, left]
     wide += (small[:, right] - wide) * x_weight
     for top in range(0, height, rows):
@@ -68,7 +68,7 @@ def stripes(
 def _blend(
     wide: Floats, upper: NDArray[np.int64], lower: NDArray[np.int64], weight: Floats
 ) -> Floats:
-    """Rows between `upper` and `lower`, in place for speed."""
+    """Blend the rows `upper` and `lower`, in place for speed."""
     here: Floats = wide[upper]
     change: Floats = wide[lower]
     change -= here
@@ -78,7 +78,7 @@ def _blend(
 
 
 def upsample(logits: NDArray[np.floating[Any]], width: int, height: int) -> Floats:
-    """Interpolate (h, w) to (height, width) float32 at once; for small sizes."""
+    """Interpolate (h, w) to (height, width) float32 in one array; for small sizes."""
     out = np.empty((height, width), dtype=np.float32)
     for top, stripe in stripes(logits, width, height):
         out[top : top + len(stripe)] = stripe
@@ -88,9 +88,9 @@ def upsample(logits: NDArray[np.floating[Any]], width: int, height: int) -> Floa
 def upsample_binary(
     logits: NDArray[np.floating[Any]], width: int, height: int
 ) -> NDArray[np.bool_]:
-    """Where the interpolated logits are above 0, (height, width) bool.
+    """Return where the interpolated logits are above 0, (height, width) bool.
 
-    Only rows and columns that can hold an inside pixel are interpolated; the others are outside.
+    Only rows and columns that can have an inside pixel are interpolated. The others are outside.
     """
     out = np.zeros((height, width), dtype=np.bool_)
     inside = logits > 0
@@ -111,7 +111,7 @@ def upsample_binary(
 
 
 def _reached(inside: NDArray[np.bool_], size_out: int) -> slice:
-    """Output positions with an inside sample among their two taps, as one range."""
+    """Return the range of output positions with an inside sample among their two samples."""
     lower, upper, _ = _taps(len(inside), size_out)
     reached = np.flatnonzero(inside[lower] | inside[upper])
     return slice(int(reached[0]), int(reached[-1]) + 1)

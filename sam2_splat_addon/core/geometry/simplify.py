@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Outlines with a given number of points, the most important ones kept; numpy only."""
+"""Give outlines a chosen number of points, and keep the most important ones."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Ints = NDArray[np.int64]
 def fit_count(points: Points, count: int, importance: Points | None = None) -> Points:
     """Describe a closed outline with exactly `count` points, (n, 2) to (count, 2).
 
-    The most important points by Douglas and Peucker stay, in their order; where there are too few,
-    the longest edges are split. One point stands for an outline with nothing in it: its centre.
-    `importance` spares computing `point_importance(points)` again.
+    The most important points (Douglas and Peucker) are kept, in their order. If there are too few,
+    the longest edges are split. With fewer than three points the outline shrinks to its centre. Pass
+    `importance`, the result of `point_importance(points)`, if it is known already.
     """
     if count < 1 or len(points) < 1:
         raise ValueError("an outline needs at least one point")
@@ -34,23 +34,23 @@ def fit_count(points: Points, count: int, importance: Points | None = None) -> P
 
 
 def point_importance(points: Points) -> Points:
-    """Distance in px, per point of a closed outline, below which Douglas-Peucker keeps it.
+    """Return the tolerance in px up to which Douglas-Peucker keeps each point, (n, 2) to (n,).
 
-    (n, 2) to (n,). The two anchors of the recursion, the first point and the one farthest from it,
-    are infinitely important.
+    The two anchors of the recursion, the first point and the one farthest from it, are infinitely
+    important.
     """
     return point_importances([points])[0]
 
 
 def point_importances(outlines: Sequence[Points]) -> list[Points]:
-    """`point_importance` of several outlines at once, which is faster than one by one.
+    """Return `point_importance` of several outlines: this is faster than one call for each.
 
-    All segments of one depth of the recursion, of all outlines, are handled together.
+    All segments at the same depth of the recursion, of all outlines, are computed together.
     """
     counts = np.array([len(points) for points in outlines], dtype=np.int64)
     if len(outlines) == 0 or counts.min() < 1:
         return [np.zeros(count) for count in counts]
-    # Every outline closed by its first point again, end to end.
+    # All outlines one after the other, each closed with its first point again.
     ring = np.concatenate([part for points in outlines for part in (points, points[:1])])
     begins = np.cumsum(counts + 1) - (counts + 1)
     offset = ring - np.repeat(ring[begins], counts + 1, axis=0)
@@ -83,7 +83,7 @@ def point_importances(outlines: Sequence[Points]) -> list[Points]:
         first = candidates[np.concatenate([[True], owners[1:] != owners[:-1]])]
         split = index[first]
         limit = np.minimum(limit, worst)
-        # A straight run has no order of importance; halving it would only cost depth.
+        # Points on a straight line are all unimportant: to split there would only cost depth.
         curved = limit > 1e-6
         importance[split[curved]] = limit[curved]
         split, limit = split[curved], limit[curved]
@@ -96,7 +96,7 @@ def point_importances(outlines: Sequence[Points]) -> list[Points]:
 
 
 def _distance_to_segment(points: Points, begin: Points, end: Points, segment: Ints) -> Points:
-    """Distance of every point, (n, 2), to its segment; begin and end (s, 2), segment (n,)."""
+    """Return the distance of each point, (n, 2), to its segment, (n,); begin and end are (s, 2)."""
     along = end - begin
     length_squared = (along**2).sum(axis=1)
     length_squared[length_squared == 0.0] = 1.0
@@ -112,14 +112,14 @@ def _distance_to_segment(points: Points, begin: Points, end: Points, segment: In
 
 
 def _most_important(importance: Points, count: int) -> NDArray[np.bool_]:
-    """Mark the `count` most important points; among equals the earlier."""
+    """Mark the `count` most important points. Of equal points the earlier ones win."""
     keep = np.zeros(len(importance), dtype=np.bool_)
     keep[np.argsort(-importance, kind="stable")[:count]] = True
     return keep
 
 
 def _split_longest(points: Points, count: int) -> Points:
-    """Add points to the longest edges of a closed outline until there are `count`."""
+    """Add points to the longest edges of a closed outline until it has `count`."""
     along = np.roll(points, -1, axis=0) - points
     lengths = np.hypot(along[:, 0], along[:, 1])
     parts = [1] * len(points)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which outline of each frame goes into which spline of a mask layer; numpy only.
+"""Decide which outline of each frame goes into which spline of a mask layer.
 
-Blender keeps a layer's keys as flat lists of vertices, so a layer has the same splines with the
-same number of points on every frame. A *slot* is one such spline. Outlines are followed from frame
-to frame as *tracks*; tracks that are never there together share a slot, and on frames without an
-outline a slot is *parked*: a small circle just above the picture. (Collapsed to one point it would
-render nothing either, but Blender takes half a minute over sixty points in one place.)
+Blender stores the keys of a layer as flat lists of vertices. So a layer has the same splines with the
+same number of points on every frame. A *slot* is one such spline. Outlines are followed from frame to
+frame as *tracks*. Tracks that never appear on the same frame share a slot. On frames without an
+outline a slot is *parked*: it is a small circle just above the picture. (Points all in one place would
+also render nothing, but Blender takes half a minute for sixty such points.)
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from .trace import Contour
 
 Points = NDArray[np.float64]
 
-# Leaving points out costs about half the tolerance along the whole outline. As a share of the
-# object's area over its outline's length, these cost about 0.25% and 0.5% of the area.
+# Leaving points out moves the outline by about half the tolerance. The tolerances are shares of the
+# object's area divided by the length of its outline. So they cost about 0.25% and 0.5% of the area.
 _FINE_TOLERANCE = 0.005
 _COARSE_TOLERANCE = 0.010
-# However winding an outline is: Blender slows down with the square of a spline's points.
+# The limit for any outline: the time in Blender grows with the square of the points of a spline.
 _MOST_POINTS = 1024
 _FEWEST_POINTS = 4
-# More splines than this are slow to draw, and parts are dropped whatever their size.
+# More splines than this are slow to draw: then parts of any size are dropped.
 _MOST_SLOTS = 64
-# Share of the object's area that is not missed on any frame.
+# A part below this share of the object's area on all frames may be dropped.
 _SPECK = 0.001
-# How far above the picture splines without an outline are parked, as a share of its longer side.
+# How far above the picture slots are parked, as a share of its longer side.
 _PARKING_DISTANCE = 0.02
-# Two outlines on successive frames are the same part when they differ by less than this.
+# Two outlines on successive frames are the same part if they differ by less than this.
 _SAME_PART = 1.5
-# Frames after which a part that was away counts as another part.
+# A part that was away for more frames than this counts as another part.
 _LONGEST_ABSENCE = 8
 
 
@@ -62,7 +62,7 @@ class _Outline:
 
 @dataclass
 class _Track:
-    """One part through the frames: frame index -> index of its outline there."""
+    """One part followed through the frames: frame index -> index of its outline there."""
 
     is_hole: bool
     outlines: dict[int, int] = field(default_factory=dict)
@@ -76,14 +76,14 @@ class _Track:
 
 @dataclass(frozen=True)
 class SlotPlan:
-    """The splines of one layer and what each holds on every frame.
+    """The splines of one layer, and the outline that each has on every frame.
 
     Attributes
     ----------
     slots
-        The layer's splines, in order; slots of large parts come first.
+        The splines of the layer, in order; slots of large parts come first.
     dropped
-        (frames,) px² of outlines that found no slot.
+        Area of the outlines that found no slot, px², (frames,).
     """
 
     slots: tuple[Slot, ...]
@@ -91,18 +91,18 @@ class SlotPlan:
     _held: tuple[dict[int, Points], ...]
 
     def __len__(self) -> int:
-        """Count of frames."""
+        """Return the number of frames."""
         return len(self.dropped)
 
     @property
     def point_count(self) -> int:
-        """Points of all slots together."""
+        """Number of points of all slots together."""
         return sum(slot.count for slot in self.slots)
 
     def points(self, index: int, width: int, height: int) -> Points:
-        """Points of all slots on one frame, (point_count, 2) footage pixels, slot after slot.
+        """Return the points of all slots on one frame, (point_count, 2), slot after slot.
 
-        `width` and `height` are the footage's size in px.
+        They are in footage pixels. `width` and `height` are the size of the footage in px.
         """
         parked = self.parked(width, height)
         start = 0
@@ -114,7 +114,7 @@ class SlotPlan:
         return parked
 
     def parked(self, width: int, height: int) -> Points:
-        """Like `points`, for a frame without any outline."""
+        """Return the same as `points` for a frame without any outline."""
         away = max(_PARKING_DISTANCE * max(width, height), 8.0)
         spacing = width / max(len(self.slots), 1)
         radius = min(away, spacing) / 4.0
@@ -127,21 +127,21 @@ class SlotPlan:
         return np.concatenate(parts) if parts else np.zeros((0, 2))
 
     def present(self, index: int) -> NDArray[np.bool_]:
-        """Which slots hold an outline on one frame, (slots,)."""
+        """Return which slots have an outline on one frame, (slots,)."""
         return np.array([number in self._held[index] for number in range(len(self.slots))], bool)
 
 
 class SlotPlanner:
-    """Takes one object's outlines frame by frame and decides its slots.
+    """Take the outlines of one object frame by frame, and decide its slots.
 
     Parameters
     ----------
     max_slots
-        Splines of the layer beyond which the parts that cover least are dropped, if they are no
-        more than specks of the object on every frame.
+        Number of splines. Further parts, the smallest ones, are dropped if they are only specks of
+        the object on every frame.
     max_points
-        Points that a large part's spline has at most, unless it is so winding that fewer than it
-        needs would be seen.
+        Number of points of a spline. A very winding outline may have more, if the loss would be
+        visible.
     """
 
     def __init__(self, *, max_slots: int = 24, max_points: int = 256) -> None:
@@ -153,7 +153,7 @@ class SlotPlanner:
         self._recent: list[_Track] = []
 
     def add(self, contours: Sequence[Contour]) -> None:
-        """Take the next frame's outlines, as `contours.trace` gives them."""
+        """Take the outlines of the next frame, as `trace` gives them."""
         index = len(self._frames)
         outlines = self._reduce(contours)
         matched = self._match(outlines, index)
@@ -171,7 +171,7 @@ class SlotPlanner:
         self._areas.append(sum(-one.area if one.is_hole else one.area for one in contours))
 
     def finish(self) -> SlotPlan:
-        """Give the plan for all frames taken so far."""
+        """Return the plan for all frames so far."""
         packed = self._pack()
         slot_of: list[dict[int, int]] = [{} for _ in self._frames]
         for number, tracks in enumerate(packed):
@@ -183,8 +183,8 @@ class SlotPlanner:
         counts = [_FEWEST_POINTS] * len(packed)
         for index, outlines in enumerate(self._frames):
             kept = {-1}
-            # Parents come before their children. Without its parent a hole would be drawn as a
-            # part, and a part as a hole.
+            # Parents come before their children. Without its parent, a hole would be drawn as a part,
+            # and a part as a hole.
             for at, outline in enumerate(outlines):
                 slot = slot_of[index].get(at)
                 if slot is None or outline.parent not in kept:
@@ -199,7 +199,7 @@ class SlotPlanner:
         return SlotPlan(slots, dropped, tuple(_fitted(one, slots) for one in held))
 
     def _reduce(self, contours: Sequence[Contour]) -> list[_Outline]:
-        """Leave as few points as the object's own shape on this frame allows."""
+        """Keep as few points as the shape of the object on this frame allows."""
         length = sum(_length(contour.points) for contour in contours)
         area = sum(-one.area if one.is_hole else one.area for one in contours)
         room = max(area, 0.0) / length if length > 0 else 0.0
@@ -225,7 +225,7 @@ class SlotPlanner:
         return outlines
 
     def _match(self, outlines: Sequence[_Outline], index: int) -> dict[int, _Track]:
-        """Give outlines to the tracks they go on with, most alike first."""
+        """Assign outlines to the tracks that they continue, most similar ones first."""
         # A part that comes back much later may be another part.
         self._recent = [track for track in self._recent if index - track.seen <= _LONGEST_ABSENCE]
         if not outlines or not self._recent:
@@ -242,7 +242,7 @@ class SlotPlanner:
         return matched
 
     def _pack(self) -> list[list[_Track]]:
-        """Share slots among tracks that are never there together, large parts first."""
+        """Share slots among tracks that never appear on the same frame, large parts first."""
         packed: list[list[_Track]] = []
         busy: list[set[int]] = []
         for track in sorted(self._tracks, key=lambda one: -one.total_area):
@@ -267,7 +267,7 @@ class SlotPlanner:
         return packed
 
     def _is_seen(self, track: _Track) -> bool:
-        """Whether a part is more than a speck of the object on any frame."""
+        """Whether a part is more than a speck of the object on at least one frame."""
         return any(
             self._frames[index][at].area > _SPECK * self._areas[index]
             for index, at in track.outlines.items()
@@ -277,7 +277,7 @@ class SlotPlanner:
 def plan_slots(
     frames: Iterable[Sequence[Contour]], *, max_slots: int = 24, max_points: int = 256
 ) -> SlotPlan:
-    """Decide the slots of one object from the outlines of all its frames; see `SlotPlanner`."""
+    """Decide the slots of one object from the outlines of all frames; see `SlotPlanner`."""
     planner = SlotPlanner(max_slots=max_slots, max_points=max_points)
     for contours in frames:
         planner.add(contours)
@@ -285,14 +285,15 @@ def plan_slots(
 
 
 def plan_frame(contours: Sequence[Contour], counts: Sequence[int]) -> SlotPlan:
-    """Put one frame's outlines into splines that are there already, large ones into long ones.
+    """Put the outlines of one frame into existing splines: large outlines into long splines.
 
     Parameters
     ----------
     contours
-        Of the frame, largest first. Those beyond the number of splines are dropped, smallest first.
+        The outlines of the frame, largest first. If there are more outlines than splines, the smallest
+        ones are dropped.
     counts
-        Points of each spline.
+        Number of points of each spline.
     """
     long_first = sorted(range(len(counts)), key=lambda number: -counts[number])
     held = {
@@ -306,9 +307,9 @@ def plan_frame(contours: Sequence[Contour], counts: Sequence[int]) -> SlotPlan:
 
 
 def _fitted(held: Mapping[int, NDArray[np.float32]], slots: Sequence[Slot]) -> dict[int, Points]:
-    """A frame's outlines with as many points as their slots have.
+    """Return the outlines of a frame with as many points as their slots have.
 
-    It takes long for many parts, and whoever makes a plan does so in a thread.
+    This takes long for many parts. So callers make plans in a thread.
     """
     return {
         number: fit_count(points.astype(np.float64), slots[number].count)
@@ -324,11 +325,11 @@ def _length(points: Points) -> float:
 def _differences(
     tracks: Sequence[_Track], outlines: Sequence[_Outline], index: int
 ) -> NDArray[np.float64]:
-    """How unlike tracks and outlines are, (tracks, outlines); 0 for the same place and size.
+    """Return how different tracks and outlines are, (tracks, outlines); 0 is equal place and size.
 
-    The distance between the centres of their boxes, and between the boxes' sizes, both measured in
-    the boxes' own size, so that a large part may move further than a speck. A part that was there
-    on the frame before is expected to go on moving as it did.
+    The measure is the distance between the centres of their boxes, plus the difference of the sizes.
+    Both are divided by the size of the box, so that a large part may move farther than a speck. A part
+    that was on the frame before is expected to keep its motion.
     """
     gap = np.array([index - track.seen for track in tracks])
     shift = np.stack([track.motion for track in tracks]) * (gap == 1)[:, None]
@@ -354,7 +355,7 @@ def _differences(
 
 
 def _extend(track: _Track, outline: _Outline, index: int, number: int) -> None:
-    """Let a track go on with an outline."""
+    """Add an outline to a track."""
     if track.seen == index - 1 and track.seen >= 0:
         track.motion = (outline.low + outline.high - track.low - track.high) / 2.0
     else:
@@ -366,10 +367,10 @@ def _extend(track: _Track, outline: _Outline, index: int, number: int) -> None:
 
 
 def _turned(outline: _Outline, before: _Outline) -> _Outline:
-    """Begin an outline where the same part's outline began on the frame before.
+    """Begin an outline at the place where the same part began on the frame before.
 
-    Keeps a point's number near the same place of the part, which is what a person who edits the
-    points of several frames expects.
+    So a point with one number stays near the same place of the part. A person who edits points on
+    several frames expects this.
     """
     size = np.maximum(outline.high - outline.low, 1e-6) / np.maximum(before.high - before.low, 1e-6)
     begin = (before.points[0] - before.low) * size + outline.low

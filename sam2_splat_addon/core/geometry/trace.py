@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Logits to closed outlines in footage pixels; numpy only.
+"""Trace closed outlines, in footage pixels, from logits.
 
-The matte is the bilinear interpolation of the logits and its edge is where that surface is zero.
-Between four neighbouring logits the surface is one bilinear patch, whose extremes lie at its
-corners: only patches whose corners differ in sign hold a piece of the edge. Those few patches are
-subdivided and traced by marching squares; the rest of the footage is never touched, so the cost
-grows with the length of the outline and not with the size of the photo.
+The matte is the bilinear interpolation of the logits. Its edge is where this surface is zero. Between
+four neighbouring logits the surface is one bilinear patch, and its extremes are at its corners. So
+only patches whose corners differ in sign can have a piece of the edge. These few patches are
+subdivided and traced with marching squares. The rest is never computed: the cost grows with the
+length of the outline, not with the size of the photo.
 
-A patch of a bilinear surface is bilinear again, so the ambiguous case (two opposite corners inside)
-is decided exactly: the two corners are joined where the surface's saddle point is inside
-(the asymptotic decider of Nielson and Hamann, 1991).
+A part of a bilinear patch is bilinear too. So the ambiguous case (two opposite corners inside) is
+decided exactly: the two corners are joined if the saddle point of the surface is inside (the
+asymptotic decider of Nielson and Hamann, 1991).
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 Points = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-# Sides of a marching-squares cell; corners are numbered 1 top-left, 2 top-right, 4 bottom-right,
-# 8 bottom-left. Every piece of outline runs with the inside on its left as seen on screen, which
-# makes outer outlines counter-clockwise and holes clockwise where y grows upwards.
+# Sides of a marching-squares cell. Corners have the numbers 1 top-left, 2 top-right, 4 bottom-right,
+# 8 bottom-left. Every piece of outline has the inside on its left, as seen on screen. So outer
+# outlines run counter-clockwise and holes clockwise.
 _TOP, _RIGHT, _BOTTOM, _LEFT, _NONE = 0, 1, 2, 3, -1
 _LEAVES = np.full((18, 2), _NONE, dtype=np.int64)
 _ENTERS = np.full((18, 2), _NONE, dtype=np.int64)
@@ -45,15 +45,15 @@ for _code, _pieces in {
     12: [(_RIGHT, _LEFT)],
     13: [(_RIGHT, _TOP)],
     14: [(_TOP, _LEFT)],
-    16: [(_RIGHT, _TOP), (_LEFT, _BOTTOM)],  # case 5 joined through its saddle
-    17: [(_TOP, _LEFT), (_BOTTOM, _RIGHT)],  # case 10 joined through its saddle
+    16: [(_RIGHT, _TOP), (_LEFT, _BOTTOM)],  # case 5, joined through the saddle
+    17: [(_TOP, _LEFT), (_BOTTOM, _RIGHT)],  # case 10, joined through the saddle
 }.items():
     for _slot, (_from, _to) in enumerate(_pieces):
         _LEAVES[_code, _slot] = _from
         _ENTERS[_code, _slot] = _to
 
-# Within a patch the outline is a smooth hyperbola: chords this long stay within a few hundredths of
-# a px of it.
+# Within a patch the outline is a smooth hyperbola. Straight pieces of this length differ from it by
+# only a few hundredths of a px.
 _FINE_CELL_PX = 1.5
 
 
@@ -64,14 +64,14 @@ class Contour:
     Attributes
     ----------
     points
-        (n, 2) footage pixels (pixel-edge coordinates, y down), not repeating the first point.
-        Outer outlines run counter-clockwise as seen on screen, holes clockwise.
+        (n, 2) footage pixels (pixel-edge coordinates, y down). The first point is not repeated at the
+        end. Outer outlines run counter-clockwise as seen on screen, holes clockwise.
     is_hole
         Whether the outline bounds a hole.
     area
-        Enclosed area in px², holes inside not subtracted.
+        Enclosed area in px²; holes inside are not subtracted.
     parent
-        Index, in the same list, of the outline that encloses this one most closely; -1 for none.
+        Index, in the same list, of the closest outline around this one; -1 if there is none.
     """
 
     points: Points
@@ -88,7 +88,7 @@ def trace(
     max_side: int = 1600,
     min_area: float = 1.0,
 ) -> list[Contour]:
-    """Trace the edge of the matte that small logits describe.
+    """Trace the edge of the matte that small logits describe, at the size of the footage.
 
     Parameters
     ----------
@@ -97,15 +97,15 @@ def trace(
     width, height
         Size of the footage in px.
     max_side
-        Outlines follow the bilinear surface as finely as if it were sampled at the footage's size
-        or, for larger footage, with this many px on the longer side.
+        Outlines are as fine as at the size of the footage, but at most as fine as with this many px on
+        the longer side.
     min_area
-        Outlines that enclose less than this many px² of footage are left out.
+        Outlines that enclose fewer px² of the footage than this are left out.
 
     Returns
     -------
     list of Contour
-        Largest first. Where the shape touches the border of the footage its outline runs along the
+        Largest first. Where the shape touches the border of the footage, its outline runs along the
         border itself.
     """
     if not bool((logits > 0).any()):
@@ -120,19 +120,20 @@ def trace(
 
 
 def from_outlines(outlines: Sequence[Points], *, min_area: float = 1.0) -> list[Contour]:
-    """Make contours of outlines that run in any direction, such as those a person has drawn.
+    """Make contours from outlines of any direction, such as those that a person drew.
 
     Parameters
     ----------
     outlines
-        (n, 2) footage pixels each, closed. One that lies inside an odd number of others is a hole.
+        Closed outlines in footage pixels, (n, 2) each. An outline inside an odd number of others is a
+        hole.
     min_area
-        Outlines that enclose less than this many px² are left out.
+        Outlines that enclose fewer px² than this are left out.
 
     Returns
     -------
     list of Contour
-        Largest first, turned to the direction that `Contour` states.
+        Largest first, each in the direction that `Contour` states.
     """
     contours: list[Contour] = []
     for points, area, around in _nested(outlines, min_area):
@@ -146,7 +147,10 @@ def from_outlines(outlines: Sequence[Points], *, min_area: float = 1.0) -> list[
 def _nested(
     outlines: Sequence[Points], min_area: float
 ) -> Iterator[tuple[Points, float, list[int]]]:
-    """Outlines by size with their signed areas and the places of those around them, inmost last."""
+    """Yield outlines, largest first, each with its signed area and the outlines around it.
+
+    Those around it are indices into the same order; the innermost comes last.
+    """
     measured = [(points, signed_area(points)) for points in outlines if len(points) >= 3]
     kept = [(points, area) for points, area in measured if abs(area) >= min_area]
     kept.sort(key=lambda item: (-abs(item[1]), item[0][0, 1], item[0][0, 0]))
@@ -163,7 +167,7 @@ def _nested(
 
 
 def signed_area(points: Points) -> float:
-    """Area in px² that a closed outline encloses; positive when counter-clockwise on screen."""
+    """Return the area in px² that a closed outline encloses; positive if counter-clockwise on screen."""
     x, y = points[:, 0] - points[0, 0], points[:, 1] - points[0, 1]
     return 0.5 * float(np.dot(np.roll(x, -1), y) - np.dot(x, np.roll(y, -1)))
 
@@ -181,10 +185,10 @@ def contains(points: Points, point: Points) -> bool:
 def _trace_loops(
     logits: NDArray[np.floating[Any]], width: int, height: int, max_side: int
 ) -> list[Points]:
-    """All closed loops of the zero level, each starting at its topmost, then leftmost point."""
+    """Return all closed loops of the zero level; each starts at its topmost, then leftmost point."""
     rows, columns = logits.shape
-    # One ring repeats the outermost logits up to the border, as clamped interpolation does; a ring
-    # of zero width that lies on the border is outside, and closes the outline there.
+    # The first ring repeats the outermost logits up to the border, as clamped interpolation does. The
+    # second ring has no width and lies on the border. It is outside, and so closes the outline there.
     surface = np.pad(logits.astype(np.float64), 1, mode="edge")
     surface = np.pad(surface, 1, constant_values=-1.0)  # (rows + 4, columns + 4)
     xs = _node_positions(columns, width)
@@ -206,7 +210,7 @@ def _trace_loops(
         surface[patch_row + 1, patch_column][:, None] * left
         + surface[patch_row + 1, patch_column + 1][:, None] * right
     )
-    # (patches, steps + 1, steps + 1); exact at the patch's own corners and edges, so neighbours
+    # (patches, steps + 1, steps + 1). Values at corners and edges are exact, so neighbouring patches
     # agree on every shared value.
     fine = top[:, None, :] * (1.0 - u)[None, :, None] + bottom[:, None, :] * u[None, :, None]
 
@@ -227,7 +231,7 @@ def _trace_loops(
     code[(code == 5) & (twist > 0)] = 16
     code[(code == 10) & (twist < 0)] = 17
 
-    # Every crossing belongs to one side of the fine grid; its number is shared by both cells.
+    # Every crossing lies on one side of the fine grid. Both cells at that side use the same number.
     fine_row = patch_row[patch] * steps + sub_row
     fine_column = patch_column[patch] * steps + sub_column
     stride = (columns + 3) * steps + 1
@@ -245,7 +249,7 @@ def _trace_loops(
     leaves, enters = _LEAVES[code[cell], piece], _ENTERS[code[cell], piece]
     source, target = sides[cell, leaves], sides[cell, enters]
 
-    # A side runs from one corner of its cell to the next: value and place at both of its ends.
+    # A side connects two corners of its cell: here are the values and places at both ends.
     horizontal = (leaves == _TOP) | (leaves == _BOTTOM)
     begin = np.where(leaves == _RIGHT, value_tr[cell], value_tl[cell])
     begin = np.where(leaves == _BOTTOM, value_bl[cell], begin)
@@ -260,19 +264,19 @@ def _trace_loops(
 
 
 def _node_positions(count: int, size: int) -> Points:
-    """Footage px of the padded logits: the border twice, the half-pixel centres, the border."""
+    """Return the places of the padded logits, px: border twice, half-pixel centres, border twice."""
     centres = (np.arange(count) + 0.5) * (size / count)
     return np.concatenate([[0.0, 0.0], centres, [float(size), float(size)]])
 
 
 def _fine_positions(nodes: Points, patch: Ints, sub: Ints, steps: int) -> tuple[Points, Points]:
-    """Footage px of both ends of a fine cell along one axis."""
+    """Return both ends of a fine cell along one axis, px."""
     begin, size = nodes[patch], nodes[patch + 1] - nodes[patch]
     return begin + size * (sub / steps), begin + size * ((sub + 1) / steps)
 
 
 def _link(source: Ints, target: Ints, points: Points) -> list[Points]:
-    """Chain directed pieces, source side to target side, into loops."""
+    """Chain directed pieces, from source side to target side, into loops."""
     order = np.argsort(source)
     following = np.searchsorted(source[order], target).astype(np.int64)[order].tolist()
     points = points[order]
