@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes the images a trainer reads; imports core, numpy, and the engine's pixel modules.
+"""Bake: write the images that a trainer reads.
 
-Every frame is decoded, matted and written by one thread of a small pool, so memory is bounded by
-the number of threads and not by the number of frames. A frame's bytes depend on nothing but its
-photo, its mattes and the options. What is finished when a bake stops early stays on disk, whole.
+A small pool of threads works on the frames. One thread decodes a frame, makes its alpha and writes
+it. So memory use depends on the number of threads, not on the number of frames. The bytes of an
+image depend only on its photo, its mattes and the options. If a bake stops early, the finished
+images stay on disk, each of them whole.
 """
 
 from __future__ import annotations
@@ -44,9 +45,9 @@ from ..refine.edge_model import EdgeModel
 from ..refine.edge_refine import edge_model, refine
 from .bake_manifest import MANIFEST_NAME, describe, write_manifest
 
-# Held at most for each pixel of a frame in work: at 16 bit, 24 megapixels took 292 and 475 MB.
+# Most bytes held for one pixel of a frame: 24 megapixels of 16 bit took 292 and 475 MB.
 _BYTES, _REFINED_BYTES = 12, 20
-_MAX_THREADS = 8  # each holds a photo and its alpha: 0.4 GB at 54 megapixels and 8 bit
+_MAX_THREADS = 8  # each holds a photo and its alpha: 0.4 GB for 54 megapixels of 8 bit
 _POLL_SECONDS = 0.1
 _GRACE_SECONDS = 0.3
 _STRIPE_ROWS = 256
@@ -64,25 +65,25 @@ _PACKAGES = (
 
 @dataclass(frozen=True)
 class BakeReport:
-    """What a bake wrote; frames count from 1.
+    """What a bake wrote. Frames count from 1.
 
     Attributes
     ----------
     folder, masks_folder
-        Where the images, and the sidecar masks if any, are.
+        The folder of the images, and the folder of the sidecar masks, if any.
     frames
         Baked frames, rising.
     without_matte
-        Frames left out because nothing has a matte there.
+        Frames that were left out because no object has a matte there.
     incomplete
-        Frames baked although some object has no matte there.
+        Frames that were baked although some object has no matte there.
     unfinished
-        Frames left out because a run over them was not finished, and a matte there is of the run
-        before.
+        Frames that were left out because a run over them did not finish. A matte there is older
+        than that run.
     damaged
-        Frames with a matte that can't be used, and counts as none.
+        Frames with a damaged matte. It was not used.
     damaged_photos
-        Photos left out because they don't decode whole.
+        Photos that were left out because they don't decode whole.
     """
 
     folder: Path
@@ -95,19 +96,19 @@ class BakeReport:
     damaged_photos: tuple[DamagedFrame, ...] = ()
 
     def warnings(self) -> tuple[str, ...]:
-        """Sentences for the user; empty when all frames were baked from all objects."""
+        """Return sentences for the user. Empty when all frames were baked from all objects."""
         said = [left_out(self.damaged_photos)] if self.damaged_photos else []
         if self.without_matte:
-            said.append(f"Left out, as nothing has a matte there: {_frames(self.without_matte)}.")
+            said.append(f"Left out, because no mask is there: {_frames(self.without_matte)}.")
         if self.unfinished:
             said.append(
-                "Left out, as the last propagation did not come to them:"
+                "Left out, because the last propagation did not reach them:"
                 f" {_frames(self.unfinished)}. Propagate again to finish it."
             )
         if self.damaged:
-            said.append(f"Damaged mattes, which count as none: {_frames(self.damaged)}.")
+            said.append(f"Masks that are damaged and were not used: {_frames(self.damaged)}.")
         if self.incomplete:
-            said.append(f"Some objects have no matte here: {_frames(self.incomplete)}.")
+            said.append(f"Some subjects have no mask here: {_frames(self.incomplete)}.")
         return tuple(said)
 
 
@@ -130,30 +131,47 @@ def bake(
     Parameters
     ----------
     request
-        Footage, options, mattes that the user drew, and the output folder, which must not exist.
+        Footage, options, mattes that the user drew, and the output folder. The folder must not
+        exist.
     store
         The mattes.
     on_progress, on_frame_done
         Called from this thread after every frame.
     cancelled
-        Asked several times a second.
+        Called several times a second.
     threads
-        Frames worked on at once; 0 goes by the request, or by processors and memory.
+        Number of frames worked on at once. 0 takes the request's number. If that is 0 too,
+        processors and memory decide.
+
+    Returns
+    -------
+    BakeReport
+        The folders, and which frames were baked or left out.
 
     Raises
     ------
     BakeError
-        Nothing to bake, the folder exists or can't be written, the disk is full, a photo is gone,
-        has another size or changes meanwhile. Finished images stay.
+        There is nothing to bake, the folder exists or can't be written, or the disk is full. Or a
+        photo is gone, has another size, or changes during the bake. Finished images stay.
     DamagedPhoto
-        None of the photos decodes whole; or one does not, and the request is strict.
+        No photo decodes whole; or one does not, and the request is strict.
     StoreError
-        All mattes are damaged, the photos are not those of the mattes, or another process writes
-        mattes meanwhile.
+        All mattes are damaged, the mattes belong to other photos, or another process writes mattes
+        during the bake.
     EnvironmentSetupError
-        Edges are to be refined on a device that is not there.
+        The options refine edges, and the device for it is not there.
     Cancelled
-        `cancelled` said so. Finished images stay.
+        ``cancelled`` returned True. Finished images stay.
+
+    Examples
+    --------
+    Bake all photos of a folder. ``store`` holds their mattes.
+
+    >>> footage = FootageFiles.of(scan(Path("photos")))
+    >>> request = BakeRequest(footage, str(store.folder), "photos_baked", BakeOptions(alpha="soft"))
+    >>> report = bake(request, store, print, lambda: False)
+    >>> sorted(path.name for path in report.folder.iterdir())
+    ['IMG_0001.png', 'IMG_0002.png', 'manifest.json']
     """
     edited = {(matte.object_id, matte.frame): matte for matte in request.edited}
     mattes = _Mattes(request, store, edited.keys())
@@ -206,16 +224,16 @@ def bake(
 
 
 class _Mattes:
-    """The mattes as they are when a bake begins, so that it takes these or none.
+    """The mattes at the start of a bake. The bake uses exactly these, or fails.
 
     Attributes
     ----------
     marks
-        What tells each from others, by object and frame; of objects that take part alone.
+        (object id, frame) -> mark that identifies the matte. Only of objects that take part.
     unfinished
-        Frames where one of them is of the run before the store's last.
+        Frames with a matte that is older than the last, unfinished run.
     damaged
-        Frames where one of them can't be used.
+        Frames with a damaged matte.
     """
 
     def __init__(
@@ -230,7 +248,7 @@ class _Mattes:
                 continue
             for frame in store.frames(object_id):
                 if (object_id, frame) in drawn:
-                    continue  # the user's own, in place of it
+                    continue  # the user's drawn matte replaces it
                 mark = store.mark(object_id, frame)
                 if mark is None:
                     self.damaged.add(frame)
@@ -240,12 +258,12 @@ class _Mattes:
                     self.unfinished.add(frame)
         if self.damaged and not self.marks and not drawn:
             raise StoreError(
-                f"All mattes in {store.folder} are damaged.",
-                "Press Propagate, which makes them anew.",
+                f"All masks in {store.folder} are damaged.",
+                "Press Propagate. It makes them again.",
             )
 
     def usable(self) -> dict[int, set[int]]:
-        """For every object the frames that can be baked from its mattes."""
+        """Return, for every object, the frames that can be baked from its mattes."""
         usable: dict[int, set[int]] = {}
         for object_id, frame in self.marks:
             usable.setdefault(object_id, set())
@@ -255,18 +273,19 @@ class _Mattes:
 
 
 def _threads_for(request: BakeRequest) -> int:
-    """As many as there are processors, while what they hold stays within half of the memory."""
+    """Return the number of processors, or fewer if the threads would hold more than half of the
+    memory."""
     a_pixel = _REFINED_BYTES if request.options.refine_edges else _BYTES
     frame = request.footage.width * request.footage.height * a_pixel
     return max(1, min(os.cpu_count() or 1, _MAX_THREADS, total_memory() // 2 // max(1, frame)))
 
 
 def _edge_device(request: BakeRequest) -> DeviceChoice | None:
-    """Where edges are refined; None where the options don't ask for it."""
+    """Return the device that refines edges. None if the options don't ask for it."""
     if not request.options.refine_edges:
         return None
     choice = choose_device(request.device)
-    # What Apple's GPUs make of it has never been measured.
+    # The results on Apple's GPUs have never been measured.
     return choose_device("cpu") if choice.device.type == "mps" else choice
 
 
@@ -279,9 +298,9 @@ def _run(
     on_frame_done: Callable[[FrameDone], None] | None,
     cancelled: Callable[[], bool],
 ) -> dict[int, DamagedFrame]:
-    """Keep `threads` frames in work until all are done, one fails, or the user cancels.
+    """Work on ``threads`` frames at once until all are done, one fails, or the user cancels.
 
-    Returns the damaged ones, which have no image.
+    Returns the damaged photos. They have no image.
     """
     sources = {item.frame: item.source for item in plan.items}
     damaged = {at: found for at, found in job.known_damaged().items() if at not in sources}
@@ -322,8 +341,8 @@ def _run(
                     )
                 )
     finally:
-        # A frame that is being written ends within a stripe. One that is still being decoded has no
-        # file yet and ends before it makes one: not worth waiting for.
+        # A frame that is being written stops after one stripe. A frame that is being decoded has
+        # no file yet and stops before it makes one, so we don't wait for it.
         stop.set()
         wait(working, _GRACE_SECONDS)
         pool.shutdown(wait=False, cancel_futures=True)
@@ -344,24 +363,24 @@ class _Job:
 
     @contextlib.contextmanager
     def synced(self, folder: Path) -> Iterator[None]:
-        """Have everything on the disk when this ends, however it does."""
+        """Make sure that everything is on the disk when this ends, even after an error."""
         try:
             yield
         except BaseException:
-            with contextlib.suppress(OSError):  # the first trouble is the one to tell
+            with contextlib.suppress(OSError):  # the first error is the one to report
                 self.folders.flush()
             raise
         with _said_as_bake_error(folder):
             self.folders.flush()
 
     def bake(self, item: BakeItem) -> None:
-        """Decode, matte and write one frame; runs in a thread of the pool."""
+        """Decode one frame, make its alpha and write it. Runs in a thread of the pool."""
         options = self.request.options
         pixels = self._decode(item.source)
         self._go_on()
         alpha = self._alpha(item, pixels.array)
         if pixels.alpha is not None:
-            # Where the photo itself is transparent there is nothing to keep.
+            # Transparent parts of the photo stay transparent.
             np.minimum(alpha, pixels.alpha, out=alpha)
         self._go_on()
         rgb = pixels.array
@@ -381,12 +400,12 @@ class _Job:
                     folders=self.folders,
                 )
             except BaseException:
-                if item.mask is not None:  # which is of no use without its image
+                if item.mask is not None:  # it is useless without its image
                     item.mask.unlink(missing_ok=True)
                 raise
 
     def known_damaged(self) -> dict[int, DamagedFrame]:
-        """The damaged photos among those asked for that the propagation has met."""
+        """Return the damaged photos that the propagation found, among the frames asked for."""
         known = read_damaged(self.store.folder, self.request.footage.fingerprint)
         asked = self.request.options.frames
         return {frame: found for frame, found in known.items() if not asked or frame in asked}
@@ -415,7 +434,7 @@ class _Job:
             )
         if _look(source) != self.seen[source]:
             raise BakeError(
-                f"{source.name} has changed since the bake was asked for: its mask may be another's.",
+                f"{source.name} changed after the bake was started. Its mask may not fit any more.",
                 "Load the footage again and propagate, then bake.",
             )
         return pixels
@@ -447,7 +466,8 @@ class _Job:
 
 
 def _seen(request: BakeRequest, plan: BakePlan) -> dict[Path, Stamp | None]:
-    """How the photos look that the fingerprint is of; None where one has changed since then."""
+    """Return how the photos look outside, as they were for the fingerprint. None for a changed
+    photo."""
     footage = request.footage
     photos = [Path(path) for path in footage.paths]
     looks = [_look(photo) for photo in photos]
@@ -457,14 +477,17 @@ def _seen(request: BakeRequest, plan: BakePlan) -> dict[Path, Stamp | None]:
         for photo, look, stamp in zip(photos, looks, footage.stamps, strict=False)
         if look is not None and look[1:] != stamp
     }
-    # A copy or a backup may have touched them, and left them as they were.
+    # A copy or a backup changes a file's times, but not its contents.
     if changed and _fingerprint(photos) != footage.fingerprint:
         seen |= dict.fromkeys(changed)
     return {item.source: seen[item.source] for item in plan.items}
 
 
 def _fingerprint(photos: Collection[Path]) -> str:
-    """Of the photos as they are now; empty where one can't be read, which its decoder says."""
+    """Return the fingerprint of the photos as they are now.
+
+    Empty if one can't be read. The decoder then reports it.
+    """
     try:
         return hash_photos(photos)
     except FootageError:
@@ -472,7 +495,8 @@ def _fingerprint(photos: Collection[Path]) -> str:
 
 
 def _look(photo: Path) -> Stamp | None:
-    """How a photo looks from outside; None where it is gone, which its decoder says."""
+    """Return how a photo looks from outside: size and times. None if it is gone; the decoder
+    reports it."""
     try:
         return stamp_of(photo)
     except OSError:
@@ -480,7 +504,7 @@ def _look(photo: Path) -> Stamp | None:
 
 
 def _premultiplied(rgb: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
-    """Colours times alpha, rounded to nearest."""
+    """Multiply the colours by alpha, rounded to the nearest value."""
     out = np.empty_like(rgb)
     full = int(np.iinfo(rgb.dtype).max)
     for top in range(0, rgb.shape[0], _STRIPE_ROWS):
@@ -492,7 +516,7 @@ def _premultiplied(rgb: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
 
 @contextlib.contextmanager
 def _output_folders(plan: BakePlan) -> Iterator[None]:
-    """Make the plan's folders; take them away again if the bake ends with nothing in them."""
+    """Make the plan's folders. Remove those that are empty when the bake ends."""
     folders = [folder for folder in (plan.folder, plan.masks_folder) if folder is not None]
     made: list[Path] = []
     try:
@@ -504,13 +528,13 @@ def _output_folders(plan: BakePlan) -> Iterator[None]:
                 except FileExistsError:
                     raise BakeError(
                         f"{folder} exists already, and a bake never overwrites.",
-                        "Bake again: the next version gets a name of its own.",
+                        "Bake again: the next version gets a new name.",
                     ) from None
             made.append(folder)
         yield
     finally:
         for folder in made:
-            with contextlib.suppress(OSError):  # not empty: what is finished stays
+            with contextlib.suppress(OSError):  # not empty: finished images stay
                 folder.rmdir()
 
 
@@ -535,7 +559,7 @@ def _said_as_bake_error(path: Path) -> Iterator[None]:
 
 
 def _versions() -> Iterator[tuple[str, str]]:
-    """Versions of the packages that decide an image's bytes."""
+    """Yield the versions of the packages that decide an image's bytes."""
     for package in _PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             yield package, importlib.metadata.version(package)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What made a folder of baked images, written beside them; core, msgspec."""
+"""The manifest of a bake: how a folder of images was made."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class BakedImage(msgspec.Struct, frozen=True):
     Attributes
     ----------
     frame
-        From 1.
+        Counts from 1.
     source, image
-        Names of the photo and of the image made from it.
+        File names of the photo and of the image made from it.
     objects
-        Ids whose mattes make its alpha.
+        Ids of the objects whose mattes make its alpha.
     edited
-        Those of them whose matte the user drew.
+        Ids among them whose matte the user drew.
     """
 
     frame: int
@@ -38,14 +38,14 @@ class BakedImage(msgspec.Struct, frozen=True):
 
 
 class BakeManifest(msgspec.Struct, frozen=True):
-    """What made a folder of images. It is written last, so a folder that has it is complete.
+    """How a folder of images was made. It is written last, so a folder that has it is complete.
 
-    It holds neither times nor absolute paths: the same input gives the same bytes.
+    It holds no times and no absolute paths: the same input gives the same bytes.
 
     Attributes
     ----------
     device
-        What edges were refined on, as a run's manifest names it; empty where none were.
+        The device that refined the edges, named as in a run's manifest. Empty if none were refined.
     """
 
     footage: str
@@ -67,14 +67,16 @@ def describe(
     versions: dict[str, str],
     device: str,
 ) -> BakeManifest:
-    """The manifest of a finished plan.
+    """Return the manifest of a finished plan.
 
     Parameters
     ----------
+    plan, request
+        What was baked.
     edited
         (object id, frame) of drawn mattes.
     versions
-        Of the packages that decide an image's bytes.
+        Versions of the packages that decide an image's bytes.
     device
         See `BakeManifest`.
     """
@@ -102,6 +104,6 @@ def describe(
 
 
 def write_manifest(folder: Path, manifest: BakeManifest) -> None:
-    """Write it into the folder, whole or not at all; raises OSError."""
+    """Write the manifest into the folder, whole or not at all; raises OSError."""
     data = msgspec.json.format(msgspec.json.encode(manifest, order="deterministic"))
     write_atomic(folder / MANIFEST_NAME, data)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Previews of frames that are tracked and then corrected; imports core and its engine siblings.
+"""Previews of frames that are tracked and then corrected.
 
-What such a frame shows depends on the frames before it. They are tracked by a propagation's own
-session, from the nearest memories on disk, and what was remembered on the way is kept: the
-next click on the same frame costs one frame. Nothing is written.
+The mask of such a frame depends on the frames before it. A propagation's own session tracks them,
+from the nearest memories on disk. The memories that it makes are kept in the process, so the next
+click on the same frame costs only one frame. Nothing is written.
 """
 
 from __future__ import annotations
@@ -34,29 +34,30 @@ from .propagate import objects_of
 from .run_store import StoredObject
 
 KEPT_BANKS: Final = 6
-"""What is kept of the way to a frame: its end, of as many objects, sides or frames.
+"""Number of memory banks that are kept. Each stands just before a previewed frame, for one object
+and one side.
 
 3 MB each at 1024 px, and 0.5 MB more for every corrected frame in reach.
 """
 
 
 FEW: Final = 4
-"""Frames that are tracked for a preview where no propagation has left memories.
+"""Number of frames that a preview tracks if no propagation has left memories.
 
-A click is to be answered soon, and a frame takes seconds with a large model on a CPU. Further away
-a preview shows what the clicks give by themselves, until something has been propagated.
+A click needs a quick answer, and with a large model on a CPU a frame takes seconds. Further away, a
+preview shows the result of the clicks alone, until the user propagates.
 """
 
 
 class CorrectionPreviewer:
-    """Tracks and corrects single frames with one model.
+    """Track and correct single frames with one model.
 
     Parameters
     ----------
     loaded, choice
         The model, and where it runs.
     features
-        Of photos, shared with other previews.
+        Features of photos, shared with other previews.
     """
 
     def __init__(self, loaded: LoadedModel, choice: DeviceChoice, features: FeatureCache) -> None:
@@ -73,17 +74,29 @@ class CorrectionPreviewer:
         threads: int,
         dropped: Callable[[], bool],
     ) -> tuple[PreviewMatte, ...]:
-        """What a propagation writes for these objects on a frame where they are corrected.
+        """Return what a propagation would write for these objects on a frame where they are
+        corrected.
 
-        An object that the request does not correct there has none, and neither has one whose
-        prompts say by themselves where it is and to which there is a long way to track.
+        An object has no matte here if the request does not correct it on this frame. It also has
+        none if its prompts say by themselves where it is and the way to track is long.
+
+        Parameters
+        ----------
+        request
+            The propagation with all prompts.
+        frame, object_ids
+            What to preview.
+        threads
+            Number of threads that torch uses.
+        dropped
+            Called between steps. True means that nobody waits for the answer any more.
 
         Raises
         ------
         SplatError
-            The request is not as it should be, or a photo can't be read.
+            The request is wrong, or a photo can't be read.
         Cancelled
-            ``dropped`` said so; what was remembered until then is kept.
+            ``dropped`` returned True. The memories made until then are kept.
         """
         objects = {
             at.plan.object_id: at
@@ -102,7 +115,7 @@ class CorrectionPreviewer:
         if not works:
             return ()
         found: dict[int, MatteRecord] = {}
-        ways: dict[tuple[int, Direction], str] = {}  # how far each has come
+        ways: dict[tuple[int, Direction], str] = {}  # the newest key of each pass
         footage = request.footage
 
         def on_result(result: FrameResult) -> None:
@@ -145,14 +158,14 @@ class CorrectionPreviewer:
 
 
 def _is_far(work: ObjectSchedule, at: StoredObject) -> bool:
-    """Whether more is to be tracked than lies between two places on disk."""
+    """Whether more frames must be tracked than lie between two memories on disk."""
     tracked = sum(len(part.frames) for part in work.parts)
-    # A run under these prompts would have left the memories of all frames that start.
+    # If a run with these prompts had finished, the conditioning memories would be on disk.
     return tracked > (FEW if work.conditioning else at.spacing)
 
 
 class _KeepingSession(Session):
-    """A session that takes photos from the kept features."""
+    """A session that takes its photos from the kept features."""
 
     def __init__(
         self,
@@ -184,7 +197,7 @@ class _KeepingSession(Session):
         self, order: Sequence[int], cancelled: Callable[[], bool]
     ) -> Generator[tuple[int, Views], None, None]:
         for frame in order:
-            if frame in self._damaged and frame != order[-1]:  # the last one is what is asked for
+            if frame in self._damaged and frame != order[-1]:  # the last one is the frame asked for
                 continue
             path = self._paths[frame - 1]
             yield frame, self._features.views(path, self._wide, self._steps, cancelled)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Features of the photos looked at last, for previews; imports core, torch."""
+"""Image features of the last photos, kept for previews."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ..tracking.panorama import View, Views, seen
 from ..tracking.sam2_adapter import ImageFeatures, Sam2Adapter
 
 PhotoKey = tuple[str, int, int, int, View]
-"""Path, size and time of a file; how wide its frame is (see `FrameSource`); the view of that."""
+"""Path, size and time of a file; width of its frame (see `FrameSource`); the view."""
 
 
 class FeatureCache:
-    """The features of the last photos looked at; position encodings are kept once.
+    """Keep the features of the last photos. Position encodings are kept only once.
 
     Parameters
     ----------
     limit
-        Bytes that they may take; the last one is kept in any case.
+        Most bytes that the features may take. The last photo is always kept.
     exact
         How photos are read, as in `FrameSource`.
     """
@@ -40,16 +40,17 @@ class FeatureCache:
     def views(
         self, photo: str, wide: int, steps: Sam2Adapter, dropped: Callable[[], bool]
     ) -> Views:
-        """A photo in every view of it, each read and encoded when it is asked for and not kept.
+        """Return a photo in all its views. Each view is read and encoded on demand, unless it is
+        kept.
 
-        Raises FootageError, and Cancelled when ``dropped`` says so between the two; so does what
-        it returns.
+        Raises FootageError. Raises Cancelled when ``dropped`` returns True between reading and
+        encoding. Both also apply when a view is taken from the result.
         """
         key = photo_key(photo, wide)
         return Views(lambda view: self.of((*key[:4], view), steps, dropped))
 
     def of(self, photo: PhotoKey, steps: Sam2Adapter, dropped: Callable[[], bool]) -> ImageFeatures:
-        """The features of one view of a photo, otherwise as `views`."""
+        """Return the features of one view of a photo. Otherwise as `views`."""
         image = self.get(photo)
         if image is None:
             side, wide = steps.model.image_size, photo[3]
@@ -62,7 +63,7 @@ class FeatureCache:
         return image
 
     def get(self, key: PhotoKey) -> ImageFeatures | None:
-        """What is kept of a photo, if it is."""
+        """Return the kept features of a photo, or None."""
         if key not in self._maps:
             return None
         self._maps.move_to_end(key)
@@ -70,8 +71,8 @@ class FeatureCache:
         return ImageFeatures(maps, self._positions, sizes)
 
     def keep(self, key: PhotoKey, image: ImageFeatures) -> None:
-        """Keep these too, and as many of the others as there is room for."""
-        # The encodings of positions depend on the model's input size alone, and outweigh the maps.
+        """Keep these features, and remove the oldest others if they need too much room."""
+        # Position encodings are larger than the maps, and depend only on the model's input size.
         self._positions = image.positions
         self._maps[key] = (image.maps, image.sizes)
         while len(self._maps) > 1 and self._bytes() > self._limit:
@@ -82,7 +83,8 @@ class FeatureCache:
 
 
 def photo_key(photo: str, wide: int = 1) -> PhotoKey:
-    """The key of the photo unrolled: one that changed is read again."""
+    """Return the key of the unrolled photo. A photo that changes gets a new key, so it is read
+    again."""
     try:
         status = Path(photo).stat()
     except OSError as error:

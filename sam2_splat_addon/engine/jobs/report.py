@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes the review of a store as CSV and HTML; imports core and the engine's pictures."""
+"""Write the review of a store as CSV and HTML."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ...core.system.links import is_link
 from .report_pictures import picture_with_matte
 
 MOST_PICTURES = 200
-"""The page stays below some 8 MB; the table has all frames."""
+"""Limits the page to about 8 MB. The table lists all frames."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class ReviewReport:
     folder
         Where ``review.csv`` and ``review.html`` are.
     mattes, listed
-        How many were reviewed, and how many of them are worth a look.
+        Number of mattes that were reviewed, and of those that need a look.
     damaged
-        Photos that don't decode whole: they are listed, and have no picture.
+        Photos that don't decode whole. They are listed, but have no picture.
     """
 
     folder: Path
@@ -50,16 +50,38 @@ def write_report(
 ) -> ReviewReport:
     """Review all objects of the request and write both files, each whole or not at all.
 
+    Parameters
+    ----------
+    request
+        Footage, store, output folder and the names of the objects.
+    on_progress
+        Called after every picture.
+    cancelled
+        Called after every object and before every picture.
+
+    Returns
+    -------
+    ReviewReport
+        The folder and the numbers.
+
     Raises
     ------
     StoreError
         There are no mattes, or one is damaged.
     FootageError
-        A photo to be shown is missing.
+        A photo to show is missing.
     BakeError
-        The folder can't be written, is a link, or holds files of these names that are not ours.
+        The folder can't be written, is a link, or holds other files with these names.
     Cancelled
-        ``cancelled`` said so.
+        ``cancelled`` returned True.
+
+    Examples
+    --------
+    >>> footage = FootageFiles.of(scan(Path("photos")))
+    >>> request = ReportRequest(footage, "store", "review", {1: "Chair"})
+    >>> report = write_report(request, print, lambda: False)
+    >>> sorted(path.name for path in report.folder.iterdir())
+    ['review.csv', 'review.html']
     """
     store = MatteStore.open(Path(request.store))
     require_same_photos(store, request.footage.fingerprint)
@@ -77,7 +99,7 @@ def write_report(
         if cancelled():
             raise Cancelled
     if not lines:
-        raise StoreError(f"There are no mattes in {store.folder}.", "Press Propagate first.")
+        raise StoreError(f"There are no masks in {store.folder}.", "Press Propagate first.")
     listed = worst_first([line.review for line in lines])
     shown = listed[:MOST_PICTURES]
     damaged = read_damaged(store.folder, request.footage.fingerprint)
@@ -105,7 +127,7 @@ def write_report(
         known = len(damaged)
         with atomic_file(folder / HTML_NAME) as page:
             page.writelines(html_page(title, lines, pictures(), len(listed) - len(shown), damaged))
-        if len(damaged) > known:  # making the pictures has found more
+        if len(damaged) > known:  # the pictures showed more damaged photos
             write_atomic(folder / CSV_NAME, csv_table(lines, damaged.values()))
     except OSError as problem:
         raise BakeError(
@@ -117,7 +139,7 @@ def write_report(
 
 
 def _require_replaceable(folder: Path) -> None:
-    """Raise BakeError where a report would go through a link, or in place of what is no report."""
+    """Raise BakeError if the folder is a link, or a file there is not one of our reports."""
     if is_link(folder):
         raise BakeError(
             f"{folder} is a link, and could lead to anything.", "Choose the folder it leads to."
@@ -129,6 +151,6 @@ def _require_replaceable(folder: Path) -> None:
             raise BakeError(f"{folder / name} can't be read: {problem.strerror}.") from problem
         if is_other:
             raise BakeError(
-                f"{folder / name} is there, and is no report of SAM2 Splat: it stays as it is.",
+                f"{folder / name} exists and is no report of SAM2 Splat. It was not changed.",
                 "Choose another folder, or move that file away.",
             )

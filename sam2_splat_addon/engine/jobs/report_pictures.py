@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Small pictures of frames with their matte outlined; imports core, numpy, OpenCV and Pillow."""
+"""Small pictures of photos with the outline of their matte."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from ..images.frame_source import jpeg_at_least
 LONGER_SIDE = 400  # px
 _OUTLINE = (255, 214, 0)
 _QUALITY = 80
-# How bright the picture stays outside the matte.
+# Brightness of the picture outside the matte.
 _OUTSIDE = 0.45
 
 
 def picture_with_matte(photo: Path, logits: Logits) -> bytes:
-    """A JPEG of a photo, darkened outside its matte and with the matte's edge drawn.
+    """Make a JPEG of a photo, darker outside its matte and with the matte's outline.
 
     Parameters
     ----------
@@ -33,6 +33,11 @@ def picture_with_matte(photo: Path, logits: Logits) -> bytes:
         Any photo of the footage.
     logits
         (h, w), positive inside.
+
+    Returns
+    -------
+    bytes
+        The JPEG file, its longer side `LONGER_SIDE` px.
 
     Raises
     ------
@@ -44,7 +49,7 @@ def picture_with_matte(photo: Path, logits: Logits) -> bytes:
     inside = upsample_binary(logits, width, height)
     shown = np.where(inside[..., None], pixels, (pixels * _OUTSIDE).astype(np.uint8))
     edges, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    # Dark below bright: seen on any ground.
+    # A dark line under a bright one can be seen on any background.
     cv2.drawContours(shown, edges, -1, (0, 0, 0), 3, cv2.LINE_AA)
     cv2.drawContours(shown, edges, -1, _OUTLINE, 1, cv2.LINE_AA)
     file = io.BytesIO()
@@ -53,12 +58,12 @@ def picture_with_matte(photo: Path, logits: Logits) -> bytes:
 
 
 def _small(photo: Path) -> NDArray[np.uint8]:
-    """The photo with a longer side of `LONGER_SIDE` px, (H, W, 3), in stored order."""
+    """Return the photo with a longer side of `LONGER_SIDE` px, (H, W, 3), in stored order."""
     header = read_header(photo)
     scale = LONGER_SIDE / max(header.width, header.height)
     size = (max(round(header.width * scale), 1), max(round(header.height * scale), 1))
     if header.format != "jpeg":
         return np.array(Image.fromarray(to_8_bit(decode(photo).array)).resize(size))
-    # Decoded at a fraction of its size right away.
+    # A JPEG can be decoded at a fraction of its size, which is faster.
     small, taken = jpeg_at_least(photo, size, {})
     return np.array(small.resize(size, Image.Resampling.BICUBIC, box=(0, 0, *taken)))

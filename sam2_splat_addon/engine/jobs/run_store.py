@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A run's side of the store: what is there already, what comes, what later runs can go on from.
-
-Imports core and its siblings of the engine.
-"""
+"""How a run uses the store: what is there already, what it writes, what later runs can reuse."""
 
 from __future__ import annotations
 
@@ -27,32 +24,32 @@ from ..tracking.results import FrameResult
 from ..tracking.schedule import ObjectSchedule
 
 SAVE_SECONDS: Final = 15.0
-"""How often a run saves its memories: what a kill costs at most."""
+"""How often a run saves its memories. A killed run loses at most this much work."""
 
 SHELF_FRAMES: Final = 8
 SHELF_PLACES: Final = 16
-"""Memories stay on disk after every so many frames, at no more than so many places.
+"""Memories stay on disk every `SHELF_FRAMES` frames, at no more than `SHELF_PLACES` places.
 
-So an object's memories on disk take at most 16 times what its bank takes (3 MB at 1024 px, and 0.5 MB more
-for every corrected frame in reach), and what is tracked again on the way to a corrected frame is at
-most 8 frames, or a sixteenth of long footage.
+So on disk an object takes at most 16 times the size of its bank (3 MB at 1024 px, and 0.5 MB more
+for every corrected frame in reach). And at most 8 frames are tracked again on the way to a
+corrected frame, or a sixteenth of long footage.
 """
 
-_RATE_WINDOW: Final = 24  # mattes that the speed is measured over
+_RATE_WINDOW: Final = 24  # mattes over which the speed is measured
 
 
 class Takeover:
-    """Makes a store a run's own at its first matte, and not before: until then nothing is touched.
+    """Make a store a run's own when its first matte is written. Before that nothing is changed.
 
     Parameters
     ----------
     store, manifest
         Of the run.
     photos
-        What the manifest is to note of them (`core.run_record.photos_of`).
+        What the manifest says about the photos (`core.mattes.run_record.photos_of`).
     void
-        The keys of the mattes that the run is to replace, those that an unfinished run has left to
-        be replaced included.
+        Keys of the mattes that the run will replace. They include those that an unfinished run did
+        not replace.
     """
 
     def __init__(
@@ -65,7 +62,7 @@ class Takeover:
         self._begun = False
 
     def write(self, record: MatteRecord) -> None:
-        """Put a matte into the store, in place of an earlier one; raises StoreError."""
+        """Put a matte into the store and replace an earlier one; raises StoreError."""
         if self._begun:
             self._store.require_there()
             self._store.write(record)
@@ -76,12 +73,13 @@ class Takeover:
         unfinished_run.note_begun(self._store)
 
     def finish(self, *, whole: bool) -> None:
-        """Note that all is done that was to be done; raises StoreError.
+        """Note that the run has finished its work; raises StoreError.
 
         Parameters
         ----------
         whole
-            Whether that was all frames of the run, so that nothing of other photos is of use.
+            Whether the run covered all its frames. Then mattes of other photos are of no use any
+            more.
         """
         if not self._begun:
             self._take(None)
@@ -95,7 +93,7 @@ class Takeover:
             for object_id, keys in self._void.items()
         }
         unfinished_run.note_rest(self._store, left)
-        if whole and self._store.objects():  # else nothing has taken the place of those aside
+        if whole and self._store.objects():  # otherwise nothing replaced those set aside
             earlier_runs.drop(self._store)
 
     def _take(self, first: tuple[int, int, str] | None) -> None:
@@ -109,7 +107,7 @@ class Takeover:
 
 
 class StoredObject:
-    """One object of a run: its plan, its keys, and what the store has of it.
+    """One object of a run: its plan, its keys, and what the store holds of it.
 
     Parameters
     ----------
@@ -118,14 +116,14 @@ class StoredObject:
     store
         The mattes.
     origin
-        What a matte says of its run (`core.manifest.RunManifest.origin`).
+        What a matte notes about its run (`core.mattes.run_manifest.RunManifest.origin`).
 
     Attributes
     ----------
     put
         Writes a matte into the store.
     spacing
-        Frames from one place on disk to the next.
+        Number of frames from one saved memory to the next.
     """
 
     def __init__(
@@ -149,7 +147,7 @@ class StoredObject:
         }
 
     def outdated(self, wanted: range) -> frozenset[int]:
-        """The wanted frames that have no matte, or one of another key."""
+        """Return the wanted frames that have no matte, or one with another key."""
         return frozenset(
             frame
             for frame in wanted
@@ -157,14 +155,16 @@ class StoredObject:
         )
 
     def void(self, outdated: Collection[int], before: Mapping[int, str]) -> dict[int, str]:
-        """The keys of mattes that are of another run, but not of what one side has given already.
+        """Return the keys of mattes that belong to another run.
+
+        A matte that one side of this run has given already does not count.
 
         Parameters
         ----------
         outdated
             Frames that are to be written.
         before
-            Frame -> key, of what an unfinished run has left.
+            Frame -> key of what an unfinished run left.
         """
         object_id = self.plan.object_id
         keys = {frame: self._store.key(object_id, frame) for frame in outdated} | dict(before)
@@ -181,7 +181,7 @@ class StoredObject:
         return own
 
     def settle(self, outdated: Collection[int]) -> list[MatteRecord]:
-        """Write those of these mattes whose both sides are known already; raises StoreError."""
+        """Write the mattes among these whose two sides are both known; raises StoreError."""
         settled: list[MatteRecord] = []
         for frame in sorted(self.plan.twice.intersection(outdated)):
             step = Step("forward", frame)
@@ -192,11 +192,11 @@ class StoredObject:
         return settled
 
     def knows(self, step: Step) -> bool:
-        """Whether it is known what a pass gives a frame that is tracked from both sides."""
+        """Whether this pass's result is known, for a frame that is tracked from both sides."""
         return self._sides.find(step) is not None
 
     def record(self, result: FrameResult, width: int, height: int) -> MatteRecord:
-        """A result as a record, of footage of this size in px."""
+        """Turn a result into a record. The footage has this size in px."""
         step = result.step
         return MatteRecord(
             self.plan.object_id,
@@ -211,9 +211,9 @@ class StoredObject:
         )
 
     def write(self, result: FrameResult, width: int, height: int) -> MatteRecord:
-        """Put a result into the store, as of footage of this size in px; raises StoreError.
+        """Put a result into the store, for footage of this size in px; raises StoreError.
 
-        Of a frame that is tracked from both sides that is the better result as soon as both are
+        If the frame is tracked from both sides, the better result is written as soon as both are
         known.
         """
         record = self.record(result, width, height)
@@ -223,23 +223,23 @@ class StoredObject:
         return record
 
     def saved(self, step: Step) -> BankState | None:
-        """The bank as a pass had it after this frame, when it is on disk."""
+        """Return the bank that a pass had after this frame, if it is on disk."""
         return self._checkpoints.load(step, self.keys.steps[step])
 
     def keeps(self, step: Step) -> bool:
-        """Whether the bank after this frame stays on disk when the run is over."""
+        """Whether the bank after this frame stays on disk after the run."""
         return step in self._kept
 
     def save(self, step: Step, state: BankState) -> None:
-        """Put the bank as it was after this frame on disk; raises StoreError."""
+        """Write the bank after this frame to disk; raises StoreError."""
         self._checkpoints.save(step, self.keys.steps[step], state)
 
     def forget(self, step: Step) -> None:
-        """Take the bank after this frame off the disk."""
+        """Remove the bank after this frame from disk."""
         self._checkpoints.remove(step)
 
     def tidy(self) -> None:
-        """Forget all that this run's plan has no use for; raises StoreError."""
+        """Remove everything that this run's plan does not use; raises StoreError."""
         self._checkpoints.sweep(self.keeps, self.keys.steps)
         self.conditioning.sweep(
             self.plan.refined.union(entry.frame for entry in self.plan.conditioning)
@@ -249,21 +249,20 @@ class StoredObject:
 
 
 class ResultWriter:
-    """Writes results into the store and measures how fast they come.
+    """Write results into the store and measure the speed.
 
     Parameters
     ----------
     objects, works
-        What is computed, and the objects that it is computed of.
+        The objects, and what is computed for each.
     outdated
-        The frames to write, by object id.
+        Object id -> the frames to write.
     total
-        How many mattes there will be when the run is over, whoever made them; those tracked from
-        both sides count twice.
+        Number of mattes after the run, old and new. Frames tracked from both sides count twice.
     size
-        The footage's (width, height), px.
+        (width, height) of the footage, px.
     finish
-        Makes of each result that is written what it is to be written as.
+        Turns each result into what is written.
     """
 
     def __init__(
@@ -289,7 +288,7 @@ class ResultWriter:
         self._times: deque[float] = deque([time.monotonic()], maxlen=_RATE_WINDOW)
 
     def take(self, result: FrameResult) -> MatteRecord | None:
-        """Write a result; None when it was only needed on the way to others."""
+        """Write a result. Returns None if it was only needed on the way to other frames."""
         self._times.append(time.monotonic())
         self._left -= 1
         due = (result.object_id, result.frame, result.direction)
@@ -300,7 +299,7 @@ class ResultWriter:
         return self._objects[result.object_id].write(self._finish(result), *self._size)
 
     def leave_out(self, frame: int) -> None:
-        """Expect no matte of a frame whose photo is damaged."""
+        """Expect no matte on a frame whose photo is damaged."""
         gone = {due for due in self._due if due[1] == frame}
         self._due -= gone
         self._total -= len(gone)
@@ -321,17 +320,17 @@ class ResultWriter:
 
 
 class MemorySaver:
-    """Puts memories on disk: some to stay, and where the run stands every `SAVE_SECONDS`."""
+    """Write memories to disk: some to stay, and every `SAVE_SECONDS` where the run stands."""
 
     def __init__(self, objects: list[StoredObject]) -> None:
         self._objects = {at.plan.object_id: at for at in objects}
         self._latest: dict[int, tuple[Step, BankState]] = {}
-        self._passing: dict[int, Step] = {}  # on disk, and not to stay
+        self._passing: dict[int, Step] = {}  # on disk, to be removed later
         self._saved = time.monotonic()
 
     def remembered(self, object_id: int, step: Step, bank: MemoryBank) -> None:
-        """Take note of a bank (see `Session.run`), and save what is due; raises StoreError."""
-        # The bank itself has the next frame in it before that frame's result is taken.
+        """Take a bank (see `Session.run`), and save what is due; raises StoreError."""
+        # The bank itself will hold the next frame before that frame's result is taken.
         state = bank.state()
         self._latest[object_id] = (step, state)
         if self._objects[object_id].keeps(step):
@@ -340,7 +339,7 @@ class MemorySaver:
             self.save()
 
     def save(self) -> None:
-        """Save where every object stands, in place of where it stood at the last save."""
+        """Save where every object stands, and remove what the last save wrote."""
         for object_id, (step, state) in self._latest.items():
             at, passed = self._objects[object_id], self._passing.get(object_id)
             if at.keeps(step) or passed == step:

@@ -79,8 +79,8 @@ class ConditioningStore:
         conditioned = self._read(frame)
         if conditioned is None:
             raise StoreError(
-                f"What the run remembers of frame {frame} can't be read from {self._path(frame)}.",
-                "Propagate again: it is made anew.",
+                f"The memory of frame {frame} can't be read from {self._path(frame)}.",
+                "Propagate again. The file is then made again.",
             )
         return conditioned
 
@@ -115,9 +115,9 @@ class ConditioningStore:
                     path.unlink(missing_ok=True)
         except OSError as error:
             raise StoreError(
-                f"What earlier runs remember can't be removed from {self._folder}:"
+                f"Memory files of earlier runs can't be removed from {self._folder}:"
                 f" {error.strerror}.",
-                "Close programs that use that folder, and see that it is writable.",
+                "Close programs that use that folder, and check that it is writable.",
             ) from error
 
     def _path(self, frame: int) -> Path:

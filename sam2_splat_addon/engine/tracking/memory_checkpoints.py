@@ -119,9 +119,9 @@ class MemoryCheckpoints:
                         path.unlink(missing_ok=True)
         except OSError as error:
             raise StoreError(
-                f"What earlier runs remember can't be removed from {self._folder}:"
+                f"Memory files of earlier runs can't be removed from {self._folder}:"
                 f" {error.strerror}.",
-                "Close programs that use that folder, and see that it is writable.",
+                "Close programs that use that folder, and check that it is writable.",
             ) from error
 
     def remove(self, step: Step) -> None:
@@ -149,7 +149,7 @@ def write_memories(
         write_atomic(path, save(dict(tensors), metadata), synced=False)
     except OSError as error:
         raise StoreError(
-            f"What the run remembers can't be written to {folder}: {error.strerror}.",
+            f"The run's memory files can't be written to {folder}: {error.strerror}.",
             "Free some disk space, or choose another cache folder in the add-on's preferences.",
         ) from error
 

@@ -152,8 +152,8 @@ def span_of(settings: RunSettings, frame_count: int) -> range:
     last = min(settings.last_frame or frame_count, frame_count)
     if first > last:
         raise PromptError(
-            f"Frames {settings.first_frame} to {settings.last_frame} are none of the footage's"
-            f" {frame_count}.",
+            f"Frames {settings.first_frame} to {settings.last_frame} lie outside the footage's"
+            f" {frame_count} frames.",
             "Choose a first and last frame within the footage.",
         )
     return range(first, last + 1)

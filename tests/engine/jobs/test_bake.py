@@ -325,7 +325,7 @@ def test_a_photo_that_changes_while_others_are_baked_is_not_baked(capture: Captu
         if progress.done == 1:
             Image.fromarray(photo(9)).save(capture.folder / "IMG_2006.JPG", quality=95)
 
-    with pytest.raises(BakeError, match=r"IMG_2006\.JPG has changed"):
+    with pytest.raises(BakeError, match=r"IMG_2006\.JPG changed after"):
         bake(capture.request(), capture.store, retouch, lambda: False, threads=1)
     assert names(capture.folder / "postshot_v001") == ["IMG_2000.png", "IMG_2003.png"]
 
@@ -343,7 +343,7 @@ def test_a_photo_that_changed_before_the_bake_began_is_not_baked(
         data[-40] ^= 1
         path.write_bytes(data)
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    with pytest.raises(BakeError, match=r"IMG_2003\.JPG has changed"):
+    with pytest.raises(BakeError, match=r"IMG_2003\.JPG changed after"):
         run(capture, request, threads=1)
     assert names(capture.folder / "postshot_v001") == ["IMG_2000.png"]
 
@@ -441,7 +441,7 @@ def test_a_damaged_matte_is_named(capture: Capture) -> None:
     capture.matte(1, 1)
     path = capture.store.path(1, 1)
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(StoreError, match="matte"):
+    with pytest.raises(StoreError, match="All masks in .* are damaged"):
         capture.bake()
 
 

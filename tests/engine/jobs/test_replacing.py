@@ -177,7 +177,7 @@ def test_what_an_unfinished_run_did_not_come_to_is_there_and_is_not_baked_with_t
     assert [at for at in frames if is_void(MatteStore(store), 1, at)] == kept
     report = _bake(footage, store, tmp_path / "out")
     assert (report.frames, report.unfinished, report.without_matte) == ((2, 3), (1, 4, 5), ())
-    assert any("did not come to them: frames 1, 4 and 5" in said for said in report.warnings())
+    assert any("did not reach them: frames 1, 4 and 5" in said for said in report.warnings())
     assert _run(wish) == [(1, 4), (1, 5), (1, 1)]
     _run(replace(wish, store=str(tmp_path / "fresh")))
     assert store_bytes(store) == store_bytes(tmp_path / "fresh")
