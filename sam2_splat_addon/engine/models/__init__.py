@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Models and their weights: built, checked, loaded, kept, put on a device."""
+"""Models and their weights: build, check, load, keep, and put on a device."""

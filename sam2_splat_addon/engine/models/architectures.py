@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The models this extension can run, built without weights; imports core, torch, sam2, hydra."""
+"""Build the models that this extension can run, without weights."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ OFFICIAL_CONFIGS: Final = {
     "sam2.1_hiera_base_plus": "sam2.1_hiera_b+.yaml",
     "sam2.1_hiera_large": "sam2.1_hiera_l.yaml",
 }
-"""The official models, named as their checkpoint files, and sam2's files that describe them."""
+"""Name of an official model -> sam2's file that describes it. The names are those of the
+checkpoint files."""
 
 MODEL_NAMES: Final = (BUNDLED, *OFFICIAL_CONFIGS)
 
-_OFFICIAL_SIZE: Final = 1024  # px, of all four
+_OFFICIAL_SIZE: Final = 1024  # px, for all four
 _STRIDE: Final = 16  # px of the input per cell of the embedding
 _SIZE_STEP: Final = 32  # the image encoder's coarsest level has stride 32
 
-# What sam2.build_sam.build_sam2_video_predictor adds to every configuration
-# (apply_postprocessing=True): fall back to the best of several masks when the single one is not
-# stable, and give the memory the mask that the user saw. Its fourth setting, fill_hole_area,
-# needs sam2's CUDA extension, which is not part of the package as built here; without it upstream
-# skips that step too.
+# sam2.build_sam.build_sam2_video_predictor adds these to every configuration
+# (apply_postprocessing=True). They use the best of several masks when the single one is not
+# stable. They also give the memory the mask that the user saw. Its fourth setting, fill_hole_area,
+# needs sam2's CUDA extension, which our package does not have. Without it upstream skips that step.
 _DECODER_SETTINGS: Final = {
     "dynamic_multimask_via_stability": True,
     "dynamic_multimask_stability_delta": 0.05,
@@ -44,7 +44,13 @@ _DECODER_SETTINGS: Final = {
 
 
 def own_size(name: str) -> int:
-    """Side in px of the input that a model was trained for; raises CheckpointError for no model."""
+    """Return the side of the input that a model was trained for, px.
+
+    Raises
+    ------
+    CheckpointError
+        There is no such model.
+    """
     if name not in MODEL_NAMES:
         raise _unknown(name)
     return BUNDLED_IMAGE_SIZE if name == BUNDLED else _OFFICIAL_SIZE
@@ -58,15 +64,16 @@ def build(name: str, *, image_size: int | None = None, clicks_as_maps: bool = Fa
     name
         One of `MODEL_NAMES`.
     image_size
-        Side of the square input, px, a multiple of 32; None is the model's own. The weights fit
-        every size: mattes come out at a quarter of it.
+        Side of the square input, px, a multiple of 32. None takes the model's own size. The weights
+        fit every size. The side of a matte is a quarter of it.
     clicks_as_maps
-        Of the bundled model: the next one, which is in training; see `click_model`.
+        For the bundled model only. Build the next one, which is still in training; see
+        `click_model`.
 
     Raises
     ------
     CheckpointError
-        The name or the size is none of these.
+        There is no such name or size.
     """
     if image_size is not None and (image_size <= 0 or image_size % _SIZE_STEP):
         raise CheckpointError(
@@ -82,7 +89,7 @@ def build(name: str, *, image_size: int | None = None, clicks_as_maps: bool = Fa
     config = _official_config(OFFICIAL_CONFIGS[name])
     if image_size is not None:
         config.image_size = image_size
-        # Rotary tables would be made again at the first frame otherwise.
+        # Otherwise sam2 would make its rotary tables again at the first frame.
         cells = image_size // _STRIDE
         config.memory_attention.layer.self_attention.feat_sizes = [cells, cells]
         config.memory_attention.layer.cross_attention.feat_sizes = [cells, cells]
@@ -98,7 +105,7 @@ def _unknown(name: str) -> CheckpointError:
 
 
 def _official_config(file_name: str) -> DictConfig:
-    """The model part of a configuration file of sam2's, read without hydra's global state."""
+    """Return the model part of one of sam2's configuration files, without hydra's global state."""
     path = Path(sam2.__file__).parent / "configs" / "sam2.1" / file_name
     config = cast(DictConfig, OmegaConf.load(path)).model
     settings = {

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The bundled model: a small SAM 2 that comes with the extension. May import: torch, sam2.
+"""The bundled model: a small SAM 2 that comes with the extension.
 
-Everything that makes SAM 2 what it is (prompt encoder, mask decoder, memory encoder, memory
-attention, object pointers) is sam2's own code. Ours is what feeds it: EfficientNet-Lite0 in place
-of Hiera, at a small part of its cost, and a neck that carries context up to stride 4, where thin
-parts live.
+The parts that make it SAM 2 are sam2's own code: prompt encoder, mask decoder, memory encoder,
+memory attention, object pointers. Two parts are ours. The trunk is EfficientNet-Lite0 instead of
+Hiera, which costs much less. The neck carries context up to stride 4, because thin parts need it
+there.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from torch import Tensor, nn
 from ...core import checkpoint_catalogue
 
 BUNDLED_WEIGHTS: Final = checkpoint_catalogue.BUNDLED_WEIGHTS
-"""The weights that come with the extension: safetensors, fp16, cast to fp32 when loaded."""
+"""The weights that come with the extension: safetensors, fp16. Loading casts them to fp32."""
 
 BUNDLED_IMAGE_SIZE: Final = 512
-"""Side in px of the square that a frame is squashed to. Mattes come out at a quarter of it."""
+"""Side of the square to which a frame is resized, px. The side of a matte is a quarter of it."""
 
 ARCHITECTURE: Final = "sam2-splat-lite-1"
-"""Name and version of the architecture, written into the weights' metadata."""
+"""Name and version of the architecture. The weights' metadata contains it."""
 
 TRUNK_WIDTHS: Final = (24, 40, 112, 192)  # channels at strides 4, 8, 16, 32
 NECK_WIDTHS: Final = (32, 64)  # channels handed to the mask decoder at strides 4 and 8
-SAM2_MEAN: Final = (0.485, 0.456, 0.406)  # RGB in 0..1, taken off every frame
-SAM2_STD: Final = (0.229, 0.224, 0.225)  # and divided by
+SAM2_MEAN: Final = (0.485, 0.456, 0.406)  # RGB in 0..1, subtracted from every frame
+SAM2_STD: Final = (0.229, 0.224, 0.225)  # the frame is divided by it afterwards
 MODEL_WIDTH: Final = 128  # channels of the embedding, the decoder and the memory
-STRIDE: Final = 16  # px of the input per cell of the embedding
+STRIDE: Final = 16  # px of the input for one cell of the embedding
 
 
 def _norm_act(channels: int) -> nn.Sequential:
@@ -46,10 +46,10 @@ def _norm_act(channels: int) -> nn.Sequential:
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions around a shortcut.
+    """Two 3x3 convolutions with a shortcut around them.
 
-    No depthwise ones here, where training happens: on a processor their backward pass costs far
-    more than the arithmetic they save.
+    They are not depthwise, because these layers are trained. On a CPU a depthwise backward pass
+    costs far more than the arithmetic it saves.
     """
 
     def __init__(self, channels: int) -> None:
@@ -61,14 +61,14 @@ class ResidualBlock(nn.Module):
         nn.init.zeros_(self.norm2.weight)  # starts as the identity
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [B, C, H, W] to [B, C, H, W]."""
+        """Map (B, C, H, W) to (B, C, H, W)."""
         y = self.norm2(self.conv2(self.norm1(self.conv1(x))))
         return torch.relu(x + y)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A run of inverted residuals: how many, kernel, stride of the first, expansion, channels."""
+    """A run of inverted residuals: number, kernel, stride of the first, expansion, channels."""
 
     count: int
     kernel: int
@@ -89,13 +89,13 @@ STAGES: Final = (
 """EfficientNet-Lite0 without its last stage and head (Tan and Le 2019; Google's "lite" variant)."""
 
 TRUNK_OUTPUTS: Final = (1, 2, 4, 5)
-"""The stages whose results are handed on."""
+"""The stages whose results go to the neck."""
 
 
 class SameConv(nn.Module):
-    """A convolution with a bias, padded as TensorFlow's SAME, as the trunk's weights expect.
+    """A convolution with a bias and TensorFlow's SAME padding, which the trunk's weights expect.
 
-    With stride 2 on an even size that is one pixel less before than after.
+    With stride 2 on an even size, this pads one pixel less before than after.
     """
 
     def __init__(self, incoming: int, width: int, kernel: int, stride: int, groups: int) -> None:
@@ -110,7 +110,7 @@ class SameConv(nn.Module):
         self.even = even
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [B, C, H, W] to [B, width, H / stride, W / stride]."""
+        """Map (B, C, H, W) to (B, width, H / stride, W / stride)."""
         if not self.even:
             x = nn.functional.pad(x, self.border)
         y: Tensor = self.conv(x)
@@ -118,7 +118,8 @@ class SameConv(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """Expand, filter each channel by itself, project; with a shortcut where shapes allow it."""
+    """Expand the channels, filter each one by itself, project. With a shortcut where shapes
+    allow it."""
 
     def __init__(self, incoming: int, stage: Stage, stride: int) -> None:
         super().__init__()
@@ -129,7 +130,7 @@ class InvertedResidual(nn.Module):
         self.shortcut = stride == 1 and incoming == stage.width
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [B, C, H, W] to [B, width, H / stride, W / stride]."""
+        """Map (B, C, H, W) to (B, width, H / stride, W / stride)."""
         y = x if self.expand is None else nn.functional.relu6(self.expand(x), inplace=True)
         y = self.project(nn.functional.relu6(self.filter(y), inplace=True))
         result: Tensor = x + y if self.shortcut else y
@@ -137,12 +138,12 @@ class InvertedResidual(nn.Module):
 
 
 class LiteTrunk(nn.Module):
-    """EfficientNet-Lite up to stride 32, its BatchNorm folded into the convolutions.
+    """EfficientNet-Lite up to stride 32, with BatchNorm folded into the convolutions.
 
     Parameters
     ----------
     plan
-        Its stages; those of Lite0 where none are given.
+        Its stages. By default those of Lite0.
     """
 
     scale: Tensor
@@ -163,22 +164,22 @@ class LiteTrunk(nn.Module):
                 incoming = stage.width
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.ModuleList(stages)
-        # From SAM 2's normalisation to the (value - 127) / 128 that these weights were trained on.
+        # Frames have SAM 2's normalisation. These weights were trained on (value - 127) / 128.
         mean, std = torch.tensor(SAM2_MEAN), torch.tensor(SAM2_STD)
         scale, shift = std * 255 / 128, (mean * 255 - 127) / 128
         self.register_buffer("scale", scale.view(1, 3, 1, 1), persistent=False)
         self.register_buffer("shift", shift.view(1, 3, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Map frames [B, 3, S, S], normalised as SAM 2's are, to four feature maps, fine first.
+        """Map frames (B, 3, S, S), normalised as for SAM 2, to four feature maps, fine first.
 
         Returns
         -------
         list of Tensor
-            [B, 24, S/4, S/4], [B, 40, S/8, S/8], [B, 112, S/16, S/16], [B, 192, S/32, S/32]; the
-            widths are Lite0's.
+            (B, 24, S/4, S/4), (B, 40, S/8, S/8), (B, 112, S/16, S/16), (B, 192, S/32, S/32). The
+            widths are those of Lite0.
         """
-        x = nn.functional.relu6(self.stem(x * self.scale + self.shift))  # [B, 32, S/2, S/2]
+        x = nn.functional.relu6(self.stem(x * self.scale + self.shift))  # (B, 32, S/2, S/2)
         features: list[Tensor] = []
         for number, stage in enumerate(self.stages):
             x = stage(x)
@@ -188,10 +189,11 @@ class LiteTrunk(nn.Module):
 
 
 class TopDownNeck(nn.Module):
-    """Carries context from stride 32 up to strides 16, 8 and 4, with one 3x3 convolution at each.
+    """Carry context from stride 32 up to strides 16, 8 and 4, with one 3x3 convolution at each.
 
-    sam2's own neck hands the decoder bare lateral features at strides 4 and 8. With a trunk this
-    small those know little of the object, and thin parts are lost; so they get the context first.
+    sam2's own neck gives the decoder plain lateral features at strides 4 and 8. With such a small
+    trunk they know little of the object, and thin parts get lost. So here they get the context
+    first.
     """
 
     def __init__(self) -> None:
@@ -227,23 +229,23 @@ class TopDownNeck(nn.Module):
         Returns
         -------
         tuple of (list of Tensor, list of Tensor)
-            Features [B, 32, S/4, S/4], [B, 64, S/8, S/8], [B, 128, S/16, S/16], and encodings of
-            128 channels at the same three sizes (sam2 reads the sizes of all, the values of the
-            last).
+            Features (B, 32, S/4, S/4), (B, 64, S/8, S/8), (B, 128, S/16, S/16), and encodings of
+            128 channels at the same three sizes. sam2 reads the sizes of all encodings, but only
+            the values of the last.
         """
         s4, s8, s16, s32 = xs
-        x = self.lateral16(s16) + double(self.lateral32(s32))  # [B, 128, S/16, S/16]
+        x = self.lateral16(s16) + double(self.lateral32(s32))  # (B, 128, S/16, S/16)
         x = self.smooth16(x)
-        embedding = self.embed(x)  # [B, 128, S/16, S/16]
-        x = self.smooth8(self.lateral8(s8) + double(self.down16(x)))  # [B, 64, S/8, S/8]
+        embedding = self.embed(x)  # (B, 128, S/16, S/16)
+        x = self.smooth8(self.lateral8(s8) + double(self.down16(x)))  # (B, 64, S/8, S/8)
         middle = x
-        fine = self.smooth4(self.lateral4(s4) + double(self.down8(x)))  # [B, 32, S/4, S/4]
+        fine = self.smooth4(self.lateral4(s4) + double(self.down8(x)))  # (B, 32, S/4, S/4)
         features = [fine, middle, embedding]
         return features, [self.position_encoding(f) for f in features]
 
 
 def double(x: Tensor) -> Tensor:
-    """Maps [B, C, H, W] at twice the size, every value four times."""
+    """Return maps (B, C, H, W) at twice the size. Every value is repeated four times."""
     return nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
@@ -274,7 +276,7 @@ def _memory_attention(side: int) -> MemoryAttention:
         d_model=MODEL_WIDTH, pos_enc_at_input=True, layer=layer, num_layers=2, batch_first=True
     )
     for block in stack.layers:
-        # Queries and keys begin in one space: attention starts out as likeness of appearance.
+        # Queries and keys begin in the same space, so attention starts by similar appearance.
         cross = block.cross_attn_image
         cross.k_proj.load_state_dict(cross.q_proj.state_dict())
     return stack
@@ -299,22 +301,22 @@ def _memory_encoder() -> MemoryEncoder:
             num_layers=1,
         ),
     )
-    nn.init.eye_(encoder.pix_feat_proj.weight[:, :, 0, 0])  # memory starts as what was seen
+    nn.init.eye_(encoder.pix_feat_proj.weight[:, :, 0, 0])  # memory starts as the image features
     return encoder
 
 
 def memory_settings(image_size: int) -> dict[str, Any]:
-    """What `SAM2Base` gets beside an image encoder.
+    """Return the settings of `SAM2Base`, except the image encoder.
 
     Parameters
     ----------
     image_size : int
-        Side in px of the square input, a multiple of 32.
+        Side of the square input in px, a multiple of 32.
 
     Raises
     ------
     ValueError
-        When it is not.
+        It is not a multiple of 32.
     """
     if image_size <= 0 or image_size % 32:
         raise ValueError(f"image_size must be a positive multiple of 32, not {image_size}.")
@@ -333,8 +335,8 @@ def memory_settings(image_size: int) -> dict[str, Any]:
         "iou_prediction_use_sigmoid": True,
         "use_obj_ptrs_in_encoder": True,
         "max_obj_ptrs_in_encoder": 8,
-        # Pointers carry no time: training clips are short, and a sine of a distance never seen in
-        # training is noise.
+        # Pointers carry no time. Training clips are short, and a distance that was never seen in
+        # training would only be noise.
         "add_tpos_enc_to_obj_ptrs": False,
         "only_obj_ptrs_in_the_past_for_eval": True,
         "pred_obj_scores": True,
@@ -351,24 +353,24 @@ def build_bundled_model(image_size: int = BUNDLED_IMAGE_SIZE) -> SAM2Base:
     Parameters
     ----------
     image_size : int
-        Side in px of the square input, a multiple of 32. The model is fully convolutional, so the
-        same weights fit every size; the released ones are trained for `BUNDLED_IMAGE_SIZE`.
+        Side of the square input in px, a multiple of 32. The model is fully convolutional, so the
+        same weights fit every size. The released ones are trained for `BUNDLED_IMAGE_SIZE`.
 
     Returns
     -------
     SAM2Base
-        Load `BUNDLED_WEIGHTS` into it strictly (after a cast to fp32) before use.
+        Load `BUNDLED_WEIGHTS` into it strictly, cast to fp32, before use.
 
     Raises
     ------
     ValueError
-        When `image_size` is not a positive multiple of 32.
+        ``image_size`` is not a positive multiple of 32.
     """
     model = SAM2Base(
         image_encoder=ImageEncoder(trunk=LiteTrunk(), neck=TopDownNeck()),
         **memory_settings(image_size),
     )
-    # sam2 sizes these two for a neck of equal widths; ours hands over what each level has.
+    # sam2 expects the same width at every level. Our neck has another width at each level.
     decoder = model.sam_mask_decoder
     decoder.conv_s0 = nn.Conv2d(NECK_WIDTHS[0], MODEL_WIDTH // 8, 1)
     decoder.conv_s1 = nn.Conv2d(NECK_WIDTHS[1], MODEL_WIDTH // 4, 1)

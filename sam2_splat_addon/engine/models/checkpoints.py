@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checkpoints: which there are, whether a file is one of them, and a model from it; core, torch.
+"""Checkpoints: find them, check a file, and load a model from it.
 
-A checkpoint is untrusted input: pickles are read with ``weights_only=True`` alone.
+A checkpoint is untrusted input. Pickles are only read with ``weights_only=True``.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class LoadedModel:
     model
         In eval mode, float32, on its device.
     name
-        Of the architecture, one of `architectures.MODEL_NAMES`.
+        Name of the architecture, one of `architectures.MODEL_NAMES`.
     sha256
-        Of the checkpoint file.
+        SHA-256 of the checkpoint file.
     warnings
         What the user should know about the file.
     """
@@ -52,12 +52,19 @@ class LoadedModel:
     warnings: tuple[str, ...] = ()
 
 
-# Sums of this process, by path, size and modification time: a large file takes seconds to read.
+# Sums by path, size and modification time, for this process: a large file takes seconds to hash.
 _digests: dict[tuple[Path, int, int], str] = {}
 
 
 def sha256_of(path: Path, on_progress: Callable[[float], None] = lambda _: None) -> str:
-    """Hash a file; ``on_progress`` gets the fraction done.
+    """Hash a file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    on_progress
+        Gets the fraction done.
 
     Raises
     ------
@@ -88,12 +95,12 @@ def sha256_of(path: Path, on_progress: Callable[[float], None] = lambda _: None)
 def verify(
     path: Path, entry: Checkpoint, on_progress: Callable[[float], None] = lambda _: None
 ) -> str:
-    """Make sure that a file is the official checkpoint; returns its sha-256.
+    """Check that a file is the official checkpoint, and return its SHA-256.
 
     Raises
     ------
     CheckpointError
-        Missing, of another size, or of another sum.
+        The file is missing, or has another size or another sum.
     """
     if not (is_there(path) and path.is_file()):
         raise _missing(path, entry)
@@ -115,12 +122,12 @@ def verify(
 
 
 def checkpoint_path(name: str, checkpoint: Path | str | None) -> Path:
-    """The file that holds the model's weights: the one given, or the bundled one.
+    """Return the file with the model's weights: the given one, or the bundled one.
 
     Raises
     ------
     CheckpointError
-        None was given, or it is not there.
+        No file was given, or it does not exist.
     """
     entry = CHECKPOINTS.get(name)
     if checkpoint:
@@ -156,26 +163,40 @@ def load_model(
     name
         One of `architectures.MODEL_NAMES`.
     checkpoint
-        A ``.pt`` as published (``{"model": state_dict}``) or a ``.safetensors``; None takes the
-        bundled weights. A file that fits the model yet is not the official one is taken with a
-        warning, so that fine-tuned weights can be used.
+        An official ``.pt`` (``{"model": state_dict}``) or a ``.safetensors``. None takes the
+        bundled weights. Other weights that fit the model are accepted with a warning, so fine-tuned
+        weights can be used.
     device
-        Where the model shall live.
+        Where the model is put.
     image_size
-        Side of the model's input, px; None is its own.
+        Side of the model's input, px. None takes the model's own size.
     on_progress
         Gets the fraction of the file that is checked.
+
+    Returns
+    -------
+    LoadedModel
+        The model, ready to run.
 
     Raises
     ------
     CheckpointError
-        No such model; the file is missing, truncated, no checkpoint, or of another configuration.
+        There is no such model. Or the file is missing, cut off, not a checkpoint, or made for
+        another model.
+
+    Examples
+    --------
+    >>> loaded = load_model("bundled", None, torch.device("cpu"))
+    >>> loaded.model.image_size
+    512
+    >>> loaded.warnings
+    ()
     """
     path = checkpoint_path(name, checkpoint)
-    own_size(name)  # refuses a name that is none
+    own_size(name)  # raises for an unknown name
     entry = CHECKPOINTS.get(name)
     if entry is not None and path.name == entry.file_name and path.stat().st_size < entry.bytes:
-        verify(path, entry)  # says what is wrong, before a slow attempt to read it
+        verify(path, entry)  # says what is wrong before the slow reading
     digest = sha256_of(path, on_progress)
     weights = _read_weights(path)
     model = build(name, image_size=image_size, clicks_as_maps=_takes_maps(weights))
@@ -183,8 +204,8 @@ def load_model(
     warnings: tuple[str, ...] = ()
     if entry is not None and digest != entry.sha256:
         warnings = (
-            f"{path.name} is not the official {name} checkpoint (sha-256 {digest[:12]}...);"
-            " it fits the model and is used as it is.",
+            f"{path.name} is not the official {name} checkpoint (sha-256 {digest[:12]}...)."
+            " It fits the model, so it is used.",
         )
     model = model.to(device)
     prepare(model)
@@ -201,7 +222,7 @@ def _missing(path: Path, entry: Checkpoint | None = None) -> CheckpointError:
 
 
 def _read_weights(path: Path) -> Mapping[str, Tensor]:
-    """The state dict of a file, tensors still on disk where the format allows."""
+    """Return the state dict of a file. Tensors stay on disk where the format allows it."""
     try:
         if path.suffix.lower() == ".safetensors":
             return load_file(path)
@@ -211,26 +232,26 @@ def _read_weights(path: Path) -> Mapping[str, Tensor]:
             weights_only=True,
             mmap=zipfile.is_zipfile(path),  # the older format can't be mapped
         )
-    except pickle.UnpicklingError as error:  # torch's own words advise to trust the file
+    except pickle.UnpicklingError as error:  # torch's own message tells the user to trust the file
         raise CheckpointError(
-            f"{path} is not a checkpoint, or damaged: PyTorch can't read it.",
+            f"{path} is not a checkpoint, or it is damaged: PyTorch can't read it.",
             "Choose a SAM 2.1 checkpoint (.pt or .safetensors), or download it again.",
         ) from error
     except (safetensors.SafetensorError, EOFError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "it ends too early"
         raise CheckpointError(
-            f"{path} is not a checkpoint, or damaged: {reason.rstrip('.')}.",
+            f"{path} is not a checkpoint, or it is damaged: {reason.rstrip('.')}.",
             "Choose a SAM 2.1 checkpoint (.pt or .safetensors), or download it again.",
         ) from error
-    except Exception as error:  # damaged bytes bring up any, of torch's assertions too
+    except Exception as error:  # damaged bytes can raise anything, even torch's assertions
         raise CheckpointError(
-            f"{path} is not a checkpoint, or damaged: {error}.",
+            f"{path} is not a checkpoint, or it is damaged: {error}.",
             "Choose a SAM 2.1 checkpoint (.pt or .safetensors), or download it again.",
         ) from error
     weights = content.get("model", content) if isinstance(content, dict) else None
     if not isinstance(weights, dict) or not all(isinstance(w, Tensor) for w in weights.values()):
         raise CheckpointError(
-            f"{path} holds no weights of a model.",
+            f"{path} contains no weights of a model.",
             "Choose a SAM 2.1 checkpoint (.pt or .safetensors).",
         )
     return weights
@@ -256,16 +277,16 @@ def _first_difference(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> st
     if key not in found:
         return f"{key} is missing"
     if key not in wanted:
-        return f"it has a {key} of its own"
+        return f"it has {key}, which the model does not have"
     return f"{key} is {tuple(found[key])}, not {tuple(wanted[key])}"
 
 
 def _takes_maps(weights: Mapping[str, Tensor]) -> bool:
-    """Whether they are those of `click_model`."""
+    """Whether these are weights of `click_model`."""
     return any(key.startswith("sam_mask_decoder.told.") for key in weights)
 
 
-# Channels of the first layer and number of blocks of the official image encoders.
+# The official image encoders, by the channels of the first layer and the number of blocks.
 _HIERA_SIZES: Final = {
     (96, 12): "hiera_tiny",
     (96, 16): "hiera_small",
@@ -275,7 +296,7 @@ _HIERA_SIZES: Final = {
 
 
 def _looks_like(weights: Mapping[str, Tensor]) -> str:
-    """The name of the model that the weights seem to belong to; empty when unknown."""
+    """Return the name of the model that the weights seem to belong to. Empty if unknown."""
     first = weights.get("image_encoder.trunk.patch_embed.proj.weight")
     if first is None:
         bundled = any(key.startswith("image_encoder.trunk.stages.") for key in weights)
@@ -285,7 +306,7 @@ def _looks_like(weights: Mapping[str, Tensor]) -> str:
     size = _HIERA_SIZES.get((first.shape[0], len(blocks)))
     if size is None:
         return ""
-    # SAM 2 of July 2024 has neither of the two embeddings that 2.1 added.
+    # SAM 2 of July 2024 lacks the two embeddings that 2.1 added.
     if "no_obj_embed_spatial" not in weights:
-        return f"sam2_{size}, the first SAM 2, of which only the successor 2.1 is supported"
+        return f"sam2_{size} of the first SAM 2, but only SAM 2.1 is supported"
     return f"sam2.1_{size}"

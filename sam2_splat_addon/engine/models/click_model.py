@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The next bundled model, in training: a SAM 2 that takes clicks as maps. May import: torch, sam2.
+"""The next bundled model, still in training: a SAM 2 that takes clicks as maps.
 
-Memory (encoder, attention, pointers) is sam2's own code, as in `bundled_model`. In place of SAM's
-prompt encoder and mask decoder stands a dense head. It takes clicks as discs, a box and the earlier
-mask as maps beside the image features, as RITM does (Sofiiuk et al. 2021): so a click acts where it
-stands, from the first training step on. The trunk is EfficientNet-Lite2.
+Memory (encoder, attention, pointers) is sam2's own code, as in `bundled_model`. A dense head
+replaces SAM's prompt encoder and mask decoder. It takes maps beside the image features, as RITM
+does (Sofiiuk et al. 2021): clicks as discs, the box, and the earlier mask. So from the first
+training step a click acts where it is made. The trunk is EfficientNet-Lite2.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .bundled_model import (
 )
 
 CLICK_ARCHITECTURE: Final = "sam2-splat-lite-2"
-"""Name and version of the architecture, written into the weights' metadata."""
+"""Name and version of the architecture. The weights' metadata contains it."""
 
 TRUNK_STAGES: Final = (
     Stage(1, 3, 1, 1, 16),
@@ -45,14 +45,14 @@ TRUNK_STAGES: Final = (
 
 TRUNK_WIDTHS: Final = (24, 48, 120, 208)  # channels at strides 4, 8, 16, 32
 HEAD_WIDTHS: Final = (48, 64, 128, 160)  # channels of the head at the same strides
-FINE_STRIDE: Final = 4  # px of the input per cell of the logits
+FINE_STRIDE: Final = 4  # px of the input for one cell of the logits
 
-CLICK_RADIUS: Final = 4.5  # cells of the logits from a click to where its disc ends
-CLICK_CORE: Final = 1.5  # and to where the disc begins to fade
+CLICK_RADIUS: Final = 4.5  # cells of the logits from a click to the end of its disc
+CLICK_CORE: Final = 1.5  # cells from a click to where its disc begins to fade
 _GROUPS: Final = 8  # of the normalisations
 _MAPS: Final = 6  # include, exclude, box, is there a box, earlier mask, is there one
 
-# Labels of sam2's prompts.
+# The labels that sam2's prompts have.
 _EXCLUDE, _INCLUDE, _BOX_START, _BOX_END = 0, 1, 2, 3
 
 
@@ -66,10 +66,10 @@ def _block(incoming: int, width: int) -> nn.Sequential:
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions around a shortcut.
+    """Two 3x3 convolutions with a shortcut around them.
 
-    No depthwise ones here, where training happens: on a processor their backward pass costs far
-    more than the arithmetic they save.
+    They are not depthwise, because these layers are trained. On a CPU a depthwise backward pass
+    costs far more than the arithmetic it saves.
     """
 
     def __init__(self, channels: int) -> None:
@@ -80,15 +80,15 @@ class ResidualBlock(nn.Module):
         nn.init.constant_(self.norm.weight, 0.2)  # starts near the identity
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [B, C, H, W] to [B, C, H, W]."""
+        """Map (B, C, H, W) to (B, C, H, W)."""
         y: Tensor = self.norm(self.conv(self.first(x)))
         return torch.relu(x + y)
 
 
 class Neck(nn.Module):
-    """Hands the trunk's maps to the head, and makes the embedding that memory works on.
+    """Give the trunk's maps to the head, and make the embedding that memory works on.
 
-    All of it is done once a photo, whatever the number of subjects and clicks.
+    This is done once for a photo, whatever the number of objects and clicks.
     """
 
     def __init__(self) -> None:
@@ -116,19 +116,19 @@ class Neck(nn.Module):
         Returns
         -------
         tuple of (list of Tensor, list of Tensor)
-            Features [B, 48, S/4, S/4], [B, 64, S/8, S/8], [B, 160, S/32, S/32] and, last, as sam2
-            wants it, the embedding [B, 128, S/16, S/16]; and encodings of 128 channels at the same
-            sizes (sam2 reads the sizes of all, the values of the last).
+            Features (B, 48, S/4, S/4), (B, 64, S/8, S/8), (B, 160, S/32, S/32), and last, as sam2
+            needs it, the embedding (B, 128, S/16, S/16). Encodings of 128 channels at the same
+            sizes. sam2 reads the sizes of all encodings, but only the values of the last.
         """
         s4, s8, s16, s32 = xs
-        context = self.lateral32(s32)  # [B, 160, S/32, S/32]
+        context = self.lateral32(s32)  # (B, 160, S/32, S/32)
         x = self.smooth16(self.lateral16(s16) + double(self.down16(context)))
         features = [self.lateral4(s4), self.lateral8(s8), context, self.embed(x)]
         return features, [self.position_encoding(f) for f in features]
 
 
 class AttentionBlock(nn.Module):
-    """Every cell looks at every other: what a click says here holds for its likes far away."""
+    """Every cell attends to every other. So a click here also acts on similar places far away."""
 
     def __init__(self, channels: int, heads: int = 4) -> None:
         super().__init__()
@@ -142,15 +142,15 @@ class AttentionBlock(nn.Module):
         self.position_encoding = PositionEmbeddingSine(num_pos_feats=channels, normalize=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [B, C, H, W] to [B, C, H, W]."""
+        """Map (B, C, H, W) to (B, C, H, W)."""
         batch, channels, high, wide = x.shape
-        position = self.position_encoding(x[:1]).flatten(2).transpose(1, 2)  # [1, HW, C]
-        tokens = x.flatten(2).transpose(1, 2)  # [B, HW, C]
+        position = self.position_encoding(x[:1]).flatten(2).transpose(1, 2)  # (1, HW, C)
+        tokens = x.flatten(2).transpose(1, 2)  # (B, HW, C)
         y = self.norm1(tokens) + 0.5 * position.to(tokens.dtype)
         query, key, value = (
             part.unflatten(2, (self.heads, -1)).transpose(1, 2)
             for part in self.project_in(y).chunk(3, dim=2)
-        )  # each [B, heads, HW, C / heads]
+        )  # each (B, heads, HW, C / heads)
         mixed = F.scaled_dot_product_attention(query, key, value)
         tokens = tokens + self.project_out(mixed.transpose(1, 2).flatten(2))
         tokens = tokens + self.narrow(F.gelu(self.wide(self.norm2(tokens))))
@@ -159,7 +159,7 @@ class AttentionBlock(nn.Module):
 
 
 class PromptSizes:
-    """What callers of sam2 ask its prompt encoder for."""
+    """The one value that sam2's callers read from its prompt encoder."""
 
     def __init__(self, side: int) -> None:
         self.mask_input_size = (side, side)
@@ -171,40 +171,40 @@ def prompt_maps(points: dict[str, Tensor] | None, before: Tensor | None, like: T
     Parameters
     ----------
     points : dict of Tensor, optional
-        "point_coords" [B, P, 2] px indices of the model's input, "point_labels" [B, P]: 1 include,
-        0 exclude, 2 and 3 a box's corners, -1 nothing.
+        "point_coords" (B, P, 2), pixel indices of the model's input. "point_labels" (B, P): 1
+        include, 0 exclude, 2 and 3 a box's corners, -1 nothing.
     before : Tensor, optional
-        [B, 1, S/4, S/4] earlier logits.
+        (B, 1, S/4, S/4), earlier logits.
     like : Tensor
-        [B, C, S/4, S/4]: the maps' size, device and number format.
+        (B, C, S/4, S/4). The maps get its size, device and number format.
 
     Returns
     -------
     Tensor
-        [B, 6, S/4, S/4], 0 to 1: include, exclude, the box's inside, whether there is a box, the
+        (B, 6, S/4, S/4), 0 to 1: include, exclude, the box's inside, whether there is a box, the
         earlier mask, whether there is one.
     """
     batch, _, high, wide = like.shape
     maps = like.new_zeros(batch, _MAPS, high, wide)
     if points is not None:
-        # From indices of the input's pixels to cells' indices of the grid.
-        cells = (points["point_coords"].to(like) + 0.5) / FINE_STRIDE - 0.5  # [B, P, 2]
-        labels = points["point_labels"]  # [B, P]
+        # From pixel indices of the input to cell indices of the grid.
+        cells = (points["point_coords"].to(like) + 0.5) / FINE_STRIDE - 0.5  # (B, P, 2)
+        labels = points["point_labels"]  # (B, P)
         across = torch.arange(wide, device=like.device, dtype=like.dtype)
         down = torch.arange(high, device=like.device, dtype=like.dtype)
-        dx = across - cells[..., 0, None]  # [B, P, W]
-        dy = down - cells[..., 1, None]  # [B, P, H]
-        distance = (dx[:, :, None] ** 2 + dy[..., None] ** 2).sqrt()  # [B, P, H, W]
+        dx = across - cells[..., 0, None]  # (B, P, W)
+        dy = down - cells[..., 1, None]  # (B, P, H)
+        distance = (dx[:, :, None] ** 2 + dy[..., None] ** 2).sqrt()  # (B, P, H, W)
         discs = ((CLICK_RADIUS - distance) / (CLICK_RADIUS - CLICK_CORE)).clamp(0, 1)
         for place, label in ((0, _INCLUDE), (1, _EXCLUDE)):
             own = (labels == label).to(like.dtype)[..., None, None]
             maps[:, place] = (discs * own).amax(1)
         starts, ends = labels == _BOX_START, labels == _BOX_END
-        has = (starts.any(1) & ends.any(1)).to(like.dtype)  # [B]
+        has = (starts.any(1) & ends.any(1)).to(like.dtype)  # (B)
         corner = [(cells * kind[..., None].to(like.dtype)).sum(1) for kind in (starts, ends)]
         inside_x = (across >= corner[0][:, :1] - 0.5) & (across <= corner[1][:, :1] + 0.5)
         inside_y = (down >= corner[0][:, 1:] - 0.5) & (down <= corner[1][:, 1:] + 0.5)
-        inside = (inside_y[..., None] & inside_x[:, None]).to(like.dtype)  # [B, H, W]
+        inside = (inside_y[..., None] & inside_x[:, None]).to(like.dtype)  # (B, H, W)
         maps[:, 2] = inside * has[:, None, None]
         maps[:, 3] = has[:, None, None]
     if before is not None:
@@ -214,7 +214,7 @@ def prompt_maps(points: dict[str, Tensor] | None, before: Tensor | None, like: T
 
 
 class DenseHead(nn.Module):
-    """From image features and prompts drawn as maps to a mask: a U over strides 4 to 32."""
+    """Turn image features and prompt maps into a mask: a U-shaped network over strides 4 to 32."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -254,19 +254,19 @@ class DenseHead(nn.Module):
         Parameters
         ----------
         embedding : Tensor
-            [B, 128, S/16, S/16], with what memory adds.
+            (B, 128, S/16, S/16), with what memory adds.
         finer : list of Tensor
-            [B, 48, S/4, S/4], [B, 64, S/8, S/8], [B, 160, S/32, S/32].
+            (B, 48, S/4, S/4), (B, 64, S/8, S/8), (B, 160, S/32, S/32).
         maps : Tensor
             As `prompt_maps` draws them.
 
         Returns
         -------
         tuple of Tensor
-            Logits [B, 1, S/4, S/4], predicted IoU [B, 1], what describes the object [B, 128], and
-            the object score [B, 1].
+            Logits (B, 1, S/4, S/4), predicted IoU (B, 1), a description of the object (B, 128), and
+            the object score (B, 1).
         """
-        told = self.maps(maps)  # [B, 32, S/4, S/4]
+        told = self.maps(maps)  # (B, 32, S/4, S/4)
         levels = [finer[0], finer[1], embedding, finer[2]]
         down: list[Tensor] = []
         for level, features in enumerate(levels):
@@ -283,12 +283,12 @@ class DenseHead(nn.Module):
             )
             x = self.up[level](down[level] + larger)
             if level == 2:
-                coarse = x  # [B, 128, S/16, S/16]
-        logits = self.mask(x).float()  # [B, 1, S/4, S/4]
+                coarse = x  # (B, 128, S/16, S/16)
+        logits = self.mask(x).float()  # (B, 1, S/4, S/4)
         inside = F.avg_pool2d(logits.sigmoid(), STRIDE // FINE_STRIDE).to(coarse.dtype)
         pooled = (coarse * inside).sum((2, 3)) / (inside.sum((2, 3)) + 1)
         described = torch.cat([pooled, coarse.mean((2, 3)), coarse.amax((2, 3))], dim=1)
-        token = self.token(described)  # [B, 128]
+        token = self.token(described)  # (B, 128)
         ious, score = self.iou_prediction_head(token), self.pred_obj_score_head(token)
         return logits, ious.float(), token, score.float()
 
@@ -299,7 +299,8 @@ class LiteSAM2(SAM2Base):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.num_feature_levels = 4
-        # A mask prompt arrives here for its object pointer alone: as logits, like an earlier mask.
+        # A mask prompt comes here only for its object pointer. It becomes logits, like an earlier
+        # mask.
         nn.init.constant_(self.mask_downsample.weight, 20.0 / 16)
         nn.init.constant_(self.mask_downsample.bias, -10.0)
         self.mask_downsample.requires_grad_(False)
@@ -313,7 +314,7 @@ class LiteSAM2(SAM2Base):
         self.obj_ptr_tpos_proj = nn.Identity()
 
     def forward_image(self, img_batch: Tensor) -> dict[str, Any]:
-        """See `SAM2Base.forward_image`: the neck gives what the head takes."""
+        """As `SAM2Base.forward_image`. The neck gives what the head takes."""
         features: dict[str, Any] = self.image_encoder(img_batch)
         return features
 
@@ -325,14 +326,14 @@ class LiteSAM2(SAM2Base):
         high_res_features: list[Tensor] | None = None,
         multimask_output: bool = False,
     ) -> tuple[Tensor, ...]:
-        """See `SAM2Base._forward_sam_heads`; a mask is earlier logits, and there is one answer."""
+        """As `SAM2Base._forward_sam_heads`. A mask is earlier logits, and there is one answer."""
         assert high_res_features is not None and not multimask_output
         maps = prompt_maps(point_inputs, mask_inputs, high_res_features[0])
         logits, ious, token, score = self.sam_mask_decoder(
             backbone_features, high_res_features, maps
         )
-        there = score > 0  # [B, 1]
-        if point_inputs is not None:  # what somebody points at is there
+        there = score > 0  # (B, 1)
+        if point_inputs is not None:  # an object that the user clicks is there
             there = there | (point_inputs["point_labels"] > 0).any(1, keepdim=True)
         logits = torch.where(there[:, :, None, None], logits, NO_OBJ_SCORE)
         side = (self.image_size, self.image_size)
@@ -348,12 +349,12 @@ def build_click_model(image_size: int = BUNDLED_IMAGE_SIZE) -> LiteSAM2:
     Parameters
     ----------
     image_size : int
-        Side in px of the square input, a multiple of 32; the same weights fit every size.
+        Side of the square input in px, a multiple of 32. The same weights fit every size.
 
     Raises
     ------
     ValueError
-        When `image_size` is not a positive multiple of 32.
+        ``image_size`` is not a positive multiple of 32.
     """
     encoder = ImageEncoder(trunk=LiteTrunk(TRUNK_STAGES), neck=Neck())
     model = LiteSAM2(image_encoder=encoder, **memory_settings(image_size))

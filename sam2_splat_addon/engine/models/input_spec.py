@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How large and how exactly a model sees the photos; imports core and its siblings of the engine."""
+"""Decide how large and how exactly a model sees the photos."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from .architectures import BUNDLED, own_size
 
 @dataclass(frozen=True)
 class ModelInput:
-    """What the model is given.
+    """What the model gets.
 
     Attributes
     ----------
     size
-        Side of the square that a photo is squashed to, px.
+        Side of the square to which a photo is resized, px.
     exact
-        As in `frames.FrameSource`: to the bit what sam2's own loader makes of a photo. Otherwise
-        large JPEGs are decoded at a reduced scale.
+        As in `images.frame_source.FrameSource`. True: the photo has the same bits as from sam2's
+        own loader. False: large JPEGs are decoded at a reduced scale.
     """
 
     size: int
@@ -27,19 +27,19 @@ class ModelInput:
 
 
 def model_input(model: str, image_size: int, speed: Speed, *, bitwise: bool = False) -> ModelInput:
-    """The input of a run.
+    """Return the input of a run.
 
-    The official models see in full quality what they would see in sam2. The bundled model has no
-    such measure to meet, and takes so little time that decoding would be most of it.
+    In full quality the official models get exactly what sam2 would give them. The bundled model
+    need not match sam2. It is so fast that exact decoding would take most of the time.
 
     Parameters
     ----------
     model
         One of `architectures.MODEL_NAMES`.
     image_size, bitwise
-        As in `core.manifest.RunSettings`.
+        As in `core.mattes.run_manifest.RunSettings`.
     speed
-        Decides the size where ``image_size`` is 0.
+        Decides the size if ``image_size`` is 0.
 
     Raises
     ------

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The last model stays loaded between requests; imports core, torch."""
+"""Keep the last model loaded between requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .checkpoints import LoadedModel, load_model
 
 
 class ModelCache:
-    """Keeps the last model loaded, so that the next request with the same wishes starts at once."""
+    """Keep the last model loaded, so that the next request for the same model starts at once."""
 
     def __init__(self) -> None:
         self._key: tuple[object, ...] = ()
@@ -27,7 +27,8 @@ class ModelCache:
         image_size: int,
         on_progress: Callable[[float], None],
     ) -> LoadedModel:
-        """The kept model if it is the one asked for, else load it; raises CheckpointError."""
+        """Return the kept model if it is the right one, otherwise load it; raises
+        CheckpointError."""
         key = (choice.name, digest, device, image_size)
         if self._model is None or key != self._key:
             self._model = None  # never two models in memory
@@ -44,4 +45,4 @@ class ModelCache:
 
 
 shared = ModelCache()
-"""The worker's one keeper: propagation and preview use the same model."""
+"""The worker's only cache. Propagation and preview use the same model."""

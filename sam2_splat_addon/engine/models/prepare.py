@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A model made ready to run: what saves time or memory and changes no result; imports torch, sam2.
+"""Make a model ready to run: save time and memory without another result.
 
-All but the bundled model's fused encoder keep every bit.
+All steps keep every bit, except the bundled model's fused encoder.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .fused_encoder import fuse_encoder
 
 
 def prepare(model: SAM2Base) -> None:
-    """Prepare a model that has its final weights, is in eval mode and on its device."""
+    """Prepare a model. It must have its final weights, be in eval mode and be on its device."""
     if model.device.type == "cpu":
         fuse_encoder(model)
         chunk_encoder(model)

@@ -441,7 +441,7 @@ def test_a_damaged_matte_is_named(capture: Capture) -> None:
     capture.matte(1, 1)
     path = capture.store.path(1, 1)
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(StoreError, match="All masks in .* are damaged"):
+    with pytest.raises(StoreError, match=r"All masks in .* are damaged"):
         capture.bake()
 
 

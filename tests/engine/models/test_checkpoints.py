@@ -91,7 +91,7 @@ def test_weights_of_something_else_name_the_first_difference(tmp_path: Path) -> 
 def test_a_truncated_file_is_told(tiny_checkpoint: Path, tmp_path: Path) -> None:
     cut = tmp_path / "cut.pt"
     cut.write_bytes(tiny_checkpoint.read_bytes()[: 1 << 20])
-    with pytest.raises(CheckpointError, match=r"not a checkpoint, or damaged"):
+    with pytest.raises(CheckpointError, match=r"not a checkpoint, or it is damaged"):
         load_model(_TINY, cut, _CPU)
     official = tmp_path / CHECKPOINTS[_TINY].file_name
     official.write_bytes(cut.read_bytes())
@@ -105,7 +105,7 @@ def test_a_truncated_file_is_told(tiny_checkpoint: Path, tmp_path: Path) -> None
 def test_a_file_that_is_no_checkpoint_is_told(content: bytes, suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"file{suffix}"
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"is not a checkpoint, or damaged"):
+    with pytest.raises(CheckpointError, match=r"is not a checkpoint, or it is damaged"):
         load_model(BUNDLED, path, _CPU)
 
 
@@ -118,7 +118,7 @@ def test_a_damaged_file_of_the_older_format_is_told(tmp_path: Path) -> None:
     assert first < last
     data[last] = ord("1") + (data[last] == ord("1"))
     path.write_bytes(data)
-    with pytest.raises(CheckpointError, match=r"is not a checkpoint, or damaged"):
+    with pytest.raises(CheckpointError, match=r"is not a checkpoint, or it is damaged"):
         load_model(BUNDLED, path, _CPU)
 
 
@@ -146,7 +146,7 @@ def test_a_pickle_that_runs_code_is_refused_and_does_not_run(tmp_path: Path) -> 
 def test_contents_without_weights_are_told(tmp_path: Path) -> None:
     path = tmp_path / "list.pt"
     torch.save([1, 2], path)
-    with pytest.raises(CheckpointError, match="holds no weights"):
+    with pytest.raises(CheckpointError, match="contains no weights"):
         load_model(BUNDLED, path, _CPU)
 
 
