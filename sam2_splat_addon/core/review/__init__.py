@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which photos to look at, and why: measures, checks, a verdict a frame, a report."""
+"""Find the photos to look at, and say why: measures, checks, a verdict per frame, a report."""

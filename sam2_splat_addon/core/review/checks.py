@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What speaks against a matte: the model's own scores, and the mattes beside it; core, numpy.
+"""Check what speaks against a matte: the scores of the model, and the mattes on the frames beside it.
 
-Every doubt has a weight from 0 to 1, made so that `LISTED` of it alone puts the frame on the list.
-Weights are mostly measured against the object's other frames, because how high a good frame scores
-differs from model to model and from object to object. `tools/research/bench/review.py` measures how well the
+Every doubt has a weight from 0 to 1. A weight of `LISTED` alone puts the frame on the list. Most
+weights compare a frame with the other frames of its object, because the scores of good frames differ
+from model to model and from object to object. `tools/research/bench/review.py` measures how well the
 list agrees with the truth.
 """
 
@@ -19,9 +19,9 @@ import numpy as np
 from .measures import MatteShape, agreement
 
 LISTED = 0.5
-"""Badness from which a frame is worth a look."""
+"""A frame with this badness or more is worth a look."""
 
-# What a doubt weighs at most, so that a frame with two grave ones is worse than one with one.
+# The greatest weight of one doubt: so a frame with two serious doubts is worse than one with one.
 _MOST = 0.95
 
 
@@ -34,9 +34,9 @@ class Doubt:
     weight
         0 to 1; `LISTED` alone puts the frame on the list.
     reason
-        In words, without a full stop.
+        A sentence without a full stop, for the user.
     short
-        In a word or two, for a narrow list.
+        One or two words, for a narrow list.
     """
 
     weight: float
@@ -46,7 +46,7 @@ class Doubt:
 
 @dataclass(frozen=True)
 class Usual:
-    """What is usual for an object on the frames where it is seen."""
+    """The usual values of an object on the frames where it is visible."""
 
     predicted_iou: float
     object_score: float
@@ -57,12 +57,12 @@ class Usual:
 
 
 class MatteSequence:
-    """An object's mattes, rising, and how each fits those beside it."""
+    """The mattes of an object in rising order of frames, and how well each fits its neighbours."""
 
     def __init__(self, shapes: Sequence[MatteShape]) -> None:
         self.shapes = shapes
         self._first_prompted = next((one.frame for one in shapes if one.prompted), 0)
-        # Agreement of each matte with the next one, where that is the next frame's.
+        # Agreement of each matte with the next one, if that belongs to the next frame.
         self._with_next: list[float | None] = [
             agreement(one, other) if other.frame == one.frame + 1 else None
             for one, other in itertools.pairwise(shapes)
@@ -70,7 +70,7 @@ class MatteSequence:
         self.usual = self._find_usual()
 
     def beside(self, at: int) -> list[tuple[MatteShape, float]]:
-        """The mattes on the frames before and after, with their agreement, as far as there are."""
+        """Return the mattes on the frames before and after, if there are any, with their agreement."""
         found = []
         for pair, other in ((at - 1, at - 1), (at, at + 1)):
             if 0 <= pair < len(self._with_next):
@@ -80,15 +80,16 @@ class MatteSequence:
         return found
 
     def best_agreement(self, at: int) -> float:
-        """With the better of both neighbours; 1 without any."""
+        """Return the agreement with the better neighbour; 1 without neighbours."""
         return max((value for _, value in self.beside(at)), default=1.0)
 
     def origin(self, at: int) -> MatteShape | None:
-        """The neighbour that the matte was propagated from, if any.
+        """Return the neighbour that the matte was propagated from; None if there is none.
 
-        Mattes before the first prompted frame come from the frame after, others from the one
-        before; a prompted frame comes from its prompts. One of two sides may come from either: of
-        these the one nearer in size, so that only what fits neither counts as a change.
+        A matte before the first prompted frame comes from the frame after it. Other mattes come from
+        the frame before. A prompted frame comes from its prompts. A matte tracked from both sides may
+        come from either neighbour. Then the one closer in size counts, so only a matte that fits
+        neither of them counts as a change.
         """
         shape = self.shapes[at]
         if shape.prompted:
@@ -106,8 +107,8 @@ class MatteSequence:
             return Usual(1.0, 1.0, 1.0, 1.0, 1.0, 0.0)
         agreements = [value for value in self._with_next if value]
         return Usual(
-            # Three quarters up: a good frame as long as a quarter of the frames are good, and not
-            # one of the few prompted ones, which score higher than the others can.
+            # The upper quartile is a good frame as long as a quarter of the frames are good. It is not
+            # one of the few prompted frames, which score higher than all others.
             float(np.quantile([one.scores.predicted_iou for one in seen], 0.75)),
             float(np.median([one.scores.object_score for one in seen])),
             float(np.quantile([one.sureness for one in seen], 0.75)),
@@ -118,12 +119,12 @@ class MatteSequence:
 
 
 def _ramp(value: float, none: float, full: float) -> float:
-    """0 where value is at ``none`` or beyond, near 1 at ``full`` or beyond, straight between."""
+    """Return 0 at ``none`` and beyond, almost 1 at ``full`` and beyond, linear in between."""
     return min(_MOST, max(0.0, (value - none) / (full - none)))
 
 
 def doubts_about(sequence: MatteSequence, at: int) -> list[Doubt]:
-    """Everything that speaks against the matte at that place of the sequence, in no order."""
+    """Return all doubts about the matte at this place of the sequence, in no order."""
     shape, usual = sequence.shapes[at], sequence.usual
     beside = sequence.beside(at)
     if shape.absent:
@@ -144,16 +145,16 @@ def _absence(neighbours: Sequence[MatteShape]) -> Doubt:
     beside = [one.frame for one in neighbours if not one.absent]
     if len(beside) == 2:
         return Doubt(
-            0.99, f"Object lost, though frames {beside[0]} and {beside[1]} have it", "lost"
+            0.99, f"Subject lost, though frames {beside[0]} and {beside[1]} have it", "lost"
         )
     if beside:
-        return Doubt(_MOST, f"Object lost, though frame {beside[0]} has it", "lost")
-    return Doubt(0.6, "Object lost", "lost")
+        return Doubt(_MOST, f"Subject lost, though frame {beside[0]} has it", "lost")
+    return Doubt(0.6, "Subject lost", "lost")
 
 
 def _unsure(shape: MatteShape, usual: Usual) -> Doubt:
-    # SAM 2 learns to predict the IoU itself, so it has a meaning of its own as well: a matte below
-    # 0.8 deserves a look, and the prediction is a little too high where it matters.
+    # SAM 2 learns to predict the IoU, so the value has a meaning of its own too. A matte below 0.8
+    # deserves a look, and bad mattes get a prediction that is a little too high.
     value = shape.scores.predicted_iou
     weight = max(_ramp(value, 0.96, 0.76), _ramp(usual.predicted_iou - value, 0.02, 0.10))
     return Doubt(weight, f"SAM 2 is unsure (predicted overlap {value:.2f})", f"unsure {value:.2f}")
@@ -162,12 +163,12 @@ def _unsure(shape: MatteShape, usual: Usual) -> Doubt:
 def _unseen(shape: MatteShape, usual: Usual) -> Doubt:
     score = shape.scores.object_score
     weight = _ramp(score, 0.8 * max(usual.object_score, 1.0), 0.0)
-    return Doubt(weight, f"SAM 2 hardly sees the object (score {score:.1f})", "hardly seen")
+    return Doubt(weight, f"SAM 2 hardly sees the subject (score {score:.1f})", "hardly seen")
 
 
 def _soft(shape: MatteShape, usual: Usual) -> Doubt:
-    # Logits promise too much, but one model's about as much as another's: most mattes of an IoU
-    # under 0.8 come with less than 0.91.
+    # Logits promise too much, but all models about equally: most mattes with an IoU below 0.8 promise
+    # less than 0.91.
     weight = max(
         _ramp(shape.sureness, 0.96, 0.86),
         0.7 * _ramp(usual.sureness - shape.sureness, 0.04, 0.2),
@@ -177,12 +178,12 @@ def _soft(shape: MatteShape, usual: Usual) -> Doubt:
 
 def _parts(shape: MatteShape, usual: Usual) -> Doubt:
     weight = 0.5 * _ramp(shape.parts - usual.parts, 1.0, 6.0)
-    return Doubt(weight, f"Falls into {shape.parts} parts", f"{shape.parts} parts")
+    return Doubt(weight, f"The mask has {shape.parts} separate parts", f"{shape.parts} parts")
 
 
 def _border(shape: MatteShape, usual: Usual) -> Doubt:
     weight = 0.5 * _ramp(shape.border - usual.border, 0.02, 0.2)
-    return Doubt(weight, "The mask runs into the picture's border", "at the border")
+    return Doubt(weight, "The mask touches the photo's border", "at the border")
 
 
 def _size(shape: MatteShape, origin: MatteShape | None) -> Doubt:
@@ -209,11 +210,11 @@ def _other_shape(beside: Sequence[tuple[MatteShape, float]], usual: Usual) -> Do
     weight = _ramp(best / max(usual.agreement, 1e-6), 0.85, 0.35)
     frames = " and ".join(str(frame) for frame, _ in seen)
     what = "frames" if len(seen) > 1 else "frame"
-    return Doubt(weight, f"Another shape than on {what} {frames}", "other shape")
+    return Doubt(weight, f"The mask has another shape than on {what} {frames}", "other shape")
 
 
 def _both_sides(shape: MatteShape) -> Doubt:
-    # The better of both mattes was taken, but one of them is wrong for certain.
+    # The better of both mattes was taken, but one of the two is certainly wrong.
     value = shape.scores.agreement
     if value is None:
         return Doubt(0.0, "", "")

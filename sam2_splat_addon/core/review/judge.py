@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which frames of an object are worth a look, how much, and why in words; core, numpy, msgspec.
+"""Judge which frames of an object are worth a look, how much, and why.
 
-Nothing but the store is asked. A frame's badness joins its doubts as chances are joined:
-1 - (1 - a)(1 - b)..., so that several small ones list it too.
+Only the store is read. The badness of a frame joins its doubts like chances: 1 - (1 - a)(1 - b)... So
+several small doubts can put a frame on the list too.
 """
 
 from __future__ import annotations
@@ -19,38 +19,38 @@ from .checks import LISTED, Doubt, MatteSequence, doubts_about
 from .measures import MatteShape, measure
 
 LOST = 0.9
-"""Badness from which a frame counts as lost, not only as worth a look."""
+"""A frame with this badness or more counts as lost, not only as worth a look."""
 
 LOST_FRAMES = 4
 LOST_SHARE = 0.5
-"""A model is lost on a footage when it is so on so many frames, and on such a share of all."""
+"""A model is lost on a footage if it is lost on this number of frames and on this share of all."""
 
 FrameState = Literal["good", "doubtful", "absent", "corrected", "fine"]
 
 
 class FrameReview(msgspec.Struct, frozen=True):
-    """What the review says of one object on one frame.
+    """The verdict on one object on one frame.
 
     Attributes
     ----------
     object_id, frame
         Both count from 1.
     state
-        ``good``; ``doubtful``: worth a look; ``absent``: no matte, whether listed or not;
-        ``corrected``: the user has drawn this frame; ``fine``: the user has looked and found
-        nothing wrong.
+        ``good``; ``doubtful``: worth a look; ``absent``: no matte, listed or not; ``corrected``: the
+        user has drawn this frame; ``fine``: the user has looked and found nothing wrong.
     badness
-        0 to 1; the frame is listed from `LISTED` on.
+        0 to 1; the frame is listed if this is `LISTED` or more.
     reasons
-        Why, as sentences without a full stop, the weightiest first; empty for a good frame.
+        Why, as sentences without a full stop, greatest weight first; empty for a good frame.
     summary
-        The same in a few words, for a narrow list.
+        The reasons in a few words, for a narrow list.
     predicted_iou, object_score, area
-        As the store has them.
+        The values in the store.
     agreement
-        IoU with the neighbouring mattes, aligned, the better of the two; 1 without neighbours.
+        IoU with the better one of both neighbouring mattes, after they are aligned; 1 without
+        neighbours.
     parts
-        Separate parts that are more than specks.
+        Number of separate parts that are more than specks.
     both_sides
         IoU of the mattes tracked forwards and backwards; None on frames tracked from one side.
     """
@@ -75,9 +75,9 @@ class FrameReview(msgspec.Struct, frozen=True):
 
 
 class ShapeReader:
-    """Measures an object's mattes and keeps the measures, a few hundred bytes a frame.
+    """Measure the mattes of an object, and keep the measures: a few hundred bytes per frame.
 
-    A matte that has been written anew since is measured anew.
+    A matte is measured again if it was written again.
     """
 
     def __init__(self, store: MatteStore) -> None:
@@ -85,13 +85,13 @@ class ShapeReader:
         self._known: dict[tuple[int, int], tuple[int, MatteShape]] = {}
 
     def count(self, object_id: int) -> int:
-        """How many mattes there are of an object."""
+        """Return how many mattes an object has."""
         return len(self._store.frames(object_id))
 
     def read(self, object_id: int) -> Iterator[MatteShape]:
-        """The object's mattes in rising order of frames, one step of a generator each.
+        """Yield the measures of the object's mattes, one per step, in rising order of frames.
 
-        A matte that vanishes meanwhile is left out; raises StoreError for a damaged one.
+        A matte that is deleted in between is left out. Raises StoreError for a damaged one.
         """
         for frame in self._store.frames(object_id):
             path = self._store.path(object_id, frame)
@@ -117,33 +117,33 @@ def review_object(
     corrected: Collection[int] = (),
     fine: Collection[int] = (),
 ) -> list[FrameReview]:
-    """Review everything the store holds of an object; see `judge`, `marked`. Raises StoreError."""
+    """Review all mattes of an object in the store; see `judge` and `marked`. Raises StoreError."""
     reviews = judge(object_id, list(ShapeReader(store).read(object_id)))
     return marked(reviews, corrected, fine)
 
 
 def worst_first(reviews: Sequence[FrameReview]) -> list[FrameReview]:
-    """The frames worth a look, of any objects, worst first."""
+    """Return the frames worth a look, of all objects, worst first."""
     listed = [review for review in reviews if review.listed]
     return sorted(listed, key=lambda one: (-one.badness, one.frame, one.object_id))
 
 
 def is_lost(lost: int, frames: int) -> bool:
-    """Whether a model that is lost on so many of all frames needs another one more than clicks."""
+    """Whether the model is lost on so many frames that another model helps more than clicks."""
     return lost >= max(LOST_FRAMES, LOST_SHARE * frames)
 
 
 def marked(
     reviews: Sequence[FrameReview], corrected: Collection[int], fine: Collection[int]
 ) -> list[FrameReview]:
-    """The reviews, with what the user has said of some frames in place of what the model says.
+    """Return the reviews, with the user's own verdict on the frames where there is one.
 
     Parameters
     ----------
     corrected
         Frames that the user has drawn.
     fine
-        Frames that the user has looked at and found nothing wrong with.
+        Frames where the user has looked and found nothing wrong.
     """
     states: dict[int, FrameState] = {
         **dict.fromkeys(fine, "fine"),
@@ -158,19 +158,19 @@ def marked(
 
 
 def judge(object_id: int, shapes: Sequence[MatteShape]) -> list[FrameReview]:
-    """Judge one object's frames against each other.
+    """Judge the frames of one object by comparing them with each other.
 
     Parameters
     ----------
     object_id
         Goes into the result.
     shapes
-        Of all its frames, rising.
+        Measures of all its frames, in rising order.
 
     Returns
     -------
     list of FrameReview
-        One for each shape, in their order.
+        One for each measure, in the same order.
     """
     if not shapes:
         return []
@@ -204,13 +204,13 @@ def judge(object_id: int, shapes: Sequence[MatteShape]) -> list[FrameReview]:
     return reviews
 
 
-# How many doubts a few words can hold.
+# How many doubts the summary names.
 _BRIEFLY = 2
-# A doubt below this is not mentioned beside weightier ones.
+# A doubt with less weight than this is not named beside greater ones.
 _WORTH_SAYING = 0.25
 
 
 def _worth_saying(doubts: Sequence[Doubt], badness: float) -> Sequence[Doubt]:
-    """What to say of a frame, from doubts in falling order; of a listed one something at least."""
+    """Choose the doubts to name, from doubts in falling order. A listed frame names at least one."""
     said = [doubt for doubt in doubts if doubt.weight >= _WORTH_SAYING]
     return said or (doubts[:1] if badness >= LISTED else [])

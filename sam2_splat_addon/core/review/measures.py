@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a matte looks like, in a few numbers that frames can be compared by; core, numpy."""
+"""Measure a matte in a few numbers, so that frames can be compared."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ..mattes.store import Logits, MatteRecord, MatteScores
 
 Floats = NDArray[np.float64]
 
-# A silhouette is the matte at this many places a side ...
+# A silhouette samples the matte at this many places per side ...
 _GRID = 48
-# ... out to this many spreads from the centroid. A disc reaches 2 spreads, a thin rod 2.45.
+# ... up to this many spreads from the centroid. A disc reaches 2 spreads, a thin rod 2.45.
 _REACH = 2.75
-# Parts smaller than this share of the matte are specks: the bake drops them with one option.
+# Parts below this share of the matte are specks. An option of the bake drops them.
 _PART = 0.01
 
 
 @dataclass(frozen=True)
 class MatteShape:
-    """One matte in short.
+    """The measures of one matte.
 
     Attributes
     ----------
@@ -32,25 +32,26 @@ class MatteShape:
     prompted
         Whether the user prompted this frame.
     scores
-        What the model thinks of the matte.
+        The model's own scores of the matte.
     area
-        Share of the picture that is inside, 0 to 1.
+        Share of the photo that is inside, 0 to 1.
     centroid
-        (x, y) in units of the picture's longer side.
+        (x, y) in units of the longer side of the photo.
     spread
         Root mean square distance from the centroid along one axis, in the same units.
     parts
-        Separate parts that are more than specks.
+        Number of separate parts that are more than specks.
     specks
         Share of the matte that is specks, 0 to 1.
     border
-        Share of the picture's border that is inside, 0 to 1.
+        Share of the photo's border that is inside, 0 to 1.
     sureness
-        The IoU with the truth that the matte's own probabilities promise, 0 to 1.
+        The IoU with the truth that the probabilities of the matte promise, 0 to 1.
     silhouette
-        (48, 48) bits, packed: the matte with its centroid in the middle and its spread made one.
+        (48, 48) bits, packed: the matte, moved so that its centroid is in the middle and scaled so that
+        its spread is 1.
     key
-        What made the matte; see `MatteRecord`.
+        The key of the matte; see `MatteRecord`.
     """
 
     frame: int
@@ -68,18 +69,18 @@ class MatteShape:
 
     @property
     def absent(self) -> bool:
-        """Whether there is no matte at all."""
+        """Whether the matte is empty."""
         return self.area == 0.0
 
     @property
     def outline(self) -> Bools:
-        """The silhouette unpacked, (48, 48)."""
+        """Return the unpacked silhouette, (48, 48)."""
         bits = np.frombuffer(self.silhouette, dtype=np.uint8)
         return np.unpackbits(bits)[: _GRID * _GRID].astype(np.bool_).reshape(_GRID, _GRID)
 
 
 def measure(record: MatteRecord) -> MatteShape:
-    """Measure one matte at the model's own size."""
+    """Measure one matte at the size of its logits."""
     inside = record.logits > 0  # (h, w)
     area = float(inside.mean()) if inside.size else 0.0
     if area == 0.0:
@@ -99,13 +100,13 @@ def measure(record: MatteRecord) -> MatteShape:
         )
     longer = max(record.width, record.height)
     rows, columns = inside.shape
-    # How far apart neighbouring logits are, in units of the longer side.
+    # The distance between neighbouring logits, in units of the longer side.
     step_x, step_y = record.width / longer / columns, record.height / longer / rows
     (mean_x, variance_x), (mean_y, variance_y) = (
         _moments(inside.sum(axis=0), step_x),
         _moments(inside.sum(axis=1), step_y),
     )
-    # A single logit has a size too, that of its own square.
+    # A single logit has a size too: that of its square.
     spread = float(np.sqrt((variance_x + variance_y + (step_x**2 + step_y**2) / 12.0) / 2.0))
     sizes = part_sizes(inside)
     whole = sizes >= _PART * sizes.sum()
@@ -126,10 +127,10 @@ def measure(record: MatteRecord) -> MatteShape:
 
 
 def agreement(one: MatteShape, other: MatteShape) -> float:
-    """IoU of two mattes once their centroids and spreads are made the same, 0 to 1.
+    """Return the IoU of two mattes after their centroids and spreads are made equal, 0 to 1.
 
-    An object that is seen from a little further round, nearer or elsewhere in the picture agrees
-    well with itself; one that lost a leg or took in the chair behind it does not.
+    An object seen from a slightly different side, distance or place agrees well with itself. A matte
+    that lost a leg, or took in the chair behind it, does not.
     """
     if one.absent or other.absent:
         return float(one.absent and other.absent)
@@ -138,7 +139,7 @@ def agreement(one: MatteShape, other: MatteShape) -> float:
 
 
 def _moments(counts: NDArray[np.int64], step: float) -> tuple[float, float]:
-    """Mean and variance of positions (i + 0.5) * step that occur ``counts[i]`` times."""
+    """Return mean and variance of the positions (i + 0.5) * step, each taken ``counts[i]`` times."""
     at = (np.arange(len(counts)) + 0.5) * step
     mean = float((at * counts).sum() / counts.sum())
     return mean, float(((at - mean) ** 2 * counts).sum() / counts.sum())
@@ -150,7 +151,7 @@ def _border_share(inside: Bools) -> float:
 
 
 def _sureness(logits: Logits, inside: Bools) -> float:
-    """Expected intersection over expected union, were the logits true probabilities."""
+    """Return expected intersection over expected union, as if the logits were true probabilities."""
     probability = 1.0 / (1.0 + np.exp(-np.clip(logits.astype(np.float32), -30.0, 30.0)))
     hit = float(probability[inside].sum())
     missed = float(probability.sum()) - hit
@@ -158,7 +159,7 @@ def _sureness(logits: Logits, inside: Bools) -> float:
 
 
 def _silhouette(inside: Bools, middle: tuple[float, float], spread: tuple[float, float]) -> bytes:
-    """The matte looked up on the grid; ``middle`` and ``spread`` (x, y) in logits."""
+    """Look up the matte on the grid; ``middle`` and ``spread`` are (x, y) in logits."""
     offsets = (np.arange(_GRID) + 0.5) * (2.0 * _REACH / _GRID) - _REACH
     rows, columns = inside.shape
     column = np.floor(middle[0] + offsets * spread[0]).astype(np.int64)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The review as a table (CSV) and as a page with pictures (HTML); core, standard library.
+"""Write the review as a table (CSV) and as a page with pictures (HTML).
 
-The page needs no other file and no network: pictures are inside it.
+The page needs no other file and no network: the pictures are inside it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ STATE_COLORS: Mapping[FrameState, str] = {
     "corrected": "#f2f2f2",
     "fine": "#0072b2",
 }
-"""Told apart with any colour vision: blues and orange of Okabe and Ito (2008), black and white."""
+"""Any colour vision can tell these apart: blues and orange of Okabe and Ito (2008), black and white."""
 
 _COLUMNS = (
     "photo",
@@ -49,8 +49,8 @@ _COLUMNS = (
 )
 
 
-# Excel, LibreOffice and Google Sheets take a cell for a formula that begins so; the last four are what
-# the first four become in Japanese and Chinese input.
+# Excel, LibreOffice and Google Sheets read a cell that begins so as a formula. The last four are the
+# Japanese and Chinese (full-width) forms of the first four.
 _FORMULA_STARTS = frozenset("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
@@ -62,9 +62,9 @@ class ReportLine:
     Attributes
     ----------
     review
-        What the review says of it.
+        The verdict.
     object_name, photo
-        Names for people: the object's, and the photo's file name.
+        Names for people: that of the object, and the file name of the photo.
     """
 
     review: FrameReview
@@ -73,7 +73,7 @@ class ReportLine:
 
 
 def is_report(path: Path) -> bool:
-    """Whether a file is a table or a page as they are written here, or an empty one."""
+    """Whether a file is a table or page of this module, or empty."""
     if is_link(path) or not path.is_file():
         return False
     with path.open("rb") as stream:
@@ -82,13 +82,13 @@ def is_report(path: Path) -> bool:
 
 
 class _SafeWriter:
-    """Writes rows that a spreadsheet shows and never calculates."""
+    """Write rows that a spreadsheet shows and never calculates."""
 
     def __init__(self, stream: io.StringIO) -> None:
         self._writer = csv.writer(stream, lineterminator="\n")
 
     def writerow(self, cells: Iterable[object]) -> None:
-        """Write a row; a cell that would be a formula begins with an apostrophe."""
+        """Write a row. A cell that would be a formula gets an apostrophe in front."""
         self._writer.writerow([_safe(cell) for cell in cells])
 
 
@@ -106,7 +106,7 @@ def _escaped(words: str) -> str:
 
 
 def csv_table(lines: Iterable[ReportLine], damaged: Iterable[DamagedFrame] = ()) -> bytes:
-    """All lines as CSV in UTF-8, in the given order, with a heading; damaged photos at the end."""
+    """Return all lines as CSV in UTF-8, in the given order, with a heading; damaged photos last."""
     text = io.StringIO()
     writer = _SafeWriter(text)
     writer.writerow(_COLUMNS)
@@ -141,20 +141,20 @@ def html_page(
     left_out: int = 0,
     damaged: Mapping[int, DamagedFrame] = MappingProxyType({}),
 ) -> Iterator[bytes]:
-    """The page in pieces, so that all its pictures are never in memory at once.
+    """Yield the page in pieces, so that its pictures are never in memory all at once.
 
     Parameters
     ----------
     title
         Name of the footage.
     lines
-        Of all objects and frames, by object and frame.
+        All objects and frames, ordered by object, then frame.
     pictures
-        The frames worth a look, worst first, each with a JPEG file's bytes.
+        The frames worth a look, worst first, each with the bytes of a JPEG file.
     left_out
-        How many more there are than pictures.
+        How many more frames are worth a look, but have no picture.
     damaged
-        Photos that don't decode whole, by frame; those that making pictures finds are named too.
+        Damaged photos by frame. Photos that are added while ``pictures`` is read are named too.
     """
     yield _HEAD.format(title=_escaped(title)).encode()
     yield _summary(lines).encode()
@@ -201,7 +201,7 @@ def _summary(lines: Sequence[ReportLine]) -> str:
         f'<span style="background:{color}"></span>{state}' for state, color in STATE_COLORS.items()
     )
     worth = f"{listed} are worth a look." if listed != 1 else "1 is worth a look."
-    return f'<p>{frames} frames with {len(lines)} mattes. {worth} <span class="key">{keys}</span></p>\n'
+    return f'<p>{frames} frames with {len(lines)} masks. {worth} <span class="key">{keys}</span></p>\n'
 
 
 def _damaged_list(damaged: Sequence[DamagedFrame]) -> str:
@@ -213,7 +213,7 @@ def _damaged_list(damaged: Sequence[DamagedFrame]) -> str:
 
 
 def _strip(name: str, reviews: Sequence[FrameReview]) -> str:
-    """A row of cells, one a frame, from the first frame to the last."""
+    """Make a row of cells, one per frame, from the first frame to the last."""
     first, last = reviews[0].frame, reviews[-1].frame
     cells = "".join(
         f'<rect x="{review.frame - first}" width="1" height="1"'

@@ -79,12 +79,12 @@ def test_an_object_without_mattes_has_no_reviews(store: MatteStore) -> None:
     ("what", "words"),
     [
         ({"iou": 0.62}, "SAM 2 is unsure (predicted overlap 0.62)"),
-        ({"score": 0.5}, "hardly sees the object (score 0.5)"),
+        ({"score": 0.5}, "hardly sees the subject (score 0.5)"),
         ({"height": 14.0}, "The mask shrank by half from frame 6"),
         ({"height": 55.0}, "The mask grew to"),
-        ({"turn": 1.4}, "Another shape than on frames 6 and 8"),
-        ({"pieces": 9}, "Falls into"),
-        ({"absent": True}, "Object lost, though frames 6 and 8 have it"),
+        ({"turn": 1.4}, "another shape than on frames 6 and 8"),
+        ({"pieces": 9}, "separate parts"),
+        ({"absent": True}, "Subject lost, though frames 6 and 8 have it"),
     ],
 )
 def test_a_frame_that_went_wrong_is_listed_with_its_reason(

@@ -89,7 +89,7 @@ def test_the_table_has_every_object_on_every_frame(request_for: ReportRequest) -
     assert all(state == "good" for (name, _), state in states.items() if name == "lamp")
     (lost,) = (row for row in rows if row["state"] == "absent")
     assert lost["photo"] == "IMG_005.jpg"
-    assert "Object lost" in lost["reasons"]
+    assert "Subject lost" in lost["reasons"]
 
 
 def test_the_page_shows_the_listed_frames_worst_first_and_loads_nothing(
