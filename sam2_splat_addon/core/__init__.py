@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Data and rules of SAM2 Splat; imports the standard library, numpy and msgspec only."""
+"""Data and rules of SAM2 Splat."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The official SAM 2.1 checkpoints: names, addresses, sizes and check sums; standard library.
+"""The official SAM 2.1 checkpoints: names, addresses, sizes and check sums.
 
 Source: the table of checkpoints in the SAM 2 repository (Apache-2.0), release of 29 September 2024.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-# The bundled model's weights, which come with the add-on.
+# The weights of the bundled model come with the add-on.
 BUNDLED_WEIGHTS: Final = Path(__file__).parent.parent / "engine" / "weights" / "bundled.safetensors"
 
 _ADDRESS = "https://dl.fbaipublicfiles.com/segment_anything_2/092824/"
@@ -23,7 +23,7 @@ class Checkpoint:
     Attributes
     ----------
     name
-        The configuration's name; the file is ``<name>.pt``.
+        Name of the configuration; the file is ``<name>.pt``.
     bytes
         Size of the file.
     sha256
@@ -36,12 +36,12 @@ class Checkpoint:
 
     @property
     def file_name(self) -> str:
-        """Name of the file, as published."""
+        """Published name of the file."""
         return f"{self.name}.pt"
 
     @property
     def url(self) -> str:
-        """Where the file is published."""
+        """Address of the file."""
         return _ADDRESS + self.file_name
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Mattes that the user drew, as mask prompts; imports core, numpy and msgspec.
+"""Turn mattes that the user drew into mask prompts.
 
-They travel as outlines, a few kilobytes whatever the photo's size, and are filled where they are
-used, at a size that no model's input exceeds.
+They travel as outlines: a few kilobytes, whatever the size of the photo. They are filled where they
+are used, at a size that is larger than the input of any model.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from .prompts import FramePrompts, MaskPrompt, ObjectPrompts, PromptSet
 from .protocol import EditedMatte
 
 LONG_SIDE: Final = 2048
-"""Px of a filled mask: twice the input of the largest model, which squashes it further."""
+"""The longest side of a filled mask, px: twice the input of the largest model."""
 
 
 def mask_prompt(edited: EditedMatte, width: int, height: int) -> MaskPrompt:
-    """Fill a drawn matte of ``width`` x ``height`` px footage, no larger than `LONG_SIDE`."""
+    """Fill a drawn matte of a ``width`` x ``height`` px photo, at most `LONG_SIDE` px long."""
     scale = min(1.0, LONG_SIDE / max(width, height))
     columns, rows = max(round(width * scale), 1), max(round(height * scale), 1)
     size = np.array([columns / width, rows / height])
@@ -35,9 +35,9 @@ def mask_prompt(edited: EditedMatte, width: int, height: int) -> MaskPrompt:
 def with_edited(
     prompts: PromptSet, edited: Iterable[EditedMatte], width: int, height: int
 ) -> PromptSet:
-    """The prompts with each drawn matte as a mask, in place of what else is on its frame.
+    """Return the prompts, with each drawn matte as a mask that replaces all prompts on its frame.
 
-    Drawn mattes of objects that have no entry are left out, and so are empty ones: SAM 2 knows no
+    Drawn mattes of objects without an entry are left out. Empty ones are left out too: SAM 2 has no
     prompt that says that an object is not there.
     """
     by_object: dict[int, dict[int, FramePrompts]] = {}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Typed errors, each with a sentence its reader can act on; imports core/printable.py alone."""
+"""Typed errors. Each says what is wrong, and what the reader can do."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .printable import shown
 class SplatError(Exception):
     """Base of every error that SAM2 Splat raises on purpose.
 
-    What stands in it of names and of others' words is made visible (`core.words.shown`).
+    Invisible characters in names and foreign texts are made visible (`core.printable.shown`).
 
     Parameters
     ----------
     message
-        What is wrong, in one sentence, naming the file, frame or object concerned.
+        One sentence: what is wrong. It names the file, frame or subject.
     fix
-        What the reader can do about it, in one sentence; may be empty.
+        One sentence: what the reader can do. May be empty.
     """
 
     def __init__(self, message: str, fix: str = "") -> None:
@@ -28,7 +28,7 @@ class SplatError(Exception):
         self.fix = shown(fix)
 
     def quoting(self, lines: Iterable[str]) -> Self:
-        """The same error, its message followed by a program's last lines."""
+        """Add the last lines of a program to the message, and return this error."""
         quoted = [f"\n    {shown(line)}" for line in lines]
         if quoted:
             self.message = "".join([self.message, "\nIts last lines:", *quoted])
@@ -39,11 +39,11 @@ class SplatError(Exception):
 
 
 class FootageError(SplatError):
-    """The footage can't be used as it is: empty, unreadable, or of mixed sizes."""
+    """The footage can't be used: it is empty, unreadable, or has photos of different sizes."""
 
 
 class DamagedPhoto(FootageError):  # noqa: N818 - says what is wrong by itself
-    """A photo does not decode whole; the others can be used."""
+    """A photo is damaged and does not decode completely. The others can be used."""
 
 
 class PromptError(SplatError):
@@ -51,23 +51,23 @@ class PromptError(SplatError):
 
 
 class EditError(SplatError):
-    """A mask that the user edited can't be used as it stands."""
+    """A mask that the user edited can't be used."""
 
 
 class CheckpointError(SplatError):
-    """A checkpoint is missing, truncated, of another configuration, or no checkpoint."""
+    """A checkpoint is missing, cut off, of another configuration, or not a checkpoint."""
 
 
 class StoreError(SplatError):
-    """The matte store can't be read or written, or holds a damaged record."""
+    """The matte store can't be read or written, or has a damaged record."""
 
 
 class BakeError(SplatError):
-    """Baking can't go on: folder not writable, disk full, source gone, nothing to bake."""
+    """Baking can't go on: folder not writable, disk full, photo gone, nothing to bake."""
 
 
 class ProtocolError(SplatError):
-    """Client and worker don't understand each other."""
+    """Client and worker do not understand each other."""
 
 
 class WorkerError(SplatError):
@@ -79,4 +79,4 @@ class EnvironmentSetupError(SplatError):
 
 
 class Cancelled(Exception):  # noqa: N818 - it is no error
-    """Raised inside the engine to unwind when the user cancelled; not an error."""
+    """The user cancelled. Raised inside the engine to leave the work; not an error."""

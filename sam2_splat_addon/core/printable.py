@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names from outside as people read them, and as others can hold them; standard library only.
+"""Make names safe to show, and short enough to store.
 
-A file's name may hold anything but a slash: line breaks, commands to a terminal, bytes that are no
-text. What a person reads shows such characters by their numbers, so that a name can neither look
-like a sentence of ours nor do anything.
+The name of a file may have any character but a slash: line breaks, commands to a terminal, bytes that
+are not text. We show such characters as escapes. So a name can neither do anything nor look like one
+of our sentences.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Final
 
 # Control characters, line and paragraph breaks, halves of characters (from bytes that are no text).
 _HIDDEN: Final = ("Cc", "Zl", "Zp", "Cs")
-# These turn the direction of what follows: "gpj.exe" would read as "exe.jpg".
+# These change the direction of the text after them: "gpj.exe" would look like "exe.jpg".
 _TURNS: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
-_DIGITS: Final = 6  # shown of a number of very many
+_DIGITS: Final = 6  # how many digits of a very long number are shown
 
 
 def shown(text: str) -> str:
-    r"""A text on one line, with all that can't be seen or would act written as ``\n``, ``\x1b``."""
+    r"""Return a text on one line. Invisible and active characters become escapes: ``\n``, ``\x1b``."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(map(_visible, text))
@@ -33,7 +33,7 @@ def _visible(letter: str) -> str:
 
 
 def number(value: float) -> str:
-    """A number to read, with one decimal unless it is whole; one of very many digits in short."""
+    """Write a number for people: one decimal if it is a float, and very long numbers shortened."""
     most = 1 << 64
     if not isinstance(value, int):
         return f"{value:.1f}" if abs(value) < most else f"{value:.3g}"
@@ -45,22 +45,22 @@ def number(value: float) -> str:
 
 
 def is_text(name: str) -> bool:
-    """Whether a name can be written down: on Linux it may be bytes of another encoding."""
+    """Whether a name is valid text. On Linux it may be bytes of another encoding."""
     return name == as_text(name)
 
 
 def as_text(name: str) -> str:
-    """A name with ``?`` for each byte that is no text."""
+    """Return a name with ``?`` for each byte that is not text."""
     return name.encode("utf-8", "replace").decode()
 
 
 def cut(text: str, most: int) -> str:
-    """The beginning of a text, of so many bytes in UTF-8 at most, that ends with a whole letter."""
+    """Cut a text to at most ``most`` bytes of UTF-8, and never within a character."""
     return text.encode("utf-8", "replace")[:most].decode("utf-8", "ignore")
 
 
 def cut_and_numbered(name: str, taken: set[str], most: int) -> str:
-    """A name of so many bytes at most that is not taken yet: numbered ``.001`` where it would be."""
+    """Cut a name to at most ``most`` bytes, and number it (``.001``) if that name is taken."""
     short = cut(name, most)
     number = 0
     while short in taken:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Prompts: what the user said about each object on each frame; imports core, numpy and msgspec.
+"""Prompts: where the user says that each object is, on each frame.
 
 A :class:`PromptSet` is immutable, compares by value and travels as JSON (``schema version 1``)::
 
@@ -12,7 +12,7 @@ A :class:`PromptSet` is immutable, compares by value and travels as JSON (``sche
                               "anew": false}]}]}
 
 ``points``, ``box``, ``mask`` and ``anew`` may each be left out. ``width`` and ``height`` of the set may be
-left out by hand-written files; then the prompts are taken to be in the footage's own pixels.
+left out too: then the prompts are in pixels of the footage.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from .system.safe_read import UNREADABLE, read_plain, reason, require_plain_file
 SCHEMA_VERSION = 1
 
 _MAX_BYTES = 1 << 28
-_MAX_ID = 2**31 - 2  # what Blender's settings hold, and one more to come
+_MAX_ID = 2**31 - 2  # the limit of an integer property in Blender, less one for the next id
 
 
 class PointPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,7 +46,7 @@ class PointPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BoxPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A box around the object, in footage pixels; ``x0 < x1`` and ``y0 < y1``."""
+    """A box around the object, in footage pixels, with ``x0 < x1`` and ``y0 < y1``."""
 
     x0: float
     y0: float
@@ -55,9 +55,9 @@ class BoxPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class MaskPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A binary mask as run lengths: pixels row by row, alternating outside and inside runs.
+    """A binary mask as run lengths, row by row: runs of outside and inside pixels alternate.
 
-    The first run counts outside pixels and may be 0; the runs sum up to ``width * height``.
+    The first run counts outside pixels and may be 0. The sum of the runs is ``width * height``.
     """
 
     width: int
@@ -66,7 +66,7 @@ class MaskPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @classmethod
     def from_array(cls, mask: NDArray[Any]) -> MaskPrompt:
-        """Encode a (height, width) array; what is > 0 (or True) is inside."""
+        """Encode a (height, width) array; values > 0 (or True) are inside."""
         if mask.ndim != 2:
             raise PromptError(f"A mask prompt needs a (height, width) array, not {mask.shape}.")
         height, width = mask.shape
@@ -78,17 +78,17 @@ class MaskPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return cls(width, height, (*first, *(int(run) for run in runs)))
 
     def check(self) -> None:
-        """Raise PromptError for an impossible size, or when the runs don't fill the mask exactly."""
+        """Raise PromptError if the size is impossible, or if the runs do not fill the mask exactly."""
         if not (1 <= self.width <= MAX_SIDE and 1 <= self.height <= MAX_SIDE) or (
             self.width * self.height > MAX_PIXELS
         ):
             raise PromptError(
-                f"A mask prompt can't be of {number(self.width)}x{number(self.height)} px.",
+                f"A mask prompt can't have {number(self.width)}x{number(self.height)} px.",
                 "Make the prompts file again.",
             )
         if min(self.runs, default=0) < 0 or sum(self.runs) != self.width * self.height:
             raise PromptError(
-                f"A mask prompt of {self.width}x{self.height} px has runs that sum up to"
+                f"A mask prompt has {self.width}x{self.height} px, but the sum of its runs is"
                 f" {number(sum(self.runs))} px.",
                 "Make the prompts file again.",
             )
@@ -102,11 +102,11 @@ class MaskPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FramePrompts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything said about one object on one frame (frames count from 1).
+    """All prompts of one object on one frame (frames count from 1).
 
-    ``anew`` says that the object is segmented from these prompts alone. Otherwise they refine what
-    was tracked to this frame, unless tracking begins here. It says nothing about a mask, which is
-    taken as it is, nor about prompts that only exclude.
+    With ``anew`` the object is segmented from these prompts alone. Without it they correct the matte
+    that was tracked to this frame, unless tracking begins here. ``anew`` changes nothing for a mask,
+    which is always taken as it is, and nothing for prompts that only exclude.
     """
 
     frame: int
@@ -121,7 +121,7 @@ class FramePrompts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def includes_something(self) -> bool:
-        """Whether the prompts say where the object is, not only where it is not."""
+        """Whether the prompts say where the object is, and not only where it is not."""
         return (
             self.box is not None
             or (self.mask is not None and any(self.mask.runs[1::2]))
@@ -130,7 +130,7 @@ class FramePrompts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ObjectPrompts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The prompts of one object, its frames in rising order."""
+    """The prompts of one object, frames in rising order."""
 
     id: int
     name: str
@@ -146,35 +146,37 @@ class PromptSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: int = SCHEMA_VERSION
 
     def object(self, object_id: int) -> ObjectPrompts:
-        """The object of that id; raises PromptError when there is none."""
+        """Return the object with that id; raises PromptError if there is none."""
         for entry in self.objects:
             if entry.id == object_id:
                 return entry
-        raise PromptError(f"There is no object {number(object_id)} in the prompts.")
+        raise PromptError(f"The prompts have no subject with the id {number(object_id)}.")
 
     def checked(self, width: int, height: int, frame_count: int) -> PromptSet:
-        """Validate against the footage and return a set in canonical order.
+        """Check the prompts against the footage, and return a set in canonical order.
 
-        Empty frames are dropped, frames sorted, ``width`` and ``height`` filled in; prompts made on
-        the same footage at another size of the same shape are scaled.
+        Empty frames are dropped, frames are sorted, and ``width`` and ``height`` are filled in. Prompts
+        made at another size of the same shape are scaled.
 
         Raises
         ------
         PromptError
-            No object, no including prompt on an object, a repeated id or frame, a frame outside
-            the footage, a point outside the frame, an empty box, or a mask of another shape.
+            There is no object, an object without a prompt that includes, a repeated id or frame, a
+            frame outside the footage, a point outside the photo, an empty box, or a mask of another
+            shape.
         """
         _check_version(self.version, "The prompts")
         if not self.objects:
             raise PromptError(
-                "There are no prompts.", "Ctrl+click on the subject in the Clip Editor first."
+                "There is no click yet.", "Ctrl+click on the subject in the Clip Editor first."
             )
         scale_x, scale_y = self._scale_to(width, height)
         ids = [entry.id for entry in self.objects]
         if len(set(ids)) != len(ids) or not 1 <= min(ids) <= max(ids) <= _MAX_ID:
             raise PromptError(
-                "Object ids must be different and count from 1, not"
-                f" {shorten([number(one) for one in ids])}."
+                f"Ids of subjects must be different numbers from 1 to {_MAX_ID}, not"
+                f" {shorten([number(one) for one in ids])}.",
+                "Give each entry of objects in the prompts file its own id.",
             )
         objects = tuple(
             _checked_object(entry, width, height, frame_count, scale_x, scale_y)
@@ -187,15 +189,16 @@ class PromptSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return 1.0, 1.0
         if not (1 <= self.width <= MAX_SIDE and 1 <= self.height <= MAX_SIDE):
             raise PromptError(
-                f"The prompts can't have been made on {number(self.width)}x{number(self.height)} px.",
-                "Use the prompts of this footage.",
+                f"The prompts are for photos of {number(self.width)}x{number(self.height)} px: such"
+                " photos do not exist.",
+                "Use the prompts of these photos.",
             )
         scale_x, scale_y = width / self.width, height / self.height
         if abs(scale_x - scale_y) * max(self.width, self.height) > 1.0:
             raise PromptError(
-                f"The prompts were made on {self.width}x{self.height} px, the footage is"
+                f"The prompts are for photos of {self.width}x{self.height} px, but these photos have"
                 f" {width}x{height} px.",
-                "Use the prompts of this footage.",
+                "Use the prompts of these photos.",
             )
         return scale_x, scale_y
 
@@ -211,18 +214,21 @@ def _checked_object(
     frames = sorted((f for f in entry.frames if not f.is_empty), key=lambda f: f.frame)
     numbers = [f.frame for f in frames]
     if len(set(numbers)) != len(numbers):
-        raise PromptError(f"{entry.name!r} has the same frame twice in its prompts.")
+        raise PromptError(
+            f"{entry.name!r} has the same frame twice in its prompts.",
+            "Put all prompts of one frame into one entry.",
+        )
     if not any(f.includes_something for f in frames):
         raise PromptError(
             f"{entry.name!r} has no click that says where it is.",
-            "Ctrl+click on it, on any frame.",
+            "Ctrl+click on it, on any photo.",
         )
     for frame in frames:
         if not 1 <= frame.frame <= frame_count:
             raise PromptError(
-                f"{entry.name!r} has a prompt on frame {number(frame.frame)}, the footage has frames 1 to"
-                f" {frame_count}.",
-                "Delete that marker, or load the whole footage.",
+                f"{entry.name!r} has a click on frame {number(frame.frame)}, but the photos are frames 1"
+                f" to {frame_count}.",
+                "Delete that marker, or load all photos.",
             )
     return ObjectPrompts(
         entry.id,
@@ -241,8 +247,8 @@ def _checked_frame(
     for point in points:
         if not (0.0 <= point.x <= width and 0.0 <= point.y <= height):
             raise PromptError(
-                f"{where}: the click at ({number(point.x)}, {number(point.y)}) px is outside the"
-                f" {width}x{height} px frame.",
+                f"{where}: the click at ({number(point.x)}, {number(point.y)}) px is outside the photo"
+                f" of {width}x{height} px.",
                 "Move or delete that marker.",
             )
     box = prompts.box
@@ -251,7 +257,7 @@ def _checked_frame(
         if not (0 <= box.x0 < box.x1 <= width and 0 <= box.y0 < box.y1 <= height):
             raise PromptError(
                 f"{where}: the box ({number(box.x0)}, {number(box.y0)}) to ({number(box.x1)},"
-                f" {number(box.y1)}) is empty or leaves the frame.",
+                f" {number(box.y1)}) is empty, or part of it is outside the photo.",
                 "Draw the box again.",
             )
     mask = prompts.mask
@@ -259,16 +265,16 @@ def _checked_frame(
         mask.check()
         if abs(mask.width * height - mask.height * width) > max(width, height):
             raise PromptError(
-                f"{where}: the mask is {mask.width}x{mask.height} px, the frame"
+                f"{where}: the mask has {mask.width}x{mask.height} px, but the photo has"
                 f" {width}x{height} px.",
-                "Use a mask of the frame's shape.",
+                "Use a mask with the same shape as the photo.",
             )
     return FramePrompts(prompts.frame, points, box, mask, prompts.anew)
 
 
 def to_json(prompts: PromptSet) -> bytes:
-    """Encode as indented UTF-8 JSON, the same bytes for equal sets."""
-    # Decoded once more, since Python's 300 and 300.0 are equal but are not written alike.
+    """Encode as indented UTF-8 JSON; equal sets give the same bytes."""
+    # Decode once more: in Python 300 and 300.0 are equal, but JSON writes them differently.
     floats = msgspec.json.decode(msgspec.json.encode(prompts), type=PromptSet)
     return msgspec.json.format(msgspec.json.encode(floats), indent=2) + b"\n"
 
@@ -280,36 +286,37 @@ class _VersionOnly(msgspec.Struct):
 def _check_version(version: int, source: str) -> None:
     if version != SCHEMA_VERSION:
         raise PromptError(
-            f"{source} are of schema version {number(version)}, this program reads {SCHEMA_VERSION}.",
+            f"{source} have schema version {number(version)}, but this SAM2 Splat reads version"
+            f" {SCHEMA_VERSION}.",
             "Update SAM2 Splat, or make the prompts again.",
         )
 
 
 def from_json(data: bytes, source: str = "The prompts") -> PromptSet:
-    """Decode JSON; raises PromptError that names ``source`` and the place of the fault."""
-    data = data.removeprefix(codecs.BOM_UTF8)  # some Windows editors put one there
+    """Decode JSON; raises PromptError that names ``source`` and the place of the error."""
+    data = data.removeprefix(codecs.BOM_UTF8)  # some Windows editors write it
     try:
         _check_version(msgspec.json.decode(data, type=_VersionOnly).version, source)
         return msgspec.json.decode(data, type=PromptSet)
     except UNREADABLE as error:
         raise PromptError(
             f"{source} can't be read: {reason(error)}.",
-            "docs/prompts.md shows what it should look like.",
+            "Correct the file: docs/prompts.md shows the format.",
         ) from error
 
 
 def read_json(path: Path) -> PromptSet:
-    """Read a prompts file; raises PromptError when missing or malformed."""
+    """Read a prompts file; raises PromptError if it is missing or malformed."""
     try:
         if require_plain_file(path).st_size > _MAX_BYTES:
             raise PromptError(
-                f"The prompts file {path} is of more than {_MAX_BYTES >> 20} MB.",
-                "Name the prompts; see docs/prompts.md.",
+                f"The prompts file {path} is larger than {_MAX_BYTES >> 20} MB.",
+                "Choose the file with the prompts: docs/prompts.md shows the format.",
             )
         data = read_plain(path)
-    except (OSError, ValueError) as error:  # ValueError: a path that no file can have
+    except (OSError, ValueError) as error:  # ValueError: the path is impossible
         told = getattr(error, "strerror", None) or error
         raise PromptError(
-            f"The prompts file {path} can't be read: {told}.", "Check its path."
+            f"The prompts file {path} can't be read: {told}.", "Check the path."
         ) from error
     return from_json(data, f"The prompts in {path}")

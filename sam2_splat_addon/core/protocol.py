@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every message between client and worker, and how they are framed; core, msgspec.
+"""Every message between client and worker, and how a stream holds them.
 
-A message is the four bytes ``S2SP``, a 4-byte little-endian length and that many bytes of
-MessagePack, tagged by ``type``. Requests go to the worker's standard input; events come back on its
-standard output, which the worker keeps for them alone (anything else it or a library prints goes to
-standard error and is forwarded as log lines by the client). When its input ends, the worker ends:
-so it never outlives Blender.
+A message is the four bytes ``S2SP``, a 4-byte little-endian length, and that many bytes of
+MessagePack, tagged by ``type``. Requests go to the standard input of the worker. Events come back on
+its standard output, and nothing else does. What the worker or a library prints goes to standard
+error, and the client turns it into log lines. When its input ends, the worker ends: so it never
+outlives Blender.
 
-After its start the worker sends one :class:`Ready`. Then each request is answered by any number of
-:class:`Progress`, :class:`FrameDone` and :class:`Log` and exactly one last event:
+After its start the worker sends one :class:`Ready`. Then it answers each request with any number of
+:class:`Progress`, :class:`FrameDone` and :class:`Log`, and exactly one last event:
 :class:`Finished`, :class:`Failed` or :class:`Stopped`. Requests run in the order they came. A
-:class:`CancelRequest` has no answer of its own: it stops the requests sent before it that are not
-yet answered, and none after.
+:class:`CancelRequest` has no answer. It stops all requests sent before it that are not answered yet,
+and none after it.
 
-A :class:`PreviewRequest` is answered by exactly one :class:`PreviewDone`, :class:`PreviewDropped`
-or :class:`PreviewFailed` with its ticket. It gives way: a newer preview or any job that arrives
-before it is answered drops it at its next step.
+The worker answers a :class:`PreviewRequest` with exactly one :class:`PreviewDone`,
+:class:`PreviewDropped` or :class:`PreviewFailed` with the same ticket. If a newer preview or a job
+arrives first, the preview is dropped at its next step.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ _MAX_MESSAGE = 1 << 30
 
 
 class FootageFiles(msgspec.Struct, frozen=True):
-    """The footage as the worker needs it: ordered absolute paths (frame 1 first), size in px.
+    """The footage for the worker: absolute paths in order (frame 1 first), and the size in px.
 
     Attributes
     ----------
     stamps
-        How each photo looked when the fingerprint was made (`core.footage.file_stamps.Stamp` without the
-        path); empty where nobody looked.
+        The stamp of each photo when the fingerprint was made (`core.footage.file_stamps.Stamp` without
+        the path); empty if unknown.
     """
 
     folder: str
@@ -70,8 +70,8 @@ class FootageFiles(msgspec.Struct, frozen=True):
         hashes: ContentHashes | None = None,
         report: Report = unwatched,
     ) -> FootageFiles:
-        """A scanned footage; see `Footage.fingerprint` for the rest, and for what it raises."""
-        stamps = tuple(_stamp(path) for path in footage.paths)  # first: what changes then is seen
+        """Make it from a scanned footage; arguments and errors as in `Footage.fingerprint`."""
+        stamps = tuple(_stamp(path) for path in footage.paths)  # first: later changes are then seen
         return cls(
             str(footage.folder),
             tuple(str(path) for path in footage.paths),
@@ -99,7 +99,7 @@ class ModelChoice(msgspec.Struct, frozen=True):
 
 
 class EditedMatte(msgspec.Struct, frozen=True):
-    """A matte that the user drew: closed outlines in footage pixels, filled by nonzero winding.
+    """A matte that the user drew: closed outlines in footage pixels, filled where winding is not 0.
 
     Each outline is a flat tuple x0, y0, x1, y1, ...
     """
@@ -117,19 +117,18 @@ class FrameRange(msgspec.Struct, frozen=True):
 
 
 class PropagateRequest(msgspec.Struct, frozen=True, tag="propagate"):
-    """Carry the prompts through the footage, every matte into the store folder.
+    """Propagate the prompts through the footage, and write every matte into the store folder.
 
     Attributes
     ----------
     update
-        Bring only these frames up to date, to what a run over all of them would give there, and
-        leave the mattes of the others as they are, also where they are older than the prompts.
-        None is all.
+        Bring only these frames up to date. They get what a run over all frames would give there. The
+        mattes of other frames stay, even if they are older than the prompts. None is all frames.
     edited
-        Mattes that the user drew: each is a mask prompt in place of what else its object has on
+        Mattes that the user drew. Each one is a mask prompt that replaces all prompts of its object on
         that frame.
     strict
-        Fail at the first damaged photo; otherwise it is left out and named.
+        Fail at the first damaged photo. Otherwise damaged photos are left out and named.
     """
 
     footage: FootageFiles
@@ -143,18 +142,18 @@ class PropagateRequest(msgspec.Struct, frozen=True, tag="propagate"):
 
 
 class BakeRequest(msgspec.Struct, frozen=True, tag="bake"):
-    """Write the images a trainer reads into ``output_folder``, which must not exist yet.
+    """Write the images for a trainer into ``output_folder``, which must not exist yet.
 
     Attributes
     ----------
     edited
         Mattes that the user drew.
     threads
-        Frames worked on at once; 0 goes by the machine's processors and memory.
+        Number of frames baked at the same time; 0 chooses by processors and memory.
     device
-        Where edges are refined, as in :class:`ModelChoice`; Apple's GPU is not used for it.
+        Where edges are refined, as in :class:`ModelChoice`. Apple's GPU is not used for it.
     strict
-        Fail at the first damaged photo; otherwise it is left out and named.
+        Fail at the first damaged photo. Otherwise damaged photos are left out and named.
     """
 
     footage: FootageFiles
@@ -177,7 +176,7 @@ class ReportRequest(msgspec.Struct, frozen=True, tag="report"):
     edited
         Mattes that the user drew: their frames count as corrected.
     fine
-        Object id -> the frames that the user has found nothing wrong with.
+        Object id -> the frames where the user found nothing wrong.
     """
 
     footage: FootageFiles
@@ -189,31 +188,31 @@ class ReportRequest(msgspec.Struct, frozen=True, tag="report"):
 
 
 class PreviewRequest(msgspec.Struct, frozen=True, tag="preview"):
-    """Segment one frame from its prompts, to look at; nothing is written.
+    """Segment one frame from its prompts, to show it. Nothing is written.
 
     Attributes
     ----------
     photo
-        Absolute path of the frame's file.
+        Absolute path of the photo.
     width, height
-        The footage's size, px.
+        Size of the photo, px.
     frame
-        Which frame the photo is.
+        Frame number of the photo.
     prompts
-        In footage pixels. What stands on ``frame`` counts, and in a panorama what stands elsewhere
-        for how near its object is seen; with nothing there, the model is loaded and the photo
-        encoded, so that the first click is answered at once.
+        In footage pixels. Only prompts on ``frame`` count. (In a panorama the others decide how close
+        the view of their object is.) Without prompts there, the model is loaded and the photo encoded,
+        so that the first click is answered at once.
     model
-        The same as in the propagation, for the same result.
+        The same model as in the propagation gives the same result.
     image_size, speed, panorama, bitwise
         As in :class:`RunSettings`.
     propagation
-        What a propagation would be asked now, with all prompts. With it, objects that it tracks to
-        the frame and then corrects are shown so. That takes as long as it takes to track from the
-        nearest memories that earlier runs left, at the first click on a frame. Without it, and far
-        from any memories, they are shown as their prompts there give them by themselves.
+        The request of a propagation at this moment, with all prompts. With it, an object that is
+        tracked to the frame and corrected there is shown exactly so. The first click on a frame then
+        takes as long as tracking from the nearest memories of earlier runs. Without it, or far from any
+        memories, the object is shown from its prompts on this frame alone.
     ticket
-        Names the request in its answer; ``client/worker/preview.py`` counts them.
+        Number of the request, repeated in its answer; ``client/worker/preview.py`` counts them.
     """
 
     photo: str
@@ -231,14 +230,14 @@ class PreviewRequest(msgspec.Struct, frozen=True, tag="preview"):
 
 
 class CancelRequest(msgspec.Struct, frozen=True, tag="cancel"):
-    """Stop what runs and what waits; each ends with Stopped, unless it just came to its end."""
+    """Stop the running request and all waiting ones. Each ends with Stopped, unless it just ended."""
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
     """The first event: the worker is up.
 
-    Only ``protocol`` has to be there, so that a client can name the version of any other worker.
-    ``versions`` has the Python and the packages that the worker found, those it lacks left out.
+    Only ``protocol`` is required, so that a client can name the version of any other worker.
+    ``versions`` has the versions of Python and of the packages that the worker found.
     """
 
     protocol: int
@@ -249,8 +248,8 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
 class Log(msgspec.Struct, frozen=True, tag="log"):
     """A line for the user's log.
 
-    ``level`` is "info" or "warning"; "output" is what the worker or a library printed, made into
-    events by the client.
+    ``level`` is "info" or "warning". "output" is a line that the worker or a library printed; the
+    client makes these events.
     """
 
     level: str
@@ -260,9 +259,9 @@ class Log(msgspec.Struct, frozen=True, tag="log"):
 class Progress(msgspec.Struct, frozen=True, tag="progress"):
     """Where the request is.
 
-    ``stage`` is one of "loading", "propagating", "baking", "reporting"; ``done`` of ``total``
-    steps; ``frame`` and ``object_name`` say what was just done; seconds are 0 while unknown.
-    ``peak_memory_mb`` is the worker's own high-water mark.
+    ``stage`` is "loading", "propagating", "baking" or "reporting". ``done`` of ``total`` steps are
+    finished. ``frame`` and ``object_name`` name the last step. Seconds are 0 while unknown.
+    ``peak_memory_mb`` is the most memory that the worker has used.
     """
 
     stage: str
@@ -284,7 +283,7 @@ class FrameDone(msgspec.Struct, frozen=True, tag="frame_done"):
 
 
 class Finished(msgspec.Struct, frozen=True, tag="finished"):
-    """The request ended well; ``damaged`` has the file names of photos that were left out."""
+    """The request ended well. ``damaged`` has the file names of damaged photos, which were left out."""
 
     summary: str
     output_folder: str = ""
@@ -301,11 +300,11 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     Attributes
     ----------
     kind
-        Name of a class in core/errors.py, or of the unforeseen exception.
+        Name of a class in core/errors.py, or of the unexpected exception.
     message, fix
         As in :class:`SplatError`.
     trace
-        The traceback of an unforeseen exception, for a bug report; else empty.
+        The traceback of an unexpected exception, for a bug report; else empty.
     """
 
     kind: str
@@ -315,12 +314,12 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
 
     @classmethod
     def from_error(cls, error: SplatError) -> Failed:
-        """Put a typed error on the wire, under the nearest kind that core/errors.py knows."""
+        """Make the event of a typed error, under the nearest class in core/errors.py."""
         kind = next(base.__name__ for base in type(error).__mro__ if base in _ERROR_KINDS.values())
         return cls(kind, error.message, error.fix)
 
     def to_error(self) -> SplatError:
-        """The typed error again; an unforeseen exception becomes a WorkerError."""
+        """Return the typed error again; an unexpected exception becomes a WorkerError."""
         return _ERROR_KINDS.get(self.kind, WorkerError)(self.message, self.fix)
 
 
@@ -334,16 +333,16 @@ _ERROR_KINDS: dict[str, type[SplatError]] = {
 
 
 class Stopped(msgspec.Struct, frozen=True, tag="stopped"):
-    """The request ended because it was cancelled; what was finished is on disk."""
+    """The request was cancelled. Finished frames are on disk."""
 
     frames: int = 0
 
 
 class PreviewMatte(msgspec.Struct, frozen=True):
-    """One object on the frame: what propagation writes for it, bit for bit.
+    """One object on the frame, equal to the bit to what propagation writes for it.
 
-    An object that propagation tracks to the frame may be segmented from its prompts alone instead;
-    see :class:`PreviewRequest`.
+    An object that propagation tracks to this frame may be segmented from its prompts alone; see
+    :class:`PreviewRequest`.
 
     ``logits`` are (height, width) little-endian float16, row by row.
     """
@@ -356,24 +355,24 @@ class PreviewMatte(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, object_id: int, logits: Logits, scores: MatteScores) -> PreviewMatte:
-        """From (h, w) float16 logits."""
+        """Make it from (h, w) float16 logits."""
         data = np.ascontiguousarray(logits, dtype="<f2").tobytes()
         height, width = logits.shape
         return cls(object_id, height, width, data, scores)
 
     def array(self) -> Logits:
-        """The logits, (h, w) float16, read-only; inside is > 0. Raises ProtocolError."""
+        """Return the logits, (h, w) float16, read-only; inside is > 0. Raises ProtocolError."""
         if min(self.height, self.width) < 0 or len(self.logits) != 2 * self.height * self.width:
-            raise ProtocolError("A preview's matte is not of the size that it says.")
+            raise ProtocolError("The matte of a preview does not have the size that it states.")
         return np.frombuffer(self.logits, dtype="<f2").reshape(self.height, self.width)
 
 
 class PreviewDone(msgspec.Struct, frozen=True, tag="preview_done"):
     """The answer to a preview.
 
-    ``mattes`` has every object of the request that is included by a prompt on the frame. An object
-    whose prompts there only exclude is among them when the request has its ``propagation``: they
-    say nothing without what was tracked to the frame.
+    ``mattes`` has every object with an including prompt on the frame. An object with only excluding
+    prompts there needs a tracked matte to correct. So it is among them only if the request has its
+    ``propagation``.
     """
 
     ticket: int
@@ -383,7 +382,7 @@ class PreviewDone(msgspec.Struct, frozen=True, tag="preview_done"):
 
 
 class PreviewDropped(msgspec.Struct, frozen=True, tag="preview_dropped"):
-    """A newer preview or a job took this one's place."""
+    """The preview was dropped for a newer preview or a job."""
 
     ticket: int
 
@@ -405,25 +404,26 @@ _events: msgspec.msgpack.Decoder[Event] = msgspec.msgpack.Decoder(Event)
 
 
 def write_message(stream: BinaryIO, message: Request | Event) -> None:
-    """Frame and write one message, and flush.
+    """Write one message with its prefix, and flush.
 
     Raises
     ------
     OSError
         The other side is gone.
     ProtocolError
-        The message is over 1 GiB, or holds what can't be written down: a name that is no text.
+        The message is over 1 GiB, or has something that can't be encoded, such as a name that is not
+        text.
     """
     try:
         data = msgspec.msgpack.encode(message)
     except UNREADABLE as error:
         raise ProtocolError(
-            f"A {type(message).__name__} can't be written: {reason(error)}.",
-            "Give files and folders names that are text, and numbers their usual size.",
+            f"A {type(message).__name__} can't be sent: {reason(error)}.",
+            "Rename files and folders whose names are not valid text, and use usual numbers.",
         ) from error
     if len(data) > _MAX_MESSAGE:
         raise ProtocolError(
-            f"A {type(message).__name__} of {len(data) >> 20} MiB is more than the worker reads.",
+            f"A {type(message).__name__} of {len(data) >> 20} MiB is too large for the SAM 2 process.",
             "Use fewer or smaller masks as prompts.",
         )
     stream.write(_PREFIX.pack(_MAGIC, len(data)) + data)
@@ -431,17 +431,17 @@ def write_message(stream: BinaryIO, message: Request | Event) -> None:
 
 
 def read_frame(stream: BinaryIO) -> bytes | None:
-    """The bytes of the next message (blocking), None at the end; raises ProtocolError."""
+    """Read the bytes of the next message (blocking); None at the end. Raises ProtocolError."""
     prefix = stream.read(_PREFIX.size)
     if not prefix:
         return None
     if not prefix.startswith(_MAGIC[: len(prefix)]):
-        raise ProtocolError(f"The stream holds something that is no message: {prefix!r}.")
+        raise ProtocolError(f"Something that is not a message came: {prefix!r}.")
     if len(prefix) < _PREFIX.size:
         raise ProtocolError("The stream ended within a message.")
     _, length = _PREFIX.unpack(prefix)
     if length > _MAX_MESSAGE:
-        raise ProtocolError(f"A message claims to have {length} bytes.")
+        raise ProtocolError(f"A message claims an impossible length: {length} bytes.")
     data = stream.read(length)
     if len(data) < length:
         raise ProtocolError("The stream ended within a message.")
@@ -449,7 +449,7 @@ def read_frame(stream: BinaryIO) -> bytes | None:
 
 
 def read_request(stream: BinaryIO) -> Request | None:
-    """The next request (blocking), None at the end of the stream; raises ProtocolError."""
+    """Read the next request (blocking); None at the end of the stream. Raises ProtocolError."""
     data = read_frame(stream)
     if data is None:
         return None
@@ -460,13 +460,13 @@ def read_request(stream: BinaryIO) -> Request | None:
 
 
 def read_event(stream: BinaryIO) -> Event | None:
-    """The next event (blocking), None at the end of the stream; raises ProtocolError."""
+    """Read the next event (blocking); None at the end of the stream. Raises ProtocolError."""
     data = read_frame(stream)
     return None if data is None else decode_event(data)
 
 
 def decode_event(data: bytes) -> Event:
-    """The event in the bytes of a message; raises ProtocolError."""
+    """Decode the event in the bytes of a message; raises ProtocolError."""
     try:
         return _events.decode(data)
     except UNREADABLE as error:

@@ -128,7 +128,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_another_schema_version_is_told_as_such_even_when_its_fields_are_unknown() -> None:
-    with pytest.raises(PromptError, match="schema version 9, this program reads 1"):
+    with pytest.raises(PromptError, match="schema version 9, but this SAM2 Splat reads version 1"):
         from_json(b'{"version": 9, "things": []}')
 
 
@@ -163,7 +163,7 @@ def test_prompts_made_on_a_proxy_are_scaled() -> None:
 @pytest.mark.parametrize(
     ("prompts", "told"),
     [
-        (PromptSet(()), "no prompts"),
+        (PromptSet(()), "no click yet"),
         (one(), "no click that says where it is"),
         (one(FramePrompts(1, (PointPrompt(5, 5, include=False),))), "no click that says where"),
         (
@@ -171,22 +171,22 @@ def test_prompts_made_on_a_proxy_are_scaled() -> None:
             "no click that says where",
         ),
         (one(CLICK, CLICK), "same frame twice"),
-        (one(FramePrompts(49, CLICK.points)), "frame 49, the footage has frames 1 to 48"),
+        (one(FramePrompts(49, CLICK.points)), "frame 49, but the photos are frames 1 to 48"),
         (one(FramePrompts(0, CLICK.points)), "frame 0"),
         (one(FramePrompts(1, (PointPrompt(1200.5, 3),))), "outside"),
         (one(FramePrompts(1, (PointPrompt(3, -0.1),))), "outside"),
         (one(FramePrompts(1, (PointPrompt(float("nan"), 3),))), "outside"),
-        (one(FramePrompts(1, box=BoxPrompt(5, 5, 5, 9))), "is empty or leaves the frame"),
-        (one(FramePrompts(1, box=BoxPrompt(5, 5, 9, 1801))), "is empty or leaves the frame"),
-        (one(FramePrompts(1, box=BoxPrompt(5, float("nan"), 9, 9))), "is empty or leaves"),
-        (one(FramePrompts(1, mask=MaskPrompt(100, 100, (0, 10000)))), "mask is 100x100 px"),
-        (one(FramePrompts(1, mask=MaskPrompt(12, 18, (0, 215)))), "sum up to 215"),
+        (one(FramePrompts(1, box=BoxPrompt(5, 5, 5, 9))), "is empty, or part of it is outside"),
+        (one(FramePrompts(1, box=BoxPrompt(5, 5, 9, 1801))), "is empty, or part of it is outside"),
+        (one(FramePrompts(1, box=BoxPrompt(5, float("nan"), 9, 9))), "is empty, or part of it"),
+        (one(FramePrompts(1, mask=MaskPrompt(100, 100, (0, 10000)))), "mask has 100x100 px"),
+        (one(FramePrompts(1, mask=MaskPrompt(12, 18, (0, 215)))), "sum of its runs is 215"),
         (
             PromptSet((ObjectPrompts(1, "a", (CLICK,)), ObjectPrompts(1, "b", (CLICK,)))),
-            "different and count from 1",
+            "different numbers from 1",
         ),
-        (PromptSet((ObjectPrompts(0, "a", (CLICK,)),)), "different and count from 1"),
-        (PromptSet((ObjectPrompts(1, "a", (CLICK,)),), 1800, 1200), "made on 1800x1200 px"),
+        (PromptSet((ObjectPrompts(0, "a", (CLICK,)),)), "different numbers from 1"),
+        (PromptSet((ObjectPrompts(1, "a", (CLICK,)),), 1800, 1200), "for photos of 1800x1200 px"),
         (msgspec.structs.replace(one(CLICK), version=2), "schema version 2"),
     ],
 )
@@ -202,7 +202,7 @@ def test_clicks_on_the_very_border_are_inside() -> None:
 
 
 def test_an_unknown_object_is_a_prompt_error() -> None:
-    with pytest.raises(PromptError, match="no object 3"):
+    with pytest.raises(PromptError, match="no subject with the id 3"):
         full_set().object(3)
 
 
@@ -249,7 +249,7 @@ def test_prompts_are_immutable_values() -> None:
     ("width", "height"), [(0, 0), (-160, -120), (65535, 65535), (300_000, 300_000), (2**40, 1)]
 )
 def test_a_mask_of_a_size_that_cannot_be_takes_no_memory(width: int, height: int) -> None:
-    with pytest.raises(PromptError, match="can't be of"):
+    with pytest.raises(PromptError, match="can't have"):
         MaskPrompt(width, height, (width * height,)).to_array()
 
 
@@ -316,7 +316,7 @@ def test_a_number_of_hundreds_of_digits_is_not_printed_whole(field: str, number:
 
 def test_a_set_made_at_an_impossible_size_is_refused() -> None:
     for width, height in ((-5, -5), (10**400, 1), (10**400, 10**400), (2**40, 2**40)):
-        with pytest.raises(PromptError, match="made on"):
+        with pytest.raises(PromptError, match="for photos of"):
             PromptSet(one(CLICK).objects, width, height).checked(W, H, COUNT)
 
 

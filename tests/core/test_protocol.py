@@ -138,7 +138,7 @@ def test_a_stream_that_ends_within_a_message_is_an_error_at_any_byte() -> None:
     [b"Traceback (most recent call last):\n", b"\n" * 8, b"\0" * 8, b"S2S\x01abcd", b"h"],
 )
 def test_what_is_no_message_is_quoted(garbage: bytes) -> None:
-    with pytest.raises(ProtocolError, match="no message") as caught:
+    with pytest.raises(ProtocolError, match="is not a message") as caught:
         read_event(io.BytesIO(garbage))
     assert repr(garbage[:8]) in caught.value.message
 
@@ -211,6 +211,6 @@ def test_an_unforeseen_error_comes_over_as_a_worker_error() -> None:
 )
 def test_what_can_not_be_written_down_is_a_protocol_error(message: Event | Request) -> None:
     stream = io.BytesIO()
-    with pytest.raises(ProtocolError, match=f"A {type(message).__name__} can't be written"):
+    with pytest.raises(ProtocolError, match=f"A {type(message).__name__} can't be sent"):
         write_message(stream, message)
     assert stream.getvalue() == b""

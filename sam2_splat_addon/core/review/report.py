@@ -201,7 +201,9 @@ def _summary(lines: Sequence[ReportLine]) -> str:
         f'<span style="background:{color}"></span>{state}' for state, color in STATE_COLORS.items()
     )
     worth = f"{listed} are worth a look." if listed != 1 else "1 is worth a look."
-    return f'<p>{frames} frames with {len(lines)} masks. {worth} <span class="key">{keys}</span></p>\n'
+    return (
+        f'<p>{frames} frames with {len(lines)} masks. {worth} <span class="key">{keys}</span></p>\n'
+    )
 
 
 def _damaged_list(damaged: Sequence[DamagedFrame]) -> str:

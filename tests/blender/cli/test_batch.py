@@ -138,7 +138,7 @@ def test_the_choice_of_both_sides_reaches_the_run(make_photos: MakePhotos, promp
         (["--feather", "nan"], 2, "from 0 to 200"),
         (["--fill-holes", "99999999999"], 2, "whole number"),
         (["--save", "nowhere/x.blend"], 2, "nowhere"),
-        (["--prompts", "huge_id.json"], 4, "count from 1"),
+        (["--prompts", "huge_id.json"], 4, "numbers from 1 to"),
         (["--frames", "8-9"], 4, "holds no frame"),
         (["--bake", "--output", "taken"], 7, "not there yet"),
         (["--bake", "--output", "taken/file/new"], 7, "can't be made"),

@@ -399,7 +399,7 @@ def test_a_name_that_is_no_text_is_an_error_and_nothing_waits(
     worker.send(structs.replace(ask("well"), store=os.fsdecode(b"/stor\xff")))
     error = failure_of(worker, patience=10)
     assert type(error) is ProtocolError
-    assert "PropagateRequest can't be written: it is no text in UTF-8" in error.message
+    assert "PropagateRequest can't be sent: it is no text in UTF-8" in error.message
     assert not process_is_there(worker.process_id)
 
 
@@ -409,7 +409,7 @@ def test_an_answer_that_can_not_be_written_is_another_answer(
     worker.send(ask("unloggable"))
     events = events_until(worker, LAST)
     assert isinstance(events[-1], Finished)
-    assert any("can't be written" in line for line in lines(events, "warning"))
+    assert any("can't be sent" in line for line in lines(events, "warning"))
     worker.send(ask("unwritable"))
     failed = answer_of(worker)
     assert isinstance(failed, Failed)
