@@ -109,8 +109,11 @@ def _misbehave(behaviour: str, request: PropagateRequest, on_log: Callable[[Log]
             raise BakeError(f"{os.fsdecode(bytes([255]))} is no name.")
         case "unloggable":
             on_log(Log("info", os.fsdecode(bytes([255]))))
-        case "family":
-            child: Any = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        case "family" | "family apart":
+            child: Any = subprocess.Popen(
+                [sys.executable, "-c", "import time; time.sleep(60)"],
+                start_new_session=behaviour == "family apart",
+            )
             on_log(Log("info", f"child {child.pid}"))
             time.sleep(60)
 

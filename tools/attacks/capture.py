@@ -7,6 +7,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,13 @@ from sam2_splat_addon.core.footage.scan import scan
 from sam2_splat_addon.core.mattes.run_manifest import RunSettings
 from sam2_splat_addon.core.mattes.store import MatteStore
 from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt, PromptSet
-from sam2_splat_addon.core.protocol import BakeRequest, FootageFiles, ModelChoice, PropagateRequest
+from sam2_splat_addon.core.protocol import (
+    BakeRequest,
+    FootageFiles,
+    ModelChoice,
+    PreviewRequest,
+    PropagateRequest,
+)
 from sam2_splat_addon.engine.jobs.bake_manifest import MANIFEST_NAME
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,10 +37,11 @@ HOST = ROOT / "tools" / "attacks" / "host.py"
 
 
 class Wish(msgspec.Struct):
-    """What a host is to ask its worker: one or the other."""
+    """What a host is to ask its worker: one or the other, and what gets the model ready for it."""
 
     propagate: PropagateRequest | None = None
     bake: BakeRequest | None = None
+    first: PreviewRequest | None = None
 
 
 class Capture:
@@ -64,7 +72,9 @@ class Capture:
         prompts = PromptSet((ObjectPrompts(1, "thing", (FramePrompts(2, (point,)),)),), *SIZE)
         settings = RunSettings(speed="fast")
         model = ModelChoice("bundled", "", "cpu", 1)
-        return Wish(PropagateRequest(self.files, prompts, str(store), model, settings))
+        ready = PreviewRequest(self.files.paths[0], *SIZE, 1, PromptSet(()), model, speed="fast")
+        asked = PropagateRequest(self.files, prompts, str(store), model, settings)
+        return Wish(asked, first=ready)
 
     def bake(self, store: Path, out: Path) -> Wish:
         """Into a new folder."""
@@ -83,25 +93,46 @@ class Host:
         The worker's process id; 0 until it is known.
     ended
         The last word: ``finished``, an error, or nothing.
+    is_ready
+        Whether its worker is.
     """
 
     process: subprocess.Popen[str]
     done: list[tuple[float, int]] = field(default_factory=list)
     worker: int = 0
+    is_ready: bool = False
     ended: str = ""
 
     @classmethod
     def start(cls, wish: Wish, folder: Path) -> Host:
         """Begin; returns at once."""
-        path = folder / "wish.json"
-        path.write_bytes(msgspec.json.encode(wish))
-        command = [sys.executable, str(HOST), str(path)]
+        host = cls.ready(wish, folder)
+        host.go()
+        return host
+
+    @classmethod
+    def ready(cls, wish: Wish, folder: Path) -> Host:
+        """Start it and its worker, for `go`; returns at once, and the two get ready meanwhile."""
+        number, path = tempfile.mkstemp(".json", "wish", folder)
+        with os.fdopen(number, "wb") as file:
+            file.write(msgspec.json.encode(wish))
         process = subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            [sys.executable, str(HOST), path],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
         host = cls(process)
         Thread(target=host._listen, daemon=True).start()
         return host
+
+    def go(self) -> None:
+        """Let it ask its worker."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
 
     def _listen(self) -> None:
         assert self.process.stdout is not None
@@ -109,15 +140,19 @@ class Host:
             word, _, rest = line.strip().partition(" ")
             if word == "worker":
                 self.worker = int(rest)
+            elif word == "ready":
+                self.is_ready = True
             elif word == "frame":
                 self.done.append((time.monotonic(), int(rest)))
             else:
                 self.ended = line.strip()
 
     def wait_for(self, frames: int, limit: float = 300.0) -> None:
-        """Wait until so many frames are finished, or it is over."""
+        """Wait until its worker is ready and so many frames are finished, or it is over."""
         end = time.monotonic() + limit
-        while len(self.done) < frames and self.process.poll() is None and time.monotonic() < end:
+        while self.process.poll() is None and time.monotonic() < end:
+            if self.is_ready and len(self.done) >= frames:
+                return
             time.sleep(0.002)
 
     def signal_worker(self, number: int) -> bool:

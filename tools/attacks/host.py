@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stands for Blender in attacks: asks a worker what a file says, and prints what it hears."""
+"""Stands for Blender in attacks: asks a worker what a file says, and prints what it hears.
+
+Its worker gets ready at once, and is asked when a line comes in.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import msgspec
 
 from sam2_splat_addon.client.packages.environment import find
 from sam2_splat_addon.client.worker.job import Job
+from sam2_splat_addon.client.worker.preview import Preview
 from sam2_splat_addon.client.worker.worker_pool import WorkerKeeper
 from tools.attacks.capture import Wish
 
@@ -25,6 +29,16 @@ def main() -> int:
     worker = keeper.share()
     assert worker is not None
     print("worker", worker.process_id, flush=True)
+    if wish.first is not None:
+        preview = Preview(keeper)
+        preview.ask(wish.first)
+        while preview.busy:
+            preview.poll()
+            time.sleep(0.005)
+    print("ready", flush=True)
+    if not sys.stdin.readline():
+        keeper.shutdown()
+        return 0
     job = Job(keeper, request)
     while not job.poll(time.monotonic() + 0.1, wait=True).is_over:
         for done in job.new_frames():

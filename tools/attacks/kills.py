@@ -8,11 +8,13 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from . import Outcome, attack
-from .capture import Capture, Host, bake_faults, images, matte_faults, mattes
+from .capture import Capture, Host, Wish, bake_faults, images, matte_faults, mattes
 
 Victim = Literal["worker", "host"]
 
@@ -20,55 +22,96 @@ _FRAMES = 8
 _WORKER_ENDS = 20.0  # s
 
 
-def kill_propagations(victim: Victim, count: int, folder: Path, seed: int) -> Outcome:
+@dataclass(frozen=True)
+class Ground:
+    """A capture to kill runs over, with what undisturbed ones give.
+
+    Attributes
+    ----------
+    whole
+        The mattes of either request.
+    images
+        The images of a bake of the first.
+    """
+
+    capture: Capture
+    whole: tuple[dict[int, bytes], dict[int, bytes]]
+    images: dict[str, bytes]
+
+    @classmethod
+    def made(cls, folder: Path) -> Ground:
+        """Make one in a new folder, with the runs that nobody disturbs."""
+        capture = Capture(folder, _FRAMES)
+        hosts = [
+            Host.start(capture.propagation(folder / f"whole{which}", which), folder)
+            for which in (0, 1)
+        ]
+        for host in hosts:
+            host.run_to_end()
+        Host.start(capture.bake(folder / "whole0", folder / "baked"), folder).run_to_end()
+        found = mattes(folder / "whole0"), mattes(folder / "whole1")
+        return cls(capture, found, images(folder / "baked"))
+
+
+def kill_propagations(
+    victim: Victim, count: int, folder: Path, seed: int, ground: Ground
+) -> Outcome:
     """Kill so many runs over each other's mattes: each frame keeps one of them, and none is torn."""
     if sys.platform == "win32":
         return Outcome(skipped="processes are killed by signals")
-    rng, capture = random.Random(seed), Capture(folder, _FRAMES)
-    whole = []
-    for which in (0, 1):
-        place = folder / f"whole{which}"
-        Host.start(capture.propagation(place, which), folder).run_to_end()
-        whole.append(mattes(place))
+    folder.mkdir(parents=True)
+    rng, capture = random.Random(seed), ground.capture
     store, outcome = folder / "store", Outcome()
-    shutil.copytree(folder / "whole0", store)
-    which = 1
-    for number in range(count):
-        # Half of them go on, the others begin anew with the other request.
-        which = which if rng.random() < 0.5 else 1 - which
-        host = Host.start(capture.propagation(store, which), folder)
+    shutil.copytree(capture.folder / "whole0", store)
+    # Half of them go on, the others begin anew with the other request.
+    turns = [rng.random() < 0.5 for _ in range(count)]
+    requests = [(1 + sum(turns[: number + 1])) % 2 for number in range(count)]
+    wishes = [capture.propagation(store, which) for which in (*requests, 1)]
+    for number, host in enumerate(_hosts(wishes, folder)):
+        if number == count:
+            last = host.run_to_end()
+            break
         host.wait_for(rng.randrange(_FRAMES))
-        faults = _kill(victim, host, rng) + matte_faults(store, (whole[0], whole[1]))
+        faults = _kill(victim, host, rng) + matte_faults(store, ground.whole)
         outcome.faults += [f"kill {number + 1}: {fault}" for fault in faults]
         outcome.tried += 1
-    last = Host.start(capture.propagation(store, 1), folder).run_to_end()
-    if mattes(store) != whole[1]:
+    if mattes(store) != ground.whole[1]:
         outcome.faults.append(
             f"the last run ended with other mattes than an undisturbed one: {last}"
         )
     return outcome
 
 
-def kill_bakes(victim: Victim, count: int, folder: Path, seed: int) -> Outcome:
+def kill_bakes(victim: Victim, count: int, folder: Path, seed: int, ground: Ground) -> Outcome:
     """Kill so many bakes: every image that is there is whole and right."""
     if sys.platform == "win32":
         return Outcome(skipped="processes are killed by signals")
-    rng, capture, outcome = random.Random(seed), Capture(folder, _FRAMES), Outcome()
-    store = folder / "store"
-    Host.start(capture.propagation(store, 0), folder).run_to_end()
-    Host.start(capture.bake(store, folder / "whole"), folder).run_to_end()
-    whole = images(folder / "whole")
-    for number in range(count):
-        out = folder / f"out{number}"
-        host = Host.start(capture.bake(store, out), folder)
+    folder.mkdir(parents=True)
+    rng, capture, outcome = random.Random(seed), ground.capture, Outcome()
+    store, whole = capture.folder / "whole0", ground.images
+    places = [folder / f"out{number}" for number in range(count + 1)]
+    for number, host in enumerate(_hosts([capture.bake(store, out) for out in places], folder)):
+        if number == count:
+            last = host.run_to_end()
+            faults = bake_faults(places[count], whole, is_over=True)
+            outcome.faults += [f"after all ({last}): {fault}" for fault in faults]
+            break
         host.wait_for(rng.randrange(_FRAMES))
-        faults = _kill(victim, host, rng) + bake_faults(out, whole, is_over=False)
+        faults = _kill(victim, host, rng) + bake_faults(places[number], whole, is_over=False)
         outcome.faults += [f"kill {number + 1}: {fault}" for fault in faults]
         outcome.tried += 1
-    last = Host.start(capture.bake(store, folder / "last"), folder).run_to_end()
-    faults = bake_faults(folder / "last", whole, is_over=True)
-    outcome.faults += [f"after all ({last}): {fault}" for fault in faults]
     return outcome
+
+
+def _hosts(wishes: Sequence[Wish], folder: Path) -> Iterator[Host]:
+    """A host at work for each wish; the next one gets ready meanwhile, which takes the longest."""
+    ahead = Host.ready(wishes[0], folder)
+    for number in range(len(wishes)):
+        host = ahead
+        host.go()
+        if number + 1 < len(wishes):
+            ahead = Host.ready(wishes[number + 1], folder)
+        yield host
 
 
 def _kill(victim: Victim, host: Host, rng: random.Random) -> list[str]:
@@ -93,19 +136,19 @@ def _kill(victim: Victim, host: Host, rng: random.Random) -> list[str]:
 
 @attack("kill the worker while it propagates", group="kills", count=100)
 def worker_propagating(count: int, folder: Path, seed: int) -> Outcome:
-    return kill_propagations("worker", count, folder, seed)
+    return kill_propagations("worker", count, folder / "kills", seed, Ground.made(folder))
 
 
 @attack("kill the host while its worker propagates", group="kills", count=100)
 def host_propagating(count: int, folder: Path, seed: int) -> Outcome:
-    return kill_propagations("host", count, folder, seed)
+    return kill_propagations("host", count, folder / "kills", seed, Ground.made(folder))
 
 
 @attack("kill the worker while it bakes", group="kills", count=100)
 def worker_baking(count: int, folder: Path, seed: int) -> Outcome:
-    return kill_bakes("worker", count, folder, seed)
+    return kill_bakes("worker", count, folder / "kills", seed, Ground.made(folder))
 
 
 @attack("kill the host while its worker bakes", group="kills", count=100)
 def host_baking(count: int, folder: Path, seed: int) -> Outcome:
-    return kill_bakes("host", count, folder, seed)
+    return kill_bakes("host", count, folder / "kills", seed, Ground.made(folder))

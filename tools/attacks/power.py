@@ -23,6 +23,7 @@ from .capture import Capture, Host, bake_faults, images, matte_faults, mattes
 
 _FRAMES = 8
 _MEGABYTES = 64
+_LETS_GO = 60.0  # s
 _NAMES_WAIT = 1.5  # s: how long the name of a finished matte may wait, and a little more
 
 
@@ -126,7 +127,7 @@ class _Disk:
         try:
             yield place
         finally:
-            _call("umount", str(place))
+            _unmount(place)
 
     def cut(self, host: Host) -> _Disk:
         """What is on the disk now, as another one; the host and its worker end."""
@@ -143,7 +144,7 @@ class _Disk:
         host.signal_worker(signal.SIGKILL)
         host.process.kill()
         host.process.wait()
-        end = time.monotonic() + 10
+        end = time.monotonic() + _LETS_GO
         while host.worker_lives and time.monotonic() < end:
             time.sleep(0.02)
         return _Disk(self.folder, copy)
@@ -157,6 +158,18 @@ def _same(one: Path, other: Path) -> bool:
                 return False
             if not blocks[0]:
                 return True
+
+
+def _unmount(place: Path) -> None:
+    """Unmount a disk, once the last process that was ended has let it go."""
+    end = time.monotonic() + _LETS_GO
+    while True:
+        try:
+            return _call("umount", str(place))
+        except OSError:
+            if time.monotonic() > end:
+                raise
+        time.sleep(0.1)
 
 
 def _call(*command: str) -> None:

@@ -20,6 +20,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 _HOST = Path(__file__).resolve().parents[2] / "core" / "system" / "parent_death.py"
 
@@ -31,31 +32,34 @@ def main() -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
+    host = _host()
     if sys.platform == "linux":  # a stopped pip wakes, and sees that its input has ended
-        _wake_with_host()
-    threading.Thread(target=_end_with, args=(pipe,), name="host", daemon=True).start()
+        host.end_with_host(sign=signal.SIGCONT)
+    threading.Thread(target=_end_with, args=(pipe, host), name="host", daemon=True).start()
     if source:
         sys.path.insert(0, source)
     sys.argv = ["pip", *arguments]
     runpy.run_module("pip", run_name="__main__", alter_sys=True)
 
 
-def _wake_with_host() -> None:
+def _host() -> Any:
+    """The module about the host, which this script can't import: it is in no package."""
     spec = importlib.util.spec_from_file_location("sam2_splat_host", _HOST)
     assert spec is not None  # it ends in .py
     assert spec.loader is not None
     host = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(host)
-    host.end_with_host(sign=signal.SIGCONT)
+    return host
 
 
-def _end_with(pipe: int) -> None:
+def _end_with(pipe: int, host: Any) -> None:
     """Wait for the end of a pipe, then end this process and what it started."""
     try:
         while os.read(pipe, 1 << 10):
             pass
     except OSError:
         pass
+    host.end_strays(os.environ.get(host.MARK, ""))
     if sys.platform != "win32" and os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)
     os._exit(1)

@@ -11,15 +11,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from .parent_death import MARK, end_strays
 
 # By its path: Windows would look into the working folder first.
 _TASKKILL = str(Path(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32", "taskkill.exe"))
+
+# The mark that each process and all that it starts have in their environment.
+_marks: Final[WeakKeyDictionary[subprocess.Popen[Any], str]] = WeakKeyDictionary()
 
 
 def start(
@@ -45,16 +52,18 @@ def start(
     flags = 0
     if sys.platform == "win32":
         flags = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
+    mark = secrets.token_hex(16)
     process = subprocess.Popen(
         list(command),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=stderr,
         cwd=cwd,
-        env=None if environment is None else dict(environment),
+        env={**(os.environ if environment is None else environment), MARK: mark},
         creationflags=flags,
         start_new_session=True,
     )
+    _marks[process] = mark
     if sys.platform == "win32":
         _bind(process)
     return process
@@ -64,11 +73,11 @@ def kill_tree(process: subprocess.Popen[Any]) -> None:
     """Tell a process and what it started to end, in a way that they can't refuse.
 
     A process that was waited for is left alone: its number may be another's by now. So wait for it
-    after this only.
+    after this only. What has left its group is found by a mark in its environment, on Linux.
     """
     if process.returncode is not None:
-        return
-    if sys.platform == "win32":
+        pass
+    elif sys.platform == "win32":
         # In a virtual environment python.exe only launches the real one, as its child.
         subprocess.run(
             [_TASKKILL, "/F", "/T", "/PID", str(process.pid)],
@@ -80,6 +89,8 @@ def kill_tree(process: subprocess.Popen[Any]) -> None:
     else:
         with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: EPERM for zombies
             os.killpg(process.pid, signal.SIGKILL)
+    if process in _marks:
+        end_strays(_marks[process])
 
 
 if sys.platform == "win32":

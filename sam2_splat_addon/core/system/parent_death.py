@@ -12,9 +12,14 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Final
 
+MARK: Final = "SAM2_SPLAT_STARTED_BY"
+"""What of the environment tells what a process of ours has started: they inherit it."""
+
 _PR_SET_PDEATHSIG: Final = 1  # from Linux's <sys/prctl.h>
+_ROUNDS: Final = 5
 _LOOK: Final = 1.0  # s between two looks at the host, where no system call tells of its end
 
 
@@ -46,6 +51,41 @@ def watch(host: int, look: float = _LOOK) -> None:
     while os.getppid() == host:
         time.sleep(look)
     os._exit(0)
+
+
+def end_strays(mark: str) -> None:
+    """End all other processes that have a mark in their environment, on Linux.
+
+    A program that has made a session of its own is in no group of ours any more. One that takes the
+    mark out of its environment is not found.
+    """
+    if sys.platform != "linux":
+        return
+    wanted = f"{MARK}={mark}".encode()
+    for _ in range(_ROUNDS):  # one may have started another meanwhile
+        there = [int(one.name) for one in Path("/proc").iterdir() if one.name.isdecimal()]
+        if not sum(_end_if(number, wanted) for number in there):
+            return
+
+
+def _end_if(number: int, wanted: bytes) -> bool:
+    """End a process if it has these words in its environment, and return whether it had."""
+    if sys.platform != "linux" or number == os.getpid():
+        return False
+    try:
+        # What is told to end is what was looked at, even if its number is another's by then.
+        handle = os.pidfd_open(number)
+    except OSError:
+        return False
+    try:
+        if wanted not in Path(f"/proc/{number}/environ").read_bytes().split(b"\0"):
+            return False
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+    except OSError:  # another user's, or it has just ended
+        return False
+    finally:
+        os.close(handle)
+    return True
 
 
 def _ask_linux(sign: int) -> bool:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,10 +40,10 @@ from ...core.system.process_memory import peak_memory_mb, total_memory
 from ..images.alpha import Depth, combine
 from ..images.decode import ImagePixels, decode, to_8_bit
 from ..images.png import write_grey, write_rgba
-from ..models.device import DeviceChoice, choose_device
-from ..refine.edge_model import EdgeModel
-from ..refine.edge_refine import edge_model, refine
 from .bake_manifest import MANIFEST_NAME, describe, write_manifest
+
+if TYPE_CHECKING:
+    from ..refine.edge_model import EdgeModel
 
 # Most bytes held for one pixel of a frame: 24 megapixels of 16 bit took 292 and 475 MB.
 _BYTES, _REFINED_BYTES = 12, 20
@@ -185,8 +185,7 @@ def bake(
             matted.setdefault(object_id, set()).add(frame)
     plan = plan_bake(sources, Path(request.output_folder), request.options, matted)
     stop = threading.Event()
-    refines_on = _edge_device(request)
-    net = edge_model(refines_on.device) if refines_on is not None else None
+    refines_on, net = _edges(request)
     seen = _seen(request, plan)
     job = _Job(request, store, mattes.marks, edited, seen, stop, net)
     count = threads or request.threads or _threads_for(request)
@@ -205,7 +204,7 @@ def bake(
             request,
             edited.keys(),
             dict(_versions()),
-            refines_on.name if refines_on is not None else "",
+            refines_on,
         )
         with _said_as_bake_error(plan.folder / MANIFEST_NAME):
             write_manifest(plan.folder, manifest)
@@ -280,13 +279,17 @@ def _threads_for(request: BakeRequest) -> int:
     return max(1, min(os.cpu_count() or 1, _MAX_THREADS, total_memory() // 2 // max(1, frame)))
 
 
-def _edge_device(request: BakeRequest) -> DeviceChoice | None:
-    """Return the device that refines edges. None if the options don't ask for it."""
+def _edges(request: BakeRequest) -> tuple[str, EdgeModel | None]:
+    """Return the name of the device that refines edges, and the model. Nothing if not asked for."""
     if not request.options.refine_edges:
-        return None
+        return "", None
+    from ..models.device import choose_device  # torch takes seconds, and most bakes need none
+    from ..refine.edge_refine import edge_model
+
     choice = choose_device(request.device)
-    # The results on Apple's GPUs have never been measured.
-    return choose_device("cpu") if choice.device.type == "mps" else choice
+    if choice.device.type == "mps":  # the results on Apple's GPUs have never been measured
+        choice = choose_device("cpu")
+    return choice.name, edge_model(choice.device)
 
 
 def _run(
@@ -448,6 +451,8 @@ class _Job:
                 mark = self.marks[object_id, item.frame]
                 matte = self.store.read(object_id, item.frame, mark).logits
                 if self.net is not None:
+                    from ..refine.edge_refine import refine
+
                     fine = refine(
                         photo,
                         matte,

@@ -37,13 +37,17 @@ PACKAGES = {
 }
 
 
-def make_slow_source(folder: Path, name: str, pid_file: Path) -> Path:
-    """Write a source archive whose build says who it is and then takes a minute."""
+def make_slow_source(folder: Path, name: str, pid_file: Path, *, apart: bool = False) -> Path:
+    """Write a source archive whose build says who it is and then takes a minute.
+
+    With `apart` it makes a session of its own first.
+    """
     files = {
         "pyproject.toml": "[build-system]\nrequires = []\n"
         'build-backend = "backend"\nbackend-path = ["."]\n',
         "backend.py": "import os, pathlib, time\n"
         "def prepare_metadata_for_build_wheel(folder, config_settings=None):\n"
+        f"    {apart} and os.setsid()\n"
         f"    pathlib.Path({str(pid_file)!r}).write_text(str(os.getpid()))\n"
         "    time.sleep(60)\n"
         "build_wheel = prepare_metadata_for_build_wheel\n",
@@ -210,12 +214,16 @@ def test_package_with_another_hash_is_refused(tmp_path: Path, locks: Path, wheel
     assert not (tmp_path / "packages").exists()
 
 
+@pytest.mark.parametrize(
+    "apart",
+    [False, pytest.param(True, marks=pytest.mark.skipif(sys.platform != "linux", reason="/proc"))],
+)
 def test_closing_the_iterator_ends_pip_and_the_build_it_started(
-    tmp_path: Path, locks: Path, wheels: Path
+    tmp_path: Path, locks: Path, wheels: Path, apart: bool
 ) -> None:
     pid_file = tmp_path / "pid"
     (wheels / f"sam2-{VERSION}-py3-none-any.whl").unlink()
-    write_lock(locks, "sam2.txt", make_slow_source(wheels, "sam2", pid_file))
+    write_lock(locks, "sam2.txt", make_slow_source(wheels, "sam2", pid_file, apart=apart))
     folder = tmp_path / "packages"
     steps = install(folder, wheels=wheels, online=False, locks=locks, wait_s=0.05)
     until = time.monotonic() + 60
@@ -244,15 +252,15 @@ def test_nothing_from_the_working_folder_runs_in_pips_place(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows ends it through a job object")
-@pytest.mark.parametrize("stopped", [False, True])
+@pytest.mark.parametrize(("stopped", "apart"), [(False, False), (True, False), (False, True)])
 def test_pip_and_the_build_it_started_end_with_their_host(
-    tmp_path: Path, locks: Path, wheels: Path, stopped: bool
+    tmp_path: Path, locks: Path, wheels: Path, stopped: bool, apart: bool
 ) -> None:
-    if stopped and sys.platform != "linux":
-        pytest.skip("only Linux wakes processes that are stopped")
+    if (stopped or apart) and sys.platform != "linux":
+        pytest.skip("only Linux wakes what is stopped, and tells what has left its group")
     pid_file = tmp_path / "pid"
     (wheels / f"sam2-{VERSION}-py3-none-any.whl").unlink()
-    write_lock(locks, "sam2.txt", make_slow_source(wheels, "sam2", pid_file))
+    write_lock(locks, "sam2.txt", make_slow_source(wheels, "sam2", pid_file, apart=apart))
     code = (
         "from pathlib import Path; from sam2_splat_addon.client.packages.installer import install\n"
         f"for _ in install(Path({str(tmp_path / 'packages')!r}), wheels=Path({str(wheels)!r}),"
@@ -267,6 +275,7 @@ def test_pip_and_the_build_it_started_end_with_their_host(
         build = int(pid_file.read_text())
         group = os.getpgid(build)
         assert group != os.getpgid(0)
+        assert (group == build) == apart
         if stopped:
             os.kill(group, signal.SIGSTOP)
         host.kill()

@@ -335,8 +335,11 @@ def test_a_python_without_our_packages_says_which_one_is_missing(
 
 
 @posix
-def test_kill_ends_the_workers_children_too(worker: WorkerProcess, ask: Ask) -> None:
-    worker.send(ask("family"))
+@pytest.mark.parametrize("kind", ["family", "family apart"])
+def test_kill_ends_the_workers_children_too(worker: WorkerProcess, ask: Ask, kind: str) -> None:
+    if kind == "family apart" and sys.platform != "linux":
+        pytest.skip("only Linux tells what has made a session of its own")
+    worker.send(ask(kind))
     said = events_until(worker, Log)[-1]
     assert isinstance(said, Log)
     child = int(said.text.removeprefix("child "))
