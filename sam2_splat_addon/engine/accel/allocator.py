@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Memory that stays with the process while a run goes on; standard library only.
+"""Keep freed memory in the process during a run.
 
-glibc asks the system for every large tensor anew and gives it back at once, and the system clears
-each page again: on a CPU about a tenth of SAM 2's image encoder. Kept, the same pages serve frame
-after frame. The peak is the same, as a run's largest moment comes back with every frame.
+glibc asks the system for every large tensor and gives it back at once, and the system clears each
+page again. On a CPU this is about a tenth of the time of SAM 2's image encoder. If we keep the
+memory, the same pages serve frame after frame. The peak is the same, because a run needs the most
+memory once in every frame.
 """
 
 from __future__ import annotations
@@ -18,15 +19,19 @@ from typing import Final
 _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
 _KEEP: Final = 1 << 30  # bytes
-# Where glibc's thresholds come to by themselves as a process uses large blocks. Once set, they no longer
-# move: its first ones (128 KiB) would have every later tensor cleared anew, and a bake after a run with it.
+# glibc raises its thresholds to these values by itself when a process uses large blocks. Once set
+# by
+# hand, they no longer move. With its first ones (128 KiB), the system would clear every later
+# tensor
+# again, also in a bake after a run.
 _MMAP_AFTER: Final = 32 << 20
 _TRIM_AFTER: Final = 64 << 20
 
 
 @contextlib.contextmanager
 def keeping_freed_memory() -> Iterator[None]:
-    """Keep what is freed for the next allocation until the block ends; does nothing but on glibc."""
+    """Keep freed memory for the next allocation until the block ends. Only does something on
+    glibc."""
     if platform.libc_ver()[0] != "glibc":
         yield
         return

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which of its attentions to memories a model uses; imports torch, sam2."""
+"""Choose how a model computes its attention to memories."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from .folded_attention import FoldedAttention
 from .pooled_attention import PooledAttention
 
 AttentionKind = Literal["sam2", "folded", "pooled"]
-"""As sam2 computes it; the same sums in a quicker order; fewer sums, and another result."""
+"""sam2: as sam2 computes it. folded: the same sums in a faster order. pooled: fewer sums,
+another result."""
 
 
 def set_attention(model: SAM2Base, kind: AttentionKind) -> None:
-    """Let the model attend to memories in this way; weights and their names stay.
+    """Let the model attend to memories in this way. Weights and their names stay.
 
-    Where folding saves nothing (memories as wide as the keys, as in the bundled model), ``folded``
-    is sam2's own. A module of another kind than sam2's is left alone.
+    Sometimes folding saves nothing: when memories are as wide as the keys, as in the bundled model.
+    Then ``folded`` is sam2's own. Modules that are not sam2's are not changed.
     """
     for layer in model.memory_attention.layers:
         attention = layer.cross_attn_image
@@ -35,7 +36,7 @@ def set_attention(model: SAM2Base, kind: AttentionKind) -> None:
 
 
 def with_parts_of(source: RoPEAttention, kind: type[RoPEAttention]) -> RoPEAttention:
-    """An attention of ``kind`` with the weights and tables of ``source``, shared."""
+    """Return an attention of ``kind`` that shares the weights and tables of ``source``."""
     other: RoPEAttention = kind(
         embedding_dim=source.embedding_dim,
         num_heads=source.num_heads,
@@ -43,7 +44,7 @@ def with_parts_of(source: RoPEAttention, kind: type[RoPEAttention]) -> RoPEAtten
         dropout=source.dropout_p,
         kv_in_dim=source.kv_in_dim,
         rope_k_repeat=source.rope_k_repeat,
-        feat_sizes=(1, 1),  # the table is taken over
+        feat_sizes=(1, 1),  # the source's table is used
     )
     other.compute_cis, other.freqs_cis = source.compute_cis, source.freqs_cis
     for name in ("q_proj", "k_proj", "v_proj", "out_proj"):

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hiera's widest layers in parts, so that they never exist whole; imports torch, sam2.
+"""Compute Hiera's widest layers in parts, so that they never exist whole.
 
 At 1024 px the first stage of SAM 2's image encoder has 65,536 cells. Its perceptrons are four times
-as wide as these, and queries, keys and values together up to six times: for the tiny model 100 and
-150 MB, the peak of a frame. Within a window a cell's result depends on that window alone, so some
-rows of windows at a time give the same bits, in less time.
+as wide. Queries, keys and values together are up to six times as wide. For the tiny model these are
+100 and 150 MB, the peak of a frame. A cell's result depends only on its window. So we compute some
+rows of windows at a time. This gives the same bits in less time.
 
-The encoding of positions is made once instead of for every frame, and channels come last before it
-is added: sam2 goes on with the order of its convolution, which costs each layer of the first stage a
-copy.
+Two more things save time. The position encoding is made once, not for every frame. And the channels
+are put last in memory before it is added. sam2 keeps its convolution's order, which costs a copy in
+each layer of the first stage.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 
 _PARTS: Final = 8
-_LEAST: Final = 3_000_000  # numbers in what goes in; below, there is nothing to save
+_LEAST: Final = 3_000_000  # numbers in the input; with fewer there is nothing to save
 
 
 def chunk_encoder(model: SAM2Base) -> None:
-    """Let the image encoder work on some rows at a time; no effect but on Hiera.
+    """Let the image encoder work on some rows at a time. Only changes Hiera.
 
-    The modules change their class and nothing else: weights and their names stay.
+    The modules only change their class. Weights and their names stay.
     """
     trunk = model.image_encoder.trunk
     if type(trunk) is not Hiera:
@@ -39,7 +39,7 @@ def chunk_encoder(model: SAM2Base) -> None:
 
 
 class ChunkedHiera(Hiera):
-    """`Hiera` that makes the encoding of positions once for each size; for final weights."""
+    """`Hiera` that makes the position encoding once for each size. For final weights only."""
 
     _positions: Tensor | None = None  # (1, H, W, C)
 
@@ -51,19 +51,19 @@ class ChunkedHiera(Hiera):
 
 
 class OrderedPatchEmbed(PatchEmbed):
-    """`PatchEmbed` whose result lies in memory as it is read: a cell's channels side by side."""
+    """`PatchEmbed` whose result has a cell's channels side by side in memory, as they are read."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [B, 3, S, S] to [B, S / 4, S / 4, C]."""
+        """Map (B, 3, S, S) to (B, S / 4, S / 4, C)."""
         ordered: Tensor = super().forward(x).contiguous()
         return ordered
 
 
 class ChunkedBlock(MultiScaleBlock):
-    """`MultiScaleBlock`, over large maps by rows of windows."""
+    """`MultiScaleBlock` that computes large maps in rows of windows."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [B, H, W, C] to [B, H / s, W / s, C'], s the stride of its queries or 1."""
+        """Map (B, H, W, C) to (B, H / s, W / s, C'). s is the stride of the queries, or 1."""
         batch, height, width, _ = x.shape
         whole = super().forward
         if x.numel() < _LEAST or not self.window_size or height % (_PARTS * self.window_size):

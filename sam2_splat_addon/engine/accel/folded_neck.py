@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""SAM 2's fine feature maps without the 256 channels in between, for the CPU; imports torch, sam2.
+"""SAM 2's fine feature maps without the 256 channels in between, for the CPU.
 
-The neck widens the trunk's maps to 256 channels, and at strides 4 and 8 all that follows is a
-projection to 32 and 64. The two are linear and become one: at stride 4 of a 1024 px input a map of
-67 MB is never made, and the products are two fifths. The same to a few last bits.
+The neck widens the trunk's maps to 256 channels. At strides 4 and 8 only a projection to 32 and 64
+channels follows. Both steps are linear, so they become one. At stride 4 of a 1024 px input, a map
+of 67 MB is never made, and only two fifths of the products remain. Equal except for a few last
+bits.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_FINE: Final = 2  # maps, fine to coarse, that are projected
+_FINE: Final = 2  # number of maps that are projected, from the finest on
 
 
 def set_neck(model: SAM2Base, *, folded: bool) -> None:
-    """Let the model project its fine maps in one step, or as sam2 does; no effect but on Hiera's.
+    """Let the model project its fine maps in one step, or as sam2 does. Only changes Hiera's neck.
 
-    Folded, the weights stand under other names; unfolded again, everything is as it was.
+    Folded, the weights have other names. Unfolded again, everything is as before.
     """
     encoder, decoder = model.image_encoder, model.sam_mask_decoder
     neck = encoder.neck
@@ -50,21 +51,21 @@ class FoldedNeck(nn.Module):
     Parameters
     ----------
     source
-        With final weights; coarser maps join in its two coarsest alone.
+        The neck, with final weights. Only its two coarsest maps may take in coarser ones.
     projections
-        The convolutions of one pixel that follow, finest first.
+        The 1x1 convolutions that follow, finest first.
     """
 
     def __init__(self, source: FpnNeck, *projections: nn.Conv2d) -> None:
         super().__init__()
         self.source = source
-        self.projections = projections  # as a tuple, no modules of this one
+        self.projections = projections  # a tuple, so they don't become submodules
         self.backbone_channel_list = source.backbone_channel_list
         self._folded: tuple[tuple[Tensor, Tensor], ...] = ()
 
     @torch.no_grad()
     def _fold(self) -> tuple[tuple[Tensor, Tensor], ...]:
-        """For each fine map a weight (out, in) and a bias (out, 1)."""
+        """Return a weight (out, in) and a bias (out, 1) for each fine map."""
         folded: list[tuple[Tensor, Tensor]] = []
         for lateral, narrow in zip(reversed(self.source.convs), self.projections, strict=False):
             widen = lateral.conv
@@ -75,25 +76,25 @@ class FoldedNeck(nn.Module):
         return tuple(folded)
 
     def forward(self, xs: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Maps and their encodings of positions, fine to coarse, from those of the trunk.
+        """Return maps and position encodings, fine to coarse, from the maps of the trunk.
 
         Parameters
         ----------
         xs
-            Each [B, C, H, W].
+            Each (B, C, H, W).
         """
         if not self._folded:
             self._folded = self._fold()
         fine = [
             torch.stack([torch.addmm(bias, weight, cells) for cells in x.flatten(2)])
             for (weight, bias), x in zip(self._folded, xs, strict=False)
-        ]  # [B, 32, H * W], [B, 64, H * W]
+        ]  # (B, 32, H * W), (B, 64, H * W)
         maps = [y.unflatten(2, x.shape[2:]) for y, x in zip(fine, xs, strict=False)]
         maps += self._coarse(xs[_FINE:])
         return maps, [self.source.position_encoding(x).to(x.dtype) for x in maps]
 
     def _coarse(self, xs: list[Tensor]) -> list[Tensor]:
-        """The other maps, [B, 256, H, W] each, as `FpnNeck` makes them."""
+        """Return the other maps, (B, 256, H, W) each, as `FpnNeck` makes them."""
         maps: list[Tensor] = []
         for conv, x in zip(self.source.convs, reversed(xs), strict=False):
             y = conv(x)

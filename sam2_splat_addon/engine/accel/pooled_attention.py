@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Attention to memories at a quarter of their cells, for the quicker modes; imports torch, sam2.
+"""Attention to memories with a quarter of their cells, for the faster modes.
 
-Memories of neighbouring cells are much alike, so each square of two by two becomes their mean, as
-in EfficientTAM (Xiong et al. 2024), at a quarter of the products. A mean stands for four: the
-logarithm of 4 joins its score, or the object pointers, which stay as they are, would outweigh it.
-What comes out differs from SAM 2's own: this is no order of the same sums.
+Memories of neighbouring cells are very similar. So each square of two by two cells becomes their
+mean, as in EfficientTAM (Xiong et al. 2024). This needs a quarter of the products. A mean stands
+for four cells, so the logarithm of 4 is added to its score. Otherwise the object pointers, which
+are not pooled, would count too much. The result differs from SAM 2's own. It is not just another
+order of the same sums.
 """
 
 from __future__ import annotations
@@ -19,14 +20,15 @@ from torch.nn import functional as F
 
 from .folded_attention import apply_rotary
 
-_POOL: Final = 2  # cells by cells that become one
+_POOL: Final = 2  # side of the square of cells that become one
 
 
 class PooledAttention(RoPEAttention):
     """`RoPEAttention` from an image to memories that are pooled first.
 
     Channels: C of queries and keys, M of memories. Tokens: N = side * side of the image, K of the
-    memories, of which all but the last P carry a rotary position and are T frames of N.
+    memories. All memory tokens except the last P have a rotary position. They are T frames of N
+    tokens.
     """
 
     freqs_cis: Tensor
@@ -53,8 +55,7 @@ class PooledAttention(RoPEAttention):
         Raises
         ------
         ValueError
-            The image is not a square of an even number of cells, or the memories are of another
-            size.
+            The image is not a square with an even side, or the memories have another size.
         """
         count = q.shape[1]
         side = math.isqrt(count)
@@ -70,7 +71,7 @@ class PooledAttention(RoPEAttention):
         rotary = _between(self.freqs_cis, side).repeat(positioned // count, 1)
         keys = torch.cat([apply_rotary(pooled, rotary), self.k_proj(k[:, positioned:])], dim=1)
         values = torch.cat([_pooled(v[:, :positioned], side), v[:, positioned:]], dim=1)
-        weight = keys.new_zeros(1, 1, keys.shape[1])  # of a key, as an exponent
+        weight = keys.new_zeros(1, 1, keys.shape[1])  # added to the score of a key
         weight[..., : pooled.shape[1]] = math.log(_POOL * _POOL)
         attended = F.scaled_dot_product_attention(
             queries[:, None],
@@ -83,7 +84,7 @@ class PooledAttention(RoPEAttention):
 
 
 def _pooled(tokens: Tensor, side: int) -> Tensor:
-    """The mean of each square of cells: (B, T * N, M) -> (B, T * N / 4, M)."""
+    """Return the mean of each square of cells: (B, T * N, M) -> (B, T * N / 4, M)."""
     batch, _, width = tokens.shape
     half = side // _POOL
     squares = tokens.reshape(batch, -1, half, _POOL, half, _POOL, width)
@@ -91,8 +92,8 @@ def _pooled(tokens: Tensor, side: int) -> Tensor:
 
 
 def _between(rotary: Tensor, side: int) -> Tensor:
-    """The rotary angles in the middle of each square of cells, (N / 4, C / 2) complex, from each cell's."""
-    step = rotary[side + 1].angle()  # (C / 2), of one cell across and one down: below 2 radians
+    """Return the rotary angles in the middle of each square of cells, (N / 4, C / 2) complex."""
+    step = rotary[side + 1].angle()  # (C / 2), one cell across and one down: below 2 radians
     squares = rotary.view(side, side, -1)[::_POOL, ::_POOL].reshape(-1, rotary.shape[1])
     offset = step * ((_POOL - 1) / 2)
     return squares * torch.polar(torch.ones_like(offset), offset)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Position encodings of feature maps, made once and never copied; imports torch, sam2.
+"""Position encodings of feature maps, made once and never copied.
 
-sam2 copies its table for every frame, at strides 4, 8 and 16: 88 MB at 1024 px, of which only the
-last 4 MB are read. Of the others nothing but the shape is.
+sam2 copies its table for every frame, at strides 4, 8 and 16. At 1024 px these are 88 MB, but only
+the last 4 MB are read. For the others only the shape is used.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 
 def share_positions(model: SAM2Base) -> None:
-    """Let the model's image encoder and memory encoder give views of one table each."""
+    """Let the model's image encoder and memory encoder return views of one table each."""
     side = model.image_size // model.backbone_stride
     for part in (model.image_encoder.neck, model.memory_encoder):
         if isinstance(part.position_encoding, PositionEmbeddingSine):
@@ -21,14 +21,14 @@ def share_positions(model: SAM2Base) -> None:
 
 
 class SharedPositions(nn.Module):
-    """`PositionEmbeddingSine` at one size; at any other, zeros of the right shape.
+    """`PositionEmbeddingSine` at one size. At other sizes it gives zeros with the right shape.
 
     Parameters
     ----------
     source
-        What makes the table.
+        Makes the table.
     side
-        Of the square maps whose positions are read.
+        Side of the square maps whose positions are read.
     """
 
     def __init__(self, source: PositionEmbeddingSine, side: int) -> None:
@@ -38,7 +38,7 @@ class SharedPositions(nn.Module):
         self._table: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """The encoding for maps [B, any, H, W], read-only: [B, C, H, W] float32."""
+        """Return the encoding for maps (B, any, H, W), read-only: (B, C, H, W) float32."""
         channels = 2 * self._source.num_pos_feats
         shape = (x.shape[0], channels, *x.shape[-2:])
         if x.shape[-2:] != (self._side, self._side):

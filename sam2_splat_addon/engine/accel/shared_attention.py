@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is the same for all objects of a photo in SAM 2's attention, computed once; imports sam2.
+"""Compute only once the part of SAM 2's attention that is the same for all objects of a photo.
 
-The first layer of memory attention begins with the photo's features and lets them attend to one
-another. No object has a part in that yet, so every object of a photo gets the same, and so does a
-frame that is tracked and then corrected.
+The first layer of memory attention lets the photo's features attend to each other. No object has a
+part in this step. So the result is the same for every object of a photo, and again for a frame that
+is tracked and then corrected.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from torch import Tensor
 
 
 def share_first_attention(model: SAM2Base) -> None:
-    """Let the model's first self-attention remember what it said last; names and weights stay."""
+    """Let the model's first self-attention remember its last result. Names and weights stay."""
     first = model.memory_attention.layers[0]
     if type(first) is MemoryAttentionLayer:
         first.__class__ = SharedFirstLayer
 
 
 class SharedFirstLayer(MemoryAttentionLayer):
-    """`MemoryAttentionLayer` that answers the same question with the same tensor; for inference.
+    """`MemoryAttentionLayer` that returns its last result for the same input. For inference only.
 
-    It asks by content, which costs a thousandth of the attention, so nobody has to say where a new
-    photo begins.
+    It compares the contents, which costs a thousandth of the attention. So nobody has to tell it
+    when a new photo begins.
     """
 
     _asked: tuple[Tensor, Tensor] | None = None  # (1, N, C) twice
@@ -34,7 +34,7 @@ class SharedFirstLayer(MemoryAttentionLayer):
     def _forward_sa(self, tgt: Tensor, query_pos: Tensor) -> Tensor:
         known = self._asked
         if known is None or self._answer is None or not _same(known, (tgt, query_pos)):
-            self._asked = None  # let go of it before its successor is made
+            self._asked = None  # free it before the next one is made
             self._answer = super()._forward_sa(tgt, query_pos)
             self._asked = (tgt, query_pos)
         return self._answer

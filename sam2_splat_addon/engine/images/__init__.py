@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Photos decoded and prepared for the model; mattes to alpha; PNGs."""
+"""Photos: decode them and prepare them for the model. Mattes to alpha, and PNG files."""

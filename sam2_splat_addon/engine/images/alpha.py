@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Mattes to one alpha at the footage's size; imports core, numpy and OpenCV.
+"""Turn mattes into one alpha at the footage's size.
 
-Interpolation runs in stripes: nothing of the footage's size exists as float. Distances are Euclidean
-between pixel centres. The frame's border is no edge: a subject that touches it is neither shrunk nor
-feathered from there, as it goes on outside.
+Interpolation works in stripes, so there is never a float array of the footage's size. Distances are
+Euclidean, between pixel centres. The frame's border is no edge. If a subject touches it, the
+subject is not shrunk or feathered there, because it continues outside.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Region:
     right: int
 
     def of(self, array: NDArray[Any]) -> NDArray[Any]:
-        """The view of `array` inside the region."""
+        """Return the view of ``array`` inside the region."""
         return array[self.top : self.bottom, self.left : self.right]
 
 
@@ -52,18 +52,18 @@ def combine(
     depth: Depth = 8,
     refined: Sequence[NDArray[np.uint8]] = (),
 ) -> Alpha:
-    """One alpha for the union of several objects.
+    """Make one alpha for the union of several objects.
 
     Parameters
     ----------
     logits
         (h, w) of any size, for each object that keeps the model's matte.
     drawn
-        (height, width) bool, for each object whose mask the user drew; always hard-edged.
+        (height, width) bool, for each object whose mask the user drew. It always has a hard edge.
     width, height
-        The footage's size, px.
+        Size of the footage, px.
     options
-        How the edge is made and moved; see `BakeOptions` for the order of steps.
+        How the edge is made and moved. `BakeOptions` explains the order of steps.
     depth
         Bits of the result.
     refined
@@ -72,7 +72,15 @@ def combine(
     Returns
     -------
     NDArray
-        (height, width) uint8 or uint16; full is 255 or 65535.
+        (height, width) uint8 or uint16. Full is 255 or 65535.
+
+    Examples
+    --------
+    >>> logits = np.full((4, 4), -5.0)
+    >>> logits[1:3, 1:3] = 5.0
+    >>> alpha = combine([logits], [], 400, 400, BakeOptions(grow_px=10))
+    >>> alpha.shape, alpha.dtype, int(alpha[200, 200]), int(alpha[0, 0])
+    ((400, 400), dtype('uint8'), 255, 0)
     """
     full = 255 if depth == 8 else 65535
     alpha: Alpha = np.zeros((height, width), dtype=np.uint8 if depth == 8 else np.uint16)
@@ -99,7 +107,7 @@ def combine(
 
 
 def _add_soft(alpha: Alpha, logits: Logits, full: int) -> None:
-    """Raise `alpha` to the matte's soft alpha: its sigmoid, stretched to reach 0 and full."""
+    """Raise ``alpha`` to the matte's soft alpha: its sigmoid, stretched to reach 0 and full."""
     height, width = alpha.shape
     band = soft_band(logits)
     for top, stripe in stripes(band, width, height):
@@ -109,16 +117,16 @@ def _add_soft(alpha: Alpha, logits: Logits, full: int) -> None:
 
 
 def soft_levels(logits: NDArray[np.float32], full: int) -> NDArray[np.floating[Any]]:
-    """The logits' sigmoid, stretched to reach 0 and full at `SOFT_LOGIT`, in whole steps."""
+    """Return the logits' sigmoid in whole steps, stretched to reach 0 and full at `SOFT_LOGIT`."""
     low = 1.0 / (1.0 + np.exp(SOFT_LOGIT))
     share = (1.0 / (1.0 + np.exp(-logits)) - low) / (1.0 - 2.0 * low)
     return np.asarray(np.rint(np.clip(share, 0.0, 1.0) * full))
 
 
 def fill_holes(alpha: Alpha, smaller_than: int) -> None:
-    """Close, in place, holes of fewer px; what touches the frame's border is no hole.
+    """Close, in place, holes with fewer px. An area at the frame's border is no hole.
 
-    Background hangs together by sides alone, so a diagonal line of subject closes a hole.
+    Background cells are connected only by their sides. So a diagonal line of subject closes a hole.
     """
     region = covered(alpha)
     if region is None:
@@ -126,13 +134,13 @@ def fill_holes(alpha: Alpha, smaller_than: int) -> None:
     part = region.of(alpha)
     full = np.iinfo(alpha.dtype).max
     for hole in _small_parts(part < full, part <= full // 2, 4, smaller_than):
-        # Beyond the covered region all is background: what reaches its border is open.
+        # Outside the covered region everything is background, so a hole at its border is open.
         if not hole.touches_border:
             hole.view_of(part)[hole.pixels] = full
 
 
 def drop_specks(alpha: Alpha, smaller_than: int) -> None:
-    """Remove, in place, separate parts of fewer px; parts that touch at a corner are one."""
+    """Remove, in place, separate parts with fewer px. Parts that touch at a corner are one."""
     region = covered(alpha)
     if region is None:
         return
@@ -143,10 +151,10 @@ def drop_specks(alpha: Alpha, smaller_than: int) -> None:
 
 
 def grow(alpha: Alpha, distance: float) -> Alpha:
-    """Move the edge outwards by `distance` px, or inwards where it is negative.
+    """Move the edge outwards by ``distance`` px, or inwards if it is negative.
 
-    Exact for a binary alpha: a pixel belongs to the grown matte when one of the matte's pixels lies
-    within the distance. A soft edge is moved as a whole, with its values, to within 1 px.
+    A binary alpha is moved exactly: a pixel belongs to the grown matte if a pixel of the matte lies
+    within the distance. A soft edge is moved with its values, to within 1 px.
     """
     reach = int(np.ceil(abs(distance)))
     region = covered(alpha, reach)
@@ -159,7 +167,7 @@ def grow(alpha: Alpha, distance: float) -> Alpha:
             bottom = min(top + _STRIPE_ROWS, region.bottom)
             above = max(top - reach, 0)
             around = alpha[above : bottom + reach, region.left : region.right]
-            # OpenCV measures the distance to the nearest zero.
+            # OpenCV measures the distance to the nearest 0.
             away = around == 0 if distance > 0 else around > 0
             measured = cv2.distanceTransform(
                 away.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
@@ -168,7 +176,7 @@ def grow(alpha: Alpha, distance: float) -> Alpha:
             inside = within if distance > 0 else ~within
             out[top:bottom, region.left : region.right] = np.where(inside, full, 0)
         return out
-    # A large disc is about the sum of small ones, at a fraction of the cost.
+    # Several small discs give about the same as a large one, and cost much less.
     move = cv2.dilate if distance > 0 else cv2.erode
     whole, rest = divmod(abs(distance), _DISC_RADIUS)
     moved = move(region.of(alpha), _disc(_DISC_RADIUS), iterations=int(whole))
@@ -177,7 +185,8 @@ def grow(alpha: Alpha, distance: float) -> Alpha:
 
 
 def feather(alpha: Alpha, width: float) -> Alpha:
-    """Turn a hard edge into a ramp of about `width` px, centred on it (see `feather_sigma`)."""
+    """Turn a hard edge into a ramp of about ``width`` px, centred on the edge (see
+    `feather_sigma`)."""
     sigma = feather_sigma(width)
     reach = int(np.ceil(3.0 * sigma))
     region = covered(alpha, reach)
@@ -192,7 +201,10 @@ def feather(alpha: Alpha, width: float) -> Alpha:
 
 
 def covered(alpha: Alpha, margin: int = 0) -> Region | None:
-    """The smallest region with all pixels above 0, plus a margin inside the frame; None if empty."""
+    """Return the smallest region with all pixels above 0, plus a margin inside the frame.
+
+    None if there are none.
+    """
     rows = np.flatnonzero(alpha.any(axis=1))
     if not len(rows):
         return None
@@ -209,7 +221,7 @@ def covered(alpha: Alpha, margin: int = 0) -> Region | None:
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """A connected part: where its box lies, and which of the box's pixels are its own."""
+    """A connected part: its box, and which of the box's pixels belong to it."""
 
     box: Region
     pixels: Mask
@@ -222,7 +234,7 @@ class _Part:
 def _small_parts(
     support: Mask, core: Mask, connectivity: Literal[4, 8], smaller_than: int
 ) -> Iterator[_Part]:
-    """Connected parts of `support` that hold fewer than `smaller_than` px of `core`."""
+    """Yield connected parts of ``support`` that hold fewer than ``smaller_than`` px of ``core``."""
     height, width = support.shape
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(
         support.view(np.uint8), connectivity=connectivity, ltype=cv2.CV_32S
@@ -232,7 +244,7 @@ def _small_parts(
         rows = slice(top, top + _STRIPE_ROWS)
         areas += np.bincount(labels[rows][core[rows]], minlength=count)
     for label in np.flatnonzero(areas < smaller_than):
-        if label == 0:  # what is not in the support
+        if label == 0:  # outside the support
             continue
         left, top, columns, rows_high = (int(v) for v in boxes[label][:4])
         box = Region(top, top + rows_high, left, left + columns)

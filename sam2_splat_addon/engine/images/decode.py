@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Full-depth decoding of a photo; imports core, numpy and image libraries.
+"""Decode a photo at its full depth.
 
-Pixels keep their stored order: EXIF orientation is never applied and the tag is kept. Values of 8
-and 16 bit sources are the decoder's own. Floating-point sources are scene-linear and go through one
+Pixels keep their stored order. EXIF orientation is never applied, and its tag is kept. Values of 8
+and 16 bit files are the decoder's own. Floating-point files are scene-linear and go through one
 view transform: times 2^exposure, clipped to 0..1, sRGB transfer function (IEC 61966-2-1), 16 bit.
 
-A photo decodes whole or not at all: what decoders keep to themselves, `jpeg` and `soundness` tell.
+A photo decodes whole or not at all. Some decoders hide damage; `jpeg` and `soundness` find it.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from ...core.system.safe_read import open_plain, read_plain, require_plain_file
 from .jpeg import UnusualJpeg, decode_jpeg
 from .soundness import require_whole_png, require_whole_tiff, require_whole_webp
 
-# Headers have bounds of their own; a long editing history, or a profile, is no attack.
+# We limit the size in our own header check. A long editing history or a profile is no attack.
 Image.MAX_IMAGE_PIXELS = None
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 1 << 26
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 FloatPixels = NDArray[np.float32]
 
-# What decoders raise on damaged data; anything else is a defect of ours and goes through.
+# Errors that decoders raise on damaged data. Any other error is our own fault and is not caught.
 DAMAGED = (
     OSError,
     SyntaxError,
@@ -49,7 +49,7 @@ DAMAGED = (
     KeyError,
     RuntimeError,
     ArithmeticError,
-    TypeError,  # of libraries that take one tag for another
+    TypeError,  # when a library confuses two tags
     AttributeError,
     struct.error,
     zlib.error,
@@ -57,19 +57,19 @@ DAMAGED = (
     tifffile.TiffFileError,
 )
 
-# EXIF tags that describe the photo; a TIFF's other tags describe that file's layout.
+# EXIF tags that describe the photo. A TIFF's other tags describe the file's layout.
 _TIFF_EXIF_TAGS = (270, 271, 272, 274, 282, 283, 296, 305, 306, 315, 33432, 34665, 34853)
 
 _DIRECT_COMPRESSIONS = (1, 8, 32946, 32773)  # none, two names of deflate, PackBits
 
-# What OpenCV's own library decodes, besides: of some it knows nothing of it makes black, silently.
+# Compressions that only OpenCV's own library decodes. It silently makes some unknown ones black.
 _OTHER_COMPRESSIONS = (2, 3, 4, 5, 6, 7, 32809, 34676, 34677)
 
 _NOT_SUPPORTED = "its compression or colour model is not supported, export it as RGB"
 
 _STRIPE_ROWS = 256  # bounds the view transform's temporary memory
 
-# What was found whole since this process began, so that it is not looked through again.
+# Photos that this process has found whole, so that they are not checked again.
 _whole: set[Stamp] = set()
 
 
@@ -82,10 +82,10 @@ class ImagePixels:
     array
         RGB, (height, width, 3), uint8 or uint16, stored order, straight (not multiplied by alpha).
     alpha
-        The source's own alpha, (height, width), same type, or None.
+        The file's own alpha, (height, width), same type, or None.
     icc
-        ICC profile, or None; profiles of grey and CMYK sources are dropped as the pixels are RGB
-        now.
+        ICC profile, or None. Profiles of grey and CMYK files are dropped, because the pixels are
+        RGB now.
     exif
         EXIF as a TIFF structure (without the "Exif" prefix), or None.
     """
@@ -104,14 +104,25 @@ def decode(path: Path, *, exposure: float = 0.0) -> ImagePixels:
     path
         JPEG, PNG, TIFF, WebP or EXR file.
     exposure
-        Stops added to floating-point sources before the view transform; others are left alone.
+        Stops added to floating-point files before the view transform. Other files are not changed.
+
+    Returns
+    -------
+    ImagePixels
+        Colours, alpha and metadata.
 
     Raises
     ------
     DamagedPhoto
-        The file does not decode whole, or is of a kind that can't be decoded; names the file.
+        The file does not decode whole, or this kind can't be decoded. The message names the file.
     FootageError
-        It is missing or can't be opened.
+        The file is missing or can't be opened.
+
+    Examples
+    --------
+    >>> pixels = decode(Path("photos/IMG_0001.JPG"))
+    >>> pixels.array.shape, pixels.array.dtype, pixels.alpha is None
+    ((4000, 6000, 3), dtype('uint8'), True)
     """
     header = read_header(path)
     try:
@@ -136,7 +147,7 @@ def decode(path: Path, *, exposure: float = 0.0) -> ImagePixels:
 
 
 def damaged(path: Path, reason: str) -> DamagedPhoto:
-    """The error that says of a photo why it can't be decoded."""
+    """Return the error that says why a photo can't be decoded."""
     return DamagedPhoto(
         f"{path.name} can't be decoded: {reason}.",
         "Copy or export this photo again, or remove it.",
@@ -144,7 +155,7 @@ def damaged(path: Path, reason: str) -> DamagedPhoto:
 
 
 def to_8_bit(array: Pixels) -> NDArray[np.uint8]:
-    """Nearest 8 bit value; 8 bit input is returned as it is."""
+    """Return the nearest 8 bit values. 8 bit input is returned unchanged."""
     if array.dtype == np.uint8:
         return array.astype(np.uint8, copy=False)
     out = np.empty(array.shape, dtype=np.uint8)
@@ -155,7 +166,7 @@ def to_8_bit(array: Pixels) -> NDArray[np.uint8]:
 
 
 def view_transform(linear: FloatPixels, exposure: float = 0.0) -> NDArray[np.uint16]:
-    """Scene-linear values to 16 bit sRGB, any shape; not-a-number becomes black.
+    """Convert scene-linear values of any shape to 16 bit sRGB. Not-a-number becomes black.
 
     The transfer function is IEC 61966-2-1: 12.92 v up to 0.0031308, else 1.055 v^(1/2.4) - 0.055.
     """
@@ -172,7 +183,7 @@ def view_transform(linear: FloatPixels, exposure: float = 0.0) -> NDArray[np.uin
 
 
 def reason(problem: BaseException) -> str:
-    """What a decoder said, as the rest of a sentence."""
+    """Return a decoder's message as the end of a sentence."""
     if isinstance(problem, OSError) and problem.strerror:
         return problem.strerror
     return (str(problem).strip().splitlines() or [type(problem).__name__])[0].rstrip(".")
@@ -184,7 +195,7 @@ def _decode_jpeg(path: Path, header: ImageHeader) -> ImagePixels:
     with Image.open(io.BytesIO(data)) as image:
         icc, exif = _icc(image), _exif(image)
         try:
-            # The same values as Pillow's, three times as fast.
+            # Gives the same values as Pillow, three times as fast.
             array = decode_jpeg(data, "CMYK" if cmyk else "RGB", factor=8 if cmyk else 1)
         except UnusualJpeg:
             cmyk = True
@@ -223,7 +234,7 @@ def _decode_tiff(path: Path, header: ImageHeader, exposure: float) -> ImagePixel
         profile = page.tags.get(34675)
         icc = None if profile is None else bytes(profile.value)
         orientation = page.tags.get(274)
-        # Other compressions and colour models are left to OpenCV's own library.
+        # OpenCV's own library decodes other compressions and colour models.
         direct = page.compression in _DIRECT_COMPRESSIONS and page.photometric in (1, 2)
         direct = direct and header.bit_depth >= 8
         if page.compression not in (*_DIRECT_COMPRESSIONS, *_OTHER_COMPRESSIONS):
@@ -234,8 +245,9 @@ def _decode_tiff(path: Path, header: ImageHeader, exposure: float) -> ImagePixel
             and page.samplesperpixel > 1
             and page.bitspersample > 8
         ):
-            # OpenCV takes a plane for the whole picture, and memory that nobody wrote for the rest.
-            raise ValueError("its colours lie apart, export it with interleaved channels")
+            # OpenCV would take one plane as the whole picture, and fill the rest with random
+            # memory.
+            raise ValueError("its channels are stored apart, export it with interleaved channels")
         if direct:
             array = page.asarray()
             if page.planarconfig == 2 and array.ndim == 3:
@@ -244,7 +256,7 @@ def _decode_tiff(path: Path, header: ImageHeader, exposure: float) -> ImagePixel
             array = _decode_upright(path, None if orientation is None else orientation.valueoffset)
         array = array.astype(array.dtype.newbyteorder("="), copy=False)
         extra = tuple(page.extrasamples)
-        inverted = page.photometric == 0 and header.bit_depth == 16  # OpenCV turns 8 bit itself
+        inverted = page.photometric == 0 and header.bit_depth == 16  # OpenCV inverts 8 bit itself
     color, alpha = _apart(array, has_alpha=header.has_alpha)
     if color.dtype.kind == "f":
         color = color.astype(np.float32, copy=False)
@@ -254,7 +266,7 @@ def _decode_tiff(path: Path, header: ImageHeader, exposure: float) -> ImagePixel
         )
     if inverted:
         color = np.iinfo(color.dtype).max - color
-    # libtiff, which OpenCV has read 8 bit through, multiplies colours by any alpha.
+    # For 8 bit, OpenCV uses libtiff's RGBA reader, which multiplies colours by any alpha.
     if alpha is not None and (1 in extra or (not direct and color.dtype == np.uint8)):
         color = _straight(color, alpha)
     if color.dtype.kind == "f":
@@ -266,7 +278,7 @@ def _decode_tiff(path: Path, header: ImageHeader, exposure: float) -> ImagePixel
 
 
 def _apart(array: NDArray[Any], *, has_alpha: bool) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """The colours (H, W, 1 or 3) of a picture and its alpha (H, W), without what else is in it."""
+    """Split a picture into colours (H, W, 1 or 3) and alpha (H, W). Other channels are dropped."""
     if array.ndim == 2:
         array = array[:, :, None]
     colors = 3 if array.shape[2] >= 3 else 1
@@ -275,7 +287,8 @@ def _apart(array: NDArray[Any], *, has_alpha: bool) -> tuple[NDArray[Any], NDArr
 
 
 def _straight(color: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
-    """Colours that were multiplied by alpha, as they were before; as stored where alpha is 0."""
+    """Divide colours by the alpha that they were multiplied by. They stay as stored where alpha
+    is 0."""
     full = 1.0 if color.dtype.kind == "f" else float(np.iinfo(color.dtype).max)
     out = np.empty_like(color)
     for top in range(0, len(color), _STRIPE_ROWS):
@@ -290,7 +303,8 @@ def _straight(color: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
 
 
 def _decode_upright(path: Path, orientation_offset: int | None) -> NDArray[Any]:
-    """Decode a TIFF with OpenCV, orientation tag set to 1 as OpenCV would turn the pixels."""
+    """Decode a TIFF with OpenCV. The orientation tag is set to 1, so that OpenCV does not turn
+    pixels."""
     data = np.frombuffer(bytearray(read_plain(path)), dtype=np.uint8)
     if orientation_offset is not None:
         upright = (1, 0) if data[0] == ord("I") else (0, 1)
@@ -304,7 +318,7 @@ def _decode_upright(path: Path, orientation_offset: int | None) -> NDArray[Any]:
 def _decode_exr(path: Path, exposure: float) -> ImagePixels:
     require_plain_file(path)  # the library opens it by its name
     with OpenEXR.File(str(path), separate_channels=True) as file:
-        if not file.parts:  # the library prints what it could not read and goes on without it
+        if not file.parts:  # the library only prints what it could not read
             raise ValueError("its image data is damaged or cut short")
         channels = {name: channel.pixels for name, channel in file.channels().items()}
     colors = _exr_color_names(tuple(channels))
@@ -315,15 +329,15 @@ def _decode_exr(path: Path, exposure: float) -> ImagePixels:
     if opacity is None:
         return _assemble(view_transform(linear, exposure), None, None)
     opacity = opacity.astype(np.float32)
-    # EXR colour is multiplied by alpha; straight colour is undefined where alpha is 0 and left as
-    # stored.
+    # EXR colour is multiplied by alpha. Where alpha is 0, straight colour is undefined, so the
+    # stored colour stays.
     linear /= np.where(opacity > 0, opacity, np.float32(1.0))[:, :, None]
     alpha = np.rint(np.clip(np.nan_to_num(opacity), 0.0, 1.0) * 65535.0).astype(np.uint16)
     return _assemble(np.dstack([view_transform(linear, exposure), alpha]), None, None)
 
 
 def _exr_color_names(names: tuple[str, ...]) -> tuple[str, ...]:
-    """R, G, B (or Y) of the top level, else of the first layer that has them."""
+    """Return R, G, B (or Y) of the top level, else of the first layer that has them."""
     layers = sorted({name.rpartition(".")[0] for name in names})
     for layer in layers:
         prefix = f"{layer}." if layer else ""
@@ -340,7 +354,7 @@ def _from_bgr(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _assemble(array: NDArray[Any], icc: bytes | None, exif: bytes | None) -> ImagePixels:
-    """Split off alpha, widen grey to RGB; `array` is (H, W) or (H, W, 1 to 4)."""
+    """Split off alpha and widen grey to RGB. ``array`` is (H, W) or (H, W, 1 to 4)."""
     if array.ndim == 2:
         array = array[:, :, None]
     channels = array.shape[2]
@@ -367,7 +381,8 @@ def _exif(image: Image.Image) -> bytes | None:
 
 
 def _late_exif(path: Path) -> bytes | None:
-    """The EXIF of a PNG that stands behind the pixels, which Pillow sees once it has read these."""
+    """Find EXIF that stands after the pixels of a PNG. Pillow sees it only after reading the
+    pixels."""
     with open_plain(path) as file:
         file.seek(8)
         while len(head := file.read(8)) == 8:
@@ -379,7 +394,7 @@ def _late_exif(path: Path) -> bytes | None:
 
 
 def _tiff_exif(path: Path) -> bytes | None:
-    """A TIFF keeps EXIF among its own tags; gather those that describe the photo."""
+    """Collect the tags of a TIFF that describe the photo. A TIFF keeps EXIF among its own tags."""
     try:
         with open_plain(path) as file, Image.open(file) as image:
             source = image.getexif()
@@ -389,4 +404,4 @@ def _tiff_exif(path: Path) -> bytes | None:
                     kept[tag] = source.get_ifd(tag) if tag in (34665, 34853) else source[tag]
             return kept.tobytes().removeprefix(b"Exif\0\0") if len(kept) else None
     except UnidentifiedImageError:
-        return None  # pixels that Pillow has no mode for; tifffile has read them
+        return None  # Pillow has no mode for these pixels, but tifffile has read them

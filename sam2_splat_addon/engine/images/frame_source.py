@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Photos as model input, in order, ahead of use; imports core, torch, numpy and Pillow.
+"""Read photos as model input, in order and ahead of use.
 
-The result equals that of sam2's own frame loader bit for bit for every photo which that loader
-reads: squashed to a square by Pillow's default filter, divided by 255, normalised in float32.
+The result equals that of sam2's own frame loader, bit for bit, for every photo which that loader
+can read. The photo is resized to a square with Pillow's default filter, divided by 255, and
+normalised in float32.
 """
 
 from __future__ import annotations
@@ -25,41 +26,51 @@ from ...core.footage.headers import read_header
 from .decode import DAMAGED, damaged, decode, reason, to_8_bit
 from .jpeg import UnusualJpeg, decode_jpeg
 
-# Normalisation that SAM 2 was trained with (ImageNet's mean and deviation per channel, RGB in
-# 0..1).
+# SAM 2 was trained with this normalisation (ImageNet's mean and deviation, RGB in 0..1).
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
 REDUCING_GAP = 2
-"""How much larger than wanted the decoder's own shrinking leaves a picture at least.
+"""The decoder's own shrinking leaves a picture at least this many times larger than wanted.
 
-It is what Pillow's own `Image.thumbnail` leaves. At half of that, and with the decoder's shrinking
-alone, fine structure would show.
+Pillow's `Image.thumbnail` uses the same value. With half of it, or with the decoder's shrinking
+alone, fine structures would show errors.
 """
 
 Decoded = dict[tuple[int, int], Image.Image]
-"""A photo as decoded at several scales, by size (width, height), px."""
+"""One photo decoded at several scales, by size (width, height), px."""
 
 
 class FrameSource:
-    """Frames as normalised squares, or wider, by index; holds no frame itself.
+    """Frames as normalised model input, by index. It holds no frame itself.
 
     Parameters
     ----------
     paths
-        Source files in frame order; index 0 is frame 1.
+        Photos in frame order. Index 0 is frame 1.
     image_size
         Side of the model's input, px.
     wide
-        How many times as wide as high the frames are: see `panorama.WIDE`.
+        Width of a frame in units of its height: see `panorama.WIDE`.
     decoders
-        Threads in which `stream` decodes ahead of use; each holds a photo.
+        Number of threads in which `stream` decodes ahead. Each holds a photo.
     exact
-        True gives the same bits as sam2's loader. False decodes JPEGs at a reduced scale: several
-        times faster on large photos, values differ by about a level of 255.
+        True gives the same bits as sam2's loader. False decodes JPEGs at a reduced scale. This is
+        several times faster on large photos, and values differ by about one level of 255.
     on_damaged
-        Told of each frame that `stream` leaves out because its photo does not decode whole, in the
-        stream's order and in the thread that reads it. None leaves out none: the error is raised.
+        Called for each frame that `stream` leaves out because its photo does not decode whole. It
+        is called in the stream's order, in the thread that reads the stream. None leaves out no
+        frame: the error is raised.
+
+    Examples
+    --------
+    >>> source = FrameSource(sorted(Path("photos").glob("*.JPG")), 1024)
+    >>> source[0].shape
+    torch.Size([3, 1024, 1024])
+    >>> for index, frame in source.stream(range(len(source))):
+    ...     print(f"frame {index + 1}: {tuple(frame.shape)}")
+    frame 1: (3, 1024, 1024)
+    frame 2: (3, 1024, 1024)
     """
 
     def __init__(
@@ -92,23 +103,23 @@ class FrameSource:
         Raises
         ------
         FootageError
-            The photo is missing or damaged; names the file.
+            The photo is missing or damaged. The message names the file.
         IndexError
-            No such frame.
+            There is no such frame.
         """
         return normalised(self._squashed(self._paths[index]))
 
     def stream(self, order: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
-        """Yield (index, frame) in the given order while background threads decode ahead.
+        """Yield (index, frame) in the given order, while background threads decode ahead.
 
-        At most twice as many frames as there are threads are decoded or being decoded beside the
-        one in use; closing the iterator early stops the threads.
+        Besides the frame in use, at most two frames for each thread are decoded or being decoded.
+        Closing the iterator early stops the threads.
 
         Raises
         ------
         FootageError
-            At the frame concerned, after every frame before it was yielded. Damaged ones are left
-            out where somebody is told of them.
+            When the stream reaches a bad frame, after all frames before it. Damaged photos are only
+            left out if there is ``on_damaged``.
         """
         rest = iter(order)
         waiting: deque[tuple[int, Future[Tensor]]] = deque()
@@ -135,7 +146,7 @@ class FrameSource:
             pool.shutdown(cancel_futures=True)
 
     def _squashed(self, path: Path) -> NDArray[np.uint8]:
-        """The photo squashed to what the model is given, (S, wide * S, 3) uint8."""
+        """Return the photo resized to the model's input, (S, wide * S, 3) uint8."""
         if not self._exact and read_header(path).format == "jpeg":
             wanted = (REDUCING_GAP * self._size[0], REDUCING_GAP * self._size[1])
             photo, taken = jpeg_at_least(path, wanted, {})
@@ -145,8 +156,8 @@ class FrameSource:
 
 
 def normalised(square: NDArray[np.uint8]) -> Tensor:
-    """Model input, (3, H, W) float32 on the CPU, from an RGB picture (H, W, 3)."""
-    # Divided in float64 and only then rounded, as sam2's loader does.
+    """Turn an RGB picture (H, W, 3) into model input, (3, H, W) float32 on the CPU."""
+    # Divide in float64 and round afterwards, as sam2's loader does.
     frame = torch.from_numpy(square / 255.0).permute(2, 0, 1).to(torch.float32)  # (3, H, W)
     frame = frame.contiguous()
     frame -= torch.tensor(MEAN, dtype=torch.float32)[:, None, None]  # (3, 1, 1)
@@ -157,20 +168,20 @@ def normalised(square: NDArray[np.uint8]) -> Tensor:
 def jpeg_at_least(
     path: Path, wanted: tuple[int, int], decoded: Decoded
 ) -> tuple[Image.Image, tuple[float, float]]:
-    """A JPEG at the smallest of its own scales that is as large as wanted, (width, height), px.
+    """Decode a JPEG at the smallest of its scales that is as large as wanted, (width, height), px.
 
-    Taken from `decoded`, or put there.
+    The picture is taken from ``decoded``, or added there.
 
     Returns
     -------
     tuple
-        The picture in RGB, and how much of it the photo takes up, (width, height), px: a reduced
-        scale rounds its size up.
+        The picture in RGB, and how much of it the photo fills, (width, height), px. A reduced scale
+        rounds its size up.
 
     Raises
     ------
     FootageError
-        The photo is missing or damaged; names the file.
+        The photo is missing or damaged. The message names the file.
     """
     try:
         data = path.read_bytes()
@@ -192,12 +203,18 @@ def jpeg_at_least(
 
 
 def _whole_jpeg(data: bytes, image: Image.Image, width: int) -> Image.Image:
-    """A JPEG, so wide at its own scale, in RGB at the one that Pillow was told; raises ValueError."""
+    """Decode a JPEG in RGB at the scale that Pillow's draft has chosen; raises ValueError.
+
+    Parameters
+    ----------
+    width
+        Width at full scale, px.
+    """
     try:
         if image.mode != "CMYK":
             factor = next(by for by in (1, 2, 4, 8) if -(-width // by) == image.size[0])
             return Image.fromarray(decode_jpeg(data, size=image.size, factor=factor))
         decode_jpeg(data, "CMYK", factor=8)
     except UnusualJpeg:
-        pass  # Pillow can't say that it is whole
+        pass  # Pillow decodes it, but can't tell whether it is whole
     return image.convert("RGB")

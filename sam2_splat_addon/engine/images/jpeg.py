@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""JPEGs decoded whole or not at all; imports numpy and simplejpeg.
+"""Decode JPEGs whole or not at all.
 
-libjpeg decodes damaged data to smears or grey and only warns, so here its warnings are errors. What
-it warns of and what harms no pixel is taken away first: stray bytes between the segments ahead of
-the picture, a missing end marker, what other programs have appended.
+On damaged data libjpeg gives smears or grey and only warns, so here its warnings are errors. Some
+warnings mean no harm to pixels, and their causes are removed first: stray bytes between the
+segments before the picture, a missing end marker, and data that other programs added at the end.
 
-A decoder sees damage when the data no longer gives as many blocks as the picture has. A changed bit
-within the value of a coefficient gives another picture of the same number of blocks, and nothing in
-a JPEG could tell that.
+A decoder notices damage when the data does not give as many blocks as the picture has. If a bit
+changes inside a coefficient's value, the number of blocks stays the same. Nothing in a JPEG can
+show that.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 
 _START: Final = b"\xff\xd8"
 _END: Final = b"\xff\xd9"
-# Neither a stuffed byte nor a restart nor a fill byte: what ends the data of a scan.
+# A marker that ends the data of a scan: not a stuffed byte, a restart or a fill byte.
 _SCAN_ENDS: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _BEHIND_SCANS: Final = frozenset({0xC4, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)})
 _LEFT_OVER: Final = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
-_READ_AHEAD: Final = 8  # bytes that the decoder holds, and counts as its own
+_READ_AHEAD: Final = 8  # bytes that the decoder reads ahead and counts as used
 _BLANK: Final = 16
 _LONG_BLANK: Final = bytes(64)
 
@@ -35,7 +35,7 @@ _DAMAGED: Final = "its image data is damaged or cut short"
 
 
 class UnusualJpeg(Exception):  # noqa: N818 - says what it is
-    """A kind that libjpeg decodes, and its quick interface does not."""
+    """libjpeg can decode this kind of JPEG, but its quick interface can't."""
 
 
 def decode_jpeg(
@@ -52,23 +52,23 @@ def decode_jpeg(
     data
         The file.
     colors
-        CMYK for files of four channels, RGB for all others.
+        CMYK for files with four channels, RGB for all others.
     size
-        (width, height) at a reduced scale, px; None is the file's own.
+        (width, height) at a reduced scale, px. None is the file's own size.
     factor
         The reduction that gives this size: 1, 2, 4 or 8.
 
     Returns
     -------
     NDArray
-        (height, width, 3 or 4), what Pillow gives at this scale.
+        (height, width, 3 or 4), the same values as from Pillow at this scale.
 
     Raises
     ------
     ValueError
         The data is damaged, or ends before the picture does.
     UnusualJpeg
-        Pillow has to decode it, and can't say whether it is whole.
+        Only Pillow can decode it, and Pillow can't tell whether it is whole.
     """
     width, height = size or (0, 0)
 
@@ -94,9 +94,9 @@ def decode_jpeg(
         left_over = _LEFT_OVER.search(str(problem))
         if has_end or left_over is None:
             raise ValueError(_DAMAGED) from problem
-        # Without an end marker, what follows the picture looks like more of it.
+        # Without an end marker, data after the picture looks like more of the picture.
         own = tidy[: len(tidy) - int(left_over[1])]
-    if own[-_BLANK:].strip(b"\0"):  # otherwise the end of the picture was never written
+    if own[-_BLANK:].strip(b"\0"):  # only zeros: the end of the picture was never written
         for ahead in range(_READ_AHEAD):
             with contextlib.suppress(ValueError):
                 return strictly(own[: len(own) - ahead] + _END)
@@ -104,7 +104,7 @@ def decode_jpeg(
 
 
 def _tidy(data: bytes) -> tuple[bytes, bool]:
-    """All that decodes the picture, without an end marker; and whether the file has one."""
+    """Return what decoding needs, without an end marker; and whether the file has one."""
     try:
         kept, scan = _head(data)
         end, has_end, is_complete = _end_of_scans(data, scan)
@@ -116,7 +116,7 @@ def _tidy(data: bytes) -> tuple[bytes, bool]:
 
 
 def _head(data: bytes) -> tuple[list[bytes], int]:
-    """The segments ahead of the first scan that decoding needs, and where the scan begins."""
+    """Return the segments before the first scan that decoding needs, and where that scan begins."""
     kept, at = [_START], 2
     while True:
         at = data.find(b"\xff", at)
@@ -134,20 +134,21 @@ def _head(data: bytes) -> tuple[list[bytes], int]:
         else:
             segment = data[at : _segment_end(data, at)]
             if marker == 0xE0 and segment[4:9] == b"JFIF\0":
-                # A version that is not known is warned of, and read all the same.
+                # libjpeg warns of an unknown version, but can read it.
                 kept.append(segment[:9] + b"\1\1" + segment[11:])
             elif marker == 0xEE or not (0xE0 <= marker <= 0xEF or marker == 0xFE):
-                kept.append(segment)  # Adobe's segment says which colours these are
+                kept.append(segment)  # Adobe's segment tells the colour model
             at += len(segment)
 
 
 def _end_of_scans(data: bytes, at: int) -> tuple[int, bool, bool]:
-    """Where the last scan ends, whether an end marker stands there, and whether no scan lacks.
+    """Return where the last scan ends, whether an end marker is there, and whether all scans are
+    there.
 
-    A progressive picture comes in several scans: it has them all when of every component the lowest
-    bit of every coefficient has come.
+    A progressive picture comes in several scans. It is complete when the lowest bit of every
+    coefficient of every component has come.
     """
-    lowest: dict[int, dict[int, int]] = {}  # bit so far, by component and coefficient
+    lowest: dict[int, dict[int, int]] = {}  # lowest bit so far, by component and coefficient
     while True:
         if data[at + 1] == 0xDA:
             count = data[at + 4]
@@ -167,17 +168,17 @@ def _end_of_scans(data: bytes, at: int) -> tuple[int, bool, bool]:
 
 
 def _require_no_blank(data: bytes) -> None:
-    """Raise ValueError where bytes were never written, and decode all the same.
+    """Raise ValueError if some bytes were never written but decode without an error.
 
-    Bits of 0 are the first code of each table again and again. Where that code ends a block, they
-    are an even area. Where it is a value, they are blocks in which all 63 values are -1: no picture
-    has these, and such a place may well give as many blocks as were there before.
+    A run of 0 bits repeats the first code of each table. If that code ends a block, the result is
+    an even area. If it is a value, the result is blocks where all 63 values are -1. No real picture
+    has such blocks. And such a place may give just the right number of blocks.
     """
     scan = max(data.find(b"\xff\xda"), 0)
     blank = data.find(_LONG_BLANK, scan)
     if blank < 0:
         return
-    values: set[int] = set()  # tables whose first code is a value
+    values: set[int] = set()  # tables whose first code stands for a value
     first_codes: dict[int, int] = {}
     frame, at = 0, 2
     try:
@@ -202,16 +203,16 @@ def _require_no_blank(data: bytes) -> None:
                 tables = {table & 15 for table in data[at + 6 : at + 5 + 2 * count : 2]}
                 values = {table for table in tables if first_codes.get(table, 0) & 15}
                 if frame == 0 or (frame == 0xC2 and (first == 0 or bits >> 4)):
-                    values = set()  # other codes
+                    values = set()  # these scans use other codes
             at = end
     except (IndexError, struct.error, ValueError):
-        return  # decoding says it
+        return  # decoding reports it
     if at <= blank and values:
         raise ValueError(_DAMAGED)
 
 
 def _first_codes(tables: bytes) -> dict[int, int]:
-    """What the shortest code of each table of values stands for, by the table's number."""
+    """Return what the shortest code of each table stands for, by the table's number."""
     found, at = {}, 0
     while at + 17 < len(tables):
         kind, count = tables[at], sum(tables[at + 1 : at + 17])

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fast PNG files, whole or not at all; imports core, numpy, OpenCV, isal and zlib-ng.
+"""Write PNG files fast, whole or not at all.
 
-Every row goes through PNG's "up" filter (the difference to the row above). The image is filtered and
-compressed in stripes, so no second copy of it is held. Most stripes of a large image are deflated by
-Intel's library, three times as fast as zlib-ng, which makes them an eighth smaller and gets the
-others: about the usual encoders' size at a small part of their time. Formats: ISO/IEC 15948, RFC
-1950.
+Every row goes through PNG's "up" filter: the difference to the row above. The image is filtered and
+compressed in stripes, so no second copy of it is held.
+
+Intel's library deflates most stripes of a large image. It is three times as fast as zlib-ng, but
+zlib-ng's result is an eighth smaller. So zlib-ng gets the other stripes. The files are about as
+large as from the usual encoders, in much less time. Formats: ISO/IEC 15948, RFC 1950.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ _GREY, _RGBA = 0, 6  # colour types
 _FILTER_UP = 2
 _QUICK_LEVEL, _PATIENT_LEVEL = 2, 3  # of isal, of zlib-ng
 _STRIPE_BYTES = 4 << 20
-# Which stripes zlib-ng gets: all of a small image, where time is no matter, and some of a large one.
+# zlib-ng gets all stripes of a small image, where time does not matter, and some of a large one.
 _PATIENT_FIRST, _PATIENT_EVERY = 4, 3
-_RAW, _MEMORY = -15, 9  # a window of 32 KiB without a frame around it; the most memory
-# A zlib stream's first two bytes, and deflate's empty last block.
+_RAW, _MEMORY = -15, 9  # a raw window of 32 KiB; the most memory
+# The first two bytes of a zlib stream, and deflate's empty last block.
 _ZLIB_HEADER, _LAST_BLOCK = b"\x78\x5e", b"\x03\x00"
 
 
@@ -50,12 +51,12 @@ def write_rgba(
     go_on: Callable[[], None] | None = None,
     folders: FolderSync | None = None,
 ) -> None:
-    """Write a straight RGBA PNG; the colours stay whole under alpha 0.
+    """Write an RGBA PNG with straight alpha. The colours are kept where alpha is 0.
 
     Parameters
     ----------
     path
-        Replaced in one step once all is written.
+        Replaced in one step when everything is written.
     rgb
         (height, width, 3) uint8 or uint16.
     alpha
@@ -65,14 +66,22 @@ def write_rgba(
     exif
         EXIF as a TIFF structure for an eXIf chunk.
     go_on
-        Called several times while writing; what it raises ends the writing, and no file is left.
+        Called several times while writing. If it raises, writing stops and no file is left.
     folders
-        Where the folder waits to be synced with others; None syncs it at once.
+        Collects the folder, to be synced later with others. None syncs it at once.
 
     Raises
     ------
     OSError
-        The file can't be written; nothing of it is left.
+        The file can't be written. Nothing of it is left.
+    ValueError
+        The two arrays don't fit together.
+
+    Examples
+    --------
+    >>> rgb = np.zeros((1080, 1920, 3), np.uint8)
+    >>> alpha = np.full((1080, 1920), 255, np.uint8)
+    >>> write_rgba(Path("IMG_0001.png"), rgb, alpha)
     """
     if rgb.shape != (*alpha.shape, 3) or rgb.dtype != alpha.dtype:
         raise ValueError(f"rgb {rgb.shape} {rgb.dtype} and alpha {alpha.shape} {alpha.dtype}")
@@ -94,7 +103,12 @@ def write_grey(
     go_on: Callable[[], None] | None = None,
     folders: FolderSync | None = None,
 ) -> None:
-    """Write a one-channel PNG, (height, width) uint8 or uint16; raises OSError as `write_rgba`."""
+    """Write a one-channel PNG, (height, width) uint8 or uint16. Otherwise as `write_rgba`.
+
+    Examples
+    --------
+    >>> write_grey(Path("IMG_0001_mask.png"), np.full((1080, 1920), 255, np.uint8))
+    """
     height, width = grey.shape
 
     def rows(top: int, bottom: int) -> Pixels:
@@ -140,7 +154,7 @@ def _write(
 
 
 def _deflated(filtered: Bytes, number: int) -> bytes:
-    """A stripe as blocks of deflate that end with a byte, so that others can follow."""
+    """Return a stripe as deflate blocks that end at a whole byte, so that others can follow."""
     if number < _PATIENT_FIRST or number % _PATIENT_EVERY == 0:
         patient = zlib_ng.compressobj(_PATIENT_LEVEL, zlib_ng.DEFLATED, _RAW, _MEMORY)
         return patient.compress(filtered) + patient.flush(zlib_ng.Z_SYNC_FLUSH)
@@ -155,7 +169,7 @@ def _big_endian_bytes(pixels: Pixels, row_bytes: int) -> Bytes:
 
 
 def _filtered(stripe: Bytes, above: Bytes) -> Bytes:
-    """Rows with their filter type in front, each less the row above it (modulo 256)."""
+    """Return the rows minus the row above each (modulo 256), with the filter type in front."""
     out = np.empty((stripe.shape[0], 1 + stripe.shape[1]), dtype=np.uint8)
     out[:, 0] = _FILTER_UP
     np.subtract(stripe[:1], above, out=out[:1, 1:])

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a photo's bytes are whole, where its decoder would not say; imports numpy, isal, Pillow.
+"""Check whether a photo's bytes are whole, where its decoder would not say.
 
-Decoders of photos are made to show what they can. What they are silent about is asked here in three
-ways: a check sum that stands in the file is checked (PNG, deflate); the data must give just as many
-pixels as there are (LZW, run lengths; PNG, no fewer); and where a decoder tells too little data but
-not too much, it must fail without the last bytes (WebP). JPEGs have `jpeg`.
+Decoders show whatever they can. So damage is looked for in three ways:
 
-Pixels that are stored as they are have nothing to tell damage by.
+- A check sum in the file is checked (PNG, deflate).
+- The data must give exactly the right number of pixels (LZW, run lengths), or at least enough
+  (PNG).
+- Some decoders notice too little data, but not too much. Then decoding must fail without the last
+  bytes (WebP).
+
+JPEGs are checked in `jpeg`. Uncompressed pixels can't show damage.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ def _require(is_so: bool) -> None:
 
 
 _PNG_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-# First column and row, and steps, of each pass of an interlaced PNG.
+# The passes of an interlaced PNG: first column and row, then the steps.
 _PNG_PASSES: Final = (
     (0, 0, 8, 8),
     (4, 0, 8, 8),
@@ -45,12 +48,13 @@ _PNG_PASSES: Final = (
     (1, 0, 2, 2),
     (0, 1, 1, 2),
 )
-_INFLATE_ERROR: Final = cast(type[Exception], isal_zlib.error)  # its stub says an instance
-_PNG_PIECE: Final = 1 << 16  # bytes unpacked at once: no more than 66 MB come of it
+_INFLATE_ERROR: Final = cast(type[Exception], isal_zlib.error)  # its stub wrongly has an instance
+_PNG_PIECE: Final = 1 << 16  # bytes unpacked at once: they give 66 MB at most
 
 
 def require_whole_png(data: bytes) -> None:
-    """Raise ValueError where a PNG has a wrong check sum, no end, or too little for its pixels."""
+    """Raise ValueError if a PNG has a wrong check sum, no end, or too little data for its
+    pixels."""
     at, view = 8, memoryview(data)
     wanted, stream = _png_size(data), isal_zlib.decompressobj()
     while True:
@@ -72,7 +76,7 @@ def require_whole_png(data: bytes) -> None:
 
 
 def _png_size(data: bytes) -> int:
-    """Bytes of a PNG's rows, each with the byte that says how it is filtered."""
+    """Return the bytes of a PNG's rows, each with its filter byte."""
     _require(len(data) >= 33)
     width, height, depth, color, _, _, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
     bits = depth * _PNG_CHANNELS.get(color, 0)
@@ -84,19 +88,19 @@ def _png_size(data: bytes) -> int:
     return size
 
 
-# TIFF: segments are strips or tiles.
+# TIFF: a segment is a strip or a tile.
 _TIFF_HEADER: Final = 8  # bytes
 
 
 def require_whole_tiff(data: bytes, page: Any) -> None:
-    """Raise ValueError where a segment of a TIFF does not give the pixels that it should.
+    """Raise ValueError if a segment of a TIFF does not give the pixels that it should.
 
     Parameters
     ----------
     data
         The file.
     page
-        Its first page, of tifffile.
+        Its first page, from tifffile.
     """
     compression = int(page.compression)
     if compression not in (1, 5, 7, 8, 32946, 32773):
@@ -125,7 +129,7 @@ def require_whole_tiff(data: bytes, page: Any) -> None:
             _require(_unpacked_size(segment) in (least, most))
         elif compression == 5:
             if segment[:1] == b"\0" and segment[1:2] and segment[1] & 1:
-                _require_decoded_by_pillow(data)  # LZW as it was before TIFF 6
+                _require_decoded_by_pillow(data)  # the older LZW, from before TIFF 6
                 return
             _require_lzw(segment, least, most)
         else:
@@ -133,7 +137,7 @@ def require_whole_tiff(data: bytes, page: Any) -> None:
 
 
 def _require_apart(places: list[tuple[int, int]]) -> None:
-    """Raise ValueError where segments, by offset and size, share bytes with others or the header."""
+    """Raise ValueError if segments, by offset and size, overlap each other or the header."""
     end = _TIFF_HEADER
     for begin, size in sorted(places):
         _require(begin >= end)
@@ -141,10 +145,10 @@ def _require_apart(places: list[tuple[int, int]]) -> None:
 
 
 def _segment_sizes(page: Any) -> Iterator[tuple[int, int]]:
-    """Bytes of every segment when decoded: as needed, and where the last one is padded."""
+    """Yield the bytes of every decoded segment: the bytes needed, and the bytes if it is padded."""
     planes = page.samplesperpixel if page.planarconfig == 2 else 1
     bits = page.bitspersample * (1 if page.planarconfig == 2 else page.samplesperpixel)
-    # With colours at a lower resolution there are fewer; of those, JPEG alone is in use.
+    # Colours at a lower resolution would need fewer bytes. Only JPEG uses that.
     if page.is_tiled:
         row = -(-page.tilewidth * bits // 8)
         across, down = (
@@ -162,7 +166,7 @@ def _segment_sizes(page: Any) -> Iterator[tuple[int, int]]:
 
 
 def _require_deflated(segment: bytes, least: int, most: int) -> None:
-    """A stream of zlib, up to its check sum."""
+    """Require a whole zlib stream with the right check sum."""
     stream = zlib.decompressobj()
     try:
         size = len(stream.decompress(segment, most + 1))
@@ -174,7 +178,7 @@ def _require_deflated(segment: bytes, least: int, most: int) -> None:
 
 
 def _unpacked_size(segment: bytes) -> int:
-    """How many bytes run lengths of PackBits give."""
+    """Return the number of bytes that PackBits run lengths give."""
     at = size = 0
     while at < len(segment):
         count = segment[at]
@@ -190,10 +194,10 @@ def _unpacked_size(segment: bytes) -> int:
 
 
 def _lzw_schedule() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where codes begin behind a clear code, in bits, and of how many bits they are.
+    """Return, after a clear code, the bit where each code begins and its length in bits.
 
-    A code is as long as the table's size asks for, and the table grows by one entry a code: so that
-    is known without reading them.
+    A code's length depends on the table's size, and the table grows by one entry with each code. So
+    both are known without reading the codes.
     """
     free = 258 + np.maximum(np.arange(4096 - 256) - 1, 0)
     lengths = 9 + (free >= 511).astype(np.int64) + (free >= 1023) + (free >= 2047)
@@ -205,7 +209,8 @@ _LZW_CLEAR, _LZW_END, _LZW_FIRST = 256, 257, 258
 
 
 def _require_lzw(segment: bytes, least: int, most: int) -> None:
-    """LZW as in TIFF 6: every code must stand in the table, and all must give the right size."""
+    """Check LZW as in TIFF 6: every code must be in the table, and all together give the right
+    size."""
     padded = np.frombuffer(segment + bytes(4), dtype=np.uint8).astype(np.int64)
     bits, at, size = 8 * len(segment), 0, 0
     while True:
@@ -218,7 +223,7 @@ def _require_lzw(segment: bytes, least: int, most: int) -> None:
         ends = np.flatnonzero((codes == _LZW_CLEAR) | (codes == _LZW_END))
         count = int(ends[0]) if len(ends) else there
         sizes = _lzw_sizes(codes[:count])
-        if not len(ends):  # without an end code, bits that fill up the last byte may follow
+        if not len(ends):  # without an end code, padding bits of the last byte may follow
             _require(there < len(_LZW_BEGINS))
             totals = size + np.cumsum(sizes)
             _require(bool(np.any((totals == least) | (totals == most))))
@@ -232,14 +237,14 @@ def _require_lzw(segment: bytes, least: int, most: int) -> None:
 
 
 def _lzw_sizes(codes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many bytes each code of a table stands for."""
-    # The n-th code makes entry n of the table, by one byte longer than the code itself.
+    """Return the number of bytes that each code of a table stands for."""
+    # The n-th code makes entry n of the table, which is one byte longer than the code's own entry.
     shorter = codes - _LZW_FIRST
     _require(bool(np.all(shorter < np.arange(len(codes)))))
     sizes = np.ones(len(codes), dtype=np.int64)
     left = np.flatnonzero(shorter >= 0)
     sizes[left] += 1
-    # Each round goes twice as far towards the code that is a byte itself.
+    # Each round doubles the distance, until the code that is a single byte.
     sizes -= 1
     while len(left):
         sizes[left] += sizes[shorter[left]]
@@ -257,27 +262,28 @@ def _require_jpeg(segment: bytes, tables: bytes) -> None:
 
 
 def _require_decoded_by_pillow(data: bytes) -> None:
-    """Pillow's libtiff says what it can't decode; other libraries are silent about it."""
+    """Let Pillow's libtiff decode the file. It reports errors; other libraries are silent."""
     try:
         with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as image:
             warnings.simplefilter("ignore")
             image.load()
     except UnidentifiedImageError:
-        return  # of a kind that Pillow does not know
+        return  # Pillow does not know this kind
     except (OSError, SyntaxError, ValueError) as problem:
         raise ValueError(_DAMAGED) from problem
 
 
 # WebP: RFC 9649, and RFC 6386 for lossy data.
-_CUT: Final = 8  # bytes: more than encoders fill up with, fewer than any picture can lose
+_CUT: Final = 8  # bytes: more than an encoder's padding, but no picture can lose so many
 _SMALLEST: Final = 32
 
 
 def require_whole_webp(data: bytes) -> None:
-    """Raise ValueError where a WebP would decode without its last bytes just as well.
+    """Raise ValueError if a WebP decodes just as well without its last bytes.
 
-    Its data has no check sum and never ends by itself: damaged, it gives other pixels, and more or
-    fewer of the bytes are used up. More shows, fewer is tried out here.
+    WebP data has no check sum and no end mark. Damaged data gives other pixels, and uses more or
+    fewer of the bytes. The decoder notices if it needs more. This function finds out if it needs
+    fewer.
     """
     chunks = list(_chunks(data))
     if any(kind == b"ANIM" for kind, _ in chunks):
@@ -304,12 +310,12 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def _shortened(kind: bytes, body: bytes) -> Iterator[bytes]:
-    """A chunk of image data without the last bytes of each of its parts."""
+    """Yield the image data of a chunk without the last bytes, once for each of its parts."""
     if kind == b"VP8 ":
         tag = int.from_bytes(body[:3], "little")
         first = tag >> 5
         begin = 10 + first
-        # Up to 8 parts follow the first one; their sizes stand ahead of them, but for the last.
+        # Up to 8 parts follow the first one. The sizes of all but the last stand before them.
         for parts in (1, 2, 4, 8):
             sizes = [int.from_bytes(body[begin + 3 * i :][:3], "little") for i in range(parts - 1)]
             if sum(sizes) + 3 * (parts - 1) + begin >= len(body):

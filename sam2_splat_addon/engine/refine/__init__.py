@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Masks made finer: a second look at a crop, edges at the photo's own size."""
+"""Finer masks: a second look at a crop, and edges at the photo's own size."""

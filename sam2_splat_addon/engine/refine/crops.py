@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Parts of photos, close up, decoded ahead of use; imports core, numpy and Pillow."""
+"""Read parts of photos close up, decoded ahead of use."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from ...core.footage.headers import read_header
 from ..images.decode import decode, to_8_bit
 from ..images.frame_source import REDUCING_GAP, Decoded, jpeg_at_least
 
-_MARGIN: Final = 1.25  # a crop is looked at for its edges, which JPEG itself blurs
+_MARGIN: Final = 1.25  # a crop is decoded larger than needed, because JPEG blurs edges
 
 Part = tuple[float, float, float, float]
-"""Left, top, right and bottom of a part, as shares of its photo's width and height."""
+"""Left, top, right and bottom of a part, as fractions of its photo's width and height."""
 
 _Size = tuple[int, int]  # (width, height), px
 
 
 class CropReader:
-    """Parts of photos; what was decoded of the last photo asked for is kept for its other parts.
+    """Read parts of photos. The last photo stays decoded for its other parts.
 
-    While photos are asked for one after the other, forwards or backwards, a thread decodes the next
-    one, at the scales that the last one was needed at. No more than these two are held.
+    If photos are asked for one after the other, forwards or backwards, a thread decodes the next
+    one. It uses the scales that the last photo needed. No more than these two photos are held.
 
     Parameters
     ----------
     photos
         In frame order.
     side
-        Of the squares given, px. A JPEG is decoded no larger than that takes.
+        Side of the returned squares, px. A JPEG is decoded no larger than these need.
     """
 
     def __init__(self, photos: Sequence[Path], side: int) -> None:
@@ -44,19 +44,19 @@ class CropReader:
         self._side = side
         self._index = -1
         self._decoded: Decoded = {}
-        self._needed: dict[_Size, _Size] = {}  # scales, and what they were asked for with
+        self._needed: dict[_Size, _Size] = {}  # size of a scale -> the size asked for
         self._thread = ThreadPoolExecutor(1, "close-ups")
         self._ahead: tuple[int, Future[Decoded]] | None = None
 
     def at(self, index: int, part: Part) -> NDArray[np.uint8]:
-        """A part of a photo squashed to a square, (side, side, 3) uint8.
+        """Return a part of a photo, resized to a square: (side, side, 3) uint8.
 
-        The same whatever was asked for before.
+        The result does not depend on earlier calls.
 
         Raises
         ------
         FootageError
-            The photo is missing or damaged; names the file.
+            The photo is missing or damaged. The message names the file.
         """
         if index != self._index:
             self._turn_to(index)
@@ -69,13 +69,13 @@ class CropReader:
         return np.array(photo.resize(size, box=box, reducing_gap=gap))
 
     def _turn_to(self, index: int) -> None:
-        """Let go of the last photo, take up what was decoded ahead, and begin with the next."""
+        """Release the last photo, take what was decoded ahead, and start decoding the next one."""
         step, needed, ahead = index - self._index, self._needed, self._ahead
         self._index, self._decoded, self._needed, self._ahead = index, {}, {}, None
         if ahead is not None and ahead[0] == index:
             self._decoded = ahead[1].result()
         elif ahead is not None:
-            wait([ahead[1]])  # before the thread holds two
+            wait([ahead[1]])  # so that the thread never holds two
         coming = index + step
         if needed and abs(step) == 1 and 0 <= coming < len(self._photos):
             self._ahead = coming, self._thread.submit(_read_all, self._photos[coming], needed)
@@ -91,9 +91,9 @@ def _read_all(path: Path, needed: Mapping[_Size, _Size]) -> Decoded:
 def _read(
     path: Path, wanted: _Size, decoded: Decoded
 ) -> tuple[Image.Image, tuple[float, float], float | None]:
-    """A photo no smaller than wanted, how much of it counts, and how to shrink it.
+    """Return a photo no smaller than wanted, how much of it counts, and how to shrink it.
 
-    Taken from what is decoded, or put there.
+    It is taken from ``decoded``, or added there.
     """
     if read_header(path).format == "jpeg":
         return *jpeg_at_least(path, wanted, decoded), REDUCING_GAP

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The edge model: corrects a coarse matte by the photo's pixels. May import: torch, safetensors.
+"""The edge model: corrects a coarse matte with the photo's pixels.
 
-A small U-Net that sees a photo at some scale and a matte that came from about half that scale, and
-gives the matte at its own scale. It knows no object: what to keep, the coarse matte says. The same
-weights serve every scale, so a matte climbs from the model's grid to the photo's size by octaves.
+It is a small U-Net. It sees a photo at some scale, and a matte from about half that scale. It gives
+the matte at the photo's scale. It knows no objects: the coarse matte says what to keep. The same
+weights serve every scale. So a matte grows from the model's grid to the photo's size, about twice
+as large at each step.
 """
 
 from __future__ import annotations
@@ -19,48 +20,50 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 EDGE_WEIGHTS: Final = Path(__file__).parents[1] / "weights" / "edges.safetensors"
-"""The weights that come with the extension: safetensors, fp16, cast to fp32 when loaded."""
+"""The weights that come with the extension: safetensors, fp16. Loading casts them to fp32."""
 
 EDGE_ARCHITECTURE: Final = "sam2-splat-edges-1"
-"""Name and version of the architecture, written into the weights' metadata."""
+"""Name and version of the architecture. The weights' metadata contains it."""
 
 EDGE_METADATA_KEY: Final = "sam2_splat"
 CERTAIN: Final = 6.0
-"""Logits beyond this say no more than this."""
+"""Logits are clipped to this: larger ones don't say more."""
 
 UNDECIDED: Final = 3.0
-"""A coarse matte's logits nearer to 0 than this leave something to decide, wherever they are."""
+"""Where a coarse matte's logits are nearer to 0 than this, the edge model has to decide."""
 
 COARSEST: Final = 16
-"""Sides of what the model is given are multiples of this, px."""
+"""The sides of the model's input are multiples of this, px."""
 
 REACH: Final = 64
-"""What lies farther away has next to no say in a pixel, px; tiles overlap by this."""
+"""Pixels farther away than this hardly change a result, px. Tiles overlap by this much."""
 
-_AROUND: Final = ((2, 9), (4, 13))  # px a cell, cells across: 18 and 52 px
+_AROUND: Final = ((2, 9), (4, 13))  # px of a cell, cells across: 18 and 52 px
 _WIDTHS: Final = (12, 24, 40, 64, 96)  # channels at strides 1, 2, 4, 8, 16
 
 
 def colour_votes(photo: Tensor, prior: Tensor) -> list[Tensor]:
-    """For each reach around a pixel: whose colour it has, and whether there is anyone to compare.
+    """Compare each pixel's colour with the surely inside and the surely outside pixels around it.
 
-    The surely inside and the surely outside pixels around are taken for a Gaussian each. Comparing
-    is what convolutions learn slowly, so they are given the result.
+    Both groups are described by one Gaussian each. Convolutions learn such comparisons slowly, so
+    the model gets the result as input.
 
     Parameters
     ----------
     photo : Tensor
-        [B, 3, H, W] RGB in 0..1.
+        (B, 3, H, W) RGB in 0..1.
     prior : Tensor
-        [B, 1, H, W] logits.
+        (B, 1, H, W) logits.
 
     Returns
     -------
     list of Tensor
-        Pairs of [B, 1, H, W]: -1 (outside's colour) to 1 (inside's), and 0 or nearly 1.
+        For each distance in `_AROUND`, a pair of (B, 1, H, W). First -1 (colour of the outside) to
+        1 (colour of the inside). Then from 0 to nearly 1: how far both groups exist around the
+        pixel.
     """
     inside, outside = ((prior - 1) / 3).clamp(0, 1), ((-prior - 1) / 3).clamp(0, 1)
-    kinds = torch.cat([_moments(photo, inside), _moments(photo, outside)], dim=1)  # [B, 10, H, W]
+    kinds = torch.cat([_moments(photo, inside), _moments(photo, outside)], dim=1)  # (B, 10, H, W)
     votes: list[Tensor] = []
     for stride, cells in _AROUND:
         small = nn.functional.avg_pool2d(kinds, stride)
@@ -79,13 +82,14 @@ def colour_votes(photo: Tensor, prior: Tensor) -> list[Tensor]:
 
 
 def _moments(photo: Tensor, weight: Tensor) -> Tensor:
-    """Weight, weighted colour, weighted square over the channels: [B, 5, H, W]."""
+    """Return weight, weighted colour, and weighted mean square over the channels: (B, 5, H, W)."""
     square = photo.square().mean(dim=1, keepdim=True)
     return torch.cat([weight, photo * weight, square * weight], dim=1)
 
 
 def _likelihood(photo: Tensor, moments: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-likelihood of each colour under its surroundings', and how far there are any, 0 to 1."""
+    """Return each colour's log-likelihood given the colours around it, and how far there are
+    any, 0 to 1."""
     weight = moments[:, :1]
     mean = moments[:, 1:4] / (weight + 1e-4)
     spread = (moments[:, 4:] / (weight + 1e-4) - mean.square().mean(dim=1, keepdim=True)).clamp(0)
@@ -103,12 +107,12 @@ class _ConvNorm(nn.Module):
         self.norm: nn.Module = nn.BatchNorm2d(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [B, incoming, H, W] to [B, width, H / stride, W / stride]."""
+        """Map (B, incoming, H, W) to (B, width, H / stride, W / stride)."""
         return torch.relu(self.norm(self.conv(x)))
 
 
 class EdgeModel(nn.Module):
-    """Photo and coarse matte in, fine matte out; fully convolutional."""
+    """Turn a photo and a coarse matte into a fine matte. Fully convolutional."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -123,23 +127,23 @@ class EdgeModel(nn.Module):
         self.lateral = nn.ModuleList(nn.Conv2d(coarse, fine, 1) for fine, coarse in pairs)
         self.merge = nn.ModuleList(_ConvNorm(fine, fine) for fine, _ in pairs)
         self.last = nn.Conv2d(_WIDTHS[0], 1, 1)
-        nn.init.zeros_(self.last.weight)  # begins as the coarse matte itself
+        nn.init.zeros_(self.last.weight)  # at first the result is the coarse matte
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
 
     def forward(self, photo: Tensor, coarse: Tensor) -> Tensor:
-        """The matte at the photo's scale.
+        """Return the matte at the photo's scale.
 
         Parameters
         ----------
         photo : Tensor
-            [B, 3, H, W] RGB in 0..1; sides are multiples of `COARSEST`.
+            (B, 3, H, W) RGB in 0..1. The sides are multiples of `COARSEST`.
         coarse : Tensor
-            [B, 1, H, W] logits, brought to the photo's size.
+            (B, 1, H, W) logits, resized to the photo's size.
 
         Returns
         -------
         Tensor
-            [B, 1, H, W] logits; inside is > 0.
+            (B, 1, H, W) logits. Inside is > 0.
         """
         prior = coarse.clamp(-CERTAIN, CERTAIN)
         seen = [(photo - 0.45) * 4.0, prior / CERTAIN, torch.tanh(prior)]
@@ -156,7 +160,7 @@ class EdgeModel(nn.Module):
 
 
 def load_edge_model(path: Path = EDGE_WEIGHTS) -> EdgeModel:
-    """Load weights; eval mode, fp32, on the CPU.
+    """Load the edge model in eval mode, fp32, on the CPU.
 
     Raises
     ------
@@ -181,7 +185,7 @@ def load_edge_model(path: Path = EDGE_WEIGHTS) -> EdgeModel:
 
 
 def lay_out(model: EdgeModel) -> None:
-    """Put the convolutions' weights as a CPU reads them fastest, channels last."""
+    """Store the convolutions' weights channels last, which a CPU reads fastest."""
     for weight in model.parameters():
         if weight.dim() == 4:
             weight.data = weight.data.contiguous(memory_format=torch.channels_last)

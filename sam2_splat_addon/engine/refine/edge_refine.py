@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Mattes refined along the photo's own edges, octave by octave; imports torch, numpy and OpenCV.
+"""Refine mattes along the photo's own edges, in steps of about twice the size.
 
-SAM 2's matte is a small grid: on a photo of 6000x9000 px one cell is 35 px wide. The edge model
-(`edge_model.py`) takes it up to the photo's size in steps of about two. The first step sees the whole
-photo, small; the later ones only tiles in which something is undecided, so cost goes with the length
-of the outline, not with the area, and memory with neither beyond one copy of the matte at half size.
+SAM 2's matte is a small grid. On a photo of 6000x9000 px one cell is 35 px wide. The edge model
+(`edge_model.py`) brings the matte to the photo's size in steps of about two. The first step sees
+the whole photo, small. Later steps see only tiles where something is undecided. So the cost grows
+with the length of the outline, not with the area. Memory holds only one more copy of the matte, at
+half the size.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from numpy.typing import NDArray
 from ..images.alpha import soft_levels
 from .edge_model import CERTAIN, COARSEST, UNDECIDED, EdgeModel, load_edge_model
 
-_FIRST_CELLS: Final = 4  # px of the first step per cell of the matte's grid: the model's own input
-_TILE: Final = 256  # px, side of what the model is given
-_MARGIN: Final = 24  # px of a tile's rim that only serve as surroundings
+_FIRST_CELLS: Final = 4  # px of the first step for one cell of the matte: what SAM 2 itself sees
+_TILE: Final = 256  # px, side of the model's input
+_MARGIN: Final = 24  # px at a tile's rim that are only seen, not computed
 _BATCH: Final = 4  # tiles at once
-_GPU_BATCH: Final = 16  # of which a few alone would not fill a GPU
+_GPU_BATCH: Final = 16  # the same on a GPU, which a few tiles would not fill
 _FIRST_REACH: Final = 8  # px that an edge may move in the first step: two cells
-_REACH: Final = 5  # and in each later one
-_TRUST: Final = 0.5  # how much of the model's change is made: what is known at two scales counts
+_REACH: Final = 5  # px that it may move in each later step
+_TRUST: Final = 0.5  # part of the model's change that is applied: the coarser scale counts too
 
 Photo = NDArray[np.unsignedinteger[Any]]  # (H, W, 3) uint8 or uint16
 Floats = NDArray[np.float32]
@@ -40,14 +41,14 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Refined:
-    """A matte at the photo's size, and what it took.
+    """A matte at the photo's size, and the work it took.
 
     Attributes
     ----------
     alpha
         (H, W) uint8, 0 to 255.
     computed
-        Pixels that the edge model was given, over all steps.
+        Pixels that the edge model computed, over all steps.
     """
 
     alpha: NDArray[np.uint8]
@@ -55,24 +56,25 @@ class Refined:
 
 
 _CPU: Final = torch.device("cpu")
-_on_gpu = threading.Lock()  # one thread's tiles at a time: its memory does not grow with threads
+_on_gpu = threading.Lock()  # one thread at a time, so GPU memory does not grow with threads
 
 
 @functools.cache
 def edge_model(device: torch.device = _CPU) -> EdgeModel:
-    """The bundled edge model on a device; loaded once for each."""
+    """Return the bundled edge model on a device. It is loaded once for each device."""
     return load_edge_model().to(device)
 
 
 def steps(width: int, height: int, grid: int) -> list[tuple[int, int]]:
-    """Sizes (width, height) from near the matte's grid up to the photo's, about twice as large each.
+    """Return sizes (width, height) from near the matte's grid to the photo's, each about twice the
+    last.
 
     Parameters
     ----------
     width, height
-        The photo's, px.
+        Size of the photo, px.
     grid
-        The longer side of the matte, cells.
+        Longer side of the matte, cells.
     """
     first = _FIRST_CELLS * grid
     long = max(width, height)
@@ -92,7 +94,7 @@ def refine(
     model: EdgeModel | None = None,
     go_on: Callable[[], None] = lambda: None,
 ) -> Refined:
-    """One object's matte at the photo's size.
+    """Refine one object's matte to the photo's size.
 
     Parameters
     ----------
@@ -101,16 +103,27 @@ def refine(
     logits
         (h, w), inside is > 0.
     soft
-        Keep the model's uncertainty as partial alpha; else 0 or 255.
+        True: keep the model's uncertainty as partial alpha. False: alpha is 0 or 255.
     model
-        Another edge model than the bundled one on the CPU; tiles are computed where it is.
+        Another edge model. None is the bundled one on the CPU. Tiles are computed on the model's
+        device.
     go_on
-        Called after every few tiles; may raise to stop.
+        Called after every few tiles. It may raise to stop.
 
     Returns
     -------
     Refined
-        With nothing inside where the logits have nothing inside.
+        The alpha. It is empty where the logits have nothing inside.
+
+    Examples
+    --------
+    >>> photo = np.full((600, 400, 3), 255, np.uint8)
+    >>> photo[200:400, 100:300] = (180, 40, 30)
+    >>> logits = np.full((60, 40), -8, np.float32)
+    >>> logits[20:40, 10:30] = 8
+    >>> found = refine(photo, logits)
+    >>> found.alpha.shape, int(found.alpha[300, 200]), int(found.alpha[10, 10])
+    ((600, 400), 255, 0)
     """
     height, width = photo.shape[:2]
     if not (logits > 0).any():
@@ -145,7 +158,7 @@ def _smaller_copies(photo: Photo, sizes: list[tuple[int, int]]) -> list[Photo]:
 
 
 def _hardened(logits: Floats) -> Floats:
-    """Sure of everything but what lies within reach of the edge: doubt farther off is no edge."""
+    """Make everything certain, except within reach of the edge: doubt farther away is no edge."""
     sure = np.where(logits > 0, np.float32(CERTAIN), np.float32(-CERTAIN))
     return np.asarray(np.where(_near_edge(logits, _REACH), logits, sure), dtype=np.float32)
 
@@ -156,7 +169,10 @@ _Box = tuple[slice, slice]
 def _tiles(
     net: EdgeModel, photo: Photo, coarse: Floats, *, everything: bool, harden: bool = False
 ) -> Iterator[tuple[_Box, Floats, int]]:
-    """Logits at the photo's size, tile by tile without overlap: box, values, px given to the model."""
+    """Yield logits at the photo's size, tile by tile without overlap.
+
+    Each item has the tile's box, its values, and the number of px given to the model.
+    """
     height, width = photo.shape[:2]
     undecided = _undecided(coarse, 1)
     reach = _FIRST_REACH if everything else _REACH
@@ -184,7 +200,7 @@ def _device(net: EdgeModel) -> torch.device:
 
 
 def _undecided(coarse: Floats, reach: int) -> NDArray[np.bool_]:
-    """What lies within reach (px) of the coarse edge, and wherever the logits are near 0."""
+    """Find the cells within reach (px) of the coarse edge, and those with logits near 0."""
     return np.asarray(_near_edge(coarse, reach) | (np.abs(coarse) < UNDECIDED))
 
 
@@ -195,7 +211,8 @@ def _near_edge(logits: Floats, reach: int) -> NDArray[np.bool_]:
 
 
 def _below(box: _Box, small: tuple[int, ...], large: tuple[int, int]) -> _Box:
-    """The cells of the coarse matte under a box of the fine one, and one more all around."""
+    """Return the cells of the coarse matte under a box of the fine one, and one more on each
+    side."""
     rows, columns = box
     fy, fx = small[0] / large[0], small[1] / large[1]
     return (
@@ -207,7 +224,7 @@ def _below(box: _Box, small: tuple[int, ...], large: tuple[int, int]) -> _Box:
 def _sampled(
     coarse: Floats, shape: tuple[int, ...], top: int, left: int, rows: int, columns: int
 ) -> Floats:
-    """A box of the coarse matte at the fine size, bilinear with half-pixel centres."""
+    """Return a box of the coarse matte at the fine size, bilinear with half-pixel centres."""
     fy, fx = coarse.shape[0] / shape[0], coarse.shape[1] / shape[1]
     place = np.array(
         [[fx, 0.0, (left + 0.5) * fx - 0.5], [0.0, fy, (top + 0.5) * fy - 0.5]], dtype=np.float64
@@ -235,7 +252,7 @@ def _computed(
     height, width = photo.shape[:2]
     pictures, priors = [], []
     for _, top, left in waiting:
-        # Beyond the photo its outermost pixels go on.
+        # Outside the photo its outermost pixels are repeated.
         down = np.clip(np.arange(top, top + _TILE), 0, height - 1)
         across = np.clip(np.arange(left, left + _TILE), 0, width - 1)
         pictures.append(photo[np.ix_(down, across)])

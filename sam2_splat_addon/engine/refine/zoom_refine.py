@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A matte looked at once more, close up; imports core, torch, numpy and OpenCV.
+"""Look at a matte a second time, close up.
 
-SAM 2 sees every photo whole, squashed to a square: an object that fills half of each side gets a
-quarter of what the model can see, and of the cells it answers in. The second look crops the photo to
-the first look's matte, with a little room around, and asks the same model again: by that matte, as
-earlier logits are corrected, by a few places deep inside it, and by the user's own clicks. The two
-answers are averaged, on a grid twice as fine. What is remembered for other frames stays the first
-look's, so tracking does not change.
+SAM 2 sees every photo whole, resized to a square. If an object fills half of each side, it gets
+only a quarter of the model's pixels, and a quarter of the result's cells. The second look crops the
+photo to the first look's matte, with a little room around it, and asks the same model again. The
+model gets that matte as earlier logits, a few places deep inside it, and the user's clicks. The two
+answers are averaged on a grid twice as fine. Other frames still remember the first look, so
+tracking does not change.
 
-Where the photo is large enough it can come closer still: four overlapping parts of the crop, each by
-what is known so far, averaged with that on a grid twice as fine again; and then nine smaller ones,
-its details.
+If the photo is large enough, we can look even closer. First at four overlapping parts of the crop,
+averaged on a grid twice as fine again. Then at nine smaller parts. Each look starts from what is
+known so far.
 """
 
 from __future__ import annotations
@@ -38,30 +38,30 @@ from ..tracking.session import stop_if
 from .crops import CropReader
 
 FINER: Final = 2
-"""Cells of a whole look's result along each side, to one cell of the first look's logits."""
+"""Cells of a second look's result along each side, for one cell of the first look's logits."""
 
 FINEST: Final = 4
-"""The same, where parts are looked at too."""
+"""The same, if parts are looked at too."""
 
 PLACES: Final = 3
-"""Places inside the matte that are pointed at."""
+"""Number of places inside the matte that are given to the model as clicks."""
 
-_ROOM: Final = 0.08  # around the matte, of its width and height, on every side
+_ROOM: Final = 0.08  # room on every side of the matte, as a part of its width and height
 _WORTH_IT: Final = 0.8  # of the photo's area: a crop that is hardly smaller shows nothing new
 _CRUMB: Final = 0.03  # of the matte's area: smaller pieces don't widen the crop, and don't grow
 _SHARP: Final = 0.75  # of the model's input: parts of a photo with fewer px show nothing new
-_TRUST: Final = 0.5  # of a closer look in the average
-_TAKEN: Final = 0.1  # of what is known in a part: more than that is not taken away
-_NEARBY: Final = np.ones((17, 17), np.uint8)  # cells around a piece: a gap in a rail is no end
-_AGREE: Final = 0.5  # IoU: a second look that agrees less looked at something else
-_CELL: Final = 4  # px of the model's input to a cell of its logits
+_TRUST: Final = 0.5  # weight of a closer look in the average
+_TAKEN: Final = 0.1  # of the known matte in a part: a look must not remove more
+_NEARBY: Final = np.ones((17, 17), np.uint8)  # cells: pieces with a smaller gap belong together
+_AGREE: Final = 0.5  # IoU: a second look that agrees less saw something else
+_CELL: Final = 4  # px of the model's input for one cell of its logits
 
 Floats = NDArray[np.float32]
-_Place = tuple[float, float, int]  # x and y as shares of the crop, and 1 for inside, 0 for outside
+_Place = tuple[float, float, int]  # x and y as fractions of the crop; 1 for inside, 0 for outside
 
 
 class _Level(NamedTuple):
-    """How closely parts of a crop are looked at: so many along each side, and its share they span."""
+    """How closely parts of a crop are looked at: their number along each side, and their size."""
 
     sides: int
     share: float
@@ -72,7 +72,7 @@ _CLOSER: Final = (_Level(2, 0.6), _Level(3, 0.5))
 
 @dataclasses.dataclass(frozen=True)
 class _Crop:
-    """A part of the photo, in cells of a grid; the last row and column not included."""
+    """A part of the photo, in cells of a grid. Ends are not included."""
 
     top: int
     left: int
@@ -88,19 +88,20 @@ class _Crop:
         return (self.bottom - self.top) * (self.right - self.left)
 
     def scaled(self, factor: int) -> _Crop:
-        """The same on a grid so many times as fine."""
+        """Return the same part on a grid ``factor`` times as fine."""
         return _Crop(
             factor * self.top, factor * self.left, factor * self.bottom, factor * self.right
         )
 
     def part(self, grid: tuple[int, ...]) -> tuple[float, float, float, float]:
-        """Left, top, right and bottom as shares of a picture whose grid has this shape."""
+        """Return left, top, right and bottom, as fractions of a picture whose grid has this
+        shape."""
         height, width = grid
         return self.left / width, self.top / height, self.right / width, self.bottom / height
 
 
 class SecondLook:
-    """Looks again at what a session found.
+    """Look again, close up, at the results of a session.
 
     Parameters
     ----------
@@ -109,13 +110,21 @@ class SecondLook:
     photos
         In frame order.
     size
-        The footage's (width, height), px: what the prompts are measured in.
+        (width, height) of the footage, px. Prompts are measured in these pixels.
     choice
         Device and number format.
     closer
-        How often parts of the object are looked at too: 0 not, 1 in four parts, 2 in nine then.
+        0: only the whole object. 1: also four parts of it. 2: then nine smaller parts too.
     cancelled
-        Asked before every look.
+        Called before every look.
+
+    Examples
+    --------
+    Refine every result of ``session`` before it is kept. ``model`` is the session's model.
+
+    >>> look = SecondLook(Sam2Adapter(model, len(photos)), photos, (1920, 1080), choice)
+    >>> finer = {}
+    >>> session.run(lambda result: finer.update({result.frame: look.at(result, None)}))
     """
 
     def __init__(
@@ -137,25 +146,25 @@ class SecondLook:
         self._photos = CropReader(photos, self._side)
 
     def at(self, result: FrameResult, prompts: FramePrompts | None) -> FrameResult:
-        """The result after closer looks, its logits on a grid `FINER` or `FINEST` times as fine.
+        """Return the result after closer looks. Its grid is `FINER` or `FINEST` times as fine.
 
-        It stays the first look's, only finer, where there is nothing to look at, where the user gave
-        the mask, where a closer look finds something else, and where it would disobey a click. An
-        object that fills the photo is looked at in parts alone.
+        It stays the first look's result, only on the finer grid, in these cases: there is nothing
+        to look at, the user gave the mask, a closer look finds something else, or the new result
+        would not obey a click. If an object fills the photo, only its parts are looked at.
 
         Parameters
         ----------
         result
-            Of the session.
+            A result of the session.
         prompts
-            The user's for this object on this frame, if any.
+            The user's prompts for this object on this frame, if any.
 
         Raises
         ------
         FootageError
             The photo can't be read.
         Cancelled
-            As soon as ``cancelled`` says so.
+            As soon as ``cancelled`` returns True.
         """
         first = result.logits
         known = _finer(first)
@@ -181,7 +190,7 @@ class SecondLook:
         return dataclasses.replace(result, logits=known, scores=scores)
 
     def _obeys(self, known: Floats, prompts: FramePrompts) -> bool:
-        """Whether the clicks on a photo are still as the first look has them: obeyed."""
+        """Whether the result still obeys the clicks on this photo."""
         points = prompt_tensors(prompts, *self._size, self._side, torch.device("cpu")).points
         return points is None or obeys(torch.from_numpy(known)[None, None], points, self._side)
 
@@ -192,7 +201,7 @@ class SecondLook:
         parts: list[tuple[_Crop, Floats]],
         prompts: FramePrompts | None,
     ) -> Floats:
-        """The change of what is known, (h, w), that looks at the parts give, by their weights."""
+        """Return the weighted change of what is known, (h, w), from looks at the parts."""
         change = np.zeros_like(known)
         for part, weight in parts:
             here = known[part.cells]
@@ -202,7 +211,7 @@ class SecondLook:
         return np.float32(_TRUST) * change
 
     def _is_sharp(self, crop: _Crop, first: Floats, share: float) -> bool:
-        """Whether the photo has enough pixels for a part of the crop to show more than was seen."""
+        """Whether the photo has enough pixels for a part of the crop to show something new."""
         left, top, right, bottom = crop.part(first.shape)
         longer = max(self._size[0] * (right - left), self._size[1] * (bottom - top))
         return bool(share * longer >= _SHARP * self._side)
@@ -210,9 +219,9 @@ class SecondLook:
     def _look(
         self, frame: int, known: Floats, crop: _Crop, prompts: FramePrompts | None
     ) -> Floats | None:
-        """What the model gives for the crop, at its cells of what is known (h, w).
+        """Return the model's answer for the crop, (h, w), in cells of what is known.
 
-        None: nothing is to be looked for there, or it saw something else.
+        None if there is nothing to look for, or the model saw something else.
         """
         side, cells = self._side, self._side // _CELL
         prior = _resized(known[crop.cells], cells, cells)
@@ -239,14 +248,15 @@ class SecondLook:
 
 
 def _believed(known: Floats, again: Floats) -> Floats:
-    """What a look at a part changes: one that would take much away has lost sight, and only adds."""
+    """Return the change from a look at a part. A look that would remove much may only add."""
     change = again - known
     taken = ((again <= 0) & (known > 0)).sum()
     return np.maximum(change, 0) if taken > _TAKEN * (known > 0).sum() else change
 
 
 def _parts(crop: _Crop, level: _Level) -> list[tuple[_Crop, Floats]]:
-    """So many by so many overlapping parts; their weights add up to 1 in every cell of the crop."""
+    """Return overlapping parts, as many as the level says. Their weights add up to 1 in every
+    cell."""
     return [
         (_Crop(top, left, bottom, right), np.outer(down, across))
         for top, bottom, down in _spans(crop.top, crop.bottom, *level)
@@ -255,7 +265,8 @@ def _parts(crop: _Crop, level: _Level) -> list[tuple[_Crop, Floats]]:
 
 
 def _spans(start: int, stop: int, count: int, share: float) -> list[tuple[int, int, Floats]]:
-    """Spans that overlap and together cover one; where they meet they fade over into one another."""
+    """Divide a range into overlapping spans with weights. Where spans overlap, they fade into
+    each other."""
     length = math.ceil(share * (stop - start))
     first = [start + round(at * (stop - start - length) / (count - 1)) for at in range(count)]
     weights = np.zeros((count, stop - start), np.float32)
@@ -275,34 +286,36 @@ def _spans(start: int, stop: int, count: int, share: float) -> list[tuple[int, i
 
 
 def _without_grown_crumbs(known: Floats, before: Floats) -> Floats:
-    """What lies apart from the larger pieces of the first look's matte stays as it was there.
+    """Keep the first look's result for pieces that lie apart from its larger pieces.
 
-    A crumb may be of something else, which a look so close that the object is hardly in it follows.
+    Such a small piece may be something else. A very close look, with hardly any of the object in
+    it, would follow that.
     """
     _, pieces, about = _pieces(before)
     large = np.isin(pieces, _larger(about))
     count, pieces, _ = _pieces(known)
     is_crumb = np.ones(count, dtype=bool)
     is_crumb[pieces[cv2.dilate(large.astype(np.uint8), _NEARBY) > 0]] = False
-    is_crumb[0] = False  # what is outside everything
+    is_crumb[0] = False  # the outside
     return np.where(is_crumb[pieces], np.minimum(known, before), known)
 
 
 def _pieces(logits: Floats) -> tuple[int, NDArray[np.int32], NDArray[np.int32]]:
-    """How many, the outside counted; the number of each cell's, 0 outside; OpenCV's statistics."""
+    """Return their count with the outside, the piece of each cell (0 outside), OpenCV's
+    statistics."""
     inside = (logits > 0).astype(np.uint8)
     count, pieces, about, _ = cv2.connectedComponentsWithStats(inside, connectivity=8)
     return count, np.asarray(pieces, np.int32), np.asarray(about, np.int32)
 
 
 def _larger(about: NDArray[np.int32]) -> NDArray[np.intp]:
-    """The numbers of the pieces that are no crumbs."""
+    """Return the numbers of the larger pieces."""
     areas = about[1:, cv2.CC_STAT_AREA]
     return 1 + np.flatnonzero(areas >= _CRUMB * float(areas.sum()))
 
 
 def _crop_to(logits: Floats) -> _Crop | None:
-    """Around the matte's larger pieces; None without any."""
+    """Return a crop around the matte's larger pieces. None if there are none."""
     _, _, about = _pieces(logits)
     large = about[_larger(about)]
     if not len(large):
@@ -323,7 +336,7 @@ def _crop_to(logits: Floats) -> _Crop | None:
 def _clicks(
     prompts: FramePrompts | None, size: tuple[int, int], grid: tuple[int, ...], crop: _Crop
 ) -> list[_Place]:
-    """The user's clicks that lie within the crop."""
+    """Return the user's clicks inside the crop."""
     left, top, right, bottom = crop.part(grid)
     placed = []
     for point in () if prompts is None else prompts.points:
@@ -335,11 +348,11 @@ def _clicks(
 
 
 def deep_inside(logits: Floats) -> list[_Place]:
-    """Places inside a matte, (h, w), farthest from its edge and from each other, `PLACES` at most.
+    """Return at most `PLACES` places inside a matte, (h, w), far from its edge and from each other.
 
-    Each is x and y as shares of width and height, and 1, sam2's label for "inside".
+    Each is x and y as fractions of width and height, and 1, sam2's label for "inside".
     """
-    # The crop's rim is an edge too: what lies beyond it is not known.
+    # The crop's rim counts as an edge too, because nothing is known outside of it.
     left: Any = np.pad((logits > 0).astype(np.uint8)[1:-1, 1:-1], 1)
     found: list[_Place] = []
     for _ in range(PLACES):
@@ -358,5 +371,5 @@ def _finer(logits: NDArray[Any]) -> Floats:
 
 
 def _resized(logits: Floats, width: int, height: int) -> Floats:
-    """Bilinear with half-pixel centres."""
+    """Resize, bilinear with half-pixel centres."""
     return np.asarray(cv2.resize(logits, (width, height)), dtype=np.float32)

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Starts the worker: a script run by its path under ``python -I``; standard library only.
+"""Start the worker. This script is run by its path under ``python -I``.
 
     python -I entry.py --addon FOLDER [--host PROCESS] [--site FOLDER ...]
 
-``--addon`` is the folder of the add-on, whatever it is called there: ``sam2_splat_addon`` in the
-source tree, ``sam2_splat`` below Blender's extensions. Here its package always has the same name,
-and its own ``__init__`` (Blender's business) is never run. ``--host`` is the process that it ends
-with. ``-I`` ignores PYTHONPATH, so the
-folders that hold torch and the rest come as ``--site``.
+``--addon`` is the add-on's folder. It may have any name: ``sam2_splat_addon`` in the source tree,
+``sam2_splat`` below Blender's extensions. In the worker the package always has the same name. Its
+own ``__init__`` is for Blender and is never run. ``--host`` is a process id: the worker ends when
+that process ends. ``-I`` ignores PYTHONPATH, so ``--site`` gives the folders with torch and the
+other packages.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ PACKAGE = "sam2_splat_addon"
 
 
 def take_streams() -> tuple[BinaryIO, BinaryIO]:
-    """Take standard input and output for the protocol alone; gives (requests, events).
+    """Take standard input and output for the protocol alone; returns (requests, events).
 
-    From then on descriptor 1 is standard error, so that a print of a library, in Python or in C,
-    can't break the stream of events, and descriptor 0 is empty, so that no library or child process
-    eats requests.
+    After this, descriptor 1 is standard error. So a print of a library, in Python or in C, can't
+    break the stream of events. Descriptor 0 is empty, so no library or child process reads
+    requests.
     """
     requests = os.fdopen(os.dup(0), "rb")
     events = os.fdopen(os.dup(1), "wb")
@@ -52,9 +52,9 @@ def take_streams() -> tuple[BinaryIO, BinaryIO]:
 
 
 def put_first(folders: list[str]) -> None:
-    """Add the site folders, their ``.pth`` files obeyed, before this Python's own packages.
+    """Put the site folders before this Python's own packages, and obey their ``.pth`` files.
 
-    Blender brings a numpy of its own; the worker's must win. The standard library stays ahead of
+    Blender has its own numpy, but the worker's must be used. The standard library stays before
     both, so that no backport hides a part of it.
     """
     own = list(sys.path)
@@ -75,8 +75,8 @@ def put_first(folders: list[str]) -> None:
 
 
 def volunteer_for_out_of_memory() -> None:
-    """Ask Linux to end this process rather than Blender when memory runs out."""
-    with contextlib.suppress(OSError):  # other systems have no such file, and some forbid it
+    """Ask Linux to end this process, not Blender, when memory runs out."""
+    with contextlib.suppress(OSError):  # other systems lack this file, and some forbid writing it
         Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
 
 
@@ -88,7 +88,7 @@ def make_package(addon: Path) -> None:
 
 
 def main() -> None:
-    """Set the process up and serve until the requests end."""
+    """Set up the process and answer requests until their stream ends."""
     parser = argparse.ArgumentParser(description="The worker process of SAM2 Splat.")
     parser.add_argument("--addon", type=Path, required=True)
     parser.add_argument("--host", type=int, default=0)
@@ -97,11 +97,11 @@ def main() -> None:
     make_package(arguments.addon)
     importlib.import_module(f"{PACKAGE}.core.system.parent_death").end_with_host(arguments.host)
     requests, events = take_streams()
-    faulthandler.enable()  # a crash in C leaves its Python lines on standard error
+    faulthandler.enable()  # after a crash in C the Python stack is on standard error
     volunteer_for_out_of_memory()
-    # sam2 uses a few operations that MPS lacks; torch reads this when it is imported.
+    # sam2 uses a few operations that MPS lacks. torch reads this at its import.
     os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
-    # The same sums from run to run on NVIDIA's GPUs; cuBLAS reads this when it starts.
+    # Every run on an NVIDIA GPU must give the same sums. cuBLAS reads this when it starts.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     put_first(arguments.site)
     worker = importlib.import_module(f"{PACKAGE}.engine.worker.loop")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The worker's main loop: reads requests, runs them one by one, writes events; core and engine.
+"""The worker's main loop: read requests, run them one by one, write events.
 
-torch and sam2 are imported by the first request that needs them, not before: so the worker is ready
-in a fraction of a second, and a missing package becomes an answer instead of a crash.
+The first request that needs torch and sam2 imports them. So the worker is ready in a fraction of a
+second, and a missing package becomes an answer instead of a crash.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ from ...core.system.process_memory import peak_memory_mb
 
 _REPORTED_PACKAGES = ("torch", "sam2", "numpy", "msgspec", "pillow", "opencv-python-headless")
 
-# What torch's and OpenCV's allocators say; they raise a RuntimeError, not a MemoryError.
+# Messages of torch's and OpenCV's allocators. They raise a RuntimeError, not a MemoryError.
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "insufficient memory")
 
 Job = JobRequest | PreviewRequest
 
 
 class _Outbox:
-    """Writes events, from any thread; ends the process when nobody reads them any more."""
+    """Write events, from any thread. End the process when nobody reads them any more."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -74,7 +74,7 @@ class _Outbox:
 
 
 def _in_place_of(event: Event, error: ProtocolError) -> Event:
-    """What to say where an event can't be written down: an answer stays an answer."""
+    """Return what to send if an event can't be written. An answer stays an answer."""
     if isinstance(event, PreviewDone | PreviewFailed):
         return PreviewFailed(event.ticket, Failed.from_error(error))
     if isinstance(event, Finished | Failed):
@@ -83,7 +83,7 @@ def _in_place_of(event: Event, error: ProtocolError) -> Event:
 
 
 class _Inbox:
-    """Reads requests in a thread of its own, so that a cancel arrives while another one runs."""
+    """Read requests in a separate thread, so that a cancel arrives while a job runs."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -93,11 +93,11 @@ class _Inbox:
         threading.Thread(target=self._read, name="requests", daemon=True).start()
 
     def next(self) -> tuple[Job, threading.Event]:
-        """The next request and the event that says it is cancelled (blocking)."""
+        """Wait for the next request. Returns it and the event that says it is cancelled."""
         return self._jobs.get()
 
     def answered(self, cancelled: threading.Event) -> None:
-        """Forget a request: a cancel that comes now is too late for it."""
+        """Forget a request. A cancel that comes now is too late for it."""
         with self._lock:
             self._unanswered = [entry for entry in self._unanswered if entry[1] is not cancelled]
 
@@ -106,17 +106,17 @@ class _Inbox:
             try:
                 request = read_request(self._stream)
             except BaseException:  # noqa: BLE001 - without this thread nothing would end the worker
-                # After that nothing on the stream can be trusted. The client shows these lines.
+                # Nothing else on this stream can be trusted. The client shows these lines.
                 traceback.print_exc()
                 sys.stderr.flush()
                 os._exit(2)
             if request is None:
-                # The client closed the pipe, or died. Nobody waits for a result: end at once,
+                # The client closed the pipe, or died. Nobody waits for a result, so end at once,
                 # whatever the main thread does. Files are whole or absent, so nothing is lost.
                 os._exit(0)
             with self._lock:
                 for job, cancelled in self._unanswered:
-                    # Whatever comes, a preview gives way to it.
+                    # A preview is dropped for any newer request.
                     if isinstance(request, CancelRequest) or isinstance(job, PreviewRequest):
                         cancelled.set()
                 if not isinstance(request, CancelRequest):
@@ -126,7 +126,7 @@ class _Inbox:
 
 
 def serve(requests: BinaryIO, events: BinaryIO) -> None:
-    """Say Ready, then answer requests until their stream ends; never returns."""
+    """Send Ready, then answer requests until their stream ends. Never returns."""
     outbox = _Outbox(events)
     outbox.send(Ready(PROTOCOL_VERSION, os.getpid(), _versions()))
     inbox = _Inbox(requests)
@@ -156,7 +156,7 @@ def _answer(
     send: Callable[[Event], None],
     cancelled: Callable[[], bool],
 ) -> Finished | Failed | Stopped:
-    """Run one request to its end and say how it ended."""
+    """Run one job to its end and return how it ended."""
     frames: set[int] = set()
 
     def send_frame_done(event: FrameDone) -> None:
@@ -178,7 +178,7 @@ def _answer(
 
 
 def _answer_preview(job: PreviewRequest, dropped: Callable[[], bool]) -> PreviewEvent:
-    """Run one preview, unless something newer has come, and say how it ended."""
+    """Run one preview and return how it ended. It is dropped if a newer request has come."""
     try:
         if dropped():
             return PreviewDropped(job.ticket)
@@ -194,14 +194,14 @@ def _answer_preview(job: PreviewRequest, dropped: Callable[[], bool]) -> Preview
 
 
 def _failed(error: Exception) -> Failed:
-    """What went wrong, as the client gets it; called while the exception is handled."""
+    """Return the error in the form that the client gets. Called while the exception is handled."""
     if isinstance(error, SplatError):
         return Failed.from_error(error)
     if isinstance(error, ModuleNotFoundError):
         return Failed(
             EnvironmentSetupError.__name__,
-            f"The worker lacks the package {error.name}.",
-            "Install the worker's packages again in the add-on's preferences.",
+            f"The SAM 2 process lacks the package {error.name}.",
+            "Install its packages again in the add-on's preferences.",
             traceback.format_exc(),
         )
     return _unforeseen(error)
@@ -215,9 +215,9 @@ def _unforeseen(error: Exception) -> Failed:
     elif isinstance(error, MemoryError) or any(sign in told for sign in _OUT_OF_MEMORY):
         message = "The machine ran out of memory."
     else:
-        message = f"The worker met an error it did not expect: {type(error).__name__}:"
+        message = f"The SAM 2 process met an unexpected error: {type(error).__name__}:"
         message += f" {' '.join(str(error).split())}."
-        fix = "Please report it together with the lines in Blender's console."
+        fix = "Please report it, together with the lines in Blender's console."
         return Failed(type(error).__name__, message, fix, trace)
     fix = "Close other programs, or choose a smaller model or another device."
     return Failed(WorkerError.__name__, message, fix, trace)
@@ -259,7 +259,7 @@ def _bake(
     from ..jobs import bake
 
     began = time.monotonic()
-    # Not MatteStore.open: frames that the user drew need no store.
+    # MatteStore.open would require a store, but masks that the user drew need none.
     store = MatteStore(Path(request.store))
     report = bake.bake(request, store, send, cancelled, on_frame_done=send_frame_done)
     images = "1 image" if len(report.frames) == 1 else f"{len(report.frames)} images"
@@ -283,7 +283,7 @@ def _report(
     written = report.write_report(request, send, cancelled)
     worth = "1 is" if written.listed == 1 else f"{written.listed} are"
     return Finished(
-        f"Reviewed {written.mattes} mattes, {worth} worth a look: {written.folder}.",
+        f"Reviewed {written.mattes} masks, {worth} worth a look: {written.folder}.",
         str(written.folder),
         written.mattes,
         time.monotonic() - began,

@@ -198,7 +198,7 @@ def test_a_request_of_many_megabytes_comes_over(worker: WorkerProcess, ask: Ask)
     ("behaviour", "kind", "told"),
     [
         ("typed", "BakeError", "The folder is read-only."),
-        ("bug", "KeyError", "did not expect: KeyError: 'missing'"),
+        ("bug", "KeyError", "an unexpected error: KeyError: 'missing'"),
         ("lacking", "EnvironmentSetupError", "lacks the package torch_that_is_not_there"),
         ("hungry", "WorkerError", "The machine ran out of memory."),
         ("greedy", "WorkerError", "The machine ran out of memory."),

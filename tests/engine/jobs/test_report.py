@@ -198,5 +198,5 @@ def test_the_worker_writes_the_report(request_for: ReportRequest) -> None:
     finally:
         keeper.shutdown()
     assert job.result is not None
-    assert job.result.summary.startswith("Reviewed 16 mattes, 2 are worth a look")
+    assert job.result.summary.startswith("Reviewed 16 masks, 2 are worth a look")
     assert (Path(job.result.output_folder) / "review.html").is_file()
