@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a bake writes where: options, output folder versions, target names; core, msgspec."""
+"""What a bake writes where: options, output folder versions, target names; core."""
 
 from __future__ import annotations
 
@@ -10,88 +10,31 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-import msgspec
 
 from .errors import BakeError
+from .settings import BakeSettings
 
-MAX_GROW_PX = 200.0
-MAX_FEATHER_PX = 200.0
-MAX_EXPOSURE = 32.0  # stops; float32 holds four times that
 MAX_NAME_BYTES = 255  # what disks take
 
 
-class BakeOptions(msgspec.Struct, frozen=True):
-    """How mattes become alpha. They apply in the order fill, drop, grow, feather, invert.
+class BakeOptions(BakeSettings, frozen=True):
+    """A bake's settings, and what of the clip is baked.
 
     Attributes
     ----------
-    alpha
-        "binary" is 0 or full, the edge where the logits are 0. "soft" keeps the model's own
-        uncertainty in a narrow band around that edge.
-    refine_edges
-        Take the edge from the photo itself, with the edge model, instead of from the matte's grid.
-        Masks that the user drew stay as they are.
-    invert
-        Keep what the objects do not cover.
-    grow_px
-        Moves the edge outwards by this distance, px; negative values move it inwards.
-    feather_px
-        Width of the ramp that replaces a hard edge, px; 0 leaves the edge as it is.
-    fill_holes_px, drop_specks_px
-        Enclosed holes, and separate parts, of fewer px than this are closed, and removed.
     objects
         Ids of the objects whose union is kept; empty means all.
     frames
         Frames to bake; empty means all that have a matte.
-    black_rgb
-        Multiply the colours by alpha. For trainers that expect a black ground; off for Postshot.
-    exposure
-        Stops added to floating-point photos before their view transform.
-    sidecar_masks
-        Also write black-and-white masks to "<output folder>_masks": "postshot" names them like the
-        image; "colmap" appends ".png" to the image's whole name, and "colmap_photos" to the photo's,
-        as COLMAP wants it where it is run over the one or the other.
 
     Raises
     ------
     BakeError
-        On a value out of range.
+        A value is not one of those declared in `BakeSettings`.
     """
 
-    alpha: Literal["binary", "soft"] = "binary"
-    refine_edges: bool = False
-    invert: bool = False
-    grow_px: float = 0.0
-    feather_px: float = 0.0
-    fill_holes_px: int = 0
-    drop_specks_px: int = 0
     objects: tuple[int, ...] = ()
     frames: tuple[int, ...] = ()
-    black_rgb: bool = False
-    exposure: float = 0.0
-    sidecar_masks: Literal["none", "postshot", "colmap", "colmap_photos"] = "none"
-
-    def __post_init__(self) -> None:
-        """Refuse values that no bake can follow."""
-        if not -MAX_GROW_PX <= self.grow_px <= MAX_GROW_PX:
-            raise BakeError(
-                f"The edge can't be moved by {self.grow_px:g} px.",
-                f"Choose a distance from {-MAX_GROW_PX:g} to {MAX_GROW_PX:g} px.",
-            )
-        if not 0 <= self.feather_px <= MAX_FEATHER_PX:
-            raise BakeError(
-                f"The edge can't be feathered by {self.feather_px:g} px.",
-                f"Choose a width from 0 to {MAX_FEATHER_PX:g} px.",
-            )
-        if self.fill_holes_px < 0 or self.drop_specks_px < 0:
-            raise BakeError("Holes and specks can't have a negative size.", "Choose 0 px or more.")
-        if not -MAX_EXPOSURE <= self.exposure <= MAX_EXPOSURE:
-            raise BakeError(
-                f"Photos can't be exposed by {self.exposure:g} stops.",
-                f"Choose a number from {-MAX_EXPOSURE:g} to {MAX_EXPOSURE:g}.",
-            )
 
 
 @dataclass(frozen=True)

@@ -33,10 +33,9 @@ from .errors import ProtocolError, SplatError, WorkerError
 from .footage.content_hashes import ContentHashes
 from .footage.file_stamps import stamp_of
 from .footage.scan import Footage
-from .mattes.run_manifest import RunSettings
 from .mattes.store import Logits, MatteScores
 from .prompts import PromptSet
-from .settings import QUALITY
+from .settings import RunSettings
 from .system.background_task import Report, unwatched
 from .system.safe_read import UNREADABLE, reason
 
@@ -204,8 +203,8 @@ class PreviewRequest(msgspec.Struct, frozen=True, tag="preview"):
         so that the first click is answered at once.
     model
         The same model as in the propagation gives the same result.
-    image_size, speed, panorama, bitwise
-        As in :class:`RunSettings`.
+    settings
+        Only those count that declare that a preview shows them; see :class:`Setting`.
     propagation
         The request of a propagation at this moment, with all prompts. With it, an object that is
         tracked to the frame and corrected there is shown exactly so. The first click on a frame then
@@ -221,12 +220,9 @@ class PreviewRequest(msgspec.Struct, frozen=True, tag="preview"):
     frame: int
     prompts: PromptSet
     model: ModelChoice
-    image_size: int = 0
     propagation: PropagateRequest | None = None
     ticket: int = 0
-    speed: str = QUALITY.name
-    panorama: bool = False
-    bitwise: bool = False
+    settings: RunSettings = RunSettings()
 
 
 class CancelRequest(msgspec.Struct, frozen=True, tag="cancel"):

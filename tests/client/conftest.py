@@ -12,9 +12,9 @@ import pytest
 
 from sam2_splat_addon.client.packages.environment import WorkerEnvironment
 from sam2_splat_addon.client.worker.worker_pool import WorkerKeeper
-from sam2_splat_addon.core.mattes.run_manifest import RunSettings
 from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt, PromptSet
 from sam2_splat_addon.core.protocol import FootageFiles, ModelChoice, PropagateRequest
+from sam2_splat_addon.core.settings import RunSettings
 
 HERE = Path(__file__).parent
 ADDON = HERE.parents[1] / "sam2_splat_addon"

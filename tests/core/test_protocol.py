@@ -13,7 +13,6 @@ import pytest
 from sam2_splat_addon.core import errors
 from sam2_splat_addon.core.bake_plan import BakeOptions
 from sam2_splat_addon.core.errors import ProtocolError, SplatError, WorkerError
-from sam2_splat_addon.core.mattes.run_manifest import RunSettings
 from sam2_splat_addon.core.mattes.store import MatteScores
 from sam2_splat_addon.core.prompts import (
     BoxPrompt,
@@ -50,6 +49,7 @@ from sam2_splat_addon.core.protocol import (
     read_request,
     write_message,
 )
+from sam2_splat_addon.core.settings import RunSettings
 
 FOOTAGE = FootageFiles("/photos/Stühle", ("/photos/Stühle/IMG_1.JPG",), 1200, 1800, "abc")
 FRAME = FramePrompts(
@@ -59,14 +59,17 @@ PROMPTS = PromptSet((ObjectPrompts(1, "chair", (FRAME,)),), 1200, 1800)
 REQUESTS = [
     PropagateRequest(
         FOOTAGE, PROMPTS, "/store", ModelChoice("bundled", "", "cpu", 2),
-        RunSettings(3, 9, "forward", 256, speed="balanced"),
+        RunSettings(3, 9, "forward", speed="balanced"),
     ),
     BakeRequest(
         FOOTAGE, "/store", "/out", BakeOptions(alpha="soft", grow_px=-1.5, objects=(1, 2)),
         (EditedMatte(1, 3, ((0.0, 0.0, 5.0, 0.0, 5.0, 5.0),)),),
     ),
     ReportRequest(FOOTAGE, "/store", "/report", {1: "chair", 2: "lamp"}, (EditedMatte(1, 3, ()),)),
-    PreviewRequest("/photos/IMG_1.JPG", 1200, 1800, 1, PROMPTS, ModelChoice("bundled"), 512, None, 7),
+    PreviewRequest(
+        "/photos/IMG_1.JPG", 1200, 1800, 1, PROMPTS, ModelChoice("bundled"), None, 7,
+        RunSettings(speed="fast"),
+    ),
     CancelRequest(),
 ]  # fmt: skip
 EVENTS = [
@@ -214,3 +217,29 @@ def test_what_can_not_be_written_down_is_a_protocol_error(message: Event | Reque
     with pytest.raises(ProtocolError, match=f"A {type(message).__name__} can't be sent"):
         write_message(stream, message)
     assert stream.getvalue() == b""
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        (b"balanced", b"balancet"),
+        (b"guarded", b"gaurded"),
+        (b"soft", b"sotf"),
+        (b"alpha", b"alhpa"),
+    ],
+)
+def test_a_misspelt_setting_in_a_request_is_refused(right: bytes, wrong: bytes) -> None:
+    settings = RunSettings(speed="balanced", memory="guarded")
+    for message in (
+        PropagateRequest(FOOTAGE, PROMPTS, "/store", ModelChoice("bundled"), settings),
+        PreviewRequest("/a.jpg", 9, 9, 1, PROMPTS, ModelChoice("bundled"), settings=settings),
+        BakeRequest(FOOTAGE, "/store", "/out", BakeOptions(alpha="soft")),
+    ):
+        stream = io.BytesIO()
+        write_message(stream, message)
+        data = stream.getvalue()
+        if right in data:
+            with pytest.raises(ProtocolError, match="can't be read"):
+                read_request(io.BytesIO(data.replace(right, wrong)))
+        else:
+            assert isinstance(message, BakeRequest) != (right in (b"soft", b"alpha"))

@@ -1,12 +1,30 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The modes of speed: what each gives the model to see."""
+"""Declared settings, whole and strict; the modes of speed: what each gives the model to see."""
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
+import msgspec
 import pytest
 
-from sam2_splat_addon.core.errors import PromptError
-from sam2_splat_addon.core.settings import BALANCED, FAST, QUALITY, SPEEDS, speed_named
+from sam2_splat_addon.core.bake_plan import BakeOptions
+from sam2_splat_addon.core.checkpoint_catalogue import CHECKPOINTS
+from sam2_splat_addon.core.errors import BakeError, PromptError
+from sam2_splat_addon.core.settings import (
+    BALANCED,
+    BUNDLED,
+    CLIP_SETTINGS,
+    FAST,
+    QUALITY,
+    SPEEDS,
+    Declared,
+    ModelSettings,
+    RunSettings,
+    declared,
+    speed_named,
+)
 
 
 def test_quality_leaves_nothing_out() -> None:
@@ -26,3 +44,79 @@ def test_modes_are_found_by_name_and_an_unknown_one_names_those_there_are() -> N
     assert [speed_named(speed.name) for speed in SPEEDS] == list(SPEEDS)
     with pytest.raises(PromptError, match="quality, balanced, fast"):
         speed_named("warp")
+
+
+EVERY = [one for kind in CLIP_SETTINGS for one in declared(kind)]
+
+
+@pytest.mark.parametrize("one", EVERY, ids=lambda one: one.name)
+def test_every_setting_says_what_it_is(one: Declared) -> None:
+    setting = one.setting
+    assert setting.label and setting.text and setting.help
+    assert setting.option.startswith("--")
+    assert tuple(setting.choices) == one.values
+    assert all(label and text for label, text in setting.choices.values())
+    one.check(one.default, PromptError)
+    if one.kind in (int, float):
+        assert one.low > -math.inf and one.high < math.inf and setting.unit
+    assert setting.without_word is None or setting.without_word in one.values
+
+
+def test_options_names_and_labels_are_each_one_settings_own() -> None:
+    for of in (lambda one: one.name, lambda one: one.setting.option, lambda one: one.setting.label):
+        assert len({of(one) for one in EVERY}) == len(EVERY)
+
+
+def test_every_field_that_a_run_and_a_bake_have_is_declared_but_the_range() -> None:
+    fields = [name for kind in CLIP_SETTINGS for name in kind.__struct_fields__]
+    assert [name for name in fields if name not in {one.name for one in EVERY}] == [
+        "first_frame",
+        "last_frame",
+    ]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"speed": "fats"},
+        {"direction": "Both"},
+        {"memory": ""},
+        {"second_look": "hole"},
+        {"nearby_prompts": -1},
+        {"nearby_prompts": 2**31},
+        {"panorama": "yes"},
+        {"first_frame": "1"},
+        {"sped": "fast"},
+        {"bitwise": True},
+        {"image_size": 256},
+    ],
+    ids=str,
+)
+def test_a_misspelt_or_impossible_value_is_refused_by_its_type(wrong: dict[str, Any]) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.json.decode(msgspec.json.encode(wrong), type=RunSettings)
+    if not wrong.keys() & {"panorama", "first_frame"}:  # in code, mypy alone looks at plain types
+        with pytest.raises((TypeError, PromptError)):
+            RunSettings(**wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"alpha": "sotf"}, {"sidecar_masks": "colmap_photo"}, {"grow_px": 201.0}], ids=str
+)
+def test_a_misspelt_or_impossible_option_of_a_bake_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(BakeError):
+        BakeOptions(**wrong)
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.json.decode(msgspec.json.encode(wrong), type=BakeOptions)
+
+
+def test_models_are_named_alike_in_settings_and_in_the_catalogue() -> None:
+    (model,) = declared(ModelSettings)
+    assert set(model.values) == {BUNDLED, *CHECKPOINTS}
+
+
+def test_what_decides_the_way_alone_is_reset_and_nothing_else() -> None:
+    settings = RunSettings(3, 9, "forward", 2, "fast", "guarded", True, "parts", True)
+    assert settings.without_way() == RunSettings(
+        speed="fast", memory="guarded", second_look="parts", panorama=True
+    )

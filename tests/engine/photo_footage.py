@@ -10,12 +10,12 @@ from msgspec.structs import replace
 from PIL import Image
 from safetensors.torch import save_file
 
-from sam2_splat_addon.core.mattes.run_manifest import RunSettings
 from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt, PromptSet
 from sam2_splat_addon.core.protocol import FootageFiles, ModelChoice, PropagateRequest
+from sam2_splat_addon.core.settings import RunSettings
 from sam2_splat_addon.engine.models.architectures import BUNDLED
 
-from .random_models import HEIGHT, IMAGE_SIZE, WIDTH, random_model
+from .random_models import HEIGHT, WIDTH, random_model
 
 
 def write_photos(folder: Path, count: int) -> FootageFiles:
@@ -60,7 +60,7 @@ def request(
     checkpoint: Path,
     store: Path,
     *objects: ObjectPrompts,
-    settings: RunSettings = RunSettings(image_size=IMAGE_SIZE),  # noqa: B008 - frozen
+    settings: RunSettings = RunSettings(),  # noqa: B008 - frozen
 ) -> PropagateRequest:
     """Propagate on one CPU thread."""
     model = ModelChoice(BUNDLED, str(checkpoint), "cpu", 1)

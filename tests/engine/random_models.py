@@ -10,8 +10,8 @@ import torch
 from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 
-from sam2_splat_addon.core.mattes.run_manifest import RunSettings
 from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt
+from sam2_splat_addon.core.settings import RunSettings
 from sam2_splat_addon.engine.models.architectures import build
 from sam2_splat_addon.engine.models.device import DeviceChoice, choose_device
 from sam2_splat_addon.engine.tracking.plan import plan_object, span_of

@@ -19,7 +19,6 @@ from PIL import Image
 
 from sam2_splat_addon.core.bake_plan import BakeOptions
 from sam2_splat_addon.core.footage.scan import scan
-from sam2_splat_addon.core.mattes.run_manifest import RunSettings
 from sam2_splat_addon.core.mattes.store import MatteStore
 from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt, PromptSet
 from sam2_splat_addon.core.protocol import (
@@ -29,6 +28,7 @@ from sam2_splat_addon.core.protocol import (
     PreviewRequest,
     PropagateRequest,
 )
+from sam2_splat_addon.core.settings import RunSettings
 from sam2_splat_addon.engine.jobs.bake_manifest import MANIFEST_NAME
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -291,6 +291,7 @@ def _store_target(folder: Path) -> Target:
         encode_record,
     )
     from sam2_splat_addon.core.prompts import from_json
+    from sam2_splat_addon.core.settings import RunSettings
 
     logits = np.linspace(-1, 1, 64, dtype=np.float16).reshape(8, 8)
     matte = encode_record(
@@ -298,7 +299,7 @@ def _store_target(folder: Path) -> Target:
     )
     machine = m.Machine("cpu", "f32", 1, "x", {"a": "1"})
     run = m.RunManifest(
-        "f", 9, 9, 2, "b", "s", m.RunSettings(), machine, from_json(_as_json(_PROMPTS))
+        "f", 9, 9, 2, "b", "s", RunSettings(), machine, from_json(_as_json(_PROMPTS))
     )
     listed = {"footage": "f", "photos": [{"frame": 1, "name": "a", "reason": "b"}]}
     stage = {"folder": "/x", "links": ["frame_000001.jpg"], "sources": ["a.jpg"], "version": 1}

@@ -35,6 +35,7 @@ from ...core.footage.scan import Footage, natural_key, shorten
 from ...core.printable import shown
 from ...core.prompts import PromptSet, read_json
 from ...core.review.report import HTML_NAME
+from ...core.settings import BUNDLED, CLIP_SETTINGS, declared
 from ...core.system.links import is_link
 from ...core.system.safe_read import is_there, open_plain
 from ..clip import footage as footage_clip
@@ -42,7 +43,7 @@ from ..clip import markers, opening
 from ..context import preferences
 from ..context.active_clip import active_clip
 from ..context.console import CANCELLED, Interrupts, say, say_lines, write
-from ..context.properties import BUNDLED, SAM2SPLAT_PG_clip
+from ..context.properties import SAM2SPLAT_PG_clip
 from ..context.stored_text import names_of
 from ..context.task_runner import Task, run_to_end
 from ..tasks.bake_task import BakeTask, bake_folder
@@ -320,26 +321,11 @@ def _require_room_for_images(clip: bpy.types.MovieClip, options: argparse.Namesp
 
 def _apply_settings(settings: SAM2SPLAT_PG_clip, options: argparse.Namespace) -> None:
     given = {
-        "model": options.model,
         "checkpoint": str(options.checkpoint.absolute()) if options.checkpoint else None,
-        "direction": options.direction,
-        "speed": options.speed,
-        "memory": options.memory,
-        "both_sides": options.both_sides,
-        "second_look": options.second_look,
-        "panorama": options.panorama,
         "store_folder": str(options.store.absolute()) if options.store else None,
-        "alpha": options.alpha,
-        "refine_edges": options.refine_edges,
-        "invert": options.invert,
-        "grow_px": options.grow,
-        "feather_px": options.feather,
-        "fill_holes_px": options.fill_holes,
-        "drop_specks_px": options.drop_specks,
-        "black_rgb": options.black_rgb,
-        "sidecar_masks": options.masks,
-        "exposure": options.exposure,
     }
+    for kind in CLIP_SETTINGS:
+        given.update((one.name, getattr(options, one.name)) for one in declared(kind))
     for name, value in given.items():
         if value is not None:
             setattr(settings, name, value)

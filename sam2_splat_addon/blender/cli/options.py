@@ -7,21 +7,18 @@ import argparse
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from ...core.bake_plan import MAX_EXPOSURE, MAX_FEATHER_PX, MAX_GROW_PX
 from ...core.printable import as_text, is_text
-from ..context import preferences
-from ..context.properties import (
-    ALPHA_ITEMS,
-    DIRECTION_ITEMS,
-    LOOK_ITEMS,
-    MEMORY_ITEMS,
-    MODEL_ITEMS,
-    SIDECAR_ITEMS,
-    SPEED_ITEMS,
+from ...core.settings import (
+    BakeSettings,
+    Declared,
+    ModelSettings,
+    RunSettings,
+    Settings,
+    declared,
 )
-
-_MANY = 2**31 - 1  # more than Blender's own settings hold
+from ..context import preferences
 
 
 def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
@@ -42,7 +39,7 @@ def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
     own.add_argument(
         "--prompts", type=_path, metavar="FILE", help="prompts as JSON; default: the clip's markers"
     )
-    own.add_argument("--model", choices=[item[0] for item in MODEL_ITEMS], help="default: bundled")
+    add_settings(own, ModelSettings)
     own.add_argument(
         "--checkpoint", type=_path, metavar="FILE", help="weights of your own for --model (.pt)"
     )
@@ -62,41 +59,7 @@ def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
         metavar="A-B",
         help="propagate over these frames only, from 1",
     )
-    own.add_argument(
-        "--direction",
-        choices=[item[0] for item in DIRECTION_ITEMS],
-        help="from the frames with prompts; default: both",
-    )
-    own.add_argument(
-        "--speed",
-        choices=[item[0] for item in SPEED_ITEMS],
-        help="quicker with coarser mattes; default: quality",
-    )
-    own.add_argument(
-        "--memory",
-        choices=[item[0] for item in MEMORY_ITEMS],
-        help="guarded: doubtful frames are not remembered, for subjects that are hidden at times;"
-        " default: exact",
-    )
-    own.add_argument(
-        "--both-sides",
-        action="store_true",
-        default=None,
-        help="frames between prompted ones are tracked from both, and the better matte is taken",
-    )
-    own.add_argument(
-        "--second-look",
-        choices=[item[0] for item in LOOK_ITEMS],
-        nargs="?",
-        const="whole",
-        help="look at each matte once more, close up: whole (as without a word), its parts too, or"
-        " also details",
-    )
-    own.add_argument(
-        "--panorama",
-        action=argparse.BooleanOptionalAction,
-        help="photos that go all the way round; default: when twice as wide as high",
-    )
+    add_settings(own, RunSettings)
     own.add_argument(
         "--store",
         type=_path,
@@ -105,51 +68,7 @@ def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
     )
     own.add_argument("--bake", action="store_true", help="bake PNGs when propagation is done")
     own.add_argument("--output", type=_path, metavar="DIR", help="a new folder for the PNGs")
-    own.add_argument(
-        "--alpha",
-        choices=[item[0] for item in ALPHA_ITEMS],
-        help="default: binary, every pixel kept or not",
-    )
-    own.add_argument(
-        "--refine-edges", action="store_true", default=None, help="edges from the photo's pixels"
-    )
-    own.add_argument(
-        "--invert", action="store_true", default=None, help="keep the rest and mask the objects"
-    )
-    own.add_argument(
-        "--grow",
-        type=_number(float, -MAX_GROW_PX, MAX_GROW_PX),
-        metavar="PX",
-        help="move the edge outwards; negative: inwards",
-    )
-    own.add_argument(
-        "--feather",
-        type=_number(float, 0, MAX_FEATHER_PX),
-        metavar="PX",
-        help="width of a soft edge",
-    )
-    own.add_argument(
-        "--fill-holes",
-        type=_number(int, 0, _MANY),
-        metavar="PX",
-        help="close holes of fewer pixels than this",
-    )
-    own.add_argument(
-        "--drop-specks",
-        type=_number(int, 0, _MANY),
-        metavar="PX",
-        help="drop separate parts of fewer pixels than this",
-    )
-    own.add_argument(
-        "--black-rgb", action="store_true", default=None, help="multiply colour by alpha"
-    )
-    own.add_argument("--masks", choices=[item[0] for item in SIDECAR_ITEMS], help="mask files too")
-    own.add_argument(
-        "--exposure",
-        type=_number(float, -MAX_EXPOSURE, MAX_EXPOSURE),
-        metavar="STOPS",
-        help="of EXR and float photos",
-    )
+    add_settings(own, BakeSettings)
     own.add_argument(
         "--report", type=_path, metavar="DIR", help="write which frames to look at: CSV and HTML"
     )
@@ -161,6 +80,26 @@ def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
     )
     own.add_argument("--save", type=_path, metavar="FILE", help="save the result as a .blend")
     return own
+
+
+def add_settings(own: argparse.ArgumentParser, kind: type[Settings]) -> None:
+    """Add the option of each setting that a struct declares; None where it is not given."""
+    for one in declared(kind):
+        own.add_argument(
+            one.setting.option, dest=one.name, default=None, help=one.setting.help, **_taken(one)
+        )
+
+
+def _taken(one: Declared) -> dict[str, Any]:
+    """What the option of a setting takes, in argparse's words."""
+    if one.kind is bool:
+        return {"action": argparse.BooleanOptionalAction if one.setting.has_no else "store_true"}
+    if one.values:
+        word = one.setting.without_word
+        may_be_bare = {} if word is None else {"nargs": "?", "const": word}
+        return {"choices": list(one.values), **may_be_bare}
+    metavar = one.setting.unit.upper() or None
+    return {"type": _number(one.kind, one.low, one.high), "metavar": metavar}
 
 
 def _path(text: str) -> Path:

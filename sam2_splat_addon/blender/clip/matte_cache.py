@@ -25,7 +25,7 @@ from ...core.prompts import FramePrompts
 from ..context import console
 from ..context.editors import to_scene
 from ..masks import edit_search, layers
-from . import checkpoint_identity
+from . import preview_key
 from .footage import known_store, run_mark
 
 Source = Literal["preview", "edited", "stored"]
@@ -95,7 +95,7 @@ def matte_of(
     prompts
         What stands on the frame for this object now.
     model
-        The model that previews are made with now; see :func:`keep_preview`.
+        The key that previews are made with now (`preview_key`).
     """
     key = (clip.session_uid, object_id, frame)
     preview = previewed(key, prompts, model) if prompts is not None else None
@@ -118,22 +118,16 @@ def previewed(key: tuple[int, int, int], prompts: FramePrompts, model: str) -> S
     return kept.matte
 
 
-def is_settled(
-    clip: bpy.types.MovieClip, object_id: int, prompts: FramePrompts, model: str
-) -> bool:
+def is_settled(clip: bpy.types.MovieClip, object_id: int, prompts: FramePrompts) -> bool:
     """Whether the store's matte is what a preview of these prompts would show.
 
-    Once propagated with the same file of the model, both are the same, bit for bit; after a run with
-    second looks, the store's is what came of them, which a preview does not wait for.
+    Once propagated with the same model and settings (`preview_key`), both are the same, bit for bit.
+    After a run with second looks, the store's is what came of them: a preview does not wait for these.
     """
     manifest = last_run(clip)
-    if manifest is None or manifest.model != model:
+    if manifest is None:
         return False
-    if manifest.checkpoint_sha256 != checkpoint_identity.sha256_of(clip.sam2_splat):
-        return False
-    if manifest.settings.speed != clip.sam2_splat.speed:
-        return False
-    if manifest.settings.panorama != clip.sam2_splat.panorama:
+    if preview_key.of_run(manifest) != preview_key.of_clip(clip.sam2_splat):
         return False
     known = {entry.id: entry.frames for entry in manifest.prompts.objects}
     if prompts not in known.get(object_id, ()) or not is_tracked(clip, object_id, prompts.frame):
@@ -195,7 +189,7 @@ def keep_preview(
     Parameters
     ----------
     model
-        Any text that names the model; a preview shows as long as it is the same.
+        The key that it was made with (`preview_key`); it shows as long as this is the same.
     """
     _previews[key] = _Previewed(prompts, model, ShownMatte("preview", values, scores))
     _trim(_previews, _KEPT_PREVIEWS, key)

@@ -14,9 +14,10 @@ import bpy
 
 from ...core import errors
 from ...core.errors import SplatError
+from ...core.settings import BUNDLED
 from ...core.system.safe_read import is_folder
 from . import worker_session
-from .properties import BUNDLED, SAM2SPLAT_PG_clip
+from .properties import SAM2SPLAT_PG_clip
 
 
 @dataclass(frozen=True)

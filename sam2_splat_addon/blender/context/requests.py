@@ -4,16 +4,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import bpy
 
 from ...core.checkpoint_catalogue import BUNDLED_WEIGHTS
 from ...core.errors import CheckpointError, PromptError
-from ...core.mattes.run_manifest import RunSettings
 from ...core.protocol import ModelChoice
+from ...core.settings import BUNDLED, RunSettings, Settings, declared
 from ...core.system.safe_read import is_there
 from . import preferences
-from .properties import BUNDLED, SAM2SPLAT_PG_clip
+from .properties import SAM2SPLAT_PG_clip
 
 
 def model_choice(settings: SAM2SPLAT_PG_clip, *, device: str, threads: int) -> ModelChoice:
@@ -31,17 +32,12 @@ def run_settings(settings: SAM2SPLAT_PG_clip, frame_count: int) -> RunSettings:
                 f"The range {first} to {last} holds no frame of the footage (1 to {frame_count}).",
                 "Correct First and Last.",
             )
-    return RunSettings(
-        first,
-        last,
-        settings.direction,
-        nearby_prompts=settings.nearby_prompts,
-        speed=settings.speed,
-        panorama=settings.panorama,
-        memory=settings.memory,
-        both_sides=settings.both_sides,
-        second_look=settings.second_look,
-    )
+    return RunSettings(first, last, **chosen(settings, RunSettings))
+
+
+def chosen(settings: SAM2SPLAT_PG_clip, kind: type[Settings]) -> dict[str, Any]:
+    """What a clip's properties say of the settings that a struct declares, by name."""
+    return {one.name: getattr(settings, one.name) for one in declared(kind)}
 
 
 def checkpoint_file(settings: SAM2SPLAT_PG_clip) -> Path:

@@ -18,7 +18,7 @@ from mathutils import Matrix
 
 from ...core.geometry.bake_preview import SOFT_LOGIT, feather_sigma
 from ...core.geometry.coordinates import marker_to_pixel
-from ..clip import checkpoint_identity, markers, matte_cache
+from ..clip import markers, matte_cache, preview_key
 from ..clip.matte_cache import ShownMatte
 from ..context import preferences
 from ..context.editors import clip_frame
@@ -76,13 +76,6 @@ def drop() -> None:
     bake_look.clear()
 
 
-def model_key(settings: Any) -> str:
-    """Names the file that a clip's previews are made with, its speed, and how it sees photos."""
-    shape = "panorama" if settings.panorama else "photo"
-    checkpoint = checkpoint_identity.sha256_of(settings)
-    return f"{settings.model} {checkpoint} {settings.speed} {shape}"
-
-
 def _draw() -> None:
     context = bpy.context
     space = cast(bpy.types.SpaceClipEditor, context.space_data)
@@ -121,7 +114,7 @@ def _shown(
     prompts = markers.on_frame(clip, frame)
     for name, entry in _visible(clip):
         matte = matte_cache.matte_of(
-            clip, entry.object_id, name, frame, prompts.get(name), model_key(settings)
+            clip, entry.object_id, name, frame, prompts.get(name), preview_key.of_clip(settings)
         )
         if matte is not None:
             red, green, blue = entry.color

@@ -9,8 +9,8 @@ import bpy
 
 from ...core.checkpoint_catalogue import CHECKPOINTS, Checkpoint
 from ...core.review.judge import is_lost
+from ...core.settings import BUNDLED
 from ..context import preferences
-from ..context.properties import BUNDLED
 from .review_builder import ClipReview
 
 PROPOSED: Final = "sam2.1_hiera_tiny"

@@ -10,9 +10,11 @@ import bpy
 from ...core.bake_plan import BakeOptions, next_output_folder
 from ...core.errors import BakeError
 from ...core.protocol import BakeRequest, FootageFiles
+from ...core.settings import BakeSettings
 from ..clip import clear_results, markers, matte_run, user_masks
 from ..clip.user_masks import Drawn
 from ..context.properties import SAM2SPLAT_PG_clip
+from ..context.requests import chosen
 from .job_task import JobTask, Steps, with_warnings
 
 
@@ -93,21 +95,9 @@ def bake_folder(clip: bpy.types.MovieClip, footage_folder: Path) -> Path:
 def _options(clip: bpy.types.MovieClip) -> BakeOptions:
     settings: SAM2SPLAT_PG_clip = clip.sam2_splat
     ids = markers.sync_objects(clip)
-    chosen = [ids[e.name] for e in settings.objects if e.use_in_bake and e.name in ids]
-    if ids and not chosen:
+    kept = [ids[e.name] for e in settings.objects if e.use_in_bake and e.name in ids]
+    if ids and not kept:
         raise BakeError(
             "No object takes part in the bake.", "Switch one on in the list of objects."
         )
-    return BakeOptions(
-        alpha=settings.alpha,
-        refine_edges=settings.refine_edges,
-        invert=settings.invert,
-        grow_px=settings.grow_px,
-        feather_px=settings.feather_px,
-        fill_holes_px=settings.fill_holes_px,
-        drop_specks_px=settings.drop_specks_px,
-        objects=tuple(sorted(chosen)),
-        black_rgb=settings.black_rgb,
-        sidecar_masks=settings.sidecar_masks,
-        exposure=settings.exposure,
-    )
+    return BakeOptions(objects=tuple(sorted(kept)), **chosen(settings, BakeSettings))

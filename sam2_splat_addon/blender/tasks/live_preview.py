@@ -23,11 +23,11 @@ from ...core.protocol import (
     PreviewRequest,
     PropagateRequest,
 )
-from ..clip import checkpoint_identity, footage, markers, matte_cache, user_masks
+from ...core.settings import RunSettings
+from ..clip import checkpoint_identity, footage, markers, matte_cache, preview_key, user_masks
 from ..context import console, editors, preferences, task_runner, worker_session
 from ..context.editors import clip_frame
-from ..context.requests import model_choice, run_settings
-from ..overlay import draw
+from ..context.requests import chosen, model_choice, run_settings
 from ..review import live_review
 
 # Seconds between two looks: while an answer is awaited, while there is something to click on, and
@@ -48,7 +48,7 @@ class _Question:
     uid
         The clip's session uid.
     model
-        As in :func:`overlay.model_key`.
+        The key that it is made with (`preview_key`).
     prompts
         By object; none means that the worker only gets ready for the frame.
     """
@@ -173,7 +173,7 @@ def _look(clip: bpy.types.MovieClip, frame: int) -> None:
 
 
 def _question(clip: bpy.types.MovieClip, frame: int) -> _Question:
-    model = draw.model_key(clip.sam2_splat)
+    model = preview_key.of_clip(clip.sam2_splat)
     objects = []
     if checkpoint_identity.sha256_of(clip.sam2_splat) is None:
         # A moment later it is known which file the mattes that are there would have to be of.
@@ -184,7 +184,7 @@ def _question(clip: bpy.types.MovieClip, frame: int) -> _Question:
             continue
         key = (clip.session_uid, entry.object_id, frame)
         if matte_cache.previewed(key, prompts, model) is None and not matte_cache.is_settled(
-            clip, entry.object_id, prompts, clip.sam2_splat.model
+            clip, entry.object_id, prompts
         ):
             objects.append(ObjectPrompts(entry.object_id, name, (prompts,)))
     return _Question(clip.session_uid, frame, model, tuple(objects))
@@ -214,8 +214,7 @@ def _ask(clip: bpy.types.MovieClip, question: _Question) -> None:
                 settings, device=preferences.device(), threads=preferences.threads()
             ),
             propagation=_propagation(clip) if question.prompts else None,
-            speed=settings.speed,
-            panorama=settings.panorama,
+            settings=RunSettings(**chosen(settings, RunSettings)),
         )
         _state.ticket = worker_session.preview().ask(request)
     except SplatError as error:

@@ -8,10 +8,10 @@ from pathlib import Path
 import bpy
 
 from ...core.errors import PromptError
-from ...core.mattes.run_manifest import RunSettings
 from ...core.mattes.store import MatteStore
 from ...core.mattes.unfinished_run import void_keys
 from ...core.protocol import FootageFiles, FrameDone, FrameRange, PropagateRequest
+from ...core.settings import RunSettings
 from ..clip import clear_results, markers, matte_cache, matte_run, user_masks
 from ..clip.footage import store_folder
 from ..clip.user_masks import Drawn

@@ -11,9 +11,10 @@ from bpy.types import Context, Panel, UILayout
 from ...core.bake_plan import next_output_folder
 from ...core.checkpoint_catalogue import CHECKPOINTS
 from ...core.errors import BakeError
+from ...core.settings import BUNDLED, BakeSettings, RunSettings, declared
 from ..context import preferences, worker_session
 from ..context.active_clip import active_clip
-from ..context.properties import BUNDLED, SAM2SPLAT_PG_clip
+from ..context.properties import SAM2SPLAT_PG_clip
 from ..tasks.bake_task import bake_folder
 from . import widgets
 
@@ -31,22 +32,17 @@ class SAM2SPLAT_PT_propagate(widgets.ClipSidebar, Panel):
         column = layout.column()
         column.prop(settings, "model")
         _draw_model(column, settings)
-        column.prop(settings, "speed")
+        _draw_settings(column, settings, "front")
         header, body = layout.panel("sam2_splat_propagate_options", default_closed=True)
         header.label(text="Options")
         if body is not None:
             column = body.column()
-            column.prop(settings, "direction")
             column.prop(settings, "use_range")
             if settings.use_range:
                 span = column.column(align=True)
                 span.prop(settings, "first_frame")
                 span.prop(settings, "last_frame")
-            column.prop(settings, "nearby_prompts")
-            column.prop(settings, "memory")
-            column.prop(settings, "both_sides")
-            column.prop(settings, "second_look")
-            column.prop(settings, "panorama")
+            _draw_settings(column, settings, "options")
             column.prop(settings, "edits_prompt")
             column.prop(context.scene.sam2_splat, "follow")
         if not widgets.draw_progress(layout):
@@ -69,16 +65,8 @@ class SAM2SPLAT_PT_bake(widgets.ClipSidebar, Panel):
         layout.use_property_decorate = False
         settings = active_clip(context).sam2_splat
         column = layout.column()
-        column.prop(settings, "alpha")
-        column.prop(settings, "refine_edges")
-        column.prop(settings, "grow_px")
-        column.prop(settings, "feather_px")
-        column.prop(settings, "fill_holes_px")
-        column.prop(settings, "drop_specks_px")
-        column.prop(settings, "invert")
-        column.prop(settings, "black_rgb")
-        column.prop(settings, "sidecar_masks")
-        column.prop(settings, "exposure")
+        for one in declared(BakeSettings):
+            column.prop(settings, one.name)
         column.prop(settings, "bake_folder", placeholder="Beside the photos")
         _draw_next_folder(layout, active_clip(context))
         row = layout.row()
@@ -90,6 +78,13 @@ class SAM2SPLAT_PT_bake(widgets.ClipSidebar, Panel):
                 text=bpy.path.basename(settings.output_folder.rstrip("/\\")), icon="CHECKMARK"
             )
             row.operator("wm.path_open", text="Open Folder").filepath = settings.output_folder
+
+
+def _draw_settings(column: UILayout, settings: SAM2SPLAT_PG_clip, group: str) -> None:
+    """A run's settings of one group, in the order that they are declared in."""
+    for one in declared(RunSettings):
+        if one.setting.group == group:
+            column.prop(settings, one.name)
 
 
 def _draw_next_folder(layout: UILayout, clip: bpy.types.MovieClip) -> None:

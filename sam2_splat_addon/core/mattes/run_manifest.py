@@ -17,75 +17,13 @@ import msgspec
 
 from ..errors import StoreError
 from ..prompts import PromptSet
-from ..settings import QUALITY
+from ..settings import RunSettings
 from ..system.atomic_file import write_atomic
 from ..system.safe_read import UNREADABLE, read_plain
 
 MANIFEST_NAME = "manifest.json"
 
-EXACT = "exact"
-GUARDED = "guarded"
-
-NO_LOOK = "off"
-WHOLE_LOOK = "whole"
-PARTS_LOOK = "parts"
-DETAILS_LOOK = "details"
-LOOKS = (NO_LOOK, WHOLE_LOOK, PARTS_LOOK, DETAILS_LOOK)
-
-
-class RunSettings(msgspec.Struct, frozen=True):
-    """What the user may change about a run.
-
-    Attributes
-    ----------
-    first_frame, last_frame
-        The frames to propagate over, both included; 0 means the footage's end.
-    direction
-        ``both``, ``forward`` or ``backward`` from the prompted frames.
-    image_size
-        Side of the model's square input, px; 0 is the model's own.
-    nearby_prompts
-        0: a frame attends to all prompted frames of its object (to the nearest 16 of more), and
-        a changed prompt may change every frame. Otherwise it attends only to that many on either
-        side, and what SAM 2 remembers of tracked frames starts anew at each prompted frame: so a
-        changed prompt changes no frame beyond that many prompted frames away.
-    bitwise
-        True computes in sam2's own order, to the last bit. False takes quicker orders where there
-        are any (`engine/accel/folded_attention.py`): logits differ by less than a ten-thousandth.
-    speed
-        ``quality``, ``balanced`` or ``fast`` (`core/settings.py`): the quicker two leave something
-        out. ``quality`` is what the model gives.
-    panorama
-        Whether the photos go all the way round (equirectangular), so that their left and right
-        edges are one: see `engine/tracking/panorama.py`.
-    memory
-        ``exact``: every tracked frame is remembered, as in sam2. ``guarded``: doubtful ones are
-        not, and where hardly anything speaks for the object it is taken for absent; see
-        `engine/tracking/distractor_memory.py`.
-    both_sides
-        Whether a frame between two prompted ones of its object is tracked from both, forwards and
-        backwards, and the better matte is taken: see `engine/tracking/bidirectional.py`. False is sam2's way:
-        forwards alone.
-    second_look
-        ``off``; ``whole``: each matte is looked at once more, close up; ``parts``: four parts of it
-        are too, closer still; ``details``: and nine smaller ones. See `engine/refine/zoom_refine.py`. What
-        is remembered for other frames is the first look's.
-    """
-
-    first_frame: int = 1
-    last_frame: int = 0
-    direction: str = "both"
-    image_size: int = 0
-    nearby_prompts: int = 0
-    bitwise: bool = False
-    speed: str = QUALITY.name
-    panorama: bool = False
-    memory: str = EXACT
-    both_sides: bool = False
-    second_look: str = NO_LOOK
-
-
-MANIFEST_VERSION = 2
+MANIFEST_VERSION = 3
 _BEGIN = b'{\n  "footage":'  # of a manifest of whatever version
 
 
@@ -100,7 +38,13 @@ class Machine(msgspec.Struct, frozen=True):
 
 
 class RunManifest(msgspec.Struct, frozen=True):
-    """One run of propagation."""
+    """One run of propagation.
+
+    Attributes
+    ----------
+    input_size
+        Side of the model's input, px, as it follows from the model and the speed.
+    """
 
     footage: str
     width: int
@@ -111,6 +55,7 @@ class RunManifest(msgspec.Struct, frozen=True):
     settings: RunSettings
     machine: Machine
     prompts: PromptSet
+    input_size: int = 0
     version: int = MANIFEST_VERSION
 
     def key(self) -> str:
@@ -123,14 +68,7 @@ class RunManifest(msgspec.Struct, frozen=True):
         return msgspec.msgpack.encode(self._common(), order="deterministic")
 
     def _common(self) -> RunManifest:
-        settings = msgspec.structs.replace(
-            self.settings,
-            first_frame=1,
-            last_frame=0,
-            direction="both",
-            nearby_prompts=0,
-            both_sides=False,
-        )
+        settings = self.settings.without_way()
         return msgspec.structs.replace(self, prompts=PromptSet(()), settings=settings)
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from ...core.footage.damaged_photos import read_damaged
-from ...core.mattes.run_manifest import GUARDED
 from ...core.mattes.store import MatteRecord
 from ...core.protocol import PreviewMatte, PropagateRequest
+from ...core.settings import GUARDED
 from ..accel.allocator import keeping_freed_memory
 from ..images.frame_source import FrameSource
 from ..models.checkpoints import LoadedModel

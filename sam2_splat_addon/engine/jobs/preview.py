@@ -41,13 +41,10 @@ _KEPT_MATTES: Final = 64  # of 128 KiB at 1024 px
 
 
 class _Previewer:
-    """Answers previews with one model, of one kind.
-
-    That is: how it computes, whether photos are exact, and whether the neck is folded.
-    """
+    """Answers previews with one model, of one kind: how it computes, and whether photos are exact."""
 
     def __init__(
-        self, loaded: LoadedModel, choice: DeviceChoice, kind: tuple[DeviceChoice, bool, bool]
+        self, loaded: LoadedModel, choice: DeviceChoice, kind: tuple[DeviceChoice, bool]
     ) -> None:
         self.loaded = loaded
         self.kind = kind
@@ -61,7 +58,7 @@ class _Previewer:
         self, request: PreviewRequest, prompts: PromptSet, dropped: Callable[[], bool]
     ) -> tuple[PreviewMatte, ...]:
         """The mattes of all objects of ``prompts``, which has this frame alone."""
-        wide = frame_width(request.width, request.height, panorama=request.panorama)
+        wide = frame_width(request.width, request.height, panorama=request.settings.panorama)
         photo = photo_key(request.photo, wide)
         with self._choice.computing():
             views = self._features.views(request.photo, wide, self._steps, dropped)
@@ -107,7 +104,7 @@ class _Previewer:
         side, device = self.loaded.model.image_size, self._choice.device
         size = (request.width, request.height)
         view = View()
-        if request.panorama:
+        if request.settings.panorama:
             every = next(entry for entry in request.prompts.objects if entry.id == object_id)
             near = is_near(every.frames, *size, panorama=True)
             view = view_of(prompts, request.width, side, near=near)
@@ -128,7 +125,9 @@ class _Previewer:
 _previewer: _Previewer | None = None
 
 
-def run(request: PreviewRequest, dropped: Callable[[], bool]) -> tuple[PreviewMatte, ...]:
+def run(
+    request: PreviewRequest, dropped: Callable[[], bool], image_size: int = 0
+) -> tuple[PreviewMatte, ...]:
     """Segment one frame from its prompts.
 
     Parameters
@@ -138,6 +137,8 @@ def run(request: PreviewRequest, dropped: Callable[[], bool]) -> tuple[PreviewMa
         there are no mattes.
     dropped
         Asked between steps: whether nobody waits for the answer any more.
+    image_size
+        As in `propagate.run`.
 
     Raises
     ------
@@ -148,21 +149,14 @@ def run(request: PreviewRequest, dropped: Callable[[], bool]) -> tuple[PreviewMa
     """
     global _previewer
     prompts = _prompts_of_frame(request)
-    seen = model_input(
-        request.model.name,
-        request.image_size,
-        speed_named(request.speed),
-        bitwise=request.bitwise,
-    )
+    seen = model_input(request.model.name, speed_named(request.settings.speed), image_size)
     threads = use_threads(request.model.threads)
     choice = choose_device(request.model.device)
     digest = sha256_of(checkpoint_path(request.model.name, request.model.checkpoint))
     stop_if(dropped)
     loaded = model_cache.shared.get(request.model, digest, choice.device, seen.size, lambda _: None)
-    # As a propagation has it; one with another neck may have used this model before.
-    folded = choice.device.type == "cpu" and not request.bitwise
-    set_neck(loaded.model, folded=folded)
-    kind = (choice, seen.exact, folded)
+    set_neck(loaded.model, folded=choice.device.type == "cpu")  # as a propagation has it
+    kind = (choice, seen.exact)
     if _previewer is None or _previewer.loaded is not loaded or _previewer.kind != kind:
         _previewer = _Previewer(loaded, choice, kind)
     stop_if(dropped)

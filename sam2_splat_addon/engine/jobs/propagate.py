@@ -27,13 +27,13 @@ from ...core.footage.damaged_photos import DamagedFrame, left_out, read_damaged,
 from ...core.footage.scan import shorten
 from ...core.mattes.earlier_runs import bring_back
 from ...core.mattes.run_lock import only_run
-from ...core.mattes.run_manifest import GUARDED, LOOKS, NO_LOOK, WHOLE_LOOK, Machine, RunManifest
+from ...core.mattes.run_manifest import Machine, RunManifest
 from ...core.mattes.run_record import last_run, photos_of, require_own_capture
 from ...core.mattes.store import MatteStore
 from ...core.mattes.unfinished_run import void_keys
 from ...core.prompts import PromptSet
 from ...core.protocol import FootageFiles, FrameDone, FrameRange, Log, Progress, PropagateRequest
-from ...core.settings import speed_named
+from ...core.settings import GUARDED, LOOKS, NO_LOOK, WHOLE_LOOK, speed_named
 from ...core.system.process_memory import total_memory
 from ..accel.allocator import keeping_freed_memory
 from ..accel.attention import AttentionKind, set_attention
@@ -89,6 +89,7 @@ def run(
     on_frame_done: Callable[[FrameDone], None],
     on_log: Callable[[Log], None],
     cancelled: Callable[[], bool],
+    image_size: int = 0,
 ) -> PropagateReport:
     """Bring the store up to date with the request.
 
@@ -100,6 +101,8 @@ def run(
         Called in the thread of the caller, between stages.
     cancelled
         Asked between the stages of a frame.
+    image_size
+        Side of the model's input, px, for tests and benches; 0 is what model and speed say.
 
     Raises
     ------
@@ -111,7 +114,7 @@ def run(
         there.
     """
     with contextlib.ExitStack() as held:
-        return _run(request, held, on_progress, on_frame_done, on_log, cancelled)
+        return _run(request, held, on_progress, on_frame_done, on_log, cancelled, image_size)
 
 
 def _run(
@@ -121,17 +124,13 @@ def _run(
     on_frame_done: Callable[[FrameDone], None],
     on_log: Callable[[Log], None],
     cancelled: Callable[[], bool],
+    image_size: int,
 ) -> PropagateReport:
     began = time.monotonic()
     footage = request.footage
     prompts = _prompts_of(request)
     settings = request.settings
-    seen = model_input(
-        request.model.name,
-        settings.image_size,
-        speed_named(settings.speed),
-        bitwise=settings.bitwise,
-    )
+    seen = model_input(request.model.name, speed_named(settings.speed), image_size)
     threads = use_threads(request.model.threads)
     choice = choose_device(request.model.device)
     on_log(Log("info", f"Device: {choice.reason} Threads: {threads}."))
@@ -140,7 +139,7 @@ def _run(
         on_progress(Progress("loading", int(100 * fraction), 100))
 
     digest = sha256_of(checkpoint_path(request.model.name, request.model.checkpoint), loading)
-    manifest = _manifest(request, prompts, digest, choice, threads)
+    manifest = _manifest(request, prompts, digest, seen.size, choice, threads)
     store = _opened(request, held)
     bring_back(store, manifest.footage)
     last = last_run(store)
@@ -380,7 +379,8 @@ def objects_of(
 
     Nothing is written. Raises SplatError when the request is not as it should be.
     """
-    manifest = _manifest(request, _prompts_of(request), loaded.sha256, choice, threads)
+    size = loaded.model.image_size
+    manifest = _manifest(request, _prompts_of(request), loaded.sha256, size, choice, threads)
     _choose_arithmetic(loaded.model, request, choice)
     return _objects(manifest, MatteStore(Path(request.store)))
 
@@ -392,7 +392,12 @@ def _prompts_of(request: PropagateRequest) -> PromptSet:
 
 
 def _manifest(
-    request: PropagateRequest, prompts: PromptSet, digest: str, choice: DeviceChoice, threads: int
+    request: PropagateRequest,
+    prompts: PromptSet,
+    digest: str,
+    input_size: int,
+    choice: DeviceChoice,
+    threads: int,
 ) -> RunManifest:
     footage = request.footage
     return RunManifest(
@@ -405,6 +410,7 @@ def _manifest(
         settings=request.settings,
         machine=_machine(choice, threads),
         prompts=prompts,
+        input_size=input_size,
     )
 
 
@@ -430,10 +436,10 @@ def _choose_arithmetic(model: SAM2Base, request: PropagateRequest, choice: Devic
     kind: AttentionKind = "sam2"
     if speed_named(request.settings.speed).pooled:
         kind = "pooled"
-    elif choice.device.type == "cpu" and not request.settings.bitwise:
+    elif choice.device.type == "cpu":
         kind = "folded"
     set_attention(model, kind)
-    set_neck(model, folded=choice.device.type == "cpu" and not request.settings.bitwise)
+    set_neck(model, folded=choice.device.type == "cpu")
 
 
 def _in_range(plan: ObjectPlan, update: FrameRange | None) -> range:

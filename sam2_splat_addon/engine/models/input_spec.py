@@ -26,7 +26,7 @@ class ModelInput:
     exact: bool
 
 
-def model_input(model: str, image_size: int, speed: Speed, *, bitwise: bool = False) -> ModelInput:
+def model_input(model: str, speed: Speed, image_size: int = 0) -> ModelInput:
     """Return the input of a run.
 
     In full quality the official models get exactly what sam2 would give them. The bundled model
@@ -36,16 +36,15 @@ def model_input(model: str, image_size: int, speed: Speed, *, bitwise: bool = Fa
     ----------
     model
         One of `architectures.MODEL_NAMES`.
-    image_size, bitwise
-        As in `core.mattes.run_manifest.RunSettings`.
     speed
         Decides the size if ``image_size`` is 0.
+    image_size
+        Another size, px, for tests and benches.
 
     Raises
     ------
     CheckpointError
         There is no such model.
     """
-    own = own_size(model)
-    size = image_size or speed.input_size(own)
-    return ModelInput(size, exact=bitwise or (speed == QUALITY and model != BUNDLED))
+    size = image_size or speed.input_size(own_size(model))
+    return ModelInput(size, exact=speed == QUALITY and model != BUNDLED)

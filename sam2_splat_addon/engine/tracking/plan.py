@@ -41,8 +41,8 @@ from typing import Literal, NamedTuple
 from msgspec.structs import replace
 
 from ...core.errors import PromptError
-from ...core.mattes.run_manifest import RunSettings
 from ...core.prompts import FramePrompts, ObjectPrompts
+from ...core.settings import RunSettings
 
 Direction = Literal["forward", "backward"]
 DIRECTIONS: tuple[Direction, ...] = ("forward", "backward")

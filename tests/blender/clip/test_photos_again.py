@@ -11,13 +11,9 @@ import numpy as np
 import pytest
 
 from sam2_splat_addon.core.errors import FootageError
-from sam2_splat_addon.core.mattes.run_manifest import (
-    Machine,
-    RunManifest,
-    RunSettings,
-    write_manifest,
-)
+from sam2_splat_addon.core.mattes.run_manifest import Machine, RunManifest, write_manifest
 from sam2_splat_addon.core.prompts import FramePrompts, PointPrompt, PromptSet
+from sam2_splat_addon.core.settings import RunSettings
 from tests.blender.masked_clip import build_layers, masked_clip, store_of, write_mattes
 
 pytestmark = pytest.mark.usefixtures("addon")

@@ -13,14 +13,10 @@ import bpy
 import numpy as np
 import pytest
 
-from sam2_splat_addon.core.mattes.run_manifest import (
-    Machine,
-    RunManifest,
-    RunSettings,
-    write_manifest,
-)
+from sam2_splat_addon.core.mattes.run_manifest import Machine, RunManifest, write_manifest
 from sam2_splat_addon.core.mattes.store import MatteRecord, MatteScores, MatteStore
 from sam2_splat_addon.core.prompts import PromptSet
+from sam2_splat_addon.core.settings import RunSettings
 from tests.blender.masked_clip import masked_clip
 
 pytestmark = pytest.mark.usefixtures("addon")

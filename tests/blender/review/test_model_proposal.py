@@ -18,14 +18,10 @@ import pytest
 
 from sam2_splat_addon.core import checkpoint_catalogue
 from sam2_splat_addon.core.checkpoint_catalogue import CHECKPOINTS
-from sam2_splat_addon.core.mattes.run_manifest import (
-    Machine,
-    RunManifest,
-    RunSettings,
-    write_manifest,
-)
+from sam2_splat_addon.core.mattes.run_manifest import Machine, RunManifest, write_manifest
 from sam2_splat_addon.core.prompts import PromptSet
 from sam2_splat_addon.core.review.judge import is_lost
+from sam2_splat_addon.core.settings import RunSettings
 from tests.blender.masked_clip import masked_clip, store_of
 
 pytestmark = pytest.mark.usefixtures("addon", "enabled")

@@ -63,11 +63,10 @@ def look(seconds: float = 1.0) -> None:
 
 def shown(clip: bpy.types.MovieClip, frame: int) -> tuple[str, bytes]:
     """Where the matte that shows is from, and its logits."""
-    from sam2_splat_addon.blender.clip import markers, matte_cache
-    from sam2_splat_addon.blender.overlay import draw
+    from sam2_splat_addon.blender.clip import markers, matte_cache, preview_key
 
     prompts = markers.on_frame(clip, frame).get("square")
-    key = draw.model_key(clip.sam2_splat)
+    key = preview_key.of_clip(clip.sam2_splat)
     found = matte_cache.matte_of(clip, 1, "square", frame, prompts, key)
     assert found is not None
     return found.source, found.values.astype("<f2").tobytes()
@@ -159,27 +158,31 @@ def test_a_click_that_only_excludes_shows_nothing_where_nothing_was_tracked(
 def test_another_file_of_the_same_model_has_old_masks_pass_for_none_of_its_own(
     clip: bpy.types.MovieClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sam2_splat_addon.blender.clip import checkpoint_identity, markers, matte_cache
+    from sam2_splat_addon.blender.clip import (
+        checkpoint_identity,
+        markers,
+        matte_cache,
+        preview_key,
+    )
     from sam2_splat_addon.blender.context import requests
-    from sam2_splat_addon.blender.overlay import draw
     from sam2_splat_addon.blender.tasks import live_preview
 
     weights = tmp_path / "weights.safetensors"
     weights.write_bytes(requests.BUNDLED_WEIGHTS.read_bytes())
     monkeypatch.setattr(requests, "BUNDLED_WEIGHTS", weights)
     prompts = markers.on_frame(clip, 1)["square"]
-    key = draw.model_key(clip.sam2_splat)
-    assert matte_cache.is_settled(clip, 1, prompts, "bundled")
+    key = preview_key.of_clip(clip.sam2_splat)
+    assert matte_cache.is_settled(clip, 1, prompts)
     go_to(1)
     look()
     asked = live_preview._state.asked
     assert asked is not None and not asked.prompts
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
-    assert not matte_cache.is_settled(clip, 1, prompts, "bundled")
-    assert draw.model_key(clip.sam2_splat) != key
+    assert not matte_cache.is_settled(clip, 1, prompts)
+    assert preview_key.of_clip(clip.sam2_splat) != key
     weights.unlink()
     assert checkpoint_identity.sha256_of(clip.sam2_splat) == ""
-    assert not matte_cache.is_settled(clip, 1, prompts, "bundled")
+    assert not matte_cache.is_settled(clip, 1, prompts)
 
 
 def test_nothing_is_asked_of_a_frame_that_the_playhead_only_passes(
@@ -199,3 +202,30 @@ def test_nothing_is_asked_of_a_frame_that_the_playhead_only_passes(
     look()
     asked = live_preview._state.asked
     assert asked is not None and asked.frame == 4
+
+
+def test_masks_pass_for_previews_only_with_the_settings_that_previews_show(
+    clip: bpy.types.MovieClip,
+) -> None:
+    from sam2_splat_addon.blender.clip import markers, matte_cache
+
+    settings = clip.sam2_splat
+    prompts = markers.on_frame(clip, 1)["square"]
+    assert matte_cache.is_settled(clip, 1, prompts)
+    others = {
+        "model": "sam2.1_hiera_tiny",
+        "speed": "fast",
+        "panorama": not settings.panorama,
+        "memory": "guarded",
+        "both_sides": True,
+        "second_look": "whole",
+        "nearby_prompts": 2,
+        "direction": "forward",
+    }
+    for name, value in others.items():
+        before = getattr(settings, name)
+        setattr(settings, name, value)
+        expected = name not in ("model", "speed", "panorama")
+        assert matte_cache.is_settled(clip, 1, prompts) == expected, name
+        setattr(settings, name, before)
+    assert matte_cache.is_settled(clip, 1, prompts)

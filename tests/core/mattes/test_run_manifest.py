@@ -14,11 +14,11 @@ from sam2_splat_addon.core.mattes.run_manifest import (
     MANIFEST_VERSION,
     Machine,
     RunManifest,
-    RunSettings,
     read_manifest,
     write_manifest,
 )
 from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt, PromptSet
+from sam2_splat_addon.core.settings import RunSettings
 
 CHAIR = ObjectPrompts(1, "chair", (FramePrompts(1, (PointPrompt(5, 5),)),))
 LAMP = ObjectPrompts(2, "lamp", (FramePrompts(3, (PointPrompt(9, 9),)),))
@@ -51,7 +51,7 @@ def test_equal_manifests_give_equal_bytes_whatever_the_order_of_their_versions(
         {"width": 1201},
         {"model": "sam2.1_hiera_tiny"},
         {"checkpoint_sha256": "cd" * 32},
-        {"settings": RunSettings(image_size=256)},
+        {"input_size": 256},
         {"settings": RunSettings(speed="fast")},
         {"settings": RunSettings(panorama=True)},
         {"settings": RunSettings(memory="guarded")},
@@ -94,3 +94,23 @@ def test_a_folder_that_is_not_there_is_a_store_error(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").mkdir()
     with pytest.raises(StoreError, match="can't be read"):
         read_manifest(tmp_path / "manifest.json")
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        (b'"speed": "quality"', b'"speed": "qualty"'),
+        (b'"speed": "quality"', b'"sped": "quality"'),
+        (b'"nearby_prompts": 0', b'"nearby_prompts": -1'),
+        (b'"panorama": false', b'"panorama": "no"'),
+        (b'"include": true', b'"inclued": true'),
+    ],
+)
+def test_a_manifest_with_a_misspelt_value_counts_as_none(
+    right: bytes, wrong: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "manifest.json"
+    write_manifest(path, RUN)
+    assert right in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(right, wrong))
+    assert read_manifest(path) is None

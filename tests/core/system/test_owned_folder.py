@@ -14,14 +14,10 @@ import pytest
 
 from sam2_splat_addon.core.errors import StoreError
 from sam2_splat_addon.core.footage.staging import LINKS
-from sam2_splat_addon.core.mattes.run_manifest import (
-    Machine,
-    RunManifest,
-    RunSettings,
-    write_manifest,
-)
+from sam2_splat_addon.core.mattes.run_manifest import Machine, RunManifest, write_manifest
 from sam2_splat_addon.core.mattes.store import MATTES, MatteRecord, MatteScores, MatteStore
 from sam2_splat_addon.core.prompts import PromptSet
+from sam2_splat_addon.core.settings import RunSettings
 from sam2_splat_addon.core.system.owned_folder import MARKER_NAME
 
 Act = Callable[[MatteStore], object]

@@ -25,7 +25,7 @@ from sam2_splat_addon.core.errors import BakeError, Cancelled, DamagedPhoto, Sto
 from sam2_splat_addon.core.footage.damaged_photos import DamagedFrame, write_damaged
 from sam2_splat_addon.core.footage.scan import scan
 from sam2_splat_addon.core.geometry.resample import upsample_binary
-from sam2_splat_addon.core.mattes.run_manifest import Machine, RunManifest, RunSettings
+from sam2_splat_addon.core.mattes.run_manifest import Machine, RunManifest
 from sam2_splat_addon.core.mattes.run_manifest import write_manifest as write_run_manifest
 from sam2_splat_addon.core.mattes.store import MatteRecord, MatteScores, MatteStore
 from sam2_splat_addon.core.prompts import PromptSet
@@ -36,6 +36,7 @@ from sam2_splat_addon.core.protocol import (
     FrameDone,
     Progress,
 )
+from sam2_splat_addon.core.settings import RunSettings
 from sam2_splat_addon.core.system.process_memory import total_memory
 from sam2_splat_addon.engine.images.decode import decode, view_transform
 from sam2_splat_addon.engine.jobs import bake as bake_module

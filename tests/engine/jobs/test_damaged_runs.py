@@ -11,10 +11,10 @@ import torch
 
 from sam2_splat_addon.core.errors import DamagedPhoto
 from sam2_splat_addon.core.footage.damaged_photos import DAMAGED_NAME, read_damaged
-from sam2_splat_addon.core.mattes.run_manifest import RunSettings
 from sam2_splat_addon.core.mattes.store import MatteStore
 from sam2_splat_addon.core.protocol import FootageFiles, Log, ReportRequest
 from sam2_splat_addon.core.review.report import CSV_NAME, HTML_NAME
+from sam2_splat_addon.core.settings import RunSettings
 from sam2_splat_addon.engine.jobs import propagate
 from sam2_splat_addon.engine.jobs.report import write_report
 
@@ -33,6 +33,7 @@ def _run(wish: propagate.PropagateRequest) -> tuple[propagate.PropagateReport, l
         on_frame_done=lambda _: None,
         on_log=log.append,
         cancelled=lambda: False,
+        image_size=IMAGE_SIZE,
     )
     return report, [line.text for line in log]
 
@@ -52,7 +53,7 @@ def _logits(store: Path) -> dict[int, torch.Tensor]:
 def test_other_frames_are_as_if_the_damaged_one_were_not_there(
     checkpoint: Path, tmp_path: Path, both: bool
 ) -> None:
-    settings = RunSettings(image_size=IMAGE_SIZE, both_sides=both)
+    settings = RunSettings(both_sides=both)
     objects = [clicked(1, 2, 70.0, 40.0, "a")]
     if both:
         objects = [

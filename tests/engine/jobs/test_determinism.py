@@ -24,6 +24,7 @@ propagate.run(
     on_frame_done=lambda _: None,
     on_log=lambda _: None,
     cancelled=lambda: False,
+    image_size=64,
 )
 """
 

@@ -17,12 +17,7 @@ from safetensors.torch import save_file
 
 from sam2_splat_addon.core.bake_plan import BakeOptions
 from sam2_splat_addon.core.errors import Cancelled
-from sam2_splat_addon.core.mattes.run_manifest import (
-    GUARDED,
-    WHOLE_LOOK,
-    RunSettings,
-    read_manifest,
-)
+from sam2_splat_addon.core.mattes.run_manifest import read_manifest
 from sam2_splat_addon.core.mattes.store import MatteStore
 from sam2_splat_addon.core.prompts import (
     BoxPrompt,
@@ -38,7 +33,7 @@ from sam2_splat_addon.core.protocol import (
     PreviewRequest,
     PropagateRequest,
 )
-from sam2_splat_addon.core.settings import BALANCED
+from sam2_splat_addon.core.settings import BALANCED, GUARDED, WHOLE_LOOK, RunSettings
 from sam2_splat_addon.engine.jobs import bake, preview, propagate
 from sam2_splat_addon.engine.models.architectures import BUNDLED
 from sam2_splat_addon.engine.models.device import DeviceChoice, choose_device
@@ -117,6 +112,7 @@ def _propagated(wish: PropagateRequest, stop_after: int = 10**6) -> MatteStore:
         on_frame_done=done.append,
         on_log=lambda _: None,
         cancelled=lambda: len(done) >= stop_after,
+        image_size=IMAGE_SIZE,
     )
     return MatteStore.open(Path(wish.store))
 
@@ -128,7 +124,7 @@ def _on(device: str, wish: PropagateRequest, store: Path) -> PropagateRequest:
 def _wish(
     footage: FootageFiles, model: Path, store: Path, *things: ObjectPrompts, **settings: Any
 ) -> PropagateRequest:
-    run = RunSettings(image_size=IMAGE_SIZE, **settings)
+    run = RunSettings(**settings)
     return request(footage, model, store, *things, settings=run)
 
 
@@ -187,10 +183,10 @@ def test_previews_are_what_a_run_writes(
                 frame,
                 wish.prompts,
                 wish.model,
-                IMAGE_SIZE,
                 propagation=wish if frame == 3 else None,
             ),
             lambda: False,
+            IMAGE_SIZE,
         )
         assert shown
         for matte in shown:

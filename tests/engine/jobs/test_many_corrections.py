@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from sam2_splat_addon.core.mattes.run_manifest import RunSettings
 from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt
+from sam2_splat_addon.core.settings import RunSettings
 from sam2_splat_addon.engine.models.architectures import BUNDLED
 from sam2_splat_addon.engine.tracking.memory_bank import FrameMemory, MemoryBank
 

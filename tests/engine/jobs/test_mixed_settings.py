@@ -10,10 +10,10 @@ import pytest
 from msgspec.structs import replace
 
 from sam2_splat_addon.core.errors import Cancelled
-from sam2_splat_addon.core.mattes.run_manifest import RunSettings
 from sam2_splat_addon.core.mattes.store import MatteStore
 from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt
 from sam2_splat_addon.core.protocol import FootageFiles, FrameRange, PropagateRequest
+from sam2_splat_addon.core.settings import RunSettings
 from sam2_splat_addon.engine.jobs import propagate, run_store
 from sam2_splat_addon.engine.refine import zoom_refine
 
@@ -29,7 +29,6 @@ _OTHER = clicked(2, 3, 110.0, 60.0, "other")
 # Any two values of any two settings meet at least once.
 _MIXES = [
     RunSettings(
-        image_size=IMAGE_SIZE,
         second_look=look,
         both_sides=sides,
         memory=memory,
@@ -99,6 +98,7 @@ def _run(wish: PropagateRequest, cancel_at: int = -1) -> int:
         on_frame_done=lambda _: None,
         on_log=lambda _: None,
         cancelled=cancelled,
+        image_size=IMAGE_SIZE,
     )
     return asked
 
@@ -164,7 +164,7 @@ def test_a_run_cancelled_between_two_looks_at_a_frame_goes_on_from_the_frame_bef
 ) -> None:
     """What is remembered of a frame whose look never ended is not kept as the frame's before."""
     monkeypatch.setattr(run_store, "SHELF_FRAMES", 100)  # so what a cancelled run saves counts
-    settings = RunSettings(image_size=IMAGE_SIZE, second_look=look, memory="guarded", panorama=True)
+    settings = RunSettings(second_look=look, memory="guarded", panorama=True)
     whole = ask("whole", settings, _THING)
     stages = _run(whole)
     # A cancelled run stops before the next look, not after all of a frame's.

@@ -25,6 +25,7 @@ from sam2_splat_addon.engine.jobs.bake_manifest import MANIFEST_NAME
 
 from ...power_cut import WAYS, Disk, Way
 from ..photo_footage import clicked, request, write_photos
+from ..random_models import IMAGE_SIZE
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -40,6 +41,7 @@ def _run(wish: PropagateRequest, done: list[int] | None = None, stop_after: int 
         on_frame_done=lambda event: reported.append(event.frame),
         on_log=lambda _: None,
         cancelled=lambda: len(reported) == stop_after,
+        image_size=IMAGE_SIZE,
     )
 
 

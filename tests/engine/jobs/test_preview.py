@@ -12,9 +12,9 @@ import msgspec
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import save_file
 
 from sam2_splat_addon.core.errors import Cancelled, FootageError, PromptError
-from sam2_splat_addon.core.mattes.run_manifest import RunSettings
 from sam2_splat_addon.core.mattes.store import MatteStore
 from sam2_splat_addon.core.prompts import (
     BoxPrompt,
@@ -31,6 +31,7 @@ from sam2_splat_addon.core.protocol import (
     PreviewRequest,
     PropagateRequest,
 )
+from sam2_splat_addon.core.settings import RunSettings, SpeedName
 from sam2_splat_addon.engine.jobs import correction_preview, feature_cache, preview, propagate
 from sam2_splat_addon.engine.jobs.feature_cache import FeatureCache, photo_key
 from sam2_splat_addon.engine.models.architectures import BUNDLED
@@ -39,7 +40,7 @@ from sam2_splat_addon.engine.tracking.results import FrameResult
 from sam2_splat_addon.engine.tracking.session import Session
 
 from ..photo_footage import request, with_click, write_photos
-from ..random_models import HEIGHT, IMAGE_SIZE, WIDTH
+from ..random_models import HEIGHT, IMAGE_SIZE, WIDTH, random_model
 
 _CLICK = (PointPrompt(70.0, 40.0), PointPrompt(20.25, 80.5, include=False))
 _BOX = BoxPrompt(30.0, 20.0, 120.0, 80.0)
@@ -62,21 +63,21 @@ def _ask(
         frame,
         wish.prompts,
         wish.model,
-        wish.settings.image_size,
         propagation,
-        speed=wish.settings.speed,
-        bitwise=wish.settings.bitwise,
+        settings=wish.settings,
     )
 
 
 def _preview(wish: PropagateRequest, frame: int) -> tuple[PreviewMatte, ...]:
     """What the frame's prompts give by themselves."""
-    return preview.run(_ask(wish, frame), lambda: False)
+    return preview.run(_ask(wish, frame), lambda: False, IMAGE_SIZE)
 
 
 def _foreseen(wish: PropagateRequest, frame: int) -> dict[int, PreviewMatte]:
     """What the propagation is to give there, by object."""
-    return {at.object_id: at for at in preview.run(_ask(wish, frame, wish), lambda: False)}
+    return {
+        at.object_id: at for at in preview.run(_ask(wish, frame, wish), lambda: False, IMAGE_SIZE)
+    }
 
 
 def _propagate(wish: PropagateRequest) -> MatteStore:
@@ -86,6 +87,7 @@ def _propagate(wish: PropagateRequest) -> MatteStore:
         on_frame_done=lambda _: None,
         on_log=lambda _: None,
         cancelled=lambda: False,
+        image_size=IMAGE_SIZE,
     )
     return MatteStore.open(Path(wish.store))
 
@@ -116,24 +118,26 @@ def test_every_prompted_frame_equals_what_propagation_writes_bit_for_bit(
             assert matte.array().shape == record.logits.shape
 
 
-def test_a_preview_of_a_bitwise_run_equals_it_too_whatever_was_asked_before(
-    checkpoint: Path, tmp_path: Path
-) -> None:
-    """Large photos are then decoded whole, and necks left as they are."""
-    path = tmp_path / "large.jpg"
+def test_a_preview_of_an_exact_run_equals_it_too_whatever_was_asked_before(tmp_path: Path) -> None:
+    """Large photos are then decoded whole, at the same size of the same model."""
+    path, name = tmp_path / "large.jpg", "sam2.1_hiera_tiny"
     noise = np.random.default_rng(1).integers(0, 255, (40, 64, 3), dtype=np.uint8)
     Image.fromarray(noise).resize((640, 400)).save(path)
     footage = FootageFiles(str(tmp_path), (str(path),), 640, 400, "fingerprint")
     one = ObjectPrompts(1, "a", (FramePrompts(1, (PointPrompt(280.0, 160.0),)),))
+    weights = random_model(name).state_dict()
+    checkpoint = tmp_path / "random.safetensors"
+    save_file({key: value.contiguous() for key, value in weights.items()}, checkpoint)
+    model = ModelChoice(name, str(checkpoint), "cpu", 1)
+    speeds: tuple[SpeedName, ...] = ("fast", "quality", "fast")
     seen = {}
-    for number, bitwise in enumerate((False, True, False)):
-        settings = RunSettings(image_size=IMAGE_SIZE, bitwise=bitwise)
-        store = tmp_path / f"store {number}"
-        wish = request(footage, checkpoint, store, one, settings=settings)
+    for number, speed in enumerate(speeds):
+        store, settings = tmp_path / f"store {number}", RunSettings(speed=speed)
+        wish = PropagateRequest(footage, PromptSet((one,)), str(store), model, settings)
         (matte,) = _preview(wish, 1)
         assert matte.array().tobytes() == _propagate(wish).read(1, 1).logits.tobytes()
-        seen[bitwise] = matte.array().tobytes()
-    assert seen[True] != seen[False]
+        seen[speed] = matte.array().tobytes()
+    assert seen["quality"] != seen["fast"]
 
 
 @pytest.mark.parametrize("includes", [False, True])
@@ -152,7 +156,7 @@ def test_a_corrected_frame_equals_what_propagation_writes_there_bit_for_bit(
     if both_sides:
         one = with_click(one, 4)
     two = ObjectPrompts(2, "b", (FramePrompts(4, _CLICK), FramePrompts(3, _CLICK)))
-    settings = RunSettings(image_size=IMAGE_SIZE, both_sides=both_sides)
+    settings = RunSettings(both_sides=both_sides)
     before = request(footage, checkpoint, tmp_path / "store", one, two, settings=settings)
     if propagated:
         _propagate(before)
@@ -163,7 +167,7 @@ def test_a_corrected_frame_equals_what_propagation_writes_there_bit_for_bit(
         corrected = msgspec.structs.replace(one, frames=(*one.frames, here))
         wish = request(footage, checkpoint, tmp_path / "store", corrected, two, settings=settings)
         asked = msgspec.structs.replace(_ask(wish, 3), propagation=wish)
-        mattes = {matte.object_id: matte for matte in preview.run(asked, lambda: False)}
+        mattes = {matte.object_id: matte for matte in preview.run(asked, lambda: False, IMAGE_SIZE)}
         store = _propagate(msgspec.structs.replace(wish, store=str(tmp_path / f"{number}")))
         assert sorted(mattes) == [1, 2]
         for object_id, matte in mattes.items():
@@ -208,15 +212,15 @@ def test_a_fault_on_another_frame_or_object_takes_no_preview_away(
     expected = _foreseen(request(footage, checkpoint, tmp_path, good), 3)
     wish = request(footage, checkpoint, tmp_path, good, ObjectPrompts(3, "c"))
     asked = _ask(request(footage, checkpoint, tmp_path, good), 3, wish)
-    assert {at.object_id: at for at in preview.run(asked, lambda: False)} == expected
+    assert {at.object_id: at for at in preview.run(asked, lambda: False, IMAGE_SIZE)} == expected
     outside = with_click(good, 2, WIDTH + 9.0, 5.0)
     wish = request(footage, checkpoint, tmp_path, outside)
     (alone,) = _preview(wish, 3)
     asked = _ask(request(footage, checkpoint, tmp_path, good), 3, wish)
-    assert preview.run(asked, lambda: False) == (alone,)
+    assert preview.run(asked, lambda: False, IMAGE_SIZE) == (alone,)
     wish = request(footage, checkpoint, tmp_path, nowhere)
     with pytest.raises(PromptError, match="no click that says where it is"):
-        preview.run(_ask(wish, 3, wish), lambda: False)
+        preview.run(_ask(wish, 3, wish), lambda: False, IMAGE_SIZE)
 
 
 def test_further_clicks_on_a_corrected_frame_track_that_frame_alone(
@@ -238,10 +242,10 @@ def test_further_clicks_on_a_corrected_frame_track_that_frame_alone(
     monkeypatch.setattr(Session, "_track", counted)
     looks = iter([False] * 5)
     with pytest.raises(Cancelled):
-        preview.run(asked(5.0), lambda: next(looks, True))
+        preview.run(asked(5.0), lambda: next(looks, True), IMAGE_SIZE)
     assert tracked[-1:] != [4]
     for x in (15.0, 25.0):
-        preview.run(asked(x), lambda: False)
+        preview.run(asked(x), lambda: False, IMAGE_SIZE)
     assert sorted(tracked) == [2, 3, 4, 4]
 
 
@@ -307,7 +311,7 @@ def test_a_dropped_preview_stops_at_its_next_step(
     asked = _ask(request(footage, checkpoint, tmp_path, one), 1)
     looks = iter(range(100))
     with pytest.raises(Cancelled):
-        preview.run(asked, lambda: next(looks) >= step)
+        preview.run(asked, lambda: next(looks) >= step, IMAGE_SIZE)
     assert next(looks) == step + 1
 
 
@@ -325,6 +329,6 @@ def test_what_cannot_be_previewed_is_a_clear_error(
 def test_the_bundled_model_needs_no_checkpoint(footage: FootageFiles) -> None:
     prompts = PromptSet((ObjectPrompts(1, "a", (FramePrompts(1, _CLICK),)),))
     model = ModelChoice(BUNDLED, "", "cpu", 1)
-    asked = PreviewRequest(footage.paths[0], WIDTH, HEIGHT, 1, prompts, model, IMAGE_SIZE)
-    (matte,) = preview.run(asked, lambda: False)
+    asked = PreviewRequest(footage.paths[0], WIDTH, HEIGHT, 1, prompts, model)
+    (matte,) = preview.run(asked, lambda: False, IMAGE_SIZE)
     assert matte.array().shape == (IMAGE_SIZE // 4, IMAGE_SIZE // 4)

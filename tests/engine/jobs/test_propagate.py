@@ -25,7 +25,7 @@ from sam2_splat_addon.core.errors import (
 )
 from sam2_splat_addon.core.footage.scan import scan
 from sam2_splat_addon.core.mattes.run_lock import only_run
-from sam2_splat_addon.core.mattes.run_manifest import RunSettings, read_manifest
+from sam2_splat_addon.core.mattes.run_manifest import read_manifest
 from sam2_splat_addon.core.mattes.store import MatteScores, MatteStore
 from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt, PromptSet
 from sam2_splat_addon.core.protocol import (
@@ -37,6 +37,7 @@ from sam2_splat_addon.core.protocol import (
     Progress,
     PropagateRequest,
 )
+from sam2_splat_addon.core.settings import RunSettings
 from sam2_splat_addon.core.system.owned_folder import MARKER_NAME
 from sam2_splat_addon.engine.jobs import propagate
 from sam2_splat_addon.engine.jobs.run_store import ResultWriter, StoredObject
@@ -71,6 +72,7 @@ def _run(wish: PropagateRequest, cancelled: Callable[[Run], bool] = lambda _: Fa
         on_frame_done=run.done.append,
         on_log=run.log.append,
         cancelled=lambda: cancelled(run),
+        image_size=IMAGE_SIZE,
     )
     return run
 
@@ -203,7 +205,7 @@ def test_frames_outside_the_span_and_direction_keep_what_they_had(
 ) -> None:
     _run(request(footage, checkpoint, tmp_path, _A))
     before = store_bytes(tmp_path)
-    settings = RunSettings(1, 6, "forward", IMAGE_SIZE)
+    settings = RunSettings(1, 6, "forward")
     corrected = with_click(_A, 5, 20.0, 20.0, anew=anew)
     run = _run(request(footage, checkpoint, tmp_path, corrected, settings=settings))
     assert sorted(event.frame for event in run.done) == reached  # 3 depends on itself alone
@@ -300,6 +302,7 @@ propagate.run(
     on_frame_done=on_frame_done,
     on_log=lambda _: None,
     cancelled=lambda: False,
+    image_size=64,
 )
 """
 
@@ -353,7 +356,7 @@ def test_a_photo_gone_missing_is_named_and_what_was_done_stays(
 def test_an_object_without_frames_in_the_range_is_a_warning(
     footage: FootageFiles, checkpoint: Path, tmp_path: Path
 ) -> None:
-    settings = RunSettings(1, 2, "forward", IMAGE_SIZE)
+    settings = RunSettings(1, 2, "forward")
     run = _run(request(footage, checkpoint, tmp_path, _A, settings=settings))
     assert run.report is not None
     assert run.report.warnings == ("'a' has no frame to propagate to in this direction and range.",)

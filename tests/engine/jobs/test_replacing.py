@@ -17,7 +17,7 @@ from PIL import Image
 from sam2_splat_addon.core.bake_plan import BakeOptions
 from sam2_splat_addon.core.errors import Cancelled, SplatError, StoreError
 from sam2_splat_addon.core.footage.scan import scan
-from sam2_splat_addon.core.mattes.run_manifest import RunSettings, read_manifest
+from sam2_splat_addon.core.mattes.run_manifest import read_manifest
 from sam2_splat_addon.core.mattes.run_record import last_run, require_same_photos
 from sam2_splat_addon.core.mattes.store import MatteStore
 from sam2_splat_addon.core.mattes.unfinished_run import is_void, run_stamp, void_keys
@@ -29,6 +29,7 @@ from sam2_splat_addon.core.protocol import (
     ModelChoice,
     PropagateRequest,
 )
+from sam2_splat_addon.core.settings import RunSettings
 from sam2_splat_addon.engine.jobs import propagate
 from sam2_splat_addon.engine.jobs.bake import BakeReport, bake
 
@@ -62,6 +63,7 @@ def _run(wish: PropagateRequest, stop_after: int = -1) -> list[tuple[int, int]]:
             on_frame_done=lambda event: done.append((event.object_id, event.frame)),
             on_log=log.append,
             cancelled=lambda: len(done) == stop_after,
+            image_size=IMAGE_SIZE,
         )
     except Cancelled:
         assert stop_after >= 0
@@ -145,6 +147,7 @@ propagate.run(
     on_frame_done=on_frame_done,
     on_log=lambda _: None,
     cancelled=lambda: False,
+    image_size=64,
 )
 """
 
@@ -255,7 +258,7 @@ def test_a_run_without_a_frame_to_come_to_keeps_what_was_there(
     before = _visible(store)
     last = Path(all_photos.paths[-1])
     last.rename(tmp_path / "culled")
-    nowhere = RunSettings(3, 4, "backward", IMAGE_SIZE)
+    nowhere = RunSettings(3, 4, "backward")
     assert _run(request(_files(photos), checkpoint, store, _A, settings=nowhere)) == []
     (tmp_path / "culled").rename(last)
     assert _run(request(all_photos, checkpoint, store, _A)) == []
@@ -363,9 +366,7 @@ def test_images_that_a_bake_takes_are_all_of_one_run(
 
     def meanwhile(event: object) -> None:
         moved = request(footage, checkpoint, store, _MOVED)
-        _run(
-            replace(moved, settings=msgspec.structs.replace(moved.settings, image_size=IMAGE_SIZE))
-        )
+        _run(moved)
 
     with pytest.raises(StoreError, match="another mask meanwhile"):
         bake(

@@ -12,7 +12,6 @@ from msgspec.structs import replace
 
 from sam2_splat_addon.core.edited_prompts import mask_prompt
 from sam2_splat_addon.core.errors import Cancelled, PromptError
-from sam2_splat_addon.core.mattes.run_manifest import RunSettings
 from sam2_splat_addon.core.mattes.store import MatteStore
 from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt
 from sam2_splat_addon.core.protocol import (
@@ -23,6 +22,7 @@ from sam2_splat_addon.core.protocol import (
     Progress,
     PropagateRequest,
 )
+from sam2_splat_addon.core.settings import RunSettings
 from sam2_splat_addon.engine.jobs import propagate, run_store
 from sam2_splat_addon.engine.models.architectures import BUNDLED, build
 from sam2_splat_addon.engine.tracking import cache_keys
@@ -56,6 +56,7 @@ def _run(wish: PropagateRequest, cancel_after: int = -1) -> list[tuple[int, int]
         on_frame_done=lambda event: done.append((event.object_id, event.frame)),
         on_log=lambda _: None,
         cancelled=lambda: len(done) == cancel_after,
+        image_size=IMAGE_SIZE,
     )
     return done
 
@@ -70,6 +71,7 @@ def _computed(wish: PropagateRequest) -> tuple[list[int], list[str]]:
         on_frame_done=lambda _: None,
         on_log=log.append,
         cancelled=lambda: False,
+        image_size=IMAGE_SIZE,
     )
     return [event.frame for event in frames], [line.text for line in log]
 
@@ -126,7 +128,7 @@ def test_after_any_change_the_mattes_equal_those_of_a_run_that_begins_anew(
     things = [_A, clicked(2, 9, 120.0, 70.0, "b")]
     if both_sides:
         things = [with_click(things[0], 12), with_click(things[1], 2)]
-    settings = RunSettings(image_size=IMAGE_SIZE, nearby_prompts=nearby, both_sides=both_sides)
+    settings = RunSettings(nearby_prompts=nearby, both_sides=both_sides)
     written = 0
     steps = 5
     for step in range(steps):
@@ -217,7 +219,7 @@ def test_with_nearby_prompts_a_change_reaches_no_further_than_they_do(
 ) -> None:
     click = (PointPrompt(70.0, 40.0),)
     frames = tuple(FramePrompts(at, click) for at in (2, 6, 10, 13))
-    settings = RunSettings(image_size=IMAGE_SIZE, nearby_prompts=1)
+    settings = RunSettings(nearby_prompts=1)
     thing = ObjectPrompts(1, "a", frames)
     reached = {True: [7, 8, 9], False: list(range(8, _FRAMES + 1))}  # refined: by those before
     for anew, expected in reached.items():
@@ -233,7 +235,7 @@ def test_a_wider_range_goes_on_from_the_narrower_one(
     footage: FootageFiles, checkpoint: Path, tmp_path: Path
 ) -> None:
     def over(first: int, last: int) -> PropagateRequest:
-        settings = RunSettings(first, last, image_size=IMAGE_SIZE)
+        settings = RunSettings(first, last)
         return request(footage, checkpoint, tmp_path, _A, settings=settings)
 
     _run(over(1, 10))
@@ -247,7 +249,7 @@ def test_ranges_before_between_and_behind_refined_frames_give_what_fresh_runs_gi
 ) -> None:
     thing = with_click(with_click(_A, 9, 20.0, 20.0), 13, 100.0, 20.0)
     for number, (first, last) in enumerate([(1, 3), (6, 8), (11, 12), (2, 14), (10, 11)]):
-        settings = RunSettings(first, last, image_size=IMAGE_SIZE, nearby_prompts=nearby)
+        settings = RunSettings(first, last, nearby_prompts=nearby)
         for store in ("ongoing", f"{number}"):
             _run(request(footage, checkpoint, tmp_path / store, thing, settings=settings))
         span = range(first, last + 1)

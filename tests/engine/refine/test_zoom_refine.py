@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sam2_splat_addon.core.geometry.resample import upsample_binary
-from sam2_splat_addon.core.mattes.run_manifest import RunSettings
 from sam2_splat_addon.core.mattes.store import MatteStore
 from sam2_splat_addon.core.prompts import FramePrompts, MaskPrompt, PointPrompt, read_json
 from sam2_splat_addon.core.protocol import ModelChoice
+from sam2_splat_addon.core.settings import RunSettings
 from sam2_splat_addon.engine.images.frame_source import FrameSource
 from sam2_splat_addon.engine.jobs import propagate
 from sam2_splat_addon.engine.models import model_cache
@@ -275,7 +275,7 @@ def test_a_run_with_second_looks_remembers_the_first_ones(tmp_path: Path) -> Non
     checkpoint = write_checkpoint(tmp_path / "random.safetensors")
     scores = {}
     for look, finer in (("off", 1), ("whole", FINER), ("parts", FINEST), ("details", FINEST)):
-        settings = RunSettings(image_size=IMAGE_SIZE, second_look=look)
+        settings = RunSettings(second_look=look)
         wanted = request(
             footage,
             checkpoint,
@@ -289,6 +289,7 @@ def test_a_run_with_second_looks_remembers_the_first_ones(tmp_path: Path) -> Non
             on_frame_done=lambda event: None,
             on_log=lambda event: None,
             cancelled=lambda: False,
+            image_size=IMAGE_SIZE,
         )
         store = MatteStore.open(tmp_path / look)
         records = [store.read(1, frame) for frame in range(1, 5)]

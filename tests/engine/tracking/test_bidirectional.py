@@ -11,10 +11,10 @@ import pytest
 from msgspec.structs import replace
 
 from sam2_splat_addon.core.errors import Cancelled
-from sam2_splat_addon.core.mattes.run_manifest import RunSettings
 from sam2_splat_addon.core.mattes.store import MatteRecord, MatteScores, MatteStore
 from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt
 from sam2_splat_addon.core.protocol import FootageFiles, FrameRange, Progress, PropagateRequest
+from sam2_splat_addon.core.settings import RunSettings
 from sam2_splat_addon.engine.jobs import propagate, run_store
 from sam2_splat_addon.engine.tracking.bidirectional import ABSENT_ESTIMATE, better, overlap
 
@@ -33,7 +33,7 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> FootageFiles:
 
 
 def _settings(*, both_sides: bool = True, **others: Any) -> RunSettings:
-    return RunSettings(image_size=IMAGE_SIZE, both_sides=both_sides, **others)
+    return RunSettings(both_sides=both_sides, **others)
 
 
 def _run(wish: PropagateRequest, cancel_after: int = -1) -> tuple[list[int], list[Progress]]:
@@ -46,6 +46,7 @@ def _run(wish: PropagateRequest, cancel_after: int = -1) -> tuple[list[int], lis
         on_frame_done=lambda event: done.append(event.frame),
         on_log=lambda _: None,
         cancelled=lambda: len(done) == cancel_after,
+        image_size=IMAGE_SIZE,
     )
     return done, progress
 

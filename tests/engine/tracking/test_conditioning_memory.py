@@ -10,10 +10,10 @@ import torch
 from msgspec.structs import replace
 
 from sam2_splat_addon.core.errors import StoreError
-from sam2_splat_addon.core.mattes.run_manifest import RunSettings
 from sam2_splat_addon.core.mattes.store import MatteStore
 from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt
 from sam2_splat_addon.core.protocol import FootageFiles, PropagateRequest
+from sam2_splat_addon.core.settings import RunSettings
 from sam2_splat_addon.engine.jobs import propagate
 from sam2_splat_addon.engine.tracking import conditioning_memory
 from sam2_splat_addon.engine.tracking.conditioning_memory import (
@@ -47,6 +47,7 @@ def _computed(wish: PropagateRequest) -> list[int]:
         on_frame_done=lambda _: None,
         on_log=lambda _: None,
         cancelled=lambda: False,
+        image_size=IMAGE_SIZE,
     )
     return frames
 
@@ -124,7 +125,7 @@ def test_a_run_that_holds_one_memory_gives_the_bytes_of_one_that_holds_all(
 ) -> None:
     click = (PointPrompt(70.0, 40.0),)
     frames = tuple(FramePrompts(at, click) for at in (1, 3, 5, 6, 8))
-    settings = RunSettings(image_size=IMAGE_SIZE, panorama=panorama)
+    settings = RunSettings(panorama=panorama)
     for held in (1, 48):
         monkeypatch.setattr(conditioning_memory, "HELD", held)
         thing = ObjectPrompts(1, "thing", frames)

@@ -17,7 +17,6 @@ from msgspec.structs import replace
 from sam2.build_sam import build_sam2_video_predictor
 from sam2.modeling.sam2_base import SAM2Base
 
-from sam2_splat_addon.core.mattes.run_manifest import RunSettings
 from sam2_splat_addon.core.prompts import (
     BoxPrompt,
     FramePrompts,
@@ -25,6 +24,7 @@ from sam2_splat_addon.core.prompts import (
     ObjectPrompts,
     PointPrompt,
 )
+from sam2_splat_addon.core.settings import RunSettings
 from sam2_splat_addon.engine.models.architectures import OFFICIAL_CONFIGS
 from sam2_splat_addon.engine.tracking.results import FrameResult
 

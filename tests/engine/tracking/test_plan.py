@@ -7,7 +7,6 @@ import pytest
 from msgspec.structs import replace
 
 from sam2_splat_addon.core.errors import PromptError
-from sam2_splat_addon.core.mattes.run_manifest import RunSettings
 from sam2_splat_addon.core.prompts import (
     BoxPrompt,
     FramePrompts,
@@ -15,6 +14,7 @@ from sam2_splat_addon.core.prompts import (
     ObjectPrompts,
     PointPrompt,
 )
+from sam2_splat_addon.core.settings import RunSettings
 from sam2_splat_addon.engine.tracking.plan import ObjectPlan, Segment, plan_object, span_of
 from sam2_splat_addon.engine.tracking.schedule import schedule_for
 

@@ -15,7 +15,6 @@ from msgspec.structs import replace
 from sam2.modeling.sam2_base import SAM2Base
 
 from sam2_splat_addon.core.errors import Cancelled
-from sam2_splat_addon.core.mattes.run_manifest import RunSettings
 from sam2_splat_addon.core.prompts import (
     BoxPrompt,
     FramePrompts,
@@ -23,6 +22,7 @@ from sam2_splat_addon.core.prompts import (
     ObjectPrompts,
     PointPrompt,
 )
+from sam2_splat_addon.core.settings import RunSettings
 from sam2_splat_addon.engine.models.architectures import BUNDLED
 from sam2_splat_addon.engine.models.device import choose_device
 from sam2_splat_addon.engine.tracking.memory_bank import MemoryBank

@@ -15,7 +15,6 @@ from PIL import Image
 
 from sam2_splat_addon.core.bake_plan import BakeOptions
 from sam2_splat_addon.core.footage.scan import Footage, scan
-from sam2_splat_addon.core.mattes.run_manifest import RunSettings
 from sam2_splat_addon.core.mattes.store import MatteStore
 from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt, PromptSet
 from sam2_splat_addon.core.protocol import (
@@ -44,7 +43,7 @@ from sam2_splat_addon.core.protocol import (
 from sam2_splat_addon.engine.models.architectures import build
 
 ADDON = Path(__file__).resolve().parents[3] / "sam2_splat_addon"
-IMAGE_SIZE = 128
+IMAGE_SIZE = 512  # the bundled model's own
 COUNT, WIDTH, HEIGHT = 6, 96, 144
 
 
@@ -136,7 +135,6 @@ def ask(footage: Footage, checkpoint: Path, tmp_path: Path) -> Ask:
             PromptSet((ObjectPrompts(1, "box", click),), WIDTH, HEIGHT),
             str(tmp_path / store),
             ModelChoice("bundled", str(checkpoint), "cpu", 1),
-            RunSettings(image_size=IMAGE_SIZE),
         )
 
     return make
@@ -202,7 +200,6 @@ def preview_of(request: PropagateRequest, frame: int, ticket: int) -> PreviewReq
         frame,
         request.prompts,
         request.model,
-        request.settings.image_size,
         ticket=ticket,
     )
 

@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 
 from sam2_splat_addon.core.errors import FootageError
-from sam2_splat_addon.core.mattes.run_manifest import RunSettings
 from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt, PromptSet
 from sam2_splat_addon.core.protocol import ModelChoice
+from sam2_splat_addon.core.settings import RunSettings
 from tools.research.bench.evaluation import corrections, obedience_report, real, stills, tracking
 from tools.research.bench.evaluation.clicking import deepest_clicks, next_click, obeys
 from tools.research.bench.evaluation.corrections import CorrectedRound, Correction, Corrector

@@ -28,11 +28,17 @@ sys.path.insert(0, str(ROOT))
 from tools.research.bench import command
 
 if TYPE_CHECKING:
+    from sam2_splat_addon.core.settings import Look
     from tools.research.bench.evaluation.sources import Clip
     from tools.research.capture.stage import StagePlan
 
 KINDS = ("stool", "table", "rack")
-_LOOKS = {"tracked": "off", "second-look": "whole", "parts": "parts", "details": "details"}
+_LOOKS: dict[str, Look] = {
+    "tracked": "off",
+    "second-look": "whole",
+    "parts": "parts",
+    "details": "details",
+}
 _SEED = 760  # below 1000: never trained on
 
 
@@ -84,10 +90,10 @@ def _ideal(clip: Clip) -> list[Any]:
     return logits
 
 
-def _tracked(clip: Clip, second_look: str = "off") -> list[Any]:
+def _tracked(clip: Clip, second_look: Look = "off") -> list[Any]:
     """The bundled model's logits (h, w) of each frame, from three clicks on the first."""
-    from sam2_splat_addon.core.mattes.run_manifest import RunSettings
     from sam2_splat_addon.core.protocol import ModelChoice
+    from sam2_splat_addon.core.settings import RunSettings
     from sam2_splat_addon.engine.models.checkpoints import checkpoint_path
     from tools.research.bench.evaluation import tracking
     from tools.research.bench.evaluation.prompting import prompts_for

@@ -38,8 +38,8 @@ _SETTLED = 50  # frames after which every memory that a model keeps is full, wit
 
 
 def _request(options: argparse.Namespace, scratch: Path) -> PropagateRequest:
-    from sam2_splat_addon.core.mattes.run_manifest import RunSettings
     from sam2_splat_addon.core.protocol import FootageFiles, PropagateRequest
+    from sam2_splat_addon.core.settings import RunSettings
     from tools.research.bench.timing.long_footage import clicks, long_footage, parsed_size
 
     size = parsed_size(options.photo_size) if options.photo_size else None
@@ -49,7 +49,7 @@ def _request(options: argparse.Namespace, scratch: Path) -> PropagateRequest:
         clicks(footage, options.objects),
         str(scratch / "store"),
         _model(options, scratch),
-        RunSettings(direction="forward", image_size=options.size),
+        RunSettings(direction="forward", speed=options.speed),
     )
 
 
@@ -74,8 +74,8 @@ class Record:
 
     Attributes
     ----------
-    model, image_size, objects, photo_size, threads
-        What was run; an ``image_size`` of 0 is the model's own, ``threads`` 0 torch's choice.
+    model, speed, objects, photo_size, threads
+        What was run; ``threads`` of 0 is torch's choice.
     frames
         How many were asked for.
     peaks_mb
@@ -90,7 +90,7 @@ class Record:
     """
 
     model: str
-    image_size: int
+    speed: str
     objects: int
     photo_size: tuple[int, int]
     threads: int
@@ -195,7 +195,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", default="bundled")
     parser.add_argument("--checkpoint", default="")
     parser.add_argument("--random", action="store_true", help="random weights, no checkpoint")
-    parser.add_argument("--size", type=int, default=0, help="the model's input, px; 0: its own")
+    parser.add_argument("--speed", choices=("quality", "balanced", "fast"), default="quality")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--bake", action="store_true", help="RGBA PNGs too, in a second worker")
     parser.add_argument("--scratch", type=Path, help="folder for what is made on the way")
@@ -208,7 +208,7 @@ def _measure(options: argparse.Namespace) -> None:
         request = _request(options, Path(scratch))
         record = Record(
             options.model,
-            options.size,
+            options.speed,
             options.objects,
             (request.footage.width, request.footage.height),
             options.threads,

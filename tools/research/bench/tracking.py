@@ -22,7 +22,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT))
@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT))
 from tools.research.bench import command
 
 if TYPE_CHECKING:
-    from sam2_splat_addon.core.mattes.run_manifest import RunSettings
+    from sam2_splat_addon.core.settings import RunSettings
     from tools.research.bench.evaluation.prompting import PromptKind
     from tools.research.bench.evaluation.scoring import ObjectScore
     from tools.research.bench.evaluation.sources import Clip
@@ -62,7 +62,7 @@ def _options() -> argparse.Namespace:
 def _run(options: argparse.Namespace) -> None:
     import msgspec
 
-    from sam2_splat_addon.core.mattes.run_manifest import EXACT, GUARDED, RunSettings
+    from sam2_splat_addon.core.settings import Direction, Memory, RunSettings
     from tools.research.bench.evaluation import lookalikes, orbits, panoramas, sources
     from tools.research.bench.evaluation.report import Group
 
@@ -73,8 +73,12 @@ def _run(options: argparse.Namespace) -> None:
         groups.append(Group(f"{title}, {name}", tuple(scores)))
         command.write_json(options.out, groups)
 
-    root, forward = options.rendered, "forward"
-    kinds = {name: RunSettings(direction=forward, memory=name) for name in (EXACT, GUARDED)}
+    root = options.rendered
+    forward: Direction = "forward"
+    memories: tuple[Memory, ...] = get_args(Memory)
+    kinds: dict[str, RunSettings] = {
+        each: RunSettings(direction=forward, memory=each) for each in memories
+    }
     if options.prompted != "first":
         kinds |= {
             f"{name}, both": msgspec.structs.replace(settings, both_sides=True)

@@ -23,13 +23,13 @@ ROOT: Final = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT))
 
 from sam2_splat_addon.core.errors import SplatError
-from sam2_splat_addon.core.mattes.run_manifest import RunSettings
 from sam2_splat_addon.core.protocol import ModelChoice
+from sam2_splat_addon.core.settings import Look, RunSettings
 from sam2_splat_addon.engine.models.checkpoints import checkpoint_path
 from tools.research.bench.evaluation import sources, tracking
 from tools.research.bench.evaluation.prompting import PromptKind, prompts_for
 
-LOOKS: Final[dict[str, tuple[PromptKind, str]]] = {
+LOOKS: Final[dict[str, tuple[PromptKind, Look]]] = {
     "1click": ("1click", "off"),
     "3clicks": ("3clicks", "off"),
     "3clicks_whole": ("3clicks", "whole"),

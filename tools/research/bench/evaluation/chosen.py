@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sam2_splat_addon.core.protocol import ModelChoice
+from sam2_splat_addon.core.settings import Look
 from sam2_splat_addon.engine.models.architectures import own_size
 from sam2_splat_addon.engine.models.checkpoints import checkpoint_path, sha256_of
 from sam2_splat_addon.engine.models.device import choose_device, use_threads
@@ -21,7 +22,7 @@ def find(
     threads: int,
     *,
     refined: bool = False,
-    second_look: str = "off",
+    second_look: Look = "off",
 ) -> tuple[ModelChoice, ModelFacts]:
     """The model as requests name it, and as results name it.
 

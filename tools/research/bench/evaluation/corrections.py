@@ -16,9 +16,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from sam2_splat_addon.core.mattes.run_manifest import RunSettings
 from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt, PromptSet
 from sam2_splat_addon.core.protocol import ModelChoice
+from sam2_splat_addon.core.settings import RunSettings
 from tools.research.bench.evaluation.clicking import deepest_clicks, next_click, obeys
 from tools.research.bench.evaluation.measures import boundary_f, region_iou
 from tools.research.bench.evaluation.prompting import PromptKind, prompts_for

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sam2_splat_addon.core.mattes.run_manifest import RunSettings
 from sam2_splat_addon.core.prompts import PromptSet
+from sam2_splat_addon.core.settings import Look, RunSettings
 from sam2_splat_addon.engine.models.device import choose_device, use_threads
 from tools.research.bench import command
 from tools.research.bench.evaluation import (
@@ -63,7 +63,7 @@ class Settings:
     only: tuple[str, ...]
     out: Path
     refined: bool
-    second_look: str
+    second_look: Look
     with_sheets: bool
 
 

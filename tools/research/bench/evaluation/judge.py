@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from sam2_splat_addon.core.mattes.run_manifest import RunSettings
 from sam2_splat_addon.core.prompts import FramePrompts, PointPrompt
+from sam2_splat_addon.core.settings import Look, RunSettings
 from tools.research.bench import command
 from tools.research.bench.evaluation import (
     chosen,
@@ -74,7 +74,7 @@ class Settings:
     device: str
     threads: int
     refined: bool
-    second_look: str
+    second_look: Look
     kinds: tuple[PromptKind, ...]
     rounds: int
     every: int

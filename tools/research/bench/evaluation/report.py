@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from sam2_splat_addon.core.settings import Look
 from tools.research.bench.evaluation.scoring import ObjectScore, summary
 
 _COLUMNS = (
@@ -38,7 +39,7 @@ class ModelFacts(msgspec.Struct, frozen=True):
     device: str
     threads: int
     refined: bool = False
-    second_look: str = "off"
+    second_look: Look = "off"
 
 
 class Group(msgspec.Struct, frozen=True):

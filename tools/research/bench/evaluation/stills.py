@@ -146,9 +146,8 @@ class Clicker:
             1,
             PromptSet((thing,), width, height),
             self._model,
-            self._image_size,
         )
-        (matte,) = preview.run(request, lambda: False)
+        (matte,) = preview.run(request, lambda: False, self._image_size)
         return upsample_binary(matte.array(), width, height)
 
     def iou(self, mask: Mask) -> float:

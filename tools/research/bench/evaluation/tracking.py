@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +17,6 @@ from sam2_splat_addon.core.checkpoint_catalogue import CHECKPOINTS
 from sam2_splat_addon.core.errors import CheckpointError
 from sam2_splat_addon.core.footage.headers import read_header
 from sam2_splat_addon.core.geometry.resample import upsample_binary
-from sam2_splat_addon.core.mattes.run_manifest import RunSettings
 from sam2_splat_addon.core.mattes.store import MatteScores, MatteStore
 from sam2_splat_addon.core.prompts import PromptSet
 from sam2_splat_addon.core.protocol import (
@@ -27,6 +25,7 @@ from sam2_splat_addon.core.protocol import (
     ModelChoice,
     PropagateRequest,
 )
+from sam2_splat_addon.core.settings import RunSettings
 from sam2_splat_addon.engine.jobs import propagate
 from sam2_splat_addon.engine.models.architectures import BUNDLED, MODEL_NAMES
 
@@ -135,7 +134,7 @@ def track(
     on_matte
         Gets the number of mattes done.
     settings
-        Of the run; the size is ``image_size``.
+        Of the run.
     store
         The folder of the mattes, where a later run goes on from; None is one for the while.
 
@@ -159,7 +158,7 @@ def track(
             prompts,
             str(folder),
             model,
-            msgspec.structs.replace(settings, image_size=image_size),
+            settings,
         )
         propagate.run(
             request,
@@ -167,6 +166,7 @@ def track(
             on_frame_done=done,
             on_log=lambda event: None,
             cancelled=lambda: False,
+            image_size=image_size,
         )
         kept = MatteStore.open(folder)
         records = {
