@@ -265,7 +265,7 @@ def accept(clip: bpy.types.MovieClip, footage: Footage) -> Footage:
             f" {len(footage)} now.",
             f"Load the photos again; {_ALONG if before else 'the clicks and settings stay'}.",
         )
-    if not before:  # a clip of an older file
+    if not before:  # the list is lost, or was never one
         settings.photos = matching.to_text(now)
     return footage
 

@@ -118,7 +118,7 @@ def _as_seen(clip: bpy.types.MovieClip) -> str:
 
 
 def _seen(clip: bpy.types.MovieClip) -> list[tuple[str, int]]:
-    """The same as it was at the last look; empty in files of earlier versions."""
+    """The same as it was at the last look; empty before the first."""
     parts = [line.partition(" ") for line in names_of(clip.sam2_splat, "seen_subjects")]
     return [(name, int(clicks)) for clicks, _, name in parts if _is_count(clicks)]
 

@@ -46,17 +46,15 @@ def bring_back(clip: bpy.types.MovieClip) -> None:
 def own_store(clip: bpy.types.MovieClip, photos: Path) -> MatteStore:
     """The clip's mattes; raises StoreError where they are of another run than the clip's last.
 
-    Files of earlier versions remember no run, and go by what is there; so does everyone where the
-    manifest is lost, which says whose mattes these are.
+    Where the manifest is lost, which says whose mattes these are, it goes by what is there.
     """
-    has_run = bool(clip.sam2_splat.store_folder)
     store = MatteStore(store_folder(clip, photos))
-    known, stamp = clip.sam2_splat.run_stamp, run_stamp(store)
-    is_own = stamp == known if known or not has_run else True
-    if stamp and not is_own and (clip.session_uid, stamp) not in _runs:
+    stamp = run_stamp(store)
+    if stamp and stamp != clip.sam2_splat.run_stamp and (clip.session_uid, stamp) not in _runs:
         raise StoreError(
-            f"The mattes in {store.folder} are not those that this file made last: another .blend"
-            " file with these photos, or one that was not saved, has propagated since.",
+            f"The mattes in {store.folder} are not those that this file made last: they stay as they"
+            " are. Another .blend file with these photos, or one that was not saved, has propagated"
+            " since.",
             "Press Propagate, which makes again what is not up to date, or choose another folder for"
             " this file's mattes first.",
         )

@@ -44,7 +44,7 @@ class Moved:
 def compared(clip: bpy.types.MovieClip, footage: Footage) -> Moved | None:
     """What is other than when the clip was loaded last.
 
-    None where every frame of before shows the same photo, or where the clip is an earlier version's.
+    None where every frame of before shows the same photo, or where it is not known which they were.
     """
     before = from_text(text_of(clip.sam2_splat, "photos"))
     places = moved_frames(before, known_photos(footage))

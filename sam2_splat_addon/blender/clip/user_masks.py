@@ -111,8 +111,7 @@ def frames_before(clip: bpy.types.MovieClip, mask: bpy.types.Mask, name: str) ->
     A clip that begins elsewhere since has its masks on the old frames until they are made anew.
     """
     written = written_layers.remembered(mask, name)
-    start = written.start if written is not None else 0
-    return (start or int(clip.frame_start)) - 1
+    return (written.start if written is not None else int(clip.frame_start)) - 1
 
 
 def at_once(steps: Generator[Any, None, T]) -> T:

@@ -55,14 +55,12 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
         description="The photo that frame 1 shows, when the clip doesn't begin with the first one"
     )
     frame_count: IntProperty()
-    photos: StringProperty(
-        description="Name and size of every frame's photo, as JSON; empty in older files"
-    )
+    photos: StringProperty(description="Name and size of every frame's photo, as JSON")
     outdated_run: StringProperty(
         description="The run whose mattes are of these photos as they were before some came or went"
     )
     unreadable_count: IntProperty()
-    unreadable_names: StringProperty(description="As JSON; one a line in older files")
+    unreadable_names: StringProperty(description="Photos that were left out, as JSON")
     damaged_names: StringProperty(
         description="Photos that the last job found damaged and left out, as JSON"
     )

@@ -38,16 +38,15 @@ def names_to_text(names: Sequence[str]) -> str:
 
 
 def names_of(owner: Any, name: str) -> list[str]:
-    """The names that a property holds, as JSON, or one a line as earlier versions wrote them."""
-    text = text_of(owner, name)
-    return decoded(text, list[str], text.split("\n")) if text else []
+    """The names that a property holds, as JSON; none where it holds something else."""
+    return decoded(text_of(owner, name), list[str], [])
 
 
 def mend_names() -> None:
     """Give names to tracking objects and tracks of this file whose own are no text.
 
-    Blender itself can't tell a script the name of such a one, which earlier versions made of long
-    names, cut in the middle of a letter.
+    A long name may be cut in the middle of a letter, in a file of somebody else: Blender itself can't
+    tell a script such a name.
     """
     for clip in bpy.data.movieclips:
         if clip.library is not None:

@@ -44,15 +44,8 @@ def notice(mask: bpy.types.Mask, layer_name: str, scene_frame: int) -> bool:
     written, layer = remembered(mask, layer_name), named(mask.layers, layer_name)
     if written is None or layer is None or not written.is_whole:
         return False
-    splines = splines_of(layer)
-    if splines != written.splines:
-        points = sum(len(spline.points) for spline in layer.splines)
-        # In older files it is not known what they were.
-        as_before = not written.splines and any(
-            one.points == points for one in written.frames.values()
-        )
-        torn = None if as_before else scene_frame
-        remember(mask, layer_name, replace(written, splines=splines if as_before else 0, torn=torn))
+    if splines_of(layer) != written.splines:
+        remember(mask, layer_name, replace(written, torn=scene_frame))
         return True
     expected, state = written.frames.get(scene_frame), keys.layer_state(layer)
     if expected is not None and checksum(state) == expected.checksum:

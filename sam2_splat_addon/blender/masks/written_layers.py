@@ -67,24 +67,24 @@ class WrittenLayer(msgspec.Struct, frozen=True):
     edited
         Those that hold a user's edit already.
     start
-        The scene frame that the clip began on then; 0 in older files: where it begins now.
+        The scene frame that the clip began on then.
     writing
         Which writing of the layer is under way, or was when the file was saved; 0: none.
     splines
-        What tells the layer's splines from others (`splines_of`); 0 in older files.
+        What tells the layer's splines from others (`splines_of`); 0 while it is being written.
     torn
         The scene frame on which the user has made them others since, or `NO_FRAME`; None while they
         are as they were written. Until the layer is written anew, its keys count on that frame
         alone: on all others, what the user drew there counts (`drawn_on`), and else the store.
     mattes
-        A checksum of the mattes that the layer is made of; 0 in older files.
+        A checksum of the mattes that the layer is made of; 0 while it is being written.
     locked
         Whether the layer can't be selected only because it is being written anew.
     """
 
     frames: dict[int, WrittenFrame]
-    edited: tuple[int, ...] = ()
-    start: int = 0
+    edited: tuple[int, ...]
+    start: int
     writing: int = 0
     splines: int = 0
     torn: int | None = None

@@ -220,7 +220,7 @@ def _others(folder: Path) -> Iterator[str]:
                 yield path
 
 
-def _is_earlier(folder: Path) -> bool:
+def _knows_unmarked(folder: Path) -> bool:
     """Whether a folder without a marker is one of packages all the same, finished or begun.
 
     By its stamp, or by the log, which begins with the command that filled this very folder.
@@ -243,7 +243,7 @@ PACKAGES: Final = FolderKind(
     EnvironmentSetupError,
     "Choose a new or an empty folder for the packages in the add-on's preferences, or move these"
     " files elsewhere.",
-    _is_earlier,
+    _knows_unmarked,
 )
 """Folders that pip fills."""
 

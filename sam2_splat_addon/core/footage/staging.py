@@ -47,7 +47,7 @@ class StageMap(msgspec.Struct, frozen=True):
     copies: bool = True
 
 
-def _is_earlier(folder: Path) -> bool:
+def _knows_unmarked(folder: Path) -> bool:
     """Whether a folder without a marker belongs to our cache all the same.
 
     It does if it has such a name, and if each file with the name of a link is a link, or a copy that
@@ -76,7 +76,7 @@ LINKS: Final = FolderKind(
     ),
     FootageError,
     "Choose another cache folder in the add-on's preferences, or move these files away.",
-    _is_earlier,
+    _knows_unmarked,
 )
 """Folders of links to photos. Blender's proxies (small copies of the photos) are in them too."""
 

@@ -46,7 +46,7 @@ def require_own_capture(store: MatteStore, footage: FootageFiles) -> None:
     if known.digests:
         now, before = _digests(footage), set(known.digests) - {""}
         is_same = 2 * sum(digest in before for digest in now) >= min(len(now), len(before))
-    else:  # of an earlier version, which noted nothing of its photos
+    else:  # the manifest is lost, and the digests with it
         size = (footage.width, footage.height, len(footage.paths))
         is_same = size == (run.width, run.height, run.frame_count)
     if not is_same:

@@ -234,7 +234,7 @@ def decode_record(data: bytes, source: str = "The matte") -> MatteRecord:
     )
 
 
-def _is_earlier(folder: Path) -> bool:
+def _knows_unmarked(folder: Path) -> bool:
     """Whether a folder without a marker holds mattes all the same.
 
     Its manifest says so; where a power cut took that, the mattes, with nothing else in our places.
@@ -287,7 +287,7 @@ MATTES: Final = FolderKind(
     ),
     StoreError,
     "Choose another folder for the mattes, or move what is there away.",
-    _is_earlier,
+    _knows_unmarked,
     _is_anothers,
 )
 """Folders of mattes, and all that a run and its engine write into them."""

@@ -97,9 +97,9 @@ class FolderKind:
         Raised where a folder is not what it should be.
     fix
         What the user can do then.
-    is_earlier
-        Whether a folder without a marker is one that a version before markers made, or one whose
-        marker got lost. Must read only names and what the add-on itself writes.
+    knows_unmarked
+        Whether a folder whose marker got lost is one all the same. Must read only names and what the
+        add-on itself writes.
     is_anothers
         Whether a folder with the marker is another program's all the same: somebody has copied the
         marker there.
@@ -109,7 +109,7 @@ class FolderKind:
     names: OwnNames
     error: type[SplatError]
     fix: str
-    is_earlier: Callable[[Path], bool]
+    knows_unmarked: Callable[[Path], bool]
     is_anothers: Callable[[Path], bool] = lambda _: False
 
     def owns(self, folder: Path) -> bool:
@@ -122,11 +122,11 @@ class FolderKind:
             return False
 
     def knows(self, folder: Path) -> bool:
-        """Whether the add-on made a folder, by its marker or as a version before markers did."""
+        """Whether the add-on made a folder, by its marker or, where that is lost, by what is there."""
         if self.owns(folder):
             return True
         try:
-            return not is_link(folder) and self.is_earlier(folder)
+            return not is_link(folder) and self.knows_unmarked(folder)
         except OSError:  # what can't be read proves nothing
             return False
 
@@ -143,7 +143,7 @@ class FolderKind:
     def claim(self, folder: Path) -> None:
         """Make a folder, or take one in which nothing bears a name of ours; both get the marker.
 
-        A folder of ours stays as it is, one of an earlier version gets the marker.
+        A folder of ours stays as it is; one whose marker is lost gets it again.
 
         Raises
         ------
@@ -157,7 +157,7 @@ class FolderKind:
         if not self.owns(folder):
             make_folder(folder)
             others = self._beginning(folder)
-            if self.is_earlier(folder):
+            if self.knows_unmarked(folder):
                 others = [path for path in others if not self.names.begins(path.name)]
             marker = folder / MARKER_NAME
             if is_link(marker) or (marker.exists() and not marker.is_file()):

@@ -165,7 +165,7 @@ def test_small_copies_go_when_photos_change_come_or_go(make_photos: Callable[...
         return (copies / "00000001.jpg").exists()
 
     copies.mkdir(parents=True)
-    assert not keeps()  # an earlier version's, which didn't say what they were made of
+    assert not keeps()  # nothing says what they were made of
     assert keeps()
     first, second, _ = sorted(folder.glob("*.JPG"))
     os.utime(second, ns=(0, 0))

@@ -67,14 +67,18 @@ def test_a_file_saved_under_another_name_and_an_undo_bake_what_they_have(
     assert bpy.ops.sam2_splat.bake() == {"FINISHED"}
 
 
-def test_files_of_earlier_versions_bake_what_they_have(
+def test_a_file_that_names_mattes_and_knows_no_run_bakes_them_after_propagating(
     make_photos: MakePhotos, tmp_path: Path
 ) -> None:
     clip = _clip_with_click(make_photos(count=2), "square", 50.5, 90.5)
     bpy.ops.sam2_splat.propagate()
     clip.sam2_splat.run_stamp = ""
-    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "old.blend"))
-    _open(tmp_path / "old.blend")
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "strange.blend"))
+    bpy.ops.wm.read_homefile(use_empty=True)
+    _open(tmp_path / "strange.blend")
+    with pytest.raises(RuntimeError, match=r"not those that this file made.*Press Propagate"):
+        bpy.ops.sam2_splat.bake()
+    bpy.ops.sam2_splat.propagate()
     assert bpy.ops.sam2_splat.bake() == {"FINISHED"}
 
 

@@ -123,7 +123,7 @@ def test_an_empty_folder_is_filled_marked_and_replaced_later(
     assert sorted(path.name for path in tmp_path.glob("packages*")) == ["packages"]
 
 
-def test_folders_of_earlier_versions_are_replaced(
+def test_folders_that_lost_their_marker_are_replaced(
     earlier: Path, run: Callable[[Path], None]
 ) -> None:
     begun = earlier.with_name("packages.partial")

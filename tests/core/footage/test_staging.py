@@ -234,7 +234,7 @@ def test_nothing_behind_a_link_is_touched(footage: Footage, tmp_path: Path, plac
 
 
 @pytest.mark.parametrize("way", ["links", "copies", "no map", "torn map"])
-def test_folders_of_earlier_versions_are_known_and_get_the_marker(
+def test_folders_that_lost_their_marker_are_known_and_get_it_again(
     footage: Footage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     folder = tmp_path / "0123456789abcdef"

@@ -170,7 +170,7 @@ def test_a_folder_in_use_can_hold_mattes_and_keeps_what_is_in_it(tmp_path: Path)
 
 
 @pytest.mark.parametrize("lost", ["marker", "torn marker", "manifest too", "torn manifest too"])
-def test_mattes_of_earlier_versions_are_known_and_get_the_marker(
+def test_mattes_that_lost_their_marker_are_known_and_get_it_again(
     lost: str, store: MatteStore
 ) -> None:
     marker = store.folder / MARKER_NAME
