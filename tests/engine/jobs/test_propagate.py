@@ -450,6 +450,7 @@ def test_a_store_deleted_while_a_run_goes_on_is_no_success(
             on_frame_done=delete,
             on_log=lambda _: None,
             cancelled=lambda: False,
+            image_size=IMAGE_SIZE,
         )
     _run(request(footage, checkpoint, store, _A))
     assert len(MatteStore(store).frames(1)) == _FRAMES
