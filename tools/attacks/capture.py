@@ -72,7 +72,9 @@ class Capture:
         prompts = PromptSet((ObjectPrompts(1, "thing", (FramePrompts(2, (point,)),)),), *SIZE)
         settings = RunSettings(speed="fast")
         model = ModelChoice("bundled", "", "cpu", 1)
-        ready = PreviewRequest(self.files.paths[0], *SIZE, 1, PromptSet(()), model, speed="fast")
+        ready = PreviewRequest(
+            self.files.paths[0], *SIZE, 1, PromptSet(()), model, settings=settings
+        )
         asked = PropagateRequest(self.files, prompts, str(store), model, settings)
         return Wish(asked, first=ready)
 
