@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Small real photos, a small random checkpoint, and propagate requests over them; for tests."""
+"""Small real photos, a small random checkpoint, and propagate requests over them, for tests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .random_models import HEIGHT, WIDTH, random_model
 
 
 def write_photos(folder: Path, count: int) -> FootageFiles:
-    """JPEGs of smooth noise."""
+    """Write JPEGs of smooth noise."""
     folder.mkdir(parents=True, exist_ok=True)
     paths: list[str] = []
     for number in range(count):
@@ -31,27 +31,27 @@ def write_photos(folder: Path, count: int) -> FootageFiles:
 
 
 def write_checkpoint(path: Path) -> Path:
-    """Random weights of the bundled model, with masks and scores of both signs."""
+    """Write random weights of the bundled model, whose masks and scores have both signs."""
     weights = random_model(BUNDLED).state_dict()
     save_file({key: value.contiguous() for key, value in weights.items()}, path)
     return path
 
 
 def clicked(object_id: int, frame: int, x: float, y: float, name: str = "thing") -> ObjectPrompts:
-    """An object with one click."""
+    """Return an object with one click."""
     return ObjectPrompts(object_id, name, (FramePrompts(frame, (PointPrompt(x, y),)),))
 
 
 def with_click(
     thing: ObjectPrompts, frame: int, x: float = 30.0, y: float = 60.0, *, anew: bool = False
 ) -> ObjectPrompts:
-    """The object with one more prompted frame."""
+    """Return the object with one more prompted frame."""
     prompts = FramePrompts(frame, (PointPrompt(x, y),), anew=anew)
     return replace(thing, frames=(*thing.frames, prompts))
 
 
 def all_anew(thing: ObjectPrompts) -> ObjectPrompts:
-    """The object segmented from its prompts alone on each of its frames."""
+    """Return the object, segmented from its prompts alone on each of its frames."""
     return replace(thing, frames=tuple(replace(at, anew=True) for at in thing.frames))
 
 
@@ -62,12 +62,12 @@ def request(
     *objects: ObjectPrompts,
     settings: RunSettings = RunSettings(),  # noqa: B008 - frozen
 ) -> PropagateRequest:
-    """Propagate on one CPU thread."""
+    """Return a request to propagate on one CPU thread."""
     model = ModelChoice(BUNDLED, str(checkpoint), "cpu", 1)
     return PropagateRequest(footage, PromptSet(objects), str(store), model, settings)
 
 
 def store_bytes(store: Path) -> dict[str, bytes]:
-    """Every file of a store by its relative path."""
+    """Return every file of a store by its relative path."""
     files = (path for path in sorted(store.rglob("*")) if path.is_file())
     return {path.relative_to(store).as_posix(): path.read_bytes() for path in files}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Small seeded SAM 2 models with random weights, with mixed masks and object scores."""
+"""Small SAM 2 models with seeded random weights, and with mixed masks and object scores."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sam2_splat_addon.engine.tracking.session import Frames, Session
 IMAGE_SIZE = 64
 WIDTH, HEIGHT = 160, 96
 
-# Two torch processes of two threads each on two cores slow one another down many times over.
+# If two torch processes use two threads each on two cores, both become many times slower.
 torch.set_num_threads(1)
 
 FIRST_CLICK = ObjectPrompts(1, "thing", (FramePrompts(1, (PointPrompt(70.0, 40.0),)),))
@@ -42,7 +42,7 @@ class TensorFrames:
 
 
 def random_frames(count: int, image_size: int = IMAGE_SIZE) -> TensorFrames:
-    """Smooth coloured noise, another on every frame."""
+    """Make smooth coloured noise, different on every frame."""
     generator = torch.Generator().manual_seed(7)
     noise = torch.randn(count, 3, image_size // 8, image_size // 8, generator=generator)
     return TensorFrames(torch.nn.functional.interpolate(noise, (image_size,) * 2, mode="bilinear"))
@@ -51,16 +51,16 @@ def random_frames(count: int, image_size: int = IMAGE_SIZE) -> TensorFrames:
 def random_model(
     name: str, *, image_size: int = IMAGE_SIZE, seed: int = 3, always_seen: bool = False
 ) -> SAM2Base:
-    """A model whose masks have both signs, and that takes some frames for empty and others not.
+    """Make a model whose masks have both signs. Some frames count as empty, others not.
 
-    With ``always_seen`` it takes none for empty, so that every change shows in the logits.
+    With ``always_seen`` no frame counts as empty, so every change shows in the logits.
     """
     torch.manual_seed(seed)
     model = build(name, image_size=image_size)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
-            # Norms, biases and layer scales start at 0, 1 or next to nothing.
+            # Norms, biases and layer scales start at 0, at 1, or nearly at 0.
             if parameter.ndim == 1:
                 parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
         last = model.sam_mask_decoder.pred_obj_score_head.layers[-1]
@@ -68,7 +68,7 @@ def random_model(
         last.bias.fill_(1000.0 if always_seen else 100.0)
         if always_seen:
             return model
-        for _ in range(8):  # what counts as absent changes the memory, and so the scores
+        for _ in range(8):  # the frames that count as empty change the memory, and so the scores
             results = propagated(model, random_frames(4, image_size), [FIRST_CLICK])
             scores = sorted(result.scores.object_score for result in results[1:])
             if scores[0] < 0.0 < scores[-1]:
@@ -86,7 +86,7 @@ def propagated(
     max_conditioning: int = 0,
     choice: DeviceChoice | None = None,
 ) -> list[FrameResult]:
-    """All results of our session, in the order in which they came."""
+    """Return all results of our session, in the order in which they came."""
     results: list[FrameResult] = []
     span = span_of(settings, len(frames))
     plans = [

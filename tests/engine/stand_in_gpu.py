@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A device for torch that behaves as a GPU does and computes on the processor; for tests.
+"""A device for torch that behaves like a GPU but computes on the CPU, for tests.
 
-Its tensors live apart: an operation that mixes them with the processor's fails, numpy can't read
-them, and what is not moved there and back on purpose does not work. Autocast converts what it
-converts on CUDA. As on Apple's GPUs there is no float64. What it can't show are a GPU's own numbers
-and how its memory and streams behave.
+Its tensors are separate. An operation that mixes them with the CPU's tensors fails, and numpy can't
+read them. Only what is moved there and back on purpose works. Autocast converts the same operations
+as on CUDA. As on Apple's GPUs, there is no float64. It can't show a GPU's own numbers, or how its
+memory and streams behave.
 
-It is torch's own extension point for devices (PrivateUse1), written in Python: an operation on these
-tensors is the same operation on the processor's tensors inside them.
+It uses torch's own extension point for devices (PrivateUse1), in Python. An operation on these
+tensors is the same operation on the CPU tensors inside them.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from torch.utils import backend_registration
 
 NAME: Final = "standin"
 
-# Where CUDA takes tensors of both devices: copies, and places given by the processor.
+# Operations where CUDA accepts tensors of both devices: copies, and indices from the CPU.
 _ACROSS = frozenset({"copy_", "to", "_to_copy", "index", "index_put", "index_put_"})
-# What autocast converts on CUDA, of all that SAM 2 uses.
+# The operations of SAM 2 that autocast converts on CUDA.
 _NARROWED = (
     *("linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "conv2d", "conv2d.padding"),
     *("conv_transpose2d.input", "scaled_dot_product_attention"),
@@ -67,7 +67,7 @@ class _Device:
 
 
 class _There(Tensor):
-    """A tensor on the device; ``here`` is the processor's tensor inside it."""
+    """A tensor on the device. ``here`` is the CPU tensor inside it."""
 
     here: Tensor
 
@@ -75,7 +75,7 @@ class _There(Tensor):
     def __new__(cls: type[_There], here: Tensor, requires_grad: bool = False) -> _There:
         if here.dtype is torch.float64:
             raise TypeError(f"{NAME} has no float64, as Apple's GPUs")
-        # Tensors of inference mode would not do as views of parameters.
+        # Tensors of inference mode can't be views of parameters.
         with torch.inference_mode(mode=False):
             return Tensor._make_wrapper_subclass(  # type: ignore[attr-defined, no-any-return]
                 cls,
@@ -137,7 +137,7 @@ def _copy_from(source: Tensor, target: Tensor, non_blocking: bool = False) -> Te
 
 
 def _converting(operation: Any, *, narrow: bool) -> Callable[..., Any]:
-    """The operation under autocast."""
+    """Return the operation as it runs under autocast."""
     key = torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastPrivateUse1)
 
     def converted(value: Any) -> Any:
@@ -173,5 +173,5 @@ def _register() -> tuple[torch.library.Library, ...]:
     return every, aten
 
 
-_LIBRARIES: Final = _register()  # what was registered goes when these go
+_LIBRARIES: Final = _register()  # the registrations end when these objects are deleted
 DEVICE: Final = torch.device(NAME, 0)

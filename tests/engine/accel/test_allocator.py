@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Freed memory serves again during a run, and goes back to the system after it."""
+"""During a run freed memory is used again. After the run the system gets it back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MEGABYTES = 64
 
 
 def _fresh_pages(megabytes: int = _MEGABYTES) -> int:
-    """Pages that the system had to give for an array that is filled and dropped."""
+    """Count the pages that the system had to give for an array that is filled and freed."""
     import resource
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

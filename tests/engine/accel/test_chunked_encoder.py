@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An image encoder in parts gives the bits that it gives whole."""
+"""An image encoder computed in parts gives the same bits as the whole one."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_an_encoder_in_parts_gives_the_same_bits_under_the_same_names(
     torch.manual_seed(4)
     model = build(_TINY, image_size=256)
     with torch.no_grad():
-        model.image_encoder.trunk.pos_embed.normal_()  # zeros, before a checkpoint is read
+        model.image_encoder.trunk.pos_embed.normal_()  # without a checkpoint these are zeros
     frame = torch.randn(3, 256, 256)
     names = list(model.state_dict())
     with torch.inference_mode():
@@ -49,7 +49,7 @@ def test_an_encoder_in_parts_gives_the_same_bits_under_the_same_names(
         chunk_encoder(model)
         assert all(type(block) is ChunkedBlock for block in model.image_encoder.trunk.blocks)
         assert list(model.state_dict()) == names
-        for _ in range(2):  # the second time with what was kept
+        for _ in range(2):  # the second time with the kept table
             parted = Sam2Adapter(model, 1).encode(frame)
             for ours, reference in zip(parted.maps, whole.maps, strict=True):
                 assert torch.equal(ours, reference)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Folded attention gives what sam2's gives to the last few bits, and steps aside when told."""
+"""Folded attention equals sam2's, except for the last few bits, and can be switched off."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_mattes_of_every_configuration_stay_within_a_ten_thousandth(name: str) -
         np.testing.assert_array_equal(ours.logits, repeated.logits)
     assert flips <= pixels / 100_000
     assert any(0.02 < result.scores.area < 0.98 for result in folded)
-    # Another order of sums that changed no bit at all would not have been in use.
+    # If not a single bit changed, the folded order was not used at all.
     assert any((a.logits != b.logits).any() for a, b in zip(folded, plain, strict=True))
 
 
@@ -128,7 +128,7 @@ def test_blocks_sharp_weights_and_pointers_change_nothing_that_shows(
         for at_once in (7, 100, 1 << 19):
             monkeypatch.setattr(folded_attention, "_BLOCK_SCORES", at_once)
             given = folded(q, k, v, num_k_exclude_rope=pointers)
-            # Single precision: sharp weights turn a rounded score into a relative error.
+            # Single precision: with sharp weights, a rounded score becomes a relative error.
             torch.testing.assert_close(given, wanted, rtol=1e-4, atol=1e-6 * max(1.0, sharpness))
 
 

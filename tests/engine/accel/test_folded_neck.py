@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fine maps projected in one step are what sam2's two steps give, and can be had back."""
+"""Fine maps projected in one step equal those of sam2's two steps, and folding can be undone."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_maps_and_mattes_of_every_configuration_stay_within_a_ten_thousandth(nam
     plain = propagated(model, frames, _OBJECTS)
     set_neck(model, folded=True)
     assert isinstance(model.image_encoder.neck, FoldedNeck)
-    set_neck(model, folded=True)  # once more changes nothing
+    set_neck(model, folded=True)  # a second call changes nothing
     with torch.inference_mode():
         ours = Sam2Adapter(model, 1).encode(frames.tensors[0])
     assert ours.sizes == image.sizes

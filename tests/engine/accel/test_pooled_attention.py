@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pooled attention: the means of squares of cells stand for these, at their middle."""
+"""Pooled attention: the mean of a square of cells stands for its four cells, at their middle."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SIDE, _WIDTH, _MEMORY = 6, 32, 16
 
 
 def _attentions() -> tuple[RoPEAttention, PooledAttention]:
-    """sam2's and ours, with the same weights."""
+    """sam2's attention and ours, with the same weights."""
     torch.manual_seed(2)
     how = {
         "embedding_dim": _WIDTH,
@@ -36,7 +36,7 @@ def _attentions() -> tuple[RoPEAttention, PooledAttention]:
 
 
 def _tokens(frames: int, pointers: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys and values; in each square of two by two cells all four are alike."""
+    """Queries, keys and values. In each square of two by two cells all four are equal."""
     torch.manual_seed(3)
     half = _SIDE // 2
     squares = torch.randn(2, 1, frames, half, 1, half, 1, _MEMORY)

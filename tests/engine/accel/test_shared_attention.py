@@ -49,7 +49,7 @@ def test_each_photo_attends_to_itself_once_and_no_bit_changes(
 
     monkeypatch.setattr(MemoryAttentionLayer, "_forward_sa", counted)
     shared = propagated(model, frames, _OBJECTS)
-    assert asked == 3  # the photos after the first
+    assert asked == 3  # only for the photos after the first
     for ours, theirs in zip(shared, plain, strict=True):
         np.testing.assert_array_equal(ours.logits, theirs.logits)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Alpha is the union of the objects' mattes, edges are where they were asked for, to the pixel."""
+"""Alpha is the union of the objects' mattes, and edges lie where they should, to the pixel."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def blob() -> np.ndarray:
 
 
 def within(distance: float, mask: np.ndarray) -> np.ndarray:
-    """Pixels with one of the mask's at most `distance` away, by trying every offset."""
+    """Pixels with a mask pixel at most ``distance`` away, found by trying every offset."""
     reach = int(distance)
     height, width = mask.shape
     padded = np.pad(mask, reach)
@@ -76,7 +76,7 @@ def test_soft_alpha_keeps_the_edge_and_is_hard_elsewhere(depth: Any) -> None:
     certain = np.abs(alpha / full - 0.5) > 0.02
     assert np.array_equal((alpha > full / 2)[certain], blob()[certain])
     assert len(np.unique(alpha)) > 50
-    # Two samples of the small logits (5 px each) from the edge nothing is uncertain.
+    # Two samples of the small logits (5 px each) away from the edge, nothing is uncertain.
     far = ~(within(22, blob()) & within(22, ~blob()))
     assert far.any()
     assert set(np.unique(alpha[far])) <= {0, full}

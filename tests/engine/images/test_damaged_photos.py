@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A photo that does not decode whole is told, whatever its format; a whole one never is."""
+"""A photo that does not decode whole is reported, in every format. A whole photo never is."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def behind_header(data: bytes) -> int:
     return max(scan + 20, 600)
 
 
-# A blank in one of several scans may be an even area of it.
+# A blank in one of several scans may be a real even area.
 CASES = [(kind, cut) for kind in KINDS] + [
     (kind, blanked) for kind in KINDS if kind != "jpeg progressive"
 ]
@@ -162,7 +162,7 @@ def test_a_jpeg_without_its_end_marker_is_whole(tmp_path: Path, kind: str, appen
         whole = decode(path).array
         path.write_bytes(data[:-2] + appended)
         assert np.array_equal(decode(path).array, whole)
-        # Half of it is not.
+        # A blank half of the file is damage.
         path.write_bytes(data[: len(data) // 2] + bytes(len(appended)))
         with pytest.raises(DamagedPhoto):
             decode(path)
@@ -194,7 +194,7 @@ def test_small_and_flat_photos_are_whole(tmp_path: Path, size: tuple[int, int], 
 
 
 def test_lzw_of_every_table_size_is_whole(tmp_path: Path) -> None:
-    # Long enough for tables that fill up, with lines that repeat and lines that don't.
+    # Long enough to fill LZW's tables, with lines that repeat and lines that don't.
     rows = np.random.default_rng(2).integers(0, 255, (300, 400, 3), dtype=np.uint8)
     rows[100:200] = rows[100]
     path = tmp_path / "a.tif"
@@ -232,7 +232,7 @@ def test_strips_that_share_bytes_with_others_or_the_header_are_told(
 def test_a_tiff_of_a_kind_that_no_library_here_knows_is_not_black(
     tmp_path: Path, code: int
 ) -> None:
-    """JPEG 2000, JBIG, JPEG XL, and numbers that mean nothing."""
+    """JPEG 2000, JBIG, JPEG XL, and numbers without a meaning."""
     path = tmp_path / "a.tif"
     path.write_bytes(tiff_with(259, 0, code, "zlib"))
     with pytest.raises(DamagedPhoto, match=r"a\.tif.*(not supported|damaged)"):
@@ -240,10 +240,10 @@ def test_a_tiff_of_a_kind_that_no_library_here_knows_is_not_black(
 
 
 def test_planes_apart_that_opencv_would_scramble_are_refused(tmp_path: Path) -> None:
-    """LZW of three planes of 16 bit: here a few rows that are all 0, packed by hand."""
+    """LZW of three planes of 16 bit: a few rows of zeros, packed by hand."""
     path = tmp_path / "a.tif"
     width, height = 4, 4
-    codes = [256, *[0] * (2 * width * height), 257]  # clear, each byte by itself, end
+    codes = [256, *[0] * (2 * width * height), 257]  # clear, a code for each byte, end
     bits = "".join(f"{code:09b}" for code in codes)
     bits += "0" * (-len(bits) % 8)
     plane = int(bits, 2).to_bytes(len(bits) // 8, "big")
@@ -270,7 +270,7 @@ def chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def png_of(rows: bytes, size: tuple[int, int], color: int, interlaced: int) -> bytes:
-    """A PNG of 8 bit whose chunks are all right, whatever its rows are."""
+    """A PNG of 8 bit whose chunks are correct, whatever its rows contain."""
     header = struct.pack(">IIBBBBB", *size, 8, color, 0, 0, interlaced)
     pixels, end = chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + pixels + end
@@ -348,6 +348,6 @@ def test_a_segment_without_room_for_its_own_length_is_refused(tmp_path: Path) ->
     path, data = tmp_path / "a.jpg", saved("jpeg")
     with path.open("wb") as file:
         file.write(data[:2] + b"\xff\xe1\0\1" + data[2:])
-        file.truncate(1 << 33)  # what is read to the end would be 8 GB
+        file.truncate(1 << 33)  # reading to the end would take 8 GB
     with pytest.raises(DamagedPhoto):
         read_header(path)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Decoded photos are what was stored: depth, order, alpha, ICC and EXIF."""
+"""Decoded photos equal what was stored: depth, order, alpha, ICC and EXIF."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def exif(orientation: int = 6) -> Image.Exif:
     block = Image.Exif()
     block[271] = "Maker"
     block[274] = orientation
-    block.get_ifd(34665)[37386] = 50.0  # focal length, which trainers read
+    block.get_ifd(34665)[37386] = 50.0  # the focal length, which trainers read
     return block
 
 
@@ -281,7 +281,7 @@ def test_16_bit_values_round_to_the_nearest_8_bit_ones() -> None:
 
 def test_damaged_photos_are_named(tmp_path: Path) -> None:
     stored = array(np.uint8)
-    # The lossy formats' decoders take any bytes for picture, so that nothing tells such damage.
+    # Decoders of lossy formats accept any bytes as a picture, so nothing shows such damage.
     for name in ("a.png", "a.tif"):
         path = tmp_path / name
         Image.fromarray(stored).save(path)

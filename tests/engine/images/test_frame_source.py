@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Frames reach the model as sam2's own loader gives them, one at a time and in the order asked."""
+"""The model gets frames as from sam2's own loader, one at a time and in the order asked for."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def jpegs(tmp_path: Path) -> list[Path]:
     paths = [tmp_path / f"{i}.jpg" for i in range(6)]
     for i, path in enumerate(paths):
         exif = Image.Exif()
-        exif[274] = 6  # turned by a quarter: sam2 ignores it and so do we
+        exif[274] = 6  # turned by 90 degrees: sam2 ignores it and so do we
         photo(i).save(path, quality=90, exif=exif)
     return paths
 
@@ -140,7 +140,7 @@ def test_the_quick_mode_stays_near_the_exact_one(tmp_path: Path) -> None:
 
 def test_the_quick_mode_names_a_damaged_photo_too(jpegs: list[Path]) -> None:
     data = bytearray(jpegs[0].read_bytes())
-    table = data.index(b"\xff\xc4") + 5  # a Huffman table, which only decoding looks at
+    table = data.index(b"\xff\xc4") + 5  # a Huffman table, which only decoding reads
     data[table : table + 16] = b"\xff" * 16
     jpegs[0].write_bytes(data)
     for exact in (True, False):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Written PNGs are read back whole by other decoders, and no half file is ever left."""
+"""Other decoders read our PNGs back whole, and no half file is ever left."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sam2_splat_addon.engine.images.png import write_grey, write_rgba
 def pixels(dtype: Any, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     random = np.random.default_rng(6)
     values = random.integers(0, np.iinfo(dtype).max + 1, (height, width, 4), dtype=dtype)
-    values[height // 3 :, width // 2 :, 3] = 0  # colours must stay whole under alpha 0
+    values[height // 3 :, width // 2 :, 3] = 0  # colours must be kept where alpha is 0
     return np.ascontiguousarray(values[:, :, :3]), np.ascontiguousarray(values[:, :, 3])
 
 
@@ -123,7 +123,7 @@ def test_smooth_photos_are_not_larger_than_from_other_encoders(tmp_path: Path) -
 
 @contextmanager
 def file_size_limit(size: int) -> Iterator[None]:
-    """The next bytes beyond `size` fail as on a full disk."""
+    """Writing more than ``size`` bytes fails as on a full disk."""
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -152,7 +152,7 @@ def test_stripes_of_a_large_image_take_turns_between_two_deflates(
     rgb, alpha = pixels(np.uint8, 120, 100)
     smooth = np.cumsum(rgb // 86, axis=0, dtype=np.uint8)
     whole = {}
-    for stripe_bytes in (1 << 22, 4000):  # one stripe of the patient one; twelve of both
+    for stripe_bytes in (1 << 22, 4000):  # one stripe by zlib-ng; twelve by both
         monkeypatch.setattr(png, "_STRIPE_BYTES", stripe_bytes)
         write_rgba(tmp_path / "a.png", smooth, alpha)
         with Image.open(tmp_path / "a.png") as image:

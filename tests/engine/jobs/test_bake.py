@@ -106,7 +106,7 @@ def capture(tmp_path: Path) -> Capture:
 
 
 def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """RGB and alpha as OpenCV, a reader of its own, sees them."""
+    """Read RGB and alpha with OpenCV, an independent reader."""
     pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     return pixels[:, :, 2::-1], pixels[:, :, 3]
 
@@ -161,7 +161,7 @@ def test_without_any_matte_nothing_is_made(capture: Capture) -> None:
 
 def test_a_mask_that_the_user_drew_takes_the_mattes_place(capture: Capture) -> None:
     capture.matte(1, 1, 2)
-    # A square with a square hole, which turns the other way.
+    # A square with a square hole. The hole's outline turns the other way.
     outer = (10.0, 10.0, 60.0, 10.0, 60.0, 90.0, 10.0, 90.0)
     hole = (20.0, 20.0, 20.0, 40.0, 40.0, 40.0, 40.0, 20.0)
     drawn = EditedMatte(1, 1, (outer, hole))
@@ -336,11 +336,11 @@ def test_a_photo_that_changed_before_the_bake_began_is_not_baked(
     capture: Capture, keeps_time: bool
 ) -> None:
     capture.matte(1, 1, 2, 3)
-    request = capture.request()  # as Blender makes it, which has looked at the photos by then
+    request = capture.request()  # made as in Blender, which has read the photos' times
     path = capture.folder / "IMG_2003.JPG"
     before, data = path.stat(), bytearray(path.read_bytes())
     Image.fromarray(photo(9)).save(path, quality=95)
-    if keeps_time:  # the same size and time, and still another photo
+    if keeps_time:  # same size and time, but another photo
         data[-40] ^= 1
         path.write_bytes(data)
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -459,7 +459,7 @@ def test_a_folder_that_exists_is_not_touched(capture: Capture) -> None:
 
 @contextmanager
 def unprivileged() -> Iterator[None]:
-    """File permissions bind everyone but root, so step down from it for a while."""
+    """File permissions don't bind root, so give up root for a while."""
     if not hasattr(os, "geteuid"):
         pytest.skip("this system has no file modes")
     root = os.geteuid() == 0
@@ -473,7 +473,7 @@ def unprivileged() -> Iterator[None]:
 
 
 def test_a_read_only_folder_is_named() -> None:
-    # pytest's own folders are closed to other users.
+    # Other users can't enter pytest's own folders.
     with tempfile.TemporaryDirectory() as place:
         capture = Capture(Path(place))
         capture.matte(1, 1)
@@ -550,7 +550,7 @@ def test_edges_are_refined_where_asked_and_drawn_masks_stay(tmp_path: Path) -> N
 
 
 def ran_over(capture: Capture, files: FootageFiles) -> None:
-    """Leave the manifest that a run over these photos leaves."""
+    """Write the manifest that a run over these photos leaves."""
     manifest = RunManifest(
         footage=files.fingerprint,
         width=WIDTH,

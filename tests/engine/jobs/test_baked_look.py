@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the overlay shows of the bake's options against what the bake makes of them."""
+"""The overlay shows the bake's options as the bake applies them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Logits = NDArray[np.float16]
 
 
 def discs(*places: tuple[float, float, float, int]) -> Logits:
-    """Discs of (x, y, radius) in 0 to 1, added (1) or cut out (-1) one after the other."""
+    """Draw discs of (x, y, radius) in 0 to 1, added (1) or cut out (-1), one after the other."""
     y, x = (np.mgrid[:SIDE, :SIDE] + 0.5) / SIDE
     found = np.full((SIDE, SIDE), -10.0)
     for at_x, at_y, radius, sign in places:
@@ -31,7 +31,7 @@ HOLES = ((0.35, 0.45, 0.03, -1), (0.55, 0.5, 0.1, -1))
 SPECKS = ((0.9, 0.1, 0.03, 1), (0.88, 0.85, 0.08, 1))
 AT_BORDER = (0.45, 0.0, 0.03, 1)
 ONE = discs(BODY, *HOLES, *SPECKS, AT_BORDER)
-# Beside the first one, so that a gap between the two is a hole of their union alone.
+# It lies beside the first one, so that a gap between the two is a hole only in their union.
 LEFT = discs((0.5, 0.5, 0.3, 1), (0.8, 0.5, 0.35, -1))
 RIGHT = discs((0.5, 0.5, 0.3, 1), (0.15, 0.5, 0.36, -1), (0.5, 0.45, 0.02, -1))
 

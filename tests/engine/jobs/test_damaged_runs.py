@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A propagation over photos of which some are damaged: left out, named, remembered by nobody."""
+"""A propagation with some damaged photos: they are left out, named, and never remembered."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_other_frames_are_as_if_the_damaged_one_were_not_there(
     found = _logits(tmp_path / "store")
     assert sorted(found) == [1, 2, 4, 6, 7]
     assert report.frames == 5
-    # The second run has nothing to do, says it again, and reads no photo.
+    # The second run has nothing to do. It names the photos again, but reads none.
     for path in footage.paths:
         Path(path).unlink()
     again, _ = _run(request(footage, checkpoint, tmp_path / "store", *objects, settings=settings))
@@ -111,7 +111,7 @@ def test_a_strict_run_stops_at_the_first(checkpoint: Path, tmp_path: Path) -> No
     with pytest.raises(DamagedPhoto, match=r"IMG_0004\.jpg"):
         _run(msgspec.structs.replace(wish, strict=True))
     _run(wish)
-    with pytest.raises(DamagedPhoto, match=r"IMG_0004\.jpg"):  # known by now, and not read again
+    with pytest.raises(DamagedPhoto, match=r"IMG_0004\.jpg"):  # known already, so not read again
         _run(msgspec.structs.replace(wish, strict=True))
 
 

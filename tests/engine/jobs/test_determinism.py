@@ -45,6 +45,6 @@ def test_two_processes_write_the_same_mattes_and_the_same_manifest(tmp_path: Pat
             check=True,
         )
     first, second = (store_bytes(store) for store in stores)
-    # Ten mattes, what is remembered of two prompted frames, the manifest, the lock, our marker.
+    # Ten mattes, the memories of two prompted frames, the manifest, the lock, our marker.
     assert len(first) == 15
     assert first == second

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The engine on a GPU: on an NVIDIA one where there is one, and always on what stands in for it."""
+"""The engine on a GPU: on an NVIDIA card if there is one, and always on the stand-in."""
 
 from __future__ import annotations
 
@@ -77,7 +77,8 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> FootageFiles:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights that take no frame for empty: else the last bit of a score decides much."""
+    """Random weights that count no frame as empty. Otherwise a score's last bit could decide
+    that."""
     weights = random_model(BUNDLED, always_seen=True).state_dict()
     path = tmp_path_factory.mktemp("model") / "random.safetensors"
     save_file({key: value.contiguous() for key, value in weights.items()}, path)
@@ -89,7 +90,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ids=lambda choice: f"{choice.name} {choice.dtype_name}",
 )
 def gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """What to ask for to compute there."""
+    """The device name to ask for."""
     choice: DeviceChoice = request.param
     if choice.device.type == "cuda":
         yield "cuda"

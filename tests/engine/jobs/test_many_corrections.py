@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hundreds of corrected frames take no more memory than a few, and the mattes are the same."""
+"""Hundreds of corrected frames need no more memory than a few, and give the same mattes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_mattes_are_those_of_a_run_that_forgets_no_corrected_frame(
 
     monkeypatch.setattr(MemoryBank, "add_corrected", noted)
     ours = propagated(model, frames, things, RunSettings(), max_conditioning=4)
-    assert max(held) <= 16  # the reach of pointers, which is more than 4 here
+    assert max(held) <= 16  # the reach of pointers, here larger than 4
     assert held.count(max(held)) > 5
 
     def keeps_all(bank: MemoryBank, index: int, memory: FrameMemory) -> None:

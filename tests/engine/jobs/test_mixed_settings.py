@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Settings together: every mix gives what it gives, whichever way a run comes to it."""
+"""Settings together: every mix always gives its own mattes, however a run gets there."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _EXCLUDED = FramePrompts(4, (PointPrompt(20.0, 20.0, include=False),))
 _CORRECTED = replace(_THING, frames=(_THING.frames[0], _EXCLUDED, _THING.frames[1]))
 _OTHER = clicked(2, 3, 110.0, 60.0, "other")
 
-# Any two values of any two settings meet at least once.
+# Any two values of any two settings occur together at least once.
 _MIXES = [
     RunSettings(
         second_look=look,
@@ -63,7 +63,8 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> FootageFiles:
 
 @pytest.fixture(autouse=True)
 def _short_footage_has_all_that_long_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memories on disk, and closer looks that are taken although a random model answers."""
+    """Give short footage memories on disk, and closer looks that accept a random model's
+    answers."""
     monkeypatch.setattr(run_store, "SHELF_FRAMES", 2)
     monkeypatch.setattr(zoom_refine, "_WORTH_IT", 1.1)
     monkeypatch.setattr(zoom_refine, "_AGREE", 0.0)
@@ -84,7 +85,7 @@ _Ask = Callable[[str, RunSettings, ObjectPrompts], PropagateRequest]
 
 
 def _run(wish: PropagateRequest, cancel_at: int = -1) -> int:
-    """Run, or cancel when asked for the so manieth time; how often it was asked."""
+    """Run, or cancel at the given question; return how often it was asked."""
     asked = 0
 
     def cancelled() -> bool:
@@ -104,7 +105,7 @@ def _run(wish: PropagateRequest, cancel_at: int = -1) -> int:
 
 
 def _mattes(wish: PropagateRequest) -> dict[str, bytes]:
-    """The store's mattes by their path; nothing half written stands beside them."""
+    """Return the store's mattes by their path. No half-written file lies beside them."""
     folder = Path(wish.store)
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert not [
@@ -125,7 +126,7 @@ def test_cancelled_anywhere_and_gone_on_with_it_is_the_same(
     expected = _mattes(whole)
     assert len(expected) == 2 * _FRAMES
     broken = ask("broken", settings, _CORRECTED)
-    for cancel_at in (stages * 2 // 3, stages // 4, 3):  # each in what the ones before left
+    for cancel_at in (stages * 2 // 3, stages // 4, 3):  # each continues what the earlier ones left
         with pytest.raises(Cancelled):
             _run(broken, cancel_at)
         assert _mattes(broken).items() <= expected.items() or settings.both_sides
@@ -162,12 +163,12 @@ def test_no_two_mixes_share_a_key(ask: _Ask) -> None:
 def test_a_run_cancelled_between_two_looks_at_a_frame_goes_on_from_the_frame_before(
     look: str, ask: _Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is remembered of a frame whose look never ended is not kept as the frame's before."""
-    monkeypatch.setattr(run_store, "SHELF_FRAMES", 100)  # so what a cancelled run saves counts
+    """The memory of a frame whose look was cancelled must not be saved as the frame before's."""
+    monkeypatch.setattr(run_store, "SHELF_FRAMES", 100)  # so only what a cancelled run saves counts
     settings = RunSettings(second_look=look, memory="guarded", panorama=True)
     whole = ask("whole", settings, _THING)
     stages = _run(whole)
-    # A cancelled run stops before the next look, not after all of a frame's.
+    # A cancelled run stops before the next look, not after all looks at a frame.
     assert stages > _run(ask("off", replace(settings, second_look="off"), _THING))
     expected = _mattes(whole)
     for cancel_at in range(2, stages, 2):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A power cut at any moment: what was finished is there, what is torn counts as absent, no run mixes."""
+"""A power cut at any moment: finished mattes stay, torn ones count as missing, runs never mix."""
 
 from __future__ import annotations
 
@@ -46,14 +46,15 @@ def _run(wish: PropagateRequest, done: list[int] | None = None, stop_after: int 
 
 
 def _mattes(folder: Path) -> dict[int, bytes]:
-    """Those that can be used, by frame."""
+    """Return the usable mattes by frame."""
     store = MatteStore(folder)
     whole = [frame for frame in store.frames(1) if store.mark(1, frame) is not None]
     return {frame: store.path(1, frame).read_bytes() for frame in whole}
 
 
 class Footage:
-    """Photos, and the mattes that a run before and the run to be cut give them."""
+    """Photos, and the mattes that two runs give them: an earlier run, and the run that is cut
+    off."""
 
     def __init__(self, folder: Path, checkpoint: Path) -> None:
         photos = write_photos(folder / "photos", _FRAMES)
@@ -74,7 +75,8 @@ def footage(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Foota
 def test_at_any_moment_of_a_run_over_another_ones_mattes(
     stop_after: int, footage: Footage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each frame has the matte of before or the new one, and what was reported is the new one."""
+    """Each frame has the old matte or the new one. Every frame that was reported has the new
+    one."""
     monkeypatch.setattr(
         atomic_file.FolderSync, "add", lambda _, folder: atomic_file.sync_folder(folder)
     )
@@ -108,7 +110,7 @@ def test_at_any_moment_of_a_run_over_another_ones_mattes(
 
 
 def _look(left: Path, footage: Footage, done: list[int]) -> tuple[int, ...]:
-    """Check what a power cut has left; returns the frames with a matte of the new run."""
+    """Check what a power cut has left; return the frames with a matte of the new run."""
     found = _mattes(left)
     new = tuple(frame for frame, data in found.items() if data == footage.new[frame])
     assert found.keys() == footage.old.keys()
@@ -117,7 +119,7 @@ def _look(left: Path, footage: Footage, done: list[int]) -> tuple[int, ...]:
     store = MatteStore(left)
     run, void = last_run(store), void_keys(store).get(1, {})
     assert run is not None
-    # A bake takes those that are not void: all of the new run, or all of the one before.
+    # A bake takes the valid mattes: either all of the new run, or all of the earlier one.
     assert {frame for frame in found if frame not in void} == (set(new) or set(found))
     return new
 
@@ -126,7 +128,7 @@ def _look(left: Path, footage: Footage, done: list[int]) -> tuple[int, ...]:
 def test_a_first_run_that_was_cut_goes_on_to_the_same_mattes(
     way: Way, footage: Footage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The memories, which nobody syncs, are gone or torn, and names are not there yet."""
+    """Nothing syncs the memories, so they are missing or torn, and some names are not there yet."""
     monkeypatch.setattr(atomic_file, "FOLDER_SECONDS", 1e6)
     (tmp_path / "disk").mkdir()
     disk, done = Disk(tmp_path / "disk"), []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A matte goes when its successor is there, and never before: what a run can lose is its own."""
+"""An old matte goes only when the new one is there. A run can only lose its own work."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> FootageFiles:
 
 
 def _run(wish: PropagateRequest, stop_after: int = -1) -> list[tuple[int, int]]:
-    """(object, frame) of every matte written; stops after so many."""
+    """Return (object, frame) of every matte written. Stops after the given number."""
     done: list[tuple[int, int]] = []
     log: list[Log] = []
     try:
@@ -71,7 +71,7 @@ def _run(wish: PropagateRequest, stop_after: int = -1) -> list[tuple[int, int]]:
 
 
 def _visible(store: Path) -> dict[str, bytes]:
-    """All that a user can tell: mattes, the manifest, notes; not the memories, nor locks."""
+    """Return all that a user can notice: mattes, manifest, notes. Not memories or locks."""
     files = store_bytes(store)
     return {
         name: data for name, data in files.items() if not name.startswith(("state/", "run.lock"))
@@ -110,7 +110,7 @@ def test_a_run_that_puts_nothing_in_its_place_costs_nothing(
         )
     elif trouble == "photo":
         whole = Path(photos.paths[1]).read_bytes()
-        _damage(photos.paths[1])  # the prompted one, which comes first
+        _damage(photos.paths[1])  # the prompted photo, which is read first
     if trouble == "cancel":
         _run(wish, stop_after=0)
     else:
@@ -173,7 +173,7 @@ def test_what_an_unfinished_run_did_not_come_to_is_there_and_is_not_baked_with_t
     now = _visible(store)
     mattes = [f"objects/001/00000{frame}.matte" for frame in range(1, _FRAMES + 1)]
     kept = [at for at, name in enumerate(mattes, start=1) if now[name] == old[name]]
-    assert kept == [1, 4, 5]  # the prompted frame comes first, then those behind it
+    assert kept == [1, 4, 5]  # the prompted frame comes first, then the later ones
     assert void_keys(MatteStore(store)).keys() == {1}
     assert sorted(void_keys(MatteStore(store))[1]) == kept
     frames = range(1, _FRAMES + 2)
@@ -202,7 +202,7 @@ def test_a_click_taken_back_makes_the_mattes_of_before_whole_again(
 def test_some_frames_alone_leave_the_rest_to_be_baked_as_it_is(
     footage: FootageFiles, checkpoint: Path, tmp_path: Path
 ) -> None:
-    """That is what the user asked for; but what an earlier run was to replace stays void."""
+    """The user asked for that. But mattes that an earlier run was to replace stay void."""
     store = tmp_path / "store"
     _run(request(footage, checkpoint, store, _A))
     moved = request(footage, checkpoint, store, _MOVED)
@@ -266,7 +266,7 @@ def test_a_run_without_a_frame_to_come_to_keeps_what_was_there(
 
 
 def _recoloured(source: FootageFiles, folder: Path, count: int) -> FootageFiles:
-    """Photos of the same names and sizes, which show something else."""
+    """Make photos with the same names and sizes that show something else."""
     folder.mkdir()
     for path in source.paths[:count]:
         with Image.open(path) as image:
@@ -292,7 +292,7 @@ def test_a_store_of_another_capture_is_refused_before_anything_is_touched(
 def test_mattes_of_photos_that_have_gone_come_back_with_them(
     checkpoint: Path, tmp_path: Path
 ) -> None:
-    """Culling a photo by mistake costs the mattes of before only when a whole run is over."""
+    """If the user culls a photo by mistake, its old mattes are lost only after a whole run."""
     photos = tmp_path / "photos"
     write_photos(photos, _FRAMES)
     store, all_photos = photos / "sam2_splat_mattes", _files(photos)
@@ -359,7 +359,8 @@ def test_torn_mattes_count_as_absent_and_are_made_again(
 def test_images_that_a_bake_takes_are_all_of_one_run(
     footage: FootageFiles, checkpoint: Path, tmp_path: Path
 ) -> None:
-    """Another Blender propagates while this one bakes; sizes and times of files may be the same."""
+    """Another Blender propagates during this bake. Sizes and times of the files may stay the
+    same."""
     store = tmp_path / "store"
     _run(request(footage, checkpoint, store, _A))
     wish = BakeRequest(footage, str(store), str(tmp_path / "out"), BakeOptions())

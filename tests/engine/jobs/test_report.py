@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The written review: what its table and its page hold, and that the worker writes it."""
+"""The written review: what its table and its page contain, and that the worker writes it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FRAMES = 8
 
 @pytest.fixture
 def request_for(tmp_path: Path) -> ReportRequest:
-    """Eight photos and two objects; object 1 is lost on frame 5 and doubtful on frame 7."""
+    """Eight photos and two objects. Object 1 is lost on frame 5 and doubtful on frame 7."""
     photos = tmp_path / "photos <1>"
     photos.mkdir()
     store = MatteStore.open(tmp_path / "store", create=True)
@@ -53,7 +53,7 @@ def request_for(tmp_path: Path) -> ReportRequest:
 
 
 class _Page(HTMLParser):
-    """Collects a page's words, pictures, and whatever it would load from elsewhere."""
+    """Collect a page's words and pictures, and everything it would load from elsewhere."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -162,7 +162,7 @@ def test_files_of_others_under_the_reports_names_stay(
     name: str, kind: str, request_for: ReportRequest, tmp_path: Path
 ) -> None:
     folder, mine = tmp_path / "report", tmp_path / "mine"
-    write(request_for)  # a report is replaced by the next
+    write(request_for)  # the next report replaces it
     write(request_for)
     before = (folder / name).read_bytes()
     mine.write_bytes(before)

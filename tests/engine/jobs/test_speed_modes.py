@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The quicker modes, from a request to its mattes: their input, their keys, their previews."""
+"""The faster modes, from a request to its mattes: their input, their keys, their previews."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_quicker_mode_has_its_own_mattes_and_previews_equal_them(tmp_path: Pat
     footage = write_photos(tmp_path / "photos", 2)
     checkpoint = write_checkpoint(tmp_path / "random.safetensors")
     subject = clicked(1, 1, 70.0, 40.0)
-    # The mode's size is asked for by hand, so that nothing but the mode differs.
+    # The first run gets the mode's size (384), so that only the mode differs.
     full = request(footage, checkpoint, tmp_path / "store", subject)
     fast = request(
         footage, checkpoint, tmp_path / "store", subject, settings=RunSettings(speed="fast")
@@ -61,7 +61,7 @@ def test_a_quicker_mode_has_its_own_mattes_and_previews_equal_them(tmp_path: Pat
     before = {
         key: value for key, value in store_bytes(tmp_path / "store").items() if "matte" in key
     }
-    assert _run(fast).frames == 2  # none of the mattes serves another mode
+    assert _run(fast).frames == 2  # no matte is reused in another mode
     manifest = read_manifest(tmp_path / "store" / "manifest.json")
     assert manifest is not None and manifest.settings.speed == "fast"
     assert _run(fast).frames == 0

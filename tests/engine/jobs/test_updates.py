@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""After a change only what it can change is computed, to the bytes of a run that begins anew."""
+"""After a change only what it can affect is computed, to the same bytes as a run from nothing."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _short_footage_has_memories_on_disk(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def _run(wish: PropagateRequest, cancel_after: int = -1) -> list[tuple[int, int]]:
-    """(object, frame) of every matte written, in order."""
+    """Return (object, frame) of every matte written, in order."""
     done: list[tuple[int, int]] = []
     propagate.run(
         wish,
@@ -62,7 +62,7 @@ def _run(wish: PropagateRequest, cancel_after: int = -1) -> list[tuple[int, int]
 
 
 def _computed(wish: PropagateRequest) -> tuple[list[int], list[str]]:
-    """Frames computed, written or not, and the log."""
+    """Return the frames that were computed, written or not, and the log."""
     frames: list[Progress] = []
     log: list[Log] = []
     propagate.run(
@@ -98,7 +98,7 @@ def _random_prompts(rng: np.random.Generator, frame: int) -> FramePrompts:
 
 
 def _edited_at_random(rng: np.random.Generator, thing: ObjectPrompts) -> ObjectPrompts:
-    """Prompts added, changed or taken away on one frame; something still includes."""
+    """Prompts added, changed or removed on one frame. At least one still includes."""
     while True:
         frame = int(rng.integers(1, _FRAMES + 1))
         frames = [entry for entry in thing.frames if entry.frame != frame]
@@ -166,7 +166,7 @@ def test_a_correction_changes_what_follows_it_and_begins_at_the_nearest_memories
     corrected = replace(_A, frames=(*_A.frames, excluding))
     wish = request(footage, checkpoint, tmp_path, corrected)
     frames, log = _computed(wish)
-    # Memories lie on disk after every fourth frame tracked, 8 and 12.
+    # Memories lie on disk after every fourth tracked frame: 8 and 12.
     assert frames == [9, 10, 11, 12, 13, 14]
     assert any("Going on where an earlier run stood, from frame 9" in line for line in log)
     assert _run(wish) == []
@@ -196,15 +196,15 @@ def test_a_frame_refined_anew_changes_what_follows_it_and_the_pass_that_comes_af
 ) -> None:
     _run(request(footage, checkpoint, tmp_path, _A))
     refined = with_click(_A, 12, 20.0, 20.0)
-    # Memories lie on disk after frames 8 and 12, and those of 12 are of what it was.
+    # Memories lie on disk after frames 8 and 12. Those of 12 belong to the state before the change.
     frames, _ = _computed(request(footage, checkpoint, tmp_path, refined))
     assert frames == [9, 10, 11, 12, 13, 14, 3, 2, 1]
-    # A change behind it, in the pass that comes after: what was refined lies on disk too.
+    # A change in the later pass: the refined frame's memory lies on disk too.
     excluding = FramePrompts(2, (PointPrompt(20.0, 20.0, include=False),))
     corrected = replace(refined, frames=(excluding, *refined.frames))
     frames, _ = _computed(request(footage, checkpoint, tmp_path, corrected))
     assert frames == [3, 2, 1]
-    # Without it, it is refined once more on the way.
+    # Without that file, the frame is refined again on the way.
     (remembered,) = tmp_path.glob("state/*/conditioning/000012.*")
     remembered.unlink()
     before = _mattes(tmp_path)
@@ -221,7 +221,7 @@ def test_with_nearby_prompts_a_change_reaches_no_further_than_they_do(
     frames = tuple(FramePrompts(at, click) for at in (2, 6, 10, 13))
     settings = RunSettings(nearby_prompts=1)
     thing = ObjectPrompts(1, "a", frames)
-    reached = {True: [7, 8, 9], False: list(range(8, _FRAMES + 1))}  # refined: by those before
+    reached = {True: [7, 8, 9], False: list(range(8, _FRAMES + 1))}  # refined by earlier frames
     for anew, expected in reached.items():
         store = tmp_path / f"{anew}"
         begun = all_anew(thing) if anew else thing
@@ -300,7 +300,7 @@ def test_a_drawn_matte_is_a_mask_prompt_in_place_of_the_clicks_on_its_frame(
     record = MatteStore(tmp_path / "mask").read(1, 9)
     assert record.prompted
     assert record.scores.area == pytest.approx(80 * 60 / (WIDTH * HEIGHT), abs=0.03)
-    # One of an object that is not there, and an empty one, say nothing.
+    # Drawn mattes of a missing object, and empty ones, have no effect.
     nothing = (EditedMatte(7, 9, square.outlines), EditedMatte(1, 9, ()))
     _run(replace(request(footage, checkpoint, tmp_path / "none", _A), edited=nothing))
     _run(request(footage, checkpoint, tmp_path / "no", _A))
@@ -322,6 +322,6 @@ def test_of_many_prompted_frames_those_out_of_reach_change_no_key() -> None:
     one, other = (cache_keys.matte_keys(each, "run").mattes for each in (plan, changed))
     differing = [frame for frame in sorted(one) if one[frame] != other[frame]]
     assert one.keys() == other.keys()
-    # Sixteen nearest: from the frame on for which 391 is the nearest seventh or eighth ahead.
+    # A frame attends to the sixteen nearest. So 391 counts where it is the seventh or eighth ahead.
     assert differing[0] == 392 - 10 * 8
     assert differing[1:] == [frame for frame in range(313, 500) if frame % 10 != 1 or frame >= 391]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tests of the bundled model: its shape, its weights, one held-out picture. May import: anything."""
+"""The bundled model: its shape, its weights, and one held-out picture."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ from sam2_splat_addon.engine.models.bundled_model import (
 
 DATA = Path(__file__).parents[1] / "data"
 IOU_FLOOR = 0.65
-"""Of the mask after three clicks on the held-out chair; the released weights reach about 0.74."""
+"""Lower limit for the mask after three clicks on the held-out chair. The released weights reach
+about 0.74."""
 
 
 def click(*points: tuple[float, float]) -> dict[str, torch.Tensor]:
@@ -128,7 +129,7 @@ def test_weights_are_half_precision_under_12_megabytes_and_name_their_architectu
 
 
 def held_out() -> tuple[torch.Tensor, np.ndarray[Any, Any], dict[str, torch.Tensor]]:
-    """The picture as input [1, 3, S, S], its mask [H, W], and clicks on seat, back rest and leg."""
+    """The picture as input (1, 3, S, S), its mask (H, W), and clicks on seat, back rest and leg."""
     bgr = cv2.imread(str(DATA / "held_out_chair.jpg"))
     truth = cv2.imread(str(DATA / "held_out_chair.png"), cv2.IMREAD_GRAYSCALE) == 1
     side = BUNDLED_IMAGE_SIZE

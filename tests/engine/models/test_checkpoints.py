@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checkpoint files: good ones, damaged ones, wrong ones, hostile ones."""
+"""Checkpoint files: good, damaged, wrong and hostile ones."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _TINY = "sam2.1_hiera_tiny"
 
 @pytest.fixture(scope="module")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights in the published form, in half precision to be quick."""
+    """Random weights in the published form, in half precision to save time."""
     torch.manual_seed(1)
     weights = {key: value.half() for key, value in build(_TINY).state_dict().items()}
     path = tmp_path_factory.mktemp("checkpoints") / "mine.pt"
@@ -113,7 +113,7 @@ def test_a_damaged_file_of_the_older_format_is_told(tmp_path: Path) -> None:
     path = tmp_path / "old.pt"
     torch.save({"model": {"w": torch.zeros(4)}}, path, _use_new_zipfile_serialization=False)
     data = bytearray(path.read_bytes())
-    # Its storages have numbers, in the pickle and in the list behind it: here they differ.
+    # The numbers of its storages stand in the pickle and in a list after it. Here they differ.
     (first, last) = (match.start(1) for match in re.finditer(rb"X.\0\0\0([0-9]{5,})q", data))
     assert first < last
     data[last] = ord("1") + (data[last] == ord("1"))

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Parts of photos: the same however they are come by, and the next photo's are ready in time."""
+"""Parts of photos are the same in whatever order they are read, and the next photo is ready in
+time."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from sam2_splat_addon.core.errors import FootageError
 from sam2_splat_addon.engine.refine.crops import CropReader, Part
 
 _SIDE = 32
-_SIZE = (643, 427)  # no scale of a JPEG divides it
+_SIZE = (643, 427)  # no JPEG scale divides this size
 _PHOTOS = 5
 _PARTS: tuple[Part, ...] = ((0.1, 0.2, 0.9, 0.7), (0.4, 0.3, 0.6, 0.5), (0.0, 0.0, 0.1, 0.1))
 
@@ -71,7 +72,7 @@ def test_scales_that_are_needed_no_more_are_not_decoded_ahead(photos: list[Path]
 def test_a_damaged_photo_is_named_when_it_is_asked_for_and_not_before(photos: list[Path]) -> None:
     photos[2].write_bytes(photos[2].read_bytes()[: photos[2].stat().st_size // 2])
     close = CropReader(photos, _SIDE)
-    for index in (0, 1, 3, 4):  # the damaged one is decoded ahead, and passed over
+    for index in (0, 1, 3, 4):  # the damaged photo is decoded ahead, but never asked for
         close.at(index, _PARTS[0])
     for index in (0, 1):
         close.at(index, _PARTS[0])

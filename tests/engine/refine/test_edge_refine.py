@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Refined mattes follow the photo's edges, change nothing far from one, and have no seams."""
+"""Refined mattes follow the photo's edges, change nothing far from an edge, and have no seams."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ GRID = 48
 
 
 def picture(dtype: type = np.uint8) -> tuple[np.ndarray, np.ndarray]:
-    """A grainy photo of a ring on a pole, and where they are."""
+    """A grainy photo of a ring on a pole, and the mask of both."""
     truth = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
     cv2.circle(truth, (360, 300), 180, 1, 60)
     cv2.line(truth, (360, 480), (400, 880), 1, 50)
@@ -40,7 +40,7 @@ def picture(dtype: type = np.uint8) -> tuple[np.ndarray, np.ndarray]:
 
 
 def coarse(truth: np.ndarray) -> np.ndarray:
-    """Logits of a model that knows the shape to about a cell of its grid."""
+    """Logits of a model that knows the shape to about one cell of its grid."""
     share = cv2.resize(truth.astype(np.float32), (GRID, GRID), interpolation=cv2.INTER_AREA)
     noise = np.random.default_rng(1).normal(size=share.shape).astype(np.float32)
     bend = cv2.GaussianBlur(noise, (0, 0), 1.5) * 6
@@ -72,7 +72,7 @@ def test_alpha_is_full_or_nothing_and_partial_only_where_soft_was_asked_for() ->
 def test_nothing_changes_far_from_the_coarse_edge() -> None:
     photo, _ = picture()
     logits = np.full((GRID, GRID), -8.0, dtype=np.float32)
-    logits[16:32, 16:32] = 8.0  # a square on a photo that shows none
+    logits[16:32, 16:32] = 8.0  # a square that the photo does not show
     alpha = refine(photo, logits).alpha > 0
     plain = upsample_binary(logits, WIDTH, HEIGHT)
     cell = HEIGHT // GRID
@@ -154,7 +154,7 @@ def test_without_change_the_model_gives_the_bilinear_matte() -> None:
     logits = coarse(truth)
     unlearned = EdgeModel().eval()  # its last layer is 0
     plain = upsample(logits, WIDTH, HEIGHT)
-    clear = np.abs(plain) > 0.5  # two steps of interpolation round otherwise
+    clear = np.abs(plain) > 0.5  # two steps of interpolation round differently
     alpha = refine(photo, logits, model=unlearned).alpha > 0
     assert np.array_equal(alpha[clear], plain[clear] > 0)
 
@@ -167,7 +167,7 @@ def test_weights_of_something_else_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_matte_that_is_very_sure_is_no_surer_to_the_edge_model() -> None:
-    """Else one wild logit would outweigh all that the photo says."""
+    """Otherwise one wild logit would outweigh everything that the photo shows."""
     photo, truth = picture()
     model = load_edge_model()
     colours = torch.from_numpy(photo[:320, :320].copy()).permute(2, 0, 1)[None].float() / 255

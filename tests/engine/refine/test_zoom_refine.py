@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The second look: closer where it can be, and never against what the user said."""
+"""The second look: closer where possible, and never against the user's clicks."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _CHOICE = choose_device("cpu")
 
 
 def _photo(path: Path, side: int) -> NDArray[np.bool_]:
-    """A blue vase on sand, about `side` px wide; its truth."""
+    """A blue vase on sand, about ``side`` px wide, and its true mask."""
     rng = np.random.default_rng(5)
     sand = rng.normal((196, 178, 140), 12, (_HEIGHT, _WIDTH, 3))
     truth = np.zeros((_HEIGHT, _WIDTH), dtype=np.uint8)
@@ -106,7 +106,7 @@ def _finer(first: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _sample() -> tuple[Path, NDArray[np.bool_], FramePrompts]:
-    """The sample's first photo, its truth, and three clicks."""
+    """The sample's first photo, its true mask, and three clicks."""
     photo, truth = (sorted((_SAMPLE / kind).glob("*.*"))[0] for kind in ("photos", "truth"))
     (thing,) = read_json(_SAMPLE / "prompts.json").objects
     return photo, np.asarray(Image.open(truth).convert("L")) > 127, thing.frames[0]
@@ -132,7 +132,7 @@ def test_on_the_sample_each_closer_look_is_finer_and_better(steps: Sam2Adapter) 
 
 @pytest.mark.parametrize("closer", [0, 2])
 def test_closer_looks_obey_clicks_too(steps: Sam2Adapter, closer: int) -> None:
-    """A click that takes a piece out of the seat: the model would rather keep that."""
+    """A click removes a piece of the seat that the model would rather keep."""
     photo, truth, prompts = _sample()
     height, width = truth.shape
     seat = prompts.points[0]
@@ -149,7 +149,7 @@ def test_closer_looks_obey_clicks_too(steps: Sam2Adapter, closer: int) -> None:
 
 
 def test_what_was_looked_at_before_changes_nothing(steps: Sam2Adapter) -> None:
-    """Photos stay decoded for their other parts, whichever came first."""
+    """Photos stay decoded for their other parts. The order of the looks has no effect."""
     photo, truth, prompts = _sample()
     height, width = truth.shape
     first = _first_look(steps, photo, prompts, width, height)
@@ -182,7 +182,7 @@ def test_a_part_that_would_take_much_away_only_adds() -> None:
     known = np.full((10, 10), -4.0, np.float32)
     known[:, :5] = 4.0
     little, much = known.copy(), known.copy()
-    little[:1, :5] = much[:2, :5] = -2.0  # a tenth of what is inside, and a fifth
+    little[:1, :5] = much[:2, :5] = -2.0  # a tenth of the inside, and a fifth
     little[5, 5:] = much[5, 5:] = 1.0
     assert np.array_equal(_believed(known, little), little - known)
     added = _believed(known, much)
@@ -197,9 +197,9 @@ def test_what_lies_apart_from_the_larger_pieces_does_not_grow() -> None:
     known = _finer(first)
     grown = known.copy()
     grown[69:, 69:] = 5.0  # the crumb, eight times as large
-    grown[30:34, 60:76] = 2.0  # a rail at the object's side
-    grown[40:44, 63:70] = 2.0  # one with a gap
-    grown[2:5, 70:74] = 2.0  # something new by itself
+    grown[30:34, 60:76] = 2.0  # a rail beside the object
+    grown[40:44, 63:70] = 2.0  # a rail with a gap
+    grown[2:5, 70:74] = 2.0  # a new separate piece
     kept = _without_grown_crumbs(grown, known)
     assert np.array_equal(kept[30:34, 60:76], grown[30:34, 60:76])
     assert np.array_equal(kept[40:44, 63:70], grown[40:44, 63:70])
@@ -208,7 +208,7 @@ def test_what_lies_apart_from_the_larger_pieces_does_not_grow() -> None:
 
 
 def test_where_parts_meet_there_is_no_seam() -> None:
-    """Weights of the spans add up to one all along, and change by small steps."""
+    """The weights of the spans add up to one everywhere, and change in small steps."""
     for count, share in ((2, 0.6), (3, 0.5)):
         for start, stop in ((40, 451), (3, 7), (0, 1)):
             total = np.zeros(stop)
@@ -251,7 +251,7 @@ def test_where_nothing_is_nothing_is_found(steps: Sam2Adapter, tmp_path: Path) -
 
 def test_a_mask_that_the_user_gave_stays(steps: Sam2Adapter, tmp_path: Path) -> None:
     truth = _photo(tmp_path / "1.jpg", 260)
-    mask = np.roll(truth, 90, axis=1)  # not what is to be seen
+    mask = np.roll(truth, 90, axis=1)  # not what the photo shows
     given = FramePrompts(1, mask=MaskPrompt.from_array(mask))
     first = _first_look(steps, tmp_path / "1.jpg", given)
     second = _look(steps, tmp_path / "1.jpg").at(first, given)
@@ -264,7 +264,7 @@ def test_a_second_look_at_something_else_is_not_taken(steps: Sam2Adapter, tmp_pa
         steps, tmp_path / "1.jpg", FramePrompts(1, (PointPrompt(_WIDTH / 2, _HEIGHT / 2),))
     ).scores
     speckled = np.full((128, 128), -5.0, np.float32)
-    speckled[10:60:3, 8:40:3] = 1.0  # bare sand: nothing like this is there
+    speckled[10:60:3, 8:40:3] = 1.0  # bare sand without any object
     first = FrameResult(1, 1, speckled, scores, prompted=False)
     second = _look(steps, tmp_path / "1.jpg").at(first, None)
     assert np.array_equal(second.logits, _finer(speckled))
@@ -317,7 +317,7 @@ def test_a_second_look_counts_where_half_of_both_masks_is_the_same(
     asked = []
 
     def answer(frame: int, image: Any, points: Any, before: torch.Tensor) -> Any:
-        """A part of what was known, so large a share of it."""
+        """Return the given part of the known mask."""
         prior = before[0, 0].numpy() > 0
         columns = np.flatnonzero(prior.any(axis=0))
         found = np.where(prior, np.float32(5.0), np.float32(-5.0))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Frames between prompted ones, tracked from both sides: what is taken, kept and computed."""
+"""Frames between prompted ones, tracked from both sides: what is chosen, kept and computed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _settings(*, both_sides: bool = True, **others: Any) -> RunSettings:
 
 
 def _run(wish: PropagateRequest, cancel_after: int = -1) -> tuple[list[int], list[Progress]]:
-    """Frames of the mattes written, in order, and what was told of the progress."""
+    """Return the frames of the mattes written, in order, and the progress that was reported."""
     done: list[int] = []
     progress: list[Progress] = []
     propagate.run(
@@ -52,7 +52,7 @@ def _run(wish: PropagateRequest, cancel_after: int = -1) -> tuple[list[int], lis
 
 
 def _record(iou: float, inside: tuple[int, int], score: float = 5.0) -> MatteRecord:
-    """A matte of 2 x 8 cells, all of which from the first number to the second are inside."""
+    """Make a matte of 2 x 8 cells. The cells from the first number to the second are inside."""
     logits = np.full((2, 8), -4, np.float16)
     logits[:, inside[0] : inside[1]] = 4
     area = (inside[1] - inside[0]) / 8
@@ -76,7 +76,7 @@ def test_a_side_that_sees_nothing_is_believed_unless_the_other_is_sure() -> None
     doubtful, sure = (_record(ABSENT_ESTIMATE + by, (0, 4)) for by in (-0.05, 0.05))
     assert better(doubtful, absent, "").scores.object_score == -3.0
     assert better(absent, sure, "").scores.object_score == 5.0
-    unseen = _record(0.9, (0, 4), score=-1.0)  # has a mask, and says that it is of nothing
+    unseen = _record(0.9, (0, 4), score=-1.0)  # its score says: no object
     assert better(unseen, doubtful, "").scores.object_score == -1.0
 
 
@@ -145,7 +145,7 @@ def test_turned_on_after_a_run_only_the_other_side_is_computed(
     _run(off)
     done, progress = _run(on)
     assert [event.frame for event in progress] == [*reversed(_BETWEEN), 1]
-    assert done == [*reversed(_BETWEEN), 1]  # what comes after them is tracked on from there
+    assert done == [*reversed(_BETWEEN), 1]  # the frames after them are tracked from there
     _run(replace(on, store=str(tmp_path / "b")))
     assert store_bytes(tmp_path / "a") == store_bytes(tmp_path / "b")
     _run(off)
@@ -186,7 +186,7 @@ def test_mattes_that_were_cleared_come_back_without_the_model(
     ("thing", "computed"),
     [
         (_ANEW, [5, 6, 7, 9, 10, 5, 4, 3, 1]),
-        # Frame 8 is refined from what is tracked to it, and the way back begins there.
+        # Frame 8 is tracked and then refined, and the backward pass begins there.
         (_THING, [5, 6, 7, 8, 9, 10, 7, 6, 5, 4, 3, 1]),
     ],
 )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keys are made of what attention reaches, in time that grows with the number of frames."""
+"""Keys are made from what attention reaches, and the time grows with the number of frames."""
 
 from __future__ import annotations
 

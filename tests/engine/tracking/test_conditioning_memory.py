@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Memories of prompted frames lie on disk: runs that go on encode none again, and hold few."""
+"""Memories of prompted frames lie on disk. Runs that continue encode none again, and hold few."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> FootageFiles:
 
 
 def _computed(wish: PropagateRequest) -> list[int]:
-    """Frames computed, written or not."""
+    """Return the frames that were computed, written or not."""
     frames: list[int] = []
     propagate.run(
         wish,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Guarded memory: what is let in, what is taken for absent, and where it stands in memory."""
+"""Guarded memory: which frames enter, which count as absent, and where they stand in memory."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_frame_that_hardly_anything_speaks_for_is_without_the_object() -> None
     assert not bool((judged.logits > 0).any())
     assert float(judged.object_score) < 0
     assert judged.predicted_iou == poor.predicted_iou
-    assert bank.qualities == before  # the next frames are not measured by it
+    assert bank.qualities == before  # the next frames are not compared with it
 
 
 def test_half_hidden_objects_are_still_seen() -> None:
@@ -117,7 +117,7 @@ def test_a_bank_holds_no_more_than_attention_can_reach() -> None:
 
 
 def _run(*, guarded: bool) -> tuple[dict[int, FrameResult], dict[int, BankState]]:
-    model = random_model(BUNDLED, image_size=64, seed=8)  # sees its object on some frames alone
+    model = random_model(BUNDLED, image_size=64, seed=8)  # sees its object only on some frames
     prompts = ObjectPrompts(1, "thing", (FramePrompts(1, (PointPrompt(70.0, 40.0),)),))
     plan = plan_object(prompts, range(1, 9), "both")
     results: dict[int, FrameResult] = {}

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Our session against sam2's own `SAM2VideoPredictor`: the same logits, bit for bit.
 
-Also where its user goes on: prompt, propagate, click on a later frame, propagate again from there.
+This also holds when its user prompts, propagates, clicks on a later frame, and propagates from
+there.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _model = cache(random_model)
 
 
 def _upstream(name: str, **settings: Any) -> Any:
-    """Upstream's predictor with the same weights, built as upstream builds it."""
+    """Build upstream's predictor with the same weights, as upstream builds it."""
     overrides = [f"++model.{key}={value}" for key, value in settings.items()]
     predictor = build_sam2_video_predictor(
         f"configs/sam2.1/{OFFICIAL_CONFIGS[name]}",
@@ -45,7 +46,7 @@ def _upstream(name: str, **settings: Any) -> Any:
         hydra_overrides_extra=[f"++model.image_size={IMAGE_SIZE}", *overrides],
     )
     predictor.load_state_dict(_model(name).state_dict())
-    predictor.fill_hole_area = 0  # it can't on a CPU, and warns about it on every frame
+    predictor.fill_hole_area = 0  # it can't do this on a CPU, and would warn on every frame
     predictor.add_all_frames_to_correct_as_cond = True  # otherwise it tracks over corrections
     return predictor
 
@@ -68,7 +69,7 @@ def _prompt_upstream(predictor: Any, state: dict[str, Any], prompts: ObjectPromp
             mask = entry.mask.to_array()
             predictor.add_new_mask(state, entry.frame - 1, prompts.id, mask)
             continue
-        # Its coordinates are indices of pixels, ours run from edge to edge; see prompt_tensors.py.
+        # Its coordinates are pixel indices, ours count from a pixel's edge; see prompt_tensors.py.
         scale = torch.tensor([WIDTH, HEIGHT])
         points = torch.tensor([[p.x, p.y] for p in entry.points], dtype=torch.float32)
         points = (points.reshape(-1, 2) / scale * IMAGE_SIZE - 0.5) / IMAGE_SIZE
@@ -89,7 +90,8 @@ _Output = tuple[np.ndarray[Any, np.dtype[np.float32]], float]
 def _upstream_outputs(
     predictor: Any, frames: Any, objects: Sequence[ObjectPrompts], *, reverse: bool = False
 ) -> dict[tuple[int, int], _Output]:
-    """(object id, frame) -> low-resolution logits and object score of a fresh upstream session."""
+    """Map (object id, frame) to the low-resolution logits and object score of a new upstream
+    session."""
     state = _upstream_state(predictor, frames)
     for prompts in objects:
         _prompt_upstream(predictor, state, prompts)
@@ -101,10 +103,10 @@ def _upstream_outputs(
 def _corrected_upstream(
     predictor: Any, frames: Any, objects: Sequence[ObjectPrompts], *, reverse: bool = False
 ) -> dict[tuple[int, int], _Output]:
-    """The same of a user who prompts, propagates, and then corrects one frame after the other.
+    """The same for a user who prompts, propagates, and then corrects one frame after the other.
 
-    The first prompts, masks, and what starts anew are there before anything is propagated. All
-    prompts of a corrected frame come at once, and are propagated from there.
+    Before anything is propagated, the first prompts, the masks, and the frames that start anew are
+    given. All prompts of a corrected frame come at once. Then the user propagates from there.
     """
     state = _upstream_state(predictor, frames)
     order = sorted({at.frame for thing in objects for at in thing.frames}, reverse=reverse)
@@ -170,7 +172,7 @@ def _excluding(frame: int) -> FramePrompts:
 
 
 def _anew(prompts: FramePrompts) -> FramePrompts:
-    """Segmented from its prompts alone, wherever it comes."""
+    """The frames that are segmented from their prompts alone, wherever they come."""
     return replace(prompts, anew=True)
 
 
@@ -188,7 +190,7 @@ def test_points_box_and_mask_on_the_first_frame_forwards(name: str) -> None:
     ]
     ours = propagated(_model(name), frames, objects)
     _assert_equal(ours, _upstream_outputs(_predictor(name), frames, objects), 12)
-    # Equality says little about masks that are all empty or all full.
+    # Equal masks prove little if all of them are empty or full.
     assert any(0.02 < result.scores.area < 0.98 for result in ours)
     scores = [result.scores.object_score for result in ours]
     assert min(scores) < 0.0 < max(scores)
@@ -230,7 +232,7 @@ def test_both_directions_from_a_frame_in_the_middle() -> None:
 
 
 def test_long_runs_forget_what_attention_cannot_reach_and_nothing_else() -> None:
-    # Longer than the 7 memories and the 16 pointers that are attended to.
+    # Longer than the 7 memories and the 16 pointers that a frame attends to.
     frames, objects = random_frames(22), [_object(1, _points(2, more=False), _anew(_points(20)))]
     ours = propagated(_model(_TINY), frames, objects)
     upstream = _upstream_outputs(_predictor(_TINY), frames, objects)
@@ -253,7 +255,7 @@ def test_frames_outside_the_span_condition_but_get_no_matte() -> None:
     frames, objects = random_frames(8), [_object(1, _points(1), _anew(_box(7)))]
     settings = RunSettings(first_frame=2, last_frame=4)
     ours = propagated(_model(_TINY), frames, objects, settings)
-    # The same as upstream over all frames: tracking starts right after the first prompt.
+    # Tracking starts right after the first prompt, so this equals upstream over all frames.
     upstream = _upstream_outputs(_predictor(_TINY), frames, objects)
     _assert_equal(ours, upstream, 3)
     assert [r.frame for r in ours] == [2, 3, 4]
@@ -261,7 +263,7 @@ def test_frames_outside_the_span_condition_but_get_no_matte() -> None:
 
 @cache
 def _always_seen() -> tuple[SAM2Base, Any]:
-    """A model and its predictor of which every change shows in the logits."""
+    """Return a model and its predictor. Every change shows in their logits."""
     model = random_model(_TINY, always_seen=True)
     predictor = _upstream(_TINY)
     predictor.load_state_dict(model.state_dict())
@@ -336,7 +338,8 @@ def test_corrections_beyond_the_limit_are_chosen_as_upstream_chooses() -> None:
 
 
 def test_the_first_propagation_again_from_the_start_gives_a_corrected_frame_the_same() -> None:
-    """Upstream tracks the frames before it anew, with the correction; we leave them as they are."""
+    """Upstream tracks the frames before it again, with the correction. We leave them as they
+    are."""
     frames, objects = random_frames(7), [_object(1, _points(1), _points(4))]
     model, predictor = _always_seen()
     state = _upstream_state(predictor, frames)

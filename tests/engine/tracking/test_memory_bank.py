@@ -26,7 +26,7 @@ def test_the_reach_follows_from_the_models_own_settings() -> None:
     assert reach == MemoryReach(model.num_maskmem - 1, model.max_obj_ptrs_in_encoder - 1, 16)
     model.memory_temporal_stride_for_eval = 3
     assert MemoryReach.of(model, 0).features == 3 * (model.num_maskmem - 2) + 1
-    assert MemoryReach.of(model, 1).conditioning == 2  # the nearest on either side
+    assert MemoryReach.of(model, 1).conditioning == 2  # the nearest one on each side
 
 
 @pytest.mark.parametrize("step", [1, -1])
@@ -34,7 +34,7 @@ def test_only_what_the_next_frame_can_reach_is_kept(step: int) -> None:
     bank = MemoryBank(_REACH, _POSITION, {0: _memory()})
     for count in range(1, 40):
         bank.add(count * step, _memory())
-    # The next frame is 40: features of 3 frames, pointers of 5.
+    # The next frame is 40. It reaches features of 3 frames and pointers of 5.
     assert sorted(abs(at) for at in bank.recent) == [35, 36, 37, 38, 39]
     with_features = [abs(at) for at, m in bank.recent.items() if m.features is not None]
     assert sorted(with_features) == [37, 38, 39]

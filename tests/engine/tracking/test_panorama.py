@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Panoramas: the seam is nothing, wherever it lies; rolls are exact and follow the object."""
+"""Panoramas: the photo's edge has no effect, wherever it lies. Rolls are exact and follow the
+object."""
 
 from __future__ import annotations
 
@@ -62,7 +63,7 @@ def _works(prompts: Sequence[FramePrompts], frames: int) -> list[ObjectSchedule]
 
 
 def _frames(count: int) -> TensorFrames:
-    """Panoramas of smooth noise that goes on over the seam."""
+    """Make panoramas of smooth noise that continues across the photo's edge."""
     noise = random_frames(count, WIDE * _SIDE).tensors[:, :, :_SIDE]
     return TensorFrames(noise + torch.roll(noise, noise.shape[-1] // 2, dims=-1))
 
@@ -136,10 +137,10 @@ def test_a_near_view_shows_half_of_the_way_round_and_the_rest_is_outside() -> No
     assert shown.shape == (3, _SIDE, _SIDE)
     tensors = _tensors(prompts, view)
     assert tensors.coordinates is not None and tensors.labels is not None
-    assert tensors.labels.tolist() == [[1]]  # the other point lies behind the viewer
+    assert tensors.labels.tolist() == [[1]]  # the other point lies outside the view
     column = round(float(tensors.coordinates[0, 0, 0] + 0.5))
     assert abs(column - _SIDE / 2) <= STEP * CELL / 2
-    assert float(shown[0, 0, column]) == 8.0  # a photo as wide as the frame
+    assert float(shown[0, 0, column]) == 8.0  # the photo is as wide as the frame
     logits = as_photo(np.ones((_CELLS, _CELLS), np.float32), view)
     assert logits.shape == (_CELLS, WIDE * _CELLS)
     assert ((logits > 0).sum(axis=1) == _CELLS).all()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which frames are computed, in which order."""
+"""Which frames are computed, and in which order."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def _object(*frames: tuple[int, PointPrompt]) -> ObjectPrompts:
 
 
 def _starts(plan: ObjectPlan) -> list[int]:
-    """The frames segmented from their prompts alone."""
+    """Return the frames that are segmented from their prompts alone."""
     return [entry.frame for entry in plan.conditioning]
 
 
 def _tracked(plan: ObjectPlan, direction: str) -> tuple[int, ...]:
-    """The frames of a pass, in the order of tracking."""
+    """Return the frames of a pass, in the order of tracking."""
     segments = [segment for segment in plan.segments if segment.direction == direction]
     return tuple(frame for segment in segments for frame in segment.frames)
 
@@ -51,7 +51,7 @@ def test_both_directions_start_at_the_first_including_prompt() -> None:
     assert _starts(plan) == [4]
     assert plan.refined == {6}
     assert _passes(plan) == ((5, 6, 7, 8, 9), (3, 2, 1))
-    # The backward pass comes last, and knows what the forward one has refined.
+    # The backward pass comes last. It knows the frames that the forward pass refined.
     assert [segment.conditioning for segment in plan.segments] == [(4,), (4, 6)]
     assert plan.results == range(1, 10)
     assert plan.correction(2) is not None
@@ -62,7 +62,7 @@ def test_both_directions_start_at_the_first_including_prompt() -> None:
 
 def test_masks_and_what_starts_anew_are_segmented_from_their_prompts_wherever_they_come() -> None:
     frames = (
-        FramePrompts(1, (_OUT,), anew=True),  # nothing to start from
+        FramePrompts(1, (_OUT,), anew=True),  # it only excludes, so nothing can start here
         FramePrompts(2, (_IN,)),
         FramePrompts(3, (_IN,), mask=_MASK),
         FramePrompts(5, (_IN,)),

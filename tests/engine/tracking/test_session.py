@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Our session where sam2's own predictor is wrong, and its bounds."""
+"""Our session where sam2's own predictor is wrong, and the limits of our session."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _click(frame: int, *points: PointPrompt) -> FramePrompts:
 
 
 def _run(*objects: ObjectPrompts, frames: int = 8, **settings: Any) -> dict[int, FrameResult]:
-    """The last object's results by frame."""
+    """Return the last object's results by frame."""
     results = propagated(_model(), random_frames(frames), objects, RunSettings(**settings))
     return {r.frame: r for r in results if r.object_id == objects[-1].id}
 
@@ -113,7 +113,7 @@ def test_a_frame_that_starts_anew_is_kept_and_reaches_the_frames_around_it() -> 
     assert after[5].prompted
     assert not after[4].prompted
     assert _same(after[1], before[1])
-    for frame in (4, 6, 8):  # all conditioning frames are attended to, also those to come
+    for frame in (4, 6, 8):  # frames attend to all conditioning frames, even later ones
         assert not _same(after[frame], before[frame])
 
 
@@ -142,13 +142,13 @@ def test_nearby_prompts_alone_reach_a_frame_when_that_is_asked_for() -> None:
     assert changed == [6, 7, 8, 9, 10]
     corrected = _run(_object(1, *frames, _click(6, _OUT)), frames=13, nearby_prompts=1)
     assert [at for at in before if not _same(before[at], corrected[at])] == [6, 7]
-    # What refines goes on from what was tracked to it.
+    # A refined frame is tracked first, and then its prompts correct the result.
     before = _run(_object(1, *clicks), frames=13, nearby_prompts=1)
     moved = _object(1, *clicks[:2], _click(8, _OTHER), clicks[3])
     after = _run(moved, frames=13, nearby_prompts=1)
     changed = [at for at in sorted(before) if not _same(before[at], after[at])]
     assert changed == [8, 9, 10, 11, 12, 13]
-    # With one prompted frame there is nothing to leave out.
+    # With only one prompted frame, no frame can be left out.
     alone = _run(_object(1, _click(5)))
     near = _run(_object(1, _click(5)), nearby_prompts=1)
     assert all(_same(alone[at], near[at]) for at in alone)
@@ -171,7 +171,7 @@ def test_a_box_is_two_corners_before_the_points_at_the_models_pixel_edges() -> N
     assert tensors.labels is not None
     assert tensors.coordinates is not None
     assert tensors.labels.tolist() == [[2, 3, 1, 0]]
-    # sam2's prompt encoder adds the half pixel again.
+    # sam2's prompt encoder adds the half pixel that we subtract.
     edges = tensors.coordinates + 0.5
     torch.testing.assert_close(
         edges, torch.tensor([[[0.0, 0.0], [64.0, 32.0], [0.0, 64.0], [16.0, 64 * 20 / 96]]])
@@ -179,7 +179,7 @@ def test_a_box_is_two_corners_before_the_points_at_the_models_pixel_edges() -> N
 
 
 class _Counted:
-    """Frames that count how often each is asked for."""
+    """Frames that count how often each one is read."""
 
     def __init__(self, frames: TensorFrames) -> None:
         self._frames = frames
@@ -267,10 +267,10 @@ def _tensor_bytes() -> int:
     gc.collect()
     held: dict[int, int] = {}
     for entry in gc.get_objects():
-        # isinstance would wake lazy objects; oneDNN's tensors are weights, and show no storage.
+        # isinstance would load lazy objects. oneDNN's tensors are weights that show no storage.
         if not issubclass(type(entry), torch.Tensor) or entry.is_mkldnn:
             continue
-        if entry.device.type == "cpu":  # what stands in for a GPU in other tests shows none either
+        if entry.device.type == "cpu":  # the stand-in GPU shows no storage either
             storage = entry.untyped_storage()
             held[storage.data_ptr()] = storage.nbytes()
     return sum(held.values())
@@ -280,7 +280,7 @@ def test_what_a_session_holds_does_not_grow_with_the_footage() -> None:
     count = 60
 
     class _Repeated:
-        """One frame over and over."""
+        """The same frame again and again."""
 
         def __len__(self) -> int:
             return count

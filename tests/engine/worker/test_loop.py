@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The real worker around the real engine, spoken to over its own pipes."""
+"""The real worker with the real engine, used over its own pipes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ COUNT, WIDTH, HEIGHT = 6, 96, 144
 
 
 class Pipes:
-    """A worker process and its two ends."""
+    """A worker process and its two pipes."""
 
     def __init__(self) -> None:
         script = ADDON / "engine" / "worker" / "entry.py"
@@ -69,7 +69,8 @@ class Pipes:
         return event
 
     def answered(self, request: Request, cancel_after: int = 0) -> list[Event]:
-        """Send a request and take its events to the last; cancel after so many frames."""
+        """Send a request and read its events to the last one. Cancels after the given number of
+        frames."""
         self.send(request)
         events: list[Event] = []
         while not events or not isinstance(events[-1], Finished | Failed | Stopped):
@@ -92,7 +93,7 @@ def frames(events: list[Event]) -> list[int]:
 
 @pytest.fixture(scope="module")
 def shared_worker() -> Iterator[Pipes]:
-    """One worker for all tests here, as one Blender has for all its jobs."""
+    """One worker for all tests here, as one Blender uses one for all its jobs."""
     pipes = Pipes()
     ready = pipes.event()
     assert isinstance(ready, Ready)
@@ -116,7 +117,7 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> Footage:
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundled architecture, which is quick, with random weights."""
+    """The bundled architecture, which is fast, with random weights."""
     torch.manual_seed(11)
     path = tmp_path_factory.mktemp("models") / "random.pt"
     torch.save({"model": build("bundled").state_dict()}, path)
@@ -226,7 +227,7 @@ def test_a_preview_that_waits_gives_way_to_what_comes_after_it(
     shared_worker.send(first)
     for ticket in (1, 2):
         shared_worker.send(preview_of(first, 3, ticket))
-    told = shared_worker.answered(second)  # up to the end of the first job
+    told = shared_worker.answered(second)  # reads until the first job ends
     assert isinstance(told[-1], Finished)
     assert [shared_worker.event() for _ in range(2)] == [PreviewDropped(1), PreviewDropped(2)]
     while not isinstance(event := shared_worker.event(), Finished):
