@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files that are there whole or not at all; standard library only."""
+"""Write files completely or not at all."""
 
 from __future__ import annotations
 
@@ -20,28 +20,27 @@ from typing import BinaryIO, Final
 
 from .links import is_link
 
-# Machine, process, number: short, so that a name of 255 bytes has room for its temporary.
+# Machine, process, number. Short, because a name can have only 255 bytes.
 _TEMPORARY: Final = re.compile(r"\.s2s_([0-9a-f]{8})_([0-9]{1,10})_[0-9]+\.tmp")
 # As versions before named them: after the file and the process of a machine that nobody knows.
 _EARLIER: Final = re.compile(r"\.[0-9]{6,}\.(?:matte|safetensors)\.[0-9]+\.tmp")
-# What another machine began to write so long ago is of a process that has ended.
+# A file that another machine began so long ago belongs to a process that has ended.
 _ABANDONED_AFTER: Final = 24 * 3600.0  # s
 
 _numbers = itertools.count()
 
 FOLDER_SECONDS: Final = 1.0
-"""How long the name of a finished file may wait for its folder to be synced with others."""
+"""How long the name of a finished file may wait for the sync of its folder, s."""
 
-# What file systems answer that know no such call, as some network drives; not a failure of a disk.
+# Answers of file systems without this call, such as some network drives; not a failure of the disk.
 _NO_SYNC: Final = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EACCES)
 
 
 class FolderSync:
-    """Folders with new names in them that are not on the disk yet; for any thread.
+    """Folders with new names that are not on the disk yet; for any thread.
 
-    A folder's sync takes longer than a file's, and serves all names in it: so names wait for each
-    other, `FOLDER_SECONDS` at most, and then are synced beside whatever goes on. `flush` ends all
-    waiting.
+    The sync of a folder takes longer than that of a file, and covers all names in it. So names wait for
+    each other, at most `FOLDER_SECONDS`, and are then synced in a thread. `flush` syncs all at once.
     """
 
     def __init__(self) -> None:
@@ -51,7 +50,7 @@ class FolderSync:
         self._syncing = threading.Lock()
 
     def add(self, folder: Path) -> None:
-        """Take note of a folder."""
+        """Add a folder to those that wait."""
         with self._lock:
             self._waiting.add(folder)
             if self._timer is None:
@@ -60,8 +59,8 @@ class FolderSync:
                 self._timer.start()
 
     def flush(self) -> None:
-        """Sync all that wait; raises OSError when the disk fails, now or while nobody waited."""
-        with self._syncing:  # and so waits for what is on its way
+        """Sync all folders that wait; raises OSError if the disk fails now or failed before."""
+        with self._syncing:  # this also waits for a sync that is running
             with self._lock:
                 folders, self._waiting = sorted(self._waiting), set()
             for done, folder in enumerate(folders):
@@ -75,17 +74,17 @@ class FolderSync:
     def _flush_later(self) -> None:
         with self._lock:
             self._timer = None
-        with contextlib.suppress(OSError):  # what is left waits for the next flush, which tells it
+        with contextlib.suppress(OSError):  # the rest waits for the next flush, which raises it
             self.flush()
 
 
 def sync_file(number: int) -> None:
-    """Wait until an open file's bytes are on the disk; raises OSError when it fails."""
+    """Wait until the bytes of an open file are on the disk; raises OSError if that fails."""
     try:
         if sys.platform == "darwin":
             import fcntl
 
-            with contextlib.suppress(OSError):  # network drives know the plain call alone
+            with contextlib.suppress(OSError):  # network drives know only fsync
                 fcntl.fcntl(number, fcntl.F_FULLFSYNC)
                 return
         os.fsync(number)
@@ -95,9 +94,9 @@ def sync_file(number: int) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk; raises OSError when it fails.
+    """Wait until the names in a folder are on the disk; raises OSError if that fails.
 
-    Windows writes them to its journal by itself. A folder that is gone has nothing to wait for.
+    On Windows nothing is needed: its journal keeps names. A folder that is gone needs nothing either.
     """
     if sys.platform == "win32":
         return
@@ -112,18 +111,18 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Wait until everything in a folder is on the disk, whoever wrote it; raises OSError."""
+    """Wait until everything in a folder is on the disk; raises OSError."""
     if sys.platform == "win32":
         for path in folder.rglob("*"):
             if path.is_file():
                 with path.open("r+b") as file:
                     sync_file(file.fileno())
     else:
-        os.sync()  # one call where there may be ten thousand files
+        os.sync()  # one call for perhaps ten thousand files
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder with those above it, to outlast a power cut; raises OSError."""
+    """Make a folder and its missing parents so that they survive a power cut; raises OSError."""
     missing = []
     while not folder.is_dir():
         missing.append(folder)
@@ -134,7 +133,7 @@ def make_folder(folder: Path) -> None:
 
 
 def temporary_beside(path: Path) -> Path:
-    """A path in the same folder that nobody else makes, which `sweep_temporaries` knows as ours."""
+    """Return a new path in the same folder that nobody else uses; `sweep_temporaries` knows it."""
     return path.with_name(f".s2s_{_this_machine()}_{os.getpid()}_{next(_numbers)}.tmp")
 
 
@@ -142,25 +141,25 @@ def temporary_beside(path: Path) -> Path:
 def atomic_file(
     path: Path, *, folders: FolderSync | None = None, synced: bool = True
 ) -> Iterator[BinaryIO]:
-    """Open a binary file that takes ``path``'s place when the block ends without an error.
+    """Open a binary file that replaces ``path`` when the block ends without an error.
 
-    The temporary file lies in the same folder, so the final ``os.replace`` is one rename; on an
-    error it is removed and ``path`` is as it was. Its name says which machine and process writes
-    it, so that no two write into one, and others know whose it is. The bytes are on the disk before
-    the name is theirs: so a power cut leaves the old file or the new one.
+    The bytes go to a temporary file in the same folder, and the last step is one rename. On an error
+    the temporary file is removed, and ``path`` is unchanged. The name of the temporary file contains
+    its machine and process. So no two processes share one, and others know whose it is. The bytes are on
+    the disk before the rename: a power cut leaves the old file or the new one.
 
     Parameters
     ----------
     folders
-        Where the folder waits to be synced; None syncs it at once.
+        Where the folder waits for its sync; None syncs it at once.
     synced
-        False leaves it to the system when anything comes onto the disk: for files that cost nothing
-        but time, and whose readers know damaged ones.
+        False leaves the time of writing to the system. For files that only save time, and whose readers
+        notice damage.
 
     Raises
     ------
     OSError
-        From opening, writing or renaming; the caller words it.
+        Opening, writing or renaming failed; the caller writes the message.
     """
     temporary = temporary_beside(path)
     try:
@@ -184,28 +183,29 @@ def atomic_file(
 def write_atomic(
     path: Path, data: bytes, *, folders: FolderSync | None = None, synced: bool = True
 ) -> None:
-    """Write ``data`` to ``path`` whole or not at all; see `atomic_file`."""
+    """Write ``data`` to ``path`` completely or not at all; see `atomic_file`."""
     with atomic_file(path, folders=folders, synced=synced) as stream:
         stream.write(data)
 
 
 def sweep_temporaries(folder: Path, *, below: bool = True) -> None:
-    """Remove the temporary files that killed processes left behind, by our own names alone.
+    """Remove temporary files that killed processes left behind. Only names of our own count.
 
-    Those of this machine go when their process has ended, those of others when they are a day old:
-    what runs there is not known here. Call it for a folder that is ours, while its lock is held.
+    Files of this machine are removed if their process has ended. Files of other machines are removed
+    if they are a day old, because their processes cannot be seen here. Call it for a folder of ours
+    while you hold its lock.
 
     Parameters
     ----------
     folder
         Where to look; links in it are not followed.
     below
-        Whether to look into its folders too.
+        Whether to look into its sub-folders too.
 
     Raises
     ------
     OSError
-        From removing; the caller words it.
+        Removing failed; the caller writes the message.
     """
     for root, folders, names in os.walk(folder):
         for name in names:
@@ -216,7 +216,7 @@ def sweep_temporaries(folder: Path, *, below: bool = True) -> None:
 
 
 def _is_abandoned(path: Path) -> bool:
-    """Whether a file is a temporary one of ours that nobody writes any more."""
+    """Whether a file is a temporary file of ours that no process writes any more."""
     ours = _TEMPORARY.fullmatch(path.name)
     if ours is not None and ours[1] == _this_machine():
         return not _is_running(ours[2])
@@ -230,7 +230,7 @@ def _is_abandoned(path: Path) -> bool:
 
 @functools.cache
 def _this_machine() -> str:
-    """What tells apart the machines, and containers, whose processes count from 1 each."""
+    """Return a digest that differs between machines and containers, since process ids may be equal."""
     facts = [platform.node()]
     with contextlib.suppress(OSError):
         facts.append(Path("/etc/machine-id").read_text(encoding="ascii", errors="replace"))
@@ -240,13 +240,13 @@ def _this_machine() -> str:
 
 
 def _is_running(process: str) -> bool:
-    """Whether another process of that id is running on this machine."""
+    """Whether another process with that id runs on this machine."""
     if int(process) in (0, os.getpid()):
         return False
     if sys.platform == "win32":
         import ctypes
 
-        # PROCESS_QUERY_LIMITED_INFORMATION; os.kill would send a signal.
+        # PROCESS_QUERY_LIMITED_INFORMATION. On Windows os.kill would end the process.
         kernel = ctypes.WinDLL("kernel32")
         handle = kernel.OpenProcess(0x1000, False, int(process))
         if handle:
@@ -257,5 +257,5 @@ def _is_running(process: str) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     except OSError:
-        return True  # somebody else's
+        return True  # it belongs to another user
     return True

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A piece of work in a thread, looked at now and then by a caller with a window to keep alive; core.
+"""Run work in a thread, while the caller keeps a window alive and looks at it now and then.
 
-For what waits for disks: thousands of headers on a slow one take longer than a window may stand
-still. The thread dies with the process and must not touch anything of Blender's.
+For work that waits for disks: thousands of headers on a slow disk would freeze a window. The thread
+ends with the process, and must not touch any data of Blender.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from ..errors import Cancelled
 T = TypeVar("T")
 
 Report = Callable[[int, int], None]
-"""Called with how much is done of how much; raises Cancelled when nobody waits any more."""
+"""Called with the steps done and the steps in total; raises Cancelled after a cancel."""
 
 
 class Errand(Generic[T]):
-    """Runs a function in a thread, from now on.
+    """Run a function in a thread. Making the object starts it.
 
     Parameters
     ----------
     work
-        What to do; it is given a `Report` to call now and then.
+        The function. It gets a `Report`, and must call it now and then.
 
     Attributes
     ----------
     done, total
-        What was reported last; 0 while unknown.
+        The last report; 0 while unknown.
     """
 
     def __init__(self, work: Callable[[Report], T]) -> None:
@@ -50,20 +50,20 @@ class Errand(Generic[T]):
         return not self._thread.is_alive()
 
     def result(self) -> T:
-        """What the work gave, once it is over; raises what it raised."""
+        """Wait for the end, and return the result; raises what the work raised."""
         self._thread.join()
         if self._error is not None:
             raise self._error
         return self._result[0]
 
     def cancel(self) -> None:
-        """Let the work end with Cancelled at its next report; does not wait."""
+        """End the work with Cancelled at its next report; does not wait."""
         self._cancelled = True
 
     def _run(self) -> None:
         try:
             self._result.append(self._work(self._report))
-        except BaseException as error:  # noqa: BLE001 - raised again where the result is asked for
+        except BaseException as error:  # noqa: BLE001 - raised again by `result`
             self._error = error
 
     def _report(self, done: int, total: int) -> None:
@@ -73,4 +73,4 @@ class Errand(Generic[T]):
 
 
 def unwatched(done: int, total: int) -> None:
-    """A `Report` for callers that wait and show nothing."""
+    """Do nothing: a `Report` for callers that show no progress."""

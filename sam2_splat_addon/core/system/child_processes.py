@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Starts processes that never outlive this one, and ends them; standard library only.
+"""Start processes that never outlive this one, and end them.
 
-Each is a group of its own, so that Ctrl+C in the terminal reaches this process alone, and so that it
-is ended together with all that it started. Its own side of the bargain is
-`core/system/parent_death.py`: Linux ends it with the thread that started it, so start it in a thread
-that lives as long as it is wanted.
+Each one has a process group of its own. So Ctrl+C in the terminal reaches only this process, and a
+child is ended together with all that it started. The child itself calls
+`core/system/parent_death.py`. Linux then ends it with the *thread* that started it: use a thread that
+lives as long as the child is needed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from weakref import WeakKeyDictionary
 
 from .parent_death import MARK, end_strays
 
-# By its path: Windows would look into the working folder first.
+# Use the full path: Windows would search the working folder first.
 _TASKKILL = str(Path(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32", "taskkill.exe"))
 
 # The mark that each process and all that it starts have in their environment.
@@ -43,9 +43,9 @@ def start(
     command
         Program and arguments.
     cwd
-        Its working folder; never this process's own, where anything may lie.
+        Its working folder. Never that of this process: unknown files may lie there.
     environment
-        All of its environment; None: this process's.
+        The complete environment; None takes that of this process.
     stderr
         `subprocess.PIPE`, or `subprocess.STDOUT`.
     """
@@ -70,15 +70,16 @@ def start(
 
 
 def kill_tree(process: subprocess.Popen[Any]) -> None:
-    """Tell a process and what it started to end, in a way that they can't refuse.
+    """Kill a process and all that it started.
 
-    A process that was waited for is left alone: its number may be another's by now. So wait for it
-    after this only. What has left its group is found by a mark in its environment, on Linux.
+    A process that was waited for is left alone, because another process may have its number now. So
+    wait for it only after this call. On Linux, processes that left its group are found by a mark in
+    their environment.
     """
     if process.returncode is not None:
         pass
     elif sys.platform == "win32":
-        # In a virtual environment python.exe only launches the real one, as its child.
+        # In a virtual environment python.exe only starts the real one as its child.
         subprocess.run(
             [_TASKKILL, "/F", "/T", "/PID", str(process.pid)],
             capture_output=True,
@@ -143,9 +144,9 @@ if sys.platform == "win32":
 
     @cache
     def _job() -> int | None:
-        """A job object whose processes Windows ends when this process does; made once.
+        """Make, once, a job object: Windows ends its processes when this process ends.
 
-        Nobody closes its handle but Windows, at this process's end.
+        Windows itself closes the handle at the end of this process.
         """
         kernel = _kernel()
         job: int | None = kernel.CreateJobObjectW(None, None)
@@ -158,7 +159,7 @@ if sys.platform == "win32":
         return job if told else None
 
     def _bind(process: subprocess.Popen[bytes]) -> None:
-        """Have Windows end a process, and what it starts from now on, with this one."""
+        """Let Windows end a process, and all that it starts from now on, with this one."""
         job = _job()
         if job is not None:
             _kernel().AssignProcessToJobObject(job, int(process._handle))  # type: ignore[attr-defined]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a path is a link, which could lead to anything; standard library only."""
+"""Tell whether a path is a link, which could lead anywhere."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import stat
 from pathlib import Path
 from typing import Final
 
-_MOUNT_POINT: Final = 0xA0000003  # the reparse tag of a junction, which Windows knows besides links
+_MOUNT_POINT: Final = 0xA0000003  # the reparse tag of a junction on Windows
 
 
 def is_link(path: Path) -> bool:
-    """Whether a path is a symbolic link or a junction; False where nothing is."""
+    """Whether a path is a symbolic link or a junction; False if nothing is there."""
     try:
         status = path.lstat()
     except OSError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What one thread has read and another has not taken yet, within bounds; standard library only."""
+"""A queue between two threads that never holds more than a given number of bytes."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
 
-_OWN_BYTES: Final = 256  # of the smallest item, in Python's memory
+_OWN_BYTES: Final = 256  # the memory that Python needs for even the smallest item
 
 
 class Mailbox(Generic[T]):
-    """A queue of so many bytes at most, whatever its reader does.
+    """A queue of at most ``most`` bytes, even if its reader is slow.
 
     Parameters
     ----------
     most
-        Bytes that may wait; one item of any size always may.
+        Bytes that may wait. One item may always wait, whatever its size.
     """
 
     def __init__(self, most: int) -> None:
@@ -30,18 +30,18 @@ class Mailbox(Generic[T]):
         self._closed = False
 
     def put(self, item: T, size: int) -> None:
-        """Add an item of so many bytes; waits until there is room, or for nothing once closed."""
+        """Add an item of ``size`` bytes; waits until there is room, unless the mailbox is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._bytes < self._most or self._closed)
             self._add(item, size)
 
     def put_last(self, item: T) -> None:
-        """Add what ends the rest, and needs no room."""
+        """Add the last item; it needs no room."""
         with self._changed:
             self._add(item, 0)
 
     def offer(self, item: T, size: int, most: int) -> bool:
-        """Add an item unless so many bytes wait already; whether it was added. Never waits."""
+        """Add an item, unless ``most`` bytes wait already. Returns whether it was added; never waits."""
         with self._changed:
             if self._bytes >= most:
                 return False
@@ -49,7 +49,7 @@ class Mailbox(Generic[T]):
             return True
 
     def get(self, timeout: float = 0.0) -> T:
-        """Take the oldest item, waiting so many seconds; raises `queue.Empty` when none came."""
+        """Take the oldest item; waits up to ``timeout`` seconds. Raises `queue.Empty` if none came."""
         with self._changed:
             if not self._items and timeout > 0.0:
                 self._changed.wait_for(lambda: bool(self._items), timeout)
@@ -61,7 +61,7 @@ class Mailbox(Generic[T]):
             return item
 
     def close(self) -> None:
-        """Let nobody wait any more: nothing is taken from here on."""
+        """End all waiting: nothing will be taken from now on."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

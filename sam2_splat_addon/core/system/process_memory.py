@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How much memory this process has used at most; standard library only."""
+"""Measure the most memory that this process has used, and the memory of the machine."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 
 def peak_memory_mb() -> float:
-    """High-water mark of this process's resident memory, MB (10^6 bytes).
+    """Return the most resident memory that this process has used, MB (10^6 bytes).
 
-    Linux tells it in ``/proc`` (its ``getrusage`` begins with the mark of the process that started
-    this one, so a worker would report Blender's), macOS through ``getrusage`` in bytes, Windows
-    through ``GetProcessMemoryInfo``.
+    The source is ``/proc`` on Linux, ``getrusage`` (bytes) on macOS, and ``GetProcessMemoryInfo`` on
+    Windows. On Linux ``getrusage`` is wrong: it starts with the value of the process that started this
+    one, so a worker would report that of Blender.
     """
     if sys.platform == "win32":
         return _windows_peak_bytes() / 1e6
@@ -56,7 +56,7 @@ def _windows_peak_bytes() -> int:
 
 
 def total_memory() -> int:
-    """Bytes of memory that this machine has."""
+    """Return the memory of this machine, bytes."""
     if sys.platform == "win32":
         return _windows_total_bytes()
     import os

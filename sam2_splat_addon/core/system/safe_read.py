@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads files and bytes that others may have made; standard library only."""
+"""Read files and bytes that others may have made, without trusting them."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from pathlib import Path
 from typing import Final
 
 UNREADABLE: Final = (ValueError, RecursionError, OverflowError)
-"""All that msgspec raises over bytes: its own errors, which are ValueErrors, and those for text that is
-not UTF-8, for values nested too deeply, and for numbers out of range."""
+"""All errors of msgspec for bad bytes. Its own errors and bad UTF-8 are ValueErrors; the others mean
+values nested too deeply and numbers out of range."""
 
 
 def reason(problem: BaseException) -> str:
-    """What is wrong with the bytes, for a sentence: one of `UNREADABLE` in words."""
+    """Say in words what is wrong with the bytes, from one of the errors in `UNREADABLE`."""
     if isinstance(problem, RecursionError):
         return "it is nested too deeply"
     if isinstance(problem, UnicodeError):
-        return "it is no text in UTF-8"
+        return "it is not text in UTF-8"
     return str(problem)
 
 
 def require_plain_file(path: Path) -> os.stat_result:
-    """Look at what a path leads to, without opening it; raises OSError unless it is a plain file.
+    """Return the status of a path without opening it; raises OSError unless it is a plain file.
 
-    A pipe, a socket or a device would let its reader wait for ever, or give bytes without an end.
+    A reader of a pipe, a socket or a device could wait for ever, or get bytes without end.
     """
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
@@ -38,7 +38,7 @@ def require_plain_file(path: Path) -> os.stat_result:
 
 
 def is_there(path: Path) -> bool:
-    """Whether something is at a path; False also where no file can be, as for a name too long."""
+    """Whether something is at a path. False also for an impossible path, such as a too long name."""
     try:
         return path.exists()
     except (OSError, ValueError):
@@ -46,20 +46,20 @@ def is_there(path: Path) -> bool:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a folder is at a path; False also where none can be, as `is_there`."""
+    """Whether a folder is at a path. False also for an impossible path, as in `is_there`."""
     return is_there(path) and path.is_dir()
 
 
 def open_plain(path: Path) -> BufferedReader:
     """Open a plain file for reading; raises OSError for everything else.
 
-    Never waits for somebody to write: what became a pipe since it was looked at is refused, too.
+    Never waits for a writer: a file that became a pipe in between is refused too.
     """
     require_plain_file(path)
-    file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115 - it is the caller's to close
+    file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115 - the caller closes it
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise OSError(errno.EINVAL, "it is no plain file any more", str(path))
+        raise OSError(errno.EINVAL, "it is not a plain file any more", str(path))
     return file
 
 
@@ -68,6 +68,6 @@ def _open_at_once(path: str, flags: int) -> int:
 
 
 def read_plain(path: Path) -> bytes:
-    """All bytes of a plain file; raises OSError for what is missing, no file, or can't be read."""
+    """Read all bytes of a plain file; raises OSError if it is missing, not a file, or unreadable."""
     with open_plain(path) as file:
         return file.read()

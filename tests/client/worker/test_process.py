@@ -402,7 +402,7 @@ def test_a_name_that_is_no_text_is_an_error_and_nothing_waits(
     worker.send(structs.replace(ask("well"), store=os.fsdecode(b"/stor\xff")))
     error = failure_of(worker, patience=10)
     assert type(error) is ProtocolError
-    assert "PropagateRequest can't be sent: it is no text in UTF-8" in error.message
+    assert "PropagateRequest can't be sent: it is not text in UTF-8" in error.message
     assert not process_is_there(worker.process_id)
 
 
