@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Download a checkpoint: resumable, checked by its sum, whole or not at all; imports core only."""
+"""Download a checkpoint: it can be continued, and its check sum is checked."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ...core.system.atomic_file import sync_file, sync_folder
 from ...core.system.links import is_link
 from ...core.system.safe_read import open_plain
 
-_BLOCK = 1 << 18  # bytes a step: small enough that a slow line still reports often
+_BLOCK = 1 << 18  # bytes per step: small enough that a slow connection still reports often
 _TIMEOUT = 30.0  # s without a byte
 
 
@@ -42,17 +42,17 @@ _NETWORK: Final = (
 
 
 def download(entry: Checkpoint, folder: Path, *, url: str = "") -> Iterator[DownloadProgress]:
-    """Fetch a checkpoint into ``folder``, a block a step; closing the iterator cancels.
+    """Download a checkpoint into ``folder``, one block per step; closing the iterator cancels.
 
-    What has arrived stays in ``<name>.pt.part`` and a later call goes on from there. The file gets
-    its name only when its check sum is right.
+    What has arrived stays in ``<name>.pt.part``, and a later call goes on from there. The file gets its
+    name only if its check sum is right.
 
     Parameters
     ----------
     entry
-        Which checkpoint.
+        The checkpoint.
     folder
-        Made when missing.
+        Made if missing.
     url
         Another address of the same file, such as a mirror.
 
@@ -70,7 +70,7 @@ def download(entry: Checkpoint, folder: Path, *, url: str = "") -> Iterator[Down
         if done < entry.bytes:
             with _open(url or entry.url, done) as answer:
                 if done and not _goes_on(answer, done):
-                    # The server sends the whole file whatever was asked for.
+                    # The server sends the whole file, although only the rest was asked for.
                     done, digest = 0, hashlib.sha256()
                 _require_file(answer, entry, done)
                 block = answer.read(_BLOCK)
@@ -88,38 +88,38 @@ def download(entry: Checkpoint, folder: Path, *, url: str = "") -> Iterator[Down
         reason = getattr(error, "reason", error)
         raise CheckpointError(
             f"{entry.file_name} could not be downloaded: {' '.join(str(reason).split())}.",
-            "Check the network and try again; what has arrived is kept.",
+            "Check the network and try again: what has arrived is kept.",
         ) from error
     except OSError as error:
         raise CheckpointError(
             f"{entry.file_name} could not be saved in {folder}: {error.strerror or error}.",
             f"Free {entry.bytes / 1e6:.0f} MB there, or choose another model folder.",
         ) from error
-    except ValueError as error:  # an address, of the file or of a proxy, that is none
+    except ValueError as error:  # the address of the file or of a proxy is not an address
         raise CheckpointError(
             f"{entry.file_name} could not be downloaded: {error}.",
-            "Check the network's proxy settings and try again; what has arrived is kept.",
+            "Check the proxy settings of the network and try again: what has arrived is kept.",
         ) from error
 
 
 def _require_own(part: Path) -> None:
-    """Raise CheckpointError where something else than an earlier download's file is in its place."""
+    """Raise CheckpointError if something other than a file of an earlier download is in the way."""
     if is_link(part) or (part.exists() and not part.is_file()):
         raise CheckpointError(
-            f"{part} is no file that a download left, but a link or something else.",
+            f"{part} is a link or a folder, and not a file of an earlier download.",
             "Move it away, or choose another model folder.",
         )
 
 
 def _writing(part: Path, *, append: bool) -> BinaryIO:
-    """Open the file for what arrives, which no link can lead elsewhere; raises OSError."""
+    """Open the file for what arrives, and follow no link; raises OSError."""
     flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if append else os.O_TRUNC)
     flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     return os.fdopen(os.open(part, flags, 0o666), "wb")
 
 
 def _hashed(part: Path, digest: hashlib._Hash, most: int) -> Generator[DownloadProgress, None, int]:
-    """Feed what an earlier download left into the digest; returns its size in bytes."""
+    """Add the bytes of an earlier download to the digest; returns their number."""
     if not part.is_file() or part.stat().st_size > most:
         return 0
     done = 0
@@ -141,12 +141,12 @@ def _open(url: str, offset: int) -> http.client.HTTPResponse:
         if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE or not offset:
             raise
         error.close()
-        return _open(url, 0)  # what is here is of another file than the server has
+        return _open(url, 0)  # our part is longer than the server's file, so it is another file
     return answer
 
 
 def _goes_on(answer: http.client.HTTPResponse, done: int) -> bool:
-    """Whether an answer begins where the file that is here ends."""
+    """Whether an answer begins where our part ends."""
     if answer.status != http.client.PARTIAL_CONTENT:
         return False
     span = answer.headers.get("Content-Range")
@@ -154,7 +154,7 @@ def _goes_on(answer: http.client.HTTPResponse, done: int) -> bool:
 
 
 def _require_file(answer: http.client.HTTPResponse, entry: Checkpoint, done: int) -> None:
-    """Raise CheckpointError where the answer's own words tell that it is not the file."""
+    """Raise CheckpointError if the headers of the answer show that it is not the file."""
     coming = answer.headers.get("Content-Length", "")
     is_size = coming.isascii() and coming.isdecimal()
     if (is_size and done + int(coming) != entry.bytes) or (
@@ -164,14 +164,14 @@ def _require_file(answer: http.client.HTTPResponse, entry: Checkpoint, done: int
 
 
 def _is_page(block: bytes) -> bool:
-    """Whether bytes are the beginning of a web page, such as a hotel's to log in."""
+    """Whether bytes are the beginning of a web page, such as the login page of a hotel."""
     return block[:1000].lstrip().lower().startswith((b"<!doctype html", b"<html", b"<?xml"))
 
 
 def _no_file(answer: http.client.HTTPResponse, entry: Checkpoint) -> CheckpointError:
     return CheckpointError(
-        f"{answer.url} answered with something else than {entry.file_name}.",
-        "Log in to the network in a browser if it asks for that, and try again; what has arrived is"
+        f"{answer.url} sent something other than {entry.file_name}.",
+        "If your network needs a login, log in with a browser; then try again: what has arrived is"
         " kept.",
     )
 
@@ -179,15 +179,15 @@ def _no_file(answer: http.client.HTTPResponse, entry: Checkpoint) -> CheckpointE
 def _finish(entry: Checkpoint, part: Path, target: Path, done: int, found: str) -> None:
     if done < entry.bytes:
         raise CheckpointError(
-            f"The download of {entry.file_name} broke off after {done / 1e6:.0f} of"
+            f"The download of {entry.file_name} stopped after {done / 1e6:.0f} of"
             f" {entry.bytes / 1e6:.0f} MB.",
-            "Try again; it goes on from there.",
+            "Try again: it goes on from there.",
         )
     if done > entry.bytes or found != entry.sha256:
         part.unlink()
         raise CheckpointError(
             f"The downloaded {entry.file_name} is not the published file: its check sum differs.",
-            "Try again; if it happens twice, something on the way changes the file.",
+            "Try again; if it happens twice, try another network, because this one changes the file.",
         )
     with part.open("r+b") as file:
         sync_file(file.fileno())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which Python and which package folders the worker runs with; imports core and msgspec only."""
+"""Find the Python and the package folders for the worker."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ...core.errors import EnvironmentSetupError
 from .installer import read_stamp
 from .requirements import LOCKS, Pin, wanted_pins
 
-# Package folders, separated as PATH is, that go before any other; for scripts and tests.
+# Package folders that come before any other, separated as in PATH; for scripts and tests.
 SITE_VARIABLE = "SAM2_SPLAT_SITE"
 
-# Without these two there is no worker; the rest is only looked for in `check`.
+# The worker cannot start without these two. Only `check` looks for the others.
 _ESSENTIAL = ("torch", "sam2")
-_FIX = "Install the worker's packages in the add-on's preferences."
+_FIX = "Press Install SAM 2 in the add-on's preferences."
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class WorkerEnvironment:
     python
         The interpreter.
     site_dirs
-        Folders for `site.addsitedir`, the first of them first.
+        Folders for `site.addsitedir`, in this order.
     """
 
     python: Path
@@ -41,10 +41,11 @@ class WorkerEnvironment:
 
 
 def find(preferred: Path | None = None) -> WorkerEnvironment:
-    """Return the environment the worker runs with, without importing any of its packages.
+    """Return the environment of the worker, without importing any of its packages.
 
-    Looked for, in this order: the folders in `SAM2_SPLAT_SITE`, the preferred folder, the packages
-    of the running Python (a developer's .venv). The Python is always the running one: Blender's.
+    It looks, in this order, in the folders of `SAM2_SPLAT_SITE`, in the preferred folder, and in the
+    packages of the running Python (the .venv of a developer). The Python is always the running one:
+    that of Blender.
 
     Parameters
     ----------
@@ -63,7 +64,7 @@ def find(preferred: Path | None = None) -> WorkerEnvironment:
         if not all(_holds(named, package) for package in _ESSENTIAL):
             raise EnvironmentSetupError(
                 f"{SITE_VARIABLE} names {os.pathsep.join(map(str, named))}, "
-                "which lacks torch or sam2.",
+                "but torch or sam2 is not there.",
                 "Correct the variable, or unset it.",
             )
         return WorkerEnvironment(python, named)
@@ -77,9 +78,9 @@ def find(preferred: Path | None = None) -> WorkerEnvironment:
 
 
 def check(environment: WorkerEnvironment, locks: Path = LOCKS) -> tuple[Pin, ...]:
-    """Return the packages, with the versions meant, that the environment lacks altogether.
+    """Return the packages, with their wanted versions, that the environment does not have.
 
-    Another version than the one meant passes: a developer's own environment may hold it.
+    A package with another version passes: the environment of a developer may have it.
     """
     paths = [str(folder) for folder in environment.site_dirs]
     present = {
@@ -89,7 +90,7 @@ def check(environment: WorkerEnvironment, locks: Path = LOCKS) -> tuple[Pin, ...
 
 
 def _normal(name: str) -> str:
-    """Return a distribution's name as PEP 503 spells it."""
+    """Return the name of a distribution in the spelling of PEP 503."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -99,7 +100,7 @@ def _holds(folders: tuple[Path, ...], package: str) -> bool:
 
 
 def _own_site_dirs() -> tuple[Path, ...] | None:
-    """Return the folders of the running Python that hold torch and sam2, or None."""
+    """Return the folders of the running Python with torch and sam2; None if one is missing."""
     folders: list[Path] = []
     for package in _ESSENTIAL:
         spec = importlib.util.find_spec(package)
@@ -112,7 +113,7 @@ def _own_site_dirs() -> tuple[Path, ...] | None:
 
 
 def _require_this_python(folders: tuple[Path, ...]) -> None:
-    """Raise when a folder's compiled packages were made for another Python."""
+    """Raise EnvironmentSetupError if the packages in a folder were made for another Python."""
     version = "{}.{}".format(*sys.version_info)
     for folder in folders:
         stamp = read_stamp(folder)

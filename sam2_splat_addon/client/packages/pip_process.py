@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One run of pip as a child process, line by line and cancellable; imports core only."""
+"""Run pip as a child process: read its lines, and cancel it if wanted."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ from ...core.errors import EnvironmentSetupError
 from ...core.system import child_processes
 from ...core.system.mailbox import Mailbox
 
-# What pip prints -> what it means for the user.
+# What pip prints -> what is wrong, and what the user can do.
 _CAUSES = (
     (
         r"No space left on device|Errno 28|not enough space on the disk",
         "The disk is full.",
-        "Free some space and install again; what is finished is kept.",
+        "Free some space and install again: what is finished is kept.",
     ),
     (
         r"DO NOT MATCH THE HASHES|hashes are required",
         "A package is not the file that was expected.",
-        "Another package index may be set in pip's configuration.",
+        "Install again; if it happens twice, remove other package indexes from pip's configuration.",
     ),
     (
         r"Failed to establish a new connection|getaddrinfo failed|Name or service not known"
         r"|Temporary failure in name resolution|Network is unreachable|Connection refused"
         r"|ConnectTimeout|ReadTimeout|ConnectionResetError|Max retries exceeded|ProxyError",
         "The package index could not be reached.",
-        "Check the connection and install again; what is finished is kept.",
+        "Check the connection and install again: what is finished is kept.",
     ),
     (
         r"Permission denied|Errno 13|Access is denied",
         "A file could not be written.",
-        "Choose a folder you may write to; on Windows, close other Blenders first.",
+        "Choose a folder that you may write to; on Windows, close other Blenders first.",
     ),
     (
         r"No matching distribution found|Could not find a version",
         "A package has no file for this system and this Python.",
-        "Connect to the network, or see the system requirements in the README.",
+        "Check the network connection, and the system requirements in the README.",
     ),
 )
 _LAST_LINES = 8
-_MOST_BYTES = 4 << 20  # that wait to be taken; then pip has to wait
-_LINE_BYTES = 1 << 16  # read at a time, where no line ends
+_MOST_BYTES = 4 << 20  # of lines that wait to be read; then pip has to wait
+_LINE_BYTES = 1 << 16  # read at once if no line ends
 
 
 def run_pip(
@@ -58,35 +58,35 @@ def run_pip(
     log: Path,
     wait_s: float,
 ) -> Generator[str, None, None]:
-    """Run pip, yielding its latest line (or an empty string) at least every `wait_s` seconds.
+    """Run pip, and yield its latest line (or an empty string) at least every `wait_s` seconds.
 
-    Closing the iterator, or an exception in its consumer, ends pip and what it started.
+    Closing the iterator, or an exception in its consumer, ends pip and all that it started.
 
     Parameters
     ----------
     command
         Program and arguments.
     environment
-        The child's whole environment.
+        The complete environment of the child.
     log
-        File that pip's words are appended to; its folder is pip's working folder.
+        The output of pip is appended to this file. Its folder is the working folder of pip.
     wait_s
-        Longest time that one step of the iterator blocks, in seconds.
+        Longest time that one step of the iterator blocks, s.
 
     Raises
     ------
     EnvironmentSetupError
-        pip could not be started, or ended with an error; its last lines are in the message.
+        pip could not be started, or ended with an error. Its last lines are in the message.
     """
     try:
-        # Its input is never written to: it ends with this process, and pip with it.
+        # Nothing is written to its input. It ends with this process, and then pip ends too.
         child = child_processes.start(
             command, cwd=log.parent, environment=environment, stderr=subprocess.STDOUT
         )
     except (OSError, ValueError) as problem:
         raise EnvironmentSetupError(
             f"Python could not be started to install packages: {problem}.",
-            "Check the path of the worker's Python.",
+            "Reinstall Blender: its Python can't be started.",
         ) from problem
     assert child.stdin is not None
     assert child.stdout is not None
@@ -100,7 +100,7 @@ def run_pip(
             yield from _follow(lines, file, last, wait_s)
         returncode = child.wait()
     finally:
-        child_processes.kill_tree(child)  # only where it was not waited for
+        child_processes.kill_tree(child)  # does nothing if it was waited for
         child.wait()
         lines.close()
         reader.join()
@@ -114,8 +114,8 @@ def _read(stream: IO[bytes], lines: Mailbox[str | None]) -> None:
     try:
         while line := stream.readline(_LINE_BYTES):
             lines.put(line.decode("utf-8", "replace").rstrip(), len(line))
-    except (OSError, ValueError) as problem:  # nobody may wait for what does not come
-        lines.put_last(f"What pip says can't be read any more: {problem}")
+    except (OSError, ValueError) as problem:  # the reader must not wait for ever
+        lines.put_last(f"The output of pip can't be read any more: {problem}")
     finally:
         lines.put_last(None)
 
@@ -142,7 +142,7 @@ def _follow(
 
 
 def explain(lines: list[str], log: Path) -> EnvironmentSetupError:
-    """Turn pip's last words into an error with a cause where one is known."""
+    """Make an error from the last lines of pip, with the cause if it is known."""
     told = "\n".join(lines)
     shown = " / ".join(line for line in lines if not line.startswith("WARNING: Location"))
     tail = " / ".join(shown.split(" / ")[-_LAST_LINES:])
@@ -151,5 +151,5 @@ def explain(lines: list[str], log: Path) -> EnvironmentSetupError:
             return EnvironmentSetupError(f"{cause} pip said: {tail} (all of it in {log}).", fix)
     return EnvironmentSetupError(
         f"Packages could not be installed. pip said: {tail} (all of it in {log}).",
-        "Install again; what is finished is kept.",
+        "Install again: what is finished is kept.",
     )

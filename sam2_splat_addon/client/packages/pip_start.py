@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Starts pip: a script run by its path under ``python -I``; standard library only.
+"""Start pip. This script is run by its path under ``python -I``, with the standard library only.
 
     python -I pip_start.py FROM ARGUMENT ...
 
-``FROM`` is a folder or a wheel that holds pip; empty for the pip that this Python has. ``-I`` leaves
-out the working folder, the user's own packages and PYTHONPATH: nothing that happens to lie somewhere
-runs in pip's place. What pip starts, to build packages, has the environment as it is.
+``FROM`` is a folder or a wheel with pip in it. If it is empty, the pip of this Python is used. ``-I``
+ignores the working folder, the packages of the user and PYTHONPATH, so that no other file can run
+instead of pip. Processes that pip starts to build packages have the normal environment.
 
-Its standard input is a pipe that nobody writes to. When that ends, so has the process that asked for
-pip, and pip ends with all that it started.
+Nothing is written to the standard input, which is a pipe. It ends when the process that asked for pip
+ends. Then pip ends too, with all that it started.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _HOST = Path(__file__).resolve().parents[2] / "core" / "system" / "parent_death.
 
 
 def main() -> None:
-    """Run pip as if it had been called itself."""
+    """Run pip as if it had been called directly."""
     source, *arguments = sys.argv[1:]
     pipe = os.dup(0)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
     host = _host()
-    if sys.platform == "linux":  # a stopped pip wakes, and sees that its input has ended
+    if sys.platform == "linux":  # a stopped pip wakes up and sees that its input has ended
         host.end_with_host(sign=signal.SIGCONT)
     threading.Thread(target=_end_with, args=(pipe, host), name="host", daemon=True).start()
     if source:
@@ -53,7 +53,7 @@ def _host() -> Any:
 
 
 def _end_with(pipe: int, host: Any) -> None:
-    """Wait for the end of a pipe, then end this process and what it started."""
+    """Wait for the end of a pipe, then end this process and all that it started."""
     try:
         while os.read(pipe, 1 << 10):
             pass

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads the locks that say what the worker's package folder must hold; standard library only."""
+"""Read the lock files that name the packages of the worker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;\\]+)\s*(?P<mar
 
 @dataclass(frozen=True)
 class Pin:
-    """A package at one version."""
+    """A package with its version."""
 
     name: str
     version: str
@@ -26,16 +26,16 @@ class Pin:
 
 @dataclass(frozen=True)
 class Step:
-    """One call of pip: what the user reads, the lock it installs, and how.
+    """One call of pip.
 
     Attributes
     ----------
     title
-        What the progress bar says.
+        Text of the progress bar.
     lock
-        Name of the requirements file.
+        Name of the lock file to install.
     arguments
-        What pip is told besides the lock.
+        Further arguments of pip.
     """
 
     title: str
@@ -46,26 +46,26 @@ class Step:
 _HASHED = ("--require-hashes", "--no-build-isolation", "--no-deps")
 
 TORCH_LOCK = "torch.txt"
-# These only build the others; a finished folder does without them.
+# These only build the others: a finished folder does not need them.
 BUILD_LOCK = "build.txt"
-# Their versions bind what torch brings along.
+# Packages that torch brings along must have the versions in these locks.
 HASHED_LOCKS = (BUILD_LOCK, "packages.txt")
 
-# The order matters: what comes as source is built with what the steps before it have installed.
+# The order matters: a source package is built with the packages of the steps before it.
 STEPS = (
     Step("Build tools", BUILD_LOCK, _HASHED),
     Step("Image libraries", "packages.txt", _HASHED),
-    # torch comes without hashes, and with whatever its build for this machine depends on:
-    # the CPU and the CUDA builds share a version, not a file.
+    # torch has no hashes and brings its own dependencies: the CPU and the CUDA builds share a
+    # version, but not a file.
     Step("PyTorch", TORCH_LOCK, ()),
     Step("SAM 2", "sam2.txt", _HASHED),
 )
 
 
 def read_pins(lock: Path) -> tuple[Pin, ...]:
-    """Return the packages that one lock pins for every platform.
+    """Return the packages that one lock names for every platform.
 
-    Lines with an environment marker are left out: they name what only some systems need.
+    Lines with an environment marker are left out: only some systems need these packages.
     """
     pins = []
     for line in lock.read_text(encoding="utf-8").splitlines():
@@ -83,5 +83,5 @@ def wanted_pins(locks: Path = LOCKS) -> tuple[Pin, ...]:
 
 
 def fingerprint(lock: Path) -> str:
-    """Return the sha-256 of one lock, by which a finished step is known again."""
+    """Return the SHA-256 of one lock, hex. It tells whether a finished step is still up to date."""
     return hashlib.sha256(lock.read_bytes()).hexdigest()

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which build of PyTorch suits a machine's graphics card and driver; standard library only.
+"""Choose the build of PyTorch for the graphics card and driver of this machine.
 
-PyPI has one build of each release: on Windows it computes on the processor alone, on Linux it needs
-a recent NVIDIA driver and 2.7 GB whatever card is there. The others lie on PyTorch's own indexes.
-Which cards and drivers each serves is said by PyTorch's RELEASE.md (2.12 and 2.13) and by NVIDIA's
-"CUDA Compatibility".
+PyPI has one build of each release. On Windows it uses only the processor. On Linux it needs a recent
+NVIDIA driver, and 2.7 GB even without a card. The other builds are on PyTorch's own indexes. The cards
+and drivers for each build are in PyTorch's RELEASE.md (2.12 and 2.13) and in NVIDIA's "CUDA
+Compatibility".
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from pathlib import Path
 from typing import Final
 
 _INDEX: Final = "https://download.pytorch.org/whl/"
-_CUDA_13_DRIVER: Final = 580  # the first major version that runs it
-_TURING: Final = (7, 5)  # compute capability of the oldest cards that CUDA 13 serves
-_BLACKWELL: Final = (10, 0)  # and of the first that CUDA 12.6 does not
+_CUDA_13_DRIVER: Final = 580  # the first major version of the driver for CUDA 13
+_TURING: Final = (7, 5)  # compute capability of the oldest cards for CUDA 13
+_BLACKWELL: Final = (10, 0)  # compute capability of the first cards without CUDA 12.6
 _QUERY: Final = ("--query-gpu=compute_cap,driver_version", "--format=csv,noheader")
-# With one of these set, where packages come from is the user's own decision.
+# If one of these is set, the user decides where packages come from.
 _PIP_INDEXES: Final = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_NO_INDEX")
 
 
 @dataclass(frozen=True)
 class TorchBuild:
-    """One of the builds that a release of PyTorch comes in.
+    """One of the builds of a release of PyTorch.
 
     Attributes
     ----------
     name
-        As in a wheel's local version, ``torch-2.13.0+cu126``; empty for PyPI's.
+        As in the local version of a wheel, ``torch-2.13.0+cu126``; empty for the build on PyPI.
     title
-        What it computes with, for the user; empty for PyPI's.
+        What it computes with, for the user; empty for the build on PyPI.
     index
-        Address of the package index that has it; empty for PyPI.
+        Address of its package index; empty for PyPI.
     """
 
     name: str = ""
@@ -59,7 +59,7 @@ BUILDS: Final = {
         TorchBuild("cu130", "CUDA 13.0", _INDEX + "cu130"),
     )
 }
-"""By name, all but PyPI's."""
+"""All builds but that on PyPI, by name."""
 
 
 @dataclass(frozen=True)
@@ -71,14 +71,14 @@ class Card:
 
 
 def build_for(wish: str = "auto") -> TorchBuild:
-    """Return the build that a wish means on this machine.
+    """Return the build for this machine.
 
     Parameters
     ----------
     wish
-        A build's name, or ``auto``: for the NVIDIA cards that are there, else for the processor.
-        ``auto`` means PyPI's where pip's own environment names an index, or the build's index can't
-        be reached. On a Mac there is one build only.
+        The name of a build, or ``auto``: the build for the NVIDIA cards of this machine, else that for
+        the processor. ``auto`` takes the build on PyPI if pip's environment names an index, or if the
+        other index can't be reached. On a Mac there is only one build.
 
     Raises
     ------
@@ -108,22 +108,22 @@ def _suited(cards: Sequence[Card]) -> str:
 
 
 def _answers(index: str) -> bool:
-    """Whether an index can be reached; pip would try five times before it goes on without."""
+    """Whether an index can be reached. pip itself would try five times before it goes on."""
     request = urllib.request.Request(f"{index}/torch/", method="HEAD")
     try:
         with urllib.request.urlopen(request, timeout=10):
             return True
     except urllib.error.HTTPError:
-        return True  # whatever it says, it is there
+        return True  # any answer shows that it can be reached
     except (OSError, ValueError):
         return False
 
 
 def nvidia_cards() -> list[Card]:
-    """Return this machine's NVIDIA cards, as the driver's own tool tells; empty without driver."""
+    """Return the NVIDIA cards of this machine, from the tool of the driver; empty without driver."""
     beside = Path(os.environ.get("PROGRAMFILES", ""), "NVIDIA Corporation", "NVSMI")
     tool = shutil.which("nvidia-smi") or shutil.which("nvidia-smi", path=str(beside))
-    # On Windows the search begins in the working folder, where anything may lie.
+    # On Windows the search begins in the working folder, where unknown files may lie.
     if tool is None or Path(tool).absolute().parent == Path.cwd():
         return []
     # Without this flag a console window would flash up in front of Blender on Windows.
@@ -143,7 +143,7 @@ def nvidia_cards() -> list[Card]:
 
 
 def _card(line: str) -> Card | None:
-    """Read ``8.6, 551.86``; None for what is no such line, as drivers print what they can't say."""
+    """Read a line such as ``8.6, 551.86``; None for any other line, such as an error of the driver."""
     try:
         capability, driver = line.split(",")
         major, minor = capability.split(".")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One request to the worker as a plain state machine; imports core only.
+"""One request to the worker, as a simple state machine.
 
-The caller owns the pace: a timer in the window calls :meth:`Job.poll` and goes on with its life,
-background code calls :meth:`Job.wait`. Nothing happens between calls that the caller could notice.
+The caller decides when it moves on. In a window a timer calls :meth:`Job.poll`; code without a window
+calls :meth:`Job.wait`. The state changes only during these calls.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from ...core.protocol import (
 from .process import WorkerProcess
 from .worker_pool import WorkerKeeper
 
-SILENCE = 30.0  # s without a word from a worker that is at work, after which the user is told
-CANCEL_GRACE = 0.35  # s that a worker gets to stop by itself; with its end it makes half a second
-_PATIENCE = 0.2  # s between two looks of a waiting caller at the world
+SILENCE = 30.0  # s without an event from a busy worker, after which the user is told
+CANCEL_GRACE = 0.35  # s for a worker to stop by itself; with its end this makes half a second
+_PATIENCE = 0.2  # s between two looks of a waiting caller
 _KEPT_LOG_LINES = 1000
 
 
 class JobState(enum.Enum):
-    """Where a job is in its life."""
+    """The state of a job."""
 
     STARTING = "starting"
-    """The worker is coming up; the request has not been sent yet."""
+    """The worker starts; the request has not been sent yet."""
     RUNNING = "running"
     FINISHING = "finishing"
-    """Cancelled by the user; the worker is coming to a stop."""
+    """The user cancelled; the worker is about to stop."""
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -54,22 +54,22 @@ class JobState(enum.Enum):
 
 @dataclass(frozen=True)
 class JobProgress:
-    """What a status bar shows.
+    """The progress of a job, for a status bar.
 
     Attributes
     ----------
     fraction
         0 to 1.
     stage
-        As in :class:`Progress`; empty before the worker's first word.
+        As in :class:`Progress`; empty before the first event.
     frame, object_name
-        What was just finished; 0 and empty while unknown.
+        The last finished step; 0 and empty while unknown.
     seconds_per_frame, seconds_left
         0 while unknown.
     peak_memory_mb
-        The worker's high-water mark so far.
+        The most memory that the worker has used so far.
     sentence
-        All of that in words.
+        All of this as a sentence.
     """
 
     fraction: float = 0.0
@@ -83,9 +83,9 @@ class JobProgress:
 
 
 class Job:
-    """One request, from the loan of the worker to its return.
+    """One request, from the moment it gets the worker until it gives it back.
 
-    Making a job starts it. It never raises: what goes wrong, even at the start, is its ``error``.
+    Making a job starts it. It never raises: every error, even at the start, is in ``error``.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ class Job:
     request
         What to do.
     cancel_grace
-        Seconds a cancelled worker gets before it is killed.
+        Seconds after a cancel before the worker is killed.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Job:
         self.result: Finished | None = None
         self.error: SplatError | None = None
         self.trace = ""
-        """The worker's traceback when ``error`` was not foreseen, for a bug report."""
+        """The traceback of the worker if ``error`` was unexpected, for a bug report."""
         self._keeper = keeper
         self._request = request
         self._cancel_grace = cancel_grace
@@ -128,12 +128,12 @@ class Job:
                 self._send()
 
     def poll(self, deadline: float, *, wait: bool = False) -> JobState:
-        """Take in what the worker has said, until there is nothing more or the deadline has passed.
+        """Read the events of the worker until there are no more, or until the deadline.
 
         Parameters
         ----------
         deadline
-            In seconds of ``time.monotonic``. One event is always taken in.
+            In seconds of ``time.monotonic``. At least one event is read if there is one.
         wait
             Wait for the first event, at most until the deadline, instead of returning at once.
         """
@@ -152,9 +152,9 @@ class Job:
         return self.state
 
     def wait(self, on_poll: Callable[[Job], None] | None = None) -> JobState:
-        """Poll until the job is over; ``on_poll`` is called after each look.
+        """Poll until the job is over, and call ``on_poll`` after each poll.
 
-        An exception meanwhile, such as Ctrl+C, cancels the job, waits for its end and goes on.
+        An exception, such as Ctrl+C, cancels the job. It is raised again after the job has ended.
         """
         try:
             while not self.poll(time.monotonic() + _PATIENCE, wait=True).is_over:
@@ -170,12 +170,12 @@ class Job:
         return self.state
 
     def cancel(self) -> None:
-        """Ask the worker to stop; later polls see it stopped, or kill it after the grace.
+        """Ask the worker to stop. Later polls see that it stopped, or kill it after the grace.
 
-        Finished frames stay on disk. A job that is over stays as it is.
+        Finished frames stay on disk. A job that is over does not change.
         """
         if self.state is JobState.STARTING:
-            # The request was never sent, so the worker can go on coming up for the next job.
+            # The request was never sent: so the worker may go on starting, for the next job.
             self._end(JobState.CANCELLED)
         elif self.state is JobState.RUNNING and self._worker is not None:
             self.state = JobState.FINISHING
@@ -183,29 +183,29 @@ class Job:
             self._worker.send(CancelRequest())
 
     def abort(self) -> None:
-        """End at once, killing the worker when it is at work; for when Blender closes the file."""
+        """End at once, and kill the worker if it is busy; for the moment when Blender closes the file."""
         if not self.state.is_over:
             self._end(JobState.CANCELLED, kill=self.state is not JobState.STARTING)
 
     def new_frames(self) -> list[FrameDone]:
-        """What was finished since the last call: every entry is on disk."""
+        """Return the frames finished since the last call. Each one is on disk."""
         frames, self._frames = self._frames, []
         return frames
 
     def log_lines(self) -> list[Log]:
-        """What the worker logged and printed since the last call, at most the last 1000 lines."""
+        """Return the lines that the worker logged and printed since the last call, at most 1000."""
         lines = list(self._log)
         self._log.clear()
         return lines
 
     @property
     def frames_done(self) -> int:
-        """How many mattes or images were finished so far."""
+        """Number of mattes or images finished so far."""
         return self._frames_done
 
     @property
     def progress(self) -> JobProgress:
-        """Where the job is, with a sentence for a status bar."""
+        """The progress, with a sentence for a status bar."""
         latest = self._latest
         if latest is None:
             return JobProgress(self._fraction(), sentence=self._sentence())
@@ -222,7 +222,7 @@ class Job:
 
     @property
     def silence(self) -> float:
-        """Seconds that a worker which should be at work has said nothing; 0 where that is little."""
+        """Seconds without an event from a busy worker; 0 if they are fewer than `SILENCE`."""
         if self._worker is None or self.state is JobState.FINISHING:
             return 0.0
         silence = self._worker.silent_for
@@ -243,7 +243,7 @@ class Job:
     def _state_in_words(self) -> str:
         match self.state:
             case JobState.STARTING:
-                return "Starting the worker"
+                return "Starting the SAM 2 process"
             case JobState.FINISHING:
                 return "Cancelling"
             case JobState.DONE if self.result is not None:
@@ -252,7 +252,9 @@ class Job:
                 return str(self.error)
             case JobState.CANCELLED:
                 return "Cancelled; what was finished is kept"
-        return describe(self._latest) if self._latest is not None else "Waiting for the worker"
+        return (
+            describe(self._latest) if self._latest is not None else "Waiting for the SAM 2 process"
+        )
 
     def _next_event(self, patience: float) -> Event | None:
         assert self._worker is not None  # only a job that is over has none
@@ -296,7 +298,7 @@ class Job:
         self.state = state
         if self._worker is not None:
             if kill:
-                self._worker.kill(wait=False)  # in the window nobody should wait for that
+                self._worker.kill(wait=False)  # the window must not wait for it
             self._keeper.take_back(self._worker)
             self._worker = None
 
@@ -310,12 +312,14 @@ _STAGES = {
 
 
 def describe_silence(seconds: float) -> str:
-    """The silence of a worker in words."""
-    return f"The SAM 2 process has said nothing for {duration(seconds)}: it works long, or hangs"
+    """Say in words how long the worker has been silent."""
+    return (
+        f"The SAM 2 process has said nothing for {duration(seconds)}: a step is long, or it hangs"
+    )
 
 
 def describe(progress: Progress) -> str:
-    """Progress in words: "Propagating chair, frame 12 (11 of 48), 0.42 s per frame, 16 s left"."""
+    """Say progress in words: "Propagating chair, frame 12 (11 of 48), 0.42 s per frame, 16 s left"."""
     words = [_STAGES.get(progress.stage, progress.stage.capitalize())]
     if progress.stage == "loading":
         return words[0]
@@ -331,7 +335,7 @@ def describe(progress: Progress) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time span as people say it: "16 s", "4 min 05 s", "2 h 10 min"."""
+    """Write a time span for people: "16 s", "4 min 05 s", "2 h 10 min"."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

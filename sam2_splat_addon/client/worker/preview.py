@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Live previews from the warm worker, beside its jobs; imports core only.
+"""Live previews from the running worker, between its jobs.
 
-A preview always gives way: it waits while a job has the worker, and one that a job interrupts is
-asked again when the job is over. Nothing here waits for the worker.
+A job always comes first. A preview waits while a job has the worker. A preview that a job interrupts
+is asked again after the job. Nothing here waits for the worker.
 """
 
 from __future__ import annotations
@@ -28,33 +28,33 @@ _KEPT_LOG_LINES = 200
 
 
 class Preview:
-    """Asks for previews, the newest only, and hands out their answers.
+    """Ask for previews, only the newest one, and hand out the answers.
 
-    Nothing is started before the first :meth:`ask`. No method raises what goes wrong with the
-    worker: that is ``error``, until the next :meth:`ask`.
+    The worker is not started before the first :meth:`ask`. No method raises errors of the worker: they
+    are in ``error`` until the next :meth:`ask`.
 
     Parameters
     ----------
     keeper
-        Shares the worker.
+        Gives access to the worker.
     """
 
     def __init__(self, keeper: WorkerKeeper) -> None:
         self.error: SplatError | None = None
-        """Why the newest request has no answer, when it failed."""
+        """The error of the newest request, if it failed."""
         self.trace = ""
-        """The worker's traceback when ``error`` was not foreseen, for a bug report."""
+        """The traceback of the worker if ``error`` was unexpected, for a bug report."""
         self._keeper = keeper
-        self._worker: WorkerProcess | None = None  # who was asked last
+        self._worker: WorkerProcess | None = None  # the one that was asked last
         self._tickets = 0
         self._next: PreviewRequest | None = None  # not sent yet
-        self._asked: PreviewRequest | None = None  # the newest that was sent, without an answer
+        self._asked: PreviewRequest | None = None  # the newest that was sent and has no answer yet
         self._answers: list[PreviewDone] = []
         self._log: collections.deque[Log] = collections.deque(maxlen=_KEPT_LOG_LINES)
 
     @property
     def busy(self) -> bool:
-        """Whether an answer to the newest request is still to come."""
+        """Whether the newest request has no answer yet."""
         return self._next is not None or self._asked is not None
 
     @property
@@ -64,18 +64,18 @@ class Preview:
 
     @property
     def silence(self) -> float:
-        """Seconds that the worker has said nothing while an answer is awaited from it, else 0."""
+        """Seconds without an event while the worker owes an answer; else 0."""
         return self._worker.silent_for if self._worker is not None and self._asked else 0.0
 
     def ask(self, request: PreviewRequest) -> int:
-        """Ask for a preview in place of every earlier one that has no answer yet.
+        """Ask for a preview. It replaces every earlier one that has no answer yet.
 
-        A request without prompts on its frame makes the worker ready for the first click on it.
+        A request without prompts on its frame prepares the worker for the first click there.
 
         Returns
         -------
         int
-            The ticket that the answer will have; each is higher than the one before.
+            The ticket of the answer; each ticket is higher than the one before.
         """
         self._tickets += 1
         self._next = msgspec.structs.replace(request, ticket=self._tickets)
@@ -84,26 +84,26 @@ class Preview:
         return self._tickets
 
     def poll(self) -> list[PreviewDone]:
-        """The answers that came since the last call, oldest first; look at ``error`` too."""
+        """Return the answers since the last call, oldest first; look at ``error`` too."""
         self._step()
         answers, self._answers = self._answers, []
         return answers
 
     def log_lines(self) -> list[Log]:
-        """What the worker logged and printed while no job had it, at most the last 200 lines."""
+        """Return the lines that the worker logged and printed without a job, at most the last 200."""
         lines = list(self._log)
         self._log.clear()
         return lines
 
     def close(self) -> None:
-        """Forget every request and answer; the worker stays as it is. Asking again is possible."""
+        """Forget all requests and answers. The worker stays, and you may ask again."""
         if self._asked is not None and self._worker is not None and not self._keeper.is_lent:
             self._worker.send(CancelRequest())
         self._next = self._asked = None
         self._answers = []
 
     def _step(self) -> None:
-        """Take in what the worker has said and send what is due."""
+        """Read the events of the worker, and send the next request if possible."""
         try:
             self._take_answers()
             if not self._keeper.is_lent:
@@ -121,7 +121,7 @@ class Preview:
         if isinstance(event, PreviewDone):
             self._answers.append(event)
         if self._asked is None or event.ticket != self._asked.ticket:
-            return  # an older one, whose place the newest has taken
+            return  # an older one: the newest has replaced it
         if isinstance(event, PreviewDropped):
             self._ask_again()
         else:
@@ -130,13 +130,13 @@ class Preview:
             self.error, self.trace = event.failure.to_error(), event.failure.trace
 
     def _look_after_worker(self) -> None:
-        """Read the worker's other events, as no job does so now; raises SplatError."""
+        """Read the other events of the worker while no job does it; raises SplatError."""
         if self._asked is not None and self._worker is not None and self._worker.was_killed:
-            self._ask_again()  # by a job or a shutdown: the request is not to blame
+            self._ask_again()  # a job or a shutdown killed it, not this request
         if self._next is not None and self._asked is None:
             self._worker = self._keeper.share()
         if not self.busy and self._worker is not None and not self._worker.is_alive:
-            self._worker = None  # nobody waits for it; the next request starts another
+            self._worker = None  # nobody waits for it, and the next request starts another
         while self._worker is not None and (event := self._worker.next_event()) is not None:
             if isinstance(event, Log):
                 self._log.append(event)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The worker process seen from outside: start, send, receive, kill; imports core only.
+"""The worker process seen from outside: start, send, receive, kill.
 
-Three threads move bytes between the pipes and queues, so that no call here ever waits for the
-worker unless it is asked to. They end with the process, and the process with them: the one that reads
-the events has started it (see `core/system/child_processes.py`). What waits in the queues is bounded.
+Three threads move bytes between pipes and queues. So no call here waits for the worker, unless the
+caller wants it. The threads end with the process. The thread that reads events has also started the
+process, and must live as long (see `core/system/child_processes.py`). The queues have limits.
 """
 
 from __future__ import annotations
@@ -40,17 +40,18 @@ from ...core.system.mailbox import Mailbox
 from ..packages.environment import WorkerEnvironment
 
 ADDON_FOLDER = Path(__file__).resolve().parents[2]
-START_TIMEOUT = 120.0  # s; a cold start from a slow network drive, with room to spare
+START_TIMEOUT = 120.0  # s; more than a cold start from a slow network drive takes
 _KEPT_LINES = 200
 _SHOWN_LINES = 12
-_END_TIMEOUT = 2.0  # s; for pipes to close once their process has ended
-# Bytes that wait to be taken: then the worker has to wait, and what it prints is left out earlier.
+_END_TIMEOUT = 2.0  # s; for pipes to close after their process has ended
+# Bytes that may wait in the queue: above the first the worker has to wait, above the second its printed
+# lines are left out.
 _MOST_BYTES = 64 << 20
 _MOST_PRINTED = 4 << 20
-_LINE_BYTES = 1 << 16  # read at a time, where no line ends
-_LINE_LETTERS = 2000  # kept of a line
+_LINE_BYTES = 1 << 16  # read at once if no line ends
+_LINE_LETTERS = 2000  # how much of a line is kept
 
-REINSTALL_FIX = "Install the worker's packages again in the add-on's preferences."
+REINSTALL_FIX = "Install SAM 2 again in the add-on's preferences."
 
 
 class WorkerProcess:
@@ -59,11 +60,11 @@ class WorkerProcess:
     Parameters
     ----------
     environment
-        The Python and the package folders to run with.
+        The Python and the package folders of the worker.
     addon_folder
-        The folder that holds ``core`` and ``engine``.
+        The folder with ``core`` and ``engine``.
     start_timeout
-        Seconds after which a worker that is not ready counts as failed.
+        Seconds after which a worker that is not ready has failed.
 
     Raises
     ------
@@ -84,9 +85,9 @@ class WorkerProcess:
         self._closing = threading.Lock()
         self._closed = False
         self._lines: collections.deque[str] = collections.deque(maxlen=_KEPT_LINES)
-        # None marks the end of the events, an error the end of their sense.
+        # None marks the end of the events. An error means that no further event can be read.
         self._incoming: Mailbox[Event | SplatError | None] = Mailbox(_MOST_BYTES)
-        # Kept apart, so that neither a job nor a preview meets the other's events.
+        # A queue of its own: jobs and previews must not see each other's events.
         self._previews: queue.SimpleQueue[PreviewEvent] = queue.SimpleQueue()
         self._outgoing: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._ready_by = time.monotonic() + start_timeout
@@ -126,45 +127,45 @@ class WorkerProcess:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the worker has said that it is up and speaks our version."""
+        """Whether the worker has said that it is ready, and its version is ours."""
         return self._ready
 
     @property
     def is_alive(self) -> bool:
-        # Not asked of the system: that would give its number away, which `kill` still needs.
+        # The system is not asked: this would free the process id, which `kill` still needs.
         return not self._closed and self._failure is None and not self._events_ended
 
     @property
     def silent_for(self) -> float:
-        """Seconds since the worker said or printed something, or was asked for something."""
+        """Seconds since the worker sent or printed something, or got a request."""
         return time.monotonic() - self._heard
 
     @property
     def was_killed(self) -> bool:
-        """Whether this side ended it while nothing was wrong with it."""
+        """Whether this side ended it although it had no error."""
         return self._closed and self._failure is None
 
     def last_lines(self, count: int = _KEPT_LINES) -> list[str]:
-        """The last lines the worker printed, at most 200."""
+        """Return the last lines that the worker printed, at most 200."""
         return list(self._lines)[-count:]
 
     def send(self, request: Request) -> None:
-        """Hand a request over; returns at once. A worker that is gone shows in the events."""
+        """Send a request; returns at once. If the worker is gone, the events will show it."""
         self._heard = time.monotonic()
         self._outgoing.put(request)
 
     def next_event(self, timeout: float = 0.0) -> Event | None:
-        """The next event, or None when none came within ``timeout`` seconds.
+        """Return the next event, or None if none came within ``timeout`` seconds.
 
-        What the worker prints comes as :class:`Log` events of level "output". :class:`Ready` is
-        given too, after its version was checked. Answers to previews are not among them.
+        Printed lines of the worker are :class:`Log` events with level "output". :class:`Ready` is given
+        too, after its version was checked. Answers to previews are not among them.
 
         Raises
         ------
         ProtocolError
-            The worker is of another version, or its events make no sense; it has been killed.
+            The worker has another version, or its events can't be read. It has been killed.
         WorkerError
-            The worker ended, or did not get ready in time. The message has its last lines.
+            The worker ended, or was not ready in time. The message has its last lines.
         """
         if self._failure is not None:
             raise self._failure
@@ -183,17 +184,17 @@ class WorkerProcess:
         return event
 
     def next_preview(self) -> PreviewEvent | None:
-        """The next answer to a preview that is there; `next_event` tells when the worker ended."""
+        """Return the next answer to a preview, or None; `next_event` tells if the worker ended."""
         try:
             return self._previews.get(False)
         except queue.Empty:
             return None
 
     def kill(self, *, wait: bool = True) -> None:
-        """End the worker and everything it started; safe to call twice and from any thread.
+        """End the worker and all that it started. May be called twice, and from any thread.
 
-        With ``wait`` it has ended, and pipes and threads are gone, when this returns. Without, it is
-        told to, and the rest follows by itself: a process with much memory takes a moment to die.
+        With ``wait`` this returns after the process, pipes and threads have ended. Without, it returns
+        at once, and the rest follows in a thread: a process with much memory needs a moment to end.
         """
         with self._closing:
             if not self._closed:
@@ -205,16 +206,16 @@ class WorkerProcess:
             self._reaper.join()
 
     def _reap(self) -> None:
-        # A process stuck in a driver may outlive even SIGKILL for a while; it is not waited for.
+        # A process that waits in a driver may survive even SIGKILL for a while: do not wait for it.
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_END_TIMEOUT)
         self._outgoing.put(None)
         pipes = (self._process.stdin, self._process.stdout, self._process.stderr)
         for thread, pipe in zip(self._threads, pipes, strict=True):
             thread.join(_END_TIMEOUT)
-            # A thread that still reads holds its pipe's lock, and closing would wait for it.
+            # A thread that still reads holds the lock of its pipe: closing the pipe would wait for it.
             if pipe is not None and not thread.is_alive():
-                with contextlib.suppress(OSError):  # what was left to write has no reader
+                with contextlib.suppress(OSError):  # unwritten bytes have no reader any more
                     pipe.close()
 
     def _fail(self, failure: SplatError) -> NoReturn:
@@ -224,11 +225,16 @@ class WorkerProcess:
 
     def _check_first(self, event: Event) -> None:
         if not isinstance(event, Ready):
-            self._fail(ProtocolError(f"The worker began with {type(event).__name__}, not Ready."))
+            self._fail(
+                ProtocolError(
+                    f"The SAM 2 process began with {type(event).__name__}, not Ready.",
+                    REINSTALL_FIX,
+                )
+            )
         if event.protocol != PROTOCOL_VERSION:
             self._fail(
                 ProtocolError(
-                    f"The worker speaks version {event.protocol} of the protocol, Blender's side"
+                    f"The SAM 2 process has version {event.protocol} of the protocol, but Blender has"
                     f" version {PROTOCOL_VERSION}.",
                     "Restart Blender: the add-on was updated while it ran.",
                 )
@@ -238,23 +244,24 @@ class WorkerProcess:
 
     def _not_ready(self) -> WorkerError:
         return WorkerError(
-            f"The worker was not ready after {self._start_timeout:.0f} s.",
-            "Try again; if it stays so, restart the computer or install the worker's packages"
-            " again in the add-on's preferences.",
+            f"The SAM 2 process was not ready after {self._start_timeout:.0f} s.",
+            "Try again; if that does not help, restart the computer, or install SAM 2 again in the"
+            " add-on's preferences.",
         ).quoting(self.last_lines(_SHOWN_LINES))
 
     def _ended(self) -> WorkerError:
         had_ended = _ends_within(self._process, _END_TIMEOUT)
-        self.kill()  # what it has started, too
+        self.kill()  # and all that it has started
         code = self._process.returncode
         how = _how_it_ended(code) if had_ended and code is not None else "closed its output"
         lines = self.last_lines(_SHOWN_LINES)
         if not self._ready:
-            return WorkerError(f"The worker could not start: it {how}.", REINSTALL_FIX).quoting(
-                lines
-            )
+            return WorkerError(
+                f"The SAM 2 process could not start: it {how}.", REINSTALL_FIX
+            ).quoting(lines)
         return WorkerError(
-            f"The worker {how}.", "What was finished is kept; start again to go on from there."
+            f"The SAM 2 process {how}.",
+            "Start again: what was finished is kept, and it goes on there.",
         ).quoting(lines)
 
     def _write_requests(self) -> None:
@@ -263,10 +270,10 @@ class WorkerProcess:
             try:
                 write_message(stream, request)
             except (OSError, ValueError):
-                return  # the worker is gone; its events end too, and that is reported
+                return  # the worker is gone: its events end too, and `next_event` reports it
             except ProtocolError as error:
                 self._incoming.put_last(error)
-            except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
+            except Exception as error:  # noqa: BLE001 - after any error, nobody may wait for ever
                 self._incoming.put_last(_unforeseen("written to", error))
                 return
 
@@ -282,7 +289,7 @@ class WorkerProcess:
                     self._incoming.put(event, len(data))
         except ProtocolError as error:
             self._incoming.put_last(error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
+        except Exception as error:  # noqa: BLE001 - after any error, nobody may wait for ever
             self._incoming.put_last(_unforeseen("read from", error))
         finally:
             self._events_ended = True
@@ -294,7 +301,7 @@ class WorkerProcess:
         try:
             while raw := stream.readline(_LINE_BYTES):
                 self._heard = time.monotonic()
-                # A progress bar draws over itself with carriage returns: its last state is the line.
+                # A progress bar overwrites itself with carriage returns: keep only its last state.
                 line = raw.decode("utf-8", "replace").rstrip().rpartition("\r")[2]
                 if not line:
                     continue
@@ -303,8 +310,8 @@ class WorkerProcess:
                 if left_out and self._print(f"({left_out} lines were left out)"):
                     left_out = 0
                 left_out += not self._print(line)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the user gets to know it
-            self._print(f"What the worker prints can't be read any more: {error!r}.")
+        except Exception as error:  # noqa: BLE001 - the user must hear of any error
+            self._print(f"The output of the SAM 2 process can't be read any more: {error!r}.")
 
     def _print(self, line: str) -> bool:
         return self._incoming.offer(Log("output", line), 4 * len(line), _MOST_PRINTED)
@@ -312,14 +319,14 @@ class WorkerProcess:
 
 def _unforeseen(what: str, error: Exception) -> WorkerError:
     return WorkerError(
-        f"The worker can't be {what} any more: {error!r}.",
-        "What was finished is kept; start again to go on from there.",
+        f"The SAM 2 process can't be {what} any more: {error!r}.",
+        "Start again: what was finished is kept, and it goes on there.",
     )
 
 
 def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
-    """Whether a process ends in that time; its number stays its own where the system can do that."""
-    if sys.platform != "linux":  # on Windows a handle keeps the number anyway
+    """Whether a process ends in that time. Where possible, its process id stays reserved."""
+    if sys.platform != "linux":  # on Windows a handle reserves the id anyway
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(seconds)
         return process.returncode is not None
@@ -346,13 +353,13 @@ def _start(environment: WorkerEnvironment, addon_folder: Path) -> subprocess.Pop
     for folder in environment.site_dirs:
         command += ["--site", str(folder)]
     try:
-        # Not in Blender's folder of the moment, which may be removed, nor the add-on's, which
-        # Windows could then not update.
+        # Not Blender's working folder, which may be removed. Not the add-on's folder: Windows could then
+        # not update the add-on.
         return child_processes.start(command, cwd=environment.python.parent)
     except (OSError, ValueError) as error:
         told = getattr(error, "strerror", None) or error
         raise WorkerError(
-            f"The worker's Python {environment.python} can't be started: {told}.",
+            f"The Python of the SAM 2 process, {environment.python}, can't be started: {told}.",
             REINSTALL_FIX,
         ) from error
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keeps one worker warm between jobs and previews; imports core only."""
+"""Keep one worker running between jobs and previews."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from .process import ADDON_FOLDER, WorkerProcess
 
 
 class WorkerKeeper:
-    """Lends the one worker to one job at a time, and starts it when there is none.
+    """Lend the one worker to one job at a time, and start it if there is none.
 
-    A preview shares the worker whenever no job has it.
-
-    A worker that stays up has its model loaded, so the next job begins at once.
+    Previews use the worker while no job has it. A worker that keeps running has its model loaded, so
+    the next job begins at once.
 
     Parameters
     ----------
     environment
-        The Python and the package folders that workers run with.
+        The Python and the package folders of the worker.
     addon_folder
-        The folder that holds ``core`` and ``engine``.
+        The folder with ``core`` and ``engine``.
     """
 
     def __init__(
@@ -40,7 +39,7 @@ class WorkerKeeper:
 
     @property
     def is_warm(self) -> bool:
-        """Whether a worker is up, lent or idle."""
+        """Whether a worker is running, lent or not."""
         return self._worker is not None and self._worker.is_alive
 
     @property
@@ -49,7 +48,7 @@ class WorkerKeeper:
         return self._lent
 
     def lend(self) -> WorkerProcess:
-        """The worker, started when need be; returns without waiting until it is ready.
+        """Return the worker for a job, started if needed; does not wait until it is ready.
 
         Raises
         ------
@@ -58,23 +57,23 @@ class WorkerKeeper:
         """
         with self._lock:
             if self._lent:
-                raise WorkerError("Another job is running.", "Wait for its end, or cancel it.")
+                raise WorkerError("Another job is running.", "Wait until it ends, or cancel it.")
             worker = self._running()
             self._lent = True
             return worker
 
     def share(self) -> WorkerProcess | None:
-        """The worker for a preview, started when need be; None while a job has it.
+        """Return the worker for a preview, started if needed; None while a job has it.
 
-        The preview reads its own events alone and gives nothing back: a job may take the worker at
-        any time. Raises WorkerError when the worker can't be started.
+        The preview reads only its own events and gives nothing back: a job may take the worker at any
+        time. Raises WorkerError if the worker can't be started.
         """
         with self._lock:
             return None if self._lent else self._running()
 
     def _running(self) -> WorkerProcess:
         if self._worker is not None and not self._worker.is_alive:
-            # It writes no more by the time that the next one has started.
+            # By the time the next one has started, it writes nothing any more.
             self._worker.kill(wait=False)
             self._worker = None
         if self._worker is None:
@@ -82,9 +81,9 @@ class WorkerKeeper:
         return self._worker
 
     def take_back(self, worker: WorkerProcess) -> None:
-        """The job is done with the worker, dead or alive."""
+        """Give the worker back at the end of a job, dead or alive."""
         with self._lock:
-            if worker is self._worker:  # not one that was shut down meanwhile
+            if worker is self._worker:  # not one that was shut down in between
                 self._lent = False
 
     def shutdown(self) -> None:
