@@ -38,6 +38,8 @@ _PARKING_DISTANCE = 0.02
 _SAME_PART = 1.5
 # A part that was away for more frames than this counts as another part.
 _LONGEST_ABSENCE = 8
+# Frames of which the points are weighed together.
+_TOGETHER = 16
 
 
 @dataclass(frozen=True)
@@ -151,11 +153,25 @@ class SlotPlanner:
         self._areas: list[float] = []
         self._tracks: list[_Track] = []
         self._recent: list[_Track] = []
+        self._waiting: list[Sequence[Contour]] = []
 
     def add(self, contours: Sequence[Contour]) -> None:
         """Take the outlines of the next frame, as `trace` gives them."""
+        self._waiting.append(contours)
+        if len(self._waiting) >= _TOGETHER:
+            self._take_waiting()
+
+    def _take_waiting(self) -> None:
+        """Work on the frames that were only noted so far: several together take less time."""
+        waiting, self._waiting = self._waiting, []
+        points = [contour.points for contours in waiting for contour in contours]
+        importances = iter(point_importances(points))
+        for contours in waiting:
+            self._take(contours, [next(importances) for _ in contours])
+
+    def _take(self, contours: Sequence[Contour], importances: Sequence[Points]) -> None:
         index = len(self._frames)
-        outlines = self._reduce(contours)
+        outlines = self._reduce(contours, importances)
         matched = self._match(outlines, index)
         for number, outline in enumerate(outlines):
             track = matched.get(number)
@@ -172,6 +188,7 @@ class SlotPlanner:
 
     def finish(self) -> SlotPlan:
         """Return the plan for all frames so far."""
+        self._take_waiting()
         packed = self._pack()
         slot_of: list[dict[int, int]] = [{} for _ in self._frames]
         for number, tracks in enumerate(packed):
@@ -198,13 +215,12 @@ class SlotPlanner:
         )
         return SlotPlan(slots, dropped, tuple(_fitted(one, slots) for one in held))
 
-    def _reduce(self, contours: Sequence[Contour]) -> list[_Outline]:
+    def _reduce(self, contours: Sequence[Contour], importances: Sequence[Points]) -> list[_Outline]:
         """Keep as few points as the shape of the object on this frame allows."""
         length = sum(_length(contour.points) for contour in contours)
         area = sum(-one.area if one.is_hole else one.area for one in contours)
         room = max(area, 0.0) / length if length > 0 else 0.0
         outlines: list[_Outline] = []
-        importances = point_importances([contour.points for contour in contours])
         for contour, importance in zip(contours, importances, strict=True):
             fine = int(np.count_nonzero(importance > _FINE_TOLERANCE * room))
             coarse = int(np.count_nonzero(importance > _COARSE_TOLERANCE * room))

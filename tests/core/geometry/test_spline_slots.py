@@ -173,3 +173,17 @@ def test_planning_twice_gives_the_same() -> None:
     assert one.slots == two.slots
     for index in range(len(frames)):
         assert np.array_equal(one.points(index, *SIZE), two.points(index, *SIZE))
+
+
+@pytest.mark.parametrize("together", [1, 2, 5, 100])
+def test_frames_weighed_together_give_the_same_plan(
+    together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = [_trace(disc(0.3 + 0.02 * at, 0.5, 0.1 + 0.01 * at)) for at in range(12)]
+    frames[4] = []  # nothing there
+    expected = plan_slots(frames)
+    monkeypatch.setattr("sam2_splat_addon.core.geometry.spline_slots._TOGETHER", together)
+    plan = plan_slots(frames)
+    assert plan.slots == expected.slots
+    for index in range(len(frames)):
+        assert np.array_equal(plan.points(index, *SIZE), expected.points(index, *SIZE))
