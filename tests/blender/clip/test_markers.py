@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -203,3 +204,22 @@ def test_a_marker_lies_where_blender_says_the_pixel_is(clip: bpy.types.MovieClip
     row_from_bottom = height - 1 - int(point.y)
     assert pixels[row_from_bottom, int(point.x), 0] > 0.6
     assert pixels[height - 1 - (height // 3 - 12), int(point.x), 0] < 0.4
+
+
+def test_four_times_the_clicks_take_about_four_times_as_long(clip: bpy.types.MovieClip) -> None:
+    from sam2_splat_addon.blender.clip import markers
+
+    width, height = clip.size
+    seconds = {}
+    for clicks in (500, 2000):
+        points = tuple(
+            PointPrompt(0.5 + 7 * at % width, 0.5 + 11 * at % height, at % 3 > 0)
+            for at in range(clicks)
+        )
+        prompts = PromptSet((ObjectPrompts(1, "chair", (FramePrompts(1, points),)),), width, height)
+        begin = time.process_time()
+        markers.apply(clip, prompts)
+        found = markers.collect(clip)
+        seconds[clicks] = time.process_time() - begin
+        assert len(found.objects[0].frames[0].points) == clicks
+    assert seconds[2000] < 9 * seconds[500] + 0.05  # the square would be 16
