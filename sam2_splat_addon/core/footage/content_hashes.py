@@ -28,7 +28,7 @@ time in steps of 2 s."""
 _MOST: Final = 100_000  # files remembered: the ones asked for last
 _MAX_BYTES: Final = 1 << 27
 _CHECK_BYTES: Final = 4
-_BEGIN: Final = b"SAM2 Splat photo hashes\n"  # files of earlier versions do not have it
+_BEGIN: Final = b"SAM2 Splat photo hashes\n"
 
 
 class ContentHashes:
@@ -87,7 +87,7 @@ def _is_ours(file: Path) -> bool:
             start = stream.read(len(_BEGIN))
     except FileNotFoundError:
         return True
-    return _BEGIN.startswith(start.rstrip(b"\0")) or bool(_read(file))
+    return _BEGIN.startswith(start.rstrip(b"\0"))
 
 
 def _read(file: Path) -> dict[Stamp, bytes]:
@@ -95,7 +95,9 @@ def _read(file: Path) -> dict[Stamp, bytes]:
         if file.stat().st_size > _MAX_BYTES:
             return {}
         data = read_plain(file)
-        held, check = data[:-_CHECK_BYTES].removeprefix(_BEGIN), data[-_CHECK_BYTES:]
+        if not data.startswith(_BEGIN):
+            return {}
+        held, check = data[len(_BEGIN) : -_CHECK_BYTES], data[-_CHECK_BYTES:]
         if zlib.crc32(held).to_bytes(_CHECK_BYTES, "little") != check:
             return {}
         entries = msgspec.msgpack.decode(held, type=list[_Entry])
