@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Holds the direction of imports between the rooms: blender -> client -> core <- engine."""
+"""Holds the direction of imports: between the rooms, between their folders, and no circle of files.
+
+The rooms are blender -> client -> core <- engine. Within a room a folder imports only those below it.
+"""
 
 from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -47,6 +50,24 @@ FORBIDDEN = {
         "isal",
         "zlib_ng",
     },
+}
+# Room -> its folders, lowest first; those of one floor know nothing of each other. Files beside the
+# folders stand on a floor by their own name.
+FLOORS: dict[str, list[set[str]]] = {
+    "blender": [
+        {"context"},
+        {"masks"},
+        {"clip"},
+        {"overlay", "review"},
+        {"tasks"},
+        {"ui"},
+        {"cli"},
+        {"registration"},
+    ],
+    "engine": [{"images", "accel"}, {"models"}, {"tracking"}, {"refine"}, {"jobs"}, {"worker"}],
+    "client": [{"packages"}, {"worker"}],
+    # Files of core's own, such as errors and prompts, are for all of its folders.
+    "core": [{"system", "geometry"}, {"footage"}, {"mattes"}, {"review"}],
 }
 
 
@@ -94,6 +115,86 @@ def violations(source: str, module: str, *, is_package: bool = False) -> list[st
     return found
 
 
+def floor_of(module: str) -> tuple[str, int | None]:
+    """Return the room of a dotted name and the floor in it; no floor for what is for all."""
+    _, room, *rest = [*module.split("."), ""]
+    name = rest[0] if rest else ""
+    floors = enumerate(FLOORS.get(room, ()))
+    return room, next((number for number, names in floors if name in names), None)
+
+
+def upward_imports(source: str, module: str, *, is_package: bool = False) -> list[str]:
+    """Return one sentence for each import of a folder that is not below the file's own."""
+    room, floor = floor_of(module)
+    found = []
+    for line, name in imported_names(_without_types(source), module, is_package=is_package):
+        if floor is None or not name.startswith(f"{PACKAGE}.{room}."):
+            continue
+        _, other = floor_of(name)
+        is_own = name.split(".")[2] == module.split(".")[2]
+        if not is_own and other is not None and other >= floor:
+            found.append(f"{module}:{line}: must not import {name}, which is not below it")
+    return found
+
+
+def _without_types(source: str) -> str:
+    """Return the source with blank lines for what stands under `if TYPE_CHECKING`: it never runs."""
+    dropped = {
+        number
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.If)
+        and isinstance(node.test, ast.Name)
+        and node.test.id == "TYPE_CHECKING"
+        for number in range(node.lineno, (node.end_lineno or node.lineno) + 1)
+    }
+    lines = source.split("\n")
+    return "\n".join("" if number in dropped else line for number, line in enumerate(lines, 1))
+
+
+def circles(imports: Mapping[str, Collection[str]]) -> list[list[str]]:
+    """Return the groups of files that import each other in a circle.
+
+    Parameters
+    ----------
+    imports
+        Module -> the modules of the package that it imports, wherever in the file.
+    """
+
+    def reached(start: str) -> set[str]:
+        known: set[str] = set()
+        pending = [start]
+        while pending:
+            for name in imports.get(pending.pop(), ()):
+                if name not in known:
+                    known.add(name)
+                    pending.append(name)
+        return known
+
+    ways = {module: reached(module) for module in imports}
+    groups = {
+        tuple(sorted(other for other in ways if other in ways[module] and module in ways[other]))
+        for module in imports
+        if module in ways[module]
+    }
+    return [list(group) for group in sorted(groups)]
+
+
+def imports_of_files(sources: Mapping[str, tuple[str, bool]]) -> dict[str, set[str]]:
+    """Return module -> modules it imports, types aside, of files given as (source, is a package).
+
+    What is taken from a package's own file (`from ..blender import ADDON_PACKAGE`) counts as that file.
+    """
+    found: dict[str, set[str]] = {}
+    for module, (source, is_package) in sources.items():
+        names = imported_names(_without_types(source), module, is_package=is_package)
+        own = set()
+        for _, name in names:
+            parent = name.rpartition(".")[0]
+            own |= {name} & sources.keys() or {parent} & sources.keys()
+        found[module] = own - {module}
+    return found
+
+
 def module_level_imports(source: str) -> list[int]:
     """Return the lines of imports that run when the module is imported, `__future__` aside."""
     pending: list[ast.AST] = list(ast.parse(source).body)
@@ -120,6 +221,43 @@ def test_file_imports_only_what_its_room_may(path: Path) -> None:
     parts = relative.parent.parts if is_package else relative.parts
     found = violations(path.read_text(encoding="utf-8"), ".".join(parts), is_package=is_package)
     assert not found, "\n".join(found)
+
+
+def module_of(path: Path) -> tuple[str, bool]:
+    """Return a file's dotted name, and whether it is a package's own."""
+    relative = path.relative_to(ROOT).with_suffix("")
+    is_package = relative.name == "__init__"
+    return ".".join(relative.parent.parts if is_package else relative.parts), is_package
+
+
+def sources_of_package() -> dict[str, tuple[str, bool]]:
+    found = {}
+    for path in package_files():
+        module, is_package = module_of(path)
+        found[module] = (path.read_text(encoding="utf-8"), is_package)
+    return found
+
+
+def test_folders_import_only_folders_below_them() -> None:
+    sources = sources_of_package()
+    found = [
+        one
+        for module, (text, is_package) in sources.items()
+        for one in upward_imports(text, module, is_package=is_package)
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    assert circles(imports_of_files(sources_of_package())) == []
+
+
+def test_every_folder_stands_on_a_floor() -> None:
+    for room, floors in FLOORS.items():
+        folders = {path.parent.name for path in (ROOT / PACKAGE / room).glob("*/__init__.py")}
+        named = {name for floor in floors for name in floor}
+        assert folders <= named
+        assert all((ROOT / PACKAGE / room / name).is_dir() for name in named - {"registration"})
 
 
 def test_every_room_is_known_and_has_files() -> None:
@@ -174,6 +312,52 @@ def test_planted_violation_is_caught(module: str, source: str) -> None:
 )
 def test_allowed_imports_pass(module: str, source: str) -> None:
     assert violations(source, module) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("blender.context.preferences", "from ..clip import cache_usage"),
+        ("blender.context.preferences", "def draw():\n    from ..ui.widgets import wrapped"),
+        ("blender.overlay.draw", "from ..review import live_review"),
+        ("blender.clip.footage", "from ..tasks.live_preview import look_now"),
+        ("blender.ui.panel_run", "from .. import registration"),
+        ("engine.images.decode", "from ..accel import allocator"),
+        ("engine.models.device", "from ..jobs.bake import bake"),
+        ("client.packages.environment", "from ..worker.process import Worker"),
+        ("core.footage.scan", "from ..mattes import store"),
+        ("core.system.links", "from ..geometry import trace"),
+    ],
+)
+def test_planted_import_of_a_folder_that_is_not_below_is_caught(module: str, source: str) -> None:
+    assert upward_imports(source, f"{PACKAGE}.{module}")
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("blender.context.preferences", "if TYPE_CHECKING:\n    from ..ui import preferences"),
+        ("blender.ui.operators.click", "from ...overlay import draw\nfrom .polls import own_clip"),
+        ("blender.ui.widgets", "from .. import ADDON_PACKAGE\nfrom . import error_panel"),
+        ("engine.jobs.bake", "from ..models import device\nfrom ...core.footage import scan"),
+        ("core.mattes.store", "from ..errors import StoreError\nfrom ..system import links"),
+        ("core.bake_plan", "from .footage.scan import scan"),
+    ],
+)
+def test_imports_of_folders_below_pass(module: str, source: str) -> None:
+    assert upward_imports(source, f"{PACKAGE}.{module}") == []
+
+
+def test_planted_circle_is_found_wherever_the_imports_stand() -> None:
+    files = {
+        "p.a": ("from . import b", False),
+        "p.b": ("def f():\n    from .c import g", False),
+        "p.c": ("import p.a", False),
+        "p.d": ("from . import a", False),
+    }
+    assert circles(imports_of_files(files)) == [["p.a", "p.b", "p.c"]]
+    files["p.c"] = ("if TYPE_CHECKING:\n    from .a import T", False)
+    assert circles(imports_of_files(files)) == []
 
 
 def test_relative_import_in_a_package_file_resolves_from_the_package_itself() -> None:

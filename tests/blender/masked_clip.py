@@ -20,7 +20,8 @@ def masked_clip(folder: Path, names: Sequence[str]) -> bpy.types.MovieClip:
     Every object is a disc that wanders a little; the first is the active one.
     """
     from sam2_splat_addon.blender.clip import markers
-    from sam2_splat_addon.blender.clip.footage import footage_of, store_folder
+    from sam2_splat_addon.blender.clip.footage import footage_of
+    from sam2_splat_addon.blender.clip.matte_run import store_folder
 
     bpy.ops.sam2_splat.load(filepath=str(folder))
     clip = bpy.context.scene.active_clip

@@ -15,7 +15,7 @@ from ...core.errors import StoreError
 from ...core.footage.staging import unstage
 from ...core.system.links import is_link
 from ..context import preferences
-from . import footage
+from . import footage, loading
 
 # A folder of thousands of links takes a moment to walk; the preferences are drawn often.
 _FRESH = 10.0
@@ -51,7 +51,7 @@ def clear() -> int:
         ) from error
     finally:
         _measured = (0.0, Path(), 0)
-        footage.restage_missing()
+        loading.restage_missing()
     return before - _bytes()
 
 

@@ -20,7 +20,7 @@ from ..context import console
 from ..context.stored_text import decoded, text_of
 from ..masks import layers
 from . import matte_cache, matte_run
-from .footage import known_store
+from .matte_run import known_store
 
 # The clips that the user cleared something of in this session, and where their mattes were: an undo
 # moves mattes of these alone, since the places that a file names may be anybody's.

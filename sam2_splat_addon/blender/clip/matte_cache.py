@@ -17,16 +17,14 @@ from numpy.typing import NDArray
 
 from ...core.errors import StoreError
 from ...core.geometry.rasterize import fill
-from ...core.mattes.run_manifest import RunManifest
-from ...core.mattes.run_record import last_run as run_of
-from ...core.mattes.store import MatteScores, MatteStore
+from ...core.mattes.store import MatteScores
 from ...core.mattes.unfinished_run import is_void
 from ...core.prompts import FramePrompts
 from ..context import console
 from ..context.editors import to_scene
 from ..masks import edit_search, layers
-from . import preview_key
-from .footage import known_store, run_mark
+from . import matte_run, preview_key
+from .matte_run import is_outdated, known_store, last_run
 
 Source = Literal["preview", "edited", "stored"]
 
@@ -70,8 +68,6 @@ class _Previewed:
 _previews: OrderedDict[tuple[int, int, int], _Previewed] = OrderedDict()
 _stored: OrderedDict[tuple[int, int, int], ShownMatte | None] = OrderedDict()
 _edited: OrderedDict[tuple[int, int, int, int], ShownMatte] = OrderedDict()
-# The manifest of each clip's store, by the clip.
-_runs: dict[int, RunManifest | None] = {}
 # Whether an unfinished run has left a matte of the run before it, by clip, and object and frame.
 _void: dict[int, dict[tuple[int, int], bool]] = {}
 
@@ -149,34 +145,6 @@ def is_tracked(clip: bpy.types.MovieClip, object_id: int, frame: int) -> bool:
     return _stored_matte(clip, (clip.session_uid, object_id, frame)) is not None
 
 
-def last_run(clip: bpy.types.MovieClip) -> RunManifest | None:
-    """What the clip's last propagation was asked; None when there was none, or none to go by."""
-    return None if is_outdated(clip) else _run_of(clip)
-
-
-def is_outdated(clip: bpy.types.MovieClip) -> bool:
-    """Whether the store's mattes are of the photos as they were before some came or went."""
-    mark = clip.sam2_splat.outdated_run
-    return bool(mark) and mark == run_mark(_run_of(clip))
-
-
-def current_store(clip: bpy.types.MovieClip) -> MatteStore | None:
-    """The clip's mattes, as far as they are of the photos on its frames now."""
-    return None if is_outdated(clip) else known_store(clip)
-
-
-def _run_of(clip: bpy.types.MovieClip) -> RunManifest | None:
-    uid = clip.session_uid
-    if uid not in _runs:
-        store = known_store(clip)
-        try:
-            _runs[uid] = run_of(store) if store is not None else None
-        except StoreError as error:
-            console.log(str(error))
-            _runs[uid] = None
-    return _runs[uid]
-
-
 def keep_preview(
     key: tuple[int, int, int],
     prompts: FramePrompts,
@@ -200,7 +168,7 @@ def forget(uid: int, object_id: int | None = None, frame: int | None = None) -> 
 
     For a clip also when its frames show other photos.
     """
-    _runs.pop(uid, None)
+    matte_run.forget_manifest(uid)
     _void.pop(uid, None)
     # Previews too: what a frame shows may depend on what was tracked to it.
     kept: OrderedDict[tuple[int, int, int], Any]
@@ -214,7 +182,6 @@ def clear() -> None:
     """Forget everything: another file is loaded, or the add-on ends."""
     for kept in (_previews, _stored, _edited):
         kept.clear()
-    _runs.clear()
     _void.clear()
 
 

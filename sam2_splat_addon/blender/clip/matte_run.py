@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a clip's mattes are of its own last run; imports bpy and core.
+"""Which mattes are a clip's, and whether they are current.
 
 Mattes lie beside the photos, where every .blend file with these photos finds them: another one may
 have written its own in their place since.
@@ -7,21 +7,92 @@ have written its own in their place since.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import bpy
 
 from ...core.errors import StoreError
-from ...core.mattes.run_manifest import read_manifest
+from ...core.mattes import run_record
+from ...core.mattes.run_manifest import RunManifest, read_manifest
 from ...core.mattes.store import MATTES, MatteStore
 from ...core.mattes.unfinished_run import run_stamp
 from ...core.system.links import is_link
-from .footage import STORE_NAME, cache_folder_of, footage_of, known_store, shown_paths, store_folder
+from ..context import console, preferences
+from .footage import cache_folder_of, footage_of, shown_paths
+
+# The folder of mattes, beside the photos or in the cache.
+STORE_NAME = "sam2_splat_mattes"
 
 # Clips of this session and their runs: an undo takes back what a clip remembers, and no matte.
 _runs: set[tuple[int, str]] = set()
 # The last one of each clip, and where its mattes are.
 _last: dict[int, tuple[str, str]] = {}
+# The manifest of each clip's store, by the clip.
+_manifests: dict[int, RunManifest | None] = {}
+
+
+def store_folder(clip: bpy.types.MovieClip, photos: Path) -> Path:
+    """Where the clip's mattes are: beside the photos, or in the cache where that is read-only."""
+    settings = clip.sam2_splat
+    if not settings.store_folder:
+        beside = photos / STORE_NAME
+        if os.access(photos, os.W_OK):
+            settings.store_folder = str(beside)
+        else:
+            settings.store_folder = str(preferences.staging_folder(photos) / STORE_NAME)
+    return Path(bpy.path.abspath(settings.store_folder))
+
+
+def known_store(clip: bpy.types.MovieClip) -> MatteStore | None:
+    """The clip's mattes, which need not be there; None before its first propagation."""
+    folder = clip.sam2_splat.store_folder
+    return MatteStore(Path(bpy.path.abspath(folder))) if folder else None
+
+
+def last_run(clip: bpy.types.MovieClip) -> RunManifest | None:
+    """What the clip's last propagation was asked; None when there was none, or none to go by."""
+    return None if is_outdated(clip) else _run_of(clip)
+
+
+def is_outdated(clip: bpy.types.MovieClip) -> bool:
+    """Whether the store's mattes are of the photos as they were before some came or went."""
+    mark = clip.sam2_splat.outdated_run
+    return bool(mark) and mark == run_mark(_run_of(clip))
+
+
+def current_store(clip: bpy.types.MovieClip) -> MatteStore | None:
+    """The clip's mattes, as far as they are of the photos on its frames now."""
+    return None if is_outdated(clip) else known_store(clip)
+
+
+def _run_of(clip: bpy.types.MovieClip) -> RunManifest | None:
+    uid = clip.session_uid
+    if uid not in _manifests:
+        store = known_store(clip)
+        try:
+            _manifests[uid] = run_record.last_run(store) if store is not None else None
+        except StoreError as error:
+            console.log(str(error))
+            _manifests[uid] = None
+    return _manifests[uid]
+
+
+def forget_manifest(uid: int) -> None:
+    """A clip's store may have another run's mattes now."""
+    _manifests.pop(uid, None)
+
+
+def outdate(clip: bpy.types.MovieClip) -> None:
+    """Take note that the mattes that there are go by other frames than the clip's now."""
+    store = known_store(clip)
+    if store is not None:
+        clip.sam2_splat.outdated_run = run_mark(run_record.last_run(store))
+
+
+def run_mark(run: RunManifest | None) -> str:
+    """What tells the mattes of other photos apart, for `outdated_run`."""
+    return run.footage if run is not None else "unknown"
 
 
 def remember(clip: bpy.types.MovieClip, store: MatteStore) -> None:

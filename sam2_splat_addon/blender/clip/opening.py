@@ -14,8 +14,8 @@ import bpy
 from ...core.errors import Cancelled, SplatError
 from ...core.system.background_task import Errand, Report
 from ..context import console, editors, preferences
-from . import footage, proxies
-from .footage import Found
+from . import loading, proxies
+from .loading import Found
 
 # s that opening a file waits at most: for a disk at hand, so that all is there at once. In background
 # nobody sees a window stand still, and no timer comes later.
@@ -40,7 +40,7 @@ def begin() -> None:
     """Look for the photos of the file that was opened; waits a moment at most."""
     global _errand
     forget()
-    clips, copies = footage.kept_clips(), proxies.shown_copies()
+    clips, copies = loading.kept_clips(), proxies.shown_copies()
     if not clips and not copies:
         return
     cache = preferences.cache_folder()
@@ -50,7 +50,7 @@ def begin() -> None:
         for done, kept in enumerate(clips):
             report(done, len(clips))
             try:
-                found.append(footage.found_on_disk(kept, cache))
+                found.append(loading.found_on_disk(kept, cache))
             except (SplatError, OSError, ValueError) as error:
                 problems.append(str(error))
         report(len(clips), len(clips))
@@ -78,7 +78,7 @@ def settle(patience: float = 0.0) -> bool:
         problems = list(looked.problems)
         proxies.drop(looked.without_copies)
         for found in looked.found:
-            footage.take_found(found)
+            loading.take_found(found)
     except Cancelled:
         return True
     except (SplatError, OSError) as error:

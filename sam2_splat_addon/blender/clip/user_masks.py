@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Generator, Mapping
-from typing import Any, TypeVar
 
 import bpy
 import numpy as np
@@ -13,13 +12,12 @@ from numpy.typing import NDArray
 from ...core.errors import EditError
 from ...core.footage.scan import shorten
 from ...core.protocol import EditedMatte
+from ..context.active_clip import clip_by_uid
 from ..masks import edit_search, layers, written_layers
 from . import markers
 
 Drawn = dict[str, dict[int, list[NDArray[np.float64]]]]
 """Object -> frame of the clip -> closed outlines, (n, 2) footage pixels each."""
-
-T = TypeVar("T")
 
 
 def search(
@@ -114,28 +112,6 @@ def frames_before(clip: bpy.types.MovieClip, mask: bpy.types.Mask, name: str) ->
     return (written.start if written is not None else int(clip.frame_start)) - 1
 
 
-def at_once(steps: Generator[Any, None, T]) -> T:
-    """All steps one after the other, for few frames or in background."""
-    looking = quietly(steps)
-    while True:
-        try:
-            next(looking)
-        except StopIteration as ended:
-            result: T = ended.value
-            return result
-
-
-def quietly(steps: Generator[Any, None, T]) -> Generator[None, None, T]:
-    """The same steps without what they yield."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as ended:
-            result: T = ended.value
-            return result
-        yield None
-
-
 def as_mattes(clip: bpy.types.MovieClip, drawn: Drawn) -> tuple[EditedMatte, ...]:
     """Drawn outlines as the worker takes them, in a fixed order."""
     ids = markers.sync_objects(clip)
@@ -144,8 +120,3 @@ def as_mattes(clip: bpy.types.MovieClip, drawn: Drawn) -> tuple[EditedMatte, ...
         for name in ids
         for frame, shapes in sorted(drawn.get(name, {}).items())
     )
-
-
-def clip_by_uid(uid: int) -> bpy.types.MovieClip | None:
-    """A clip by its session uid: references die when the user undoes between two steps."""
-    return next((clip for clip in bpy.data.movieclips if clip.session_uid == uid), None)

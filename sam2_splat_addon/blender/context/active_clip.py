@@ -27,14 +27,19 @@ def require_clip(context: bpy.types.Context) -> bpy.types.MovieClip:
     return clip
 
 
+def clip_by_uid(uid: int) -> bpy.types.MovieClip | None:
+    """A clip by its session uid: references die when the user undoes between two steps."""
+    return next((clip for clip in bpy.data.movieclips if clip.session_uid == uid), None)
+
+
 def require_clip_by_uid(uid: int) -> bpy.types.MovieClip:
     """Find a clip again after an undo or a long wait made the old reference stale.
 
     Raises FootageError when it was deleted meanwhile.
     """
-    for clip in bpy.data.movieclips:
-        if clip.session_uid == uid:
-            return clip
+    clip = clip_by_uid(uid)
+    if clip is not None:
+        return clip
     raise FootageError(
         "The clip was deleted while its frames were computed.",
         "Load the photos again: what was finished is kept and found again.",

@@ -1,23 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The last error, kept for the panel, and the button that mends it; imports bpy and core.
+"""The last error, kept for the panel.
 
 A report fades after seconds; here the sentence stays until something works or the user closes it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-import bpy
-
-from ...core import errors
 from ...core.errors import SplatError
-from ...core.settings import BUNDLED
-from ...core.system.safe_read import is_folder
-from . import worker_session
-from .properties import SAM2SPLAT_PG_clip
 
 
 @dataclass(frozen=True)
@@ -54,76 +45,3 @@ def forget() -> None:
     """Something went well, or the user has read it."""
     global _last
     _last = None
-
-
-def draw_fix(
-    layout: bpy.types.UILayout, problem: Problem, settings: SAM2SPLAT_PG_clip | None
-) -> None:
-    """The button or the field that mends it, where there is one."""
-    for kind, draw in _FIXES.items():
-        if issubclass(problem.kind, kind):
-            draw(layout, settings)
-            return
-
-
-def _fix_checkpoint(layout: bpy.types.UILayout, settings: SAM2SPLAT_PG_clip | None) -> None:
-    if settings is None or settings.model == BUNDLED:
-        return
-    row = layout.row(align=True)
-    if worker_session.online() and not settings.checkpoint:
-        row.operator("sam2_splat.download_model", icon="IMPORT")
-    row.prop_enum(settings, "model", BUNDLED, text="Use the Bundled One")
-
-
-def _fix_prompts(layout: bpy.types.UILayout, settings: SAM2SPLAT_PG_clip | None) -> None:
-    if not bpy.context.window_manager.sam2_splat.use_tool:
-        layout.operator("sam2_splat.tool", text="Begin to Click", icon="RESTRICT_SELECT_OFF")
-
-
-def _fix_edit(layout: bpy.types.UILayout, settings: SAM2SPLAT_PG_clip | None) -> None:
-    tools = bpy.context.scene.tool_settings
-    layout.prop(tools, "use_keyframe_insert_auto", text="Auto Keying", toggle=True)
-
-
-def _fix_footage(layout: bpy.types.UILayout, settings: SAM2SPLAT_PG_clip | None) -> None:
-    row = layout.row(align=True)
-    if settings is None or not settings.footage_folder:
-        row.operator("sam2_splat.load", text="Choose Photos", icon="FILE_FOLDER").filepath = ""
-    elif is_folder(Path(bpy.path.abspath(settings.footage_folder))):
-        again = row.operator("sam2_splat.load", text="Load Again", icon="FILE_REFRESH")
-        again.filepath = settings.footage_folder
-        row.operator("sam2_splat.load", text="Choose Photos", icon="FILE_FOLDER").filepath = ""
-    else:
-        row.operator("sam2_splat.load", text="Find Them", icon="FILE_FOLDER").relink = True
-
-
-def _fix_store(layout: bpy.types.UILayout, settings: SAM2SPLAT_PG_clip | None) -> None:
-    if settings is not None:
-        layout.prop(settings, "store_folder", text="")
-
-
-def _fix_bake(layout: bpy.types.UILayout, settings: SAM2SPLAT_PG_clip | None) -> None:
-    if settings is not None:
-        layout.prop(settings, "bake_folder", text="", placeholder="Beside the photos")
-
-
-def _fix_worker(layout: bpy.types.UILayout, settings: SAM2SPLAT_PG_clip | None) -> None:
-    layout.operator("sam2_splat.restart_worker", icon="FILE_REFRESH")
-
-
-def _fix_environment(layout: bpy.types.UILayout, settings: SAM2SPLAT_PG_clip | None) -> None:
-    if worker_session.online():
-        layout.operator("sam2_splat.install_packages", icon="IMPORT")
-
-
-_FIXES: dict[type[SplatError], Callable[[bpy.types.UILayout, SAM2SPLAT_PG_clip | None], None]] = {
-    errors.CheckpointError: _fix_checkpoint,
-    errors.PromptError: _fix_prompts,
-    errors.EditError: _fix_edit,
-    errors.FootageError: _fix_footage,
-    errors.StoreError: _fix_store,
-    errors.BakeError: _fix_bake,
-    errors.WorkerError: _fix_worker,
-    errors.ProtocolError: _fix_worker,
-    errors.EnvironmentSetupError: _fix_environment,
-}

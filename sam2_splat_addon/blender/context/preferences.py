@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The add-on's preferences, and where its files lie; imports bpy and client.
+"""What the user's preferences say, and where the add-on's files lie.
 
-No ``from __future__ import annotations`` here: Blender reads property annotations as values.
+The class that Blender draws is in `ui/preferences.py`.
 """
 
+from __future__ import annotations
+
+import hashlib
 import os
-import sys
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, cast
 
 import bpy
-from bpy.props import BoolProperty, EnumProperty, FloatVectorProperty, IntProperty, StringProperty
-from bpy.types import AddonPreferences, Context
 
 from .. import ADDON_PACKAGE
+
+if TYPE_CHECKING:
+    from ..ui.preferences import SAM2SPLAT_AP_preferences
 
 DEVICE_ITEMS = (
     ("auto", "Automatic", "The graphics card when there is one that can, else the processor"),
@@ -49,117 +52,10 @@ EXCLUDE_COLOR = (0.75, 0.25, 0.9)
 Color = tuple[float, float, float]
 
 
-def _object_color(index: int) -> Any:
-    return FloatVectorProperty(
-        name=f"Color {index + 1}",
-        description="Colour of a new object; objects that are there keep theirs",
-        subtype="COLOR_GAMMA",
-        size=3,
-        min=0.0,
-        max=1.0,
-        default=OBJECT_COLORS[index],
-    )
-
-
-class SAM2SPLAT_AP_preferences(AddonPreferences):
-    bl_idname = ADDON_PACKAGE
-
-    model_folder: StringProperty(
-        name="Models",
-        description="Where SAM 2.1 checkpoints lie; empty: the add-on's own folder",
-        subtype="DIR_PATH",
-    )
-    cache_folder: StringProperty(
-        name="Cache",
-        description="Where links to the photos are kept; empty: the add-on's own folder",
-        subtype="DIR_PATH",
-    )
-    packages_folder: StringProperty(
-        name="Packages",
-        description="Where torch and sam2 are installed; empty: the add-on's own folder",
-        subtype="DIR_PATH",
-    )
-    torch_build: EnumProperty(
-        name="PyTorch",
-        description="Which build of PyTorch is installed",
-        items=TORCH_ITEMS,
-        default="auto",
-    )
-    device: EnumProperty(name="Device", items=DEVICE_ITEMS, default="auto")
-    threads: IntProperty(
-        name="Threads",
-        description="Processor threads of the worker; 0: as many as there are cores",
-        default=0,
-        min=0,
-        max=256,
-    )
-    propose_sam2: BoolProperty(
-        name="Propose SAM 2.1",
-        description="The review proposes SAM 2.1 where the bundled model is lost on many photos",
-        default=True,
-    )
-
-    # Display values, as the overlay draws them.
-    color_1: _object_color(0)
-    color_2: _object_color(1)
-    color_3: _object_color(2)
-    color_4: _object_color(3)
-    color_5: _object_color(4)
-    color_6: _object_color(5)
-    exclude_color: FloatVectorProperty(
-        name="Exclude",
-        description="Colour of clicks that exclude",
-        subtype="COLOR_GAMMA",
-        size=3,
-        min=0.0,
-        max=1.0,
-        default=EXCLUDE_COLOR,
-    )
-
-    def draw(self, context: Context) -> None:
-        # What these import needs this module.
-        from ..clip import cache_usage
-        from ..ui import keymap, widgets
-
-        layout = self.layout
-        layout.use_property_split = True
-        if sys.platform != "darwin":  # PyTorch for Macs comes in one build
-            layout.prop(self, "torch_build")
-            widgets.draw_torch(layout)
-        widgets.draw_environment(layout)
-        column = layout.column()
-        column.prop(self, "device")
-        column.prop(self, "threads")
-        column.prop(self, "propose_sam2")
-        column.prop(self, "model_folder", placeholder=str(model_folder()))
-        column.prop(self, "packages_folder", placeholder=str(packages_folder()))
-        column.prop(self, "cache_folder", placeholder=str(cache_folder()))
-        row = column.row(align=True)
-        row.label(text=f"The cache holds {cache_usage.size() / 1e6:.0f} MB")
-        row.operator("sam2_splat.clear_cache", icon="TRASH")
-
-        header, body = layout.panel("sam2_splat_colors", default_closed=True)
-        header.label(text="Colors")
-        if body is not None:
-            row = body.row(align=True)
-            row.use_property_split = False
-            row.label(text="New objects")
-            for number in range(1, len(OBJECT_COLORS) + 1):
-                row.prop(self, f"color_{number}", text="")
-            body.prop(self, "exclude_color")
-        header, body = layout.panel("sam2_splat_keys", default_closed=True)
-        header.label(text="Keys in the Clip Editor")
-        if body is not None:
-            keymap.draw(body.column(), context)
-
-
-CLASSES = (SAM2SPLAT_AP_preferences,)
-
-
 def _preferences() -> SAM2SPLAT_AP_preferences | None:
     """The preferences, or None where the package runs without being enabled as an add-on."""
     addon: bpy.types.Addon | None = bpy.context.preferences.addons.get(ADDON_PACKAGE)
-    return cast(SAM2SPLAT_AP_preferences, addon.preferences) if addon else None
+    return cast("SAM2SPLAT_AP_preferences", addon.preferences) if addon else None
 
 
 def _folder(attribute: str, name: str, variable: str = "") -> Path:
@@ -180,6 +76,12 @@ def user_folder() -> Path:
 def cache_folder() -> Path:
     """Where staged links to photos are kept."""
     return _folder("cache_folder", "cache", CACHE_VARIABLE)
+
+
+def staging_folder(photos: Path, cache: Path | None = None) -> Path:
+    """The folder in the cache for the photos of a folder; it need not be there."""
+    digest = hashlib.sha256(os.fsencode(photos)).hexdigest()[:16]
+    return (cache or cache_folder()) / "footage" / digest
 
 
 def model_folder() -> Path:

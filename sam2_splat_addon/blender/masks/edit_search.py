@@ -14,6 +14,7 @@ from dataclasses import replace as replace_state
 import bpy
 from msgspec.structs import replace
 
+from ...core.system.steps import at_once
 from . import keys
 from .keys import named
 from .written_layers import (
@@ -160,7 +161,7 @@ def search(
         Layer -> its edited scene frames; layers that are gone have none.
     """
     found: dict[str, set[int]] = {name: set() for name in among}
-    mask = _mask(mask_uid)
+    mask = keys.mask_by_uid(mask_uid)
     if mask is None:
         return found
     wanted: dict[int, list[str]] = {}
@@ -181,7 +182,7 @@ def search(
     done = 0
     with keys.scratch_scene():
         while done < len(order):
-            mask = _mask(mask_uid)
+            mask = keys.mask_by_uid(mask_uid)
             if mask is None:
                 break
             stop = time.monotonic() + _STEP
@@ -202,12 +203,12 @@ def search(
 
 def edited_frames(mask: bpy.types.Mask, layer_name: str) -> tuple[int, ...]:
     """Scene frames on which the user has changed an object's layer, rising; see `search`."""
-    return tuple(sorted(_at_once(search(mask.session_uid, {layer_name: None}))[layer_name]))
+    return tuple(sorted(at_once(search(mask.session_uid, {layer_name: None}))[layer_name]))
 
 
 def is_edited(mask: bpy.types.Mask, layer_name: str, scene_frame: int) -> bool:
     """Whether the user has changed an object's layer on a scene frame, going by its keys."""
-    return bool(_at_once(search(mask.session_uid, {layer_name: (scene_frame,)}))[layer_name])
+    return bool(at_once(search(mask.session_uid, {layer_name: (scene_frame,)}))[layer_name])
 
 
 def shown_edit(mask: bpy.types.Mask, layer_name: str, scene_frame: int) -> int | None:
@@ -266,21 +267,6 @@ def unkeyed(mask: bpy.types.Mask, names: Collection[str], scene_frame: int) -> l
             if not all(own.has_points_of(one) for own, one in zip(points, keyed, strict=True)):
                 found.append(name)
     return found
-
-
-def _at_once(
-    steps: Generator[tuple[int, int], None, dict[str, set[int]]],
-) -> dict[str, set[int]]:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as ended:
-            found: dict[str, set[int]] = ended.value
-            return found
-
-
-def _mask(uid: int) -> bpy.types.Mask | None:
-    return next((mask for mask in bpy.data.masks if mask.session_uid == uid), None)
 
 
 def _is_drawn_at(mask: bpy.types.Mask, name: str, frame: int, state: States) -> bool:

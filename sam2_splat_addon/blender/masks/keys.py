@@ -61,6 +61,11 @@ def named(collection: Any, name: str) -> Any:
     return collection.get(name)
 
 
+def mask_by_uid(uid: int) -> bpy.types.Mask | None:
+    """A mask by its session uid: references die when the user undoes between two steps."""
+    return next((mask for mask in bpy.data.masks if mask.session_uid == uid), None)
+
+
 @contextmanager
 def scratch_scene() -> Iterator[bpy.types.Scene]:
     """An empty scene to evaluate masks in; removed afterwards unless it was there before."""

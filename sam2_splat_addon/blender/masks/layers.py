@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from ...core.errors import SplatError
 from ...core.geometry.coordinates import pixels_to_mask
 from ...core.geometry.spline_slots import SlotPlan
+from ..context.active_clip import clip_by_uid
 from . import edit_search, key_macro, shapes
 from . import keys as mask_keys
 from .keys import SplineState, named
@@ -315,7 +316,7 @@ class LayerTarget:
 
     def is_ours(self) -> bool:
         """Whether the layer is still the one that is being written, and not an earlier one."""
-        mask = next((one for one in bpy.data.masks if one.session_uid == self.mask), None)
+        mask = mask_keys.mask_by_uid(self.mask)
         written = None if mask is None else remembered(mask, self.layer)
         return not self.writing or (written is not None and written.writing == self.writing)
 
@@ -328,8 +329,7 @@ class LayerTarget:
 
 def _found(mask_uid: int, clip_uid: int) -> tuple[bpy.types.Mask, bpy.types.MovieClip] | None:
     """A mask and a clip by their session uids, which no other file's data shares."""
-    mask = next((one for one in bpy.data.masks if one.session_uid == mask_uid), None)
-    clip = next((one for one in bpy.data.movieclips if one.session_uid == clip_uid), None)
+    mask, clip = mask_keys.mask_by_uid(mask_uid), clip_by_uid(clip_uid)
     return (mask, clip) if mask is not None and clip is not None else None
 
 

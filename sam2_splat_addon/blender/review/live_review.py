@@ -16,7 +16,7 @@ import bpy
 from ...core.errors import SplatError
 from ...core.review.judge import ShapeReader
 from ..clip import approved_frames, markers, user_masks
-from ..clip.matte_cache import current_store
+from ..clip.matte_run import current_store
 from ..context import editors, task_runner
 from ..context.active_clip import active_clip
 from ..context.editors import to_clip

@@ -28,6 +28,7 @@ from ...core.review.judge import (
 )
 from ...core.system.background_task import Errand, Report
 from ..clip import approved_frames, user_masks
+from ..context.active_clip import clip_by_uid
 from ..context.editors import to_clip
 from ..masks import written_layers
 
@@ -146,7 +147,7 @@ def steps(uid: int, watched: Watched) -> Generator[bool, None, None]:
 
     The clip goes by its uid: an undo between two steps puts another in its place.
     """
-    clip = user_masks.clip_by_uid(uid)
+    clip = clip_by_uid(uid)
     if clip is None:
         return
     state = state_of(clip, watched.folder) if watched.folder else ()
@@ -162,7 +163,7 @@ def steps(uid: int, watched: Watched) -> Generator[bool, None, None]:
         names = {object_id: name for object_id, name, _ in state}
         edited = dict(watched.edited or {})
         if watched.edited is None or watched.doubted:
-            here = user_masks.clip_by_uid(uid)
+            here = clip_by_uid(uid)
             if here is None:
                 return
             among = _candidates(here, watched, names) if watched.edited is not None else None
@@ -178,7 +179,7 @@ def steps(uid: int, watched: Watched) -> Generator[bool, None, None]:
     finally:
         errand.cancel()
         watched.progress = None
-    again = user_masks.clip_by_uid(uid)
+    again = clip_by_uid(uid)
     watched.state, watched.judged, watched.edited = state, judged, edited
     watched.doubted = False
     if again is not None:

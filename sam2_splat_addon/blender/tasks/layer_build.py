@@ -15,8 +15,9 @@ from ...core.geometry.spline_slots import SlotPlan, SlotPlanner
 from ...core.geometry.trace import from_outlines, trace
 from ...core.mattes.store import MatteStore
 from ...core.system.background_task import Errand, Report
-from ..clip.user_masks import Drawn, clip_by_uid, everything, frames_before, quietly
-from ..context.active_clip import require_clip_by_uid
+from ...core.system.steps import quietly
+from ..clip.user_masks import Drawn, everything, frames_before
+from ..context.active_clip import clip_by_uid, require_clip_by_uid
 from ..context.editors import to_clip, to_scene
 from ..masks import edit_search, written_layers
 from ..masks import keys as mask_keys

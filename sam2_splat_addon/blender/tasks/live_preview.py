@@ -24,7 +24,16 @@ from ...core.protocol import (
     PropagateRequest,
 )
 from ...core.settings import RunSettings
-from ..clip import checkpoint_identity, footage, markers, matte_cache, preview_key, user_masks
+from ...core.system.steps import at_once
+from ..clip import (
+    checkpoint_identity,
+    footage,
+    markers,
+    matte_cache,
+    matte_run,
+    preview_key,
+    user_masks,
+)
 from ..context import console, editors, preferences, task_runner, worker_session
 from ..context.editors import clip_frame
 from ..context.requests import chosen, model_choice, run_settings
@@ -242,9 +251,9 @@ def _propagation(clip: bpy.types.MovieClip) -> PropagateRequest | None:
     count = settings.frame_count
     if not count or not settings.footage_folder:
         return None
-    last = matte_cache.last_run(clip)
+    last = matte_run.last_run(clip)
     width, height = clip.size if last is None else (last.width, last.height)
-    beside = Path(bpy.path.abspath(settings.footage_folder)) / footage.STORE_NAME
+    beside = Path(bpy.path.abspath(settings.footage_folder)) / matte_run.STORE_NAME
     return PropagateRequest(
         footage=FootageFiles(
             settings.footage_folder,
@@ -264,7 +273,7 @@ def _propagation(clip: bpy.types.MovieClip) -> PropagateRequest | None:
 def _known_edits(clip: bpy.types.MovieClip) -> tuple[EditedMatte, ...]:
     """What the user drew, as far as the review knows: a few frames."""
     looking = user_masks.outlines(clip.session_uid, live_review.edited_frames(clip))
-    return user_masks.as_mattes(clip, user_masks.at_once(looking))
+    return user_masks.as_mattes(clip, at_once(looking))
 
 
 def _take_answers() -> None:

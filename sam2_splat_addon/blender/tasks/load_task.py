@@ -11,8 +11,8 @@ import bpy
 
 from ...core.footage.scan import Footage
 from ...core.system.background_task import Errand
-from ..clip import footage, matte_cache
-from ..clip.footage import Opened
+from ..clip import loading, matte_cache
+from ..clip.loading import Opened
 from ..context import preferences
 from ..context.active_clip import require_clip_by_uid
 from ..review import live_review
@@ -48,7 +48,7 @@ class LoadTask:
         self._opening: Generator[None, None, Opened] | None = None
         cache = preferences.cache_folder()
         self._errand: Errand[tuple[Footage, Path]] = Errand(
-            lambda report: footage.read_and_stage(path, cache, report)
+            lambda report: loading.read_and_stage(path, cache, report)
         )
 
     def step(self, deadline: float) -> bool:
@@ -64,7 +64,7 @@ class LoadTask:
             return False
         if self._opening is None:
             into = require_clip_by_uid(self._into) if self._into is not None else None
-            self._opening = footage.open_staged(*self._errand.result(), into)
+            self._opening = loading.open_staged(*self._errand.result(), into)
         self.fraction, self.sentence = 1.0, "Looking for what goes along with its photo"
         while True:
             try:

@@ -19,9 +19,9 @@ import bpy
 from bpy.types import Depsgraph, MovieClip, Scene
 
 from ...core.errors import SplatError
-from ..clip import matte_cache
-from ..clip.user_masks import clip_by_uid
+from ..clip import matte_cache, matte_run
 from ..context import console, editors, task_runner
+from ..context.active_clip import clip_by_uid
 from ..masks import edit_search
 from ..masks.written_layers import remembered
 from ..review import live_review
@@ -110,7 +110,7 @@ def _settle_all() -> None:
 
 def _builds(clip: MovieClip, *, here: bool = False) -> Iterator[LayerBuild]:
     """What there is to write anew of a clip, if anything; raises StoreError."""
-    store = matte_cache.current_store(clip)
+    store = matte_run.current_store(clip)
     names = _unsettled(clip, here=here)
     if names and store is not None:
         yield LayerBuild(clip, store, names)
@@ -119,7 +119,7 @@ def _builds(clip: MovieClip, *, here: bool = False) -> Iterator[LayerBuild]:
 def _unsettled(clip: MovieClip, *, here: bool) -> dict[int, str]:
     """The objects whose layers are not what they should be, by id."""
     settings, now = clip.sam2_splat, bpy.context.scene.frame_current
-    store = matte_cache.current_store(clip)
+    store = matte_run.current_store(clip)
     if store is None or clip.library is not None:
         return {}
     found = {}

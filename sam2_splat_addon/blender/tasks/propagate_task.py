@@ -13,7 +13,6 @@ from ...core.mattes.unfinished_run import void_keys
 from ...core.protocol import FootageFiles, FrameDone, FrameRange, PropagateRequest
 from ...core.settings import RunSettings
 from ..clip import clear_results, markers, matte_cache, matte_run, user_masks
-from ..clip.footage import store_folder
 from ..clip.user_masks import Drawn
 from ..context.editors import to_scene
 from ..context.requests import model_choice, run_settings
@@ -74,7 +73,7 @@ class PropagateTask(JobTask):
         prompts = markers.collect(clip).checked(footage.width, footage.height, count)
         self._names = {entry.id: entry.name for entry in prompts.objects}
         run = run_settings(settings, count)
-        self._store = store_folder(clip, Path(footage.folder))
+        self._store = matte_run.store_folder(clip, Path(footage.folder))
         if settings.outdated_run == footage.fingerprint:
             # Photos that had gone are back: the mattes are of these.
             settings.outdated_run = ""
@@ -97,7 +96,7 @@ class PropagateTask(JobTask):
         if self._has_written or not self.cancelled:  # else the store may be another run's still
             matte_run.remember(self.clip(), MatteStore(self._store))
         matte_cache.forget(self._clip_uid)
-        if matte_cache.is_outdated(self.clip()):
+        if matte_run.is_outdated(self.clip()):
             # Cancelled before the worker came to what the photos of before have left.
             self.summary = "Cancelled before anything was done"
             return

@@ -11,6 +11,7 @@ from bpy.types import Context, Panel, UILayout
 from ..context.active_clip import active_clip
 from ..tasks import live_preview
 from .operators import click_targets
+from .widgets import wrapped
 
 # What the mouse and the keys do in Mask mode, which is Blender's own.
 _MASK_MODE: tuple[tuple[str, Any], ...] = (
@@ -83,16 +84,6 @@ class SAM2SPLAT_PT_overlay(Panel):
             column.label(text="There is no preview:", icon="INFO")
             for line in wrapped(live_preview.problem(), 38):
                 column.label(text=line)
-
-
-def wrapped(text: str, width: int) -> list[str]:
-    """A sentence in lines of at most so many letters: labels don't wrap."""
-    lines = [""]
-    for word in text.split():
-        if lines[-1] and len(lines[-1]) + 1 + len(word) > width:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
-    return lines
 
 
 def _draw_header(header: bpy.types.Header, context: Context) -> None:

@@ -13,10 +13,9 @@ from ..review.list_properties import SAM2SPLAT_PG_review_row
 from ..review.review_builder import ClipReview
 from ..tasks import local_edits
 from ..tasks.report_task import written_page
-from .click_tool_ui import wrapped
 from .operators import click_targets
 from .operators.correct import Place, place_of
-from .widgets import Sidebar
+from .widgets import Sidebar, wrapped
 
 # A label's letters in a sidebar of the usual width, beside an icon.
 _LETTERS = 30

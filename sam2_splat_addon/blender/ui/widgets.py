@@ -13,7 +13,7 @@ from ..context.active_clip import active_clip
 from ..context.properties import SAM2SPLAT_PG_clip
 from ..tasks import live_preview
 from ..tasks.job_task import JobTask
-from .click_tool_ui import wrapped
+from . import error_panel
 
 _LETTERS = 28  # on a line of the sidebar, beside an icon
 
@@ -54,7 +54,7 @@ def draw_problem(layout: UILayout, settings: SAM2SPLAT_PG_clip | None) -> None:
     row.operator("sam2_splat.dismiss", text="", icon="X", emboss=False)
     for line in lines[1:]:
         box.label(text=line)
-    last_error.draw_fix(box, problem, settings)
+    error_panel.draw_fix(box, problem, settings)
 
 
 def draw_progress(layout: UILayout) -> bool:
@@ -85,6 +85,16 @@ def _draw_lines(column: UILayout, sentence: str) -> None:
     column.label(text=first, icon="ERROR")
     for line in rest:
         column.label(text=line)
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """A sentence in lines of at most so many letters: labels don't wrap."""
+    lines = [""]
+    for word in text.split():
+        if lines[-1] and len(lines[-1]) + 1 + len(word) > width:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return lines
 
 
 def draw_environment(layout: UILayout) -> None:

@@ -350,13 +350,13 @@ def test_a_place_that_is_read_only_is_found_out_before_the_run(
 def test_a_name_longer_than_blenders_is_cut_between_letters(
     make_photos: MakePhotos, tmp_path: Path
 ) -> None:
-    from sam2_splat_addon.blender.clip import footage, markers
+    from sam2_splat_addon.blender.clip import loading, markers
     from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt, PromptSet
 
     click = (FramePrompts(1, (PointPrompt(50, 90),)),)
     names = ["é" * 40, "é" * 45, "漢" * 40, "x" + "é" * 40, "a\x1b[2Jb\n"]
     entries = tuple(ObjectPrompts(i + 1, name, click) for i, name in enumerate(names))
-    clip = footage.load(make_photos(count=2, name="フォトグラメトリ" * 5))
+    clip = loading.load(make_photos(count=2, name="フォトグラメトリ" * 5))
     markers.apply(clip, PromptSet(entries).checked(120, 180, 2))
     collected = markers.collect(clip)
     assert [len(entry.frames) for entry in collected.objects] == [1] * 5

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("addon")
 def test_clearing_the_cache_keeps_mattes_and_open_clips(
     make_photos: Callable[..., Path], tmp_path: Path
 ) -> None:
-    from sam2_splat_addon.blender.clip import cache_usage
+    from sam2_splat_addon.blender.clip import cache_usage, loading, matte_run
     from sam2_splat_addon.blender.clip import footage as footage_clip
 
     bpy.ops.sam2_splat.load(filepath=str(make_photos(count=3)))
@@ -29,10 +29,10 @@ def test_clearing_the_cache_keeps_mattes_and_open_clips(
     small = staged / "proxies" / "frame_000001.jpg" / "proxy_25"
     small.mkdir(parents=True)
     (small / "00000001.jpg").write_bytes(b"x" * 5000)
-    mattes = staged / footage_clip.STORE_NAME
+    mattes = staged / matte_run.STORE_NAME
     mattes.mkdir()
     (mattes / "kept").write_bytes(b"y" * 100)
-    footage, _ = footage_clip.read_and_stage(make_photos(count=3, name="others"), staged.parents[1])
+    footage, _ = loading.read_and_stage(make_photos(count=3, name="others"), staged.parents[1])
     (gone,) = set(footage_clip.staged_folders()) - {staged}
     shutil.rmtree(footage.folder)
     assert cache_usage.size() >= 5101
@@ -47,13 +47,13 @@ def test_clearing_the_cache_keeps_mattes_and_open_clips(
 def test_a_file_that_names_a_folder_that_none_can_be_is_no_traceback(
     make_photos: Callable[..., Path], name: str
 ) -> None:
-    from sam2_splat_addon.blender.clip import footage as footage_clip
+    from sam2_splat_addon.blender.clip import matte_run
 
     bpy.ops.sam2_splat.load(filepath=str(make_photos(count=2)))
     clip = bpy.context.scene.active_clip
     setattr(clip.sam2_splat, name, "/" + "x" * 300)
     assert bpy.ops.sam2_splat.clear_cache() == {"FINISHED"}
-    store = footage_clip.known_store(clip)
+    store = matte_run.known_store(clip)
     assert store is None or (store.objects(), store.frames(1), store.aside()) == ([], [], [])
 
 
@@ -123,10 +123,9 @@ def test_links_in_the_cache_are_not_followed(
 def test_small_copies_elsewhere_are_not_ours(
     make_photos: Callable[..., Path], tmp_path: Path
 ) -> None:
-    from sam2_splat_addon.blender.clip import footage as footage_clip
-    from sam2_splat_addon.blender.clip import proxies
+    from sam2_splat_addon.blender.clip import loading, proxies
 
-    clip = footage_clip.load(make_photos(count=2))
+    clip = loading.load(make_photos(count=2))
     clip.proxy.directory = str(tmp_path / "mine")
     copies = tmp_path / "mine" / Path(clip.filepath).name / "proxy_25"
     copies.mkdir(parents=True)
@@ -151,10 +150,10 @@ def test_large_photos_get_small_copies_when_a_quarter_is_whole(
 
 def test_small_copies_go_when_photos_change_come_or_go(make_photos: Callable[..., Path]) -> None:
     from sam2_splat_addon.blender.clip import footage as footage_clip
-    from sam2_splat_addon.blender.clip import proxies
+    from sam2_splat_addon.blender.clip import loading, proxies
 
     folder = make_photos(count=3)
-    clip = footage_clip.load(folder)
+    clip = loading.load(folder)
     clip.proxy.directory = str(footage_clip.proxy_folder(clip))
     copies = footage_clip.proxy_folder(clip) / Path(clip.filepath).name / "proxy_25"
 
@@ -172,6 +171,6 @@ def test_small_copies_go_when_photos_change_come_or_go(make_photos: Callable[...
     assert not keeps()
     assert keeps()
     first.unlink()
-    assert footage_clip.load(folder) == clip
+    assert loading.load(folder) == clip
     assert not keeps()
     assert keeps()

@@ -19,10 +19,10 @@ MakePhotos = Callable[..., Path]
 
 
 def test_names_with_gaps_become_one_clip_of_all_photos(make_photos: MakePhotos) -> None:
-    from sam2_splat_addon.blender.clip import footage
+    from sam2_splat_addon.blender.clip import footage, loading
 
     folder = make_photos(count=6)
-    clip = footage.load(folder)
+    clip = loading.load(folder)
     assert clip.frame_duration == 6
     assert tuple(clip.size) == (120, 180)
     names = [path.name for path in footage.footage_of(clip).paths]
@@ -30,12 +30,12 @@ def test_names_with_gaps_become_one_clip_of_all_photos(make_photos: MakePhotos) 
 
 
 def test_names_without_digits_become_one_clip(tmp_path: Path, make_photos: MakePhotos) -> None:
-    from sam2_splat_addon.blender.clip import footage
+    from sam2_splat_addon.blender.clip import footage, loading
 
     folder = make_photos(count=3)
     for path, name in zip(sorted(folder.iterdir()), ("b.jpg", "a.JPG", "c (1).jpg"), strict=True):
         path.rename(folder / name)
-    clip = footage.load(folder)
+    clip = loading.load(folder)
     assert clip.frame_duration == 3
     names = [path.name for path in footage.footage_of(clip).paths]
     assert names == ["a.JPG", "b.jpg", "c (1).jpg"]
@@ -43,7 +43,7 @@ def test_names_without_digits_become_one_clip(tmp_path: Path, make_photos: MakeP
 
 @pytest.mark.parametrize("side", [120, 256])  # 256 px is what Blender says of what it can't read
 def test_a_kind_of_photo_that_blender_does_not_know_is_named(tmp_path: Path, side: int) -> None:
-    from sam2_splat_addon.blender.clip import footage
+    from sam2_splat_addon.blender.clip import loading
 
     plane = np.full((side, side), 0.5, np.float16)
     photo = tmp_path / "a.exr"
@@ -54,26 +54,26 @@ def test_a_kind_of_photo_that_blender_does_not_know_is_named(tmp_path: Path, sid
         data = data[:at] + struct.pack("<ii", 2, 2) + data[at + 8 :]
     photo.write_bytes(data)
     with pytest.raises(FootageError, match=r"Blender can't read a\.exr: .*kind of \.exr"):
-        footage.load(tmp_path)
+        loading.load(tmp_path)
     assert not bpy.data.images
 
 
 def test_photos_of_the_size_that_blender_gives_unreadable_ones_load(
     make_photos: MakePhotos,
 ) -> None:
-    from sam2_splat_addon.blender.clip import footage
+    from sam2_splat_addon.blender.clip import loading
 
-    assert tuple(footage.load(make_photos(count=1, size=(256, 256))).size) == (256, 256)
+    assert tuple(loading.load(make_photos(count=1, size=(256, 256))).size) == (256, 256)
 
 
 def test_loading_again_keeps_the_clip_and_its_clicks(make_photos: MakePhotos) -> None:
-    from sam2_splat_addon.blender.clip import footage
+    from sam2_splat_addon.blender.clip import loading
 
     folder = make_photos(count=3)
-    clip = footage.load(folder)
+    clip = loading.load(folder)
     clip.tracking.objects.new("chair")
     (folder / "IMG_9999.JPG").write_bytes((folder / "IMG_2041.JPG").read_bytes())
-    again = footage.load(folder)
+    again = loading.load(folder)
     assert again == clip
     assert "chair" in again.tracking.objects
     assert again.sam2_splat.frame_count == 4
@@ -81,10 +81,10 @@ def test_loading_again_keeps_the_clip_and_its_clicks(make_photos: MakePhotos) ->
 
 
 def test_photos_that_changed_under_the_clip_are_noticed(make_photos: MakePhotos) -> None:
-    from sam2_splat_addon.blender.clip import footage
+    from sam2_splat_addon.blender.clip import footage, loading
 
     folder = make_photos(count=3)
-    clip = footage.load(folder)
+    clip = loading.load(folder)
     next(folder.iterdir()).unlink()
     with pytest.raises(FootageError, match="3 photos when it was loaded and has 2 now"):
         footage.footage_of(clip)
@@ -134,7 +134,7 @@ def test_a_clip_opened_by_hand_is_taken_from_the_frame_it_was_opened_at(
 def test_the_whole_folder_is_another_clip_than_one_opened_from_a_middle_photo(
     make_photos: MakePhotos,
 ) -> None:
-    from sam2_splat_addon.blender.clip import footage
+    from sam2_splat_addon.blender.clip import footage, loading
 
     folder = make_photos(count=4)
     for index, path in enumerate(sorted(folder.iterdir())):
@@ -142,11 +142,11 @@ def test_the_whole_folder_is_another_clip_than_one_opened_from_a_middle_photo(
     photos = sorted(folder.iterdir())
     opened = bpy.data.movieclips.load(str(photos[1]))
     assert footage.footage_of(opened).paths[0] == photos[1]
-    loaded = footage.load(folder)
+    loaded = loading.load(folder)
     assert loaded != opened, "its clicks would move to other photos"
     assert footage.footage_of(opened).paths[0] == photos[1]
     assert footage.footage_of(loaded).paths[0] == photos[0]
-    assert footage.load(folder) == loaded
+    assert loading.load(folder) == loaded
 
 
 def test_a_clip_opened_by_hand_over_a_gap_is_refused_with_the_remedy(
@@ -165,9 +165,9 @@ def test_the_clip_comes_back_after_saving_and_clearing_the_cache(
 ) -> None:
     import shutil
 
-    from sam2_splat_addon.blender.clip import footage
+    from sam2_splat_addon.blender.clip import loading
 
-    clip = footage.load(make_photos(count=5))
+    clip = loading.load(make_photos(count=5))
     clip.sam2_splat.grow_px = 3.0
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "scene.blend"))
     shutil.rmtree(tmp_path / "cache")
@@ -205,15 +205,15 @@ def test_photos_twice_as_wide_as_high_are_taken_for_panoramas_once(
 ) -> None:
     from PIL import Image
 
-    from sam2_splat_addon.blender.clip import footage
+    from sam2_splat_addon.blender.clip import loading
     from sam2_splat_addon.blender.context.requests import run_settings
 
     folder = tmp_path / "round"
     folder.mkdir()
     for number in range(2):
         Image.new("RGB", (128, 64)).save(folder / f"{number}.jpg")
-    clip = footage.load(folder)
+    clip = loading.load(folder)
     assert run_settings(clip.sam2_splat, 2).panorama
     clip.sam2_splat.panorama = False
-    assert not run_settings(footage.load(folder).sam2_splat, 2).panorama
-    assert not run_settings(footage.load(make_photos(count=2)).sam2_splat, 2).panorama
+    assert not run_settings(loading.load(folder).sam2_splat, 2).panorama
+    assert not run_settings(loading.load(make_photos(count=2)).sam2_splat, 2).panorama

@@ -26,9 +26,9 @@ pytestmark = pytest.mark.usefixtures("addon")
 
 @pytest.fixture(params=[(120, 180), (180, 120)], ids=["portrait", "landscape"])
 def clip(request: pytest.FixtureRequest, make_photos: Callable[..., Path]) -> bpy.types.MovieClip:
-    from sam2_splat_addon.blender.clip import footage
+    from sam2_splat_addon.blender.clip import loading
 
-    return footage.load(make_photos(size=request.param))
+    return loading.load(make_photos(size=request.param))
 
 
 def collect(clip: bpy.types.MovieClip) -> PromptSet:

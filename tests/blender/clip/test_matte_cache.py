@@ -23,13 +23,13 @@ CLICK = FramePrompts(2, (PointPrompt(50.5, 90.5),))
 def clip(make_photos: Callable[..., Path]) -> Iterator[bpy.types.MovieClip]:
     """Three photos whose object 1, "square", has a matte on frames 2 and 3."""
     from sam2_splat_addon.blender.clip import footage as footage_clip
-    from sam2_splat_addon.blender.clip import markers, matte_cache
+    from sam2_splat_addon.blender.clip import loading, markers, matte_cache, matte_run
 
-    found = footage_clip.load(make_photos(count=3))
+    found = loading.load(make_photos(count=3))
     markers.add_point(found.tracking.objects.new("square"), 2, CLICK.points[0], *found.size)
     markers.sync_objects(found)
     footage = footage_clip.footage_of(found)
-    store = MatteStore.open(footage_clip.store_folder(found, footage.folder), create=True)
+    store = MatteStore.open(matte_run.store_folder(found, footage.folder), create=True)
     for frame in (2, 3):
         store.write(record(found, frame, 1.0))
     yield found

@@ -11,6 +11,7 @@ import bpy
 import pytest
 
 from sam2_splat_addon.core.errors import FootageError
+from sam2_splat_addon.core.system.steps import at_once
 from tests.blender.masked_clip import build_layers, masked_clip
 
 MakePhotos = Callable[..., Path]
@@ -30,6 +31,7 @@ def test_photos_that_moved_together_with_the_file_are_found(
     make_photos: MakePhotos, tmp_path: Path
 ) -> None:
     from sam2_splat_addon.blender.clip import footage as footage_clip
+    from sam2_splat_addon.blender.clip import matte_run
 
     folder = tmp_path / "project"
     folder.mkdir()
@@ -37,9 +39,9 @@ def test_photos_that_moved_together_with_the_file_are_found(
     saved_elsewhere(folder)
     clip = bpy.context.scene.active_clip
     assert len(footage_clip.footage_of(clip)) == 4
-    store = footage_clip.known_store(clip)
+    store = matte_run.known_store(clip)
     assert store is not None
-    assert store.folder == tmp_path / "moved" / "photos" / footage_clip.STORE_NAME
+    assert store.folder == tmp_path / "moved" / "photos" / matte_run.STORE_NAME
     assert len(store.frames(1)) == 4
 
 
@@ -179,7 +181,7 @@ def test_a_clip_that_begins_elsewhere_later_takes_its_masks_and_edits_along(
     mask = clip.sam2_splat.mask
     single_frame.empty_frame(mask, clip, "chair", 3)
     clip.frame_start = 101
-    assert user_masks.at_once(user_masks.search(clip.session_uid)) == {"chair": {3}}
+    assert at_once(user_masks.search(clip.session_uid)) == {"chair": {3}}
     build_layers(clip)
-    assert user_masks.at_once(user_masks.everything(clip.session_uid)) == {"chair": {3: []}}
+    assert at_once(user_masks.everything(clip.session_uid)) == {"chair": {3: []}}
     assert mask.frame_start == 101

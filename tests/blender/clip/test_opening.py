@@ -32,7 +32,7 @@ def saved_without_links(make_photos: MakePhotos, tmp_path: Path) -> Path:
 def test_a_file_opens_while_its_photos_disk_does_not_answer(
     make_photos: MakePhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sam2_splat_addon.blender.clip import footage, opening
+    from sam2_splat_addon.blender.clip import loading, opening
 
     blend = saved_without_links(make_photos, tmp_path)
     answers = threading.Event()
@@ -43,7 +43,7 @@ def test_a_file_opens_while_its_photos_disk_does_not_answer(
         answers.wait(60)
         return scan(*arguments)
 
-    monkeypatch.setattr(footage, "scan", slow)
+    monkeypatch.setattr(loading, "scan", slow)
     began = time.monotonic()
     bpy.ops.wm.open_mainfile(filepath=str(blend))
     assert time.monotonic() - began < 20
@@ -61,11 +61,11 @@ def test_a_file_opens_while_its_photos_disk_does_not_answer(
 def test_another_file_is_not_told_of_the_photos_of_the_one_before(
     make_photos: MakePhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sam2_splat_addon.blender.clip import footage, opening
+    from sam2_splat_addon.blender.clip import loading, opening
 
     blend = saved_without_links(make_photos, tmp_path)
     answers = threading.Event()
-    monkeypatch.setattr(footage, "scan", lambda *_: answers.wait(60))
+    monkeypatch.setattr(loading, "scan", lambda *_: answers.wait(60))
     bpy.ops.wm.open_mainfile(filepath=str(blend))
     assert not opening.settle()
     bpy.ops.wm.read_factory_settings(use_empty=True)
@@ -80,14 +80,14 @@ def test_damaged_texts_in_a_clip_are_no_value_or_a_typed_error(
     from sam2_splat_addon.blender.clip import (
         approved_frames,
         clear_results,
-        footage,
+        loading,
         markers,
         photo_remap,
     )
     from sam2_splat_addon.blender.context import stored_text  # fmt: skip
     from sam2_splat_addon.blender.masks import written_layers
 
-    clip = footage.load(make_photos(count=2))
+    clip = loading.load(make_photos(count=2))
     bpy.ops.sam2_splat.click(frame=1, x=50.5, y=90.5)
     settings: Any = clip.sam2_splat
     mask = bpy.data.masks.new("mask")
@@ -120,23 +120,23 @@ def test_damaged_texts_in_a_clip_are_no_value_or_a_typed_error(
 def test_names_with_line_breaks_are_one_name_each(
     make_photos: MakePhotos, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from sam2_splat_addon.blender.clip import footage
+    from sam2_splat_addon.blender.clip import loading
     from sam2_splat_addon.blender.context import stored_text
 
     folder = make_photos(count=2)
     odd = ["bad\nname.jpg", "bad\u2028name.jpg", "bad\x0b\x1c\x85name.jpg"]
     for name in odd:
         (folder / name).write_bytes(b"")
-    settings = footage.load(folder).sam2_splat
+    settings = loading.load(folder).sam2_splat
     assert sorted(stored_text.names_of(settings, "unreadable_names")) == sorted(odd)
     settings.unreadable_names = "no\nJSON"
     assert stored_text.names_of(settings, "unreadable_names") == []
 
 
 def test_subjects_of_any_names_keep_their_ids(make_photos: MakePhotos) -> None:
-    from sam2_splat_addon.blender.clip import footage, markers
+    from sam2_splat_addon.blender.clip import loading, markers
 
-    clip = footage.load(make_photos(count=2))
+    clip = loading.load(make_photos(count=2))
     for name in ("a\u2028b", "c\x85d", "e\nf"):
         clip.tracking.objects.new(name).tracks.new(name="click", frame=1)
     before = markers.sync_objects(clip)
@@ -151,9 +151,9 @@ def test_subjects_of_any_names_keep_their_ids(make_photos: MakePhotos) -> None:
 def test_names_that_are_no_text_are_mended_when_a_file_is_opened(
     make_photos: MakePhotos, tmp_path: Path
 ) -> None:
-    from sam2_splat_addon.blender.clip import footage, markers
+    from sam2_splat_addon.blender.clip import loading, markers
 
-    clip = footage.load(make_photos(count=2))
+    clip = loading.load(make_photos(count=2))
     entry = clip.tracking.objects.new("é" * 40)
     entry.tracks.new(name="é" * 40, frame=1)
     with pytest.raises(UnicodeDecodeError):
@@ -168,10 +168,10 @@ def test_names_that_are_no_text_are_mended_when_a_file_is_opened(
 def test_thousands_of_clicks_are_made_in_time_that_grows_with_their_number(
     make_photos: MakePhotos,
 ) -> None:
-    from sam2_splat_addon.blender.clip import footage, markers
+    from sam2_splat_addon.blender.clip import loading, markers
     from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt, PromptSet
 
-    clip = footage.load(make_photos(count=2))
+    clip = loading.load(make_photos(count=2))
 
     def seconds(count: int) -> float:
         points = tuple(PointPrompt(20 + n % 80, 20 + n // 80, n % 3 > 0) for n in range(count))

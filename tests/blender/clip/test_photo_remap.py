@@ -18,6 +18,7 @@ from sam2_splat_addon.core.prompts import (
     PointPrompt,
     PromptSet,
 )
+from sam2_splat_addon.core.system.steps import at_once
 from tests.blender.masked_clip import build_layers, masked_clip, write_mattes
 
 pytestmark = pytest.mark.usefixtures("addon")
@@ -122,12 +123,12 @@ def test_masks_that_the_user_drew_go_along_with_their_curves(make_photos: MakePh
             with keys.mask_editor(mask, layer, clip):
                 key_macro.insert_keys(layer, scene, [(frame, points)])
     assert edit_search.edited_frames(mask, "chair") == (2, 4, 5)
-    before = user_masks.at_once(user_masks.everything(clip.session_uid))["chair"]
+    before = at_once(user_masks.everything(clip.session_uid))["chair"]
     _, second, third, *_ = sorted(folder.glob("*.JPG"))
     second.unlink()
     third.unlink()
     _load(clip)
-    found = user_masks.at_once(user_masks.everything(clip.session_uid))
+    found = at_once(user_masks.everything(clip.session_uid))
     assert {name: sorted(frames) for name, frames in found.items()} == {"chair": [2, 3], "lamp": []}
     for old, new in ((4, 2), (5, 3)):
         for one, other in zip(before[old], found["chair"][new], strict=True):

@@ -36,10 +36,10 @@ def load_again(folder: Path) -> str:
 
 def clicked(folder: Path, frames: tuple[int, ...]) -> bpy.types.MovieClip:
     """A clip with a click on some frames, each at a place that tells its frame."""
-    from sam2_splat_addon.blender.clip import footage as footage_clip
+    from sam2_splat_addon.blender.clip import loading
     from sam2_splat_addon.blender.clip import markers as clip_prompts
 
-    clip = footage_clip.load(folder)
+    clip = loading.load(folder)
     owner = clip.tracking.objects.new("chair")
     for frame in frames:
         clip_prompts.add_point(owner, frame, PointPrompt(10.0 * frame, 20.5), *clip.size)
@@ -58,11 +58,11 @@ def places(clip: bpy.types.MovieClip) -> dict[int, list[float]]:
 def test_a_track_of_several_clicks_keeps_those_whose_photos_are_there(
     make_photos: MakePhotos,
 ) -> None:
-    from sam2_splat_addon.blender.clip import footage as footage_clip
+    from sam2_splat_addon.blender.clip import loading
     from sam2_splat_addon.blender.clip import markers as clip_prompts
 
     folder = make_photos(count=6)
-    clip = footage_clip.load(folder)
+    clip = loading.load(folder)
     track = clip.tracking.tracks.new(name="Track", frame=1)
     for frame in range(1, 6):
         track.markers.insert_frame(frame, co=(frame / 10, 0.5))
@@ -127,7 +127,7 @@ def _propagated(clip: bpy.types.MovieClip) -> None:
 def test_mattes_of_the_photos_in_another_order_show_nowhere_until_they_are_made_anew(
     make_photos: MakePhotos,
 ) -> None:
-    from sam2_splat_addon.blender.clip import matte_cache
+    from sam2_splat_addon.blender.clip import matte_cache, matte_run
     from sam2_splat_addon.blender.review import live_review
 
     def shown(frame: int) -> bool:
@@ -139,11 +139,11 @@ def test_mattes_of_the_photos_in_another_order_show_nowhere_until_they_are_made_
     bpy.context.scene.frame_set(3)
     _propagated(clip)
     matte_cache.forget(clip.session_uid)
-    assert shown(3) and matte_cache.last_run(clip) is not None
+    assert shown(3) and matte_run.last_run(clip) is not None
     assert len(live_review.ensure(clip).states()) == 5
     photos(folder)[1].unlink()
     assert load_again(folder).endswith("clicks and drawn masks went along. Propagate again")
-    assert not shown(3) and matte_cache.last_run(clip) is None
+    assert not shown(3) and matte_run.last_run(clip) is None
     assert live_review.ensure(clip).states() == {}
     _propagated(clip)
     build_layers(clip)
@@ -253,7 +253,7 @@ def test_photos_gone_from_the_end_take_their_clicks_and_leave_all_else(
 
 
 def test_the_search_for_drawn_masks_leaves_the_window_alive(make_photos: MakePhotos) -> None:
-    from sam2_splat_addon.blender.clip import footage as footage_clip
+    from sam2_splat_addon.blender.clip import loading
     from sam2_splat_addon.blender.context import preferences
     from sam2_splat_addon.blender.masks import edit_search
 
@@ -261,8 +261,8 @@ def test_the_search_for_drawn_masks_leaves_the_window_alive(make_photos: MakePho
     clip = masked_clip(folder, ("chair",))
     count = clip.sam2_splat.frame_count
     photos(folder)[0].unlink()
-    staged = footage_clip.read_and_stage(folder, preferences.cache_folder())
-    opening = footage_clip.open_staged(*staged)
+    staged = loading.read_and_stage(folder, preferences.cache_folder())
+    opening = loading.open_staged(*staged)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(edit_search, "_STEP", 0.0)
         steps = 0

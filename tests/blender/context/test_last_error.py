@@ -34,14 +34,14 @@ def test_an_error_stays_until_it_is_closed(make_photos: MakePhotos) -> None:
 
 
 def test_every_kind_of_error_that_can_be_mended_has_a_fix() -> None:
-    from sam2_splat_addon.blender.context import last_error
+    from sam2_splat_addon.blender.ui import error_panel
 
     kinds = {
         kind
         for kind in vars(errors).values()
         if isinstance(kind, type) and errors.SplatError in kind.__bases__
     }
-    assert kinds == set(last_error._FIXES)  # each also mends the kinds below it
+    assert kinds == set(error_panel._FIXES)  # each also mends the kinds below it
 
 
 def test_parts_of_the_footage_are_brought_up_to_date_and_the_rest_stays(

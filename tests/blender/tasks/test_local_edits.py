@@ -271,7 +271,8 @@ def test_an_undo_past_the_first_propagation_shows_what_is_baked(make_photos: Mak
         owner.tracks.new(name="Track", frame=1).markers.insert_frame(1, co=(0.4, 0.5))
     markers.sync_objects(clip)
     bpy.ops.ed.undo_push(message="clicked")
-    from sam2_splat_addon.blender.clip.footage import footage_of, store_folder
+    from sam2_splat_addon.blender.clip.footage import footage_of
+    from sam2_splat_addon.blender.clip.matte_run import store_folder
     from tests.blender.masked_clip import write_mattes
 
     store_folder(clip, footage_of(clip).folder)

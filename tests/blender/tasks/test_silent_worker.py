@@ -43,14 +43,14 @@ class Drawn:
 def test_a_silent_worker_is_said_so_with_a_button_that_starts_another(
     make_photos: MakePhotos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sam2_splat_addon.blender.clip import footage
+    from sam2_splat_addon.blender.clip import loading
     from sam2_splat_addon.blender.context import task_runner, worker_session
     from sam2_splat_addon.blender.tasks.propagate_task import PropagateTask
     from sam2_splat_addon.blender.ui import widgets
     from tests.blender.ui.test_operators import click
 
     monkeypatch.setattr("sam2_splat_addon.client.worker.job.SILENCE", 1.0)
-    clip = footage.load(make_photos(count=12))
+    clip = loading.load(make_photos(count=12))
     click(clip, "square", 1, 50.5, 90.5)
     task = PropagateTask(clip, device="cpu", threads=1)
     stopped: list[int] = []
@@ -84,12 +84,12 @@ def test_a_silent_worker_is_said_so_with_a_button_that_starts_another(
 
 
 def test_nothing_is_restarted_while_the_worker_speaks(make_photos: MakePhotos) -> None:
-    from sam2_splat_addon.blender.clip import footage
+    from sam2_splat_addon.blender.clip import loading
     from sam2_splat_addon.blender.context import task_runner, worker_session
     from sam2_splat_addon.blender.tasks.propagate_task import PropagateTask
     from tests.blender.ui.test_operators import click
 
-    clip = footage.load(make_photos(count=2))
+    clip = loading.load(make_photos(count=2))
     click(clip, "square", 1, 50.5, 90.5)
     polled: list[bool] = []
     task = PropagateTask(clip, device="cpu", threads=1)

@@ -84,7 +84,7 @@ def _core(window: Window, module: str) -> Any:
 def _store_matte(window: Window, clip: Any) -> Any:
     """Put a matte of many blobs where the overlay finds it."""
     store = _core(window, "mattes.store")
-    footage_clip = window.addon("clip.footage")
+    footage, mattes = window.addon("clip.footage"), window.addon("clip.matte_run")
     prompts = window.addon("clip.markers")
     clip.tracking.objects.new("object")
     prompts.sync_objects(clip)
@@ -94,7 +94,7 @@ def _store_matte(window: Window, clip: Any) -> Any:
         for _ in range(4):
             logits = (np.roll(logits, 1, axis) + logits + np.roll(logits, -1, axis)) / 3
     logits = (logits * 6).astype(np.float16)
-    folder = footage_clip.store_folder(clip, footage_clip.footage_of(clip).folder)
+    folder = mattes.store_folder(clip, footage.footage_of(clip).folder)
     scores = store.MatteScores(1.0, 0.9, 0.5)
     width, height = clip.size
     store.MatteStore.open(folder, create=True).write(

@@ -103,7 +103,7 @@ def _moments(
     import bpy
 
     import sam2_splat_addon
-    from sam2_splat_addon.blender.clip import footage, markers
+    from sam2_splat_addon.blender.clip import footage, loading, markers
     from sam2_splat_addon.blender.context.task_runner import run_to_end
     from sam2_splat_addon.blender.tasks.bake_task import BakeTask
     from sam2_splat_addon.blender.tasks.propagate_task import PropagateTask
@@ -112,7 +112,7 @@ def _moments(
     sam2_splat_addon.register()
     moments = [_moment("start")]
     try:
-        clip = footage.load(photos)
+        clip = loading.load(photos)
         bpy.context.scene.active_clip = clip
         clip.sam2_splat.store_folder = str(scratch / "store")
         markers.apply(clip, clicks(footage.footage_of(clip), options.objects))

@@ -12,7 +12,7 @@ from bpy.types import Context, Operator
 
 from ....core.errors import PromptError, SplatError
 from ....core.geometry.trace import trace
-from ...clip import clear_results, markers, mask_prompts, matte_cache
+from ...clip import clear_results, markers, mask_prompts, matte_run
 from ...context.active_clip import active_clip, require_clip
 from ...context.editors import to_clip
 from ...context.task_runner import Result, report_error
@@ -76,7 +76,7 @@ class SAM2SPLAT_OT_restore_mask(_OnFrame, Operator):
         try:
             edit_search.settle_torn(place.mask, place.name, drop=place.scene_frame)
             local_edits.settle(clip, here=True)
-            store = matte_cache.current_store(clip)
+            store = matte_run.current_store(clip)
             contours = []
             if store is not None and store.has(place.object_id, place.frame):
                 logits = store.read(place.object_id, place.frame).logits
@@ -95,7 +95,7 @@ class SAM2SPLAT_OT_restore_mask(_OnFrame, Operator):
 
 def _was_prompt(place: Place) -> bool:
     """Whether the mask on a frame was a prompt of the last propagation."""
-    last = matte_cache.last_run(place.clip)
+    last = matte_run.last_run(place.clip)
     frames = (
         prompts
         for entry in (last.prompts.objects if last is not None else ())

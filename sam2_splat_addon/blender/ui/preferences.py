@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The add-on's preferences as the user sets them; `context/preferences.py` reads them.
+
+No ``from __future__ import annotations`` here: Blender reads property annotations as values.
+"""
+
+import sys
+from typing import Any
+
+from bpy.props import BoolProperty, EnumProperty, FloatVectorProperty, IntProperty, StringProperty
+from bpy.types import AddonPreferences, Context
+
+from .. import ADDON_PACKAGE
+from ..clip import cache_usage
+from ..context.preferences import (
+    DEVICE_ITEMS,
+    EXCLUDE_COLOR,
+    OBJECT_COLORS,
+    TORCH_ITEMS,
+    cache_folder,
+    model_folder,
+    packages_folder,
+)
+from . import keymap, widgets
+
+
+def _object_color(index: int) -> Any:
+    return FloatVectorProperty(
+        name=f"Color {index + 1}",
+        description="Colour of a new object; objects that are there keep theirs",
+        subtype="COLOR_GAMMA",
+        size=3,
+        min=0.0,
+        max=1.0,
+        default=OBJECT_COLORS[index],
+    )
+
+
+class SAM2SPLAT_AP_preferences(AddonPreferences):
+    bl_idname = ADDON_PACKAGE
+
+    model_folder: StringProperty(
+        name="Models",
+        description="Where SAM 2.1 checkpoints lie; empty: the add-on's own folder",
+        subtype="DIR_PATH",
+    )
+    cache_folder: StringProperty(
+        name="Cache",
+        description="Where links to the photos are kept; empty: the add-on's own folder",
+        subtype="DIR_PATH",
+    )
+    packages_folder: StringProperty(
+        name="Packages",
+        description="Where torch and sam2 are installed; empty: the add-on's own folder",
+        subtype="DIR_PATH",
+    )
+    torch_build: EnumProperty(
+        name="PyTorch",
+        description="Which build of PyTorch is installed",
+        items=TORCH_ITEMS,
+        default="auto",
+    )
+    device: EnumProperty(name="Device", items=DEVICE_ITEMS, default="auto")
+    threads: IntProperty(
+        name="Threads",
+        description="Processor threads of the worker; 0: as many as there are cores",
+        default=0,
+        min=0,
+        max=256,
+    )
+    propose_sam2: BoolProperty(
+        name="Propose SAM 2.1",
+        description="The review proposes SAM 2.1 where the bundled model is lost on many photos",
+        default=True,
+    )
+
+    # Display values, as the overlay draws them.
+    color_1: _object_color(0)
+    color_2: _object_color(1)
+    color_3: _object_color(2)
+    color_4: _object_color(3)
+    color_5: _object_color(4)
+    color_6: _object_color(5)
+    exclude_color: FloatVectorProperty(
+        name="Exclude",
+        description="Colour of clicks that exclude",
+        subtype="COLOR_GAMMA",
+        size=3,
+        min=0.0,
+        max=1.0,
+        default=EXCLUDE_COLOR,
+    )
+
+    def draw(self, context: Context) -> None:
+        layout = self.layout
+        layout.use_property_split = True
+        if sys.platform != "darwin":  # PyTorch for Macs comes in one build
+            layout.prop(self, "torch_build")
+            widgets.draw_torch(layout)
+        widgets.draw_environment(layout)
+        column = layout.column()
+        column.prop(self, "device")
+        column.prop(self, "threads")
+        column.prop(self, "propose_sam2")
+        column.prop(self, "model_folder", placeholder=str(model_folder()))
+        column.prop(self, "packages_folder", placeholder=str(packages_folder()))
+        column.prop(self, "cache_folder", placeholder=str(cache_folder()))
+        row = column.row(align=True)
+        row.label(text=f"The cache holds {cache_usage.size() / 1e6:.0f} MB")
+        row.operator("sam2_splat.clear_cache", icon="TRASH")
+
+        header, body = layout.panel("sam2_splat_colors", default_closed=True)
+        header.label(text="Colors")
+        if body is not None:
+            row = body.row(align=True)
+            row.use_property_split = False
+            row.label(text="New objects")
+            for number in range(1, len(OBJECT_COLORS) + 1):
+                row.prop(self, f"color_{number}", text="")
+            body.prop(self, "exclude_color")
+        header, body = layout.panel("sam2_splat_keys", default_closed=True)
+        header.label(text="Keys in the Clip Editor")
+        if body is not None:
+            keymap.draw(body.column(), context)
+
+
+CLASSES = (SAM2SPLAT_AP_preferences,)
