@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import bpy
 import numpy as np
@@ -119,7 +119,7 @@ def points_restored(mask: bpy.types.Mask, but: Collection[str] = ()) -> Iterator
         yield
     finally:
         del _restored[uid]
-        found = next((one for one in bpy.data.masks if one.session_uid == uid), None)
+        found = mask_by_uid(uid)
         for name, states in before.items():
             _put_back(found, name, states)
 
@@ -213,6 +213,29 @@ def stacked(states: tuple[SplineState, ...]) -> NDArray[np.float32]:
     return np.concatenate([np.stack([one.co, one.left, one.right]) for one in states], axis=1)
 
 
+def add_layer(mask: bpy.types.Mask, name: str) -> bpy.types.MaskLayer:
+    """Add an empty layer at the end."""
+    layer = mask.layers.new(name=name)
+    _structure_changed(mask)
+    return layer
+
+
+def remove_layer(mask: bpy.types.Mask, layer: bpy.types.MaskLayer) -> None:
+    """Remove a layer; references to it and to its splines are void afterwards."""
+    mask.layers.remove(layer)
+    _structure_changed(mask)
+
+
+def _structure_changed(mask: bpy.types.Mask) -> None:
+    """Let Blender copy a mask anew before it evaluates it again.
+
+    Layers and splines that a script adds or removes don't make it do so. On the next frame it would
+    write the points of the old copy's layers, one after the other, into the mask's new ones: past the
+    ends of shorter splines, and through a null pointer where there are more.
+    """
+    mask.update_tag()
+
+
 def add_splines(layer: bpy.types.MaskLayer, counts: tuple[int, ...]) -> None:
     """Give an empty layer closed splines of straight edges with so many points each."""
     for count in counts:
@@ -220,6 +243,7 @@ def add_splines(layer: bpy.types.MaskLayer, counts: tuple[int, ...]) -> None:
         spline.points.add(count - len(spline.points))
         spline.use_cyclic = True
         spline.points.foreach_set("handle_type", np.full(count, _FREE_HANDLES, dtype=np.int32))
+    _structure_changed(cast(bpy.types.Mask, layer.id_data))
 
 
 @contextmanager

@@ -213,7 +213,7 @@ def remove_object_layer(mask: bpy.types.Mask, layer_name: str) -> None:
     """Remove an object's layer and what is remembered of it; nothing happens when it has none."""
     layer = named(mask.layers, layer_name)
     if layer is not None:
-        mask.layers.remove(layer)
+        mask_keys.remove_layer(mask, layer)
     forget(mask, layer_name)
 
 
@@ -540,8 +540,8 @@ def _remade_layer(mask: bpy.types.Mask, layer_name: str) -> bpy.types.MaskLayer:
     settings: dict[str, object] = {}
     if old is not None:
         settings = {name: getattr(old, name) for name in _LAYER_SETTINGS}
-        mask.layers.remove(old)
-    layer = mask.layers.new(name=layer_name)
+        mask_keys.remove_layer(mask, old)
+    layer = mask_keys.add_layer(mask, layer_name)
     # Without it Blender fills outlines inside others, whatever their direction.
     layer.use_fill_holes = True
     for name, value in settings.items():

@@ -80,6 +80,7 @@ def test_damaged_texts_in_a_clip_are_no_value_or_a_typed_error(
     from sam2_splat_addon.blender.clip import (
         approved_frames,
         clear_results,
+        footage,
         loading,
         markers,
         photo_remap,

@@ -437,3 +437,31 @@ def test_a_layer_takes_no_more_memory_than_blender_keeps_of_its_keys(make_clip: 
     points = plan.point_count * frames
     # The keys, the copy that Blender evaluates, and a copy or two on the way that are freed.
     assert held() - before < 5 * 32 * points + 20_000_000
+
+
+def test_blender_copies_a_mask_anew_whose_layers_came_or_went(make_clip: MakeClip) -> None:
+    """Else it writes the points of the old copy over the new layers: memory that isn't theirs."""
+    clip = make_clip(120, 90)
+
+    def shapes(mask: bpy.types.Mask) -> list[tuple[str, list[int]]]:
+        return [
+            (layer.name, [len(spline.points) for spline in layer.splines]) for layer in mask.layers
+        ]
+
+    def evaluated(mask: bpy.types.Mask) -> list[tuple[str, list[int]]]:
+        bpy.context.view_layer.update()
+        return shapes(mask.evaluated_get(bpy.context.evaluated_depsgraph_get()))
+
+    mask = _write(clip, [logits_of(disc(0.5, 0.5, 0.4))] * 2, name="large")
+    _write(clip, [logits_of(disc(0.5, 0.5, 0.1))] * 2, name="small")
+    assert evaluated(mask) == shapes(mask)
+    layers.remove_object_layer(mask, "large")
+    assert [name for name, _ in shapes(mask)] == ["small"]
+    assert evaluated(mask) == shapes(mask)
+    bpy.context.scene.frame_set(2)
+    _write(clip, [logits_of(nothing)], name="none")
+    assert [name for name, _ in shapes(mask)] == ["small", "none"]
+    assert evaluated(mask) == shapes(mask)
+    bpy.context.scene.frame_set(1)
+    keys.add_splines(keys.add_layer(mask, "one"), (1,))
+    assert evaluated(mask) == shapes(mask)
