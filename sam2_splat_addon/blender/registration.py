@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import bpy
 
 from .cli import register as command_line
-from .clip import clear_results, matte_run, opening, proxies
-from .context import properties, stored_text, task_runner, worker_session
+from .clip import clear_results, opening
+from .context import changes, properties, stored_text
 from .masks import key_macro
 from .overlay import draw
 from .review import frame_strip, list_properties, live_review
@@ -35,8 +38,6 @@ _CLASSES = (
     *panel_review.CLASSES,
     *click_tool_ui.CLASSES,
 )
-# The review's first look, s after Blender has come up.
-_FIRST_TICK = 0.5
 
 
 def register() -> None:
@@ -45,80 +46,64 @@ def register() -> None:
         bpy.utils.register_class(cls)
     key_macro.define_macros()
     properties.attach()
+    list_properties.attach()
+    clear_results.attach()
     command_line.register()
     draw.register()
-    _begin_review()
+    frame_strip.register()
+    local_edits.register()
     live_preview.register()
+    live_review.register()
+    bpy.types.MASK_MT_mask.append(correct.draw_mask_menu)
     click_tool_ui.register()
     keymap.register()
-    bpy.app.handlers.load_pre.append(_before_load)
-    bpy.app.handlers.load_post.append(_after_load)
+    for handlers, own in _handlers():
+        handlers.append(own)
 
 
 def unregister() -> None:
     """End what runs and unregister everything, in reverse order."""
-    task_runner.abort_current()
-    bpy.app.handlers.load_post.remove(_after_load)
-    bpy.app.handlers.load_pre.remove(_before_load)
-    keymap.unregister()
+    for handlers, own in _handlers():
+        handlers.remove(own)
     click_tool_ui.unregister()
-    proxies.unregister()
-    opening.forget()
+    bpy.types.MASK_MT_mask.remove(correct.draw_mask_menu)
+    live_review.unregister()
     live_preview.unregister()
-    worker_session.shut_down()
-    _end_review()
-    draw.unregister()
-    command_line.unregister()
+    local_edits.unregister()
+    changes.add_on_ends()
+    clear_results.detach()
+    list_properties.detach()
     properties.detach()
     for cls in reversed(_CLASSES):
         bpy.utils.unregister_class(cls)
 
 
-def _begin_review() -> None:
-    list_properties.attach()
-    clear_results.attach()
-    frame_strip.register()
-    local_edits.register()
-    bpy.types.MASK_MT_mask.append(correct.draw_mask_menu)
-    for handlers in (bpy.app.handlers.undo_post, bpy.app.handlers.redo_post):
-        handlers.append(_after_undo)
-    if not bpy.app.background:
-        bpy.app.timers.register(live_review.tick, first_interval=_FIRST_TICK, persistent=True)
-
-
-def _end_review() -> None:
-    if bpy.app.timers.is_registered(live_review.tick):
-        bpy.app.timers.unregister(live_review.tick)
-    for handlers in (bpy.app.handlers.redo_post, bpy.app.handlers.undo_post):
-        handlers.remove(_after_undo)
-    bpy.types.MASK_MT_mask.remove(correct.draw_mask_menu)
-    local_edits.unregister()
-    frame_strip.unregister()
-    live_review.clear()
-    clear_results.detach()
-    list_properties.detach()
+def _handlers() -> Iterator[tuple[list[Any], Callable[..., None]]]:
+    """Blender's lists of what it calls, and what of ours: who is told of it stands in `changes`."""
+    yield bpy.app.handlers.undo_post, _after_undo
+    yield bpy.app.handlers.redo_post, _after_undo
+    yield bpy.app.handlers.depsgraph_update_post, _after_update
+    yield bpy.app.handlers.load_pre, _before_load
+    yield bpy.app.handlers.load_post, _after_load
 
 
 @bpy.app.handlers.persistent
 def _after_undo(*_: object) -> None:
-    for clip in bpy.data.movieclips:
-        matte_run.bring_back(clip)
-    clear_results.reconcile_undone()
-    local_edits.after_undo()
-    live_review.doubt_edits()
+    changes.undone()
+
+
+@bpy.app.handlers.persistent
+def _after_update(*_: object) -> None:
+    changes.clips_may_be_gone()
 
 
 @bpy.app.handlers.persistent
 def _before_load(*_: object) -> None:
-    task_runner.abort_current()
-    opening.forget()
-    live_preview.forget()
-    draw.drop()
-    live_review.clear()
-    frame_strip.drop()
+    changes.file_closes()
 
 
 @bpy.app.handlers.persistent
 def _after_load(*_: object) -> None:
+    changes.file_opened()
     stored_text.mend_names()
     opening.begin()

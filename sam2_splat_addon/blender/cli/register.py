@@ -3,22 +3,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import bpy
 
+from ..context import session_state
+from ..context.session_state import SessionPart
 from . import batch
 
-_handle: object | None = None
+
+@dataclass
+class _Command(SessionPart):
+    """What Blender knows the command by."""
+
+    handle: object | None = None
+
+    def closes(self) -> None:
+        """Take the command away."""
+        if self.handle is not None:
+            bpy.utils.unregister_cli_command(self.handle)
+            self.handle = None
 
 
 def register() -> None:
     """Add the command; Blender's module takes it too, though it can't run it."""
-    global _handle
-    _handle = bpy.utils.register_cli_command("sam2_splat", batch.main)
-
-
-def unregister() -> None:
-    """Take the command away."""
-    global _handle
-    if _handle is not None:
-        bpy.utils.unregister_cli_command(_handle)
-        _handle = None
+    handle = bpy.utils.register_cli_command("sam2_splat", batch.main)
+    session_state.part(_Command).handle = handle

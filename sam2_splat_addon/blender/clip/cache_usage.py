@@ -9,29 +9,36 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from ...core.errors import StoreError
 from ...core.footage.staging import unstage
 from ...core.system.links import is_link
-from ..context import preferences
+from ..context import preferences, session_state
+from ..context.session_state import SessionPart
 from . import footage, loading
 
 # A folder of thousands of links takes a moment to walk; the preferences are drawn often.
 _FRESH = 10.0
 
-_measured: tuple[float, Path, int] = (0.0, Path(), 0)
+
+@dataclass
+class _Measured(SessionPart):
+    """The bytes that a folder held at a time, monotonic seconds."""
+
+    when: float = 0.0
+    folder: Path | None = None
+    size: int = 0
 
 
 def size() -> int:
     """Bytes of ours in the cache, as they were some seconds ago at most; links count for nothing."""
-    global _measured
-    when, folder, found = _measured
+    last = session_state.part(_Measured)
     now, wanted = time.monotonic(), preferences.cache_folder()
-    if folder != wanted or now - when > _FRESH:
-        found = _bytes()
-        _measured = (now, wanted, found)
-    return found
+    if last.folder != wanted or now - last.when > _FRESH:
+        last.when, last.folder, last.size = now, wanted, _bytes()
+    return last.size
 
 
 def clear() -> int:
@@ -39,7 +46,6 @@ def clear() -> int:
 
     Links of open clips are made again at once.
     """
-    global _measured
     before = _bytes()
     try:
         for folder in footage.staged_folders():
@@ -50,7 +56,7 @@ def clear() -> int:
             "Close programs that use it, and see that it is writable.",
         ) from error
     finally:
-        _measured = (0.0, Path(), 0)
+        session_state.drop(_Measured)
         loading.restage_missing()
     return before - _bytes()
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import bpy
 
 from ...core.system.background_task import Errand, Report
+from ..context import session_state
 from ..context.properties import SAM2SPLAT_PG_clip
 from ..context.requests import checkpoint_file
+from ..context.session_state import SessionPart
 
 _EVERY = 2.0  # s between two looks at a file
 _CHUNK = 1 << 20  # bytes between two reports
@@ -35,7 +37,11 @@ class _Look:
     errand: Errand[tuple[_Status, str | None]] | None = None
 
 
-_looks: dict[Path, _Look] = {}
+@dataclass
+class _Looks(SessionPart):
+    """What is known of each checkpoint file that was asked about."""
+
+    by_file: dict[Path, _Look] = field(default_factory=dict)
 
 
 def sha256_of(settings: SAM2SPLAT_PG_clip) -> str | None:
@@ -45,7 +51,7 @@ def sha256_of(settings: SAM2SPLAT_PG_clip) -> str | None:
     was chosen or has changed. In background it is waited for.
     """
     path = checkpoint_file(settings)
-    look = _looks.setdefault(path, _Look())
+    look = session_state.part(_Looks).by_file.setdefault(path, _Look())
     rest = 0.0 if bpy.app.background else _EVERY
     while True:
         if look.errand is None and time.monotonic() - look.at >= rest:
@@ -56,11 +62,6 @@ def sha256_of(settings: SAM2SPLAT_PG_clip) -> str | None:
             look.errand, look.at = None, time.monotonic() if look.sha256 is not None else -_EVERY
         if not bpy.app.background or (look.sha256 is not None and look.errand is None):
             return look.sha256
-
-
-def clear() -> None:
-    """Forget all files."""
-    _looks.clear()
 
 
 def _look_again(path: Path, look: _Look) -> Errand[tuple[_Status, str | None]]:

@@ -9,22 +9,42 @@ it says waits until the user presses something that needs it.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import bpy
 import msgspec
 
 from ...core.errors import SplatError
 from ...core.mattes.store import MatteStore
-from ..context import console
+from ..context import changes, clip_state, console
+from ..context.clip_state import ClipPart
 from ..context.stored_text import decoded, text_of
 from ..masks import layers
-from . import matte_cache, matte_run
+from . import matte_run
 from .matte_run import known_store
 
-# The clips that the user cleared something of in this session, and where their mattes were: an undo
-# moves mattes of these alone, since the places that a file names may be anybody's.
-_cleared_here: dict[int, Path] = {}
+
+@dataclass
+class _Cleared(ClipPart):
+    """Where the mattes were that the user cleared in this session.
+
+    An undo moves mattes of this folder alone, since the place that a file names may be anybody's.
+    """
+
+    outlives_removal: ClassVar[bool] = True
+    folder: Path | None = None
+
+    def undone(self, clip: bpy.types.MovieClip) -> None:
+        """Let the store follow; nobody can be told what goes wrong, so it is printed."""
+        store = known_store(clip)
+        if store is None or self.folder != store.folder:
+            return
+        try:
+            _follow(clip, store)
+        except SplatError as error:
+            console.log(str(error))
 
 
 def clear_objects(clip: bpy.types.MovieClip, object_ids: Collection[int]) -> None:
@@ -36,7 +56,7 @@ def clear_objects(clip: bpy.types.MovieClip, object_ids: Collection[int]) -> Non
             layers.remove_object_layer(settings.mask, entry.name)
     _remember(clip, {*_cleared(clip), *object_ids})
     if store is not None:
-        _cleared_here[clip.session_uid] = store.folder
+        clip_state.of(clip).part(_Cleared).folder = store.folder
         _follow(clip, store)
 
 
@@ -65,18 +85,6 @@ def propagated(clip: bpy.types.MovieClip, store: MatteStore, object_ids: Collect
         _remember(clip, _cleared(clip) - renewed)
 
 
-def reconcile_undone() -> None:
-    """Let stores follow an undo or redo; for handlers, which can't report and print what goes wrong."""
-    for clip in bpy.data.movieclips:
-        store = known_store(clip)
-        if store is None or _cleared_here.get(clip.session_uid) != store.folder:
-            continue
-        try:
-            _follow(clip, store)
-        except SplatError as error:
-            console.log(str(error))
-
-
 def _follow(clip: bpy.types.MovieClip, store: MatteStore) -> None:
     """Set aside what the clip says is cleared, and put back what it doesn't."""
     cleared, aside = _cleared(clip), set(store.aside())
@@ -95,7 +103,7 @@ def _follow(clip: bpy.types.MovieClip, store: MatteStore) -> None:
             store.set_aside(object_id)
     if cleared != _cleared(clip):
         _remember(clip, cleared)
-    matte_cache.forget(clip.session_uid)
+    changes.mattes_changed(clip.session_uid)
 
 
 def _cleared(clip: bpy.types.MovieClip) -> set[int]:

@@ -2,13 +2,13 @@
 """Which matte of an object the overlay shows on a frame, kept in memory; imports bpy and core.
 
 In this order: what the user drew in the mask layer, which is what the bake takes; the live preview of
-the clicks as they are now; what the store has. Files are read once; who writes one calls :func:`forget`.
+the clicks as they are now; what the store has. Files are read once; who writes one tells
+`context/changes.py`.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import bpy
@@ -20,10 +20,12 @@ from ...core.geometry.rasterize import fill
 from ...core.mattes.store import MatteScores
 from ...core.mattes.unfinished_run import is_void
 from ...core.prompts import FramePrompts
-from ..context import console
+from ...core.system.lru import Lru
+from ..context import clip_state, console
+from ..context.clip_state import ClipPart
 from ..context.editors import to_scene
 from ..masks import edit_search, layers
-from . import matte_run, preview_key
+from . import preview_key
 from .matte_run import is_outdated, known_store, last_run
 
 Source = Literal["preview", "edited", "stored"]
@@ -64,12 +66,39 @@ class _Previewed:
     matte: ShownMatte
 
 
-# Keyed by clip (its session uid), object and frame; the last by the outlines' checksum besides.
-_previews: OrderedDict[tuple[int, int, int], _Previewed] = OrderedDict()
-_stored: OrderedDict[tuple[int, int, int], ShownMatte | None] = OrderedDict()
-_edited: OrderedDict[tuple[int, int, int, int], ShownMatte] = OrderedDict()
-# Whether an unfinished run has left a matte of the run before it, by clip, and object and frame.
-_void: dict[int, dict[tuple[int, int], bool]] = {}
+_Place = tuple[int, int]  # object, frame
+
+
+@dataclass
+class _Mattes(ClipPart):
+    """A clip's mattes by object and frame.
+
+    Attributes
+    ----------
+    previews, stored
+        Of the clicks, and of the store; None where the store has none.
+    edited
+        What the user drew, by the outlines' checksum besides.
+    void
+        Whether an unfinished run has left a matte of the run before it.
+    """
+
+    previews: Lru[_Place, _Previewed] = field(default_factory=lambda: Lru(_KEPT_PREVIEWS))
+    stored: Lru[_Place, ShownMatte | None] = field(default_factory=lambda: Lru(_KEPT_STORED))
+    edited: Lru[tuple[_Place, int], ShownMatte] = field(default_factory=lambda: Lru(_KEPT_EDITED))
+    void: dict[_Place, bool] = field(default_factory=dict)
+
+    def mattes_changed(self, object_id: int | None, frame: int | None) -> None:
+        self.void.clear()
+        # Previews too: what a frame shows may depend on what was tracked to it.
+        for kept in (self.stored, self.previews):
+            kept.discard(lambda at: object_id in (None, at[0]) and frame in (None, at[1]))
+
+    def photos_changed(self) -> None:
+        self.mattes_changed(None, None)
+
+    def undone(self, clip: bpy.types.MovieClip) -> None:
+        self.mattes_changed(None, None)
 
 
 def matte_of(
@@ -108,7 +137,8 @@ def is_drawn(clip: bpy.types.MovieClip, name: str, frame: int) -> bool:
 
 def previewed(key: tuple[int, int, int], prompts: FramePrompts, model: str) -> ShownMatte | None:
     """The preview of exactly these prompts with this model, if it is still there."""
-    kept = _previews.get(key)
+    uid, *at = key
+    kept = clip_state.of_uid(uid).part(_Mattes).previews.get((at[0], at[1]))
     if kept is None or kept.prompts != prompts or kept.model != model:
         return None
     return kept.matte
@@ -133,7 +163,7 @@ def is_settled(clip: bpy.types.MovieClip, object_id: int, prompts: FramePrompts)
 
 def _is_void(clip: bpy.types.MovieClip, object_id: int, frame: int) -> bool:
     """Whether an unfinished run has left the matte of the run before it there."""
-    known, at = _void.setdefault(clip.session_uid, {}), (object_id, frame)
+    known, at = clip_state.of(clip).part(_Mattes).void, (object_id, frame)
     if at not in known:
         store = known_store(clip)
         known[at] = store is not None and is_void(store, object_id, frame)
@@ -159,39 +189,17 @@ def keep_preview(
     model
         The key that it was made with (`preview_key`); it shows as long as this is the same.
     """
-    _previews[key] = _Previewed(prompts, model, ShownMatte("preview", values, scores))
-    _trim(_previews, _KEPT_PREVIEWS, key)
-
-
-def forget(uid: int, object_id: int | None = None, frame: int | None = None) -> None:
-    """The store has something else now: for a clip, or for one object of it, or on one frame.
-
-    For a clip also when its frames show other photos.
-    """
-    matte_run.forget_manifest(uid)
-    _void.pop(uid, None)
-    # Previews too: what a frame shows may depend on what was tracked to it.
-    kept: OrderedDict[tuple[int, int, int], Any]
-    for kept in (_stored, _previews):
-        for key in list(kept):
-            if key[0] == uid and object_id in (None, key[1]) and frame in (None, key[2]):
-                del kept[key]
-
-
-def clear() -> None:
-    """Forget everything: another file is loaded, or the add-on ends."""
-    for kept in (_previews, _stored, _edited):
-        kept.clear()
-    _void.clear()
+    uid, *at = key
+    preview = _Previewed(prompts, model, ShownMatte("preview", values, scores))
+    clip_state.of_uid(uid).part(_Mattes).previews.keep((at[0], at[1]), preview)
 
 
 def _stored_matte(clip: bpy.types.MovieClip, key: tuple[int, int, int]) -> ShownMatte | None:
     if is_outdated(clip):
         return None
-    if key not in _stored:
-        _stored[key] = _read(clip, key[1], key[2])
-    _trim(_stored, _KEPT_STORED, key)
-    return _stored[key]
+    _, object_id, frame = key
+    stored = clip_state.of(clip).part(_Mattes).stored
+    return stored.made((object_id, frame), lambda: _read(clip, object_id, frame))
 
 
 def _read(clip: bpy.types.MovieClip, object_id: int, frame: int) -> ShownMatte | None:
@@ -217,18 +225,13 @@ def _edited_matte(
     checksum = edit_search.shown_edit(mask, name, scene_frame)
     if checksum is None:
         return None
-    full = (*key, checksum)
-    if full not in _edited:
+
+    def filled() -> ShownMatte:
         width, height = clip.size
         scale = min(1.0, _EDITED_SIDE / max(width, height))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         inside = fill(layers.shown_outlines(mask, name, scene_frame, size), *size)
-        _edited[full] = ShownMatte("edited", np.where(inside, 1.0, -1.0).astype(np.float16))
-    _trim(_edited, _KEPT_EDITED, full)
-    return _edited[full]
+        return ShownMatte("edited", np.where(inside, 1.0, -1.0).astype(np.float16))
 
-
-def _trim(kept: OrderedDict[Any, Any], size: int, used: Any) -> None:
-    kept.move_to_end(used)
-    while len(kept) > size:
-        kept.popitem(last=False)
+    edited = clip_state.of(clip).part(_Mattes).edited
+    return edited.made(((key[1], key[2]), checksum), filled)

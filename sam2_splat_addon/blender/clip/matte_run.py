@@ -8,7 +8,9 @@ have written its own in their place since.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import bpy
 
@@ -18,18 +20,56 @@ from ...core.mattes.run_manifest import RunManifest, read_manifest
 from ...core.mattes.store import MATTES, MatteStore
 from ...core.mattes.unfinished_run import run_stamp
 from ...core.system.links import is_link
-from ..context import console, preferences
+from ..context import clip_state, console, preferences
+from ..context.clip_state import ClipPart
 from .footage import cache_folder_of, footage_of, shown_paths
 
 # The folder of mattes, beside the photos or in the cache.
 STORE_NAME = "sam2_splat_mattes"
 
-# Clips of this session and their runs: an undo takes back what a clip remembers, and no matte.
-_runs: set[tuple[int, str]] = set()
-# The last one of each clip, and where its mattes are.
-_last: dict[int, tuple[str, str]] = {}
-# The manifest of each clip's store, by the clip.
-_manifests: dict[int, RunManifest | None] = {}
+
+@dataclass
+class _OwnRuns(ClipPart):
+    """The runs that the clip has made in this session.
+
+    Attributes
+    ----------
+    stamps
+        What tells them apart.
+    folder, last
+        Where the mattes of the last one are, and its stamp; empty before it.
+    """
+
+    outlives_removal: ClassVar[bool] = True
+    stamps: set[str] = field(default_factory=set)
+    folder: str = ""
+    last: str = ""
+
+    def undone(self, clip: bpy.types.MovieClip) -> None:
+        """Let the clip know its last run again: an undo takes back no mattes."""
+        settings = clip.sam2_splat
+        if not self.folder:
+            return
+        settings.store_folder = settings.store_folder or self.folder
+        if Path(bpy.path.abspath(settings.store_folder)) == Path(self.folder):
+            settings.run_stamp = self.last
+
+
+@dataclass
+class _Manifest(ClipPart):
+    """The manifest of the clip's store, once it was read; None where there is none."""
+
+    is_read: bool = False
+    run: RunManifest | None = None
+
+    def mattes_changed(self, object_id: int | None, frame: int | None) -> None:
+        self.is_read = False
+
+    def photos_changed(self) -> None:
+        self.is_read = False
+
+    def undone(self, clip: bpy.types.MovieClip) -> None:
+        self.is_read = False
 
 
 def store_folder(clip: bpy.types.MovieClip, photos: Path) -> Path:
@@ -67,20 +107,15 @@ def current_store(clip: bpy.types.MovieClip) -> MatteStore | None:
 
 
 def _run_of(clip: bpy.types.MovieClip) -> RunManifest | None:
-    uid = clip.session_uid
-    if uid not in _manifests:
+    known = clip_state.of(clip).part(_Manifest)
+    if not known.is_read:
         store = known_store(clip)
+        known.is_read, known.run = True, None
         try:
-            _manifests[uid] = run_record.last_run(store) if store is not None else None
+            known.run = run_record.last_run(store) if store is not None else None
         except StoreError as error:
             console.log(str(error))
-            _manifests[uid] = None
-    return _manifests[uid]
-
-
-def forget_manifest(uid: int) -> None:
-    """A clip's store may have another run's mattes now."""
-    _manifests.pop(uid, None)
+    return known.run
 
 
 def outdate(clip: bpy.types.MovieClip) -> None:
@@ -99,19 +134,14 @@ def remember(clip: bpy.types.MovieClip, store: MatteStore) -> None:
     """Take the store's last run for the clip's own."""
     stamp = run_stamp(store)
     clip.sam2_splat.run_stamp = stamp
-    _runs.add((clip.session_uid, stamp))
-    _last[clip.session_uid] = (str(store.folder), stamp)
+    runs = clip_state.of(clip).part(_OwnRuns)
+    runs.stamps.add(stamp)
+    runs.folder, runs.last = str(store.folder), stamp
 
 
-def bring_back(clip: bpy.types.MovieClip) -> None:
-    """Let a clip know its last run again after an undo, which takes back no mattes."""
-    folder, stamp = _last.get(clip.session_uid, ("", ""))
-    settings = clip.sam2_splat
-    if not folder:
-        return
-    settings.store_folder = settings.store_folder or folder
-    if Path(bpy.path.abspath(settings.store_folder)) == Path(folder):
-        settings.run_stamp = stamp
+def _is_own_run(clip: bpy.types.MovieClip, stamp: str) -> bool:
+    """Whether the clip made a run in this session: an undo takes back what a clip remembers of it."""
+    return stamp in clip_state.of(clip).part(_OwnRuns).stamps
 
 
 def own_store(clip: bpy.types.MovieClip, photos: Path) -> MatteStore:
@@ -121,7 +151,7 @@ def own_store(clip: bpy.types.MovieClip, photos: Path) -> MatteStore:
     """
     store = MatteStore(store_folder(clip, photos))
     stamp = run_stamp(store)
-    if stamp and stamp != clip.sam2_splat.run_stamp and (clip.session_uid, stamp) not in _runs:
+    if stamp and stamp != clip.sam2_splat.run_stamp and not _is_own_run(clip, stamp):
         raise StoreError(
             f"The mattes in {store.folder} are not those that this file made last: they stay as they"
             " are. Another .blend file with these photos, or one that was not saved, has propagated"
@@ -155,7 +185,7 @@ def proven_store(clip: bpy.types.MovieClip) -> MatteStore | None:
         ) from error
     MATTES.require(store.folder)
     known, stamp = clip.sam2_splat.run_stamp, run_stamp(store)
-    is_own = bool(stamp) and (stamp == known or (clip.session_uid, stamp) in _runs)
+    is_own = bool(stamp) and (stamp == known or _is_own_run(clip, stamp))
     if not is_own and ((known and stamp) or not _is_of_photos(clip, store)):
         raise StoreError(
             f"It is not known that this file made the mattes in {store.folder}: they stay as they"

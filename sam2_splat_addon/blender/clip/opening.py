@@ -8,12 +8,14 @@ photos come when their disk does.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import bpy
 
 from ...core.errors import Cancelled, SplatError
 from ...core.system.background_task import Errand, Report
-from ..context import console, editors, preferences
+from ..context import console, editors, preferences, session_state
+from ..context.session_state import SessionPart
 from . import loading, proxies
 from .loading import Found
 
@@ -33,13 +35,25 @@ class _Looked:
     problems: tuple[str, ...]
 
 
-_errand: Errand[_Looked] | None = None
+@dataclass
+class _Opening(SessionPart):
+    """The look at the disks, as long as it goes on."""
+
+    of_file: ClassVar[bool] = True
+    errand: Errand[_Looked] | None = None
+
+    def closes(self) -> None:
+        """Look no further."""
+        if self.errand is not None:
+            self.errand.cancel()
+            self.errand = None
+        if bpy.app.timers.is_registered(_tick):
+            bpy.app.timers.unregister(_tick)
 
 
 def begin() -> None:
     """Look for the photos of the file that was opened; waits a moment at most."""
-    global _errand
-    forget()
+    session_state.drop(_Opening)
     clips, copies = loading.kept_clips(), proxies.shown_copies()
     if not clips and not copies:
         return
@@ -57,7 +71,7 @@ def begin() -> None:
         missing = (uid for uid, folder, count in copies if not proxies.are_built(folder, count))
         return _Looked(tuple(found), tuple(missing), tuple(problems))
 
-    _errand = Errand(look)
+    session_state.part(_Opening).errand = Errand(look)
     if not settle(_PATIENCE_IN_BACKGROUND if bpy.app.background else _PATIENCE):
         if bpy.app.background:
             console.log("The photos of this file are not there yet: their disk does not answer.")
@@ -67,12 +81,13 @@ def begin() -> None:
 
 def settle(patience: float = 0.0) -> bool:
     """Take in what was found, once it is; waits so many seconds at most. Whether all is done."""
-    global _errand
-    if _errand is None:
+    opening = session_state.part(_Opening)
+    errand = opening.errand
+    if errand is None:
         return True
-    if not _errand.poll(patience):
+    if not errand.poll(patience):
         return False
-    errand, _errand = _errand, None
+    opening.errand = None
     try:
         looked = errand.result()
         problems = list(looked.problems)
@@ -87,16 +102,6 @@ def settle(patience: float = 0.0) -> bool:
         # Nobody can be told here; the operators meet the same fault and do.
         console.log(problem)
     return True
-
-
-def forget() -> None:
-    """Another file is opened, or the add-on is disabled: look no further."""
-    global _errand
-    if _errand is not None:
-        _errand.cancel()
-        _errand = None
-    if bpy.app.timers.is_registered(_tick):
-        bpy.app.timers.unregister(_tick)
 
 
 def _tick() -> float | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +20,9 @@ from ...core.errors import FootageError
 from ...core.footage.staging import LINKS, MADE_OF_NAME, PROXIES
 from ...core.system.atomic_file import write_atomic
 from ...core.system.safe_read import is_folder
-from ..context import console
+from ..context import clip_state, console
+from ..context.active_clip import clip_by_uid
+from ..context.clip_state import ClipPart
 from ..context.editors import clip_editors
 from . import footage
 
@@ -31,7 +34,12 @@ _SIZE = "proxy_25"
 # Seconds between two looks at how far the job has come.
 _LOOK = 2.0
 
-_waiting: set[int] = set()
+
+@dataclass
+class _Copies(ClipPart):
+    """Whether the clip's small copies are being built."""
+
+    are_awaited: bool = False
 
 
 def is_wanted(clip: bpy.types.MovieClip) -> bool:
@@ -62,7 +70,7 @@ def begin(context: bpy.types.Context, clip: bpy.types.MovieClip) -> None:
     if not _is_built(clip):
         _show(clip, "FULL")
         bpy.ops.clip.rebuild_proxy()
-    _waiting.add(clip.session_uid)
+    clip_state.of(clip).part(_Copies).are_awaited = True
     if not bpy.app.timers.is_registered(_watch):
         bpy.app.timers.register(_watch, first_interval=0.1)
 
@@ -118,21 +126,17 @@ def drop(uids: Iterable[int]) -> None:
             clip.use_proxy = False
 
 
-def unregister() -> None:
-    """Stop waiting."""
-    _waiting.clear()
-    if bpy.app.timers.is_registered(_watch):
-        bpy.app.timers.unregister(_watch)
-
-
 def _watch() -> float | None:
     """Show the copies of every clip whose copies are all there; ends when none is waited for."""
-    for clip in bpy.data.movieclips:
-        if clip.session_uid in _waiting and _is_built(clip):
-            _waiting.discard(clip.session_uid)
-            _show(clip, "PROXY_25")
-    _waiting.intersection_update(clip.session_uid for clip in bpy.data.movieclips)
-    return _LOOK if _waiting else None
+    awaited = False
+    for uid, copies in clip_state.known(_Copies):
+        clip = clip_by_uid(uid)
+        if clip is not None and copies.are_awaited:
+            if _is_built(clip):
+                copies.are_awaited = False
+                _show(clip, "PROXY_25")
+            awaited = awaited or copies.are_awaited
+    return _LOOK if awaited else None
 
 
 def _is_built(clip: bpy.types.MovieClip) -> bool:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...core.errors import SplatError
+from . import session_state
+from .session_state import SessionPart
 
 
 @dataclass(frozen=True)
@@ -27,21 +29,21 @@ class Problem:
     sentence: str
 
 
-_last: Problem | None = None
+@dataclass
+class _LastError(SessionPart):
+    problem: Problem | None = None
 
 
 def last() -> Problem | None:
     """What went wrong last, if nothing has gone well since."""
-    return _last
+    return session_state.part(_LastError).problem
 
 
 def remember(error: SplatError) -> None:
     """Keep an error for the panel."""
-    global _last
-    _last = Problem(type(error), str(error))
+    session_state.part(_LastError).problem = Problem(type(error), str(error))
 
 
 def forget() -> None:
     """Something went well, or the user has read it."""
-    global _last
-    _last = None
+    session_state.part(_LastError).problem = None

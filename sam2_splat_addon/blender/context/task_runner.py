@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import bpy
 
 from ...core.errors import SplatError
-from . import editors, last_error
+from . import editors, last_error, session_state
+from .session_state import SessionPart
 
 # The window's timer, s, and how much of each tick the task may use: the rest belongs to Blender.
 _TICK = 0.05
@@ -64,37 +66,40 @@ class Task(Protocol):
         """End at once, without touching Blender's data: the file is being closed."""
 
 
-_current: Task | None = None
+@dataclass
+class _Running(SessionPart):
+    task: Task | None = None
 
 
 def current() -> Task | None:
     """The task that runs now; for panels and polls."""
-    return _current
+    return session_state.part(_Running).task
 
 
 def _begin(task: Task) -> None:
-    global _current
-    if _current is not None:
+    running = current()
+    if running is not None:
         task.abort()
-        raise SplatError(f"{_current.title} is still running.", "Wait for it, or cancel it first.")
-    _current = task
+        raise SplatError(f"{running.title} is still running.", "Wait for it, or cancel it first.")
+    session_state.part(_Running).task = task
 
 
 def _end() -> None:
-    global _current
-    _current = None
+    session_state.part(_Running).task = None
 
 
 def cancel_current() -> None:
     """Ask the running task to end soon."""
-    if _current is not None:
-        _current.cancel()
+    running = current()
+    if running is not None:
+        running.cancel()
 
 
 def abort_current() -> None:
     """Drop what runs, when the file is closed or the add-on is disabled."""
-    if _current is not None:
-        _current.abort()
+    running = current()
+    if running is not None:
+        running.abort()
         _end()
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import atexit
+from dataclasses import dataclass
 from pathlib import Path
 
 import bpy
@@ -12,12 +13,31 @@ from ...client.packages.environment import WorkerEnvironment, find
 from ...client.worker.preview import Preview
 from ...client.worker.worker_pool import WorkerKeeper
 from ...core.errors import EnvironmentSetupError
-from . import preferences
+from . import preferences, session_state
+from .session_state import SessionPart
 
-_keeper: WorkerKeeper | None = None
-_preview: Preview | None = None
-# Only a yes is remembered: packages don't vanish while Blender runs, but they may arrive.
-_ready = False
+
+@dataclass
+class _Worker(SessionPart):
+    """The keeper of the process, and the previews that come from it.
+
+    Attributes
+    ----------
+    ready
+        Whether there are packages; only a yes is remembered: they don't vanish while Blender runs, but
+        they may arrive.
+    """
+
+    keeper: WorkerKeeper | None = None
+    preview: Preview | None = None
+    ready: bool = False
+
+    def closes(self) -> None:
+        self.preview = None
+        if self.keeper is not None:
+            self.keeper.shutdown()
+            self.keeper = None
+            atexit.unregister(shut_down)
 
 
 def environment() -> WorkerEnvironment:
@@ -27,46 +47,41 @@ def environment() -> WorkerEnvironment:
 
 def packages_ready() -> bool:
     """Whether there is an environment to run the worker with; cheap enough for panels."""
-    global _ready
-    if not _ready:
+    worker = session_state.part(_Worker)
+    if not worker.ready:
         try:
             environment()
         except EnvironmentSetupError:
             return False
-        _ready = True
-    return _ready
+        worker.ready = True
+    return worker.ready
 
 
 def keeper() -> WorkerKeeper:
     """Start-on-demand keeper of the worker process."""
-    global _keeper
-    if _keeper is None:
-        _keeper = WorkerKeeper(environment(), addon_folder=Path(__file__).parents[2])
+    worker = session_state.part(_Worker)
+    if worker.keeper is None:
+        worker.keeper = WorkerKeeper(environment(), addon_folder=Path(__file__).parents[2])
         atexit.register(shut_down)
-    return _keeper
+    return worker.keeper
 
 
 def preview() -> Preview:
     """Previews from that worker; raises EnvironmentSetupError."""
-    global _preview
-    if _preview is None:
-        _preview = Preview(keeper())
-    return _preview
+    worker = session_state.part(_Worker)
+    if worker.preview is None:
+        worker.preview = Preview(keeper())
+    return worker.preview
 
 
 def asked_preview() -> Preview | None:
     """The previews when there was an ask already, else None."""
-    return _preview
+    return session_state.part(_Worker).preview
 
 
 def shut_down() -> None:
     """End the worker; the next job starts another."""
-    global _keeper, _preview
-    _preview = None
-    if _keeper is not None:
-        _keeper.shutdown()
-        _keeper = None
-        atexit.unregister(shut_down)
+    session_state.part(_Worker).closes()
 
 
 def online() -> bool:

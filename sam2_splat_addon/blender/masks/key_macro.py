@@ -20,6 +20,8 @@ from bpy.types import Context, Macro, Operator
 from numpy.typing import NDArray
 
 from ...core.errors import SplatError
+from ..context import session_state
+from ..context.session_state import SessionPart
 from . import keys as mask_keys
 
 Key = tuple[int, NDArray[np.float32]]
@@ -68,7 +70,20 @@ class _Work:
         self.opened = layer
 
 
-_work: _Work | None = None
+@dataclass
+class _Macros(SessionPart):
+    """What the macros that run now are to do; nothing of it outlives their call.
+
+    Attributes
+    ----------
+    work
+        The keys to set.
+    moves
+        The layers to move up, with their masks.
+    """
+
+    work: _Work | None = None
+    moves: Iterator[tuple[bpy.types.Mask, str]] = field(default_factory=lambda: iter(()))
 
 
 def insert_keys(
@@ -108,13 +123,13 @@ def insert_keys_of(
     SplatError
         Blender would not set a key.
     """
-    global _work
-    work = _work = _Work(scene, iter(keys), seconds)
+    work = _Work(scene, iter(keys), seconds)
+    session_state.part(_Macros).work = work
     try:
         with bpy.context.temp_override(scene=scene, view_layer=scene.view_layers[0]):
             bpy.ops.sam2_splat.write_keys()
     finally:
-        _work = None
+        session_state.part(_Macros).work = None
     if work.placed is not None:
         layer, frame, _ = work.placed
         raise SplatError(
@@ -124,18 +139,18 @@ def insert_keys_of(
     return work.done
 
 
-_moves: Iterator[tuple[bpy.types.Mask, str]] = iter(())
-
-
 def move_up(mask: bpy.types.Mask, names: Sequence[str]) -> None:
     """Move layers up by one place, one after the other; call it within `mask_editor`.
 
     The last one is active afterwards.
     """
-    global _moves
+    macros = session_state.part(_Macros)
     for start in range(0, len(names), _MOST):
-        _moves = ((mask, name) for name in names[start : start + _MOST])
-        bpy.ops.sam2_splat.move_layers()
+        macros.moves = ((mask, name) for name in names[start : start + _MOST])
+        try:
+            bpy.ops.sam2_splat.move_layers()
+        finally:
+            macros.moves = iter(())
 
 
 class SAM2SPLAT_OT_pick_layer(Operator):
@@ -146,7 +161,7 @@ class SAM2SPLAT_OT_pick_layer(Operator):
     bl_options = {"INTERNAL"}
 
     def execute(self, context: Context) -> _Done:
-        chosen = next(_moves, None)
+        chosen = next(session_state.part(_Macros).moves, None)
         if chosen is None:
             return {"CANCELLED"}  # and with it the rest of the macro
         mask, name = chosen
@@ -170,19 +185,20 @@ class SAM2SPLAT_OT_place_key(Operator):
     bl_options = {"INTERNAL"}
 
     def execute(self, context: Context) -> _Done:
-        if _work is None or (_work.done and time.monotonic() >= _work.deadline):
+        work = session_state.part(_Macros).work
+        if work is None or (work.done and time.monotonic() >= work.deadline):
             return {"CANCELLED"}  # and with it the rest of the macro
-        _work.placed = next(_work.keys, None)
-        if _work.placed is None:
+        work.placed = next(work.keys, None)
+        if work.placed is None:
             return {"CANCELLED"}
-        if not _work.done:
+        if not work.done:
             # Not from the call on: before it, Blender brings its data up to date.
-            _work.deadline = time.monotonic() + _work.seconds
-        layer, frame, points = _work.placed
+            work.deadline = time.monotonic() + work.seconds
+        layer, frame, points = work.placed
         # Nothing is evaluated on that frame: that would bring back the points of its key.
-        _work.scene.frame_current = frame
+        work.scene.frame_current = frame
         mask_keys.set_layer_points(layer, points)
-        _work.open_alone(layer)
+        work.open_alone(layer)
         return {"FINISHED"}
 
 
@@ -194,9 +210,10 @@ class SAM2SPLAT_OT_key_placed(Operator):
     bl_options = {"INTERNAL"}
 
     def execute(self, context: Context) -> _Done:
-        if _work is not None and _work.placed is not None:
-            _work.done.append(_work.placed)
-            _work.placed = None
+        work = session_state.part(_Macros).work
+        if work is not None and work.placed is not None:
+            work.done.append(work.placed)
+            work.placed = None
         return {"FINISHED"}
 
 

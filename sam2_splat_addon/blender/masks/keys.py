@@ -11,20 +11,27 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import bpy
 import numpy as np
 from numpy.typing import NDArray
 
+from ..context import session_state
+from ..context.session_state import SessionPart
+
 _SCRATCH_SCENE = ".sam2_splat_keys"
 _FREE_HANDLES = 0
 _SELECTED = ("select", "select_control_point", "select_left_handle", "select_right_handle")
 _CHANNELS = ("co", "handle_left", "handle_right")
 
-# What `points_restored` will put back, by the mask's session uid: layer -> points.
-_restored: dict[int, dict[str, tuple[SplineState, ...]]] = {}
+
+@dataclass
+class _Restored(SessionPart):
+    """What `points_restored` will put back, by the mask's session uid: layer -> points."""
+
+    by_mask: dict[int, dict[str, tuple[SplineState, ...]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -109,16 +116,16 @@ def points_restored(mask: bpy.types.Mask, but: Collection[str] = ()) -> Iterator
     Without a window, Blender lets a mask itself follow every scene that is evaluated; in a window it
     follows the window's alone. Within another call for the same mask, that one puts the points back.
     """
-    uid = mask.session_uid
-    if not bpy.app.background or uid in _restored:
+    uid, restored = mask.session_uid, session_state.part(_Restored).by_mask
+    if not bpy.app.background or uid in restored:
         yield
         return
     before = {layer.name: layer_state(layer) for layer in mask.layers if layer.name not in but}
-    _restored[uid] = before
+    restored[uid] = before
     try:
         yield
     finally:
-        del _restored[uid]
+        del restored[uid]
         found = mask_by_uid(uid)
         for name, states in before.items():
             _put_back(found, name, states)
@@ -126,7 +133,7 @@ def points_restored(mask: bpy.types.Mask, but: Collection[str] = ()) -> Iterator
 
 def to_be_restored(mask: bpy.types.Mask, layer_name: str) -> None:
     """Let the `points_restored` that goes on, if one does, put a layer back as it is now."""
-    before = _restored.get(mask.session_uid)
+    before = session_state.part(_Restored).by_mask.get(mask.session_uid)
     if before is not None:
         before[layer_name] = layer_state(mask.layers[layer_name])
 

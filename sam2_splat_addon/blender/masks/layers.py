@@ -22,7 +22,9 @@ from numpy.typing import NDArray
 from ...core.errors import SplatError
 from ...core.geometry.coordinates import pixels_to_mask
 from ...core.geometry.spline_slots import SlotPlan
+from ..context import session_state
 from ..context.active_clip import clip_by_uid
+from ..context.session_state import SessionPart
 from . import edit_search, key_macro, shapes
 from . import keys as mask_keys
 from .keys import SplineState, named
@@ -550,8 +552,11 @@ def _remade_layer(mask: bpy.types.Mask, layer_name: str) -> bpy.types.MaskLayer:
     return mask.layers[layer_name]
 
 
-# The masks of which `order_kept` will put the layers in order, by session uid.
-_ordered: set[int] = set()
+@dataclass
+class _Ordered(SessionPart):
+    """The masks of which `order_kept` will put the layers in order, by session uid."""
+
+    masks: set[int] = field(default_factory=set)
 
 
 @contextmanager
@@ -562,15 +567,16 @@ def order_kept(mask: bpy.types.Mask, clip: bpy.types.MovieClip) -> Iterator[None
     where all are made anew one after the other, none has to be moved in the end.
     """
     uid, clip_uid = mask.session_uid, clip.session_uid
-    if uid in _ordered:
+    ordered = session_state.part(_Ordered).masks
+    if uid in ordered:
         yield
         return
     names = [layer.name for layer in mask.layers]
-    _ordered.add(uid)
+    ordered.add(uid)
     try:
         yield
     finally:
-        _ordered.discard(uid)
+        ordered.discard(uid)
         found = _found(uid, clip_uid)
         if found is not None and len(found[0].layers):
             _put_in_order(*found, names)

@@ -4,20 +4,30 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import OrderedDict
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
 from ...core.geometry.bake_preview import soft_band, tidied
+from ...core.system.lru import Lru
 from ..clip.matte_cache import ShownMatte
+from ..context import session_state
 from ..context.properties import SAM2SPLAT_PG_clip
+from ..context.session_state import SessionPart
 
 # Frames, about: each is as large as the mattes it was made of.
 _KEPT = 24
 
 _Key = tuple[tuple[ShownMatte, ...], tuple[int, int], bool, int, int]
-_kept: OrderedDict[_Key, tuple[ShownMatte, ...]] = OrderedDict()
+
+
+@dataclasses.dataclass
+class _Baked(SessionPart):
+    of_file: ClassVar[bool] = True
+    frames: Lru[_Key, tuple[ShownMatte, ...]] = dataclasses.field(
+        default_factory=lambda: Lru(_KEPT)
+    )
 
 
 def baked(
@@ -36,29 +46,23 @@ def baked(
     soft = settings.alpha == "soft"
     if not (fill or drop or soft):
         return tuple(mattes)
-    key = (tuple(mattes), size, soft, fill, drop)
-    if key not in _kept:
+
+    def made() -> tuple[ShownMatte, ...]:
         values = [
             soft_band(matte.values) if soft and is_soft(matte) else matte.values for matte in mattes
         ]
-        made = tidied(values, size, fill_px=fill, drop_px=drop, soft=soft)
-        _kept[key] = tuple(
+        tidy = tidied(values, size, fill_px=fill, drop_px=drop, soft=soft)
+        return tuple(
             matte
             if one is matte.values
             else dataclasses.replace(matte, values=one.astype(np.float16))
-            for matte, one in zip(mattes, made, strict=True)
+            for matte, one in zip(mattes, tidy, strict=True)
         )
-        while len(_kept) > _KEPT:
-            _kept.popitem(last=False)
-    _kept.move_to_end(key)
-    return _kept[key]
+
+    key = (tuple(mattes), size, soft, fill, drop)
+    return session_state.part(_Baked).frames.made(key, made)
 
 
 def is_soft(matte: ShownMatte) -> bool:
     """Whether a matte can have a soft edge: what the user drew is hard."""
     return matte.source != "edited"
-
-
-def clear() -> None:
-    """Forget everything: another file is loaded, or the add-on ends."""
-    _kept.clear()

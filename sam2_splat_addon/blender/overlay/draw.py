@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import bpy
 import gpu
@@ -20,9 +20,10 @@ from ...core.geometry.bake_preview import SOFT_LOGIT, feather_sigma
 from ...core.geometry.coordinates import marker_to_pixel
 from ..clip import markers, matte_cache, preview_key
 from ..clip.matte_cache import ShownMatte
-from ..context import preferences
+from ..context import preferences, session_state
 from ..context.editors import clip_frame
 from ..context.frame_view import FrameView
+from ..context.session_state import SessionPart
 from . import bake_look, shaders, textures
 
 # From this many px of the screen for one of the photo on, the matte is shown pixel by pixel, as it
@@ -33,7 +34,18 @@ _LINE = 0.75
 _CHECKER = 8.0
 _POINT_RADIUS = 7.0
 
-_handle: Any = None
+
+@dataclass
+class DrawHandle(SessionPart):
+    """What Blender calls the drawing by."""
+
+    handle: Any = None
+
+    def closes(self) -> None:
+        """Stop drawing."""
+        if self.handle is not None:
+            bpy.types.SpaceClipEditor.draw_handler_remove(self.handle, "WINDOW")
+            self.handle = None
 
 
 @dataclass
@@ -47,33 +59,20 @@ class Rubber:
     y1: float
 
 
-# Set by the click tool while the user drags.
-rubber: Rubber | None = None
+@dataclass
+class Drag(SessionPart):
+    """Set by the click tool while the user drags."""
+
+    of_file: ClassVar[bool] = True
+    rubber: Rubber | None = None
 
 
 def register() -> None:
     """Begin to draw."""
-    global _handle
     if not bpy.app.background:
-        _handle = bpy.types.SpaceClipEditor.draw_handler_add(_draw, (), "WINDOW", "POST_PIXEL")
-
-
-def unregister() -> None:
-    """Stop drawing and leave nothing on the graphics card."""
-    global _handle, rubber
-    rubber = None
-    if _handle is not None:
-        bpy.types.SpaceClipEditor.draw_handler_remove(_handle, "WINDOW")
-        _handle = None
-    drop()
-
-
-def drop() -> None:
-    """Let go of textures, shaders and mattes: another file comes, or the add-on goes."""
-    textures.drop()
-    shaders.drop()
-    matte_cache.clear()
-    bake_look.clear()
+        session_state.part(DrawHandle).handle = bpy.types.SpaceClipEditor.draw_handler_add(
+            _draw, (), "WINDOW", "POST_PIXEL"
+        )
 
 
 def _draw() -> None:
@@ -102,6 +101,7 @@ def _draw() -> None:
             _draw_union(region, view, [matte for matte, _ in shown], settings, cutout=cutout)
         if look.show_clicks:
             _draw_clicks(clip, frame, view)
+    rubber = session_state.part(Drag).rubber
     if rubber is not None and rubber.uid == clip.session_uid:
         _draw_box(view, (rubber.x0, rubber.y0, rubber.x1, rubber.y1), (1.0, 1.0, 1.0))
 

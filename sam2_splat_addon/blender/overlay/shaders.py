@@ -8,11 +8,15 @@ managed.
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import gpu
 from gpu.types import GPUShader
+
+from ..context import session_state
+from ..context.session_state import SessionPart
 
 # Its stubs know no constructors.
 _types: Any = gpu.types
@@ -152,7 +156,21 @@ void main()
 """
 
 
-@lru_cache(maxsize=1)
+@dataclass
+class _Shaders(SessionPart):
+    """The shaders by name: they must not outlive the window's graphics context."""
+
+    of_file: ClassVar[bool] = True
+    made: dict[str, GPUShader] = field(default_factory=dict)
+
+
+def _once(name: str, make: Callable[[], GPUShader]) -> GPUShader:
+    made = session_state.part(_Shaders).made
+    if name not in made:
+        made[name] = make()
+    return made[name]
+
+
 def matte() -> GPUShader:
     """One object's matte: `logits`, `place` (region px to uv: scale, offset), `color` and more.
 
@@ -160,10 +178,10 @@ def matte() -> GPUShader:
     of the outline in px of the screen (0: none). `grow` is how far the edge is moved outwards, in px
     of the photo. `soft` is the logit from which a soft edge is wholly inside; 0 is a hard edge.
     """
-    return _make(_MATTE, {"logits": "FLOAT_2D"}, ("place", "color", "footage"), ("grow", "soft"))
+    vectors, floats = ("place", "color", "footage"), ("grow", "soft")
+    return _once("matte", lambda: _make(_MATTE, {"logits": "FLOAT_2D"}, vectors, floats))
 
 
-@lru_cache(maxsize=1)
 def union() -> GPUShader:
     """All mattes together: `coverage` of the region's size, `place`, `look`.
 
@@ -171,19 +189,12 @@ def union() -> GPUShader:
     checker's square in px, `look.z` 1 to keep what the mattes leave out, `look.w` the sigma of the
     blur in px of the screen.
     """
-    return _make(_UNION, {"coverage": "FLOAT_2D"}, ("place", "look"))
+    return _once("union", lambda: _make(_UNION, {"coverage": "FLOAT_2D"}, ("place", "look")))
 
 
-@lru_cache(maxsize=1)
 def point() -> GPUShader:
     """One click: `mark` (centre x and y, radius, 1 for plus or 0 for minus), `color`."""
-    return _make(_POINT, {}, ("mark", "color"))
-
-
-def drop() -> None:
-    """Forget the shaders: they must not outlive the window's graphics context."""
-    for made in (matte, union, point):
-        made.cache_clear()
+    return _once("point", lambda: _make(_POINT, {}, ("mark", "color")))
 
 
 def _make(

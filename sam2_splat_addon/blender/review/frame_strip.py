@@ -8,7 +8,8 @@ its last.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
 
 import bpy
 import gpu
@@ -16,6 +17,8 @@ from gpu_extras.batch import batch_for_shader
 
 from ...core.review.judge import FrameState
 from ...core.review.report import STATE_COLORS
+from ..context import session_state
+from ..context.session_state import SessionPart
 from . import live_review
 
 # Px at a resolution scale of 1: Blender's cache line is 8 high.
@@ -30,31 +33,35 @@ _RISE: dict[FrameState, float] = {"doubtful": 4.0, "absent": 4.0}
 
 _Rectangle = tuple[float, float, float, float, tuple[float, float, float, float]]
 
-_handle: Any = None
-# The cells drawn last: what they show, and the batch. Dropped before the graphics card goes.
-_kept: tuple[object, gpu.types.GPUBatch] | None = None
+
+@dataclass
+class DrawHandle(SessionPart):
+    """What Blender calls the drawing by."""
+
+    handle: Any = None
+
+    def closes(self) -> None:
+        """Stop drawing."""
+        if self.handle is not None:
+            bpy.types.SpaceClipEditor.draw_handler_remove(self.handle, "WINDOW")
+            self.handle = None
+
+
+@dataclass
+class _Drawn(SessionPart):
+    """The cells drawn last: what they show, and the batch, which goes before the graphics card does."""
+
+    of_file: ClassVar[bool] = True
+    shows: object = None
+    batch: gpu.types.GPUBatch | None = None
 
 
 def register() -> None:
     """Begin to draw."""
-    global _handle
     if not bpy.app.background:
-        _handle = bpy.types.SpaceClipEditor.draw_handler_add(_draw, (), "WINDOW", "POST_PIXEL")
-
-
-def unregister() -> None:
-    """Stop drawing."""
-    global _handle
-    if _handle is not None:
-        bpy.types.SpaceClipEditor.draw_handler_remove(_handle, "WINDOW")
-        _handle = None
-    drop()
-
-
-def drop() -> None:
-    """Let go of what is on the graphics card: another file comes, or the add-on goes."""
-    global _kept
-    _kept = None
+        session_state.part(DrawHandle).handle = bpy.types.SpaceClipEditor.draw_handler_add(
+            _draw, (), "WINDOW", "POST_PIXEL"
+        )
 
 
 def cells(
@@ -110,7 +117,6 @@ def _rgba(color: str, alpha: float) -> tuple[float, float, float, float]:
 
 
 def _draw() -> None:
-    global _kept
     context = bpy.context
     space = cast(bpy.types.SpaceClipEditor, context.space_data)
     region, scene = context.region, context.scene
@@ -124,12 +130,13 @@ def _draw() -> None:
     offset = space.clip.frame_start - 1
     scale = context.preferences.system.ui_scale
     key = (space.clip.session_uid, found.revision, chosen, span, offset, region.width, scale)
-    if _kept is None or _kept[0] != key:
+    drawn = session_state.part(_Drawn)
+    if drawn.batch is None or drawn.shows != key:
         states = {frame + offset: state for frame, state in found.states(chosen).items()}
-        _kept = (key, _batch(cells(states, span, region.width, scale)))
+        drawn.shows, drawn.batch = key, _batch(cells(states, span, region.width, scale))
     shader = gpu.shader.from_builtin("FLAT_COLOR")
     gpu.state.blend_set("ALPHA")
-    _kept[1].draw(shader)
+    drawn.batch.draw(shader)
     marks = playhead(scene.frame_current, span, region.width, scale)
     if marks:
         _batch(marks).draw(shader)

@@ -4,6 +4,8 @@
 No ``from __future__ import annotations`` here: Blender reads property annotations as values.
 """
 
+from dataclasses import dataclass
+
 import bpy
 from bpy.props import (
     BoolProperty,
@@ -16,11 +18,17 @@ from bpy.props import (
 from bpy.types import Context, PropertyGroup
 
 from ..clip import markers
+from ..context import session_state
 from ..context.active_clip import active_clip
 from ..context.editors import to_scene
+from ..context.session_state import SessionPart
 
-# While the list is being filled, its active row changes without the user's doing.
-_filling = False
+
+@dataclass
+class _Filling(SessionPart):
+    """Whether the list is being filled: its active row then changes without the user's doing."""
+
+    is_on: bool = False
 
 
 def go_to(context: Context, clip: bpy.types.MovieClip, frame: int, object_id: int) -> None:
@@ -49,7 +57,11 @@ class SAM2SPLAT_PG_review_row(PropertyGroup):
 
 def _clicked(self: "SAM2SPLAT_PG_review", context: Context) -> None:
     clip = active_clip(context)
-    if _filling or clip is None or not 0 <= self.active_index < len(self.rows):
+    if (
+        clip is None
+        or session_state.part(_Filling).is_on
+        or not 0 <= self.active_index < len(self.rows)
+    ):
         return
     row = self.rows[self.active_index]
     go_to(context, clip, row.frame, row.object_id)
@@ -78,17 +90,17 @@ class SAM2SPLAT_PG_review(PropertyGroup):
 
     def keep_place(self, place: tuple[int, int]) -> None:
         """Make the row of an (object id, frame) the active one, without going there."""
-        global _filling
         places = [(row.object_id, row.frame) for row in self.rows]
         if place in places:
             index = places.index(place)
         else:
             index = min(self.active_index, max(len(places) - 1, 0))
-        _filling = True
+        filling = session_state.part(_Filling)
+        filling.is_on = True
         try:
             self.active_index = index
         finally:
-            _filling = False
+            filling.is_on = False
 
 
 CLASSES = (SAM2SPLAT_PG_review_row, SAM2SPLAT_PG_review)

@@ -9,7 +9,9 @@ and, for the list in the sidebar, in the window manager: neither is saved, and n
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator
+from dataclasses import dataclass
+from typing import ClassVar
 
 import bpy
 
@@ -17,13 +19,16 @@ from ...core.errors import SplatError
 from ...core.review.judge import ShapeReader
 from ..clip import approved_frames, markers, user_masks
 from ..clip.matte_run import current_store
-from ..context import editors, task_runner
+from ..context import clip_state, editors, session_state, task_runner
 from ..context.active_clip import active_clip
+from ..context.clip_state import ClipPart
 from ..context.editors import to_clip
+from ..context.session_state import SessionPart
 from ..masks import edit_search
 from . import review_builder
 from .review_builder import ClipReview, Watched, made, names_of, state_of
 
+_FIRST = 0.5  # s until the first look
 _IDLE = 0.4  # s between two looks at what has changed
 _BUSY = 0.02  # s between two steps of a review
 _STEP = 0.008  # s that a step may take
@@ -32,20 +37,69 @@ _STEP = 0.008  # s that a step may take
 _LISTED = 500
 _TELL = 0.25  # s between two drawings of how far a review has come
 
-_watched: dict[int, Watched] = {}
-_steps: tuple[int, Iterator[bool]] | None = None
-_told = 0.0
+
+@dataclass
+class _Reviewed(ClipPart):
+    """What is known of a clip's review, and the one that is being made in the window."""
+
+    watched: Watched | None = None
+    steps: Generator[bool, None, None] | None = None
+
+    def stop(self) -> None:
+        """Give up the review that is being made."""
+        if self.steps is not None:
+            self.steps.close()
+            self.steps = None
+
+    def photos_changed(self) -> None:
+        self.stop()
+        self.watched = None
+
+    def edits_changed(self) -> None:
+        """Look at the drawn frames anew: an operator or a task may have changed them."""
+        if self.watched is not None:
+            self.watched.doubted = True
+
+    def undone(self, clip: bpy.types.MovieClip) -> None:
+        self.edits_changed()
+
+    def closes(self) -> None:
+        self.stop()
+
+
+@dataclass
+class _Telling(SessionPart):
+    """When it was drawn last how far a review has come, monotonic seconds."""
+
+    of_file: ClassVar[bool] = True
+    last: float = 0.0
+
+
+def register() -> None:
+    """Begin to look, soon: when Blender has come up."""
+    if not bpy.app.background:
+        bpy.app.timers.register(tick, first_interval=_FIRST, persistent=True)
+
+
+def unregister() -> None:
+    """Look no more."""
+    if bpy.app.timers.is_registered(tick):
+        bpy.app.timers.unregister(tick)
+
+
+def _known(clip: bpy.types.MovieClip) -> Watched | None:
+    return clip_state.of(clip).part(_Reviewed).watched
 
 
 def of_clip(clip: bpy.types.MovieClip) -> ClipReview | None:
     """What is known of a clip now; None before it was reviewed."""
-    watched = _watched.get(clip.session_uid)
+    watched = _known(clip)
     return watched.review if watched is not None else None
 
 
 def progress(clip: bpy.types.MovieClip) -> tuple[int, int] | None:
     """How far a review that is being made has come, of how much; None when it is up to date."""
-    watched = _watched.get(clip.session_uid)
+    watched = _known(clip)
     if watched is None:
         return (0, 0) if current_store(clip) is not None else None
     if watched.progress is not None:
@@ -81,7 +135,7 @@ def layers_written(clip: bpy.types.MovieClip, drawn_in_them: user_masks.Drawn) -
 
 def edited_frames(clip: bpy.types.MovieClip) -> dict[str, set[int]]:
     """The frames that are known to be drawn, by object; all of them once the review is made."""
-    watched = _watched.get(clip.session_uid)
+    watched = _known(clip)
     if watched is None or watched.edited is None:
         return {}
     names = names_of(clip)
@@ -109,31 +163,10 @@ def tick_frame(clip: bpy.types.MovieClip, object_id: int, frame: int, *, is_fine
         return False
     key = store.read(object_id, frame).key
     approved_frames.tick(clip, object_id, frame, key, is_fine=is_fine)
-    watched = _watched.get(clip.session_uid)
+    watched = _known(clip)
     if watched is not None and watched.review is not None:
         _show(clip, watched)
     return True
-
-
-def doubt_edits() -> None:
-    """Look at the drawn frames anew: an undo, an operator or a task may have changed them."""
-    for watched in _watched.values():
-        watched.doubted = True
-
-
-def forget(uid: int) -> None:
-    """A clip's frames show other photos now."""
-    global _steps
-    _watched.pop(uid, None)
-    if _steps is not None and _steps[0] == uid:
-        _steps = None
-
-
-def clear() -> None:
-    """Forget everything: another file is loaded, or the add-on ends."""
-    global _steps
-    _steps = None
-    _watched.clear()
 
 
 def chosen_object(clip: bpy.types.MovieClip) -> int | None:
@@ -165,10 +198,11 @@ def fill_list(clip: bpy.types.MovieClip) -> None:
 def _watch(clip: bpy.types.MovieClip) -> Watched:
     store = current_store(clip)
     folder = str(store.folder) if store is not None else ""
-    watched = _watched.get(clip.session_uid)
+    watched = _known(clip)
     if watched is None or watched.folder != folder:
         reader = ShapeReader(store) if store is not None else None
-        watched = _watched[clip.session_uid] = Watched(folder=folder, reader=reader)
+        watched = Watched(folder=folder, reader=reader)
+        clip_state.of(clip).part(_Reviewed).watched = watched
     return watched
 
 
@@ -226,21 +260,24 @@ def _clip_in_view() -> bpy.types.MovieClip | None:
 
 def tick() -> float:
     """Look for changes and work a little; the timer's function. Returns seconds to the next."""
-    global _steps
     if task_runner.current() is not None:
-        _steps = None
-        doubt_edits()
+        for _, reviewed in clip_state.known(_Reviewed):
+            reviewed.stop()
+            reviewed.edits_changed()
         return _IDLE
     clip = _clip_in_view()
     if clip is None:
         return _IDLE
     watched = _watch(clip)
+    own = clip_state.of(clip).part(_Reviewed)
     try:
-        if _steps is not None and _steps[0] == clip.session_uid:
-            return _work(clip, _steps[1])
+        if own.steps is not None:
+            return _work(clip, own)
         outdated = state_of(clip, watched.folder) != watched.state
         if watched.edited is None or watched.doubted or outdated:
-            _steps = (clip.session_uid, review_builder.steps(clip.session_uid, watched))
+            for _, other in clip_state.known(_Reviewed):
+                other.stop()
+            own.steps = review_builder.steps(clip.session_uid, watched)
             return _BUSY
         _look_at_playhead(clip, watched)
     except SplatError as error:
@@ -248,7 +285,7 @@ def tick() -> float:
         watched.state = state_of(clip, watched.folder)
         watched.edited, watched.doubted = watched.edited or {}, False
         watched.review = ClipReview(names=names_of(clip), error=str(error))
-        _steps = None
+        own.stop()
         editors.redraw()
     if bpy.context.window_manager.sam2_splat_review.shown_for != _shown_for(clip):
         fill_list(clip)
@@ -260,19 +297,20 @@ def _shown_for(clip: bpy.types.MovieClip) -> str:
     return f"{clip.session_uid} {chosen_object(clip)}"
 
 
-def _work(clip: bpy.types.MovieClip, steps: Iterator[bool]) -> float:
-    global _steps, _told
+def _work(clip: bpy.types.MovieClip, own: _Reviewed) -> float:
+    assert own.steps is not None
     deadline = time.monotonic() + _STEP
     waits = False
     while not waits and time.monotonic() < deadline:
         try:
-            waits = next(steps)
+            waits = next(own.steps)
         except StopIteration:
-            _steps = None
+            own.steps = None
             fill_list(clip)
             editors.redraw()
             return _IDLE
-    if time.monotonic() - _told >= _TELL:
-        _told = time.monotonic()
+    telling = session_state.part(_Telling)
+    if time.monotonic() - telling.last >= _TELL:
+        telling.last = time.monotonic()
         editors.redraw()
     return _BUSY

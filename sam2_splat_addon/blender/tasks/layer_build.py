@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Collection, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import bpy
 import numpy as np
@@ -17,8 +18,11 @@ from ...core.mattes.store import MatteStore
 from ...core.system.background_task import Errand, Report
 from ...core.system.steps import quietly
 from ..clip.user_masks import Drawn, everything, frames_before
+from ..context import clip_state, session_state
 from ..context.active_clip import clip_by_uid, require_clip_by_uid
+from ..context.clip_state import ClipPart
 from ..context.editors import to_clip, to_scene
+from ..context.session_state import SessionPart
 from ..masks import edit_search, written_layers
 from ..masks import keys as mask_keys
 from ..masks import layers as mask_layers
@@ -31,20 +35,33 @@ _PATIENCE = 0.05
 # Objects are written together as long as they have no more frames than this.
 _TOGETHER = 64
 
-# Which mattes each layer was made of last, by the clip's session uid and the object's name
-# (`WrittenLayer.mattes`): an undo brings back layers, and no mattes. 0: of none.
-_made: dict[tuple[int, str], int] = {}
-_is_writing = False
+
+@dataclass
+class _Made(ClipPart):
+    """Which mattes each layer was made of last, by the object's name (`WrittenLayer.mattes`).
+
+    An undo brings back layers, and no mattes. 0: of none.
+    """
+
+    outlives_removal: ClassVar[bool] = True
+    mattes: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class _Writing(SessionPart):
+    """Whether layers are written right now: what changes in them then is none of the user's doing."""
+
+    is_on: bool = False
 
 
 def is_writing() -> bool:
-    """Whether layers are written right now: what changes in them then is none of the user's doing."""
-    return _is_writing
+    """Whether layers are written right now."""
+    return session_state.part(_Writing).is_on
 
 
 def is_latest(clip: bpy.types.MovieClip, name: str) -> bool:
     """Whether an object's layer is of the mattes that it was made of last in this session, if it was."""
-    made = _made.get((clip.session_uid, name))
+    made = clip_state.of(clip).part(_Made).mattes.get(name)
     mask = clip.sam2_splat.mask
     written = written_layers.remembered(mask, name) if mask is not None else None
     if written is None or name not in mask.layers:
@@ -54,18 +71,13 @@ def is_latest(clip: bpy.types.MovieClip, name: str) -> bool:
 
 def has_written(clip: bpy.types.MovieClip) -> bool:
     """Whether layers of a clip were written in this session."""
-    return any(uid == clip.session_uid for uid, _ in _made)
+    return bool(clip_state.of(clip).part(_Made).mattes)
 
 
 def results_cleared(clip: bpy.types.MovieClip) -> None:
     """Take note that all mattes of a clip are deleted for good, and its layers with them."""
     for entry in clip.sam2_splat.objects:
-        _made[clip.session_uid, entry.name] = 0
-
-
-def clear() -> None:
-    """Forget everything: another file is loaded, or the add-on ends."""
-    _made.clear()
+        clip_state.of(clip).part(_Made).mattes[entry.name] = 0
 
 
 @dataclass(frozen=True)
@@ -123,15 +135,15 @@ class LayerBuild:
 
     def step(self) -> bool:
         """Work on one frame, or look whether there is one; True once everything is there."""
-        global _is_writing
-        _is_writing = True
+        writing = session_state.part(_Writing)
+        writing.is_on = True
         try:
             self.waits = bool(next(self._steps))
         except StopIteration:
             self.fraction = 1.0
             return True
         finally:
-            _is_writing = False
+            writing.is_on = False
         self.fraction = min(1.0, self._done / max(1, self._total))
         return False
 
@@ -221,7 +233,7 @@ class LayerBuild:
             mask = _mask_by_clip(uid)
             for plan in plans if mask is not None else ():
                 if mask_layers.is_written(mask, plan):
-                    _made[uid, plan.layer] = plan.mattes
+                    clip_state.of_uid(uid).part(_Made).mattes[plan.layer] = plan.mattes
                 else:
                     edit_search.leave_unfinished(mask, plan.layer)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import bpy
 
@@ -34,9 +35,17 @@ from ..clip import (
     preview_key,
     user_masks,
 )
-from ..context import console, editors, preferences, task_runner, worker_session
+from ..context import (
+    console,
+    editors,
+    preferences,
+    session_state,
+    task_runner,
+    worker_session,
+)
 from ..context.editors import clip_frame
 from ..context.requests import chosen, model_choice, run_settings
+from ..context.session_state import SessionPart
 from ..review import live_review
 
 # Seconds between two looks: while an answer is awaited, while there is something to click on, and
@@ -69,9 +78,10 @@ class _Question:
 
 
 @dataclass
-class _State:
+class _State(SessionPart):
     """What the timer knows from look to look."""
 
+    of_file: ClassVar[bool] = True
     place: tuple[int, int] = (0, 0)
     since: float = 0.0
     asked: _Question | None = None
@@ -79,7 +89,8 @@ class _State:
     problem: str = ""
 
 
-_state = _State()
+def _state() -> _State:
+    return session_state.part(_State)
 
 
 def register() -> None:
@@ -92,18 +103,16 @@ def unregister() -> None:
     """Stop looking."""
     if bpy.app.timers.is_registered(_tick):
         bpy.app.timers.unregister(_tick)
-    forget()
 
 
 def forget() -> None:
-    """Another file is loaded: what was asked about is gone."""
-    global _state
-    _state = _State()
+    """What was asked about is gone."""
+    session_state.drop(_State)
 
 
 def problem() -> str:
     """Why there is no preview, when one was asked for in vain; else empty."""
-    return _state.problem or silence()
+    return _state().problem or silence()
 
 
 def silence() -> str:
@@ -116,8 +125,8 @@ def silence() -> str:
 
 def is_busy() -> bool:
     """Whether an answer to clicks is awaited."""
-    asked = _state.asked
-    return asked is not None and bool(asked.prompts) and _state.ticket != 0
+    state = _state()
+    return state.asked is not None and bool(state.asked.prompts) and state.ticket != 0
 
 
 def look_now() -> None:
@@ -140,7 +149,7 @@ def _tick() -> float:
     ):
         return _TICK_IDLE
     _look(clip, clip_frame(space))
-    return _TICK_BUSY if _state.ticket else _TICK
+    return _TICK_BUSY if _state().ticket else _TICK
 
 
 def _editor() -> bpy.types.SpaceClipEditor | None:
@@ -167,17 +176,18 @@ def _is_ours(clip: bpy.types.MovieClip) -> bool:
 
 def _look(clip: bpy.types.MovieClip, frame: int) -> None:
     now = time.monotonic()
-    if _state.place != (clip.session_uid, frame):
-        _state.place, _state.since = (clip.session_uid, frame), now
+    state = _state()
+    if state.place != (clip.session_uid, frame):
+        state.place, state.since = (clip.session_uid, frame), now
     if any(
         markers.subject_name(entry) not in clip.sam2_splat.objects
         for entry in markers.subjects(clip)
     ):
         markers.sync_objects(clip)
     question = _question(clip, frame)
-    if question == _state.asked or now - _state.since < _REST:
+    if question == state.asked or now - state.since < _REST:
         return
-    _state.asked, _state.ticket, _state.problem = question, 0, ""
+    state.asked, state.ticket, state.problem = question, 0, ""
     _ask(clip, question)
 
 
@@ -225,10 +235,10 @@ def _ask(clip: bpy.types.MovieClip, question: _Question) -> None:
             propagation=_propagation(clip) if question.prompts else None,
             settings=RunSettings(**chosen(settings, RunSettings)),
         )
-        _state.ticket = worker_session.preview().ask(request)
+        _state().ticket = worker_session.preview().ask(request)
     except SplatError as error:
         # No preview is no failure: the panel says why, Propagate says it aloud.
-        _state.problem = str(error)
+        _state().problem = str(error)
 
 
 def _with_other_frames(
@@ -284,18 +294,20 @@ def _take_answers() -> None:
         _keep(done)
     for line in preview.log_lines():
         console.log(line.text)
-    if preview.error is not None and _state.ticket:
-        _state.ticket, _state.problem = 0, str(preview.error)
+    state = _state()
+    if preview.error is not None and state.ticket:
+        state.ticket, state.problem = 0, str(preview.error)
         if preview.trace:
             console.say_lines(preview.trace)
         editors.redraw()
 
 
 def _keep(done: PreviewDone) -> None:
-    asked = _state.asked
-    if asked is None or done.ticket != _state.ticket:
+    state = _state()
+    asked = state.asked
+    if asked is None or done.ticket != state.ticket:
         return  # the clicks have changed since, and were asked about again
-    _state.ticket = 0
+    state.ticket = 0
     prompts: dict[int, FramePrompts] = {entry.id: entry.frames[0] for entry in asked.prompts}
     for matte in done.mattes:
         key = (asked.uid, matte.object_id, done.frame)
@@ -305,5 +317,5 @@ def _keep(done: PreviewDone) -> None:
     # What is answered is no question at the next look; what can't be is not asked again and again.
     answered = {matte.object_id for matte in done.mattes}
     rest = tuple(entry for entry in asked.prompts if entry.id not in answered)
-    _state.asked = _Question(asked.uid, asked.frame, asked.model, rest)
+    state.asked = _Question(asked.uid, asked.frame, asked.model, rest)
     editors.redraw()

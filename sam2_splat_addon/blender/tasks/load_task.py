@@ -11,11 +11,10 @@ import bpy
 
 from ...core.footage.scan import Footage
 from ...core.system.background_task import Errand
-from ..clip import loading, matte_cache
+from ..clip import loading
 from ..clip.loading import Opened
-from ..context import preferences
+from ..context import changes, preferences
 from ..context.active_clip import require_clip_by_uid
-from ..review import live_review
 
 
 class LoadTask:
@@ -85,8 +84,7 @@ class LoadTask:
         )
         if news:
             self.summary += f". {news}"
-            matte_cache.forget(clip.session_uid)
-            live_review.forget(clip.session_uid)
+            changes.photos_changed(clip.session_uid)
 
     def cancel(self) -> None:
         """Load nothing."""

@@ -14,14 +14,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import bpy
 from bpy.types import Depsgraph, MovieClip, Scene
 
 from ...core.errors import SplatError
-from ..clip import matte_cache, matte_run
-from ..context import console, editors, task_runner
+from ..clip import matte_run
+from ..context import clip_state, console, editors, session_state, task_runner
 from ..context.active_clip import clip_by_uid
+from ..context.clip_state import ClipPart
+from ..context.session_state import SessionPart
 from ..masks import edit_search
 from ..masks.written_layers import remembered
 from ..review import live_review
@@ -32,22 +36,84 @@ _IDLE = 0.2  # s between two looks
 _BUSY = 0.02  # s between two steps
 _STEP = 0.008  # s that a step may take
 
-# Clips that the user has worked on in this session: a file that is opened has nothing read for it.
-_touched: set[int] = set()
-# Those of which an undo may have brought back layers that were made of other mattes.
-_undone: set[int] = set()
-# Layers whose points the user has changed, and the frames: mask's session uid, layer, scene frame.
-_changed: set[tuple[int, str, int]] = set()
-# The layers that are written anew now, of which clip, and whether an undo came between.
-_build: tuple[int, LayerBuild] | None = None
-_is_undone = False
-_is_busy = False
-_is_rendering = False
+
+@dataclass
+class _Edits(ClipPart):
+    """What has been done to a clip's layers.
+
+    Attributes
+    ----------
+    is_touched
+        Whether the user has worked on the clip in this session: a file that is opened has nothing read
+        for it.
+    is_undone
+        Whether an undo may have brought back layers that were made of other mattes.
+    changed
+        Layers whose points the user has changed, and where: mask's session uid, layer, scene frame.
+    """
+
+    outlives_removal: ClassVar[bool] = True
+    is_touched: bool = False
+    is_undone: bool = False
+    changed: set[tuple[int, str, int]] = field(default_factory=set)
+
+    def undone(self, clip: MovieClip) -> None:
+        """Let what is shown follow what is there: an undo takes back layers, and no mattes."""
+        self.is_undone = True
+        for name in _layers(clip):
+            edit_search.notice(clip.sam2_splat.mask, name, bpy.context.scene.frame_current)
+
+
+@dataclass
+class _Rewriting(SessionPart):
+    """The layers that are written anew now.
+
+    Attributes
+    ----------
+    uid, build
+        Of which clip, and how; None while nothing has to be.
+    is_undone
+        Whether an undo came between two steps.
+    is_busy
+        Whether what changes now is our own doing.
+    is_rendering
+        Whether Blender renders: the masks then follow the render.
+    """
+
+    of_file: ClassVar[bool] = True
+    uid: int = 0
+    build: LayerBuild | None = None
+    is_undone: bool = False
+    is_busy: bool = False
+    is_rendering: bool = False
+
+    def undone(self) -> None:
+        self.is_undone = True
+        if bpy.app.background:
+            _settle_all()
+
+    def stop(self) -> None:
+        """Write no further."""
+        if self.build is not None:
+            self.build.close()
+        self.build = None
+
+    def closes(self) -> None:
+        self.stop()
+
+
+def _edits(clip: MovieClip) -> _Edits:
+    return clip_state.of(clip).part(_Edits)
+
+
+def _rewriting() -> _Rewriting:
+    return session_state.part(_Rewriting)
 
 
 def progress(clip: MovieClip) -> float | None:
     """How much of a clip's layers is written anew, 0 to 1; None when they are as they should be."""
-    return _build[1].fraction if _build is not None and _build[0] == clip.session_uid else None
+    now = _rewriting()
+    return now.build.fraction if now.build is not None and now.uid == clip.session_uid else None
 
 
 def settle(clip: MovieClip, *, here: bool = False) -> None:
@@ -59,7 +125,7 @@ def settle(clip: MovieClip, *, here: bool = False) -> None:
         Also those that were torn on the frame in view.
     """
     work_on(clip)
-    _stop()
+    _rewriting().stop()
     uid = clip.session_uid
     for build in _builds(clip, here=here):
         while not build.step():
@@ -68,36 +134,23 @@ def settle(clip: MovieClip, *, here: bool = False) -> None:
         clip_now = clip_by_uid(uid)
         if clip_now is not None:
             live_review.layers_written(clip_now, build.edited)
-    _undone.discard(uid)
+    clip_state.of_uid(uid).part(_Edits).is_undone = False
 
 
 def work_on(clip: MovieClip) -> None:
     """Take note that the user works on a clip: its layers may be written anew from now on."""
-    _touched.add(clip.session_uid)
-
-
-def after_undo() -> None:
-    """Let what is shown follow what is there: an undo takes back layers, and no mattes."""
-    global _is_undone
-    _is_undone = True
-    for clip in bpy.data.movieclips:
-        _undone.add(clip.session_uid)
-        for name in _layers(clip):
-            edit_search.notice(clip.sam2_splat.mask, name, bpy.context.scene.frame_current)
-        matte_cache.forget(clip.session_uid)
-    if bpy.app.background:
-        _settle_all()
+    _edits(clip).is_touched = True
 
 
 def _is_ours(clip: MovieClip) -> bool:
     """Whether the user has worked on a clip since the file was opened."""
-    return clip.session_uid in _touched or layer_build.has_written(clip)
+    return _edits(clip).is_touched or layer_build.has_written(clip)
 
 
 def _settle_all() -> None:
     """Settle every clip of this session, for handlers, which can't report and print what goes wrong."""
-    global _is_busy
-    _is_busy = True
+    now = _rewriting()
+    now.is_busy = True
     try:
         for clip in bpy.data.movieclips:
             if _is_ours(clip):
@@ -105,7 +158,7 @@ def _settle_all() -> None:
     except SplatError as error:
         console.log(str(error))
     finally:
-        _is_busy = False
+        now.is_busy = False
 
 
 def _builds(clip: MovieClip, *, here: bool = False) -> Iterator[LayerBuild]:
@@ -132,7 +185,7 @@ def _unsettled(clip: MovieClip, *, here: bool) -> dict[int, str]:
             if (here or written.torn != now) and store.frames(entry.object_id):
                 found[entry.object_id] = entry.name
         elif (
-            clip.session_uid in _undone
+            _edits(clip).is_undone
             and not layer_build.is_latest(clip, entry.name)
             and (is_there or store.frames(entry.object_id))
         ):
@@ -150,45 +203,42 @@ def _layers(clip: MovieClip) -> list[str]:
 
 def tick() -> float:
     """Look whether a layer has to be written anew, and work a little; the timer's function."""
-    global _build, _is_undone
-    if task_runner.current() is not None or _is_undone:
-        _stop()
-        _is_undone = False
+    now = _rewriting()
+    if task_runner.current() is not None or now.is_undone:
+        now.stop()
+        now.is_undone = False
     if task_runner.current() is not None or not bpy.context.window_manager.windows:
         return _IDLE
     if _hands_are_full():
         return _IDLE
     try:
-        if _build is None:
+        if now.build is None:
             for clip in bpy.data.movieclips:
                 if _is_ours(clip):
-                    uid = clip.session_uid
-                    _build = next(((uid, one) for one in _builds(clip)), None)
-                    if _build is not None:
+                    now.uid, now.build = clip.session_uid, next(_builds(clip), None)
+                    if now.build is not None:
                         break
-                    _undone.discard(uid)
-        return _work() if _build is not None else _IDLE
+                    _edits(clip).is_undone = False
+        return _work(now, now.build) if now.build is not None else _IDLE
     except SplatError as error:
         # An undo or a deletion came between two steps, or a matte is damaged: the operators say that.
         console.log(str(error))
-        _stop()
+        now.stop()
     return _IDLE
 
 
-def _work() -> float:
-    global _build, _is_busy
-    assert _build is not None
-    uid, build = _build
+def _work(now: _Rewriting, build: LayerBuild) -> float:
+    uid = now.uid
     stop = time.monotonic() + _STEP
-    _is_busy = True
+    now.is_busy = True
     try:
         while not (ended := build.step()) and not build.waits and time.monotonic() < stop:
             pass
     finally:
-        _is_busy = False
+        now.is_busy = False
     if ended:
-        _build = None
-        _undone.discard(uid)
+        now.build = None
+        clip_state.of_uid(uid).part(_Edits).is_undone = False
         clip = clip_by_uid(uid)
         if clip is not None:
             live_review.layers_written(clip, build.edited)
@@ -212,16 +262,10 @@ def _hands_are_full() -> bool:
     return False
 
 
-def _stop() -> None:
-    global _build
-    if _build is not None:
-        _build[1].close()
-    _build = None
-
-
 @bpy.app.handlers.persistent
 def _after_update(scene: Scene, depsgraph: Depsgraph) -> None:
-    if _is_busy or _is_rendering or layer_build.is_writing():
+    now = _rewriting()
+    if now.is_busy or now.is_rendering or layer_build.is_writing():
         return
     if not depsgraph.id_type_updated("MASK"):
         return
@@ -231,56 +275,50 @@ def _after_update(scene: Scene, depsgraph: Depsgraph) -> None:
         for name in _layers(clip):
             mask = clip.sam2_splat.mask
             if edit_search.notice(mask, name, scene.frame_current):
-                _touched.add(clip.session_uid)
-                _changed.add((mask.session_uid, name, scene.frame_current))
+                edits = _edits(clip)
+                edits.is_touched = True
+                edits.changed.add((mask.session_uid, name, scene.frame_current))
 
 
 @bpy.app.handlers.persistent
 def _after_frame_change(scene: Scene, *_: object) -> None:
     """Keep what was drawn on the frame that the playhead has left."""
-    global _is_busy
-    if _is_busy or _is_rendering or scene != bpy.context.scene:
+    now = _rewriting()
+    if now.is_busy or now.is_rendering or scene != bpy.context.scene:
         return
-    left = {entry for entry in _changed if entry[2] != scene.frame_current}
-    _changed.difference_update(left)
+    left: set[tuple[int, str, int]] = set()
+    for _uid, edits in clip_state.known(_Edits):
+        gone = {entry for entry in edits.changed if entry[2] != scene.frame_current}
+        edits.changed -= gone
+        left |= gone
     for clip in bpy.data.movieclips:
         # A file that was saved in between: who looks at its photos is to see their masks.
         if clip.sam2_splat.mask is not None and any(
             edit_search.is_torn(clip.sam2_splat.mask, name) for name in _layers(clip)
         ):
-            _touched.add(clip.session_uid)
+            _edits(clip).is_touched = True
     if not left and not bpy.app.background:
         return
-    _is_busy = True
+    now.is_busy = True
     try:
         masks = {mask.session_uid: mask for mask in bpy.data.masks}
         for uid, name, frame in sorted(left):
             if uid in masks:
                 edit_search.keep_left(masks[uid], name, frame)
     finally:
-        _is_busy = False
+        now.is_busy = False
     if bpy.app.background and task_runner.current() is None:
         _settle_all()
 
 
 @bpy.app.handlers.persistent
 def _before_render(*_: object) -> None:
-    global _is_rendering
-    _is_rendering = True
+    _rewriting().is_rendering = True
 
 
 @bpy.app.handlers.persistent
 def _after_render(*_: object) -> None:
-    global _is_rendering
-    _is_rendering = False
-
-
-@bpy.app.handlers.persistent
-def _before_load(*_: object) -> None:
-    _stop()
-    for known in (_touched, _undone, _changed):
-        known.clear()
-    layer_build.clear()
+    _rewriting().is_rendering = False
 
 
 def _handlers() -> Iterator[tuple[list[object], object]]:
@@ -289,7 +327,6 @@ def _handlers() -> Iterator[tuple[list[object], object]]:
     yield bpy.app.handlers.render_init, _before_render
     yield bpy.app.handlers.render_complete, _after_render
     yield bpy.app.handlers.render_cancel, _after_render
-    yield bpy.app.handlers.load_pre, _before_load
 
 
 def register() -> None:
@@ -306,4 +343,3 @@ def unregister() -> None:
         bpy.app.timers.unregister(tick)
     for handlers, own in _handlers():
         handlers.remove(own)
-    _before_load()

@@ -12,8 +12,9 @@ from ...core.mattes.store import MatteStore
 from ...core.mattes.unfinished_run import void_keys
 from ...core.protocol import FootageFiles, FrameDone, FrameRange, PropagateRequest
 from ...core.settings import RunSettings
-from ..clip import clear_results, markers, matte_cache, matte_run, user_masks
+from ..clip import clear_results, markers, matte_run, user_masks
 from ..clip.user_masks import Drawn
+from ..context import changes
 from ..context.editors import to_scene
 from ..context.requests import model_choice, run_settings
 from ..review import live_review
@@ -95,7 +96,7 @@ class PropagateTask(JobTask):
         settings.store_folder = settings.store_folder or str(self._store)
         if self._has_written or not self.cancelled:  # else the store may be another run's still
             matte_run.remember(self.clip(), MatteStore(self._store))
-        matte_cache.forget(self._clip_uid)
+        changes.mattes_changed(self._clip_uid)
         if matte_run.is_outdated(self.clip()):
             # Cancelled before the worker came to what the photos of before have left.
             self.summary = "Cancelled before anything was done"
@@ -119,7 +120,7 @@ class PropagateTask(JobTask):
         if not self._has_written:  # a run that fails from here on was this clip's too
             self._has_written = True
             matte_run.remember(self.clip(), MatteStore(self._store))
-        matte_cache.forget(self._clip_uid, done.object_id, done.frame)
+        changes.mattes_changed(self._clip_uid, done.object_id, done.frame)
         scene = bpy.context.scene
         if scene.sam2_splat.follow and not bpy.app.background:
             scene.frame_current = to_scene(self.clip(), done.frame)

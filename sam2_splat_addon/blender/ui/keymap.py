@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import bpy
+
+from ..context import session_state
+from ..context.session_state import SessionPart
 
 # Blender's own keymap of the Clip Editor's main region.
 _NAME = "Clip Editor"
@@ -53,7 +56,18 @@ _KEYS = (
     _Key("sam2_splat.toggle_masks", "Z", shift=True, alt=True),
 )
 
-_made: list[tuple[bpy.types.KeyMap, bpy.types.KeyMapItem]] = []
+
+@dataclass
+class _Keys(SessionPart):
+    """The keys that were added."""
+
+    made: list[tuple[bpy.types.KeyMap, bpy.types.KeyMapItem]] = field(default_factory=list)
+
+    def closes(self) -> None:
+        """Take the keys away."""
+        for keymap, item in self.made:
+            keymap.keymap_items.remove(item)
+        self.made.clear()
 
 
 def register() -> None:
@@ -69,14 +83,7 @@ def register() -> None:
         )
         for name, value in key.properties:
             setattr(item.properties, name, value)
-        _made.append((keymap, item))
-
-
-def unregister() -> None:
-    """Take the keys away."""
-    for keymap, item in _made:
-        keymap.keymap_items.remove(item)
-    _made.clear()
+        session_state.part(_Keys).made.append((keymap, item))
 
 
 def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:

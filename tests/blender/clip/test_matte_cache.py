@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import bpy
 import numpy as np
 import pytest
 
+from sam2_splat_addon.blender.context import changes
 from sam2_splat_addon.core.geometry.coordinates import pixels_to_mask
 from sam2_splat_addon.core.mattes.store import MatteRecord, MatteScores, MatteStore
 from sam2_splat_addon.core.prompts import FramePrompts, PointPrompt
@@ -20,10 +21,10 @@ CLICK = FramePrompts(2, (PointPrompt(50.5, 90.5),))
 
 
 @pytest.fixture
-def clip(make_photos: Callable[..., Path]) -> Iterator[bpy.types.MovieClip]:
+def clip(make_photos: Callable[..., Path]) -> bpy.types.MovieClip:
     """Three photos whose object 1, "square", has a matte on frames 2 and 3."""
     from sam2_splat_addon.blender.clip import footage as footage_clip
-    from sam2_splat_addon.blender.clip import loading, markers, matte_cache, matte_run
+    from sam2_splat_addon.blender.clip import loading, markers, matte_run
 
     found = loading.load(make_photos(count=3))
     markers.add_point(found.tracking.objects.new("square"), 2, CLICK.points[0], *found.size)
@@ -32,8 +33,7 @@ def clip(make_photos: Callable[..., Path]) -> Iterator[bpy.types.MovieClip]:
     store = MatteStore.open(matte_run.store_folder(found, footage.folder), create=True)
     for frame in (2, 3):
         store.write(record(found, frame, 1.0))
-    yield found
-    matte_cache.clear()
+    return found
 
 
 def record(clip: bpy.types.MovieClip, frame: int, value: float) -> MatteRecord:
@@ -57,14 +57,12 @@ def test_the_stores_matte_is_shown_and_nothing_where_there_is_none(
 
 
 def test_a_matte_is_read_once_until_it_is_said_to_be_new(clip: bpy.types.MovieClip) -> None:
-    from sam2_splat_addon.blender.clip import matte_cache
-
     first = shown(clip, 2)
     MatteStore(Path(clip.sam2_splat.store_folder)).write(record(clip, 2, -3.0))
     assert shown(clip, 2) is first
-    matte_cache.forget(clip.session_uid, 1, 3)
+    changes.mattes_changed(clip.session_uid, 1, 3)
     assert shown(clip, 2) is first
-    matte_cache.forget(clip.session_uid, 1, 2)
+    changes.mattes_changed(clip.session_uid, 1, 2)
     assert (shown(clip, 2).values == -3.0).all()
 
 

@@ -10,6 +10,7 @@ import bpy
 import numpy as np
 import pytest
 
+from sam2_splat_addon.blender.context import changes
 from sam2_splat_addon.core.errors import FootageError
 from sam2_splat_addon.core.mattes.run_manifest import Machine, RunManifest, write_manifest
 from sam2_splat_addon.core.prompts import FramePrompts, PointPrompt, PromptSet
@@ -138,7 +139,7 @@ def test_mattes_of_the_photos_in_another_order_show_nowhere_until_they_are_made_
     clip = masked_clip(folder, ("chair",))
     bpy.context.scene.frame_set(3)
     _propagated(clip)
-    matte_cache.forget(clip.session_uid)
+    changes.mattes_changed(clip.session_uid)
     assert shown(3) and matte_run.last_run(clip) is not None
     assert len(live_review.ensure(clip).states()) == 5
     photos(folder)[1].unlink()
@@ -147,7 +148,7 @@ def test_mattes_of_the_photos_in_another_order_show_nowhere_until_they_are_made_
     assert live_review.ensure(clip).states() == {}
     _propagated(clip)
     build_layers(clip)
-    matte_cache.forget(clip.session_uid)
+    changes.mattes_changed(clip.session_uid)
     assert shown(3)
     assert len(live_review.ensure(clip).states()) == 5
 

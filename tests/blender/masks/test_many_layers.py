@@ -22,7 +22,8 @@ FRAMES = 3
 def many(folder: Path, objects: int) -> bpy.types.MovieClip:
     """A clip with a small matte of every object on every frame, and no layers yet."""
     from sam2_splat_addon.blender.clip import markers
-    from sam2_splat_addon.blender.clip.footage import footage_of, store_folder
+    from sam2_splat_addon.blender.clip.footage import footage_of
+    from sam2_splat_addon.blender.clip.matte_run import store_folder
 
     bpy.ops.wm.read_factory_settings(use_empty=True)
     bpy.ops.sam2_splat.load(filepath=str(folder))

@@ -10,6 +10,7 @@ from pathlib import Path
 import bpy
 import pytest
 
+from sam2_splat_addon.blender.context import changes
 from sam2_splat_addon.core.mattes.store import MatteStore
 from sam2_splat_addon.core.prompts import PointPrompt
 
@@ -20,7 +21,7 @@ PATIENCE = 120.0  # s
 @pytest.fixture
 def clip(make_photos: Callable[..., Path]) -> Iterator[bpy.types.MovieClip]:
     """Four photos in a Clip Editor, one click on the square on frame 1, propagated."""
-    from sam2_splat_addon.blender.clip import markers, matte_cache
+    from sam2_splat_addon.blender.clip import markers
     from sam2_splat_addon.blender.context import worker_session
     from sam2_splat_addon.blender.tasks import live_preview
 
@@ -35,7 +36,6 @@ def clip(make_photos: Callable[..., Path]) -> Iterator[bpy.types.MovieClip]:
     yield clip
     worker_session.shut_down()
     live_preview.forget()
-    matte_cache.clear()
 
 
 def click(clip: bpy.types.MovieClip, frame: int, x: float, y: float, *, include: bool) -> None:
@@ -100,7 +100,6 @@ def test_a_click_shows_on_a_tracked_frame_what_propagating_gives(
 def test_a_click_that_a_cancelled_run_never_came_to_shows_its_preview_again(
     clip: bpy.types.MovieClip,
 ) -> None:
-    from sam2_splat_addon.blender.clip import matte_cache
     from sam2_splat_addon.core.mattes import unfinished_run
     from sam2_splat_addon.core.mattes.run_record import last_run
 
@@ -117,7 +116,7 @@ def test_a_click_that_a_cancelled_run_never_came_to_shows_its_preview_again(
     unfinished_run.note_void(store, run, (1, 1, store.key(1, 1) or ""), left)
     store.manifest_path.write_bytes(run)
     assert last_run(store) is not None and unfinished_run.void_keys(store) == left
-    matte_cache.forget(clip.session_uid)
+    changes.mattes_changed(clip.session_uid)
     assert shown(clip, 2)[0] == "stored"
     look()
     assert shown(clip, 2) == ("preview", refined)
@@ -132,11 +131,11 @@ def test_what_has_no_answer_is_asked_once(clip: bpy.types.MovieClip) -> None:
     click(clip, 4, 80.0, 100.0, include=False)
     go_to(4)
     look()
-    asked = live_preview._state.asked
+    asked = live_preview._state().asked
     assert asked is not None
     assert [entry.name for entry in asked.prompts] == ["square"]
     look()
-    assert live_preview._state.asked is asked
+    assert live_preview._state().asked is asked
     assert shown(clip, 4)[0] == "stored"
 
 
@@ -175,7 +174,7 @@ def test_another_file_of_the_same_model_has_old_masks_pass_for_none_of_its_own(
     assert matte_cache.is_settled(clip, 1, prompts)
     go_to(1)
     look()
-    asked = live_preview._state.asked
+    asked = live_preview._state().asked
     assert asked is not None and not asked.prompts
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
     assert not matte_cache.is_settled(clip, 1, prompts)
@@ -197,10 +196,10 @@ def test_nothing_is_asked_of_a_frame_that_the_playhead_only_passes(
         live_preview._tick()
         time.sleep(0.1)
         live_preview._tick()
-        asked = live_preview._state.asked
+        asked = live_preview._state().asked
         assert asked is not None and asked.frame == 1
     look()
-    asked = live_preview._state.asked
+    asked = live_preview._state().asked
     assert asked is not None and asked.frame == 4
 
 

@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from sam2_splat_addon.blender.context import changes
 from sam2_splat_addon.core.geometry import rasterize
 from sam2_splat_addon.core.geometry.resample import upsample_binary
 from tests.blender.masked_clip import build_layers, masked_clip, store_of
@@ -221,7 +222,7 @@ def test_an_undo_takes_back_the_deletion_on_its_photo_and_nothing_else(
 
 def propagated_anew(clip: bpy.types.MovieClip) -> None:
     """What a propagation with other clicks leaves: other mattes, and layers made of them."""
-    from sam2_splat_addon.blender.clip import matte_cache, matte_run
+    from sam2_splat_addon.blender.clip import matte_run
     from sam2_splat_addon.core.mattes.store import MatteRecord
 
     store = store_of(clip)
@@ -231,7 +232,7 @@ def propagated_anew(clip: bpy.types.MovieClip) -> None:
             logits = np.roll(old.logits, 12, axis=0)
             store.write(MatteRecord(entry.object_id, frame, *clip.size, logits, old.scores))
     matte_run.remember(clip, store)
-    matte_cache.forget(clip.session_uid)
+    changes.mattes_changed(clip.session_uid)
     build_layers(clip)
 
 

@@ -36,18 +36,19 @@ class Steps:
     def watch(self) -> None:
         """Put a clock around each timer, draw handler, running task and panel."""
         addon = self._window.addon
-        for module, name in (("live_preview", "_tick"), ("review", "tick")):
+        for module, name in (("tasks.live_preview", "_tick"), ("review.live_review", "tick")):
             plain = getattr(addon(module), name)
             bpy.app.timers.unregister(plain)
             timed = self._timed(f"{module} timer", plain)
             setattr(addon(module), name, timed)
             bpy.app.timers.register(timed, persistent=True)
         editor = bpy.types.SpaceClipEditor
-        for module in ("overlay", "review_strip"):
+        for module in ("overlay.draw", "review.frame_strip"):
             drawer = addon(module)
-            editor.draw_handler_remove(drawer._handle, "WINDOW")
+            drawn = addon("context.session_state").part(drawer.DrawHandle)
+            editor.draw_handler_remove(drawn.handle, "WINDOW")
             timed = self._timed(f"{module} drawing", drawer._draw)
-            drawer._handle = editor.draw_handler_add(timed, (), "WINDOW", "POST_PIXEL")
+            drawn.handle = editor.draw_handler_add(timed, (), "WINDOW", "POST_PIXEL")
         task = addon("context.task_runner").TaskOperator
         modal = self._timed("task", task.modal)
         # Blender counts the parameters of a method, and gives it as many.

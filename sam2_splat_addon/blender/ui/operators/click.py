@@ -17,11 +17,12 @@ from bpy.types import Context, Event, Operator
 
 from ....core.prompts import BoxPrompt, PointPrompt
 from ...clip import markers
+from ...context import session_state
 from ...context.active_clip import active_clip
 from ...context.editors import clip_frame, redraw
 from ...context.frame_view import FrameView
 from ...context.task_runner import Result
-from ...overlay import draw as overlay
+from ...overlay.draw import Drag, Rubber
 from ...tasks import live_preview
 from . import click_targets
 from .polls import own_clip
@@ -149,7 +150,7 @@ class SAM2SPLAT_OT_click(Operator):
 
     def cancel(self, context: Context) -> None:
         """Blender calls this when the window closes under the drag."""
-        overlay.rubber = None
+        session_state.part(Drag).rubber = None
 
     def _point_at(self, context: Context, event: Event) -> None:
         clip = cast(bpy.types.SpaceClipEditor, context.space_data).clip
@@ -179,7 +180,8 @@ class SAM2SPLAT_OT_click(Operator):
         x0, y0 = self._corner
         self.x, self.x1 = (min(max(x, 0.0), float(view.width)) for x in (x0, x1))
         self.y, self.y1 = (min(max(y, 0.0), float(view.height)) for y in (y0, y1))
-        overlay.rubber = overlay.Rubber(clip.session_uid, self.x, self.y, self.x1, self.y1)
+        box = Rubber(clip.session_uid, self.x, self.y, self.x1, self.y1)
+        session_state.part(Drag).rubber = box
         context.area.tag_redraw()
         return {"RUNNING_MODAL"}
 
@@ -199,7 +201,7 @@ class SAM2SPLAT_OT_click(Operator):
         context.area.tag_redraw()
 
     def _leave(self, context: Context, result: Result) -> Result:
-        overlay.rubber = None
+        session_state.part(Drag).rubber = None
         if context.area is not None:
             context.area.tag_redraw()
         return result

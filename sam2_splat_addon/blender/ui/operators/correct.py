@@ -13,11 +13,11 @@ from bpy.types import Context, Operator
 from ....core.errors import PromptError, SplatError
 from ....core.geometry.trace import trace
 from ...clip import clear_results, markers, mask_prompts, matte_run
+from ...context import changes
 from ...context.active_clip import active_clip, require_clip
 from ...context.editors import to_clip
 from ...context.task_runner import Result, report_error
 from ...masks import edit_search, keys, layers, single_frame
-from ...review import live_review
 from ...tasks import local_edits
 from . import click_targets
 from .polls import has_masks, nothing_runs
@@ -84,7 +84,7 @@ class SAM2SPLAT_OT_restore_mask(_OnFrame, Operator):
             single_frame.restore_frame(place.mask, clip, place.name, place.scene_frame, contours)
         except SplatError as error:
             return report_error(self, error)
-        live_review.doubt_edits()
+        changes.edits_changed(clip.session_uid)
         if _was_prompt(place):
             self.report(
                 {"INFO"},
@@ -184,7 +184,7 @@ class SAM2SPLAT_OT_remove_contour(Operator):
         if not count:
             self.report({"WARNING"}, "Select a point of the contour first")
             return {"CANCELLED"}
-        live_review.doubt_edits()
+        changes.edits_changed(clip.session_uid)
         what = "1 contour" if count == 1 else f"{count} contours"
         self.report({"INFO"}, f"{what} taken off this photo, and off no other")
         return {"FINISHED"}
@@ -227,7 +227,7 @@ class SAM2SPLAT_OT_clear_masks(Operator):
                 self._clear_one(context, clip)
         except SplatError as error:
             return report_error(self, error)
-        live_review.doubt_edits()
+        changes.edits_changed(clip.session_uid)
         return {"FINISHED"}
 
     def _clear_one(self, context: Context, clip: bpy.types.MovieClip) -> None:

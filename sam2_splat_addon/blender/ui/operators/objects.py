@@ -10,7 +10,8 @@ from bpy.types import Context, Operator
 
 from ....core.errors import SplatError
 from ....core.prompts import FramePrompts
-from ...clip import anew_frames, markers, matte_cache, matte_run
+from ...clip import anew_frames, markers, matte_run
+from ...context import changes
 from ...context.active_clip import active_clip, require_clip
 from ...context.editors import to_clip
 from ...context.task_runner import Result, report_error
@@ -177,7 +178,7 @@ class SAM2SPLAT_OT_clear_results(Operator):
             store = matte_run.proven_store(clip)
             if store is not None:
                 store.clear()
-            matte_cache.forget(clip.session_uid)
+            changes.mattes_changed(clip.session_uid)
             layer_build.results_cleared(clip)
         except SplatError as error:
             return report_error(self, error)
