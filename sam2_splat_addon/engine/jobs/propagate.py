@@ -13,7 +13,7 @@ import contextlib
 import importlib.metadata
 import os
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -29,7 +29,7 @@ from ...core.mattes.earlier_runs import bring_back
 from ...core.mattes.run_lock import only_run
 from ...core.mattes.run_manifest import Machine, RunManifest
 from ...core.mattes.run_record import last_run, photos_of, require_own_capture
-from ...core.mattes.store import MatteStore
+from ...core.mattes.store import MatteRecord, MatteStore
 from ...core.mattes.unfinished_run import void_keys
 from ...core.prompts import PromptSet
 from ...core.protocol import FootageFiles, FrameDone, FrameRange, Log, Progress, PropagateRequest
@@ -49,7 +49,7 @@ from ..tracking.panorama import frame_width, is_near
 from ..tracking.plan import ObjectPlan, plan_object, span_of
 from ..tracking.results import FrameResult
 from ..tracking.sam2_adapter import Sam2Adapter
-from ..tracking.schedule import schedule_for
+from ..tracking.schedule import ObjectSchedule, schedule_for
 from ..tracking.session import Session
 from .run_store import MemorySaver, ResultWriter, StoredObject, Takeover
 
@@ -113,132 +113,182 @@ def run(
         ``cancelled`` said so; what was finished is in the store, and the next run goes on from
         there.
     """
+    told = _Listeners(on_progress, on_frame_done, on_log, cancelled)
     with contextlib.ExitStack() as held:
-        return _run(request, held, on_progress, on_frame_done, on_log, cancelled, image_size)
+        propagation = _Propagation(request, told, image_size)
+        propagation.open(held)
+        propagation.settle()
+        if propagation.is_due:
+            propagation.track()
+        return propagation.finish()
 
 
-def _run(
-    request: PropagateRequest,
-    held: contextlib.ExitStack,
-    on_progress: Callable[[Progress], None],
-    on_frame_done: Callable[[FrameDone], None],
-    on_log: Callable[[Log], None],
-    cancelled: Callable[[], bool],
-    image_size: int,
-) -> PropagateReport:
-    began = time.monotonic()
-    footage = request.footage
-    prompts = _prompts_of(request)
-    settings = request.settings
-    seen = model_input(request.model.name, speed_named(settings.speed), image_size)
-    threads = use_threads(request.model.threads)
-    choice = choose_device(request.model.device)
-    on_log(Log("info", f"Device: {choice.reason} Threads: {threads}."))
+@dataclass(frozen=True)
+class _Listeners:
+    """Who is told how a run goes on, and who may end it; see `run`."""
 
-    def loading(fraction: float) -> None:
-        on_progress(Progress("loading", int(100 * fraction), 100))
+    on_progress: Callable[[Progress], None]
+    on_frame_done: Callable[[FrameDone], None]
+    on_log: Callable[[Log], None]
+    cancelled: Callable[[], bool]
 
-    digest = sha256_of(checkpoint_path(request.model.name, request.model.checkpoint), loading)
-    manifest = _manifest(request, prompts, digest, seen.size, choice, threads)
-    store = _opened(request, held)
-    bring_back(store, manifest.footage)
-    last = last_run(store)
-    if last is not None and last.footage != manifest.footage:
-        on_log(Log("info", "The photos have changed since the last run: its mattes are made anew."))
-    objects = _objects(manifest, store)
-    warnings = [
-        f"{at.plan.name!r} has no frame to propagate to in this direction and range."
-        for at in objects
-        if not len(at.plan.results)
-    ]
-    wanted = {at.plan.object_id: _in_range(at.plan, request.update) for at in objects}
-    outdated = {at.plan.object_id: at.outdated(wanted[at.plan.object_id]) for at in objects}
-    damaged = _Damaged(request, prompts, store, on_log)
-    takeover = Takeover(store, manifest, photos_of(store, footage), _void(store, objects, outdated))
-    for at in objects:
-        at.put = takeover.write
-    for text in warnings:
-        on_log(Log("warning", text))
-    outdated = {object_id: frames - damaged.frames for object_id, frames in outdated.items()}
-    total = sum(len(set(frames) - damaged.frames) for frames in wanted.values())
-    missing = sum(map(len, outdated.values()))
-    for at in objects:
-        settled = at.settle(outdated[at.plan.object_id])
-        outdated[at.plan.object_id] -= {record.frame for record in settled}
-        for record in settled:
-            on_frame_done(FrameDone(record.frame, record.object_id, record.scores))
-    if not any(outdated.values()):
-        takeover.finish(whole=request.update is None)
-        _tidy(objects)
-        return PropagateReport(
-            f"Nothing to do: all {total} mattes are up to date.",
-            missing,
-            (*warnings, *damaged.warnings()),
-            damaged.names(),
+    def loading(self, fraction: float) -> None:
+        """How much of the model is read, 0 to 1."""
+        self.on_progress(Progress("loading", int(100 * fraction), 100))
+
+    def warn(self, texts: Iterable[str]) -> None:
+        """Say what the user should look at."""
+        for text in texts:
+            self.on_log(Log("warning", text))
+
+
+class _Propagation:
+    """One run of a request, in four steps: `open`, `settle`, `track` if something is due, `finish`."""
+
+    def __init__(self, request: PropagateRequest, told: _Listeners, image_size: int) -> None:
+        self._began = time.monotonic()
+        self._request, self._told = request, told
+        self._prompts = _prompts_of(request)
+        speed = speed_named(request.settings.speed)
+        self._seen = model_input(request.model.name, speed, image_size)
+        threads = use_threads(request.model.threads)
+        self._choice = choose_device(request.model.device)
+        told.on_log(Log("info", f"Device: {self._choice.reason} Threads: {threads}."))
+        path = checkpoint_path(request.model.name, request.model.checkpoint)
+        self._digest = sha256_of(path, told.loading)
+        self._manifest = _manifest(
+            request, self._prompts, self._digest, self._seen.size, self._choice, threads
         )
+        self._busy: list[StoredObject] = []
 
-    loaded = model_cache.shared.get(request.model, digest, choice.device, seen.size, loading)
-    for text in loaded.warnings:
-        on_log(Log("warning", text))
-    _choose_arithmetic(loaded.model, request, choice)
-    busy = [at for at in objects if outdated[at.plan.object_id]]
-    works = [
-        schedule_for(at.plan, outdated[at.plan.object_id], at.saved, at.knows, at.conditioning.has)
-        for at in busy
-    ]
-    starts = [part.frames[0] for work in works for part in work.parts if part.state is not None]
-    if starts:
-        on_log(Log("info", f"Going on where an earlier run stood, from frame {min(starts)}."))
-    session = Session(
-        loaded.model,
-        FrameSource(
-            [Path(path) for path in footage.paths],
-            seen.size,
-            wide=frame_width(footage.width, footage.height, panorama=settings.panorama),
-            decoders=_decoders(footage, choice),
-            exact=seen.exact,
-            on_damaged=lambda index, problem: leave_out(index + 1, problem),
-        ),
-        (footage.width, footage.height),
-        works,
-        choice,
-        panorama=settings.panorama,
-        guarded=settings.memory == GUARDED,
-        shelves={at.plan.object_id: at.conditioning for at in busy},
-    )
-    looking = _second_look(request, prompts, loaded.model, choice, cancelled)
-    total += sum(len(at.plan.twice.intersection(wanted[at.plan.object_id])) for at in objects)
-    writer = ResultWriter(busy, works, outdated, total, (footage.width, footage.height), looking)
-    saver = MemorySaver(busy)
+    def open(self, held: contextlib.ExitStack) -> None:
+        """Hold the store, and see what it has of what is asked for."""
+        request, told, manifest = self._request, self._told, self._manifest
+        store = self._store = _opened(request, held)
+        bring_back(store, manifest.footage)
+        last = last_run(store)
+        if last is not None and last.footage != manifest.footage:
+            changed = "The photos have changed since the last run: its mattes are made anew."
+            told.on_log(Log("info", changed))
+        objects = self._objects = _objects(manifest, store)
+        self._warnings = [
+            f"{at.plan.name!r} has no frame to propagate to in this direction and range."
+            for at in objects
+            if not len(at.plan.results)
+        ]
+        self._wanted = {at.plan.object_id: _in_range(at.plan, request.update) for at in objects}
+        outdated = {
+            at.plan.object_id: at.outdated(self._wanted[at.plan.object_id]) for at in objects
+        }
+        self._damaged = _Damaged(request, self._prompts, store, told.on_log)
+        self._takeover = Takeover(
+            store, manifest, photos_of(store, request.footage), _void(store, objects, outdated)
+        )
+        for at in objects:
+            at.put = self._takeover.write
+        told.warn(self._warnings)
+        missing = {
+            object_id: frames - self._damaged.frames for object_id, frames in outdated.items()
+        }
+        self._outdated, self._missing = missing, sum(map(len, missing.values()))
+        wanted = (set(frames) - self._damaged.frames for frames in self._wanted.values())
+        self._total = sum(map(len, wanted))
 
-    def leave_out(frame: int, problem: DamagedPhoto) -> None:
-        damaged.add(frame, problem)
-        writer.leave_out(frame)
+    def settle(self) -> None:
+        """Put into the store what is known without the model: prompts that are masks already."""
+        for at in self._objects:
+            settled = at.settle(self._outdated[at.plan.object_id])
+            self._outdated[at.plan.object_id] -= {record.frame for record in settled}
+            for record in settled:
+                self._report_frame(record)
 
-    def on_result(result: FrameResult) -> None:
-        record = writer.take(result)
-        if record is not None:
-            on_frame_done(FrameDone(record.frame, record.object_id, record.scores))
-        on_progress(writer.progress(result))
+    @property
+    def is_due(self) -> bool:
+        """Whether a matte has to be computed."""
+        return any(self._outdated.values())
 
-    try:
-        with keeping_freed_memory():
-            session.run(on_result, cancelled=cancelled, on_remembered=saver.remembered)
-    except Cancelled:
-        saver.save()
-        raise
-    _require_written(store, wanted, damaged.frames)
-    takeover.finish(whole=request.update is None)
-    _tidy(objects)
-    warnings += loaded.warnings
-    seconds = time.monotonic() - began
-    missing -= sum(len(outdated[at.plan.object_id] & damaged.frames) for at in busy)
-    return PropagateReport(
-        f"{_count(missing, 'matte')} of {_count(len(busy), 'object')} in {seconds:.1f} s.",
-        missing,
-        (*warnings, *damaged.warnings()),
-        damaged.names(),
-    )
+    def track(self) -> None:
+        """Compute what is not up to date; raises Cancelled, with memories saved to go on from."""
+        request, told, settings = self._request, self._told, self._request.settings
+        footage, choice, outdated = request.footage, self._choice, self._outdated
+        size = (footage.width, footage.height)
+        loaded = model_cache.shared.get(
+            request.model, self._digest, choice.device, self._seen.size, told.loading
+        )
+        told.warn(loaded.warnings)
+        _choose_arithmetic(loaded.model, request, choice)
+        busy = self._busy = [at for at in self._objects if outdated[at.plan.object_id]]
+        works = [_schedule(at, outdated[at.plan.object_id]) for at in busy]
+        starts = [part.frames[0] for work in works for part in work.parts if part.state is not None]
+        if starts:
+            going_on = f"Going on where an earlier run stood, from frame {min(starts)}."
+            told.on_log(Log("info", going_on))
+        look = _second_look(request, self._prompts, loaded.model, choice, told.cancelled)
+        twice = (
+            at.plan.twice.intersection(self._wanted[at.plan.object_id]) for at in self._objects
+        )
+        total = self._total + sum(map(len, twice))
+        writer = ResultWriter(busy, works, outdated, total, size, look)
+
+        def leave_out(index: int, problem: DamagedPhoto) -> None:
+            self._damaged.add(index + 1, problem)
+            writer.leave_out(index + 1)
+
+        def on_result(result: FrameResult) -> None:
+            record = writer.take(result)
+            if record is not None:
+                self._report_frame(record)
+            told.on_progress(writer.progress(result))
+
+        session = Session(
+            loaded.model,
+            FrameSource(
+                [Path(path) for path in footage.paths],
+                self._seen.size,
+                wide=frame_width(*size, panorama=settings.panorama),
+                decoders=_decoders(footage, choice),
+                exact=self._seen.exact,
+                on_damaged=leave_out,
+            ),
+            size,
+            works,
+            choice,
+            panorama=settings.panorama,
+            guarded=settings.memory == GUARDED,
+            shelves={at.plan.object_id: at.conditioning for at in busy},
+        )
+        saver = MemorySaver(busy)
+        try:
+            with keeping_freed_memory():
+                session.run(on_result, cancelled=told.cancelled, on_remembered=saver.remembered)
+        except Cancelled:
+            saver.save()
+            raise
+        _require_written(self._store, self._wanted, self._damaged.frames)
+        self._warnings += loaded.warnings
+
+    def finish(self) -> PropagateReport:
+        """Let the manifest say what the store has now, and say how it went."""
+        self._takeover.finish(whole=self._request.update is None)
+        for at in self._objects:
+            at.tidy()
+        written = self._missing
+        summary = f"Nothing to do: all {self._total} mattes are up to date."
+        if self._busy:
+            left = (self._outdated[at.plan.object_id] & self._damaged.frames for at in self._busy)
+            written -= sum(map(len, left))
+            seconds = time.monotonic() - self._began
+            objects = _count(len(self._busy), "object")
+            summary = f"{_count(written, 'matte')} of {objects} in {seconds:.1f} s."
+        warnings = (*self._warnings, *self._damaged.warnings())
+        return PropagateReport(summary, written, warnings, self._damaged.names())
+
+    def _report_frame(self, record: MatteRecord) -> None:
+        self._told.on_frame_done(FrameDone(record.frame, record.object_id, record.scores))
+
+
+def _schedule(at: StoredObject, outdated: Collection[int]) -> ObjectSchedule:
+    return schedule_for(at.plan, outdated, at.saved, at.knows, at.conditioning.has)
 
 
 def _opened(request: PropagateRequest, held: contextlib.ExitStack) -> MatteStore:
@@ -365,11 +415,6 @@ def _second_look(
         if not at.is_empty
     }
     return lambda result: look.at(result, given.get((result.object_id, result.frame)))
-
-
-def _tidy(objects: list[StoredObject]) -> None:
-    for at in objects:
-        at.tidy()
 
 
 def objects_of(
