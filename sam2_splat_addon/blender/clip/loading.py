@@ -60,16 +60,34 @@ def open_staged(
     """
     if into is not None:
         _relocate(into, footage)
-    clip = into or _existing_clip(footage)
-    news = ""
-    moved = None if clip is None else photo_remap.compared(clip, footage)
-    if clip is not None and moved is not None:
-        uid = clip.session_uid
-        drawn_frames = yield from quietly(search(uid))
-        clip = require_clip_by_uid(uid)
-        news = photo_remap.take_along(clip, moved, drawn_frames)
-        if moved.first <= len(footage):
-            matte_run.outdate(clip)
+    clip, news = into or _existing_clip(footage), ""
+    if clip is not None:
+        clip, news = yield from _taken_along(clip, footage)
+    clip = _made_or_pointed(clip, footage, first_link)
+    _require_shown(clip, footage, first_link)
+    return clip, news
+
+
+def _taken_along(
+    clip: bpy.types.MovieClip, footage: Footage
+) -> Generator[None, None, tuple[bpy.types.MovieClip, str]]:
+    """Let clicks and drawn masks follow their photos; the clip found anew, and what to know of it."""
+    moved = photo_remap.compared(clip, footage)
+    if moved is None:
+        return clip, ""
+    uid = clip.session_uid
+    drawn_frames = yield from quietly(search(uid))
+    clip = require_clip_by_uid(uid)
+    news = photo_remap.take_along(clip, moved, drawn_frames)
+    if moved.first <= len(footage):
+        matte_run.outdate(clip)
+    return clip, news
+
+
+def _made_or_pointed(
+    clip: bpy.types.MovieClip | None, footage: Footage, first_link: Path
+) -> bpy.types.MovieClip:
+    """A clip that shows the staged photos: the one that there was, or a new one."""
     if clip is None:
         clip = bpy.data.movieclips.load(str(first_link))
         clip.name = footage.folder.name
@@ -79,10 +97,14 @@ def open_staged(
     else:
         _point_to(clip, first_link)
         clip.frame_offset = 0
-    settings = clip.sam2_splat
-    settings.footage_folder = str(footage.folder)
-    settings.first_file = ""
+    clip.sam2_splat.footage_folder = str(footage.folder)
+    clip.sam2_splat.first_file = ""
     remember(clip, footage)
+    return clip
+
+
+def _require_shown(clip: bpy.types.MovieClip, footage: Footage, first_link: Path) -> None:
+    """Raise FootageError where Blender shows the photos otherwise than they are, or not at all."""
     size = (footage.width, footage.height)
     may_be_unreadable = tuple(clip.size) != size or size == _SIZE_OF_UNREADABLE
     if may_be_unreadable and not _can_be_shown(first_link):
@@ -97,7 +119,6 @@ def open_staged(
             f" its header says {footage.width}x{footage.height} px.",
             "Export that photo again.",
         )
-    return clip, news
 
 
 def _can_be_shown(photo: Path) -> bool:
