@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a run adds to Blender's own memory; standard library until .venv exists, then imports bpy.
+"""Measure the memory that a run adds to Blender itself.
 
     python tools/research/bench/blender.py                                  # 9 photos of 6000x9000 px
     python tools/research/bench/blender.py --frames 48 --photo-size 1200x1800 --objects 1 --json FILE
 
-Loads photos as a clip, sets clicks, propagates the bundled model, imports the mask layers, bakes,
-and prints Blender's memory after each: what it holds, and its high-water mark. The model and the
-photos' pixels are the worker's, whose mark is printed beside it. Blender runs as a module, without
-a window; what a window holds of the photo that it shows comes on top.
+It loads photos as a clip, sets clicks, propagates with the bundled model, imports the mask layers,
+and bakes. After each step it prints Blender's memory: what it holds, and its peak. The model and
+the photos' pixels are in the worker, whose peak is printed beside it. Blender runs as a module
+without a window. A window needs additional memory for the photo that it shows.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tools.research.bench import command
 
 @dataclass(frozen=True)
 class Moment:
-    """Blender's memory after a step, MB; held is 0 on systems that don't tell it."""
+    """Blender's memory after a step, MB. ``held`` is 0 on systems that don't report it."""
 
     after: str
     held_mb: float
@@ -71,7 +71,7 @@ def _moment(after: str) -> Moment:
 
 def _run(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        # The preferences and recent files of the user's own Blender play no part.
+        # The preferences and recent files of the user's own Blender have no effect.
         os.environ["BLENDER_USER_RESOURCES"] = str(Path(scratch) / "blender")
         folder = _make_photos(options, Path(scratch))
         print(f"{'after':<24} {'held MB':>8} {'peak MB':>8}")
@@ -83,7 +83,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _make_photos(options: argparse.Namespace, scratch: Path) -> Path:
-    """Photos made in another process: what that takes is none of Blender's."""
+    """Make photos in another process, so that their memory does not count for Blender."""
     import subprocess
 
     script = (

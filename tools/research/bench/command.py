@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the benchmarks' command lines share; standard library until .venv exists."""
+"""What the benchmarks' command lines share. This module needs only the standard library."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ _Options = TypeVar("_Options")
 
 
 def run(measure: Callable[[_Options], None], options: _Options) -> int:
-    """Measure inside .venv; return the exit code, 1 with one sentence for an error of ours."""
+    """Run the measurement inside .venv.
+
+    Returns the exit code. For an error of ours it is 1, with one sentence.
+    """
     ensure_environment()
     from sam2_splat_addon.core.errors import SplatError
 
@@ -27,7 +30,8 @@ def run(measure: Callable[[_Options], None], options: _Options) -> int:
 
 
 def write_json(path: Path | None, figures: object) -> None:
-    """Write dataclasses, structs, or lists of these, whole or not at all; nothing without a path."""
+    """Write dataclasses, structs, or lists of them, whole or not at all. Without a path write
+    nothing."""
     if path is None:
         return
     import msgspec

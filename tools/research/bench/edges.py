@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Edges at the photo's size: ours beside what others do; standard library until .venv exists.
+"""Compare edges at the photo's size: ours and those of other methods.
 
     python tools/research/bench/edges.py                          # rendered photos of 6000x9000 px
     python tools/research/bench/edges.py --size 1200x1800 --frames 4
@@ -8,8 +8,9 @@
     python tools/research/bench/edges.py --mattes ideal           # the truth on a grid of 256 cells
 
 Photos of things with thin legs are rendered once into build/edges, from seeds that no training
-uses, and tracked with the bundled model. Each row takes its mattes up to the photo's size. Ideal
-mattes leave out what the model gets wrong: what remains is the way up from SAM 2.1's grid.
+uses, and tracked with the bundled model. Each row is one way to bring the mattes to the photo's
+size. Ideal mattes have no errors of the model. They only show the errors on the way from SAM 2.1's
+grid to the photo's size.
 """
 
 from __future__ import annotations
@@ -39,12 +40,12 @@ _LOOKS: dict[str, Look] = {
     "parts": "parts",
     "details": "details",
 }
-_SEED = 760  # below 1000: never trained on
+_SEED = 760  # below 1000: never used for training
 
 
 @dataclass(frozen=True)
 class Row:
-    """One way on one photo: J; mean distances in px; part of thin pixels found; CPU seconds."""
+    """One way on one photo: J, mean distances in px, part of thin pixels found, CPU seconds."""
 
     way: str
     photo: str
@@ -77,7 +78,7 @@ def _plan(kind: str, size: tuple[int, int], frames: int) -> StagePlan:
 
 
 def _ideal(clip: Clip) -> list[Any]:
-    """Logits of the share of each cell that the truth covers, 256 x 256 as SAM 2.1's."""
+    """Logits of the part of each cell that the truth covers, 256 x 256 as SAM 2.1's."""
     import cv2
     import numpy as np
 

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The worker's peak memory over a long run, by frames; standard library until .venv exists.
+"""Measure the worker's peak memory over a long run, by frames.
 
     python tools/research/bench/memory.py                                             # 400 frames, one object
     python tools/research/bench/memory.py --frames 2000 --photo-size 400x600
     python tools/research/bench/memory.py --frames 12 --objects 3 --model sam2.1_hiera_tiny --random
     python tools/research/bench/memory.py --frames 9 --objects 3 --photo-size 6000x9000 --bake
 
-Runs a propagation in a worker of its own, over the sample's photos repeated, and prints the
-high-water mark as it rises, and how much it rises by the frame once the memory of past frames is
-full: that should stay below 0.05 MB. A bake runs in a second worker, whose mark is its own. With
---json, the same is written to a file as the run goes on, so that one cut short leaves it too.
+It runs a propagation in its own worker, over the sample's photos repeated, and prints the peak as
+it rises. It also prints the rise for each frame after the memory of past frames is full. That
+should stay below 0.05 MB. A bake runs in a second worker with its own peak. With --json the same is
+written to a file during the run, so a run that is cut short leaves it too.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sam2_splat_addon.core.protocol import JobRequest, ModelChoice, PropagateRequest
 
 _SHOWN = (1, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)  # frames
-_SETTLED = 50  # frames after which every memory that a model keeps is full, with room to spare
+_SETTLED = 50  # frames after which every model's memory is surely full
 
 
 def _request(options: argparse.Namespace, scratch: Path) -> PropagateRequest:
@@ -75,18 +75,18 @@ class Record:
     Attributes
     ----------
     model, speed, objects, photo_size, threads
-        What was run; ``threads`` of 0 is torch's choice.
+        What was run. ``threads`` 0 is torch's own choice.
     frames
-        How many were asked for.
+        Number of frames asked for.
     peaks_mb
-        The worker's high-water mark, MB, by frames done.
+        The worker's peak, MB, by frames done.
     rise_mb
-        By the frame, once memory is full; 0 until then.
+        Rise for each frame once memory is full. 0 until then.
     cpu_s, wall_s
-        Of the whole propagation, start of the worker included; 0 while it runs, and the first
-        on systems that don't tell it.
+        Of the whole propagation, with the start of the worker. 0 while it runs. ``cpu_s`` is also 0
+        on systems that don't report it.
     bake_peak_mb, bake_cpu_s
-        Of the worker that bakes; 0 without a bake.
+        Of the worker that bakes. 0 without a bake.
     """
 
     model: str
@@ -104,7 +104,7 @@ class Record:
 
 
 def _in_worker(request: JobRequest, look: Callable[[Job], None]) -> tuple[float, float]:
-    """Run a job in a worker of its own: its peak, MB, and processor seconds; raises SystemExit."""
+    """Run a job in its own worker; return its peak, MB, and CPU seconds; raises SystemExit."""
     from sam2_splat_addon.client.packages.environment import find
     from sam2_splat_addon.client.worker.job import Job, JobState
     from sam2_splat_addon.client.worker.worker_pool import WorkerKeeper
@@ -123,7 +123,7 @@ def _in_worker(request: JobRequest, look: Callable[[Job], None]) -> tuple[float,
 
 
 def _of_children() -> float:
-    """Processor seconds of all processes started from here that have ended."""
+    """Return the CPU seconds of all child processes that have ended."""
     times = os.times()
     return times.children_user + times.children_system
 
@@ -178,7 +178,8 @@ def _bake(request: PropagateRequest, record: Record, target: Path) -> None:
 
 
 def slope(peaks: dict[int, float]) -> float:
-    """How much the peak rises by the frame, MB, once memory is full; 0 for a run too short."""
+    """Return the rise of the peak for each frame, MB, once memory is full. 0 if the run is too
+    short."""
     settled = [frame for frame in peaks if frame >= _SETTLED]
     if len(settled) < 2:
         return 0.0

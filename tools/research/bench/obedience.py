@@ -1,29 +1,33 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a model does what clicks say, on real photos; standard library until .venv exists.
+"""Measure whether a model does what clicks say, on real photos.
 
     python tools/research/bench/obedience.py --real FOLDER --stills
     python tools/research/bench/obedience.py --real FOLDER --sequences --corrections --json FILE
     python tools/research/bench/obedience.py --real FOLDER --sequences --only blowtorch --every 1
     python tools/research/bench/obedience.py --real FOLDER --stills --model tiny --weights FILE.pt
 
-The folder is laid out as tools/research/bench/evaluation/real.py says. Everything runs through the
+tools/research/bench/evaluation/real.py explains the folder's layout. Everything runs through the
 extension's own preview and propagation.
 
 --stills: single photos, all of test/clicks and two frames of each sequence of test/davis. Each next
-click goes into the deepest point of the largest error, at most 20 of them and until IoU is 0.95: NoC
-(number of clicks to an IoU, 20 where it is never reached), mean IoU after so many clicks (a photo that
-ended early keeps its last), clicks obeyed at their own pixel, added clicks that lower IoU by more than
-0.02, and what of a box's mask lies outside the box.
+click goes into the deepest point of the largest error, until IoU is 0.95 or there are 20 clicks.
+The table has:
+
+- NoC: the number of clicks to an IoU, 20 if it is never reached;
+- mean IoU after a number of clicks (a photo that ended early keeps its last IoU);
+- clicks obeyed at their own pixel;
+- added clicks that lower IoU by more than 0.02;
+- the part of a box's mask that lies outside the box.
 
 --sequences: test/davis, frames 1 to 25, and the orbits, every third photo, prompted on their first
-frame. One click is in the deepest point of the true mask. Three: that one, then the deepest point of
-what is left without the largest disc around it, and the same once more. All frames count, the
-prompted one too.
+frame. One click is in the deepest point of the true mask. With three clicks, each further one is in
+the deepest point of what is left without the largest disc around the last click. All frames count,
+the prompted one too.
 
---corrections: from one click on the first frame, rounds of one click in the largest error of the
-frame of the least J, propagated again with all clicks so far.
+--corrections: start from one click on the first frame. Each round adds one click in the largest
+error of the frame with the least J, and propagates again with all clicks so far.
 
-Rendered footage is measured by tools/research/bench/quality.py.
+tools/research/bench/quality.py measures rendered footage.
 """
 
 from __future__ import annotations

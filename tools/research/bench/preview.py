@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How long a click waits for its preview, from request to answer; stdlib until .venv exists.
+"""Measure how long a click waits for its preview, from request to answer.
 
     python tools/research/bench/preview.py [--model bundled] [--checkpoint FILE] [--no-large] [--json FILE]
 
-Prints, on the sample's photos and on one of them blown up to 6000x9000 px, in seconds as a client
+It uses the sample's photos, and one of them enlarged to 6000x9000 px. It prints seconds as a client
 sees them: the cold start (worker, packages, model, photo), the first click after it, the median of
 further clicks, and a change of frame (photo and click).
 """
@@ -77,7 +77,7 @@ def _blown_up(photo: Path, target: Path) -> Path:
 
 
 def _measure(photos: list[Path], model: ModelChoice) -> Figures:
-    """Measure with a worker of its own."""
+    """Measure with a worker of our own."""
     from sam2_splat_addon.client.packages.environment import find
     from sam2_splat_addon.client.worker.preview import Preview
     from sam2_splat_addon.client.worker.worker_pool import WorkerKeeper
@@ -97,7 +97,7 @@ def _measure(photos: list[Path], model: ModelChoice) -> Figures:
 
 
 def _request(photo: Path, frame: int, model: ModelChoice, click: int) -> PreviewRequest:
-    """A click that differs for every number above 0; none for 0."""
+    """Return a click that differs for every number above 0. No click for 0."""
     from sam2_splat_addon.core.footage.headers import read_header
     from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt, PromptSet
     from sam2_splat_addon.core.protocol import PreviewRequest
@@ -112,7 +112,7 @@ def _request(photo: Path, frame: int, model: ModelChoice, click: int) -> Preview
 
 
 def _seconds(preview: Preview, request: PreviewRequest) -> float:
-    """Ask and wait as a window's timer would, only looking more often."""
+    """Ask, and wait as a window's timer would, but look more often."""
     begin = time.perf_counter()
     preview.ask(request)
     while preview.busy:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How well a model segments: J, F, thin parts, occlusions; standard library until .venv exists.
+"""Measure how well a model segments: J, F, thin parts, occlusions.
 
     python tools/research/bench/quality.py --sample
     python tools/research/bench/quality.py --orbits 12 --occlusion
@@ -8,8 +8,8 @@
     python tools/research/bench/quality.py --speed
     python tools/research/bench/quality.py --sample --model tiny --weights sam2.1_hiera_tiny.pt
 
-Everything runs through the extension's own engine. Prints tables and writes quality.json, --speed
-speed.json, into build/quality. What is measured is said in docs/bundled-model.md.
+Everything runs through the extension's own engine. It prints tables and writes quality.json, or
+speed.json with --speed, into build/quality. docs/bundled-model.md explains the measures.
 """
 
 from __future__ import annotations

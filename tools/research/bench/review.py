@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How well the review finds the frames that went wrong, measured on rendered orbits.
+"""Measure how well the review finds bad frames, on rendered orbits.
 
     python tools/research/bench/review.py [--cache build/review] [--scenes 16] [--json FILE]
 
-Renders orbits (once), propagates one and three clicks on their first photo with the bundled model, and
-compares the review's list with the truth. A frame deserves a look when its matte's IoU with the
-truth is under 0.8. Half of the orbits were used to set the review's constants and half only check
-them: both halves are printed, each with how many of the deserving frames are listed (recall) and
-how many of the listed ones deserve it (precision).
+It renders orbits (once), propagates one and three clicks on their first photo with the bundled
+model, and compares the review's list with the truth. A frame deserves a look if its matte's IoU
+with the truth is under 0.8. One half of the orbits was used to set the review's constants, the
+other half only checks them. Both halves are printed. Recall is the part of deserving frames that
+are listed. Precision is the part of listed frames that deserve it.
 
-What was rendered and propagated is kept in the cache folder; new weights are propagated anew.
+The cache folder keeps what was rendered and propagated. New weights are propagated again.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ Bools = NDArray[np.bool_]
 SIZE = (320, 480)  # px
 FRAMES = 20
 STEP = math.radians(9.0)  # from photo to photo
-FIRST_SEED = 300  # under 1000: never trained on
+FIRST_SEED = 300  # under 1000: never used for training
 CLICKS = (1, 3)
 HALVES = ("calibration", "check")
 DESERVES_A_LOOK = 0.8  # IoU under which a matte is wrong
 
 
 def plans(count: int) -> list[StagePlan]:
-    """What the orbits show: every kind in turn, with whatever passes in front drawn by the seed."""
+    """What the orbits show: every kind in turn. The seed decides what passes in front."""
     kinds = sorted(KINDS)
     return [
         StagePlan(kinds[(5 * n) % len(kinds)], FIRST_SEED + n, SIZE, FRAMES, STEP * FRAMES)
@@ -68,7 +68,8 @@ def plans(count: int) -> list[StagePlan]:
 
 
 def rendered(plan: StagePlan, cache: Path) -> Path:
-    """The folder of an orbit's photos and ids (see `tools.research.capture.capture.plain_layout`)."""
+    """Return the folder of an orbit's photos and ids (see
+    `tools.research.capture.capture.plain_layout`)."""
     target = cache / f"{plan.kind}_{plan.seed}"
     if not target.exists():
         part = cache / "part" / target.name
@@ -116,7 +117,7 @@ def truth_of(folder: Path, frame: int) -> Bools:
 
 
 def clicked(truth: Bools, count: int) -> tuple[PointPrompt, ...]:
-    """Include clicks as a person places them: deep inside, and far from each other."""
+    """Return include clicks as a person places them: deep inside, and far from each other."""
     depth = cv2.distanceTransform(np.pad(truth, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
     rows, columns = np.nonzero(depth > 0)
     places = np.column_stack([columns, rows])
@@ -125,22 +126,22 @@ def clicked(truth: Bools, count: int) -> tuple[PointPrompt, ...]:
     for _ in range(count):
         x, y = (float(value) for value in places[int(worth.argmax())])
         chosen.append(PointPrompt(x + 0.5, y + 0.5))
-        # Next time the deepest place far from those before: depth counts, and distance more.
+        # The next place is deep and far from the earlier ones. Distance counts more than depth.
         far = np.hypot(*(places - (x, y)).T)
         worth = worth * np.minimum(far / max(truth.shape), 1.0)
     return tuple(chosen)
 
 
 def overlap(one: Bools, other: Bools) -> float:
-    """IoU of two masks; two empty ones agree."""
+    """Return the IoU of two masks. Two empty masks agree."""
     union = int((one | other).sum())
     return int((one & other).sum()) / union if union else 1.0
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """One orbit from so many clicks: each frame's IoU with the truth, and those that are listed.
+    """One orbit from a number of clicks: each frame's IoU with the truth, and the listed frames.
 
-    ``half`` is "calibration" or "check"; frames count from 1.
+    ``half`` is "calibration" or "check". Frames count from 1.
     """
 
     orbit: str
@@ -156,7 +157,7 @@ class Measured(msgspec.Struct, frozen=True):
 
 
 def measured(folder: Path, clicks: int, half: str, cache: Path) -> Measured:
-    """Propagate an orbit, unless it was, and compare its review with the truth."""
+    """Propagate an orbit if needed, and compare its review with the truth."""
     store = propagated(folder, clicks, cache)
     reviews = review_object(store, 1)
     overlaps = [

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The engine's speed and memory beside the alternatives', in one run; stdlib until .venv exists.
+"""Compare the engine's speed and memory with the alternatives', in one run.
 
     python tools/research/bench/speed.py [--parts startup preview steps modes propagation bake large]
                                 [--size 512] [--frames 6] [--objects 1 3] [--json FILE]
 
-Prints a table and writes the same as JSON. How many times as fast a row is as the first of its
-task is told in processor time: the clock says little on a machine with other work. The model has random
-weights: the arithmetic is the same, and no download is needed.
+It prints a table and writes the same as JSON. The ratio of a row to the first row of its task uses
+CPU time, because wall time says little on a busy machine. The model has random weights: the
+arithmetic is the same, and no download is needed.
 """
 
 from __future__ import annotations

@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What guarded memory, both sides and panoramas are worth; standard library until .venv exists.
+"""Measure the gain from guarded memory, from both sides, and from panoramas.
 
     python tools/research/bench/tracking.py --orbits 12 --alike 10
     python tools/research/bench/tracking.py --orbits 12 --alike 10 --prompted last
     python tools/research/bench/tracking.py --panoramas 2
 
-Plain orbits, orbits with the subject hidden for five frames, and the same among things that look
-alike, each tracked with exact and with guarded memory; panoramas with the subject in the middle and
-across the seam, with the choice and without. With --prompted the last photo or one in the middle
-has clicks as well, and the photos between are tracked from one side and from both; these alone
-count. Captures are rendered once. The thresholds of guarded memory and of both sides were set on
-even seeds, so only odd ones (--half report) say what they are worth. What was reached goes to
-build/tracking.json as well, clip by clip.
+There are plain orbits, orbits with the subject hidden for five frames, and the same among
+look-alikes. Each is tracked with exact and with guarded memory. Panoramas have the subject in the
+middle or across the photo's edge, and are tracked with and without the panorama setting.
+
+With --prompted, the last photo or one in the middle has clicks too. The photos between are tracked
+from one side and from both, and only these photos count. Captures are rendered once. Even seeds
+were used to set the thresholds of guarded memory and of both sides. So only odd seeds (--half
+report) show the real gain. Results are also written to build/tracking.json, clip by clip.
 """
 
 from __future__ import annotations
@@ -108,7 +109,8 @@ def _run(options: argparse.Namespace) -> None:
             for on in (True, False):
                 settings = RunSettings(direction=forward, panorama=on)
                 name = "panorama" if on else "ordinary photo"
-                # From a mask: what is asked is whether the view matters, not what a click means.
+                # Start from a mask: the question is whether the view matters, not what a click
+                # means.
                 keep(clip.name, name, [_score(clip, settings, options.threads, "mask")])
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Make one capture, frame by frame, resumable; which renderer it asks is the caller's choice."""
+"""Make one capture, frame by frame. It can be resumed. The caller chooses the renderer."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ class Renderer(Protocol):
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a capture's files go, and what its truth holds.
+    """Where a capture's files go, and what its truth contains.
 
     Attributes
     ----------
     photos, truth
-        Folder names below the capture's folder, ``""`` for the folder itself.
+        Folder names below the capture's folder. ``""`` is the folder itself.
     names
-        The photos' names, one per frame.
+        The photos' names, one for each frame.
     looks
-        Squared, how often each pixel is looked at for the truth.
+        The square of this is the number of samples of each pixel for the truth.
     truth_is_ids
-        Instance ids (see `identity`) instead of the subject's coverage from 0 to 255.
+        True: instance ids (see `identity`). False: the subject's coverage from 0 to 255.
     camera_data
-        Whether photos carry EXIF and an ICC profile.
+        Whether photos have EXIF and an ICC profile.
     quality
         Of the JPEGs, 1 to 95.
     brightness
-        Stops that are added to every frame's exposure.
+        Stops added to every frame's exposure.
     """
 
     photos: str
@@ -68,7 +68,7 @@ def plain_layout(frames: int, quality: int = 92, looks: int = 2) -> Layout:
 
 
 def camera_layout(frames: int, quality: int = 84) -> Layout:
-    """Return the layout of a photo set: numbers as a camera gives them, a few deleted since."""
+    """Return the layout of a photo set: numbered as by a camera, with a few photos deleted."""
     names = []
     number = 2041
     for i in range(frames):
@@ -87,15 +87,15 @@ def make_capture(
     resume: bool = False,
     report: Report = print,
 ) -> scene_file.SceneFacts:
-    """Render a capture into `out` and return its facts, which also stand in ``scene.json``.
+    """Render a capture into `out` and return its facts. They are also written to ``scene.json``.
 
-    With `resume`, frames whose photo and truth exist are kept. `start_renderer` is called when
-    the first frame has to be rendered.
+    With `resume`, frames whose photo and truth exist are kept. `start_renderer` is called when the
+    first frame has to be rendered.
 
     Raises
     ------
     FileExistsError
-        If `out` holds files and `resume` is off.
+        `out` contains files and `resume` is off.
     """
     if not resume and out.exists() and any(out.iterdir()):
         raise FileExistsError(f"{out} is not empty: choose another folder, or pass --resume.")

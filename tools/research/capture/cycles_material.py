@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Finishes as Cycles materials; imports bpy."""
+"""Finishes as Cycles materials."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ class _Nodes:
         self, vector: Socket, scale: tuple[float, float, float], turn: float = 0.0
     ) -> Socket:
         """Return the vector turned about z (radians), then scaled per axis."""
-        # A "point" mapping scales before it turns, and the scale of a finish comes after: two nodes.
+        # A "point" mapping scales before it turns. A finish scales after it turns, so two nodes are
+        # needed.
         for inputs in ({"Rotation": (0.0, 0.0, turn)}, {"Scale": scale}):
             node = self.tree.nodes.new("ShaderNodeMapping")
             for name, value in inputs.items():
@@ -91,7 +92,7 @@ class _Nodes:
 
 
 def _pattern(nodes: _Nodes, finish: Finish) -> Colour | Socket:
-    """Return the finish's colour, a constant where it is plain."""
+    """Return the finish's colour. It is a constant if the finish is plain."""
     first, second, third = finish.colours
     place = nodes.object_coordinates
     if finish.upright:

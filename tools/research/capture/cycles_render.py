@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Cycles renderer: a stage's frames as linear colour; imports bpy and OpenEXR."""
+"""The Cycles renderer: a stage's frames as linear colour."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class CyclesSettings:
     Attributes
     ----------
     samples
-        Rays per pixel.
+        Rays for each pixel.
     threads
-        How many processor threads render.
+        Number of CPU threads that render.
     bounces
         How often light is reflected.
     denoise
@@ -44,7 +44,7 @@ class CyclesSettings:
 
 
 class CyclesRenderer:
-    """Builds a stage in Blender's (emptied) scene and renders its frames."""
+    """Build a stage in Blender's (emptied) scene and render its frames."""
 
     def __init__(self, stage: Stage, settings: CyclesSettings) -> None:
         bpy.ops.wm.read_factory_settings(use_empty=True)
@@ -78,14 +78,14 @@ class CyclesRenderer:
                 return stored.channels()["RGB"].pixels[..., :3].astype(np.float32)
 
     def set_frame(self, index: int) -> None:
-        """Move camera, light and occluder to where they are on a frame."""
+        """Move camera, light and occluder to their places on a frame."""
         state, _ = self._stage.weather.at(self._stage.progress(index))
         self._scene.frame_set(index + 1)  # the noise differs from frame to frame
         self._set_light(state)
         self._set_camera(index)
         if self._occluder is not None:
             place = self._stage.occluder(index)
-            # Off stage it waits far below: hiding it would make Cycles build the scene anew.
+            # When not needed it waits far below. If we hid it, Cycles would build the scene again.
             self._occluder.location = (0.0, 0.0, -50.0) if place is None else place.at
             self._occluder.rotation_euler = (0.0, 0.0, 0.0 if place is None else place.turn)
 
@@ -128,7 +128,7 @@ def _place(item: Item) -> bpy.types.Object:
         placed.visible_diffuse = False
         placed.visible_glossy = False
     if item.instance == OCCLUDER:
-        placed.visible_glossy = False  # it waits below the ground, where no mirror shall find it
+        placed.visible_glossy = False  # it waits below the ground and must not show in mirrors
     bpy.context.scene.collection.objects.link(placed)
     return placed
 

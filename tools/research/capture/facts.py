@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What can be told of a frame from its truth and the subject's shape; numpy and OpenCV."""
+"""Facts about a frame, from its truth and the subject's shape."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Bytes = npt.NDArray[np.uint8]
 
 
 def visible_box(truth: Bytes) -> tuple[int, int, int, int] | None:
-    """Return left, top, right, bottom (exclusive, px) of what is visible, or None."""
+    """Return left, top, right, bottom (exclusive, px) of the visible part, or None."""
     rows, columns = np.nonzero(truth > 127)
     if rows.size == 0:
         return None
@@ -24,10 +24,10 @@ def visible_box(truth: Bytes) -> tuple[int, int, int, int] | None:
 def find_clicks(
     truth: Bytes, anchors: dict[str, tuple[float, float, float]], pose: Pose, count: int = 3
 ) -> list[Click]:
-    """Return up to `count` points that lie well inside the visible subject.
+    """Return up to `count` points well inside the visible subject.
 
-    Each begins at a named anchor, moves to the deepest pixel close by and is dropped when the
-    subject is not visible there, or when another point is close already.
+    Each starts at a named anchor and moves to the deepest pixel nearby. It is dropped if the
+    subject is not visible there, or if another point is close already.
     """
     inside = (truth >= 250).astype(np.uint8)
     depth = np.asarray(cv2.distanceTransform(inside, cv2.DIST_L2, 5), dtype=np.float64)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a surface looks like, drawn from a seed and free of any renderer; standard library only."""
+"""The look of a surface, drawn from a seed and independent of any renderer."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ class Finish:
     Attributes
     ----------
     pattern
-        PLAIN shows `colours[0]`. NOISE blends `colours` 0 to 2 by soft noise. CHECKER and
-        STRIPES alternate between them, STRIPES along x. SPOTS puts dots of 1 on 0. BRICKS lays
-        rows along x that vary from 0 to 1 with joints of 2.
+        PLAIN shows `colours[0]`. NOISE mixes `colours` 0 to 2 by soft noise. CHECKER and STRIPES
+        alternate between them, STRIPES along x. SPOTS puts dots of 1 on 0. BRICKS lays rows along x
+        that vary from 0 to 1, with joints of 2.
     colours
         Linear RGB, three of them.
     scale
         Repeats per metre, or a brick's rows per metre.
     stretch, turn
-        Factors on the coordinates, and radians about z, before the scale.
+        Factors on the coordinates, and radians about z. Both are applied before the scale.
     edge
-        Share of the first colour in STRIPES, size of the dots in SPOTS, length of a brick
-        in rows in BRICKS.
+        STRIPES: part of the first colour. SPOTS: size of the dots. BRICKS: length of a brick in
+        rows.
     grain, grain_scale
         How strongly (0 to 1) and how finely (per metre) noise darkens the pattern.
     roughness, metallic
-        0 mirror to 1 matt; 0 or 1.
+        Roughness is 0 for a mirror to 1 for matt. Metallic is 0 or 1.
     upright
-        The pattern's rows run up z instead of along y, as on a wall.
+        The pattern's rows run up along z instead of along y, as on a wall.
     """
 
     pattern: int

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A stage's geometry as triangles, and what they cover on a frame; numpy, numba and no bpy.
+"""A stage's geometry as triangles, and what they cover on a frame.
 
-Coverage is counted with a depth buffer, apart from whichever renderer makes the picture.
+Coverage is counted with a depth buffer. It does not depend on the renderer that makes the picture.
 """
 
 from __future__ import annotations
@@ -57,12 +57,13 @@ class Geometry:
         return self._standing if occluder is None else triangulate([*self._stage.items, occluder])
 
     def silhouette(self, index: int, oversampling: int) -> FloatImage:
-        """Return what the subject would cover with nothing in front of it, shape (H, W)."""
+        """Return what the subject would cover if nothing were in front of it, shape (H, W)."""
         _, owner = draw(self._subject, self._stage.poses[index], oversampling)
         return _share(owner >= 0, oversampling)
 
     def coverage(self, index: int, oversampling: int) -> FloatImage:
-        """Return what each thing covers, shape (H, W, CHANNELS), from `oversampling` squared looks."""
+        """Return what each thing covers, shape (H, W, CHANNELS), from `oversampling` squared
+        samples."""
         scene = self.at(index)
         _, owner = draw(scene, self._stage.poses[index], oversampling)
         channels = np.array([channel(int(i)) for i in scene.instances], dtype=np.int8)
@@ -73,14 +74,14 @@ class Geometry:
 
 
 def _share(looks: npt.NDArray[np.bool_], oversampling: int) -> FloatImage:
-    """Return the share of each pixel's looks that are true, shape (H, W)."""
+    """Return the fraction of each pixel's samples that are true, shape (H, W)."""
     height, width = (side // oversampling for side in looks.shape)
     cells = looks.reshape(height, oversampling, width, oversampling)
     return cells.sum(axis=(1, 3), dtype=np.float32) / np.float32(oversampling**2)
 
 
 def draw(scene: Triangles, pose: Pose, oversampling: int) -> tuple[Array, Owners]:
-    """Return 1 / depth and the triangle that is seen (-1: none), both (H * k, W * k)."""
+    """Return 1 / depth and the visible triangle (-1: none), both (H * k, W * k)."""
     width, height = (side * oversampling for side in pose.size)
     depth = np.zeros((height, width))
     owner = np.full((height, width), -1, dtype=np.int32)
@@ -91,7 +92,7 @@ def draw(scene: Triangles, pose: Pose, oversampling: int) -> tuple[Array, Owners
 
 
 def pack_finish(finish: Finish) -> list[float]:
-    """Return a finish as a row of numbers; the columns stand in `shading`."""
+    """Return a finish as a row of numbers. `shading` lists the columns."""
     colours = [value for colour in finish.colours for value in colour]
     return [
         float(finish.pattern),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Floors, walls, open air and what stands far off; standard library and numpy only.
+"""Floors, walls, open air, and things far away.
 
 Everything here has the id of the ground.
 """
@@ -32,12 +32,12 @@ WALL_CLEARANCE = 1.3  # metres between the farthest camera and the nearest wall
 
 
 def surroundings(rng: Random, reach: float, indoors: bool) -> list[Item]:
-    """Return the floor and what stands around it.
+    """Return the floor and the things around it.
 
     Parameters
     ----------
     reach
-        Distance from the middle to the farthest camera, in metres; walls stand beyond it.
+        Distance from the middle to the farthest camera, in metres. Walls stand beyond it.
     """
     floor = Model()
     half = reach + 3.0 if indoors else 60.0

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which thing is which: instance ids and the channels that hold their coverage; numpy only.
+"""Which thing is which: instance ids, and the channels that hold their coverage.
 
-A channel holds the antialiased share of each pixel that a thing covers, with whatever stands in
-front taken off.
+A channel holds the antialiased part of each pixel that a thing covers, without what is hidden by
+things in front.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sun, sky and the camera's exposure, all drifting over the frames; standard library and numpy."""
+"""Sun, sky and the camera's exposure. All of them change slowly over the frames."""
 
 from __future__ import annotations
 

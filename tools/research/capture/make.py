@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-# Instead of this folder, whose modules would stand in the way of others of the same names.
+# It replaces this folder, whose modules would hide others with the same names.
 if not __package__:  # run as a script
     sys.path[0] = str(Path(__file__).resolve().parents[3])
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Solid shapes gathered into one model; standard library and numpy only.
+"""Solid shapes gathered into one model.
 
 Lengths are metres, +z is up, and a model stands on the plane z = 0 around the z axis.
 """
@@ -56,7 +56,7 @@ class Model:
     vertices, faces
         Positions in metres, and for each face the indices of its corners.
     face_roles, face_smooth
-        One entry per face: the name of the material role, and whether it is shaded smooth.
+        For each face: the name of its material role, and whether its shading is smooth.
     anchors
         Named points on the surface (seat, leg, handle ...), best click first.
     """
@@ -216,7 +216,7 @@ class Model:
                 faces.append((a + i, a + j, b + j, b + i))
         self.add(role, vertices.tolist(), faces, smooth=sides > 5)
         if not closed:
-            # Caps have vertices of their own, so that they do not bend the smooth side's normals.
+            # Caps have their own vertices, so that they don't bend the normals of the smooth side.
             self.add(role, rings[0].tolist(), [tuple(reversed(range(sides)))])
             self.add(role, rings[-1].tolist(), [tuple(range(sides))])
 
@@ -287,9 +287,9 @@ class Model:
         hole: Sequence[Point] | None = None,
         bevel: float = 0.003,
     ) -> None:
-        """Add an extruded outline about the plane z = 0, with an optional hole.
+        """Add an extruded outline around the plane z = 0, with an optional hole.
 
-        The hole must have as many points as the outline, each facing its partner.
+        The hole must have as many points as the outline, each opposite its partner.
         """
         outer = np.array(outline, dtype=np.float64)
         count = len(outer)

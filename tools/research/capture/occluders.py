@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Things that come between camera and subject for some frames; standard library and numpy only."""
+"""Things that stand between camera and subject for some frames."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ OCCLUDERS = ("pole", "board", "hanging plant", "walker", "porter", "ladder")
 
 @dataclass(frozen=True)
 class Passage:
-    """Where the occluder stands on the frames on which it is there.
+    """Where the occluder stands, on the frames that have it.
 
     Attributes
     ----------
     model
-        Its shape, standing at the origin and facing -y, in metres.
+        Its shape in metres, at the origin, facing -y.
     places
         Frame index to position (shape (3,), metres) and turn about z (radians).
     """
@@ -35,8 +35,8 @@ class Passage:
 def plan_passage(rng: Random, poses: list[Pose], points: Array, kind: str | None = None) -> Passage:
     """Return an occluder that crosses the view of a subject.
 
-    It is sized so that a board or a porter hides nearly all of the subject (vertices `points`,
-    shape (N, 3)) in the middle of its way, and enters and leaves over the frames before and after.
+    In the middle of its way, a board or a porter hides nearly all of the subject (vertices
+    `points`, shape (N, 3)). It enters over the frames before, and leaves over the frames after.
     """
     kind = kind or rng.choice(OCCLUDERS)
     frames = len(poses)
@@ -85,7 +85,8 @@ def plan_passage(rng: Random, poses: list[Pose], points: Array, kind: str | None
 
 
 def _build(rng: Random, kind: str, width: float, bottom: float, top: float) -> Model:
-    """Return the occluder; `width`, `bottom` and `top` (metres) bound the subject at its distance."""
+    """Return the occluder. `width`, `bottom` and `top` (metres) bound the subject at the
+    occluder's distance."""
     model = Model()
     tall = max(top * 1.25, 0.4)
     if kind == "pole":

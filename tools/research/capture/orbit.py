@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The camera's way around the subject, and projection; standard library and numpy only."""
+"""The camera's way around the subject, and projection."""
 
 from __future__ import annotations
 

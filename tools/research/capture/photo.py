@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Develop a linear picture and write it as a camera would; imports numpy, OpenCV and Pillow."""
+"""Develop a linear picture and write it as a camera would."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from PIL import Image, ImageCms, TiffImagePlugin
 from sam2_splat_addon.core.system.atomic_file import atomic_file
 
 Bytes = npt.NDArray[np.uint8]
-_LENS_BLUR = 0.55  # px, standard deviation: no lens is sharper than its pixels
+_LENS_BLUR = 0.55  # px, standard deviation: no lens is sharper than the pixels
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def develop(
     height, width = light.shape[:2]
     y, x = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     light *= (1.0 - 0.11 * (x * x + y * y)).astype(np.float32)[..., None]  # the lens's fall-off
-    # A shoulder above the middle tones, as cameras have; below it the tones stay linear.
+    # Bright tones are compressed, as in cameras. Below the middle tones everything stays linear.
     knee = np.float32(0.55)
     over = np.maximum(light - knee, 0.0)
     light = np.minimum(light, knee) + (1 - knee) * (1 - np.exp(-over / (1 - knee) * 0.85))
@@ -63,7 +63,7 @@ def develop(
 
 
 def write_photo(path: Path, pixels: Bytes, quality: int, shot: Shot | None) -> None:
-    """Write a JPEG, with EXIF and an sRGB profile when `shot` is given; never half a file."""
+    """Write a JPEG, with EXIF and an sRGB profile if `shot` is given. Never leaves half a file."""
     image = Image.fromarray(pixels)
     if shot is None:
         _write(path, lambda stream: image.save(stream, "JPEG", quality=quality))
@@ -84,13 +84,13 @@ def write_photo(path: Path, pixels: Bytes, quality: int, shot: Shot | None) -> N
 
 
 def write_grey(path: Path, pixels: Bytes) -> None:
-    """Write an 8-bit grey PNG; never half a file."""
+    """Write an 8-bit grey PNG. Never leaves half a file."""
     image = Image.fromarray(pixels)
     _write(path, lambda stream: image.save(stream, "PNG", optimize=True))
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file; never half a file."""
+    """Write a UTF-8 text file. Never leaves half a file."""
     _write(path, lambda stream: stream.write(text.encode("utf-8")))
 
 
@@ -133,5 +133,5 @@ def _srgb_profile() -> bytes:
     """Return an sRGB ICC profile with a fixed date, so that equal photos are equal files."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     profile[24:36] = bytes([0x07, 0xE9, 0, 5, 0, 17, 0, 0, 0, 0, 0, 0])  # 2025-05-17
-    profile[84:100] = bytes(16)  # the profile id is a sum over the rest: absent is allowed
+    profile[84:100] = bytes(16)  # the profile id is a check sum, and may be missing
     return bytes(profile)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The quick renderer: a scene as depth buffers and simple light; numpy, numba and no bpy.
+"""The fast renderer: a scene as depth buffers with simple light.
 
-Its pictures are for training and for looking a scene over: a frame takes a fraction of a second
-where Cycles needs many. Geometry and looks are those of the Cycles renderer, soft light
-is only near to it.
+Its pictures are for training and for a quick check of a scene. A frame takes a fraction of a
+second, where Cycles needs many seconds. Geometry and looks are those of the Cycles renderer. Soft
+light is only similar.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SUN_SIDE = 1024  # px
 
 
 class QuickRenderer:
-    """Renders frames of one stage, with `oversampling` squared looks per pixel."""
+    """Render frames of one stage, with `oversampling` squared samples for each pixel."""
 
     def __init__(self, stage: Stage, oversampling: int = 2) -> None:
         self._stage = stage
@@ -90,10 +90,10 @@ class QuickRenderer:
         return depth
 
     def _gather(self, fine: Array) -> FloatImage:
-        """Return the mean over each pixel's looks."""
+        """Return the mean of each pixel's samples."""
         k = self._oversampling
         height, width = fine.shape[0] // k, fine.shape[1] // k
-        clipped = np.minimum(fine, 4.0)  # a highlight must not outshine its whole pixel
+        clipped = np.minimum(fine, 4.0)  # one highlight must not fill its whole pixel
         return clipped.reshape(height, k, width, k, -1).mean(axis=(1, 3)).astype(np.float32)
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compiled loops that draw triangles into depth buffers; numpy and numba only.
+"""Compiled loops that draw triangles into depth buffers.
 
-Positions are metres; images are row by row from the top. A depth buffer holds 1 / depth (views)
-or height along the light (light maps), so nearer is larger in both.
+Positions are metres. Images are row by row from the top. A depth buffer holds 1 / depth for a view,
+or the height along the light for a light map. So in both, nearer is larger.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ NEAR = 0.02  # metres; nothing closer to the camera is drawn
 
 @njit(cache=True, fastmath=True)
 def _fill(ax, ay, az, bx, by, bz, cx, cy, cz, index, depth, owner):
-    """Draw one triangle of px positions and depth values where it is nearer than what is there."""
+    """Draw one triangle of px positions and depths where it is nearer than the buffer."""
     height, width = depth.shape
     area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
     if abs(area) < 1e-9:

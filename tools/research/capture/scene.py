@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The parts of a scene, free of any renderer; standard library and numpy only."""
+"""The parts of a scene, independent of any renderer."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Item:
     finishes
         One for each of the model's material roles.
     at, turn
-        Where it stands (metres, shape (3,)), turned about z (radians).
+        Its place (metres, shape (3,)), and its turn about z (radians).
     lets_light_through
-        Seen by the camera alone: light falls in as if it were not there.
+        Only the camera sees it. Light passes as if it were not there.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Development:
     exposure
         In stops.
     warmth
-        Above 0 the photo turns warmer, below 0 colder; about -0.15 to 0.15.
+        Above 0 the photo is warmer, below 0 colder; about -0.15 to 0.15.
     noise
         Standard deviation of the sensor's noise in the middle tones, 0 to 1 scale.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The facts of a capture, as they stand in scene.json; standard library and msgspec only."""
+"""The facts of a capture, as in scene.json."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class CameraFacts(msgspec.Struct, frozen=True):
 
 
 class FrameFacts(msgspec.Struct, frozen=True):
-    """What is on one photo.
+    """What one photo shows.
 
     Attributes
     ----------
     file, truth
         Names below the capture's folder.
     visible
-        Visible share of the subject's silhouette, 0 to 1: what stands in front is taken off.
+        Visible part of the subject's silhouette, 0 to 1. Things in front hide the rest.
     box
-        Left, top, right, bottom of the visible subject in px, right and bottom exclusive;
-        None where nothing of it is visible.
+        Left, top, right, bottom of the visible subject in px, right and bottom exclusive. None if
+        nothing of it is visible.
     """
 
     file: str
@@ -83,11 +83,11 @@ def encode(facts: SceneFacts) -> str:
 
 
 def decode(text: str | bytes) -> SceneFacts:
-    """Return the facts in JSON text.
+    """Read the facts from JSON text.
 
     Raises
     ------
     msgspec.ValidationError
-        If the text does not hold them.
+        The text does not contain them.
     """
     return msgspec.json.decode(text, type=SceneFacts)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compiled loops that light and pattern what a depth buffer shows; numpy and numba only.
+"""Compiled loops that compute light and patterns for what a depth buffer shows.
 
-Positions are metres; images are row by row from the top.
+Positions are metres. Images are row by row from the top.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ F_ROUGHNESS, F_METALLIC, F_UPRIGHT, F_COLOURS, F_WIDTH = 9, 10, 11, 12, 21
 
 @njit(cache=True, fastmath=True)
 def _lit(x, y, z, axes, reach, depth, blur, bias):
-    """Return the share of light, 0 to 1, that reaches a point through a light map."""
+    """Return the part of the light, 0 to 1, that reaches a point through a light map."""
     side = depth.shape[0]
     scale = side / (2 * reach)
     u = side / 2 + scale * (axes[0, 0] * x + axes[0, 1] * y + axes[0, 2] * z)
@@ -32,7 +32,7 @@ def _lit(x, y, z, axes, reach, depth, blur, bias):
     total = 0.0
     for k in range(8):
         r = blur * math.sqrt((k + 0.5) / 8)
-        a = 2.39996 * k + 12.9898 * u + 78.233 * v  # a turn per point, so that bands become grain
+        a = 2.39996 * k + 12.9898 * u + 78.233 * v  # turns make grain of bands
         i, j = int(v + r * math.sin(a)), int(u + r * math.cos(a))
         if i < 0 or j < 0 or i >= side or j >= side or depth[i, j] <= h:
             total += 1.0
@@ -185,7 +185,8 @@ def shade_view(
     Arrays: `normals` (T, 3, 3) per corner, `smooth` (T,), `item_of` and `finish_of` (T,), `items`
     (I, 5) as x, y, z and cosine and sine of the turn, `finishes` (F, F_WIDTH), `sky` (3, 3) as
     zenith, horizon and below, `sun` (3,), `dome_axes` (K, 3, 3), `dome_maps` (K, M, M). Light is
-    gathered once for each triangle in a square of `block` px; patterns and gleams for each px.
+    computed once for each triangle in a square of `block` px. Patterns and highlights are computed
+    for each px.
     """
     height, width = depth.shape
     colour, env, ambient = np.zeros(3), np.zeros(3), np.zeros(3)

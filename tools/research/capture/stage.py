@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One whole scene, drawn from a kind and a seed; standard library and numpy only.
-
-Which renderer turns it into pictures is none of its business.
-"""
+"""One whole scene, drawn from a kind and a seed. It does not depend on the renderer."""
 
 from __future__ import annotations
 
@@ -25,7 +22,7 @@ from .subjects import KINDS, build_subject
 
 @dataclass(frozen=True)
 class StagePlan:
-    """What a scene is drawn from.
+    """The settings of a scene.
 
     Attributes
     ----------
@@ -34,11 +31,11 @@ class StagePlan:
     size
         Width and height of the pictures in px.
     frames
-        How many.
+        Number of frames.
     sweep
-        The orbit's whole angle in radians, or None for a full circle.
+        The orbit's whole angle in radians. None is a full circle.
     indoors, occluder
-        A room or open air; which occluder passes, ``""`` for none. None draws from the seed.
+        A room or open air; the occluder that passes, ``""`` for none. None draws from the seed.
     """
 
     kind: str
@@ -51,18 +48,18 @@ class StagePlan:
 
 
 class Stage:
-    """A scene: what stands in it, and camera, light and occluder on each frame.
+    """A scene: its things, and camera, light and occluder on each frame.
 
     Attributes
     ----------
     items
-        Everything but the occluder; the subject is the first.
+        Everything but the occluder. The subject is the first.
     poses
         The camera of each frame.
     weather
         The light of each frame.
     distractors
-        Their kinds; the first has id 2.
+        Their kinds. The first has id 2.
     """
 
     def __init__(self, plan: StagePlan) -> None:
@@ -88,11 +85,11 @@ class Stage:
 
     @property
     def has_occluder(self) -> bool:
-        """Whether anything comes in between on any frame."""
+        """Whether an occluder passes on any frame."""
         return self._occluder is not None
 
     def occluder(self, index: int) -> Item | None:
-        """Return the occluder where it stands on a frame, or None when it is not there."""
+        """Return the occluder at its place on a frame, or None if it is not there."""
         if self._occluder is None or self._passage is None or index not in self._passage.places:
             return None
         at, turn = self._passage.places[index]
@@ -103,7 +100,8 @@ class Stage:
         return index / self.plan.frames
 
     def _stream(self, part: str) -> Random:
-        """Return the random numbers of one part, so that a change to one leaves the others alone."""
+        """Return the random numbers of one part. So a change to one part leaves the others the
+        same."""
         return Random(f"{self.plan.kind}/{self.plan.seed}/{part}")
 
     def _painted(self, name: str, model: Model, instance: int) -> Item:
@@ -111,12 +109,12 @@ class Stage:
         return Item(name, model, instance, {role: draw_finish(rng) for role in model.roles})
 
     def _add_distractors(self, rng: Random, distances: Array) -> None:
-        """Stand up to four other things about, off the cameras' way."""
+        """Place up to four other things outside the cameras' way."""
         taken = [(0.0, 0.0, self.subject.radius())]
         height = float(self.subject.bounds()[1][2])
         inner, outer = float(distances.min()) * 0.72, float(distances.max())
         wanted = rng.randint(2, 4)
-        for number in range(4 * wanted):  # some find no place
+        for number in range(4 * wanted):  # some don't find a place
             if len(self.distractors) == wanted:
                 break
             kind = self.plan.kind if rng.random() < 0.2 else rng.choice(list(KINDS))
@@ -149,7 +147,8 @@ def _free_spot(
 ) -> tuple[float, float] | None:
     """Return a place for a thing of `radius` that touches none of `taken` (x, y, radius).
 
-    It lies within `inner` of the middle, or between `outer` and a wall: the cameras pass between.
+    It lies within `inner` of the middle, or between `outer` and a wall. The cameras pass between
+    these.
     """
     nearest = taken[0][2] + radius + 0.03
     for _ in range(40):
@@ -160,7 +159,7 @@ def _free_spot(
                 continue
         else:
             away = rng.uniform(outer + 0.3 + radius, outer + 0.8 + radius)
-            if away + radius >= outer + WALL_CLEARANCE - 0.4:  # a sideboard may stand at the wall
+            if away + radius >= outer + WALL_CLEARANCE - 0.4:  # room for a sideboard at the wall
                 continue
         x, y = away * math.cos(turn), away * math.sin(turn)
         if all(math.hypot(x - a, y - b) > r + radius for a, b, r in taken):

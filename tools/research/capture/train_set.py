@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Command line: render many small scenes for training; no bpy.
+"""Command line: render many small scenes for training.
 
 A scene's folder gets its name only when it is complete, so a reader never sees half a scene.
 """
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
-# Instead of this folder, whose modules would stand in the way of others of the same names.
+# It replaces this folder, whose modules would hide others with the same names.
 if not __package__:  # run as a script
     sys.path[0] = str(Path(__file__).resolve().parents[3])
 
@@ -26,25 +26,25 @@ from tools.research.capture.stage import Stage, StagePlan
 from tools.research.capture.subjects import KINDS
 
 SIZES = ((320, 448), (300, 448), (448, 320), (448, 336), (384, 384), (300, 448))
-SHORT_OF_SEEDS = 1000  # seeds below are for captures that must not be trained on
+SHORT_OF_SEEDS = 1000  # lower seeds are for captures that must not be used for training
 HELD_OUT_EVERY = 12
 
 
 def plan_scene(
     number: int, seed: int, scale: float = 1.0, only: str = "", frames: int | None = None
 ) -> StagePlan:
-    """Return what the scene with this number is; each third one has a chair.
+    """Return the plan of the scene with this number. Every third scene has a chair.
 
     Parameters
     ----------
     number, seed : int
-        Of the scene and of the whole set.
+        Number of the scene, and seed of the whole set.
     scale : float
         Factor on the pictures' sides.
     only : str
-        The one kind wanted; "" for all.
+        The only kind wanted; "" for all.
     frames : int, optional
-        Photos of the scene, as far around it as 8 to 12 would be.
+        Photos of the scene. They cover the same angle as 8 to 12 would.
     """
     rng = Random(f"{seed}/{number}")
     others = [kind for kind in KINDS if kind != "chair"]

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes training clips: rendered captures as they are, and objects cut out and pasted elsewhere.
-
-May import: numpy, OpenCV.
-"""
+"""Make training clips: rendered captures, and objects cut out and pasted elsewhere."""
 
 from __future__ import annotations
 
@@ -17,8 +14,8 @@ from tools.research.train.shapes import bar, ground, sprites, texture
 
 Rng = np.random.Generator
 SUBJECT_ID: Final = 1
-_HIDDEN_SHARE: Final = 0.12  # of clips in which an object is wholly hidden for a frame or two
-_MIN_SPRITE_AREA: Final = 300  # px; smaller cut-outs are crumbs behind something else
+_HIDDEN_SHARE: Final = 0.12  # of clips: an object is wholly hidden for a frame or two
+_MIN_SPRITE_AREA: Final = 300  # px; a smaller cut-out is only a piece that shows behind something
 
 
 @dataclass(frozen=True)
@@ -28,9 +25,9 @@ class Clip:
     Attributes
     ----------
     frames : Image
-        [T, S, S, 3] RGB.
+        (T, S, S, 3) RGB.
     ids : Image
-        [T, S, S] instance ids, 255 for what only passes in front.
+        (T, S, S) instance ids. 255 is something that only passes in front.
     """
 
     frames: Image
@@ -39,7 +36,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class _Sprite:
-    views: list[Image]  # [h, w, 4] RGBA, one per frame, of varying size
+    views: list[Image]  # (h, w, 4) RGBA, one per frame, of varying size
     centres: list[tuple[float, float]]  # offset of each view's centre from the first's, in heights
 
 
@@ -58,13 +55,13 @@ def sample_clip(
     rng : numpy.random.Generator
         Source of all choices.
     library : Library
-        May be empty: then everything is drawn.
+        May be empty. Then everything is drawn.
     size : int
         Side S in px.
     length : int
-        Frames T.
+        Number of frames T.
     rendered : float
-        Share of clips that are a capture as rendered.
+        Fraction of clips that are captures as rendered.
     augment : float
         0 to 1: how often light, noise and crop of a rendered clip are changed.
     """
@@ -80,7 +77,8 @@ def sample_clip(
 
 
 def _order(rng: Rng, available: int, length: int) -> list[int]:
-    """Frame numbers: forwards or backwards, sometimes every second, turning at the ends."""
+    """Return frame numbers, forwards or backwards, sometimes every second. They turn round at
+    the ends."""
     step = 2 if rng.random() < 0.2 and available > 4 else 1
     first = int(rng.integers(max(1, available - (length - 1) * step)))
     around = 2 * (available - 1) or 1
@@ -112,7 +110,8 @@ def _rendered(rng: Rng, scene: Scene, size: int, length: int, augment: float = 1
 def _crop_boxes(
     rng: Rng, scene: Scene, order: list[int], height: int, width: int, augment: float
 ) -> list[tuple[int, int, int, int]]:
-    """Crop of each frame (x, y, w, h) in px: all of it, or a window that drifts on the subject."""
+    """Return each frame's crop (x, y, w, h) in px: the whole frame, or a window drifting on the
+    subject."""
     if rng.random() >= 0.5 * augment:
         return [(0, 0, width, height)] * len(order)
     zoom = rng.uniform(0.5, 1.0)
@@ -147,7 +146,8 @@ def _composite(rng: Rng, library: Library, size: int, length: int) -> Clip:
 
 
 def _backdrop(rng: Rng, library: Library, size: int, length: int) -> tuple[Image, Image]:
-    """Frames and ids of what lies behind: a capture with its objects, a picture, a floor."""
+    """Return frames and ids of the background: a capture with its objects, a picture, or a
+    floor."""
     ids = np.zeros((length, size, size), np.uint8)
     choice = rng.random()
     if library.scenes and choice < 0.4 * library.trust:
@@ -202,7 +202,7 @@ def _sprite(rng: Rng, library: Library, length: int) -> _Sprite | None:
 def _paste(
     rng: Rng, frames: Image, ids: Image, sprite: _Sprite, label: int, *, absent: bool
 ) -> None:
-    """Paste views along a drifting path; `absent` keeps them away from some later frames."""
+    """Paste views along a drifting path. ``absent`` keeps them off some later frames."""
     length, size = frames.shape[:2]
     height = sprite.views[0].shape[0]
     scale = size * rng.uniform(0.25, 0.9) / height
@@ -240,14 +240,14 @@ def _paste(
 
 
 def _pass_in_front(rng: Rng, frames: Image, ids: Image) -> None:
-    """Let a pole, a board or a blob cross the clip, for some frames hiding what is behind."""
+    """Let a pole, a board or a blob cross the clip. On some frames it hides things behind it."""
     length, size = frames.shape[:2]
     view = bar(rng, size) if rng.random() < 0.7 else sprites(rng, 1)[0]
     path = np.linspace(rng.uniform(-0.4, 0.6), rng.uniform(0.4, 1.4), length)
     if rng.random() < 0.5:
         path = path[::-1]
     y, scale = rng.uniform(0.3, 0.7) * size, rng.uniform(0.6, 1.6)
-    skip = int(rng.random() < 0.7)  # mostly not on the first frame, where the prompts are
+    skip = int(rng.random() < 0.7)  # mostly not on the first frame, because it has the prompts
     for i in range(skip, length):
         _lay(
             frames[i],
@@ -261,7 +261,7 @@ def _pass_in_front(rng: Rng, frames: Image, ids: Image) -> None:
 
 
 def _hide(rng: Rng, frames: Image, ids: Image) -> None:
-    """Put a board before one object so that one or two later frames show nothing of it."""
+    """Put a board in front of one object, so that one or two later frames show nothing of it."""
     length, size = frames.shape[:2]
     objects = [i for i in np.unique(ids[0]).tolist() if 0 < i < OCCLUDER_ID]
     if not objects:
@@ -275,7 +275,7 @@ def _hide(rng: Rng, frames: Image, ids: Image) -> None:
             continue
         left, top = (int(rng.uniform(0.02, 0.3) * side) + 1 for side in (w, h))
         right, bottom = (int(rng.uniform(0.02, 0.3) * side) + 1 for side in (w, h))
-        if rng.random() < 0.6:  # a pillar or a person reaches to the picture's lower edge
+        if rng.random() < 0.6:  # like a pillar or a person that reaches the picture's lower edge
             bottom = size
         board = (slice(max(0, y - top), y + h + bottom), slice(max(0, x - left), x + w + right))
         frames[i][board] = skin[board]
@@ -317,7 +317,7 @@ def _lay(
 
 
 def change_light(rng: Rng, frames: Image) -> Image:
-    """Exposure with drift, colour, gamma, blur or sharpening, noise, JPEG."""
+    """Change exposure with a drift, colour, gamma, sharpness, noise, and JPEG quality."""
     length = frames.shape[0]
     gain = rng.uniform(0.7, 1.3) * (1 + rng.normal(0, 0.02) * np.arange(length))
     gain = gain * (1 + rng.normal(0, 0.03, length))

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tracks captures with the bundled model, for the edge model to start from; a script.
+"""Track captures with the bundled model, as a start for the edge model. A script.
 
     python tools/research/train/coarse.py --scenes build/capture_fine/train --out build/coarse
 
-Writes `<capture>.npz` with the subject's logits on every photo, (n, h, w) float16: one stack from one
-click and one from three, and of the latter two more after a second look, at the whole and at parts.
-What is there already is left as it is. May import: core, engine, tools.
+Writes `<capture>.npz` with the subject's logits on every photo, (n, h, w) float16. One stack is
+from one click and one from three. Two more stacks add a second look to the latter, at the whole and
+at parts. Files that exist are kept.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ LOOKS: Final[dict[str, tuple[PromptKind, Look]]] = {
 
 
 def coarse_mattes(clip: sources.Clip, model: ModelChoice) -> dict[str, NDArray[np.float16]]:
-    """The subject's logits on every photo, (n, h, w), by what was clicked and looked at."""
+    """Return the subject's logits on every photo, (n, h, w), by the clicks and looks that gave
+    them."""
     (subject,) = clip.subjects
     found: dict[str, NDArray[np.float16]] = {}
     for name, (kind, looks) in LOOKS.items():
@@ -51,7 +52,7 @@ def coarse_mattes(clip: sources.Clip, model: ModelChoice) -> dict[str, NDArray[n
 
 
 def main() -> int:
-    """Track every capture under the folders; return the exit code."""
+    """Track every capture under the folders and return the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--scenes", type=Path, nargs="+", required=True)
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "coarse")

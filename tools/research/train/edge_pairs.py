@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the edge model is trained on: places at two scales. May import: numpy, OpenCV.
+"""Training data of the edge model: places at two scales.
 
-A place is cut from a capture, with a matte that the bundled model gave, with the average of that and
-a closer look, with its truth made coarse and spoiled, or made coarse alone: a matte to leave as it is.
-Or it is a drawn shape, one photo pasted on another.
+A place is cut from a capture, with one of these mattes:
+
+- a matte of the bundled model;
+- the average of that and a closer look;
+- the truth, made coarse and damaged;
+- the truth, only made coarse: the model must not change it.
+
+Or a place is a drawn shape: one photo pasted on another.
 """
 
 from __future__ import annotations
@@ -18,10 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIDE: Final = 128  # px of a crop at the coarser of the two scales
-PER_CELL: Final = (3.0, 4.6)  # px of the whole photo at that scale, to a cell of the matte's grid
-IDEAL: Final = 0.25  # share of mattes that say nothing wrong, and
-LOOKED_AT: Final = 0.2  # of such as a second look gives, of those cut from a capture
-PASTED: Final = 0.3  # share of drawn shapes
+PER_CELL: Final = (3.0, 4.6)  # px of the whole photo at that scale, for one cell of the matte
+IDEAL: Final = 0.25  # fraction of mattes without errors, among those cut from a capture
+LOOKED_AT: Final = 0.2  # fraction of mattes as from a second look, among the same
+PASTED: Final = 0.3  # fraction of drawn shapes
 GOOD_ENOUGH: Final = 0.75  # IoU of a coarse matte that is worth refining
 
 Image = NDArray[np.uint8]
@@ -30,7 +35,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Shot:
-    """One photo: [H, W, 3] RGB, [H, W] ids, and coarse logits [h, w] of the subject (id 1)."""
+    """One photo: (H, W, 3) RGB, (H, W) ids, and coarse logits (h, w) of the subject (id 1)."""
 
     photo: Image
     ids: Image
@@ -58,7 +63,7 @@ def read_shots(roots: list[Path], coarse: Path) -> list[Shot]:
 
 
 def _agrees(logits: NDArray[np.float16], truth: NDArray[np.bool_]) -> bool:
-    """Whether a coarse matte is of the subject at all: what to keep is not for edges to say."""
+    """Whether a coarse matte shows the subject at all. Edges can't decide what to keep."""
     height, width = logits.shape
     small = _area(truth.astype(np.float32), (width, height)) > 0.5
     inside = logits > 0
@@ -66,7 +71,7 @@ def _agrees(logits: NDArray[np.float16], truth: NDArray[np.bool_]) -> bool:
 
 
 def spoil(coverage: Floats, rng: np.random.Generator) -> Floats:
-    """Logits [h, w] as a coarse model might give them, from the truth's coverage [h, w]."""
+    """Make logits (h, w) as from a coarse model, from the truth's coverage (h, w)."""
     blurred = _blurred(coverage, rng.uniform(0.3, 1.2))
     logits = (blurred - rng.uniform(0.3, 0.65)) * rng.uniform(6, 20)
     h, w = coverage.shape
@@ -77,13 +82,13 @@ def spoil(coverage: Floats, rng: np.random.Generator) -> Floats:
 
 
 def ideal(coverage: Floats, rng: np.random.Generator) -> Floats:
-    """Logits [h, w] of a model that knows each cell's coverage [h, w], as the log-odds of it."""
+    """Make logits (h, w) of a model that knows each cell's coverage (h, w): the log-odds of it."""
     least = np.exp(rng.uniform(math.log(0.003), math.log(0.03)))
     return np.asarray(np.log((coverage + least) / (1 + least - coverage)), np.float32)
 
 
 def look(photo: Floats, rng: np.random.Generator) -> Floats:
-    """A photo [H, W, 3] in 0..1 under another exposure, sharpness and noise."""
+    """Change the exposure, sharpness and noise of a photo (H, W, 3) in 0..1."""
     if rng.random() < 0.5:
         photo = photo[..., rng.permutation(3)]
     gain = np.exp(rng.normal(0, 0.25)) * np.exp(rng.normal(0, 0.08, 3))
@@ -102,7 +107,8 @@ def look(photo: Floats, rng: np.random.Generator) -> Floats:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two octaves of one place: photo [3, s, s], coverage [1, s, s]; logits [1, s, s] at the first."""
+    """One place at two scales: photo (3, s, s) and coverage (1, s, s); logits (1, s, s) at the
+    first."""
 
     low_photo: Floats
     low_truth: Floats
@@ -112,7 +118,7 @@ class Pair:
 
 
 def pasted_pair(shot: Shot, other: Shot, rng: np.random.Generator) -> Pair:
-    """A drawn shape with one photo's colours over another photo: an edge that leaves no doubt."""
+    """Paste a drawn shape with one photo's colours on another photo. Its edge leaves no doubt."""
     side = 2 * SIDE
     shape: Any = np.zeros((side, side), np.uint8)
     for _ in range(int(rng.integers(1, 4))):
@@ -164,7 +170,7 @@ def draw_pair(shot: Shot, other: Shot, rng: np.random.Generator) -> Pair:
     truth = (shot.ids == 1).astype(np.float32)
     size, logits = _matte(shot, truth, rng)
     small_truth = _area(truth, size)
-    # A place where something is to be decided.
+    # A place where the matte is uncertain.
     rows, columns = np.nonzero(np.abs(small_truth - 0.5) < 0.4)
     if len(rows) and rng.random() < 0.95:
         at = int(rng.integers(len(rows)))
@@ -174,7 +180,7 @@ def draw_pair(shot: Shot, other: Shot, rng: np.random.Generator) -> Pair:
     top = int(np.clip(y - rng.integers(SIDE), 0, size[1] - SIDE))
     left = int(np.clip(x - rng.integers(SIDE), 0, size[0] - SIDE))
     fx, fy = width / size[0], height / size[1]
-    # The same place, twice as fine, straight from the photo.
+    # The same place twice as fine, directly from the photo.
     high = 2 * SIDE
     x0, x1 = math.floor(left * fx), min(width, math.ceil((left + SIDE) * fx))
     y0, y1 = math.floor(top * fy), min(height, math.ceil((top + SIDE) * fy))
@@ -203,7 +209,7 @@ def draw_pair(shot: Shot, other: Shot, rng: np.random.Generator) -> Pair:
 
 
 def _matte(shot: Shot, truth: Floats, rng: np.random.Generator) -> tuple[tuple[int, int], Floats]:
-    """A size (width, height) of the whole photo, and logits of the subject brought to it."""
+    """Return a size (width, height) of the whole photo, and the subject's logits at this size."""
     kind = rng.random()
     is_ideal, is_looked_at = kind < IDEAL, kind < IDEAL + LOOKED_AT
     first = shot.coarse[rng.integers(len(shot.coarse))].astype(np.float32)
@@ -213,7 +219,7 @@ def _matte(shot: Shot, truth: Floats, rng: np.random.Generator) -> tuple[tuple[i
     height, width = truth.shape
     long = max(height, width)
     low_long = min(rng.uniform(*PER_CELL) * grid, long if grid > 128 else long / 1.5)
-    tidy = not is_looked_at and rng.random() < 0.2  # from a later octave: nearly right already
+    tidy = not is_looked_at and rng.random() < 0.2  # as from a later step: nearly right already
     scale = low_long / long * (float(rng.uniform(1.0, 1.2)) if tidy else 1.0)
     size = (max(SIDE, round(width * scale)), max(SIDE, round(height * scale)))
     if is_ideal:
@@ -237,7 +243,7 @@ def _matte(shot: Shot, truth: Floats, rng: np.random.Generator) -> tuple[tuple[i
 
 
 def _area(array: NDArray[Any], size: tuple[int, int]) -> Floats:
-    """To (width, height), each pixel the mean of what it covers."""
+    """Resize to (width, height). Each pixel is the mean of the area it covers."""
     return np.asarray(cv2.resize(array, size, interpolation=cv2.INTER_AREA), np.float32)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Trains the edge model; run as a script. May import: torch, numpy, OpenCV, the engine's model.
+"""Trains the edge model; run as a script.
 
     python tools/research/train/edges.py --scenes build/capture_fine/train --coarse build/coarse \
         --minutes 40 --state build/train/edges.pt
@@ -50,7 +50,7 @@ LOG_EVERY: Final = 25  # steps
 
 
 def loss_of(logits: Tensor, truth: Tensor, coarse: Tensor, band: int) -> Tensor:
-    """Cross-entropy where the coarse matte leaves something to decide; all [B, 1, H, W]."""
+    """Cross-entropy where the coarse matte is uncertain. All are (B, 1, H, W)."""
     inside = (coarse > 0).float()
     pool = nn.functional.max_pool2d
     near = pool(inside, band, 1, band // 2) + pool(1 - inside, band, 1, band // 2) - 1
@@ -69,14 +69,15 @@ def iou(logits: Tensor, truth: Tensor) -> float:
 
 
 def _freeze_norms(model: EdgeModel) -> None:
-    """BatchNorm as it is in use: the two octaves differ too much for one batch to speak for all."""
+    """Freeze BatchNorm's statistics. The two steps differ too much for one batch to represent
+    both."""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()
 
 
 def export(state: Path, out: Path) -> int:
-    """Write the averaged weights as fp16 safetensors; return the bytes written."""
+    """Write the averaged weights as fp16 safetensors and return the bytes written."""
     kept = torch.load(state, map_location="cpu", weights_only=True)
     half = {
         name: tensor.contiguous().half() if tensor.is_floating_point() else tensor.contiguous()
@@ -89,7 +90,7 @@ def export(state: Path, out: Path) -> int:
 
 
 def main() -> int:
-    """Train for so many minutes, or export; return the exit code."""
+    """Train for the given minutes, or export. Returns the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
         "--scenes", type=Path, nargs="+", default=[ROOT / "build/capture_fine/train"]

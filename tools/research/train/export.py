@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Turns a training state into the weights that ship; a script. May import: torch, safetensors.
+"""Turn a training state into the weights that ship. A script.
 
     python tools/research/train/export.py --state build/train/state.pt
 
-Several states, such as those that two stages of one run ended with, are averaged (Wortsman et al.,
-"Model soups", 2022). Same states, same bytes: nothing of the day or the machine is written.
+Several states can be given, such as the results of two stages of one run. They are averaged
+(Wortsman et al., "Model soups", 2022). The same states give the same bytes: nothing about the day
+or the machine is written.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from tools.research.train.state import read_state
 
 
 def export(state_files: Sequence[Path], out: Path, image_size: int, data: str) -> int:
-    """Write the mean of states' running means as fp16 safetensors with metadata; return the bytes written.
+    """Write the mean of the states' running means as fp16 safetensors with metadata.
 
     Parameters
     ----------
@@ -40,22 +41,27 @@ def export(state_files: Sequence[Path], out: Path, image_size: int, data: str) -
     out : Path
         Written whole or not at all.
     image_size : int
-        Side of the square input that the weights are meant for, px.
+        Side of the square input that the weights are for, px.
     data : str
-        One line on what they were trained on.
+        One line about the training data.
+
+    Returns
+    -------
+    int
+        The bytes written.
 
     Raises
     ------
     FileNotFoundError
-        When there is no state file.
+        There is no state file.
     RuntimeError
-        When the state is of another architecture.
+        The state has another architecture.
     """
     states = [read_state(file) for file in state_files]
     model = build_click_model(image_size)
     for state in states:
         model.load_state_dict(state["average"], strict=True)
-    # What is no weight, such as a count of batches, stays the last state's.
+    # Values that are no weights, such as a count of batches, come from the last state.
     half: dict[str, Tensor] = {
         name: torch.stack([state["average"][name] for state in states]).mean(dim=0).half()
         if tensor.is_floating_point()
@@ -70,7 +76,7 @@ def export(state_files: Sequence[Path], out: Path, image_size: int, data: str) -
         "steps": states[-1]["progress"]["total_steps"],
         "data": data,
     }
-    # One key: safetensors writes several in an order that changes from call to call.
+    # One key only: safetensors writes several keys in an order that changes from call to call.
     content = save(half, {METADATA_KEY: json.dumps(about, sort_keys=True)})
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(out, content)

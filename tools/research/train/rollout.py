@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Clicks, corrects and tracks as a user and the engine do, with gradients.
-
-May import: torch, sam2.
-"""
+"""Click, correct and track as a user and the engine do, with gradients."""
 
 from __future__ import annotations
 
@@ -21,11 +18,11 @@ from tools.research.train.feeder import Batch
 from tools.research.train.objective import Weights, frame_loss
 from tools.research.train.prompts import Click, Mask, Rng, box, click_inside, next_click
 
-MANY_FRAMES: Final = 1000  # longer than any memory: lets sam2 use its full number of pointers
-MOST_ROUNDS: Final = 8  # of clicks before the answer that is learned from
+MANY_FRAMES: Final = 1000  # longer than any memory, so that sam2 uses its full number of pointers
+MOST_ROUNDS: Final = 8  # of clicks before the answer that is used for learning
 _NOTHING, _BOX_START, _BOX_END = -1, 2, 3  # labels of sam2's prompts
-_FORGET_SHARE: Final = 0.25  # of answers that get the clicks without the earlier mask
-_AGAIN_SHARE: Final = 0.15  # of rounds that ask again without a new click
+_FORGET_SHARE: Final = 0.25  # of answers: they get the clicks but not the earlier mask
+_AGAIN_SHARE: Final = 0.15  # of rounds: they ask again without a new click
 _BOX_SHARE: Final = 0.12
 _MASK_SHARE: Final = 0.3  # of clips that begin with a mask
 _CORRECTED_SHARE: Final = 0.3  # of later frames that are corrected
@@ -34,16 +31,16 @@ _LOGIT_BOUND: Final = 32.0  # of logits that are fed back, as in the engine
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a rollout gives.
+    """The result of a rollout.
 
     Attributes
     ----------
     loss : Tensor
         Scalar with gradient.
     prompted_iou, tracked_iou : float
-        Mean IoU on the prompted frame and on the others (nan when there are none).
+        Mean IoU on the prompted frame and on the others (nan if there are none).
     obeyed : float
-        Share of clicks whose own pixel is as they ask.
+        Fraction of clicks whose own pixel is inside or outside, as the click says.
     """
 
     loss: Tensor
@@ -53,7 +50,7 @@ class Outcome:
 
 
 def to_input(frames: Tensor) -> Tensor:
-    """Normalise [N, S, S, 3] uint8 RGB to [N, 3, S, S] float, channels last in memory."""
+    """Normalise (N, S, S, 3) uint8 RGB to (N, 3, S, S) float, channels last in memory."""
     x = frames.permute(0, 3, 1, 2).float().div_(255.0)
     mean = torch.tensor(SAM2_MEAN, device=x.device).view(1, 3, 1, 1)
     std = torch.tensor(SAM2_STD, device=x.device).view(1, 3, 1, 1)
@@ -61,14 +58,14 @@ def to_input(frames: Tensor) -> Tensor:
 
 
 class Prompts:
-    """What is given of each subject of a batch; grows by clicks.
+    """The prompts of each subject of a batch. Clicks are added to them.
 
     Parameters
     ----------
     truth : list of Mask
-        [h, w] each.
+        (h, w) each.
     scale : float
-        Px of the input per px of the masks.
+        Px of the input for one px of the masks.
     """
 
     def __init__(self, truth: list[Mask], scale: float) -> None:
@@ -84,11 +81,11 @@ class Prompts:
                 clicks.extend(click_inside(rng, truth) for _ in range(count))
 
     def box_first(self, rng: Rng) -> None:
-        """A box round each."""
+        """Add a box around each subject."""
         self._boxes = [torch.from_numpy(box(rng, t)) if t.any() else None for t in self._truth]
 
     def correct(self, rng: Rng, logits: Tensor) -> None:
-        """One more click each, where the mask `logits > 0`, [B, 1, h', w'], is most wrong."""
+        """Add one click each, where the mask `logits > 0`, (B, 1, h', w'), is most wrong."""
         size = self._truth[0].shape
         up = F.interpolate(logits.detach(), size, mode="bilinear", align_corners=False)
         found = (up[:, 0] > 0).cpu().numpy()
@@ -98,7 +95,7 @@ class Prompts:
                 clicks.append(click)
 
     def tensors(self) -> dict[str, Tensor] | None:
-        """As sam2 takes them, filled up with labels of -1; None where nothing is given."""
+        """Return them in sam2's form, filled up with labels of -1. None if there are none."""
         longest = max(
             len(clicks) + (0 if corners is None else 2)
             for clicks, corners in zip(self._clicks, self._boxes, strict=True)
@@ -117,7 +114,7 @@ class Prompts:
         return {"point_coords": coords, "point_labels": labels}
 
     def obeyed(self, logits: Tensor) -> list[bool]:
-        """Whether each click's own pixel is as it asks, by logits [B, 1, h', w']."""
+        """Whether each click's own pixel is as the click says, in logits (B, 1, h', w')."""
         size = self._truth[0].shape
         up = F.interpolate(logits.detach(), size, mode="bilinear", align_corners=False)
         found = (up[:, 0] > 0).cpu().numpy()
@@ -129,20 +126,20 @@ class Prompts:
 
 
 def run_batch(model: SAM2Base, batch: Batch, weights: Weights, rng: Rng) -> Outcome:
-    """Prompt every subject on its first frame, carry it on, and sum the frames' losses.
+    """Prompt every subject on its first frame, track it, and sum the frames' losses.
 
-    Stills get several rounds of clicks, each where the answer before was most wrong; the last answer
-    is the one that is learned from. Clips get a prompt, and corrections on some later frames.
+    Stills get several rounds of clicks, each where the last answer was most wrong. Only the last
+    answer is used for learning. Clips get a prompt, and corrections on some later frames.
     """
     device = model.device
-    targets = torch.from_numpy(batch.targets).to(device).float() / 255  # [C, T, h, w]
+    targets = torch.from_numpy(batch.targets).to(device).float() / 255  # (C, T, h, w)
     count, length = targets.shape[:2]
     scale = model.image_size / targets.shape[-1]
-    frames = torch.from_numpy(batch.frames).to(device).flatten(0, 1)  # [C * T, S, S, 3]
+    frames = torch.from_numpy(batch.frames).to(device).flatten(0, 1)  # (C * T, S, S, 3)
     _, feats, positions, sizes = model._prepare_backbone_features(
         model.forward_image(to_input(frames))
     )
-    levels = [x.unflatten(1, (count, length)) for x in feats]  # [HW, C, T, channels]
+    levels = [x.unflatten(1, (count, length)) for x in feats]  # (HW, C, T, channels)
     places = [x[:, :1].expand(-1, count, -1) for x in positions]
     memory: dict[str, dict[int, Any]] = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
 
@@ -208,14 +205,16 @@ def run_batch(model: SAM2Base, batch: Batch, weights: Weights, rng: Rng) -> Outc
 
 
 def _how_many(rng: Rng, length: int) -> int:
-    """Rounds before the answer that counts: few on most samples, many on some."""
+    """Return the number of rounds before the answer that counts: few on most samples, many on
+    some."""
     if length > 1:
         return 0 if rng.random() < 0.6 else int(rng.integers(1, 3))
     return 0 if rng.random() < 0.22 else int(rng.integers(1, MOST_ROUNDS + 1) * rng.random() + 1)
 
 
 def _rounds(ask: Any, prompts: Prompts, rounds: int, rng: Rng) -> Tensor | None:
-    """Click, look, click again, without gradients; return the earlier logits for the last answer."""
+    """Click, look, and click again, without gradients. Returns the earlier logits for the last
+    answer."""
     before: Tensor | None = None
     for _ in range(rounds):
         with torch.no_grad():
@@ -228,7 +227,7 @@ def _rounds(ask: Any, prompts: Prompts, rounds: int, rng: Rng) -> Tensor | None:
 
 
 def _clicked(points: dict[str, Tensor], logits: Tensor) -> Tensor:
-    """[B, h, w] of 0 to 1: where clicks are, at the logits' size."""
+    """Return where clicks are, (B, h, w) of 0 to 1, at the logits' size."""
     maps = prompt_maps(points, None, logits)
     clicked: Tensor = maps[:, :2].amax(1)
     return clicked

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Draws stand-in objects, grounds and occluders in numpy. May import: numpy, OpenCV.
+"""Draw stand-in objects, backgrounds and occluders in numpy.
 
-Rendered captures teach what things look like; these teach what a mask is (bars, holes, thin parts,
-any texture) before a capture exists and between them afterwards.
+Rendered captures show the model what things look like. These drawings show it what a mask is (bars,
+holes, thin parts, any texture). They are used before a capture exists, and later between captures.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ def texture(rng: Rng, side: int) -> Image:
     Returns
     -------
     Image
-        [side, side, 3] RGB.
+        (side, side, 3) RGB.
     """
-    wanted, side = side, max(8, side // 2)  # drawn at half size: four times as quick
+    wanted, side = side, max(8, side // 2)  # drawn at half size, which is four times as fast
     first, second = np.array(_colour(rng), np.float32), np.array(_colour(rng), np.float32)
     y, x = np.mgrid[0:side, 0:side].astype(np.float32) / side
     kind = int(rng.integers(5))
@@ -67,7 +67,7 @@ def texture(rng: Rng, side: int) -> Image:
 
 
 def ground(rng: Rng, side: int) -> Image:
-    """Draw a floor in perspective below a wall; [side, side, 3] RGB."""
+    """Draw a floor in perspective below a wall; (side, side, 3) RGB."""
     floor = texture(rng, side)
     skew = rng.uniform(0.0, 0.35, 2) * side
     corners = np.array([[0, 0], [side, 0], [side, side], [0, side]], np.float32)
@@ -84,7 +84,7 @@ def ground(rng: Rng, side: int) -> Image:
 
 
 def _part(rng: Rng, earlier: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Points of a part in 3D, [N, 3] in about -1..1: a bar, board or blob, joined to another."""
+    """Points of a part in 3D, (N, 3) in about -1..1: a bar, board or blob, joined to another."""
     centre = rng.uniform(-0.3, 0.3, 3)
     if earlier:
         other = earlier[int(rng.integers(len(earlier)))]
@@ -120,7 +120,7 @@ def sprites(rng: Rng, count: int, side: int = 192) -> list[Image]:
     Returns
     -------
     list of Image
-        [side, side, 4] RGBA, alpha hard.
+        (side, side, 4) RGBA, alpha hard.
     """
     parts: list[NDArray[np.float64]] = []
     for _ in range(int(rng.integers(2, 8))):
@@ -154,7 +154,7 @@ def sprites(rng: Rng, count: int, side: int = 192) -> list[Image]:
 
 
 def bar(rng: Rng, side: int) -> Image:
-    """Draw an occluder, a pole or a board at any angle; [side, side, 4] RGBA, centred."""
+    """Draw an occluder, a pole or a board at any angle; (side, side, 4) RGBA, centred."""
     out = np.zeros((side, side, 4), np.uint8)
     width = side * rng.uniform(0.04, 0.3)
     box = cv2.boxPoints(((side / 2, side / 2), (width, side * 2.5), float(rng.uniform(-40, 40))))

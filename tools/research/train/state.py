@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Saves and restores a training run, whole or not at all. May import: torch, numpy, safetensors."""
+"""Save and restore a training run, whole or not at all."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from sam2_splat_addon.core.system.atomic_file import atomic_file
 
 @dataclass
 class Progress:
-    """Where a run stands.
+    """How far a run has come.
 
     Attributes
     ----------
     stage : str
-        Name of the stage that is under way or done.
+        Name of the current or finished stage.
     step : int
         Steps of this stage.
     total_steps : int
@@ -30,7 +30,7 @@ class Progress:
     elapsed : float
         Seconds spent in this stage, over all its starts.
     done : bool
-        Whether the stage ran to its end.
+        Whether the stage is finished.
     """
 
     stage: str
@@ -48,7 +48,8 @@ def save_state(
     progress: Progress,
     rng: np.random.Generator,
 ) -> None:
-    """Write everything a run needs to go on; the old file stays until the new one is complete."""
+    """Write everything that a run needs to continue. The old file stays until the new one is
+    complete."""
     state = {
         "model": model.state_dict(),
         "average": average.state_dict(),
@@ -69,7 +70,7 @@ def read_state(path: Path) -> dict[str, Any]:
     FileNotFoundError
         When there is none.
     """
-    # The file is our own and holds only tensors, numbers and strings.
+    # We wrote this file ourselves. It holds only tensors, numbers and strings.
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return state
 
@@ -87,7 +88,8 @@ def restore(
     progress: Progress,
     rng: np.random.Generator,
 ) -> Progress:
-    """Take up a state: all of it when its stage goes on; for a new one weights and moments."""
+    """Restore a state: all of it if its stage continues; for a new stage only weights and
+    moments."""
     model.load_state_dict(state["model"])
     average.load_state_dict(state["average"])
     before = Progress(**state["progress"])

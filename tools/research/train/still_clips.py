@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes training samples of real photos: stills, and clips in which their subjects move.
+"""Make training samples of real photos: stills, and clips in which their subjects move.
 
-May import: numpy, OpenCV.
-
-A still becomes a clip as in STM (Oh et al. 2019): the photo, or its subject before another photo,
-is warped a little further on each frame. Look-alikes are the same subject pasted once more beside
-itself; what hides is a piece of another photo.
+A still becomes a clip as in STM (Oh et al. 2019). The photo, or its subject in front of another
+photo, is warped a little further on each frame. A look-alike is the same subject pasted again
+beside itself. A piece of another photo can hide the subject.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ from tools.research.train.photos import Mask, PhotoLibrary, Rng, draw_subject, d
 
 _TWIN_SHARE: Final = 0.2  # of samples with a look-alike beside the subject
 _HIDING_SHARE: Final = 0.2  # of samples with something in front of the subject
-_ELSEWHERE_SHARE: Final = 0.4  # of clips whose subject moves before another photo
+_ELSEWHERE_SHARE: Final = 0.4  # of clips: the subject moves in front of another photo
 _ORBIT_SHARE: Final = 0.08  # of clips that come from a real orbit
 
 
@@ -34,9 +32,9 @@ class Sample:
     Attributes
     ----------
     frames : Image
-        [T, S, S, 3] RGB.
+        (T, S, S, 3) RGB.
     masks : ndarray of bool
-        [T, S, S].
+        (T, S, S).
     """
 
     frames: Image
@@ -45,12 +43,12 @@ class Sample:
 
 @dataclass(frozen=True)
 class _Cutout:
-    image: Image  # [h, w, 3]
-    mask: Mask  # [h, w]
+    image: Image  # (h, w, 3)
+    mask: Mask  # (h, w)
 
 
 def sample_still(rng: Rng, library: PhotoLibrary, size: int) -> Sample:
-    """Draw one photo with a subject, [1, size, size]."""
+    """Draw one photo with a subject, (1, size, size)."""
     while True:
         image, mask = draw_subject(rng, library)
         view = draw_view(rng, image, mask, size)
@@ -113,7 +111,7 @@ def _from_orbit(rng: Rng, library: PhotoLibrary, size: int, length: int) -> Samp
 
 
 def _motion(rng: Rng, side: int, length: int, strength: float) -> list[NDArray[np.float64]]:
-    """Affine maps [2, 3] of a picture, each some way further than the one before."""
+    """Return affine maps (2, 3) of a picture, each some way further than the last."""
     far = rng.uniform(0.3, 1.0) * strength
     turn, shear = rng.normal(0, 0.12 * far), rng.normal(0, 0.06 * far)
     grow = rng.normal(0, 0.12 * far)
@@ -139,7 +137,7 @@ def _warp(image: Image, mask: Mask, affine: NDArray[np.float64], border: int) ->
 
 
 def _bend(rng: Rng, image: Image, mask: Mask, strength: float) -> tuple[Image, Mask]:
-    """Push the picture about smoothly, as a thing does that turns or moves its limbs."""
+    """Warp the picture smoothly, like a thing that turns or moves its limbs."""
     side = image.shape[0]
     field = rng.normal(0, strength * side, (5, 5, 2)).astype(np.float32)
     smooth = cv2.resize(field, (side, side), interpolation=cv2.INTER_CUBIC)
@@ -151,11 +149,12 @@ def _bend(rng: Rng, image: Image, mask: Mask, strength: float) -> tuple[Image, M
 
 
 def _warped(rng: Rng, frame: Image, mask: Mask, length: int) -> Sample:
-    """The whole photo moves, as before a moving camera."""
+    """Move the whole photo, as in front of a moving camera."""
     frames, masks = [], []
     for affine in _motion(rng, mask.shape[0], length, 1.0):
         moved, inside = _warp(frame, mask, affine, cv2.BORDER_REFLECT)
-        # What the mirrored border repeats of the subject belongs to no mask: better black there.
+        # The mirrored border would repeat parts of the subject that no mask contains, so make it
+        # black.
         there, _ = _warp(frame, np.ones_like(mask), affine, cv2.BORDER_CONSTANT)
         moved = there if rng.random() < 0.5 else moved
         moved, inside = _bend(rng, moved, inside, 0.012)
@@ -167,7 +166,7 @@ def _warped(rng: Rng, frame: Image, mask: Mask, length: int) -> Sample:
 def _before_another(
     rng: Rng, library: PhotoLibrary, frame: Image, mask: Mask, length: int
 ) -> Sample:
-    """The subject moves by itself before another photo, perhaps with a look-alike beside it."""
+    """Move the subject alone in front of another photo, perhaps with a look-alike beside it."""
     side = mask.shape[0]
     other, _ = draw_subject(rng, library)
     ground = np.asarray(cv2.resize(other, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
@@ -201,7 +200,8 @@ def _lay_over(scene: Image, pixels: Image, there: Mask) -> Image:
 
 
 def _with_twin(rng: Rng, frame: Image, mask: Mask) -> tuple[Image, Mask]:
-    """Paste the subject once more, beside or behind or before itself; only the first is asked for."""
+    """Paste the subject again beside, behind or in front of itself. Only the first one is the
+    target."""
     side = mask.shape[0]
     affine = _motion(rng, side, 1, 1.0)[0]
     affine[:, 2] += rng.choice([-1, 1], 2) * rng.uniform(0.15, 0.5, 2) * side
@@ -231,7 +231,7 @@ def _hidden_by(rng: Rng, library: PhotoLibrary, frame: Image, mask: Mask) -> tup
 
 
 def _flicker(rng: Rng, frames: Image) -> Image:
-    """Light that changes from frame to frame, on top of the clip's own."""
+    """Change the light from frame to frame, in addition to the clip's own light."""
     if rng.random() < 0.5:
         return frames
     gains = rng.normal(1.0, 0.06, (len(frames), 1, 1, 3))

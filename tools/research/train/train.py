@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Trains the bundled model; run as a script. May import: torch, sam2, the engine's architecture.
+"""Trains the bundled model; run as a script.
 
     python tools/research/train/train.py --name a --minutes 60 --photos REAL/train --tests REAL/test \
         --scenes build/capture/train --pretrained build/trunk --state build/train/state.pt
@@ -82,7 +82,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Run one stage to its end; return the exit code."""
     options = parse(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends through `finally`: state saved
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # runs `finally`: saves the state
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     device = torch.device(options.device)
@@ -103,11 +103,11 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             if options.pretrained:
                 load_trunk(trunk, options.pretrained)
-            # Begins by taking every object as present: a declared absence would hide the masks' loss.
+            # Begin with every object as present. An absent object would hide the masks' loss.
             nn.init.constant_(model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias, 4.0)
         average.load_state_dict(model.state_dict())
     if device.type == "cpu" and not options.trunk_lr:
-        trunk.forward = FusedTrunk(trunk).forward  # quicker, and has no gradient to give
+        trunk.forward = FusedTrunk(trunk).forward  # faster, and needs no gradient
     plan = BatchPlan(
         options.size,
         options.stills,
@@ -165,14 +165,14 @@ def _blend(average: nn.Module, model: nn.Module, steps: int) -> None:
 
 
 def _free_trunk(trunk: LiteTrunk, first: int | None) -> None:
-    """Let the trunk learn from stage `first` on (0: all of it, stem included; None: nothing)."""
+    """Let the trunk learn from stage `first` on (0: all of it with the stem; None: nothing)."""
     trunk.requires_grad_(first == 0)
     if first:
         trunk.stages[first:].requires_grad_(True)
 
 
 def _optimizer(model: nn.Module, lr: float, trunk_lr: float) -> torch.optim.Optimizer:
-    """AdamW; no decay on norms and biases, a rate of its own for the trunk."""
+    """AdamW without decay on norms and biases, and with a separate rate for the trunk."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         key = ("image_encoder.trunk." in name, parameter.ndim > 1)
@@ -197,7 +197,7 @@ def _share_done(progress: Progress, options: argparse.Namespace) -> float:
 
 
 def _rate(step: int, done: float, last: float) -> float:
-    """Warm-up by steps, then a cosine over the stage down to `last`."""
+    """Warm up by steps, then follow a cosine over the stage down to `last`."""
     warm = min(1.0, (step + 1) / WARM_UP)
     return warm * (last + (1 - last) * 0.5 * (1 + math.cos(math.pi * done)))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The model that a command line chose, ready to be asked for; may import core and engine."""
+"""The model that a command line chose."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def find(
     refined: bool = False,
     second_look: Look = "off",
 ) -> tuple[ModelChoice, ModelFacts]:
-    """The model as requests name it, and as results name it.
+    """Return the model in the form of requests, and in the form of results.
 
     Parameters
     ----------
     model, weights
         See `tracking.find_model`.
     image_size
-        Side of its input, px; 0 is its own.
+        Side of its input, px. 0 is its own size.
     device, threads
         Threads 0 is torch's own choice.
     refined, second_look

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Clicks as a user would set them one after the other, from the truth; may import core and numpy.
+"""Clicks from the truth, as a user would set them one after the other.
 
-All is deterministic: of points of the same depth the topmost counts, then the leftmost.
+Everything is deterministic: of points with the same depth the topmost counts, then the leftmost.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ Mask = NDArray[np.bool_]
 
 
 def next_click(guess: Mask, truth: Mask, counts: Mask | None = None) -> PointPrompt | None:
-    """A click in the deepest point of the largest error.
+    """Return a click in the deepest point of the largest error.
 
-    What is missing and what is too much are two errors. The larger is the one that reaches
-    deeper: its deepest point is the one farthest from all that is right.
+    Missing area and extra area are two errors. The larger is the one with the deepest point. That
+    is the point farthest from everything that is right.
 
     Parameters
     ----------
     guess, truth
         (H, W).
     counts
-        Pixels that count, (H, W); None is all.
+        Pixels that count, (H, W). None is all.
 
     Returns
     -------
     PointPrompt or None
-        An include click on what is missing, an exclude click on what is too much; at the centre
-        of a pixel. None where nothing is wrong.
+        An include click on missing area, or an exclude click on extra area, at the centre of a
+        pixel. None if nothing is wrong.
     """
     missing, surplus = truth & ~guess, guess & ~truth
     if counts is not None:
@@ -51,17 +51,17 @@ def obeys(mask: Mask, click: PointPrompt) -> bool:
 
 
 def deepest_clicks(truth: Mask, count: int, given: Places = ()) -> list[tuple[float, float]]:
-    """Clicks on a mask: the deepest point, then the deepest of what is left, and so on.
+    """Return clicks on a mask: the deepest point, then the deepest of the rest, and so on.
 
-    Each click takes away the largest disc around it that lies inside; then depths are measured
-    anew. There are fewer clicks where nothing is left: small round objects.
+    Each click removes the largest disc around it that lies inside. Then depths are measured again.
+    If nothing is left, as on small round objects, there are fewer clicks.
 
     Parameters
     ----------
     truth
         (H, W), not empty.
     count
-        How many at most.
+        Largest number of clicks.
     given
         Places that come first.
 

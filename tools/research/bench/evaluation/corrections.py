@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rounds of looking, clicking on what is most wrong, and propagating again; may import core, engine.
+"""Rounds of looking, clicking on the worst error, and propagating again.
 
-A round takes the frame of the least J, sets one click in the deepest point of its largest error
-(`clicking.next_click`), and propagates all prompts so far into the same store, as a user does.
+A round takes the frame with the least J and sets one click in the deepest point of its largest
+error (`clicking.next_click`). Then it propagates all prompts so far into the same store, as a user
+does.
 """
 
 from __future__ import annotations
@@ -29,22 +30,22 @@ Mask = NDArray[np.bool_]
 
 
 class CorrectedRound(msgspec.Struct, frozen=True):
-    """One click, and the sequence propagated from it and all before.
+    """One click, and the sequence propagated from it and all earlier clicks.
 
     Attributes
     ----------
     frame
-        That was clicked on, from 1.
+        The clicked frame, from 1.
     x, y, include
         As in `PointPrompt`.
     obeyed
-        Whether the frame's mask then has the click's own pixel as the click says.
+        Whether the frame's new mask has the click's own pixel as the click says.
     frame_j_before, frame_j_after
         J of that frame.
     j, f, jf
-        Means over the sequence after it; J&F is the mean of the two.
+        Means over the sequence afterwards. J&F is the mean of the two.
     kept
-        The share of all corrective clicks so far that are obeyed now.
+        The part of all corrective clicks so far that are obeyed now.
     """
 
     frame: int
@@ -66,11 +67,11 @@ class Correction(msgspec.Struct, frozen=True):
     Attributes
     ----------
     clip, prompt
-        What was segmented, and from which kind of prompt it began.
+        What was segmented, and the kind of the first prompt.
     j, f, jf
         Before the first corrective click.
     rounds
-        One after the other; fewer than asked for where nothing was wrong any more.
+        In order. Fewer than asked for if nothing is wrong any more.
     """
 
     clip: str
@@ -81,7 +82,7 @@ class Correction(msgspec.Struct, frozen=True):
     rounds: tuple[CorrectedRound, ...]
 
     def jf_after(self, rounds: int) -> float:
-        """J&F after so many rounds; a sequence that ended earlier keeps its last."""
+        """J&F after a number of rounds. A sequence that ended earlier keeps its last value."""
         return ([self.jf] + [entry.jf for entry in self.rounds])[: rounds + 1][-1]
 
     def worst_step(self) -> float:
@@ -91,7 +92,7 @@ class Correction(msgspec.Struct, frozen=True):
 
 
 class Corrector:
-    """One sequence and what was clicked on it so far.
+    """One sequence and its clicks so far.
 
     Parameters
     ----------
@@ -100,14 +101,14 @@ class Corrector:
     clip
         Its first subject is segmented.
     kind
-        The prompt that it begins from, on the first frame.
+        The first prompt's kind, on the first frame.
     store
         Folder of its mattes.
 
     Raises
     ------
     SplatError
-        Photos or truths are not as they should be.
+        Photos or truths are wrong.
     """
 
     def __init__(
@@ -144,7 +145,7 @@ class Corrector:
         )
 
     def masks(self, tracked: Tracked) -> dict[int, Mask]:
-        """The mask, (H, W), of each frame that has a truth."""
+        """Return the mask, (H, W), of each frame that has a truth."""
         number = self._clip.subjects[0].id
         masks = {}
         for frame, truth in self._truths.items():
@@ -154,13 +155,13 @@ class Corrector:
         return masks
 
     def measure(self, masks: dict[int, Mask]) -> tuple[dict[int, float], float, float]:
-        """J by frame, its mean, and the mean F."""
+        """Return J by frame, its mean, and the mean F."""
         js = {frame: region_iou(mask, self._truths[frame]) for frame, mask in masks.items()}
         fs = [boundary_f(mask, self._truths[frame]) for frame, mask in masks.items()]
         return js, float(np.mean(list(js.values()))), float(np.mean(fs))
 
     def click(self, masks: dict[int, Mask], js: dict[int, float]) -> tuple[int, PointPrompt] | None:
-        """Set a click on the worst frame, and say where; None where nothing is wrong."""
+        """Set a click on the worst frame and return it. None if nothing is wrong."""
         frame = min(js, key=lambda number: js[number])
         click = next_click(masks[frame], self._truths[frame])
         if click is None:
@@ -171,7 +172,7 @@ class Corrector:
 
 
 def with_click(prompts: PromptSet, frame: int, click: PointPrompt) -> PromptSet:
-    """The same prompts, and one click more for the first object."""
+    """Return the same prompts with one more click for the first object."""
     thing = prompts.objects[0]
     at = {entry.frame: entry for entry in thing.frames}
     here = at.get(frame, FramePrompts(frame))
@@ -190,21 +191,21 @@ def correct(
     rounds: int,
     on_round: Callable[[int, Tracked], None] = lambda done, tracked: None,
 ) -> Correction:
-    """Propagate a sequence, and correct it so many times.
+    """Propagate a sequence and correct it for a number of rounds.
 
     Parameters
     ----------
     model, image_size, settings, clip, kind
         As in `Corrector`.
     rounds
-        How many at most.
+        Largest number of rounds.
     on_round
         Gets the number of rounds done, from 0, and the mattes then.
 
     Raises
     ------
     SplatError
-        Model, photos or truths are not as they should be.
+        Model, photos or truths are wrong.
     """
     with tempfile.TemporaryDirectory() as folder:
         at = Corrector(model, image_size, settings, clip, kind, Path(folder))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs an evaluation: footage by footage, table, JSON and sheets; may import core and engine."""
+"""Run an evaluation: footage by footage, table, JSON and sheets."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ from tools.research.bench.evaluation.scoring import ObjectScore, score
 
 @dataclass(frozen=True)
 class Settings:
-    """What to measure, as the command line says it.
+    """What to measure, from the command line.
 
     Attributes
     ----------
     model, weights, image_size
-        See `tracking.find_model`; size 0 is the model's own.
+        See `tracking.find_model`. Size 0 is the model's own.
     device, threads
         Threads 0 is torch's own choice.
     kinds
-        Kinds of prompt; () is each footage's own (see `FOOTAGE_KINDS`).
+        Kinds of prompt. () takes each footage's own (see `FOOTAGE_KINDS`).
     frames
-        Frames of each clip at most; 0 is all.
+        Most frames of each clip. 0 is all.
     only
-        Clips whose name holds one of these; () is all.
+        Clips whose name contains one of these. () is all.
     out
         Folder for ``quality.json`` and the sheets.
     refined
-        Whether mattes are taken to the photo's edges first.
+        Whether mattes are refined to the photo's edges first.
     second_look
-        How each matte is looked at once more, close up (`RunSettings.second_look`).
+        How each matte gets a second look, close up (`RunSettings.second_look`).
     with_sheets
-        Whether clips that have a truth get a contact sheet too.
+        Whether clips with a truth get a contact sheet too.
     """
 
     model: str
@@ -74,11 +74,11 @@ FOOTAGE_KINDS: dict[str, tuple[PromptKind, ...]] = {
     "captures": ("1click", "3clicks"),
     "davis": ("mask",),
 }
-"""Prompts from which each kind of footage is tracked unless others are asked for."""
+"""The prompts from which each kind of footage is tracked by default."""
 
 
 class Evaluator:
-    """One model, and what it reached so far; raises SplatError when there is no such model."""
+    """One model and its results so far; raises SplatError if there is no such model."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -95,14 +95,14 @@ class Evaluator:
         print(report.facts_line(self._facts), flush=True)
 
     def run(self, name: str, clips: Sequence[sources.Clip]) -> report.Group | None:
-        """Track clips with truth, print their table and write all results so far.
+        """Track clips with truth, print their table, and write all results so far.
 
-        None when no clip is wanted, or no frame of any counts.
+        Returns None if no clip is wanted, or no frame counts.
 
         Raises
         ------
         SplatError
-            Photos or truths are not as they should be.
+            Photos or truths are wrong.
         """
         kinds = self._settings.kinds or FOOTAGE_KINDS[name]
         scores: list[ObjectScore] = []
@@ -183,7 +183,7 @@ class Evaluator:
 def rendered(
     count: int, frames: int, size: tuple[int, int], root: Path, *, hidden: bool
 ) -> list[sources.Clip]:
-    """The orbits, rendered now where they are not there yet."""
+    """Return the orbits. Those that are missing are rendered now."""
     make = orbits.hidden_orbit if hidden else orbits.rendered_orbit
     folders = [make(plan, root, progress.show) for plan in orbits.orbit_plans(count, frames, size)]
     progress.end()
@@ -195,7 +195,7 @@ def compare_speed(
 ) -> None:
     """Time the bundled model and SAM 2.1's smallest in one run; print both, write ``speed.json``.
 
-    ``out`` is the folder for that; the others are as in `pace.measure`.
+    ``out`` is the folder for it. The others are as in `pace.measure`.
 
     Raises
     ------

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real footage without truth, with prompts of one's own; may import core, msgspec and OpenCV.
+"""Real footage without truth, with your own prompts.
 
-A file names clips and says what to click on; a clip is a folder of photos or a video::
+A file names clips and says what to click on. A clip is a folder of photos or a video::
 
     {"bedroom": {"prompts": {"version": 1, "objects": [...]}},
      "01_dog": {"prompts": {...}, "every": 6, "frames": 40}}
 
-``prompts`` are as in docs/prompts.md, on the frames that are left when of ``every`` so many frames
-one is taken and ``frames`` is the most to take (0: all).
+docs/prompts.md explains ``prompts``. They refer to the frames that are taken: one of ``every``, and
+at most ``frames`` of them (0: all).
 """
 
 from __future__ import annotations

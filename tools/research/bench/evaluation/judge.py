@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs what `bench/obedience.py` asks for: set by set, tables, JSON, sheets; core and engine."""
+"""Run what `bench/obedience.py` asks for: set by set, tables, JSON, sheets."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ from tools.research.bench.evaluation.stills import Clicker, StillScore
 Mask = NDArray[np.bool_]
 _Named = TypeVar("_Named", real.Still, Clip)
 
-_SHOWN = (1, 2, 3, 5, 10)  # clicks after which a sheet shows the mask, beside the last
+_SHOWN = (1, 2, 3, 5, 10)  # a sheet shows the mask after these numbers of clicks, and the last mask
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What to measure, as the command line says it.
+    """What to measure, from the command line.
 
     Attributes
     ----------
@@ -49,21 +49,21 @@ class Settings:
     command
         The command line, for the results.
     model, weights, image_size, device, threads, refined, second_look
-        See `chosen.find`; the last two change sequences and corrections, and no still.
+        See `chosen.find`. The last two change sequences and corrections, but not stills.
     kinds
-        Kinds of prompt for sequences; () is all.
+        Kinds of prompt for sequences. () is all.
     rounds
         Corrective clicks on each sequence.
     every
         See `real.sequences`.
     only
-        Photos and sequences whose name holds one of these; () is all.
+        Photos and sequences whose name contains one of these. () is all.
     most
-        Of each set at most; 0 is all.
+        Most photos or sequences of each set. 0 is all.
     json
-        Where the results go; None is nowhere.
+        File for the results, or None.
     sheets
-        Folder for contact sheets; None is none.
+        Folder for contact sheets, or None.
     """
 
     root: Path
@@ -85,7 +85,7 @@ class Settings:
 
 
 class Judge:
-    """One model, and what it reached so far; raises SplatError when there is no such model."""
+    """One model and its results so far; raises SplatError if there is no such model."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -181,7 +181,7 @@ class Judge:
             print(obedience_report.corrections_table(group), end="\n\n", flush=True)
 
     def _sequences(self) -> Iterator[tuple[str, list[Clip]]]:
-        """The wanted sequences in sets: DAVIS as one, each orbit for itself."""
+        """Return the wanted sequences in sets: DAVIS is one set, each orbit is its own."""
         found = real.sequences(self._settings.root, self._settings.every)
         orbits = [clip for clip in found if real.is_orbit(self._settings.root, clip.name)]
         plain = [clip for clip in found if clip not in orbits]
@@ -191,7 +191,7 @@ class Judge:
                 yield name, wanted
 
     def _wanted(self, entries: Sequence[_Named]) -> Iterator[_Named]:
-        """What the names ask for, of each set so many."""
+        """Return what the names ask for, limited for each set."""
         taken: dict[str, int] = {}
         for entry in entries:
             if self._settings.only and not any(part in entry.name for part in self._settings.only):
@@ -214,7 +214,7 @@ class Judge:
 def _shown(
     steps: Sequence[tuple[FramePrompts, Mask, float]],
 ) -> Iterator[tuple[str, Mask, tuple[PointPrompt, ...]]]:
-    """Of all masks of a photo those that a sheet shows."""
+    """Return the masks of a photo that a sheet shows."""
     last = max((len(prompts.points) for prompts, _, _ in steps), default=0)
     for prompts, mask, iou in steps:
         count = len(prompts.points)

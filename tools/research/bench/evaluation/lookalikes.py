@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Captures with things about that look like the subject; may import tools.capture and no torch.
+"""Captures with things that look like the subject.
 
-Three of the subject's own kind and colours stand close by, one of them its twin, so that from
-photo to photo they pass before and behind it. That is what a tracker confuses most.
+Three things of the subject's own kind and colours stand nearby, one of them its twin. From photo to
+photo they pass in front of it and behind it. This confuses a tracker most.
 """
 
 from __future__ import annotations
@@ -23,19 +23,20 @@ from tools.research.capture.stage import Stage, StagePlan
 from tools.research.capture.subjects import build_subject
 
 FIRST_SEED: Final = 740
-"""Beyond the seeds of the plain orbits, and below those of all training."""
+"""Above the seeds of the plain orbits, below those of all training."""
 
 KINDS: Final = ("office_chair", "stool", "lamp", "plant", "basket", "statue", "sign", "bench")
 COUNT: Final = 3
 
 
 def plans(count: int, frames: int, size: tuple[int, int]) -> tuple[StagePlan, ...]:
-    """What each capture shows: kinds in turn, seeds rising, every other orbit the other way.
+    """What each capture shows: kinds in turn, seeds rising, every other orbit in the other
+    direction.
 
     Parameters
     ----------
     count
-        How many captures.
+        Number of captures.
     frames
         Photos of each.
     size
@@ -55,12 +56,12 @@ def plans(count: int, frames: int, size: tuple[int, int]) -> tuple[StagePlan, ..
 
 
 def rendered(plan: StagePlan, root: Path, report: Callable[[str], None]) -> Path:
-    """The folder of a capture under ``root``, rendered now if it is not there yet."""
+    """Return the folder of a capture under ``root``. It is rendered now if it is not there yet."""
     return orbits.rendered_stage(AmongLookalikes, plan, root, report, suffix="_alike")
 
 
 def rendered_hidden(plan: StagePlan, root: Path, report: Callable[[str], None]) -> Path:
-    """The same with a screen that hides the subject, and not its look-alikes, for five frames."""
+    """The same, with a screen that hides the subject for five frames, but not its look-alikes."""
     clear = rendered(plan, root, report)
     return orbits.rendered_stage(
         HiddenAmongLookalikes, plan, root, report, suffix="_alike_hidden", clear=clear
@@ -79,7 +80,7 @@ class AmongLookalikes(Stage):
             factor = height * (1.0 if number == 0 else rng.uniform(0.85, 1.1))
             model.transform(np.eye(3) * (factor / float(model.bounds()[1][2])))
             away = radius + model.radius() + rng.uniform(0.05, 0.3) * radius
-            # Out of the cameras' way however small their circle is.
+            # Outside the cameras' way, even if their circle is small.
             away = min(away, float(distances.min()) * 0.8 - model.radius())
             turn = first + number * math.tau / COUNT + rng.uniform(-0.3, 0.3)
             spot = (away * math.cos(turn), away * math.sin(turn), 0.0)

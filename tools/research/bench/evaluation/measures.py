@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How well a matte fits its truth: region, boundary, thin parts; may import numpy and OpenCV.
+"""How well a matte fits its truth: region, boundary, thin parts.
 
 J and F are the measures of the DAVIS benchmark (Perazzi et al., "A Benchmark Dataset and Evaluation
 Methodology for Video Object Segmentation", CVPR 2016).
@@ -18,16 +18,17 @@ from numpy.typing import NDArray
 Mask = NDArray[np.bool_]
 
 BOUNDARY_BOUND: Final = 0.008
-"""How far a boundary pixel may lie from its partner, as a part of the picture's diagonal."""
+"""The largest distance between matching boundary pixels, as a part of the picture's diagonal."""
 
 GRID: Final = 512
-"""Side of the square that thin parts are judged on, px: the bundled model's input."""
+"""Side of the square on which thin parts are judged, px: the bundled model's input."""
 
 THINNER: Final = 17
-"""Parts narrower than this on the grid are thin, px: legs, rungs, handles. Odd, a disk's width."""
+"""Parts narrower than this on the grid are thin, px: legs, rungs, handles. Odd, because it is
+the width of a disk."""
 
 THIN_BAND: Final = 3
-"""A thin part's pixel is found when the matte comes this near on the grid, px."""
+"""A thin part's pixel counts as found if the matte is this near on the grid, px."""
 
 
 def region_iou(guess: Mask, truth: Mask) -> float:
@@ -37,10 +38,11 @@ def region_iou(guess: Mask, truth: Mask) -> float:
 
 
 def boundary(mask: Mask) -> Mask:
-    """The pixels whose right, lower or lower right neighbour is on the mask's other side, (H, W).
+    """Return pixels whose right, lower or lower right neighbour is on the mask's other side, (H,
+    W).
 
-    As in DAVIS; neighbours beyond the picture count as equal, so a mask that is cut off by the
-    picture's edge has no boundary there.
+    As in DAVIS. Neighbours outside the picture count as equal. So a mask that the picture's edge
+    cuts off has no boundary there.
     """
     padded = np.pad(mask, ((0, 1), (0, 1)), mode="edge")
     here = padded[:-1, :-1]
@@ -50,26 +52,26 @@ def boundary(mask: Mask) -> Mask:
 
 
 def boundary_f(guess: Mask, truth: Mask, bound: float = BOUNDARY_BOUND) -> float:
-    """F, the harmonic mean of the boundaries' precision and recall.
+    """Return F, the harmonic mean of the boundaries' precision and recall.
 
     Parameters
     ----------
     guess, truth
         (H, W).
     bound
-        Part of the diagonal within which boundaries match; rounded up to whole px.
+        Part of the diagonal within which boundaries match. It is rounded up to whole px.
 
     Returns
     -------
     float
-        0 to 1; 1 when neither has a boundary, 0 when only one has.
+        0 to 1. It is 1 if neither has a boundary, 0 if only one has.
     """
     reach = math.ceil(bound * math.hypot(*truth.shape))
     of_guess, of_truth = boundary(guess), boundary(truth)
     guess_size, truth_size = int(of_guess.sum()), int(of_truth.sum())
     if guess_size == 0 or truth_size == 0:
         return float(guess_size == truth_size)
-    # Far from both nothing can match, and distances cost time.
+    # Far from both boundaries nothing can match, and distances cost time.
     window = _around(of_guess | of_truth)
     of_guess, of_truth = of_guess[window], of_truth[window]
     precision = int((of_guess & _within(of_truth, reach)).sum()) / guess_size
@@ -86,7 +88,7 @@ class ThinParts:
 
 
 def thin_parts(guess: Mask, truth: Mask) -> ThinParts:
-    """Compare what is thin in the truth with the matte, both squashed to the grid."""
+    """Compare the truth's thin parts with the matte, both resized to the grid."""
     small = _squashed(truth)
     thin = thin_pixels(small)
     total = int(thin.sum())
@@ -97,9 +99,9 @@ def thin_parts(guess: Mask, truth: Mask) -> ThinParts:
 
 
 def boundary_distance(guess: Mask, truth: Mask) -> float:
-    """How far the two boundaries lie apart, px: mean of both ways.
+    """Return the distance of the two boundaries, px: the mean of both directions.
 
-    The picture's diagonal when only one has a boundary, 0 when neither has.
+    It is the picture's diagonal if only one has a boundary, and 0 if neither has.
     """
     of_guess, of_truth = boundary(guess), boundary(truth)
     if not of_guess.any() or not of_truth.any():
@@ -115,9 +117,10 @@ def _mean_distance(points: Mask, to: Mask) -> float:
 
 
 def thin_recall(guess: Mask, truth: Mask, *, within: float) -> float:
-    """The part of the truth's thin pixels within so many px of the matte, at the photo's own size.
+    """Return the part of the truth's thin pixels near the matte, within a number of px.
 
-    Thin is what is thin on the grid (`thin_pixels`); 1 where nothing is.
+    It is measured at the photo's own size. Thin is what is thin on the grid (`thin_pixels`). It is
+    1 if nothing is thin.
     """
     small = thin_pixels(_squashed(truth)).astype(np.uint8)
     height, width = truth.shape
@@ -127,10 +130,10 @@ def thin_recall(guess: Mask, truth: Mask, *, within: float) -> float:
 
 
 def thin_pixels(mask: Mask) -> Mask:
-    """What an opening with a disk of `THINNER` px takes away, without crumbs, (H, W).
+    """Return what an opening with a disk of `THINNER` px removes, without small pieces, (H, W).
 
-    An opening also rounds every corner off: what is left of one is smaller than a segment of a
-    thin part, and is dropped.
+    An opening also rounds off every corner. Such a piece is smaller than a segment of a thin part,
+    and is dropped.
     """
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (THINNER, THINNER))
     opened = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, disk)
@@ -142,7 +145,7 @@ def thin_pixels(mask: Mask) -> Mask:
 
 
 def _squashed(mask: Mask) -> Mask:
-    """The mask on the grid, (GRID, GRID); a pixel is inside when half of it is."""
+    """Return the mask on the grid, (GRID, GRID). A pixel is inside if at least half of it is."""
     share = cv2.resize(mask.astype(np.float32), (GRID, GRID), interpolation=cv2.INTER_AREA)
     return np.asarray(share >= 0.5)
 
@@ -153,7 +156,7 @@ def _within(mask: Mask, reach: float) -> Mask:
         return np.zeros_like(mask)
     away = cv2.distanceTransform(
         (~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
-    )  # exact up to float32's rounding; no two different distances are as near as the slack
+    )  # exact up to float32's rounding; two different distances always differ by more than the slack
     return np.asarray(away <= reach + 1e-3)
 
 

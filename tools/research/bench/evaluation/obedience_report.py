@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an obedience run comes to, and its tables; may import core and msgspec."""
+"""The results of an obedience run, and its tables."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from tools.research.bench.evaluation.scoring import FrameScore, ObjectScore
 from tools.research.bench.evaluation.stills import StillScore
 
 AFTER: Final = (1, 2, 3, 5, 10, 20)
-"""Numbers of clicks after which mean IoU is told."""
+"""Numbers of clicks after which mean IoU is reported."""
 
 TARGETS: Final = (0.80, 0.85, 0.90)
-"""IoUs that clicks are counted to."""
+"""IoUs to which clicks are counted."""
 
 EARLY: Final = 6
-"""Frames at a sequence's start that are told one by one."""
+"""Number of frames at a sequence's start that are reported one by one."""
 
 _NUMBERS: Final = ((1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (6, 10), (11, 20))
 _QUARTERS: Final = 4
 
 
 class SequenceGroup(msgspec.Struct, frozen=True):
-    """Sequences that are told together, such as ``davis`` or ``blowtorch``."""
+    """Sequences that are reported together, such as ``davis`` or ``blowtorch``."""
 
     name: str
     scores: tuple[ObjectScore, ...]
 
 
 class CorrectionGroup(msgspec.Struct, frozen=True):
-    """Corrected sequences that are told together."""
+    """Corrected sequences that are reported together."""
 
     name: str
     corrections: tuple[Correction, ...]
 
 
 class Obedience(msgspec.Struct, frozen=True):
-    """All that a run measured, and by which command line."""
+    """All that a run measured, and its command line."""
 
     command: str
     model: ModelFacts
@@ -52,7 +52,8 @@ class Obedience(msgspec.Struct, frozen=True):
 
 
 def stills_table(scores: Sequence[StillScore]) -> str:
-    """Clicks and boxes on single photos, by set and together; there must be one."""
+    """Clicks and boxes on single photos, for each set and for all. There must be at least one
+    photo."""
     groups = {
         name: [one for one in scores if one.group == name]
         for name in dict.fromkeys(one.group for one in scores)
@@ -114,7 +115,7 @@ def _rest_line(name: str, scores: Sequence[StillScore]) -> str:
 
 
 def sequences_table(group: SequenceGroup) -> str:
-    """One kind of sequence: J, F, J&F by prompt, from frame to frame at the start, by quarters."""
+    """One kind of sequence: J, F, J&F by prompt; by frame at the start; by quarters."""
     kinds = list(dict.fromkeys(score.prompt for score in group.scores))
     clips = list(dict.fromkeys(score.clip for score in group.scores))
     found = {(score.clip, score.prompt): score for score in group.scores}
@@ -149,7 +150,7 @@ def sequences_table(group: SequenceGroup) -> str:
 
 
 def early(scores: Sequence[ObjectScore]) -> list[float]:
-    """Mean J of each of the first `EARLY` frames; a sequence counts where it has that frame."""
+    """Mean J of each of the first `EARLY` frames. A sequence counts if it has that frame."""
     means = []
     for number in range(1, EARLY + 1):
         found = [frame.j for score in scores for frame in score.frames if frame.frame == number]
@@ -159,7 +160,8 @@ def early(scores: Sequence[ObjectScore]) -> list[float]:
 
 
 def quarters(scores: Sequence[ObjectScore]) -> list[float]:
-    """Mean J&F of each quarter of the sequences; the frames left over go to the later quarters."""
+    """Mean J&F of each quarter of the sequences. Frames that are left over go to the later
+    quarters."""
     return [
         _mean([_mean([(frame.j + frame.f) / 2 for frame in part]) for part in parts])
         for number in range(_QUARTERS)
@@ -173,7 +175,7 @@ def _quarter(frames: Sequence[FrameScore], number: int) -> Sequence[FrameScore]:
 
 
 def corrections_table(group: CorrectionGroup) -> str:
-    """Corrected sequences: J&F by round, and what became of the clicks."""
+    """Corrected sequences: J&F by round, and how many clicks are obeyed."""
     rounds = max((len(entry.rounds) for entry in group.corrections), default=0)
     lines = [
         f"== corrections, {group.name}: each round one click in the worst frame ==",

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Renders the captures that models are measured on, once; may import tools.capture and no torch.
+"""Render, once, the captures on which models are measured.
 
-Seeds from `FIRST_SEED` on: all training uses seeds of 1000 and more, so neither these shapes nor
-these rooms were ever trained on. Every kind but the chair takes part, whose place is the sample.
+Their seeds start at `FIRST_SEED`. All training uses seeds of 1000 and more, so no training has seen
+these shapes or rooms. Every kind takes part except the chair, because the sample is a chair.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ FIRST_SEED: Final = 700
 STEP: Final = math.radians(8.0)  # from photo to photo: 45 photos for a full circle
 HIDDEN_FRAMES: Final = 5
 
-_SHARE: Final = 0.5  # where the screen stands on the way from the camera to the subject
-_LARGE: Final = 4000  # px, the longer side from which each pixel is looked at once
-_MARGIN: Final = 0.06  # of the subject's size, by which the screen is larger on each side
+_SHARE: Final = 0.5  # place of the screen on the way from the camera to the subject, 0 to 1
+_LARGE: Final = 4000  # px of the longer side; from this size on each pixel gets one sample
+_MARGIN: Final = 0.06  # the screen is larger on each side by this part of the subject's size
 
 
 def orbit_plans(count: int, frames: int, size: tuple[int, int]) -> tuple[StagePlan, ...]:
-    """What each orbit shows: kinds evenly spread over all but the chair.
+    """What each orbit shows: kinds evenly spread, without the chair.
 
     Parameters
     ----------
     count
-        How many orbits.
+        Number of orbits.
     frames
         Photos of each.
     size
@@ -56,21 +56,22 @@ def orbit_plans(count: int, frames: int, size: tuple[int, int]) -> tuple[StagePl
 
 
 def hidden_range(frames: int) -> range:
-    """The indices of the frames on which the subject is wholly hidden; the first is 0."""
+    """Return the indices of the frames on which the subject is wholly hidden. The first is 0."""
     first = (frames - HIDDEN_FRAMES) // 2 + 1
     return range(first, first + HIDDEN_FRAMES)
 
 
 def rendered_orbit(plan: StagePlan, root: Path, report: Callable[[str], None]) -> Path:
-    """The folder of an orbit under ``root``, rendered now if it is not there yet.
+    """Return the folder of an orbit under ``root``. It is rendered now if it is not there yet.
 
-    A folder gets its name when it is complete; see `tools.research.capture.train_set` for what is in it.
+    A folder gets its name when it is complete. `tools.research.capture.train_set` explains its
+    files.
     """
     return rendered_stage(Stage, plan, root, report)
 
 
 def hidden_orbit(plan: StagePlan, root: Path, report: Callable[[str], None]) -> Path:
-    """The same orbit with a screen that comes in, hides the subject for five frames and leaves."""
+    """The same orbit with a screen that comes in, hides the subject for five frames, and leaves."""
     clear = rendered_orbit(plan, root, report)
     return rendered_stage(HiddenStage, plan, root, report, suffix="_hidden", clear=clear)
 
@@ -84,20 +85,21 @@ def rendered_stage(
     suffix: str = "",
     clear: Path | None = None,
 ) -> Path:
-    """The folder of any kind of stage of a plan, rendered now if it is not there yet.
+    """Return the folder of any kind of stage of a plan. It is rendered now if it is not there yet.
 
     Parameters
     ----------
     stage, plan
-        What is built, and from what.
+        The kind of stage, and its plan.
     root
         Where the folder lies.
     report
         Gets a line for each photo.
     suffix
-        Added to the folder's name: another for each kind of stage.
+        Added to the folder's name, different for each kind of stage.
     clear
-        The folder of the same stage without occluder, whose photos serve where there is none.
+        The folder of the same stage without occluder. Its photos are used for frames without the
+        occluder.
     """
     target = root / f"{_name(plan)}{suffix}"
     if not target.exists():
@@ -110,12 +112,13 @@ def _name(plan: StagePlan) -> str:
 
 
 def _render(stage: Stage, target: Path, clear: Path | None, report: Callable[[str], None]) -> None:
-    """Render into a folder aside, with what ``clear`` has already of the frames without screen."""
+    """Render into a temporary folder. Frames without the screen are taken from ``clear`` if it
+    has them."""
     part = target.parent / "part" / target.name
     if part.exists():
         shutil.rmtree(part)
     part.mkdir(parents=True)
-    # Photos of many pixels are fine enough without, and four times as many would not fit.
+    # Large photos are fine enough without oversampling, and four times the pixels would not fit.
     looks = 1 if max(stage.plan.size) > _LARGE else 2
     layout = plain_layout(stage.plan.frames, looks=looks)
     if clear is not None:
@@ -135,7 +138,7 @@ def _render(stage: Stage, target: Path, clear: Path | None, report: Callable[[st
 
 
 class HiddenStage(Stage):
-    """A stage with a screen in front for some frames; all else is as without."""
+    """A stage with a screen in front for some frames. Everything else is the same."""
 
     def _plan_occluder(self, points: Array) -> Passage:
         return _screen_passage(
@@ -144,7 +147,8 @@ class HiddenStage(Stage):
 
 
 def _screen_passage(rng: Random, poses: list[Pose], points: Array, hidden: range) -> Passage:
-    """A screen just large enough for the subject (``points``, (N, 3) m) on all hidden frames.
+    """Return a screen just large enough for the subject (``points``, (N, 3) m) on all hidden
+    frames.
 
     On the frame before and the frame after, it stands half aside.
     """
@@ -174,7 +178,8 @@ def _screen_passage(rng: Random, poses: list[Pose], points: Array, hidden: range
 
 
 def _on_screen(pose: Pose, points: Array) -> Array:
-    """Where the subject's points show on the screen: (N, 2), metres aside and above the ground."""
+    """Return where the subject's points appear on the screen: (N, 2), metres aside and above the
+    ground."""
     forward, across = _bearing(pose)
     rays = points - pose.position  # (N, 3)
     reach = float(np.hypot(*pose.position[:2])) * _SHARE / (rays @ forward)  # (N,)
@@ -182,6 +187,6 @@ def _on_screen(pose: Pose, points: Array) -> Array:
 
 
 def _bearing(pose: Pose) -> tuple[Array, Array]:
-    """Level unit vectors from the camera to the subject's foot, and to its right."""
+    """Return level unit vectors from the camera to the subject's foot, and to its right."""
     x, y = pose.position[:2] / np.hypot(*pose.position[:2])
     return np.array([-x, -y, 0.0]), np.array([-y, x, 0.0])

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Speed of the bundled model beside SAM 2.1's smallest, random weights; may import core, engine.
+"""Compare the speed of the bundled model and of SAM 2.1's smallest, with random weights.
 
-Weights don't change how long anything takes, so that the large checkpoint isn't needed.
+Weights don't change the time, so the large checkpoint is not needed.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ MODELS: Final = (BUNDLED, SMALLEST_OFFICIAL)
 
 @dataclass(frozen=True)
 class Pace:
-    """What one model takes.
+    """The time of one model.
 
     Attributes
     ----------
     name, image_size
         Architecture and side of its input, px.
     seconds, cpu_seconds
-        Per frame and object, mean over the frames on which the memory is full.
+        For one frame and object, mean over the frames with a full memory.
     frames
-        How many frames that were.
+        Number of those frames.
     """
 
     name: str
@@ -63,9 +63,9 @@ def measure(
     device, threads
         As in `ModelChoice`.
     photos
-        At least one, of one size; taken over and over.
+        At least one, all of one size. They are repeated.
     objects
-        How many are tracked at once.
+        Number of objects tracked at once.
     frames
         Frames to time once the memory is full.
     report

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Equirectangular captures with truth, the subject on the seam or away from it; no torch.
+"""Equirectangular captures with truth, the subject across the photo's edge or away from it.
 
-Each photo is made of six square pictures of a stage, looking the six ways from one camera.
+Each photo is made of six square pictures of a stage, in six directions from one camera.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ from tools.research.capture.stage import Stage, StagePlan
 FIRST_SEED: Final = 760
 KINDS: Final = ("statue", "bench", "plant", "office_chair")
 SEAM_SHIFT: Final = 0.47
-"""Of the width: how far the photos are turned so that the subject, in the middle, lies across the
-seam. No whole number of the engine's steps, so that nothing agrees by arithmetic alone."""
+"""Part of the width by which the photos are turned, so that the subject lies across the photo's
+edge. It is not a whole number of the engine's steps, so that nothing is equal only by
+arithmetic."""
 
 _FACE: Final = 288  # px, side of each of the six pictures
-_NEARER: Final = 0.5  # of the orbit's distance: a panorama shows things small
+_NEARER: Final = 0.5  # of the orbit's distance, because a panorama shows things small
 
 
 def plans(count: int, frames: int) -> tuple[StagePlan, ...]:
@@ -53,7 +54,8 @@ def plans(count: int, frames: int) -> tuple[StagePlan, ...]:
 
 
 def rendered(plan: StagePlan, root: Path, report: Callable[[str], None]) -> Path:
-    """The folder of a capture, the subject in the middle; rendered now if it is not there yet."""
+    """Return the folder of a capture with the subject in the middle. It is rendered now if it is
+    missing."""
     target = root / f"{plan.kind}_{plan.seed}_panorama_{plan.frames}"
     if target.exists():
         return target
@@ -82,7 +84,7 @@ def rendered(plan: StagePlan, root: Path, report: Callable[[str], None]) -> Path
 
 
 def clip(folder: Path) -> Clip:
-    """The capture as it was rendered, clicks on the first photo."""
+    """Return the capture as rendered, with clicks on the first photo."""
     truths = sorted(folder.glob("*_truth.png"))
     photos = tuple(path.with_name(path.name.replace("_truth", "")) for path in truths)
     first = np.asarray(Image.open(truths[0])) == SUBJECT
@@ -93,7 +95,7 @@ def clip(folder: Path) -> Clip:
 
 
 def over_seam(middle: Clip, folder: Path) -> Clip:
-    """The same photos turned until the subject lies across the seam, written into a folder.
+    """Turn the same photos until the subject lies across the edge, and write them into a folder.
 
     Clicks are turned with them.
     """
@@ -121,7 +123,8 @@ def over_seam(middle: Clip, folder: Path) -> Clip:
 
 
 def _six_ways(pose: Pose) -> list[Pose]:
-    """Right angles of view from a point on the way to the subject, level: ahead, right, ..., down."""
+    """Return six right-angled views from a point on the way to the subject: ahead, right, ...,
+    down."""
     distance = np.hypot(*pose.position[:2])
     ahead = np.array([*(-pose.position[:2] / distance), 0.0])
     position = pose.position * np.array([_NEARER, _NEARER, 1.0])
@@ -145,11 +148,11 @@ def _six_ways(pose: Pose) -> list[Pose]:
 def _equirectangular(
     faces: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]],
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Six pictures with their ids as one, (2 f, 4 f) for faces of side f; nearest pixels."""
+    """Join six pictures and their ids into one, (2 f, 4 f) for faces of side f; nearest pixels."""
     height, width = 2 * _FACE, 4 * _FACE
     turn = ((np.arange(width) + 0.5) / width - 0.5)[None] * 2 * np.pi
     rise = (0.5 - (np.arange(height) + 0.5) / height)[:, None] * np.pi
-    # In the frame of the first picture: x right, y up, z ahead.
+    # In the coordinates of the first picture: x right, y up, z ahead.
     x, y, z = np.cos(rise) * np.sin(turn), np.sin(rise) + 0 * turn, np.cos(rise) * np.cos(turn)
     pixels = np.zeros((height, width, 3), np.uint8)
     ids = np.zeros((height, width), np.uint8)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Prompts as a user would give them, from the truth; may import core, numpy and OpenCV."""
+"""Prompts made from the truth, as a user would give them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tools.research.bench.evaluation.sources import Clip, Subject
 PromptKind = Literal["1click", "3clicks", "box", "mask"]
 PROMPT_KINDS: Final[tuple[PromptKind, ...]] = get_args(PromptKind)
 
-_CLICK_DEPTH: Final = 3.0  # px from the rim that a click keeps where the object is thick enough
+_CLICK_DEPTH: Final = 3.0  # px: a click's distance from the edge, if the object is thick enough
 
 Mask = NDArray[np.bool_]
 Places = tuple[tuple[float, float], ...]
@@ -33,14 +33,15 @@ Placing = Callable[[Mask, int, Places], list[tuple[float, float]]]
 
 
 def place_clicks(truth: Mask, count: int, given: Places = ()) -> list[tuple[float, float]]:
-    """Clicks on a mask: those given, then the deepest point, then points far from all others.
+    """Return clicks on a mask: the given ones, then the deepest point, then points far from all
+    others.
 
     Parameters
     ----------
     truth
         (H, W), not empty.
     count
-        How many.
+        Number of clicks.
     given
         Places that are known to be good, best first.
 
@@ -63,20 +64,22 @@ def place_clicks(truth: Mask, count: int, given: Places = ()) -> list[tuple[floa
 
 
 def depths(mask: Mask) -> NDArray[np.float32]:
-    """How far each pixel of a mask lies from what is outside, the picture's edge included, px."""
+    """Return each mask pixel's distance from the outside, px. Outside the picture counts as
+    outside."""
     padded = np.pad(mask.astype(np.uint8), 1)
     depth = cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1]
     return np.asarray(depth, dtype=np.float32)
 
 
 def deepest(depth: NDArray[np.float32]) -> tuple[float, float]:
-    """The centre (x, y) of the deepest pixel; of equals the topmost, then the leftmost."""
+    """Return the centre (x, y) of the deepest pixel; of equal ones the topmost, then the
+    leftmost."""
     row, column = np.unravel_index(int(depth.argmax()), depth.shape)
     return float(column) + 0.5, float(row) + 0.5
 
 
 def prompts_for(clip: Clip, kind: PromptKind, place: Placing = place_clicks) -> PromptSet:
-    """Prompt every subject on the first frame that shows it; the same clip gives the same prompts.
+    """Prompt every subject on the first frame that shows it. The same clip gives the same prompts.
 
     Raises
     ------
@@ -112,7 +115,8 @@ def prompts_at(clip: Clip, kind: PromptKind, indices: Sequence[int]) -> PromptSe
 
 
 def well_seen(clip: Clip, share: float = 0.3) -> list[int]:
-    """Indices of the frames that show at least this part of the most that is seen of the subject."""
+    """Return indices of the frames that show at least this part of the subject's largest visible
+    area."""
     truths = [clip.truth(index, clip.subjects[0]) for index in range(len(clip.photos))]
     areas = [0 if truth is None else int(truth.sum()) for truth in truths]
     return [index for index, area in enumerate(areas) if area and area >= share * max(areas)]

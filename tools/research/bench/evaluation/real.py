@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real photos with true masks, from one folder; may import core, numpy and Pillow.
+"""Real photos with true masks, from one folder.
 
-The folder, given by whoever measures, is laid out so::
+Whoever measures gives the folder. It has this layout::
 
     test/clicks/images/*.jpg            photos, each with
     test/clicks/labels/*.png            its label: 255 object, 128 does not count, 0 ground
     test/davis/JPEGImages/NAME/*.jpg    sequences, each frame with
     test/davis/Annotations/NAME/*.png   its mask: 255 object, 0 ground
-    test/orbits/NAME/photos/*.jpg       photos round a thing, each with
+    test/orbits/NAME/photos/*.jpg       photos around a thing, each with
     test/orbits/NAME/masks/*.png        its mask
 """
 
@@ -32,7 +32,7 @@ STILL_FRAMES: Final = ("00007", "00022")
 """File names of the frames that a sequence gives to the stills."""
 
 _OBJECT: Final = 255
-_UNDECIDED: Final = 128  # so it stands in the labels of test/clicks
+_UNDECIDED: Final = 128  # its value in the labels of test/clicks
 
 Mask = NDArray[np.bool_]
 
@@ -44,7 +44,7 @@ class Still:
     Attributes
     ----------
     group
-        The set that it is from: ``clicks`` or ``davis``.
+        Its set: ``clicks`` or ``davis``.
     name
         For people.
     photo, label
@@ -57,7 +57,7 @@ class Still:
     label: Path
 
     def truth(self) -> tuple[Mask, Mask]:
-        """The object's mask, and the pixels that count, (H, W) each; raises FootageError."""
+        """Return the object's mask, and the pixels that count, (H, W) each; raises FootageError."""
         values = read_labels(self.label)
         return values == _OBJECT, values != _UNDECIDED
 
@@ -92,15 +92,14 @@ def stills(root: Path) -> list[Still]:
 
 
 def sequences(root: Path, every: int) -> list[Clip]:
-    """Sequences and orbits of a folder; all frames count.
+    """Return sequences and orbits of a folder. All frames count.
 
     Parameters
     ----------
     root
         The folder.
     every
-        Of so many photos of an orbit the first is taken. Of a sequence the first
-        `SEQUENCE_FRAMES` are.
+        Takes one of this many photos of an orbit. A sequence gives its first `SEQUENCE_FRAMES`.
 
     Raises
     ------
@@ -120,7 +119,7 @@ def sequences(root: Path, every: int) -> list[Clip]:
 
 
 def is_orbit(root: Path, name: str) -> bool:
-    """Whether a sequence goes round a thing."""
+    """Whether a sequence goes around a thing."""
     return (root / "test/orbits" / name).is_dir()
 
 

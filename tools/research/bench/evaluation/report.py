@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an evaluation comes to, and its tables; may import core and msgspec."""
+"""The results of an evaluation, and its tables."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class ModelFacts(msgspec.Struct, frozen=True):
     Attributes
     ----------
     name, sha256
-        Architecture, and of the weights' file.
+        Name of the architecture, and SHA-256 of the weights' file.
     image_size
         Side of the model's input, px.
     device, threads
-        What it ran on.
+        Where it ran.
     refined
-        Whether mattes were taken to the photo's edges before they were measured.
+        Whether mattes were refined to the photo's edges before they were measured.
     second_look
-        How each matte was looked at once more, close up (`RunSettings.second_look`).
+        How each matte got a second look, close up (`RunSettings.second_look`).
     """
 
     name: str
@@ -43,7 +43,7 @@ class ModelFacts(msgspec.Struct, frozen=True):
 
 
 class Group(msgspec.Struct, frozen=True):
-    """One kind of footage, such as ``sample``, with what was reached on it."""
+    """One kind of footage, such as ``sample``, with its results."""
 
     name: str
     scores: tuple[ObjectScore, ...]
@@ -57,7 +57,7 @@ class Evaluation(msgspec.Struct, frozen=True):
 
 
 def table(group: Group) -> str:
-    """One kind of footage as text: a line per object, and a mean per kind of prompt."""
+    """One kind of footage as text: a line for each object, and a mean for each kind of prompt."""
     lines = [f"== {group.name} ==", _COLUMNS]
     lines += [_line(entry) for entry in group.scores]
     for prompt in dict.fromkeys(entry.prompt for entry in group.scores):

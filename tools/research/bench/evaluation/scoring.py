@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A clip's mattes against its truth, frame by frame and in sum; may import core, engine, numpy."""
+"""Compare a clip's mattes with its truth, frame by frame and in sum."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tools.research.bench.evaluation.sources import Clip, Subject
 from tools.research.bench.evaluation.tracking import Tracked
 
 FOUND_IOU: Final = 0.5
-"""J from which on an object counts as found."""
+"""From this J on an object counts as found."""
 
 FOUND_WITHIN: Final = 3
-"""Clear frames after an occlusion over which J is averaged for that."""
+"""Number of clear frames after an occlusion over which J is averaged for that."""
 
-_CLEAR: Final = 0.5  # of the largest area after the occlusion, which makes a frame clear
+_CLEAR: Final = 0.5  # a frame is clear if it shows this part of the largest later area
 
 
 class FrameScore(msgspec.Struct, frozen=True):
@@ -40,7 +40,7 @@ class FrameScore(msgspec.Struct, frozen=True):
     absent
         Whether the model says that the object is not there.
     object_score, predicted_iou
-        What the model thinks.
+        The model's own scores.
     """
 
     frame: int
@@ -57,14 +57,14 @@ class FrameScore(msgspec.Struct, frozen=True):
 
 
 class Occlusion(msgspec.Struct, frozen=True):
-    """How an object fared that was wholly hidden for a while.
+    """How the model did with an object that was wholly hidden for a while.
 
     Attributes
     ----------
     hidden, reported_absent
-        Frames on which nothing of it shows, and on how many of them the model says so.
+        Number of frames that show nothing of it, and on how many of them the model says so.
     j_before, j_after
-        Mean J on the frames before; on the first `FOUND_WITHIN` clear ones after.
+        Mean J on the frames before; on the first `FOUND_WITHIN` clear frames after.
     """
 
     hidden: int
@@ -83,19 +83,19 @@ class ObjectScore(msgspec.Struct, frozen=True):
     Attributes
     ----------
     clip, subject, prompt
-        What was segmented, from which kind of prompt.
+        What was segmented, and from which kind of prompt.
     j, f, jf
-        Means over the frames; J&F is the mean of the two.
+        Means over the frames. J&F is the mean of the two.
     worst_j, worst_frame, worst_photo
         The least J and where.
     thin_recall
-        Over all frames' thin parts together; None where there are none.
+        Over the thin parts of all frames together. None if there are none.
     lost
-        Frames on which the object shows and the model says that it is not there.
+        Number of frames that show the object although the model says that it is not there.
     occlusion
-        None when it is never hidden, or not seen after.
+        None if it is never hidden, or not seen afterwards.
     seconds, cpu_seconds
-        Per frame and object.
+        For one frame and object.
     frames
         Frame by frame.
     """
@@ -124,17 +124,17 @@ class Summary:
     Attributes
     ----------
     objects
-        How many.
+        Number of objects.
     j, f, jf
         Means over the objects.
     thin_recall
-        Over all thin parts together; None where there are none.
+        Over all thin parts together. None if there are none.
     found_again
-        Part of the occlusions after which the object is found; None without any.
+        Part of the occlusions after which the object is found. None without any.
     reported_absent
-        Part of the hidden frames on which the model says so; None without any.
+        Part of the hidden frames on which the model says so. None without any.
     seconds, cpu_seconds
-        Per frame and object.
+        For one frame and object.
     """
 
     objects: int
@@ -151,9 +151,9 @@ class Summary:
 def score(
     clip: Clip, subject: Subject, prompt: str, tracked: Tracked, *, refined: bool = False
 ) -> ObjectScore | None:
-    """Compare one object's mattes with its truth at the truth's size; None if no frame counts.
+    """Compare one object's mattes with its truth at the truth's size. None if no frame counts.
 
-    With ``refined`` the mattes are first taken to the photo's own edges, as the bake can do.
+    With ``refined`` the mattes are first refined to the photo's own edges, as the bake can do.
 
     Raises
     ------
@@ -194,7 +194,7 @@ def score(
 def summed(
     clip: str, subject: str, prompt: str, frames: Sequence[FrameScore], tracked: Tracked
 ) -> ObjectScore:
-    """Sum an object's frames up; there must be one."""
+    """Sum up an object's frames. There must be at least one."""
     j = _mean([frame.j for frame in frames])
     f = _mean([frame.f for frame in frames])
     seconds, cpu_seconds = tracked.pace()
@@ -219,10 +219,10 @@ def summed(
 
 
 def occlusion_of(frames: Sequence[FrameScore]) -> Occlusion | None:
-    """The first segment of frames, between two that show the object, on which nothing of it shows.
+    """Return the first run of frames without the object, between two frames that show it.
 
-    Frames after it are clear that show at least half as much of the object as the best of them:
-    one on which it is only coming out says little. None when it is never hidden.
+    A later frame is clear if it shows at least half as much of the object as the best of them. A
+    frame on which the object is only coming out says little. None if it is never hidden.
     """
     shown = [frame.truth_area > 0 for frame in frames]
     if True not in shown or False not in shown[shown.index(True) :]:
@@ -244,7 +244,7 @@ def occlusion_of(frames: Sequence[FrameScore]) -> Occlusion | None:
 
 
 def summary(scores: Sequence[ObjectScore]) -> Summary:
-    """Sum several objects up; there must be one."""
+    """Sum up several objects. There must be at least one."""
     occlusions = [entry.occlusion for entry in scores if entry.occlusion is not None]
     hidden = sum(entry.hidden for entry in occlusions)
     return Summary(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Contact sheets of tracked clips, for a person's eye; may import core, numpy and Pillow."""
+"""Contact sheets of tracked clips, for a person's eye."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Footage with truth: the sample, rendered captures, DAVIS; may import core, numpy and Pillow."""
+"""Footage with truth: the sample, rendered captures, DAVIS."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Subject:
     name
         For people.
     label
-        Its value in the truth's pictures; None where they are grey coverage, 255 inside.
+        Its value in the truth's pictures. None if they are grey coverage, 255 inside.
     clicks
-        Good places on the first frame, px from the top left corner, best first. May be none.
+        Good places on the first frame, px from the top left corner, best first. May be empty.
     """
 
     id: int
@@ -53,7 +53,7 @@ class Clip:
     photos
         In frame order.
     truths
-        For each photo its truth; None where nobody made one.
+        The truth of each photo. None if nobody made one.
     subjects
         What to segment.
     scored
@@ -67,7 +67,8 @@ class Clip:
     scored: range
 
     def truth(self, index: int, subject: Subject) -> NDArray[np.bool_] | None:
-        """The subject's mask on a frame (index from 0), (H, W); None where there is none."""
+        """Return the subject's mask on a frame (index from 0), (H, W). None if there is no
+        truth."""
         path = self.truths[index]
         if path is None:
             return None
@@ -83,7 +84,7 @@ class Clip:
 
 
 def sample(folder: Path) -> Clip:
-    """The sample in the repository's folder ``sample``; its first click is on the seat."""
+    """Return the sample in the repository's folder ``sample``. Its first click is on the seat."""
     return _capture(folder, "sample", label=None)
 
 
@@ -109,16 +110,16 @@ def captures(root: Path) -> list[Clip]:
 
 
 def davis(root: Path) -> list[Clip]:
-    """Every clip of a folder that is laid out like DAVIS.
+    """Return every clip of a folder with DAVIS's layout.
 
-    ``JPEGImages`` and ``Annotations`` hold a folder per clip, or folders of such (``480p``). A
-    truth is a picture with a palette, its values the objects' numbers. As in the benchmark, the
-    first frame, which is prompted, and the last don't count.
+    ``JPEGImages`` and ``Annotations`` contain a folder for each clip, or folders of such
+    (``480p``). A truth is a picture with a palette. Its values are the objects' numbers. As in the
+    benchmark, the first frame (which is prompted) and the last don't count.
 
     Raises
     ------
     FootageError
-        The folder is not laid out like that, or a clip has no truth or no object.
+        The folder has another layout, or a clip has no truth or no object.
     """
     annotations = root / "Annotations"
     folders = sorted({path.parent for path in annotations.rglob("*.png")})
@@ -134,12 +135,12 @@ def davis(root: Path) -> list[Clip]:
 
 
 def read_labels(path: Path) -> NDArray[np.uint8]:
-    """A truth's values, (H, W): a palette picture's indices, or grey levels.
+    """Return a truth's values, (H, W): a palette picture's indices, or grey levels.
 
     Raises
     ------
     FootageError
-        It is no such picture.
+        It is not such a picture.
     """
     try:
         with Image.open(path) as image:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A picture of one photo's clicks and masks, for a person's eye; may import numpy and Pillow."""
+"""A picture of one photo's clicks and masks, for a person's eye."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def write_clicks_sheet(
     photo
         The photo.
     steps
-        Title, mask at the photo's size, and the clicks that it came from.
+        Title, mask at the photo's size, and the clicks that gave it.
     target
-        The JPEG to write; its folder is made.
+        The JPEG to write. Its folder is made.
     """
     with Image.open(photo) as image:
         whole = image.convert("RGB")

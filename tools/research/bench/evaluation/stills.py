@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Single photos, clicked on until they are right, by the product's preview; core and engine.
+"""Click on single photos until they are right, with the product's preview.
 
-Each next click goes where the mask is most wrong (`clicking.next_click`). What is counted is what
-the field counts (Sofiiuk et al., "Reviving Iterative Training with Mask Guidance for Interactive
-Segmentation", ICIP 2022), and whether the mask does what the click just said.
+Each next click goes where the mask is most wrong (`clicking.next_click`). We count what the field
+counts (Sofiiuk et al., "Reviving Iterative Training with Mask Guidance for Interactive
+Segmentation", ICIP 2022). We also check whether the mask does what the last click said.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from tools.research.bench.evaluation.prompting import box_around
 from tools.research.bench.evaluation.real import Still
 
 MOST_CLICKS: Final = 20
-"""After so many clicks a photo is given up."""
+"""After this many clicks we give up a photo."""
 
 GOOD_ENOUGH: Final = 0.95
-"""IoU from which on nobody clicks any more."""
+"""From this IoU on nobody clicks any more."""
 
 FALL: Final = 0.02
-"""An added click that lowers IoU by more than this harms."""
+"""An added click is harmful if it lowers IoU by more than this."""
 
 Mask = NDArray[np.bool_]
 OnMask = Callable[[FramePrompts, Mask, float], None]
-"""Gets what was asked, the mask that came, and its IoU."""
+"""Gets the prompts, the mask that came, and its IoU."""
 
 
 class ClickScore(msgspec.Struct, frozen=True):
-    """One click, and the mask from it and all before.
+    """One click, and the mask from it and all earlier clicks.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class ClickScore(msgspec.Struct, frozen=True):
     iou
         Of the mask with the truth.
     cpu_seconds
-        What the preview took; at the first click with reading and encoding the photo.
+        CPU time of the preview. For the first click it includes reading and encoding the photo.
     """
 
     x: float
@@ -74,7 +74,7 @@ class StillScore(msgspec.Struct, frozen=True):
     group, name
         See `real.Still`.
     clicks
-        One after the other; they end early where IoU reached `GOOD_ENOUGH`.
+        In order. They end early if IoU reached `GOOD_ENOUGH`.
     box_iou
         Of the mask from the object's own box.
     box_outside
@@ -88,24 +88,24 @@ class StillScore(msgspec.Struct, frozen=True):
     box_outside: float
 
     def iou_after(self, clicks: int) -> float:
-        """IoU after so many clicks; a photo that ended earlier keeps its last."""
+        """IoU after a number of clicks. A photo that ended earlier keeps its last IoU."""
         return self.clicks[min(clicks, len(self.clicks)) - 1].iou
 
     def clicks_to(self, iou: float) -> int | None:
-        """How many clicks it took to reach an IoU; None when it never did."""
+        """Number of clicks to reach an IoU. None if it is never reached."""
         for number, click in enumerate(self.clicks, start=1):
             if click.iou >= iou:
                 return number
         return None
 
     def falls(self) -> list[bool]:
-        """For each added click whether it lowered IoU by more than `FALL`."""
+        """For each added click, whether it lowered IoU by more than `FALL`."""
         ious = [click.iou for click in self.clicks]
         return [after < before - FALL for before, after in itertools.pairwise(ious)]
 
 
 class Clicker:
-    """Clicks on one photo and sees what the product shows for it.
+    """Click on one photo and see what the product shows.
 
     Parameters
     ----------
@@ -195,12 +195,12 @@ class Clicker:
 
 
 def mean_iou(scores: Sequence[StillScore], clicks: int) -> float:
-    """Mean IoU after so many clicks; there must be a photo."""
+    """Mean IoU after a number of clicks. There must be a photo."""
     return float(np.mean([score.iou_after(clicks) for score in scores]))
 
 
 def clicks_needed(scores: Sequence[StillScore], iou: float) -> tuple[float, float]:
-    """NoC, the mean number of clicks to an IoU, and the share of photos that never reach it.
+    """Return NoC, the mean number of clicks to an IoU, and the part of photos that never reach it.
 
     Those count as `MOST_CLICKS`.
     """
@@ -218,14 +218,14 @@ def obeyed(
     first: int = 1,
     last: int = MOST_CLICKS,
 ) -> tuple[float | None, int]:
-    """The share of clicks obeyed at their own pixel, and of how many clicks.
+    """Return the part of clicks obeyed at their own pixel, and the number of clicks.
 
     Parameters
     ----------
     scores
         The photos.
     include
-        Only include or only exclude clicks; None is both.
+        Only include or only exclude clicks. None is both.
     first, last
         Which clicks of each photo count, by number from 1.
     """
@@ -239,6 +239,6 @@ def obeyed(
 
 
 def share_of_falls(scores: Sequence[StillScore]) -> tuple[float | None, int]:
-    """The share of added clicks that lowered IoU by more than `FALL`, and of how many."""
+    """Return the part of added clicks that lowered IoU by more than `FALL`, and their number."""
     found = [fell for score in scores for fell in score.falls()]
     return (float(np.mean(found)) if found else None), len(found)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One model over one clip, as the worker runs it; may import core and engine."""
+"""Run one model over one clip, as the worker does."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from sam2_splat_addon.engine.models.architectures import BUNDLED, MODEL_NAMES
 
 @dataclass(frozen=True)
 class Matte:
-    """What the matte store holds of one object on one frame.
+    """What the matte store holds for one object on one frame.
 
     Attributes
     ----------
     logits
-        (h, w) float16; inside is > 0.
+        (h, w) float16. Inside is > 0.
     scores
-        What the model thinks of it.
+        The model's own scores.
     """
 
     logits: NDArray[np.float16]
@@ -64,16 +64,16 @@ class Tracked:
     mattes
         By (object id, frame from 1).
     times
-        Wall and processor seconds at which each matte was in the store, in the order of the run.
+        Wall and CPU seconds when each matte was in the store, in the order of the run.
     """
 
     mattes: dict[tuple[int, int], Matte]
     times: tuple[tuple[float, float], ...]
 
     def pace(self, last: int = 0) -> tuple[float, float]:
-        """Wall and processor seconds a matte, over the last so many, or all but the first.
+        """Return wall and CPU seconds for one matte, over the last few, or over all but the first.
 
-        That includes reading the photo, but not loading the model.
+        This includes reading the photo, but not loading the model.
         """
         steps = min(last or len(self.times), len(self.times) - 1)
         if steps == 0:
@@ -83,20 +83,20 @@ class Tracked:
 
 
 def find_model(name: str, weights: Path | None) -> tuple[str, Path | None]:
-    """The architecture and checkpoint that the command line means; None is the bundled one.
+    """Return the architecture and checkpoint that the command line means. None is the bundled one.
 
     Parameters
     ----------
     name
         A model's name, its last word (``tiny``), or a checkpoint's path. A path with an official
-        checkpoint's file name is taken for that model, any other for the bundled one.
+        checkpoint's file name means that model. Any other path means the bundled model.
     weights
-        A checkpoint, or a state that training saved; None takes what the name says.
+        A checkpoint, or a state that training saved. None takes what the name says.
 
     Raises
     ------
     CheckpointError
-        There is neither such a model nor such a file.
+        There is no such model, or no such file.
     """
     for known in MODEL_NAMES:
         if name in (known, known.removeprefix("sam2.1_hiera_")):
@@ -126,22 +126,22 @@ def track(
     model
         With its checkpoint, device and threads.
     image_size
-        Side of the model's input, px; 0 is its own.
+        Side of the model's input, px. 0 is its own size.
     photos
-        In frame order, of one size.
+        In frame order, all of one size.
     prompts
-        At the photos' size or of the same shape.
+        At the photos' size or with the same shape.
     on_matte
         Gets the number of mattes done.
     settings
         Of the run.
     store
-        The folder of the mattes, where a later run goes on from; None is one for the while.
+        The folder of the mattes, from which a later run continues. None uses a temporary folder.
 
     Raises
     ------
     SplatError
-        Model, prompts or photos are not as they should be.
+        Model, prompts or photos are wrong.
     """
     header = read_header(photos[0])
     paths = tuple(str(photo.resolve()) for photo in photos)

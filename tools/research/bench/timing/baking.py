@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A bake's stages on one large photo, and its PNG beside other encoders'; engine, image libraries.
+"""Time the stages of a bake on one large photo, and compare its PNG with other encoders'.
 
 As a program: one `Case` on standard input, `Row`s on standard output. pyvips and imagecodecs take
-part where they can be imported; they are no part of the extension.
+part if they can be imported. They are not part of the extension.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from sam2_splat_addon.engine.images.png import write_rgba
 
 from .rows import OURS, Row, Stopwatch, in_process_of_its_own
 
-_GRAIN = 6.0  # of 255: about what a camera at a low ISO leaves, before its JPEG encoder
+_GRAIN = 6.0  # of 255: about the noise of a camera at a low ISO, before its JPEG encoder
 _TILE = 1000  # px
 
 
 class Case(msgspec.Struct, frozen=True):
-    """A photo to bake; ``slow`` includes Pillow's default, half a minute at 54 megapixels."""
+    """A photo to bake. ``slow`` includes Pillow's default, half a minute at 54 megapixels."""
 
     photo: str
     slow: bool
 
 
 def enlarged(photo: Path, target: Path, width: int, height: int) -> Path:
-    """A large photo made of a small one: interpolated, with grain as a sensor's."""
+    """Make a large photo from a small one: interpolated, with grain like a sensor's."""
     small = cv2.imread(str(photo))
     if small is None:
         raise SystemExit(f"{photo} can't be read.")
@@ -64,11 +64,11 @@ def measure(case: Case) -> list[Row]:
 
 
 def main() -> int:
-    """Run the case that standard input holds."""
+    """Run the case from standard input."""
     case = msgspec.json.decode(sys.stdin.buffer.read(), type=Case)
     cv2.setNumThreads(1)
     Image.MAX_IMAGE_PIXELS = None
-    decode(Path(case.photo))  # from now on the file is in memory
+    decode(Path(case.photo))  # after this the system has the file in memory
     watch = Stopwatch()
     rgb = decode(Path(case.photo)).array
     height, width = rgb.shape[:2]
@@ -102,7 +102,7 @@ def _encoders(
 ) -> dict[str, Callable[[], object]]:
     picture = Image.fromarray(rgba)
     quick = [cv2.IMWRITE_PNG_COMPRESSION, 1]
-    # Channels in any order: the cost is the same.
+    # The order of the channels does not change the cost.
     encoders: dict[str, Callable[[], object]] = {
         "OpenCV": lambda: cv2.imwrite(str(target), rgba),
         "OpenCV, level 1": lambda: cv2.imwrite(str(target), rgba, quick),

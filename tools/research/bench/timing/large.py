@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Photos of 6000x9000 px from file to RGBA PNG, by our engine and by sam2's predictor and OpenCV.
+"""Photos of 6000x9000 px from file to RGBA PNG: our engine, and sam2's predictor with OpenCV.
 
-As a program: one `Case` on standard input, one `Row` on standard output. The alternative is what a
-script does: sam2's mask at the photo's size, OpenCV to read and to write.
+As a program: one `Case` on standard input, one `Row` on standard output. The alternative is a
+typical script: sam2's mask at the photo's size, with OpenCV to read and write.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _SAM2 = "sam2 and OpenCV"
 
 
 class Case(msgspec.Struct, frozen=True):
-    """A folder of photos named 00000.jpg and so on; the PNGs go to ``target``."""
+    """A folder of photos named 00000.jpg and so on. The PNGs go to ``target``."""
 
     program: str
     folder: str
@@ -53,7 +53,8 @@ class Case(msgspec.Struct, frozen=True):
 def measure(
     photo: Path, frames: int, model: str, image_size: int, threads: int, scratch: Path
 ) -> list[Row]:
-    """One row per program for the same photo so many times, with one object clicked on the first."""
+    """One row for each program, for the same photo repeated, with one object clicked on the
+    first."""
     folder = scratch / "large"
     folder.mkdir()
     for index in range(frames):
@@ -68,7 +69,7 @@ def measure(
 
 
 def main() -> int:
-    """Run the case that standard input holds."""
+    """Run the case from standard input."""
     case = msgspec.json.decode(sys.stdin.buffer.read(), type=Case)
     torch.set_num_threads(case.threads)
     cv2.setNumThreads(case.threads)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Footage of any length and size from a few photos, and clicks on it; core, OpenCV, Pillow."""
+"""Make footage of any length and size from a few photos, and clicks on it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointProm
 
 from .baking import enlarged
 
-_PHOTOS = 8  # different ones; enough that no frame is like the one before
+_PHOTOS = 8  # number of different photos; enough that no frame equals the last one
 
 
 def parsed_size(text: str) -> tuple[int, int]:
@@ -23,18 +23,19 @@ def parsed_size(text: str) -> tuple[int, int]:
 
 
 def long_footage(photos: Path, size: tuple[int, int] | None, frames: int, scratch: Path) -> Footage:
-    """Some of the photos over and over.
+    """Repeat some of the photos.
 
     Parameters
     ----------
     photos
         A folder of JPEGs.
     size
-        Width and height, px: they are enlarged (with grain) or reduced; None is their own.
+        Width and height, px. Photos are enlarged (with grain) or reduced. None is their own size.
     frames
-        How many there are to be.
+        Number of frames.
     scratch
-        Gets two folders, ``made`` and ``photos``; the second is the footage, all of it links.
+        Gets two folders, ``made`` and ``photos``. The second one is the footage and contains only
+        links.
     """
     chosen = sorted(photos.iterdir())[:_PHOTOS]
     if size is not None:
@@ -56,7 +57,7 @@ def _resized(source: Path, target: Path, size: tuple[int, int]) -> Path:
 
 
 def clicks(footage: Footage, objects: int) -> PromptSet:
-    """One click for each object on the first frame, one below the other."""
+    """Return one click for each object on the first frame, one below the other."""
     width, height = footage.width, footage.height
     entries = (
         ObjectPrompts(

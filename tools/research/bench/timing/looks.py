@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A first look at a photo and a further click on it, by our engine and by sam2's; engine, torch.
+"""Time a first look at a photo and a further click on it: our engine and sam2's.
 
-As a program: one `Case` on standard input, `Row`s on standard output. Both are timed within a
-process whose model is loaded; `tools/research/bench/preview.py` measures what a client waits, with all that
-is around it.
+As a program: one `Case` on standard input, `Row`s on standard output. Both are timed in a process
+whose model is loaded. `tools/research/bench/preview.py` measures the whole time that a client
+waits.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .models import random_model, random_predictor
 from .rows import OURS, Row, Stopwatch, in_process_of_its_own
 from .startup import SAM2
 
-_CLICKS = 5  # further ones; the median counts
+_CLICKS = 5  # further clicks; the median counts
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -45,7 +45,7 @@ class Case(msgspec.Struct, frozen=True):
 
 
 def measure(photo: Path, model: str, image_size: int, threads: int) -> list[Row]:
-    """Rows of the first look and of a further click, sam2's first."""
+    """Return rows of the first look and of a further click, sam2's first."""
     rows: list[Row] = []
     for program in (SAM2, OURS):
         case = Case(program, str(photo), model, image_size, threads)
@@ -55,7 +55,7 @@ def measure(photo: Path, model: str, image_size: int, threads: int) -> list[Row]
 
 
 def main() -> int:
-    """Run the case that standard input holds."""
+    """Run the case from standard input."""
     case = msgspec.json.decode(sys.stdin.buffer.read(), type=Case)
     torch.set_num_threads(case.threads)
     with torch.inference_mode():
@@ -113,7 +113,7 @@ def _further_clicks() -> range:
 
 
 def _timed(click: Callable[[int], None], at: int) -> tuple[float, float]:
-    """Processor and clock seconds of a click."""
+    """Return CPU and wall seconds of a click."""
     watch = Stopwatch()
     click(at)
     row = watch.row("", "")

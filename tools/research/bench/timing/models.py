@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The same random weights for our engine and for sam2's own predictor; engine, torch, sam2."""
+"""The same random weights for our engine and for sam2's own predictor."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SEED = 3
 
 
 def random_model(name: str, image_size: int) -> SAM2Base:
-    """A model that takes no frame for empty: an empty matte is equal to any other."""
+    """Return a model that counts no frame as empty, because all empty mattes are equal."""
     torch.manual_seed(_SEED)
     model = build(name, image_size=image_size)
     with torch.no_grad():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A frame in each mode of speed, once the memory is full; engine, torch, sam2.
+"""Time a frame in each speed mode, once the memory is full.
 
 As a program: one `Case` on standard input, `Row`s on standard output.
 """
@@ -25,7 +25,7 @@ from .steps import time_steps
 
 
 class Case(msgspec.Struct, frozen=True):
-    """A model, and how many objects are tracked in it."""
+    """A model, and the number of objects tracked in it."""
 
     model: str
     objects: tuple[int, ...]
@@ -33,12 +33,12 @@ class Case(msgspec.Struct, frozen=True):
 
 
 def measure(case: Case) -> list[Row]:
-    """A row for each number of objects and mode: the sum of a frame's steps."""
+    """Return a row for each number of objects and mode: the sum of a frame's steps."""
     return in_process_of_its_own(__spec__.name, case, list[Row], case.threads)
 
 
 def main() -> int:
-    """Run the case that standard input holds."""
+    """Run the case from standard input."""
     case = msgspec.json.decode(sys.stdin.buffer.read(), type=Case)
     torch.set_num_threads(case.threads)
     rows: list[Row] = []

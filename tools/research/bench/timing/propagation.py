@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Propagation from files to logits, by our engine and by sam2's predictor; engine, torch, sam2.
+"""Propagation from files to logits: our engine and sam2's predictor.
 
 As a program: one `Case` on standard input, one `Row` on standard output, logits in a file.
 """
@@ -41,7 +41,7 @@ _Logits = dict[str, NDArray[np.float32]]  # "object/frame" -> (h, w)
 
 
 class Case(msgspec.Struct, frozen=True):
-    """One propagation; the folder holds the frames as 00000.jpg and so on."""
+    """One propagation. The folder contains the frames as 00000.jpg and so on."""
 
     program: str
     folder: str
@@ -59,7 +59,7 @@ class Case(msgspec.Struct, frozen=True):
 
 
 def measure(photos: list[Path], case: Case, programs: tuple[str, ...], scratch: Path) -> list[Row]:
-    """One row per program, with how far its logits are from the first one's."""
+    """Return one row for each program, with the distance of its logits from the first one's."""
     rows: list[Row] = []
     for program in programs:
         folder = scratch / f"photos_{case.frames}"
@@ -99,7 +99,7 @@ def _apart(ours: _Logits, reference: _Logits) -> str:
 
 
 def main() -> int:
-    """Run the case that standard input holds."""
+    """Run the case from standard input."""
     case = msgspec.json.decode(sys.stdin.buffer.read(), type=Case)
     torch.set_num_threads(case.threads)
     with Image.open(Path(case.folder) / "00000.jpg") as photo:
@@ -156,7 +156,7 @@ def _sam2(
             async_loading_frames=case.program == SAM2_ASYNC,
         )
         for at, click in enumerate(clicks, start=1):
-            # It takes indices of the model's pixels; see engine/tracking/prompt_tensors.py.
+            # It takes pixel indices of the model's input; see engine/tracking/prompt_tensors.py.
             point = torch.tensor([click]) / torch.tensor(size) - 0.5 / case.image_size
             labels = torch.ones(1, dtype=torch.int32)
             predictor.add_new_points_or_box(state, 0, at, point, labels, normalize_coords=False)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a measurement says, and runs of one in a process of its own; core, msgspec."""
+"""The result of a measurement, and how to run one in its own process."""
 
 from __future__ import annotations
 
@@ -28,14 +28,13 @@ class Row(msgspec.Struct, frozen=True):
     program
         `OURS` (perhaps with a setting), or the alternative.
     cpu_s, wall_s
-        Seconds of processor time and of the clock. On a machine with other work only the first
-        means anything.
+        CPU and wall seconds. On a busy machine only the first means anything.
     memory_mb
-        The process's peak, MB; 0 where it was not taken.
+        The process's peak, MB. 0 if it was not measured.
     size_mb
-        Of the file written, MB; 0 where there is none.
+        Size of the file written, MB. 0 if there is none.
     note
-        What else there is to say, such as how far the results are apart.
+        Anything else, such as the distance of the results.
     """
 
     task: str
@@ -48,13 +47,13 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Stopwatch:
-    """Processor time and clock since it was made."""
+    """CPU and wall time since it was made."""
 
     def __init__(self) -> None:
         self._cpu, self._wall = time.process_time(), time.perf_counter()
 
     def row(self, task: str, program: str, **more: float | str) -> Row:
-        """The row with the time until now."""
+        """Return the row with the time until now."""
         cpu_s, wall_s = time.process_time() - self._cpu, time.perf_counter() - self._wall
         return msgspec.convert(
             {"task": task, "program": program, "cpu_s": cpu_s, "wall_s": wall_s, **more}, Row
@@ -67,14 +66,14 @@ _Result = TypeVar("_Result")
 def in_process_of_its_own(
     module: str, case: msgspec.Struct, result: type[_Result], threads: int
 ) -> _Result:
-    """Run ``python -m module`` with the case on its standard input; its last line is the result.
+    """Run ``python -m module`` with the case on its standard input. Its last line is the result.
 
-    A peak of memory counts from a process's start, and what one program leaves in caches and pools
-    must not serve the next.
+    A memory peak counts from a process's start. And what one program leaves in caches and pools
+    must not help the next one.
     """
     part, program = module.rpartition(".")[2], getattr(case, "program", "")
     print(f"measuring {part} {program}".rstrip(), file=sys.stderr, flush=True)
-    environment = dict(os.environ, TQDM_DISABLE="1")  # bars that sam2 draws, and ours does not
+    environment = dict(os.environ, TQDM_DISABLE="1")  # no progress bars from sam2
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         environment[variable] = str(threads)
     ran = subprocess.run(
@@ -91,7 +90,7 @@ def in_process_of_its_own(
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Rows by task, each how many times as fast as the first of its task."""
+    """Return rows by task, each with its ratio to the first row of its task."""
     lines = [
         f"{'task':<34} {'program':<26} {'CPU s':>8} {'wall s':>8} {'faster':>6}"
         f" {'peak MB':>8} {'MB':>6}  note"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From a fresh process to a model with random weights; standard library until it is measured.
+"""Time the way from a fresh process to a model with random weights.
 
 As a program: one `Case` on standard input, one `Row` on standard output.
 """
@@ -23,7 +23,7 @@ class Case(msgspec.Struct, frozen=True):
 
 
 def measure(model: str) -> list[Row]:
-    """sam2's own builder, and ours."""
+    """Time sam2's own builder, and ours."""
     return [
         in_process_of_its_own(__spec__.name, Case(program, model), Row, 1)
         for program in (SAM2, OURS)
@@ -31,7 +31,7 @@ def measure(model: str) -> list[Row]:
 
 
 def main() -> int:
-    """Run the case that standard input holds."""
+    """Run the case from standard input."""
     case = msgspec.json.decode(sys.stdin.buffer.read(), type=Case)
     watch = Stopwatch()
     if case.program == OURS:

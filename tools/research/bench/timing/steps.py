@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The steps of one frame once the memory is full, in sam2's order and in ours; engine, torch, sam2.
+"""Time the steps of one frame once the memory is full, in sam2's order and in ours.
 
 As a program: one `Case` on standard input, `Row`s on standard output.
 """
@@ -36,12 +36,12 @@ class Case(msgspec.Struct, frozen=True):
 
 
 def measure(case: Case) -> list[Row]:
-    """Two rows per step and per frame of all steps: in sam2's order, and in ours."""
+    """Return two rows for each step and for the whole frame: in sam2's order, and in ours."""
     return in_process_of_its_own(__spec__.name, case, list[Row], case.threads)
 
 
 def main() -> int:
-    """Run the case that standard input holds."""
+    """Run the case from standard input."""
     case = msgspec.json.decode(sys.stdin.buffer.read(), type=Case)
     torch.set_num_threads(case.threads)
     model = random_model(case.model, case.image_size)
@@ -74,7 +74,7 @@ class Steps(msgspec.Struct, frozen=True):
         return [self.encode, self.track, self.track_further, self.remember]
 
     def frame(self, objects: int) -> Row:
-        """The sum of a frame's steps for so many objects, without reading the frame."""
+        """Return the sum of a frame's steps for a number of objects, without reading the frame."""
         every = [self.encode, self.track, *[self.track_further] * (objects - 1)]
         every += [self.remember] * objects
         return Row(
@@ -97,7 +97,8 @@ def time_steps(steps: Sam2Adapter, size: int, program: str, *, warm: bool) -> St
     program
         Names the rows.
     warm
-        Encode once before: what is kept from frame to frame is there from the second on.
+        Encode once before. Some things are kept from frame to frame, so only later frames can use
+        them.
     """
     generator = torch.Generator().manual_seed(5)
     frame = torch.randn(3, size, size, generator=generator)

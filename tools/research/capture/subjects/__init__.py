@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The kinds of subject and their builders; standard library and numpy only."""
+"""The kinds of subject and their builders."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ KINDS: dict[str, Callable[[Random], Model]] = {
 def build_subject(kind: str, rng: Random) -> Model:
     """Return a model of `kind` that stands on the ground around the z axis.
 
-    Every proportion is drawn from `rng`, so that the same state gives the same model.
+    Every proportion is drawn from `rng`, so the same state gives the same model.
 
     Raises
     ------
     KeyError
-        If `kind` is none of `KINDS`.
+        `kind` is not in `KINDS`.
     """
     model = KINDS[kind](rng)
     model.stand_on_ground()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Chairs with every kind of leg, seat, back and armrest; standard library and numpy only."""
+"""Chairs with every kind of leg, seat, back and armrest."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..mesh import Model, Point, ellipse, rotation, rounded_rectangle
 
 @dataclass(frozen=True)
 class _Seat:
-    """Measures that the legs, the back and the arms build on, in metres; the back is at +y."""
+    """Measures that the legs, the back and the arms depend on, in metres. The back is at +y."""
 
     width: float
     depth: float

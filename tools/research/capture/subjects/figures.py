@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Toy animals, figures and statues of plain solids; standard library and numpy only."""
+"""Toy animals, figures and statues of plain solids."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tables, lamps, shelves, ladders and other furniture; standard library and numpy only."""
+"""Tables, lamps, shelves, ladders and other furniture."""
 
 from __future__ import annotations
 

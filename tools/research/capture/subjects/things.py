@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Wheels, brooms, boxes, signs and other loose things; standard library and numpy only."""
+"""Wheels, brooms, boxes, signs and other loose things."""
 
 from __future__ import annotations
 

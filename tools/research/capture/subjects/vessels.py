@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Vases, jugs, teapots, buckets, baskets and plants in pots; standard library and numpy only."""
+"""Vases, jugs, teapots, buckets, baskets and plants in pots."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def bucket(rng: Random) -> Model:
 
 
 def basket(rng: Random) -> Model:
-    """Return an open basket of rings and staves, one sees through it, with a handle or two."""
+    """Return an open basket of rings and staves that one can see through, with a handle or two."""
     model = Model()
     top, foot, h = rng.uniform(0.16, 0.24), rng.uniform(0.12, 0.18), rng.uniform(0.2, 0.4)
     rings = rng.randint(4, 9)
