@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every setting of a run and of a bake, declared once; core, msgspec.
+"""Declare every setting of a run and of a bake, once.
 
-A setting is a field of one of the structs below: its name, its type, its default and, as a `Setting`,
-what people read of it. Blender's properties (`blender/context/properties.py`), the panels, the command
-line (`blender/cli/options.py`), requests, the key of previews and the manifest's key are made from that.
-To add a setting, add its field here, and write the code that uses its value.
+A setting is a field of one of the structs below. The field has a name, a type and a default, and a
+`Setting` with all that people read of it. Everything else is made from that: Blender's property
+(`blender/context/properties.py`), its place in the panel, the option of the command line
+(`blender/cli/options.py`), the request, the preview's key (`blender/clip/preview_key.py`) and the
+manifest's key (`core/mattes/run_manifest.py`).
 
-Also here: what each mode of speed leaves out. What a mode costs is measured in docs/performance.md.
+To add a setting, add its field here and write the code that uses its value.
+
+The modes of speed stand here too. docs/performance.md says what each costs.
 """
 
 from __future__ import annotations
@@ -67,27 +70,27 @@ class Setting:
     Attributes
     ----------
     label, text
-        Its name and tooltip in Blender.
+        Name and tooltip in Blender.
     option, help
-        Its command line option, and what ``--help`` says of it.
+        Option of the command line, and its line in ``--help``.
     choices
-        Label and tooltip of each value of a ``Literal``. A .blend file keeps the place of a value in
-        this order: so new ones go to the end.
+        Label and tooltip of each value of a ``Literal``. A .blend file stores the place of a value in
+        this order, so a new value goes to the end.
     unit
         What a number counts, such as px. The command line shows it in capitals.
     soft
-        The ends of a number's slider, where these are nearer than its bounds.
+        Ends of a number's slider, if they are nearer than its bounds.
     without_word
-        The value that the option means when no value follows it.
+        What the option means if no word follows it.
     has_no
-        Whether a switch also has the option ``--no-...``.
+        Whether there is also an option ``--no-...``.
     affects
-        ``mattes``: the bytes of every matte. ``way``: only the way through the frames, which each
-        matte's own key knows. ``bake``: the images.
+        What a change reaches. ``mattes``: the bytes of every matte. ``way``: the way through the
+        frames alone, which the key of each matte knows. ``bake``: the baked images.
     previews
-        Whether it changes what a preview of one frame's clicks shows.
+        Whether a preview of the clicks on one frame shows a change.
     group
-        The part of the panel that it stands in.
+        Part of the panel.
     """
 
     label: str
@@ -140,25 +143,25 @@ class Declared:
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Fields with a declaration, and maybe others; a wrong value is refused, however it is made.
+    """Base of all structs with declared settings. It refuses a wrong value, however it is made.
 
     Raises
     ------
     SplatError
-        ``error``: a value is none of the declared ones, or out of its bounds.
+        A value is none of the declared ones, or out of its bounds. The kind is ``error``.
     """
 
     error: ClassVar[type[SplatError]] = PromptError
 
     def __post_init__(self) -> None:
-        """Refuse a value that its type does not allow; msgspec looks only at what it decodes."""
+        """Check all values: msgspec itself checks only what it decodes."""
         for one in declared(type(self)):
             one.check(getattr(self, one.name), self.error)
 
 
 @functools.cache
 def declared(kind: type[Settings]) -> tuple[Declared, ...]:
-    """The settings that a struct declares, in order."""
+    """Return the settings that a struct declares, in order."""
     fields = {entry.name: entry for entry in msgspec.structs.fields(kind)}
     found = []
     for name, hint in get_type_hints(kind, include_extras=True).items():
@@ -174,7 +177,7 @@ def declared(kind: type[Settings]) -> tuple[Declared, ...]:
 
 
 class ModelSettings(Settings, frozen=True):
-    """Which model a clip's masks are made with; a request has it in its `ModelChoice`."""
+    """Which model makes the masks. A request carries it in its `ModelChoice`."""
 
     error: ClassVar[type[SplatError]] = CheckpointError
 
@@ -182,18 +185,18 @@ class ModelSettings(Settings, frozen=True):
         ModelName,
         Setting(
             "Model",
-            "The model that finds the subjects. Larger ones are more exact, and slower",
+            "The model that finds the subjects. Larger models are more exact and slower",
             "--model",
             "default: bundled",
             choices={
                 "bundled": (
                     "Bundled (small)",
-                    "The small model that comes with the add-on: quick, no download, less exact",
+                    "Comes with the add-on. It is quick and needs no download, but is less exact",
                 ),
                 "sam2.1_hiera_tiny": ("SAM 2.1 Tiny", "156 MB checkpoint"),
                 "sam2.1_hiera_small": ("SAM 2.1 Small", "184 MB checkpoint"),
                 "sam2.1_hiera_base_plus": ("SAM 2.1 Base+", "324 MB checkpoint"),
-                "sam2.1_hiera_large": ("SAM 2.1 Large", "898 MB checkpoint: the most exact"),
+                "sam2.1_hiera_large": ("SAM 2.1 Large", "898 MB checkpoint. The most exact model"),
             },
             previews=True,
             group="front",
@@ -207,8 +210,8 @@ class RunSettings(Settings, frozen=True):
     Attributes
     ----------
     first_frame, last_frame
-        The frames to propagate over, both included; 0 means the footage's end. Not declared: the
-        property ``use_range`` and the option ``--frames`` give both at once.
+        The frames to propagate over, both included; 0 means the last one of the footage. They are
+        not declared: the property ``use_range`` and the option ``--frames`` set both at once.
     direction
         ``both``, ``forward`` or ``backward`` from the prompted frames.
     nearby_prompts
@@ -241,13 +244,13 @@ class RunSettings(Settings, frozen=True):
         Direction,
         Setting(
             "Direction",
-            "Which way masks are carried from the frames with clicks",
+            "Which way to carry the masks from the frames with clicks",
             "--direction",
-            "from the frames with prompts; default: both",
+            "which way from the frames with prompts; default: both",
             choices={
-                "both": ("Both Ways", "From the prompted frames to both ends of the range"),
-                "forward": ("Forwards", "From the prompted frames to the end of the range"),
-                "backward": ("Backwards", "From the prompted frames to the start of the range"),
+                "both": ("Both Ways", "From the frames with clicks to both ends of the range"),
+                "forward": ("Forwards", "From the frames with clicks to the end of the range"),
+                "backward": ("Backwards", "From the frames with clicks to the start of the range"),
             },
             affects="way",
         ),
@@ -257,10 +260,11 @@ class RunSettings(Settings, frozen=True):
         Meta(ge=0, le=MANY),
         Setting(
             "Nearby Clicks",
-            "0: every frame sees all frames with clicks that are known by then. Otherwise it"
-            " sees only that many of them on either side, and memory begins anew at each",
+            "How many frames with clicks, on either side, a frame learns from. 0 means all. With"
+            " another number, memory starts anew at each frame with clicks, so a new click changes"
+            " fewer frames",
             "--nearby-clicks",
-            "a frame sees only this many frames with prompts on either side; default: 0, all",
+            "learn from this many frames with prompts on either side; default: 0, which means all",
             unit="frames",
             soft=(0, 8),
             affects="way",
@@ -270,20 +274,21 @@ class RunSettings(Settings, frozen=True):
         SpeedName,
         Setting(
             "Speed",
-            "How much exactness to give for time. Another speed computes all mattes anew",
+            "How much exactness to give up for speed. A new choice computes all masks anew",
             "--speed",
-            "quicker with coarser mattes; default: quality",
+            "quicker, with coarser masks; default: quality",
             choices={
-                "quality": ("Quality", "All that the model can do"),
+                "quality": ("Quality", "The best that the model can do"),
                 "balanced": (
                     "Balanced",
-                    "Photos are seen smaller, and memory is coarser: about 1.5 times as fast with the"
-                    " bundled model, 3 times with SAM 2.1 on a CPU. Thin parts suffer first",
+                    "The model sees the photos smaller and remembers them more coarsely. On a CPU about"
+                    " 1.5 times as fast with the bundled model, 3 times with SAM 2.1. Thin parts suffer"
+                    " first",
                 ),
                 "fast": (
                     "Fast",
-                    "Smaller still: about twice as fast with the bundled model, 7 times with SAM 2.1"
-                    " on a CPU. Edges are coarser, and thin parts may get lost",
+                    "Smaller still. On a CPU about twice as fast with the bundled model, 7 times with"
+                    " SAM 2.1. Edges get coarser, and thin parts may get lost",
                 ),
             },
             previews=True,
@@ -294,16 +299,16 @@ class RunSettings(Settings, frozen=True):
         Memory,
         Setting(
             "Memory",
-            "What a frame learns from the frames before it. Another choice computes all mattes anew",
+            "What a frame learns from the frames before it. A new choice computes all masks anew",
             "--memory",
-            "guarded: doubtful frames are not remembered, for subjects that are hidden at times;"
+            "guarded: forget doubtful frames, for subjects that are hidden at times;"
             " default: exact",
             choices={
-                "exact": ("Exact", "Every frame is remembered, as SAM 2 does it"),
+                "exact": ("Exact", "Remember every frame, as SAM 2 does"),
                 "guarded": (
                     "Guarded",
-                    "Doubtful frames are not remembered, and where little speaks for the object it"
-                    " counts as hidden: for objects that get hidden, and among things that look like"
+                    "Remember no doubtful frame, and leave the mask empty where the subject is hardly"
+                    " found. For subjects that get hidden, or that stand among things that look like"
                     " them",
                 ),
             },
@@ -313,11 +318,11 @@ class RunSettings(Settings, frozen=True):
         bool,
         Setting(
             "Both Sides",
-            "A frame between two with clicks is tracked from both, and the better mask is taken, so"
-            " clicks help the frames before them too. Takes about twice the time between the first"
+            "Track a frame between two frames with clicks from both, and take the better mask. So"
+            " clicks also help the frames before them. Takes about twice the time between the first"
             " and the last frame with clicks",
             "--both-sides",
-            "frames between prompted ones are tracked from both, and the better matte is taken",
+            "track each frame between two frames with prompts from both, and take the better mask",
             affects="way",
         ),
     ] = False
@@ -325,27 +330,28 @@ class RunSettings(Settings, frozen=True):
         Look,
         Setting(
             "Second Look",
-            "Each mask is looked at once more, close up, for finer edges and thin parts",
+            "Look at each mask once more, close up, for finer edges and thin parts",
             "--second-look",
-            "look at each matte once more, close up: whole (as without a word), its parts too, or"
-            " also details",
+            "look at each mask once more, close up: whole (also if no word follows), parts of it"
+            " too, or also details",
             choices={
-                "off": ("Off", "Masks are what SAM 2 finds in whole photos"),
+                "off": ("Off", "Masks are what SAM 2 finds in the whole photo"),
                 "whole": (
-                    "Whole Object",
-                    "Once more in a crop around the object: about twice the time, masks twice as"
+                    "Whole Subject",
+                    "Once more in a crop around the subject. About twice the time, and masks twice as"
                     " fine",
                 ),
                 "parts": (
-                    "Object and Parts",
-                    "In a crop around the object, then in four parts of it where the photos are large"
-                    " enough: for thin legs and rails. In real photos of 480 to 1,200 px it gained"
-                    " nothing over Whole Object. About five times the time, masks four times as fine",
+                    "Subject and Parts",
+                    "In a crop around the subject, then in four parts of it if the photos are large"
+                    " enough. For thin legs and rails. In real photos of 480 to 1,200 px it gained"
+                    " nothing over Whole Subject. About five times the time, and masks four times as"
+                    " fine",
                 ),
                 "details": (
                     "Parts and Details",
-                    "As before, then in nine smaller parts, for the best masks of large photos. About"
-                    " ten times the time",
+                    "The same, then in nine smaller parts. The best masks of large photos. About ten"
+                    " times the time",
                 ),
             },
             without_word=WHOLE_LOOK,
@@ -355,9 +361,9 @@ class RunSettings(Settings, frozen=True):
         bool,
         Setting(
             "Panorama (360°)",
-            "The photos go all the way round, twice as wide as high: an object may lie across their"
-            " left and right edges. One whose clicks are close together is looked at in the half"
-            " around it",
+            "The photos go all the way round and are twice as wide as high. A subject may lie across"
+            " their left and right edges. If all its clicks are close together, SAM 2 looks at the"
+            " half of the photo around them",
             "--panorama",
             "photos that go all the way round; default: when twice as wide as high",
             has_no=True,
@@ -366,7 +372,7 @@ class RunSettings(Settings, frozen=True):
     ] = False
 
     def without_way(self) -> Self:
-        """The same, with defaults for all that decides only the way through the frames."""
+        """Return a copy with defaults for all that decides only the way through the frames."""
         way = {
             one.name: one.default for one in declared(type(self)) if one.setting.affects == "way"
         }
@@ -374,7 +380,7 @@ class RunSettings(Settings, frozen=True):
 
 
 class BakeSettings(Settings, frozen=True):
-    """How mattes become alpha. They apply in the order fill, drop, grow, feather, invert.
+    """How mattes become alpha. The order is: fill, drop, grow, feather, invert.
 
     Attributes
     ----------
@@ -408,12 +414,12 @@ class BakeSettings(Settings, frozen=True):
         Alpha,
         Setting(
             "Alpha",
-            "Whether the edge between kept and masked is hard or smooth",
+            "Whether the edge of the mask is hard or smooth",
             "--alpha",
-            "default: binary, every pixel kept or not",
+            "default: binary, a hard edge",
             choices={
-                "binary": ("Binary", "Every pixel is kept or masked: what Postshot wants"),
-                "soft": ("Soft", "A smooth edge, from how sure the model is"),
+                "binary": ("Binary", "Keep each pixel or mask it. Postshot wants this"),
+                "soft": ("Soft", "Make a smooth edge, from how sure the model is"),
             },
             affects="bake",
         ),
@@ -422,12 +428,12 @@ class BakeSettings(Settings, frozen=True):
         bool,
         Setting(
             "Refine Edges",
-            "Take the edge from the photo's own pixels instead of the mask's coarse grid: for sharp"
-            " photos of 1,200 px and more. In small or compressed ones, such as 480p video frames, it"
-            " gains hardly anything, and it mends no mask that is wrong. Slower, on an NVIDIA card"
-            " where there is one; frames whose mask you edited stay as you drew them",
+            "Take the edge from the photo's own pixels, not from the mask's coarse grid. For sharp"
+            " photos of 1,200 px and more. Small or compressed photos, such as 480p video frames, gain"
+            " hardly anything, and a wrong mask stays wrong. Slower; uses an NVIDIA card if there is"
+            " one. Masks that you edited stay as you drew them",
             "--refine-edges",
-            "edges from the photo's pixels",
+            "take edges from the photo's own pixels",
             affects="bake",
         ),
     ] = False
@@ -436,9 +442,9 @@ class BakeSettings(Settings, frozen=True):
         Meta(ge=-MAX_GROW_PX, le=MAX_GROW_PX),
         Setting(
             "Grow",
-            "Move the edge outwards, or inwards when negative, in px of the photo",
+            "Move the edge outwards, or inwards if negative, in px of the photo",
             "--grow",
-            "move the edge outwards; negative: inwards",
+            "move the edge outwards, or inwards if negative",
             unit="px",
             soft=(-20, 20),
             affects="bake",
@@ -464,7 +470,7 @@ class BakeSettings(Settings, frozen=True):
             "Fill Holes",
             "Fill holes of fewer pixels than this",
             "--fill-holes",
-            "close holes of fewer pixels than this",
+            "fill holes of fewer pixels than this",
             unit="px",
             soft=(0, 10000),
             affects="bake",
@@ -487,9 +493,9 @@ class BakeSettings(Settings, frozen=True):
         bool,
         Setting(
             "Invert",
-            "Mask the subject and keep the rest",
+            "Mask the subjects and keep the rest",
             "--invert",
-            "keep the rest and mask the objects",
+            "mask the subjects and keep the rest",
             affects="bake",
         ),
     ] = False
@@ -497,7 +503,7 @@ class BakeSettings(Settings, frozen=True):
         bool,
         Setting(
             "Black Background",
-            "Multiply the colour by the alpha, for trainers that ignore the alpha; Postshot wants"
+            "Multiply the colour by the alpha, for trainers that ignore the alpha. Postshot wants"
             " this off",
             "--black-rgb",
             "multiply colour by alpha",
@@ -508,19 +514,22 @@ class BakeSettings(Settings, frozen=True):
         Sidecar,
         Setting(
             "Mask Files",
-            "Whether black-and-white masks are written too, and how these are named",
+            "Write black-and-white masks too, and name them as this trainer wants",
             "--masks",
-            "mask files too",
+            "write mask files too, named as this trainer wants",
             choices={
-                "none": ("None", "Only the RGBA images"),
-                "postshot": ("Postshot", "A folder of masks beside the images, named as these"),
+                "none": ("None", "Write only the RGBA images"),
+                "postshot": (
+                    "Postshot",
+                    "A folder of masks beside the images. Masks have the names of the images",
+                ),
                 "colmap": (
                     "COLMAP (PNGs)",
-                    "A folder of masks for COLMAP run over the PNGs: named a.png.png",
+                    "A folder of masks for COLMAP, if it reads the PNGs. The mask of a.png is a.png.png",
                 ),
                 "colmap_photos": (
                     "COLMAP (Photos)",
-                    "A folder of masks for COLMAP run over the photos: named a.jpg.png",
+                    "A folder of masks for COLMAP, if it reads the photos. The mask of a.jpg is a.jpg.png",
                 ),
             },
             affects="bake",
@@ -531,9 +540,9 @@ class BakeSettings(Settings, frozen=True):
         Meta(ge=-MAX_EXPOSURE, le=MAX_EXPOSURE),
         Setting(
             "Exposure",
-            "Of EXR and float photos on their way to 16 bit, in stops",
+            "Make EXR and float photos brighter or darker by so many stops, before they become 16 bit",
             "--exposure",
-            "of EXR and float photos",
+            "make EXR and float photos brighter, or darker if negative",
             unit="stops",
             soft=(-8, 8),
             affects="bake",
@@ -542,7 +551,7 @@ class BakeSettings(Settings, frozen=True):
 
 
 CLIP_SETTINGS: Final[tuple[type[Settings], ...]] = (ModelSettings, RunSettings, BakeSettings)
-"""All structs whose settings a clip carries."""
+"""All structs whose settings belong to a clip."""
 
 
 @dataclass(frozen=True)
