@@ -35,6 +35,7 @@ from sam2_splat_addon.core.protocol import (
 )
 from sam2_splat_addon.core.settings import BALANCED, GUARDED, WHOLE_LOOK, RunSettings
 from sam2_splat_addon.engine.jobs import bake, preview, propagate
+from sam2_splat_addon.engine.models import device as devices_found
 from sam2_splat_addon.engine.models.architectures import BUNDLED
 from sam2_splat_addon.engine.models.device import DeviceChoice, choose_device
 from sam2_splat_addon.engine.models.prepare import prepare
@@ -96,7 +97,7 @@ def gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
         yield "cuda"
         return
     own = propagate.choose_device
-    for module in (propagate, preview, bake):
+    for module in (propagate, preview, devices_found):  # a bake asks the last when it needs one
         monkeypatch.setattr(
             module,
             "choose_device",
