@@ -79,7 +79,8 @@ def run(options: argparse.Namespace) -> int:
     contact_sheet([pair for pair in pairs if pair[1].is_file()], sheet)
     print(f"Propagation       {result.seconds_per_frame:.2f} s a frame; everything {seconds:.0f} s")
     print(
-        f"Peak memory       worker {result.worker_peak_mb:.0f} MB, Blender {peak_memory_mb():.0f} MB"
+        f"Peak memory       worker {result.worker_peak_mb:.0f} MB (torch {result.torch}),"
+        f" Blender {peak_memory_mb():.0f} MB"
     )
     print(f"PNGs              {baked}")
     print(f"Contact sheet     {sheet}")

@@ -57,8 +57,13 @@ Direction = Literal["both", "forward", "backward"]
 SpeedName = Literal["quality", "balanced", "fast"]
 Memory = Literal["exact", "guarded"]
 Look = Literal["off", "whole", "parts", "details"]
+ObeyClicks = Literal["automatic", "on", "off"]
+Precision = Literal["automatic", "float32", "bfloat16"]
 Alpha = Literal["binary", "soft"]
 Sidecar = Literal["none", "postshot", "colmap", "colmap_photos"]
+
+OBEYING: Final[Mapping[ObeyClicks, bool | None]] = {"automatic": None, "on": True, "off": False}
+"""Whether clicks are obeyed whatever the model says; None is as suits the model."""
 
 LOOKS: Final[tuple[Look, ...]] = get_args(Look)
 
@@ -236,6 +241,14 @@ class RunSettings(Settings, frozen=True):
     panorama
         Whether the photos go all the way round (equirectangular), so that their left and right
         edges are one: see `engine/tracking/panorama.py`.
+    obey_clicks
+        Whether a mask is moved until it has every include click of its frame, no exclude click, and
+        keeps to a given box: ``on``, ``off``, or ``automatic``, which is on for the bundled model
+        alone. See `engine/tracking/kept_prompts.py`.
+    precision
+        ``float32``; ``bfloat16``: the image encoder's matrix products, on a GPU nearly everything,
+        with fewer digits; ``automatic``: on a GPU bfloat16 where it has it, on a processor whichever
+        is quicker there (`engine/models/bfloat16_probe.py`). What it came to is `Machine.dtype`.
     """
 
     first_frame: int = 1
@@ -370,6 +383,48 @@ class RunSettings(Settings, frozen=True):
             previews=True,
         ),
     ] = False
+    obey_clicks: Annotated[
+        ObeyClicks,
+        Setting(
+            "Obey Clicks",
+            "Whether a mask is moved where it goes against a click. Another choice computes all mattes"
+            " anew",
+            "--obey-clicks",
+            "move a mask where it goes against a click; default: automatic, with the bundled model",
+            choices={
+                "automatic": ("Automatic", "With the bundled model; SAM 2.1 is left to itself"),
+                "on": (
+                    "Always",
+                    "Whatever the model says, a mask has every include click of its photo and no"
+                    " exclude click, and keeps to a box",
+                ),
+                "off": ("Never", "What the model says is left as it is"),
+            },
+            previews=True,
+        ),
+    ] = "automatic"
+    precision: Annotated[
+        Precision,
+        Setting(
+            "Number Format",
+            "How SAM 2 multiplies. Another choice computes all mattes anew",
+            "--precision",
+            "the number format of SAM 2's products; default: automatic, what is quicker",
+            choices={
+                "automatic": (
+                    "Automatic",
+                    "bfloat16 on graphics cards that have it; on a processor whichever is quicker"
+                    " there, timed once",
+                ),
+                "float32": ("float32", "Seven digits"),
+                "bfloat16": (
+                    "bfloat16",
+                    "Three digits in SAM 2's image encoder: masks are nearly the same",
+                ),
+            },
+            previews=True,
+        ),
+    ] = "automatic"
 
     def without_way(self) -> Self:
         """Return a copy with defaults for all that decides only the way through the frames."""

@@ -39,7 +39,7 @@ from ...core.settings import BUNDLED, CLIP_SETTINGS, declared
 from ...core.system.links import is_link
 from ...core.system.safe_read import is_there, open_plain
 from ..clip import footage as footage_clip
-from ..clip import markers, opening
+from ..clip import markers, matte_cache, opening
 from ..context import preferences
 from ..context.active_clip import active_clip
 from ..context.console import CANCELLED, Interrupts, say, say_lines, write
@@ -120,6 +120,7 @@ def _run_to_code(options: argparse.Namespace, interrupts: Interrupts) -> int:
 class BatchResult:
     """What a run came to: the clip, object id -> name, frame -> photo, and what it cost.
 
+    ``torch`` is the worker's version with its build, on which the peak depends (``2.13.0+cpu``).
     ``damaged`` has the names of photos that were left out of propagation or bake.
     """
 
@@ -128,6 +129,7 @@ class BatchResult:
     sources: dict[int, Path]
     seconds_per_frame: float
     worker_peak_mb: float
+    torch: str
     damaged: tuple[str, ...] = ()
 
 
@@ -174,8 +176,14 @@ def run(options: argparse.Namespace, interrupts: Interrupts | None = None) -> Ba
         {frame.frame: frame.path for frame in footage.frames},
         done[0].seconds_per_frame,
         max(task.worker_peak_mb for task in done),
+        _torch_of(clip),
         tuple(sorted(damaged, key=natural_key)),
     )
+
+
+def _torch_of(clip: bpy.types.MovieClip) -> str:
+    manifest = matte_cache.last_run(clip)
+    return "" if manifest is None else manifest.machine.versions.get("torch", "")
 
 
 def _save(path: Path) -> None:

@@ -22,7 +22,9 @@ from pathlib import Path
 from typing import Final
 
 _INDEX: Final = "https://download.pytorch.org/whl/"
+_CUDA_12_DRIVER: Final = 525  # the first major version of the driver for CUDA 12
 _CUDA_13_DRIVER: Final = 580  # the first major version of the driver for CUDA 13
+_MAXWELL: Final = (5, 0)  # compute capability of the oldest cards that any build serves
 _TURING: Final = (7, 5)  # compute capability of the oldest cards for CUDA 13
 _BLACKWELL: Final = (10, 0)  # compute capability of the first cards without CUDA 12.6
 _QUERY: Final = ("--query-gpu=compute_cap,driver_version", "--format=csv,noheader")
@@ -99,6 +101,9 @@ def build_for(wish: str = "auto") -> TorchBuild:
 
 
 def _suited(cards: Sequence[Card]) -> str:
+    cards = [
+        card for card in cards if card.capability >= _MAXWELL and card.driver >= _CUDA_12_DRIVER
+    ]
     if not cards:
         return "cpu"
     if any(card.capability >= _BLACKWELL for card in cards):

@@ -16,7 +16,7 @@ from typing import Final
 from ...core.footage.damaged_photos import read_damaged
 from ...core.mattes.store import MatteRecord
 from ...core.protocol import PreviewMatte, PropagateRequest
-from ...core.settings import GUARDED
+from ...core.settings import GUARDED, OBEYING
 from ..accel.allocator import keeping_freed_memory
 from ..images.frame_source import FrameSource
 from ..models.checkpoints import LoadedModel
@@ -189,6 +189,7 @@ class _KeepingSession(Session):
             choice,
             panorama=request.settings.panorama,
             guarded=request.settings.memory == GUARDED,
+            keeps_prompts=OBEYING[request.settings.obey_clicks],
             shelves=shelves,
             fills_shelves=False,
         )

@@ -21,9 +21,10 @@ from msgspec.structs import replace
 from ...core.errors import PromptError
 from ...core.prompts import FramePrompts, PromptSet
 from ...core.protocol import PreviewMatte, PreviewRequest
-from ...core.settings import speed_named
+from ...core.settings import OBEYING, speed_named
 from ..accel.folded_neck import set_neck
 from ..models import model_cache
+from ..models.bfloat16_products import set_products
 from ..models.checkpoints import LoadedModel, checkpoint_path, sha256_of
 from ..models.device import DeviceChoice, choose_device, use_threads
 from ..models.input_spec import model_input
@@ -41,15 +42,23 @@ _KEPT_MATTES: Final = 64  # of 128 KiB at 1024 px
 
 
 class _Previewer:
-    """Answers previews with one model, of one kind: how it computes, and whether photos are exact."""
+    """Answers previews with one model, of one kind.
+
+    That is: how it computes, whether photos are exact, and whether clicks are obeyed, as
+    `Sam2Adapter` takes it.
+    """
 
     def __init__(
-        self, loaded: LoadedModel, choice: DeviceChoice, kind: tuple[DeviceChoice, bool]
+        self,
+        loaded: LoadedModel,
+        choice: DeviceChoice,
+        kind: tuple[DeviceChoice, bool, bool | None],
     ) -> None:
         self.loaded = loaded
         self.kind = kind
         self._choice = choice
-        self._steps = Sam2Adapter(loaded.model, frame_count=1)  # nothing but memory asks for it
+        # Nothing but memory asks for the count.
+        self._steps = Sam2Adapter(loaded.model, frame_count=1, keeps_prompts=kind[2])
         self._features = FeatureCache(FEATURES_MB << 20, exact=kind[1])
         self._corrected = CorrectionPreviewer(loaded, choice, self._features)
         self._mattes: OrderedDict[tuple[PhotoKey, FramePrompts], PreviewMatte] = OrderedDict()
@@ -151,12 +160,13 @@ def run(
     prompts = _prompts_of_frame(request)
     seen = model_input(request.model.name, speed_named(request.settings.speed), image_size)
     threads = use_threads(request.model.threads)
-    choice = choose_device(request.model.device)
+    choice = choose_device(request.model.device, request.settings.precision)
     digest = sha256_of(checkpoint_path(request.model.name, request.model.checkpoint))
     stop_if(dropped)
     loaded = model_cache.shared.get(request.model, digest, choice.device, seen.size, lambda _: None)
     set_neck(loaded.model, folded=choice.device.type == "cpu")  # as a propagation has it
-    kind = (choice, seen.exact)
+    set_products(loaded.model, bfloat16=choice.multiplies_in_bfloat16)
+    kind = (choice, seen.exact, OBEYING[request.settings.obey_clicks])
     if _previewer is None or _previewer.loaded is not loaded or _previewer.kind != kind:
         _previewer = _Previewer(loaded, choice, kind)
     stop_if(dropped)

@@ -33,13 +33,14 @@ from ...core.mattes.store import MatteRecord, MatteStore
 from ...core.mattes.unfinished_run import void_keys
 from ...core.prompts import PromptSet
 from ...core.protocol import FootageFiles, FrameDone, FrameRange, Log, Progress, PropagateRequest
-from ...core.settings import GUARDED, LOOKS, NO_LOOK, WHOLE_LOOK, speed_named
+from ...core.settings import GUARDED, LOOKS, NO_LOOK, OBEYING, WHOLE_LOOK, speed_named
 from ...core.system.process_memory import total_memory
 from ..accel.allocator import keeping_freed_memory
 from ..accel.attention import AttentionKind, set_attention
 from ..accel.folded_neck import set_neck
 from ..images.frame_source import FrameSource
 from ..models import model_cache
+from ..models.bfloat16_products import set_products
 from ..models.checkpoints import LoadedModel, checkpoint_path, sha256_of
 from ..models.device import DeviceChoice, choose_device, use_threads
 from ..models.input_spec import model_input
@@ -56,7 +57,7 @@ from .run_store import MemorySaver, ResultWriter, StoredObject, Takeover
 _DECODED_BYTES: Final = 7  # of a photo being read, for each of its pixels
 _MAX_DECODERS: Final = 4
 
-ENGINE_VERSION: Final = "7"
+ENGINE_VERSION: Final = "8"
 """Part of every object's key: raise it when the same inputs give other mattes than before."""
 
 
@@ -152,7 +153,7 @@ class _Propagation:
         speed = speed_named(request.settings.speed)
         self._seen = model_input(request.model.name, speed, image_size)
         threads = use_threads(request.model.threads)
-        self._choice = choose_device(request.model.device)
+        self._choice = choose_device(request.model.device, request.settings.precision)
         told.on_log(Log("info", f"Device: {self._choice.reason} Threads: {threads}."))
         path = checkpoint_path(request.model.name, request.model.checkpoint)
         self._digest = sha256_of(path, told.loading)
@@ -255,6 +256,7 @@ class _Propagation:
             choice,
             panorama=settings.panorama,
             guarded=settings.memory == GUARDED,
+            keeps_prompts=OBEYING[settings.obey_clicks],
             shelves={at.plan.object_id: at.conditioning for at in busy},
         )
         saver = MemorySaver(busy)
@@ -401,7 +403,7 @@ def _second_look(
         return lambda result: result
     footage = request.footage
     look = SecondLook(
-        Sam2Adapter(model, len(footage.paths)),
+        Sam2Adapter(model, len(footage.paths), keeps_prompts=OBEYING[request.settings.obey_clicks]),
         [Path(path) for path in footage.paths],
         (footage.width, footage.height),
         choice,
@@ -485,6 +487,7 @@ def _choose_arithmetic(model: SAM2Base, request: PropagateRequest, choice: Devic
         kind = "folded"
     set_attention(model, kind)
     set_neck(model, folded=choice.device.type == "cpu")
+    set_products(model, bfloat16=choice.multiplies_in_bfloat16)
 
 
 def _in_range(plan: ObjectPlan, update: FrameRange | None) -> range:

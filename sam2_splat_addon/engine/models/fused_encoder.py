@@ -16,7 +16,7 @@ bits:
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, Literal
 
 import torch
@@ -62,6 +62,13 @@ def fuse_encoder(model: SAM2Base) -> None:
         model.image_encoder = ImageEncoder(FusedTrunk(encoder.trunk), neck)
 
 
+def fused_convs(encoder: nn.Module) -> Iterator[FusedConv]:
+    """Those of a fused encoder; none of another."""
+    for module in encoder.modules():
+        if isinstance(module, FusedTrunk | _FusedNeck):
+            yield from module.convs()
+
+
 @functools.cache
 def has_fused_operators() -> bool:
     """Whether this build of torch has oneDNN's fused convolutions, and they compute what is meant."""
@@ -91,7 +98,14 @@ class FusedConv:
         As in `torch.nn.Conv2d`.
     activation
         What the result goes through.
+
+    Attributes
+    ----------
+    in_bfloat16
+        Whether it multiplies in bfloat16; see `bfloat16_products`.
     """
+
+    in_bfloat16 = False
 
     def __init__(
         self,
@@ -108,6 +122,12 @@ class FusedConv:
         self._activation: Activation = activation
         self._layout: tuple[object, ...] = ()
         self._laid_out = self._weight
+        self._halves: tuple[Tensor, Tensor | None] | None = None
+
+    @property
+    def is_product(self) -> bool:
+        """Whether each cell's result is of that cell alone."""
+        return self._weight.shape[2:] == (1, 1) and self._groups == 1
 
     @classmethod
     def of(cls, source: nn.Module, activation: Activation = "none") -> FusedConv:
@@ -139,6 +159,8 @@ class FusedConv:
 
     def __call__(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
         """Map [B, in, H, W] to [B, out, H', W']; the shortcut is of the result's shape."""
+        if self.in_bfloat16:
+            return self._product(x, shortcut)
         how = (self._stride, self._padding, self._groups)
         if not has_fused_operators():
             y = F.conv2d(x, self._weight, self._bias, *how[:2], groups=self._groups)
@@ -151,6 +173,13 @@ class FusedConv:
         if shortcut is None:
             return _fused(x, self._laid_out, self._bias, *how, self._activation)
         return _fused_sum(x, shortcut, self._laid_out, self._bias, *how, self._activation)
+
+    def _product(self, x: Tensor, shortcut: Tensor | None) -> Tensor:
+        if self._halves is None:
+            bias = None if self._bias is None else self._bias.to(torch.bfloat16)
+            self._halves = self._weight.to(torch.bfloat16), bias
+        y = F.conv2d(x.to(torch.bfloat16), *self._halves, self._stride).float()
+        return _PLAIN[self._activation](y if shortcut is None else y + shortcut)
 
 
 def _packed(weight: Tensor, x: Tensor, stride: int, padding: int, groups: int) -> Tensor:
@@ -214,6 +243,11 @@ class _FusedBlock:
         self._project = FusedConv.of(block.project)
         self._shortcut = block.shortcut
 
+    def convs(self) -> Iterator[FusedConv]:
+        """Its convolutions."""
+        yield from (() if self._expand is None else (self._expand,))
+        yield from (self._filter, self._project)
+
     def __call__(self, x: Tensor) -> Tensor:
         y = x if self._expand is None else self._expand(x)
         return self._project(self._filter(y), x if self._shortcut else None)
@@ -235,6 +269,13 @@ class FusedTrunk(nn.Module):
             ]
             for stage in trunk.stages
         ]
+
+    def convs(self) -> Iterator[FusedConv]:
+        """Its convolutions."""
+        yield self._stem
+        for stage in self._stages:
+            for block in stage:
+                yield from block.convs()
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """See `LiteTrunk.forward`; what it gives has its channels last in memory."""
@@ -284,6 +325,11 @@ class _FusedNeck(nn.Module):
         self._smooth16, self._smooth8, self._smooth4 = (
             _FusedSmooth(smooth) for smooth in (neck.smooth16, neck.smooth8, neck.smooth4)
         )
+
+    def convs(self) -> Iterator[FusedConv]:
+        """Those that join maps of two sizes: most that are products."""
+        yield from (self._lateral32, self._lateral16, self._embed, self._down16)
+        yield from (self._lateral8, self._down8, self._lateral4)
 
     def forward(self, xs: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """See `TopDownNeck.forward`."""

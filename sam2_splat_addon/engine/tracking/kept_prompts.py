@@ -1,36 +1,52 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Moves a model's answer until it agrees with its prompts; imports torch.
+"""Moves a model's answer until it agrees with its prompts; imports torch, cv2.
 
 Whatever a model says, the mask contains each include click of its photo and no exclude click, and
 lies inside a given box. Where a click is not obeyed, its correction spreads to cells that look like
 the clicked one and lie near it, as in Gaussian process regression: clicks that are obeyed count as
 observations without an error, so the answer around them stays. What is left then, as two clicks of
 opposite kinds on cells that look alike, is settled in the cells that surround each click.
+
+A model that was not trained on one click after the other says something else each time, mostly worse:
+it is asked once, and each further click moves the answer that the clicks before it left
+(`in_turn`). So a click changes what lies around it, and nothing that was right far away.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+import cv2
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 _EXCLUDE, _INCLUDE, _BOX_START, _BOX_END = 0, 1, 2, 3  # labels of sam2's prompts
 
-MARGIN: Final = 1.0
+MARGIN: Final = 1.5
 """Logit that a click which was not obeyed gets, beyond 0."""
 
 _SURE: Final = 0.2  # logit beyond 0 from which on a click counts as obeyed
-_NEAR: Final = 0.12  # of the grid's side: how far a correction spreads
+_NEAR: Final = 0.2  # of the grid's side: how far the correction by a first click spreads
+_NARROWING: Final = 0.35  # later ones mend smaller faults: by this power of their number
 _ALIKE: Final = 0.8  # distance of unit features at which it has faded
+_UNSURE: Final = 0.3  # logit of what only looks like a place that a click has changed
 _NOISE: Final = 1e-3  # keeps clicks on the same cell solvable
 _BOUND: Final = 32.0  # of logits; beyond it they say nothing more
 _ROOM: Final = 0.03  # of a box's sides that a mask may reach out of it
 _ROUNDS: Final = 4  # over clicks that share cells
 
 
-def keep_prompts(logits: Tensor, points: dict[str, Tensor], features: Tensor, side: int) -> Tensor:
+def keep_prompts(
+    logits: Tensor,
+    points: dict[str, Tensor],
+    features: Tensor,
+    side: int,
+    *,
+    in_turn: bool = False,
+    tracked: bool = False,
+) -> Tensor:
     """Return logits that agree with the prompts; the same tensor where they do already.
 
     Parameters
@@ -44,23 +60,49 @@ def keep_prompts(logits: Tensor, points: dict[str, Tensor], features: Tensor, si
         (1, C, h', w') of any size: what makes places look alike.
     side
         Of the model's input, px.
+    in_turn
+        Whether the clicks move the answer one by one, each what those before it left, or together.
+        The first one moves what looks alike everywhere, each further one a single piece.
+    tracked
+        Whether the logits were tracked, so that the first click comes after a look at them too.
     """
     coordinates, labels = points["point_coords"][0].float(), points["point_labels"][0]
     kept = _inside_box(logits, coordinates, labels, side)
-    clicks = (labels == _INCLUDE) | (labels == _EXCLUDE)
-    if not bool(clicks.any()):
+    is_click = (labels == _INCLUDE) | (labels == _EXCLUDE)
+    count = int(is_click.sum())
+    if not count:
         return kept
-    signs = labels[clicks].float() * 2 - 1  # (P)
-    cells, weights = _observed(coordinates[clicks], logits.shape[-2:], side)  # both (P, 4)
+    places, signs = coordinates[is_click], labels[is_click].float() * 2 - 1  # (P, 2), (P)
+    cells, weights = _observed(places, logits.shape[-2:], side)  # both (P, 4)
     flat = kept.flatten()  # (h * w)
     if not bool(_missing(flat, cells, weights, signs).any()):
         return kept
     flat = flat.clamp(-_BOUND, _BOUND)
-    kernel = _alike(features, logits.shape[-2:], coordinates[clicks], side)  # (P, h * w)
-    flat = flat + _spread(flat, kernel, cells, weights, signs)
-    for _ in range(_ROUNDS):
-        flat = _settle(flat, cells, weights, signs)
+    away, unlike = _distances(features, logits.shape[-2:], places, side)  # (P, h * w)
+    for so_far in range(1 if in_turn else count, count + 1):
+        given = cells[:so_far], weights[:so_far], signs[:so_far]
+        if not bool(_missing(flat, *given).any()):
+            continue
+        near = _NEAR * so_far**-_NARROWING
+        kernel = torch.exp(-away[:so_far] / (2 * near**2) - unlike[:so_far] / (2 * _ALIKE**2))
+        spread = (flat + _spread(flat, kernel, *given)).clamp(-_BOUND, _BOUND)
+        if in_turn and (so_far > 1 or tracked):
+            spread = _one_piece(flat, spread, cells[so_far - 1], wide=logits.shape[-1])
+        flat = _inside_box(spread.view_as(logits), coordinates, labels, side).flatten()
+        for _ in range(_ROUNDS):
+            flat = _settle(flat, *given)
     return flat.view_as(logits)
+
+
+def opening(points: dict[str, Tensor]) -> int:
+    """How many prompts say for the first time where the object is: a box, or the first include click
+    and what stands before it; all where none does.
+    """
+    labels = points["point_labels"][0].tolist()
+    for number, label in enumerate(labels, start=1):
+        if label in (_INCLUDE, _BOX_END):
+            return number
+    return len(labels)
 
 
 def obeys(logits: Tensor, points: dict[str, Tensor], side: int) -> bool:
@@ -113,20 +155,37 @@ def _observed(places: Tensor, size: tuple[int, ...], side: int) -> tuple[Tensor,
     return cells.long(), shares
 
 
-def _alike(features: Tensor, size: tuple[int, ...], places: Tensor, side: int) -> Tensor:
-    """(P, h * w): 1 where a cell is the clicked one, less where it lies away or looks different."""
+def _one_piece(before: Tensor, after: Tensor, cells: Tensor, *, wide: int) -> Tensor:
+    """Of what changes sides only the piece with one of these cells; the rest keeps its side.
+
+    A click speaks of its place and of what hangs together with it. What only looks alike has been
+    seen by the user and left as it was; it is less sure from then on.
+    """
+    changed = ((before > 0) != (after > 0)).view(-1, wide)
+    _, pieces = cv2.connectedComponents(changed.cpu().numpy().astype(np.uint8), connectivity=4)
+    numbers = torch.from_numpy(pieces).to(before.device).flatten()
+    elsewhere = (numbers > 0) & ~torch.isin(numbers, numbers[cells])
+    return torch.where(elsewhere, before.clamp(-_UNSURE, _UNSURE), after)
+
+
+def _distances(
+    features: Tensor, size: tuple[int, ...], places: Tensor, side: int
+) -> tuple[Tensor, Tensor]:
+    """How far each cell lies from each place and how different it looks, (P, h * w) each, squared.
+
+    The one as a share of the grid's side, the other between unit features.
+    """
     high, wide = size
     maps = F.interpolate(features.float(), (high, wide), mode="bilinear", align_corners=False)
     unit = F.normalize(maps[0].flatten(1), dim=0)  # (C, h * w)
     cells, shares = _observed(places, size, side)
     own = F.normalize((unit[:, cells] * shares).sum(2), dim=0)  # (C, P)
-    unlike = 2 - 2 * own.T @ unit  # (P, h * w), squared distances
+    unlike = 2 - 2 * own.T @ unit  # (P, h * w)
     across = (torch.arange(wide, device=maps.device) + 0.5) / wide
     down = (torch.arange(high, device=maps.device) + 0.5) / high
     at = (places + 0.5) / side  # (P, 2), 0 to 1
     dx, dy = across - at[:, :1], down - at[:, 1:]  # (P, w), (P, h)
-    away = (dy[:, :, None] ** 2 + dx[:, None] ** 2).flatten(1)  # (P, h * w)
-    return torch.exp(-away / (2 * _NEAR**2) - unlike / (2 * _ALIKE**2))
+    return (dy[:, :, None] ** 2 + dx[:, None] ** 2).flatten(1), unlike
 
 
 def _inside_box(logits: Tensor, coordinates: Tensor, labels: Tensor, side: int) -> Tensor:

@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..models.bundled_model import LiteTrunk
+from ..models.click_model import LiteSAM2
 from ..models.fused_encoder import FusedTrunk
-from .kept_prompts import keep_prompts
+from .kept_prompts import keep_prompts, opening
 from .memory_bank import FrameMemory, MemoryBank
 from .prompt_tensors import PromptTensors
 
@@ -76,13 +77,19 @@ class Sam2Adapter:
     ----------
     keeps_prompts
         Whether answers are moved until they agree with the user's prompts; see `kept_prompts`.
+        None in the call: only those of the bundled model are.
     """
 
-    def __init__(self, model: SAM2Base, frame_count: int) -> None:
+    def __init__(
+        self, model: SAM2Base, frame_count: int, *, keeps_prompts: bool | None = None
+    ) -> None:
         self.model = model
         self.frame_count = frame_count
+        bundled = isinstance(model.image_encoder.trunk, LiteTrunk | FusedTrunk)
         # SAM 2.1 obeys nearly always, and its answers are better than a rule's.
-        self.keeps_prompts = isinstance(model.image_encoder.trunk, LiteTrunk | FusedTrunk)
+        self.keeps_prompts = bundled if keeps_prompts is None else keeps_prompts
+        # Whoever never learned from a second click answers it with another mask, mostly a worse one.
+        self._asked_once = bundled and not isinstance(model, LiteSAM2)
 
     def encode(self, frame: Tensor) -> ImageFeatures:
         """Encode one frame, (3, S, S) normalised."""
@@ -128,8 +135,16 @@ class Sam2Adapter:
     ) -> Prediction:
         """Refine a tracked frame by points: memory, the tracked logits and the points together."""
         before = torch.clamp(tracked.logits, -_LOGIT_BOUND, _LOGIT_BOUND)
+        seen = bool(tracked.object_score > 0)
         return self._predict(
-            index, image, prompts.points, None, bank, before=before, reverse=reverse
+            index,
+            image,
+            prompts.points,
+            None,
+            bank,
+            before=before,
+            reverse=reverse,
+            start=before if seen and self._asked_once else None,
         )
 
     def refine_from_logits(
@@ -155,14 +170,23 @@ class Sam2Adapter:
         before: Tensor | None,
         reverse: bool,
         advice: bool = False,
+        start: Tensor | None = None,
     ) -> Prediction:
+        """One answer of the model, moved by the points where they are kept.
+
+        Where ``start`` is given they move it, and the answer serves for its pointer and scores.
+        """
+        moved = points if self.keeps_prompts and not advice else None
+        asked = points
+        if moved is not None and self._asked_once and before is None:
+            asked = {name: given[:, : opening(moved)] for name, given in moved.items()}
         _, outputs, _, embedding = self.model._track_step(
             frame_idx=index,
             is_init_cond_frame=bank is None,
             current_vision_feats=image.maps,
             current_vision_pos_embeds=image.positions,
             feat_sizes=image.sizes,
-            point_inputs=points,
+            point_inputs=asked,
             mask_inputs=mask,
             output_dict=None if bank is None else bank.output_dict(index),
             num_frames=self.frame_count,
@@ -170,13 +194,21 @@ class Sam2Adapter:
             prev_sam_mask_logits=before,
         )
         _, _, ious, logits, logits_at_input, pointer, object_score = outputs
-        if points is not None and self.keeps_prompts and not advice:
-            kept = keep_prompts(logits, points, embedding, self.model.image_size)
+        if moved is not None:
+            side = self.model.image_size
+            answer = logits if start is None else start
+            kept = keep_prompts(
+                answer,
+                moved,
+                embedding,
+                side,
+                in_turn=self._asked_once,
+                tracked=start is not None,
+            )
             if kept is not logits:
-                side = (self.model.image_size,) * 2
                 logits = kept
                 logits_at_input = F.interpolate(
-                    logits, size=side, mode="bilinear", align_corners=False
+                    logits, size=(side, side), mode="bilinear", align_corners=False
                 )
         # Of several masks the decoder's choice is the one with the highest estimate.
         return Prediction(logits, logits_at_input, pointer, object_score, float(ious.max()))

@@ -72,6 +72,8 @@ class Session:
         Whether the photos go all the way round. Each object is then brought to the middle.
     guarded
         Whether doubtful frames stay out of memory; see `distractor_memory`.
+    keeps_prompts
+        As in `Sam2Adapter`.
     shelves
         Object id -> conditioning memories on disk. It must hold those that the works need but don't
         compute.
@@ -104,6 +106,7 @@ class Session:
         max_conditioning: int = MAX_CONDITIONING,
         panorama: bool = False,
         guarded: bool = False,
+        keeps_prompts: bool | None = None,
         shelves: Mapping[int, ConditioningStore] | None = None,
         fills_shelves: bool = True,
     ) -> None:
@@ -111,7 +114,7 @@ class Session:
         self._size = size
         self._works = {work.plan.object_id: work for work in works}
         self._choice = choice
-        self._steps = Sam2Adapter(model, len(frames))
+        self._steps = Sam2Adapter(model, len(frames), keeps_prompts=keeps_prompts)
         self._reach = MemoryReach.of(model, max_conditioning)
         self._position = torch.empty(0)  # set when a run begins, in its number format
         self._conditioning = {

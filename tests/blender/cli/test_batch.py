@@ -124,6 +124,20 @@ def test_the_choice_of_both_sides_reaches_the_run(make_photos: MakePhotos, promp
     assert json.loads(manifest.read_text())["settings"]["both_sides"] is True
 
 
+def test_the_choice_to_obey_clicks_reaches_the_run(make_photos: MakePhotos, prompts: Path) -> None:
+    folder = make_photos(count=1)
+    assert run("--footage", folder, "--prompts", prompts, "--obey-clicks", "off") == 0
+    (manifest,) = folder.rglob("manifest.json")
+    assert json.loads(manifest.read_text())["settings"]["obey_clicks"] == "off"
+
+
+def test_the_number_format_reaches_the_run(make_photos: MakePhotos, prompts: Path) -> None:
+    folder = make_photos(count=1)
+    assert run("--footage", folder, "--prompts", prompts, "--precision", "bfloat16") == 0
+    (manifest,) = folder.rglob("manifest.json")
+    assert json.loads(manifest.read_text())["machine"]["dtype"] == "bfloat16"
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

@@ -63,6 +63,9 @@ def tool_that_says(folder: Path, text: str, status: int = 0) -> None:
         ("12.0, 572.16", "cu130"),  # RTX 50: no other build serves it, whatever the driver
         ("6.1, 581.29\n8.9, 581.29", "cu126"),  # both are served
         ("8.9, 581.29\n9.0, 581.29", "cu130"),
+        ("3.5, 470.256", "cpu"),  # GTX 700: no build serves it
+        ("8.6, 470.256", "cpu"),  # a driver from before CUDA 12
+        ("3.5, 551.86\n8.6, 551.86", "cu126"),  # one of the two can be used
         ("[N/A], 581.29", "cpu"),
         ("No devices were found", "cpu"),
         ("", "cpu"),

@@ -15,6 +15,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from sam2_splat_addon.core.errors import Cancelled, FootageError, PromptError
+from sam2_splat_addon.core.mattes.run_manifest import MANIFEST_NAME, read_manifest
 from sam2_splat_addon.core.mattes.store import MatteStore
 from sam2_splat_addon.core.prompts import (
     BoxPrompt,
@@ -138,6 +139,40 @@ def test_a_preview_of_an_exact_run_equals_it_too_whatever_was_asked_before(tmp_p
         assert matte.array().tobytes() == _propagate(wish).read(1, 1).logits.tobytes()
         seen[speed] = matte.array().tobytes()
     assert seen["quality"] != seen["fast"]
+
+
+def test_a_preview_obeys_clicks_as_its_propagation_does(
+    footage: FootageFiles, checkpoint: Path, tmp_path: Path
+) -> None:
+    one = ObjectPrompts(1, "a", (FramePrompts(1, _CLICK), FramePrompts(3, _CLICK)))
+    seen: dict[str, list[bytes]] = {}
+    for choice in ("automatic", "off", "on", "automatic"):
+        settings = msgspec.convert({"obey_clicks": choice}, RunSettings)
+        wish = request(footage, checkpoint, tmp_path / choice, one, settings=settings)
+        foreseen = [_foreseen(wish, frame)[1].array().tobytes() for frame in (1, 3)]
+        store = _propagate(wish)
+        assert foreseen == [store.read(1, frame).logits.tobytes() for frame in (1, 3)]
+        seen[choice] = foreseen
+    assert seen["automatic"] == seen["on"]  # with the bundled model
+    assert seen["off"][0] != seen["on"][0] and seen["off"][1] != seen["on"][1]
+
+
+def test_a_preview_in_bfloat16_equals_its_propagation_whatever_was_asked_before(
+    footage: FootageFiles, checkpoint: Path, tmp_path: Path
+) -> None:
+    one = ObjectPrompts(1, "a", (FramePrompts(2, _CLICK),))
+    seen: dict[str, set[bytes]] = {"float32": set(), "bfloat16": set()}
+    for number, precision in enumerate(("bfloat16", "float32", "bfloat16", "float32")):
+        settings = msgspec.convert({"precision": precision}, RunSettings)
+        wish = request(footage, checkpoint, tmp_path / f"{number}", one, settings=settings)
+        foreseen = _foreseen(wish, 2)[1].array().tobytes()
+        store = _propagate(wish)
+        assert foreseen == store.read(1, 2).logits.tobytes()
+        manifest = read_manifest(store.folder / MANIFEST_NAME)
+        assert manifest is not None and manifest.machine.dtype == precision
+        seen[precision].add(foreseen)
+    assert {len(found) for found in seen.values()} == {1}
+    assert not seen["float32"] & seen["bfloat16"]
 
 
 @pytest.mark.parametrize("includes", [False, True])

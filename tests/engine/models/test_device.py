@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from sam2_splat_addon.core.errors import EnvironmentSetupError
+from sam2_splat_addon.engine.models.bfloat16_probe import is_quicker_in_bfloat16
 from sam2_splat_addon.engine.models.device import choose_device, use_threads
 
 
@@ -25,6 +26,17 @@ def test_the_cpu_computes_in_float32_and_the_reason_says_so() -> None:
 def test_auto_takes_a_gpu_where_there_is_one_and_else_the_cpu() -> None:
     gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
     assert (choose_device("auto").device.type != "cpu") == gpu
+
+
+def test_a_processors_number_format_is_timed_or_chosen_and_the_log_names_it() -> None:
+    assert choose_device("cpu", "bfloat16").multiplies_in_bfloat16
+    assert not choose_device("cpu", "float32").multiplies_in_bfloat16
+    assert "bfloat16" in choose_device("cpu", "bfloat16").reason
+    assert torch.__version__ in choose_device("cpu").reason  # with the build: +cpu or +cu130
+    timed = choose_device("cpu", "automatic")
+    assert timed.multiplies_in_bfloat16 == is_quicker_in_bfloat16()
+    with choose_device("cpu", "bfloat16").computing():
+        assert not torch.is_autocast_enabled("cpu")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")

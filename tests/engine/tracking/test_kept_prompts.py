@@ -3,18 +3,21 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sam2_splat_addon.core.prompts import BoxPrompt, FramePrompts, PointPrompt
-from sam2_splat_addon.engine.tracking.kept_prompts import keep_prompts
+from sam2_splat_addon.core.prompts import BoxPrompt, FramePrompts, ObjectPrompts, PointPrompt
+from sam2_splat_addon.engine.tracking.kept_prompts import keep_prompts, opening
 from sam2_splat_addon.engine.tracking.prompt_tensors import prompt_tensors
 from sam2_splat_addon.engine.tracking.sam2_adapter import Sam2Adapter
 
-from ..random_models import random_frames, random_model
+from ..random_models import HEIGHT as PHOTO_HEIGHT
+from ..random_models import WIDTH as PHOTO_WIDTH
+from ..random_models import propagated, random_frames, random_model
 
 SIDE = 128  # of the input; the grid is a quarter of it
 WIDTH, HEIGHT = 300, 200  # of the photo
@@ -110,6 +113,101 @@ def test_clicks_at_the_photos_rim_are_obeyed() -> None:
     points = [(0.5, 0.5, True), (299.5, 199.5, True), (299.5, 0.5, True)]
     mask = mask_of(keep_prompts(logits, given(*points), halves(), SIDE))
     assert all(mask[int(y), int(x)] for x, y, _ in points)
+
+
+def test_clicks_in_turn_move_what_those_before_them_left() -> None:
+    torch.manual_seed(2)
+    logits, features = torch.randn(1, 1, 32, 32) - 2, torch.randn(1, 8, 8, 8)
+    places = [(30.0, 30.0, True), (220.0, 150.0, True), (60.0, 160.0, False), (240.0, 40.0, True)]
+    before = keep_prompts(logits, given(*places[:1]), features, SIDE, in_turn=True)
+    for count in range(2, len(places) + 1):
+        kept = keep_prompts(logits, given(*places[:count]), features, SIDE, in_turn=True)
+        step = keep_prompts(before, given(*places[:count]), features, SIDE, in_turn=True)
+        torch.testing.assert_close(kept, step, rtol=1e-4, atol=1e-4)
+        assert all(mask_of(kept)[int(y), int(x)] == kind for x, y, kind in places[:count])
+        before = kept
+
+
+def test_a_click_changes_what_hangs_together_with_it_alone() -> None:
+    logits = torch.full((1, 1, 32, 32), -0.4)
+    logits[..., 6:8] = 3.0  # a wall within the left half; both sides of it look alike
+    first, second = (280.0, 100.0, True), (30.0, 100.0, True)
+    before = keep_prompts(logits, given(first), halves(), SIDE, in_turn=True) > 0
+    together = keep_prompts(logits, given(first, second), halves(), SIDE) > 0
+    after = keep_prompts(logits, given(first, second), halves(), SIDE, in_turn=True) > 0
+    assert together[0, 0, 16, 10] and not before[0, 0, 16, 10]  # beyond the wall
+    assert after[0, 0, 16, 3]
+    changed = (after != before)[0, 0].numpy().astype(np.uint8)
+    count, _ = cv2.connectedComponents(changed, connectivity=4)
+    assert count == 2  # the outside, and one piece
+
+
+def test_a_click_changes_nothing_far_away() -> None:
+    torch.manual_seed(4)
+    logits, features = 4 * torch.randn(1, 1, 32, 32), torch.randn(1, 8, 16, 16)
+    first, second = (40.0, 40.0, True), (40.0, 150.0, False)
+    before = mask_of(keep_prompts(logits, given(first), features, SIDE))
+    after = mask_of(keep_prompts(logits, given(first, second), features, SIDE, in_turn=True))
+    assert (before[:, 200:] == after[:, 200:]).all()  # half of the photo's width away
+    assert (before != after).any() or not before[150, 40]
+
+
+def test_the_first_prompts_end_where_the_object_is_named() -> None:
+    box = BoxPrompt(60.0, 50.0, 180.0, 140.0)
+    exclude, include = (10.0, 10.0, False), (90.0, 90.0, True)
+    assert opening(given(include, exclude, include)) == 1
+    assert opening(given(exclude, exclude, include, include)) == 3
+    assert opening(given(include, box=box)) == 2
+    assert opening(given(exclude, exclude)) == 2
+
+
+def answered(steps: Sam2Adapter, *points: tuple[float, float, bool]) -> Tensor:
+    """Logits that the steps give a frame of noise for these clicks alone."""
+    prompts = FramePrompts(1, tuple(PointPrompt(x, y, kind) for x, y, kind in points))
+    tensors = prompt_tensors(prompts, WIDTH, HEIGHT, SIDE, torch.device("cpu"))
+    with torch.inference_mode():
+        image = steps.encode(random_frames(1, SIDE).tensors[0])
+        return steps.condition(0, image, tensors).logits
+
+
+def test_the_bundled_model_is_asked_once_and_further_clicks_move_its_answer() -> None:
+    model = random_model("bundled", image_size=SIDE, always_seen=True)
+    steps, alone = Sam2Adapter(model, 1), Sam2Adapter(model, 1, keeps_prompts=False)
+    places = [(150.0, 100.0, True), (40.0, 30.0, True), (250.0, 160.0, False)]
+    with torch.inference_mode():
+        embedding = alone.encode(random_frames(1, SIDE).tensors[0]).maps[-1]
+    features = (embedding.permute(1, 2, 0) + 0).view(1, -1, SIDE // 16, SIDE // 16)
+    features = features + model.no_mem_embed.detach().view(1, -1, 1, 1)
+    expected = keep_prompts(
+        answered(alone, places[0]), given(*places), features, SIDE, in_turn=True
+    )
+    assert torch.allclose(answered(steps, *places), expected, atol=1e-4)
+    assert not torch.equal(answered(alone, *places), answered(alone, places[0]))
+
+
+def test_sam_2_1_is_left_to_itself_unless_its_user_wants_clicks_obeyed() -> None:
+    model = random_model("sam2.1_hiera_tiny", image_size=SIDE, always_seen=True)
+    places = [(150.0, 100.0, True), (40.0, 30.0, True), (250.0, 160.0, False), (60.0, 150.0, False)]
+    left, off = Sam2Adapter(model, 1), Sam2Adapter(model, 1, keeps_prompts=False)
+    obeying = Sam2Adapter(model, 1, keeps_prompts=True)
+    plain = answered(left, *places)
+    assert torch.equal(plain, answered(off, *places))
+    assert any(mask_of(plain)[int(y), int(x)] != kind for x, y, kind in places)
+    mask = mask_of(answered(obeying, *places))
+    assert all(mask[int(y), int(x)] == kind for x, y, kind in places)
+
+
+def test_a_click_on_a_tracked_frame_moves_what_was_tracked_and_nothing_far_away() -> None:
+    model = random_model("bundled", image_size=SIDE, always_seen=True)
+    frames, click, near_left = random_frames(2, SIDE), PointPrompt(75.0, 50.0), 10.0
+    start = FramePrompts(1, (click,))
+    tracked = propagated(model, frames, [ObjectPrompts(1, "a", (start,))])[1].logits
+    include = bool(tracked[16, 2] <= 0)  # against what is there
+    place = PointPrompt(near_left * PHOTO_WIDTH / SIDE, PHOTO_HEIGHT / 2 + 1, include)
+    thing = ObjectPrompts(1, "a", (start, FramePrompts(2, (place,))))
+    corrected = propagated(model, frames, [thing])[1].logits
+    assert (corrected[16, 2] > 0) == include != (tracked[16, 2] > 0)
+    np.testing.assert_allclose(corrected[:, 24:], tracked[:, 24:], atol=0.01)
 
 
 @pytest.mark.parametrize("include", [True, False])

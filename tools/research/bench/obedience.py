@@ -75,6 +75,12 @@ def _options() -> argparse.Namespace:
         const="whole",
         help="each mask of a sequence, once more close up: as a whole, or its parts too",
     )
+    how.add_argument(
+        "--obey-clicks",
+        choices=("automatic", "on", "off"),
+        default="automatic",
+        help="whether masks are moved where they go against a click; automatic: as in the extension",
+    )
     how.add_argument("--device", default="auto")
     how.add_argument("--threads", type=int, default=0, help="0: torch's own choice")
     how.add_argument("--json", type=Path, help="where the figures go as JSON")
@@ -101,6 +107,7 @@ def _run(options: argparse.Namespace) -> None:
             threads=options.threads,
             refined=options.refined,
             second_look=options.second_look,
+            obey_clicks=options.obey_clicks,
             kinds=tuple(options.kinds),
             rounds=options.rounds,
             every=options.every,

@@ -56,6 +56,9 @@ def _options() -> argparse.Namespace:
         const="whole",
         help="each matte, once more close up: as a whole, or its parts too",
     )
+    how.add_argument(
+        "--precision", choices=("automatic", "float32", "bfloat16"), default="automatic"
+    )
     how.add_argument("--frames", type=int, default=0, help="of each clip at most; 0: all")
     how.add_argument("--only", nargs="+", default=(), help="clips whose name holds one of these")
     how.add_argument("--device", default="auto")
@@ -101,6 +104,7 @@ def _run(options: argparse.Namespace) -> None:
             out=options.out,
             refined=options.refined,
             second_look=options.second_look,
+            precision=options.precision,
             with_sheets=options.sheets,
         )
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sam2_splat_addon.core.prompts import PromptSet
-from sam2_splat_addon.core.settings import Look, RunSettings
+from sam2_splat_addon.core.settings import Look, Precision, RunSettings
 from sam2_splat_addon.engine.models.device import choose_device, use_threads
 from tools.research.bench import command
 from tools.research.bench.evaluation import (
@@ -49,6 +49,8 @@ class Settings:
         Whether mattes are refined to the photo's edges first.
     second_look
         How each matte gets a second look, close up (`RunSettings.second_look`).
+    precision
+        Of the model's products (`RunSettings.precision`).
     with_sheets
         Whether clips with a truth get a contact sheet too.
     """
@@ -64,6 +66,7 @@ class Settings:
     out: Path
     refined: bool
     second_look: Look
+    precision: Precision
     with_sheets: bool
 
 
@@ -145,7 +148,11 @@ class Evaluator:
 
     def _track(self, photos: Sequence[Path], prompts: PromptSet, title: str) -> tracking.Tracked:
         size = self._settings.image_size
-        settings = RunSettings(direction="forward", second_look=self._settings.second_look)
+        settings = RunSettings(
+            direction="forward",
+            second_look=self._settings.second_look,
+            precision=self._settings.precision,
+        )
         tracked = tracking.track(self._model, size, photos, prompts, _counter(title), settings)
         progress.end()
         return tracked

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam2_splat_addon.core.prompts import FramePrompts, PointPrompt
-from sam2_splat_addon.core.settings import Look, RunSettings
+from sam2_splat_addon.core.settings import Look, ObeyClicks, RunSettings
 from tools.research.bench import command
 from tools.research.bench.evaluation import (
     chosen,
@@ -50,6 +50,8 @@ class Settings:
         The command line, for the results.
     model, weights, image_size, device, threads, refined, second_look
         See `chosen.find`. The last two change sequences and corrections, but not stills.
+    obey_clicks
+        See `RunSettings`.
     kinds
         Kinds of prompt for sequences. () is all.
     rounds
@@ -75,6 +77,7 @@ class Settings:
     threads: int
     refined: bool
     second_look: Look
+    obey_clicks: ObeyClicks
     kinds: tuple[PromptKind, ...]
     rounds: int
     every: int
@@ -98,7 +101,11 @@ class Judge:
             refined=settings.refined,
             second_look=settings.second_look,
         )
-        self._run = RunSettings(direction="forward", second_look=settings.second_look)
+        self._run = RunSettings(
+            direction="forward",
+            second_look=settings.second_look,
+            obey_clicks=settings.obey_clicks,
+        )
         self._found = obedience_report.Obedience(settings.command, facts)
         print(report.facts_line(facts), flush=True)
 
@@ -113,7 +120,13 @@ class Judge:
                 if self._settings.sheets
                 else (lambda prompts, mask, iou: None)
             )
-            clicker = Clicker(self._model, self._settings.image_size, still, keep)
+            clicker = Clicker(
+                self._model,
+                self._settings.image_size,
+                still,
+                keep,
+                obey_clicks=self._settings.obey_clicks,
+            )
             scores.append(clicker.score())
             progress.show(f"stills {number}/{len(wanted)} {still.name}")
             if self._settings.sheets is not None:

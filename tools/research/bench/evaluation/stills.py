@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from sam2_splat_addon.core.geometry.resample import upsample_binary
 from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt, PromptSet
 from sam2_splat_addon.core.protocol import ModelChoice, PreviewRequest
+from sam2_splat_addon.core.settings import ObeyClicks, RunSettings
 from sam2_splat_addon.engine.jobs import preview
 from tools.research.bench.evaluation.clicking import next_click, obeys
 from tools.research.bench.evaluation.measures import region_iou
@@ -115,6 +116,8 @@ class Clicker:
         The photo.
     on_mask
         Called for every mask.
+    obey_clicks
+        As in `RunSettings`.
 
     Raises
     ------
@@ -128,11 +131,14 @@ class Clicker:
         image_size: int,
         still: Still,
         on_mask: OnMask = lambda prompts, mask, iou: None,
+        *,
+        obey_clicks: ObeyClicks = "automatic",
     ) -> None:
         self._model = model
         self._image_size = image_size
         self._still = still
         self._on_mask = on_mask
+        self._obey_clicks = obey_clicks
         self.truth, self.counts = still.truth()
 
     def mask(self, prompts: FramePrompts) -> Mask:
@@ -146,6 +152,7 @@ class Clicker:
             1,
             PromptSet((thing,), width, height),
             self._model,
+            settings=RunSettings(obey_clicks=self._obey_clicks),
         )
         (matte,) = preview.run(request, lambda: False, self._image_size)
         return upsample_binary(matte.array(), width, height)
