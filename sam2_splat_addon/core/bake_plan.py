@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a bake writes where: options, output folder versions, target names; core."""
+"""Plan a bake: its options, the version of the output folder, and the names of the files."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pathlib import Path
 from .errors import BakeError
 from .settings import BakeSettings
 
-MAX_NAME_BYTES = 255  # what disks take
+MAX_NAME_BYTES = 255  # the limit of most disks
 
 
 class BakeOptions(BakeSettings, frozen=True):
-    """A bake's settings, and what of the clip is baked.
+    """The settings of a bake, and the objects and frames to bake.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class BakeOptions(BakeSettings, frozen=True):
 
 @dataclass(frozen=True)
 class BakeItem:
-    """One image to write: `frame` from 1, `objects` the ids whose mattes make its alpha."""
+    """One image to write. `frame` counts from 1; the mattes of `objects` make its alpha."""
 
     frame: int
     source: Path
@@ -61,9 +61,9 @@ class BakePlan:
     items
         In frame order.
     without_matte
-        Frames that are left out because none of the objects has a matte there.
+        Frames that are left out because no object has a matte there.
     incomplete
-        Frames that are baked although some of the objects have no matte there.
+        Frames that are baked although some objects have no matte there.
     """
 
     folder: Path
@@ -74,15 +74,15 @@ class BakePlan:
 
 
 def next_output_folder(footage_folder: Path, name: str = "postshot") -> Path:
-    """The first version that nothing has used: `postshot_v001`, then `postshot_v002`, and so on.
+    """Return the next free version: `postshot_v001`, then `postshot_v002`, and so on.
 
-    The number is one above the highest there, so that a deleted version's name is not taken again
+    The number is one above the highest one there. So the name of a deleted version is not used again
     while later ones exist. Nothing is created.
 
     Raises
     ------
     BakeError
-        The footage's folder can't be read.
+        The folder of the photos can't be read.
     """
     pattern = re.compile(rf"{re.escape(name)}_v([0-9]{{3,}})(_masks)?", re.IGNORECASE)
     try:
@@ -97,10 +97,10 @@ def next_output_folder(footage_folder: Path, name: str = "postshot") -> Path:
 
 
 def target_names(sources: Sequence[Path]) -> tuple[str, ...]:
-    """A name for each source: its stem and ".png", no two alike on any system.
+    """Return a name for each photo: its stem and ".png". On no system are two names equal.
 
-    Photos whose stems differ in nothing or only in case carry their extension too: "a.jpg" and
-    "a.png" become "a_jpg.png" and "a_png.png".
+    If stems are equal, or differ only in case, the names have the extension too: "a.jpg" and "a.png"
+    become "a_jpg.png" and "a_png.png".
     """
     stems = Counter(source.stem.casefold() for source in sources)
     taken = {stem for stem, count in stems.items() if count == 1}
@@ -128,33 +128,33 @@ def plan_bake(
     Parameters
     ----------
     sources
-        The footage's photos in frame order, frame 1 first.
+        The photos in frame order, frame 1 first.
     folder
         The output folder, for example from `next_output_folder`.
     options
         What to bake.
     matted
-        For every object id the frames on which it has a matte.
+        For every object id, the frames on which it has a matte.
 
     Raises
     ------
     BakeError
-        An object or frame asked for does not exist, nothing has a matte, or a file's name would
-        be longer than disks take.
+        A chosen object or frame does not exist, nothing has a matte, or the name of a file would be too
+        long for disks.
     """
     if not any(matted.values()):
-        raise BakeError("There are no mattes to bake.", "Press Propagate first.")
+        raise BakeError("There are no masks to bake.", "Press Propagate first.")
     unknown = sorted(set(options.objects) - {i for i, frames in matted.items() if frames})
     if unknown:
         listed = ", ".join(map(str, unknown))
         raise BakeError(
-            f"No matte exists for object {listed}.", "Propagate it, or leave it out of the bake."
+            f"Subject {listed} has no mask.", "Propagate it, or leave it out of the bake."
         )
     outside = sorted(f for f in options.frames if not 1 <= f <= len(sources))
     if outside:
         raise BakeError(
-            f"Frame {outside[0]} does not exist; the footage has frames 1 to {len(sources)}.",
-            "Choose frames inside the footage.",
+            f"Frame {outside[0]} does not exist: the photos are frames 1 to {len(sources)}.",
+            f"Choose frames from 1 to {len(sources)}.",
         )
     objects = sorted(options.objects or (i for i, frames in matted.items() if frames))
     masks_folder = None
@@ -180,13 +180,13 @@ def plan_bake(
         for path in (folder / name, mask):
             if path is not None and len(os.fsencode(path.name)) > MAX_NAME_BYTES:
                 raise BakeError(
-                    f"{path.name} can't be written: a name of {len(os.fsencode(path.name))} bytes is"
-                    f" too long, disks take {MAX_NAME_BYTES}.",
+                    f"{path.name} can't be written: its name has {len(os.fsencode(path.name))} bytes, but"
+                    f" disks allow only {MAX_NAME_BYTES}.",
                     "Give that photo a shorter name, or bake without mask files.",
                 )
         items.append(BakeItem(frame, sources[frame - 1], folder / name, mask, present))
     if not items:
         raise BakeError(
-            "None of the chosen frames has a matte.", "Propagate over these frames first."
+            "None of the chosen frames has a mask.", "Propagate over these frames first."
         )
     return BakePlan(folder, masks_folder, tuple(items), tuple(without_matte), tuple(incomplete))

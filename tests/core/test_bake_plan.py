@@ -98,9 +98,9 @@ def test_sidecar_masks_follow_each_programs_naming() -> None:
 @pytest.mark.parametrize(
     ("options", "matted", "message"),
     [
-        (BakeOptions(), {}, "no mattes"),
-        (BakeOptions(), {1: set()}, "no mattes"),
-        (BakeOptions(objects=(3,)), {1: {1}}, "object 3"),
+        (BakeOptions(), {}, "no masks"),
+        (BakeOptions(), {1: set()}, "no masks"),
+        (BakeOptions(objects=(3,)), {1: {1}}, "Subject 3"),
         (BakeOptions(frames=(9,)), {1: {1}}, "Frame 9 does not exist.*1 to 4"),
         (BakeOptions(frames=(2,)), {1: {1}}, "None of the chosen frames"),
     ],

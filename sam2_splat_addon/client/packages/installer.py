@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fills the worker's package folder with pip, resumable; imports core and msgspec only."""
+"""Fill the package folder of the worker with pip. An interrupted installation can be continued."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from .pip_process import run_pip
 from .requirements import HASHED_LOCKS, LOCKS, STEPS, TORCH_LOCK, Step, fingerprint, read_pins
 from .torch_build import PYPI, TorchBuild
 
-# What the user is told before the download; the larger end is a Linux with CUDA.
+# Shown before the download; the larger number is for Linux with CUDA.
 DOWNLOAD_SIZE = "0.4 to 3 GB"
 STAMP_NAME = "sam2_splat_packages.json"
 LOG_NAME = "install.log"
@@ -37,14 +37,14 @@ CONSTRAINTS_NAME = "constraints.txt"
 
 
 class Stamp(msgspec.Struct, frozen=True):
-    """What a package folder holds.
+    """The contents of a package folder.
 
     Attributes
     ----------
     python
-        The Python that its compiled packages are for, such as "3.11".
+        The Python version of its compiled packages, such as "3.11".
     done
-        Lock name -> fingerprint of the lock when its step was finished.
+        Name of a lock -> its fingerprint when its step was finished.
     torch
         Name of the build of PyTorch (`TorchBuild.name`).
     """
@@ -56,18 +56,18 @@ class Stamp(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class InstallProgress:
-    """How far an installation is.
+    """The progress of an installation.
 
     Attributes
     ----------
     step, steps
-        The running step, from 1, and how many there are.
+        The running step, from 1, and the number of steps.
     title
         What is being installed.
     line
-        pip's latest line; may be empty.
+        The latest line of pip; may be empty.
     seconds
-        Time since the installation began.
+        Time since the installation began, s.
     """
 
     step: int
@@ -87,39 +87,39 @@ def install(
     locks: Path = LOCKS,
     wait_s: float = 0.1,
 ) -> Generator[InstallProgress, None, None]:
-    """Fill a folder with the worker's packages, yielding progress at least every `wait_s` seconds.
+    """Fill a folder with the worker's packages, and yield progress at least every `wait_s` seconds.
 
-    The work happens in a folder beside it, which takes its place when all is there. Closing the
-    iterator cancels; a later call goes on after the last finished step.
+    The packages go into a folder beside it, which replaces it at the end. Closing the iterator cancels.
+    A later call continues after the last finished step.
 
     Parameters
     ----------
     folder
-        The package folder to make or to bring up to date.
+        The package folder to make or to update.
     python
-        The worker's Python; the running one by default.
+        The Python of the worker; the running one by default.
     wheels
-        Folder with wheels and source archives to take packages from, besides the index.
+        Folder with wheels and source archives, used in addition to the index.
     online
-        Whether a package index may be asked; without it all must lie in `wheels`.
+        Whether a package index may be used. If not, all packages must be in `wheels`.
     torch
-        Which build of PyTorch. Where its index can't be reached, pip takes PyPI's.
+        The build of PyTorch. If its index can't be reached, pip takes the build on PyPI.
     locks
         Folder with the locks.
     wait_s
-        Longest time that one step of the iterator blocks, in seconds.
+        Longest time that one step of the iterator blocks, s.
 
     Raises
     ------
     EnvironmentSetupError
-        No pip, no network, no space, no permission, pip failed for a reason it says, or one of the
-        folders that would be replaced holds what is not ours.
+        No pip, no network, no space, no permission, another error of pip, or a folder that would be
+        replaced has files that are not ours.
     """
     started = time.monotonic()
     interpreter = python or Path(sys.executable)
     if not online and (wheels is None or not wheels.is_dir()):
         raise EnvironmentSetupError(
-            "Packages can't be installed without the network: no folder of wheels is at hand.",
+            "Packages can't be installed without the network: there is no folder of wheels.",
             "Allow Online Access in Blender's preferences, or put the wheels beside the add-on.",
         )
     version = _version_of(interpreter)
@@ -159,35 +159,35 @@ def install(
     except OSError as problem:
         raise EnvironmentSetupError(
             f"Packages could not be installed in {folder}: {problem}.",
-            "Choose a folder you may write to, with room for a few gigabytes.",
+            "Choose a folder that you may write to, on a disk with a few free gigabytes.",
         ) from problem
 
 
 def require_replaceable(folder: Path) -> None:
-    """Raise unless an installation may replace a folder, and use those beside it.
+    """Raise unless an installation may replace this folder and use the two folders beside it.
 
     Raises
     ------
     EnvironmentSetupError
-        One of them is a link, is not ours, or holds files that no package brought.
+        One of them is a link, is not ours, or has files that no package brought.
     OSError
-        From reading; the caller words it.
+        Reading failed; the caller writes the message.
     """
     for place in (folder, _beside(folder, ".partial"), _beside(folder, ".old")):
         if not is_link(place) and not place.exists():
             continue
         if is_link(place) or not place.is_dir():
-            raise EnvironmentSetupError(f"{place} is there, and is no folder.", PACKAGES.fix)
+            raise EnvironmentSetupError(f"{place} exists, but it is not a folder.", PACKAGES.fix)
         others = sorted(path.name for path in place.iterdir() if path.name not in CLUTTER)
         if not others:
             continue
         if PACKAGES.knows(place):
-            # What pip was killed at has no record yet; that folder is named by nobody else.
+            # The package at which pip was killed has no record yet. Only we use this folder name.
             others = [] if place.name.endswith(".partial") else list(islice(_others(place), 4))
         if others:
             names = ", ".join(others[:3]) + (" and more" if len(others) > 3 else "")
             raise EnvironmentSetupError(
-                f"{place} holds what SAM2 Splat did not put there: {names}. An installation would"
+                f"{place} has files that SAM2 Splat did not put there: {names}. An installation would"
                 " replace the whole folder.",
                 PACKAGES.fix,
             )
@@ -195,12 +195,12 @@ def require_replaceable(folder: Path) -> None:
 
 def _beside(folder: Path, ending: str) -> Path:
     if not folder.name:
-        raise EnvironmentSetupError(f"{folder} is a whole disk.", PACKAGES.fix)
+        raise EnvironmentSetupError(f"{folder} is a whole disk, not a folder.", PACKAGES.fix)
     return folder.with_name(folder.name + ending)
 
 
 def _others(folder: Path) -> Iterator[str]:
-    """The files of a package folder that neither packages nor the installation brought."""
+    """Yield the files of a package folder that neither a package nor the installation brought."""
     ours = {STAMP_NAME, LOG_NAME, CONSTRAINTS_NAME, MARKER_NAME}
     for record in folder.glob("*.dist-info/RECORD"):
         with (
@@ -208,7 +208,7 @@ def _others(folder: Path) -> Iterator[str]:
             record.open(encoding="utf-8", errors="replace", newline="") as lines,
         ):
             for row in filter(None, csv.reader(lines)):
-                # Scripts lie beside the packages, and are recorded as two folders further out.
+                # Scripts are beside the packages, but their record says two folders further out.
                 ours.add(posixpath.normpath(row[0]).removeprefix("../../"))
     for root, folders, names in os.walk(folder):
         inner = Path(root).relative_to(folder)
@@ -221,9 +221,9 @@ def _others(folder: Path) -> Iterator[str]:
 
 
 def _knows_unmarked(folder: Path) -> bool:
-    """Whether a folder without a marker is one of packages all the same, finished or begun.
+    """Whether a folder without a marker is a package folder of ours all the same.
 
-    By its stamp, or by the log, which begins with the command that filled this very folder.
+    Its stamp tells it, or its log, which begins with the command that filled this folder.
     """
     if any(is_link(folder / name) for name in (STAMP_NAME, LOG_NAME)):
         return False
@@ -245,13 +245,13 @@ PACKAGES: Final = FolderKind(
     " files elsewhere.",
     _knows_unmarked,
 )
-"""Folders that pip fills."""
+"""Folders of packages, which pip fills."""
 
 
 def _remove(folder: Path) -> None:
-    """Remove what pip has brought into a folder of ours, and the folder; raises as `install` does.
+    """Remove a folder of ours with all that pip has brought into it; raises like `install`.
 
-    What else is in it is kept in a folder beside it, whose name ends in ``.left_1`` or so.
+    Other files are kept in a folder beside it, whose name ends in ``.left_1`` or a higher number.
     """
     if not folder.exists():
         return
@@ -261,7 +261,7 @@ def _remove(folder: Path) -> None:
     if not others:
         shutil.rmtree(folder)
         return
-    # Of a half-filled folder nobody knows what pip had begun to write and what is the user's.
+    # In a half-filled folder, files of pip and files of the user look the same.
     aside = _free_beside(folder)
     os.replace(folder, aside)
     for root, folders, names in os.walk(aside, topdown=False):
@@ -276,7 +276,7 @@ def _remove(folder: Path) -> None:
 
 
 def _free_beside(folder: Path) -> Path:
-    """A place beside a folder of packages for what is left of it."""
+    """Return a free path beside a package folder for the files that stay."""
     number = 1
     while (place := _beside(folder, f".left_{number}")).exists() or is_link(place):
         number += 1
@@ -284,7 +284,7 @@ def _free_beside(folder: Path) -> Path:
 
 
 def read_stamp(folder: Path) -> Stamp | None:
-    """Return what a package folder says of itself, or None where it says nothing readable."""
+    """Return the stamp of a package folder, or None if it has no readable stamp."""
     try:
         return msgspec.json.decode(read_plain(folder / STAMP_NAME), type=Stamp)
     except (OSError, *UNREADABLE):
@@ -296,10 +296,10 @@ def _write_stamp(folder: Path, stamp: Stamp) -> None:
 
 
 def _ask(python: Path, code: str) -> str:
-    """Return what a Python prints for a line of code; empty where it fails."""
+    """Return what a Python prints for a line of code; empty if it fails."""
     try:
         answer = subprocess.run(
-            # Alone: a pip.py in the folder where Blender was started is none of pip's.
+            # Isolated: a pip.py in Blender's working folder must not be used.
             [str(python), "-I", "-c", code],
             cwd=python.parent,
             stdin=subprocess.DEVNULL,
@@ -318,16 +318,16 @@ def _version_of(python: Path) -> str:
     version = _ask(python, "import sys; print('{}.{}'.format(*sys.version_info))")
     if not version:
         raise EnvironmentSetupError(
-            f"{python} does not run as a Python.", "Reinstall Blender, or name another Python."
+            f"{python} does not run as Python.", "Reinstall Blender, or name another Python."
         )
     return version
 
 
 def _pip(python: Path, folder: Path) -> list[str]:
-    """Return the command for pip: the folder's own once it is there, else Python's.
+    """Return the command for pip: that of the folder if it has one, else that of Python.
 
-    Blender's Python may come without pip, but with the wheel that ensurepip would install; a wheel
-    of pip runs as it lies, so that nothing is written into Blender.
+    Blender's Python may have no pip, but the wheel that ensurepip would install. A wheel of pip runs
+    without being installed, so nothing is written into Blender.
     """
     start = [str(python), "-I", str(Path(__file__).with_name("pip_start.py"))]
     if (folder / "pip").is_dir():
@@ -348,11 +348,11 @@ def _pip(python: Path, folder: Path) -> list[str]:
 
 
 def _pip_environment(folder: Path) -> dict[str, str]:
-    """Return pip's environment: the user's own, less what would send packages elsewhere."""
+    """Return the environment of pip: that of the user without settings that redirect packages."""
     unwanted = ("PYTHONPATH", "PYTHONHOME", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_LOG")
     environment = {k: v for k, v in os.environ.items() if k not in unwanted}
     environment |= {
-        # Source packages are built with the build tools and the torch of the folder itself.
+        # Source packages are built with the build tools and torch of this folder.
         "PYTHONPATH": str(folder),
         "PIP_USER": "0",
         "PIP_REQUIRE_VIRTUALENV": "0",
@@ -368,13 +368,13 @@ def _pip_environment(folder: Path) -> dict[str, str]:
 def _step_arguments(step: Step, locks: Path, folder: Path, torch: TorchBuild) -> list[str]:
     arguments = ["--upgrade", "--no-compile", "--progress-bar", "off", *step.arguments]
     if step.lock == TORCH_LOCK:
-        # torch brings its dependencies along: at the versions that the hash lock has settled.
+        # torch brings its dependencies along: they must have the versions of the hashed locks.
         constraints = folder / CONSTRAINTS_NAME
         pins = [pin for lock in HASHED_LOCKS for pin in read_pins(locks / lock)]
         constraints.write_text("".join(f"{pin.name}=={pin.version}\n" for pin in pins), "utf-8")
         arguments += ["--constraint", str(constraints)]
         if torch.index:
-            # Of one release pip prefers the build that has a local version, "+cu130".
+            # Among builds of one release, pip prefers the one with a local version, "+cu130".
             arguments += ["--extra-index-url", torch.index]
     return [*arguments, "--requirement", str(locks / step.lock)]
 
@@ -387,8 +387,8 @@ def _source_arguments(wheels: Path | None, online: bool) -> list[str]:
 
 
 def _take_place(partial: Path, folder: Path) -> None:
-    """Put the finished folder where the old one stood; on failure the old one stays."""
-    require_replaceable(folder)  # pip took minutes, and the user may have put something there
+    """Replace the old folder with the finished one; on failure the old one stays."""
+    require_replaceable(folder)  # again: pip took minutes, and the user may have put files there
     old = _beside(folder, ".old")
     _remove(old)
     if folder.exists():
@@ -400,5 +400,5 @@ def _take_place(partial: Path, folder: Path) -> None:
             os.replace(old, folder)
         raise
     sync_folder(folder.parent)
-    with contextlib.suppress(OSError):  # Windows keeps what another Blender has loaded
+    with contextlib.suppress(OSError):  # Windows keeps files that another Blender has loaded
         _remove(old)

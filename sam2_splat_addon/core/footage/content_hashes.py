@@ -28,7 +28,7 @@ time in steps of 2 s."""
 _MOST: Final = 100_000  # files remembered: the ones asked for last
 _MAX_BYTES: Final = 1 << 27
 _CHECK_BYTES: Final = 4
-_BEGIN: Final = b"SAM2 Splat photo hashes\n"
+_BEGIN: Final = b"SAM2 Splat photo hashes\n"  # the first bytes of our file
 
 
 class ContentHashes:

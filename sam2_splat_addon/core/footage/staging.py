@@ -37,7 +37,6 @@ class StageMap(msgspec.Struct, frozen=True):
     """Which photo each link shows: frame `i + 1` is `links[i]` and shows `sources[i]`.
 
     `copies` says whether a link may be a copied file, on systems that allow no symbolic links.
-    Earlier versions did not write it.
     """
 
     folder: str

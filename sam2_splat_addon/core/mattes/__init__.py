@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The store of mattes beside the photos, what its last run was, and who may write into it."""
+"""Store mattes beside the photos, with the facts of their last run and a lock for writing."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Mattes of the photos as they were before some came or went; standard library and core.
+"""Keep the mattes from before photos were added or deleted.
 
-Mattes go by frame number, so those of other photos must not lie among a run's own. They are kept in
-``earlier/<photos>/`` until a whole run is finished, and come back when the photos do.
+Mattes go by frame number, so mattes of other photos must not lie among those of a run. They are kept in
+``earlier/<photos>/`` until a complete run is finished. They come back if the same photos come back.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from .store import EARLIER, MATTES, MatteStore
 
 
 def set_aside(store: MatteStore, run: RunManifest) -> None:
-    """Put a store's mattes, which are of this run, out of sight; raises StoreError.
+    """Move the mattes of a store, which are of this run, into ``earlier``; raises StoreError.
 
-    Its manifest goes along and stays too, until another is written.
+    The manifest is copied there too. The original stays until another one is written.
     """
     if not store.objects() and not store.aside():
         return
@@ -38,14 +38,14 @@ def set_aside(store: MatteStore, run: RunManifest) -> None:
 
 
 def bring_back(store: MatteStore, footage: str) -> None:
-    """Take up the mattes of these photos again, where they were set aside; raises StoreError.
+    """Bring back the mattes of these photos if they were set aside; raises StoreError.
 
-    Those that are there, of other photos, are set aside in their place.
+    Mattes of other photos in the store are then set aside themselves.
 
     Parameters
     ----------
     footage
-        Fingerprint of the photos as they are now.
+        Fingerprint of the present photos.
     """
     place = _place(footage)
     kept = store.folder / place / MANIFEST_NAME
@@ -63,7 +63,7 @@ def bring_back(store: MatteStore, footage: str) -> None:
 
 
 def drop(store: MatteStore) -> None:
-    """Forget all that was set aside; raises StoreError."""
+    """Delete all that was set aside; raises StoreError."""
     with _worded(store):
         MATTES.remove(store.folder, EARLIER)
 
@@ -73,7 +73,7 @@ def _place(footage: str) -> str:
 
 
 def _move(store: MatteStore, source: str, target: str, *, replaces: bool) -> None:
-    """Move each object's mattes; those where they would go are the older ones, or the newer."""
+    """Move the mattes of each object. With ``replaces`` they overwrite mattes at the target."""
     for name in ("objects", "cleared"):
         folder = store.folder / f"{source}{name}"
         for entry in sorted(folder.iterdir()) if folder.is_dir() else []:
@@ -90,6 +90,6 @@ def _worded(store: MatteStore) -> Iterator[None]:
         yield
     except OSError as error:
         raise StoreError(
-            f"The mattes in {store.folder} can't be set aside: {error.strerror}.",
-            "Close programs that use that folder, and see that it is writable.",
+            f"The mattes in {store.folder} can't be moved: {error.strerror}.",
+            "Close programs that use that folder, and check that you may write to it.",
         ) from error

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One run at a time over a folder, between processes; standard library only.
+"""Allow one run at a time in a folder, among all processes.
 
-The system's own lock on a file, which ends with the process that holds it, however that ends. Where
-there are no locks, as on some network drives, nothing is locked.
+This is the system's lock on a file. It ends with the process that holds it, whatever happens. On file
+systems without locks, such as some network drives, nothing is locked.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ _TAKEN: Final = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 
 @contextlib.contextmanager
 def only_run(folder: Path) -> Iterator[None]:
-    """Hold the folder for a run; raises StoreError while another process holds it."""
+    """Lock the folder for a run; raises StoreError while another process has it."""
     with _held(folder, "a+b"):
         yield
 
 
 @contextlib.contextmanager
 def no_run(folder: Path) -> Iterator[None]:
-    """Hold the folder for what must not happen during a run; raises StoreError while one goes on.
+    """Lock the folder for work that must not happen during a run; raises StoreError during a run.
 
-    Leaves no lock behind where no run has ever been.
+    Makes no lock file in a folder that never had a run.
     """
     with _held(folder, "r+b"):
         yield
@@ -41,12 +41,12 @@ def no_run(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _held(folder: Path, mode: Literal["a+b", "r+b"]) -> Iterator[None]:
-    if is_link(folder / LOCK_NAME):  # opening it would make or lock a file elsewhere
+    if is_link(folder / LOCK_NAME):  # to open it would make or lock a file elsewhere
         raise StoreError(
             f"{folder / LOCK_NAME} is a link, and could lead to anything.", "Remove it."
         )
     with contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError):  # where no file can be made, nothing is locked
+        with contextlib.suppress(OSError):  # if no file can be made, nothing is locked
             file = stack.enter_context((folder / LOCK_NAME).open(mode))
             try:
                 _lock(file)
@@ -54,13 +54,13 @@ def _held(folder: Path, mode: Literal["a+b", "r+b"]) -> Iterator[None]:
                 if problem.errno in _TAKEN:
                     raise StoreError(
                         f"Another Blender is propagating over the photos of {folder.parent}.",
-                        "Wait until it is done, or cancel it there, then try again.",
+                        "Wait until it has finished, or cancel it there; then try again.",
                     ) from problem
         yield
 
 
 def _lock(file: IO[bytes]) -> None:
-    """Lock the file until it is closed; raises OSError at once where another process has."""
+    """Lock the file until it is closed; raises OSError at once if another process has the lock."""
     if sys.platform == "win32":
         import msvcrt
 

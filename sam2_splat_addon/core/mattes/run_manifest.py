@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The run manifest: everything that decides a run's bytes, and keys made from it; core, msgspec.
+"""The run manifest: everything that decides the bytes of a run, and the keys made from it.
 
-Two runs with equal manifests on one machine give equal mattes. Within a run, not everything decides
-every matte: so each matte has a key of its own (the engine makes them, from :meth:`RunManifest.key`
-and the prompts that reach that frame), which stands in its file, and a store keeps a matte as long
-as its key is the same.
+On one machine, two runs with equal manifests give equal mattes. But not everything in a manifest decides
+every matte. So each matte has a key of its own in its file. The engine makes it from
+:meth:`RunManifest.key` and the prompts that reach that frame. A store keeps a matte as long as its key
+is the same.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from ..system.safe_read import UNREADABLE, read_plain
 MANIFEST_NAME = "manifest.json"
 
 MANIFEST_VERSION = 3
-_BEGIN = b'{\n  "footage":'  # of a manifest of whatever version
+_BEGIN = b'{\n  "footage":'  # the first bytes of a manifest of any version
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """What of the machine decides the last bits of a result."""
+    """The facts of a machine that decide the last bits of a result."""
 
     device: str
     dtype: str
@@ -43,7 +43,7 @@ class RunManifest(msgspec.Struct, frozen=True):
     Attributes
     ----------
     input_size
-        Side of the model's input, px, as it follows from the model and the speed.
+        Side of the model's input, px. It follows from the model and the speed.
     """
 
     footage: str
@@ -59,12 +59,12 @@ class RunManifest(msgspec.Struct, frozen=True):
     version: int = MANIFEST_VERSION
 
     def key(self) -> str:
-        """Hash of what decides every matte alike: all but prompts and the way through the frames."""
+        """Return the hash of what decides all mattes: all but prompts and the way through the frames."""
         common = self._common()
         return hashlib.sha256(msgspec.json.encode(common, order="deterministic")).hexdigest()
 
     def origin(self) -> bytes:
-        """The same, to be read again with `from_origin`; stands in every matte."""
+        """Return the same data as bytes for `from_origin`; every matte has them."""
         return msgspec.msgpack.encode(self._common(), order="deterministic")
 
     def _common(self) -> RunManifest:
@@ -73,14 +73,16 @@ class RunManifest(msgspec.Struct, frozen=True):
 
 
 class Photos(msgspec.Struct, frozen=True):
-    """Which photos a store's mattes are of, to know the capture by when some of them are others.
+    """The photos of the mattes in a store. They identify the capture even if some photos changed.
+
+    `core.mattes.run_record.photos_of` makes it.
 
     Attributes
     ----------
     folder
-        Digest of their folder's path.
+        Digest of the path of their folder.
     digests
-        Of each, frame 1 first. `core.run_record.photos_of` makes both.
+        Digest of each photo, frame 1 first.
     """
 
     folder: str = ""
@@ -91,13 +93,13 @@ UNKNOWN = Photos()
 
 
 class _Stored(RunManifest, frozen=True):
-    """A manifest as it lies in a store."""
+    """A manifest as its file has it."""
 
     photos: Photos = UNKNOWN
 
 
 def manifest_bytes(manifest: RunManifest, photos: Photos = UNKNOWN) -> bytes:
-    """What `write_manifest` writes."""
+    """Return the bytes that `write_manifest` writes."""
     fields = {name: getattr(manifest, name) for name in RunManifest.__struct_fields__}
     stored = msgspec.convert({**fields, "photos": photos}, _Stored)
     data = msgspec.json.encode(stored, order="deterministic")
@@ -105,7 +107,7 @@ def manifest_bytes(manifest: RunManifest, photos: Photos = UNKNOWN) -> bytes:
 
 
 def write_manifest(path: Path, manifest: RunManifest, photos: Photos = UNKNOWN) -> None:
-    """Write as indented JSON, whole or not at all; the same bytes for equal manifests.
+    """Write indented JSON, completely or not at all; equal manifests give the same bytes.
 
     Raises
     ------
@@ -115,13 +117,16 @@ def write_manifest(path: Path, manifest: RunManifest, photos: Photos = UNKNOWN) 
     try:
         write_atomic(path, manifest_bytes(manifest, photos))
     except OSError as error:
-        raise StoreError(f"The manifest {path} can't be written: {error.strerror}.") from error
+        raise StoreError(
+            f"The manifest {path} can't be written: {error.strerror}.",
+            "Free some disk space, or choose another folder for the mattes.",
+        ) from error
 
 
 def is_manifest(path: Path) -> bool | None:
-    """Whether a file of the manifest's name is one, of whatever version; None where there is none.
+    """Whether the file is a manifest of any version; None if there is no file.
 
-    One that a power cut has emptied is none.
+    A file that a power cut has emptied counts as missing.
     """
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
@@ -138,7 +143,7 @@ def is_manifest(path: Path) -> bool | None:
 
 
 def is_torn(path: Path) -> bool:
-    """Whether a file of the manifest's name begins as one of ours, and has been cut off."""
+    """Whether the file begins as a manifest of ours, but was cut off."""
     if not stat.S_ISREG(path.lstat().st_mode):
         return False
     data = read_plain(path).rstrip(b"\0")
@@ -146,9 +151,9 @@ def is_torn(path: Path) -> bool:
 
 
 def read_manifest(path: Path) -> RunManifest | None:
-    """Read the manifest of a store's last run; None when there is none or it is of another version.
+    """Read the manifest of the last run of a store; None if there is none or it has another version.
 
-    One that was cut off or emptied counts as none. Raises StoreError when it can't be read.
+    A manifest that was cut off or emptied counts as missing. Raises StoreError if it can't be read.
     """
     stored = _stored(path)
     if stored is None:
@@ -157,7 +162,7 @@ def read_manifest(path: Path) -> RunManifest | None:
 
 
 def read_photos(path: Path) -> Photos:
-    """Which photos a manifest says it is of; nothing where it doesn't."""
+    """Read the photos in a manifest; `UNKNOWN` if it has none."""
     stored = _stored(path)
     return stored.photos if stored is not None else UNKNOWN
 
@@ -168,15 +173,18 @@ def _stored(path: Path) -> _Stored | None:
     except FileNotFoundError:
         return None
     except UNREADABLE:
-        # Written by another version, or not whole: what the store holds can't be vouched for.
+        # It has another version or was cut off: nothing is known for sure of these mattes.
         return None
     except OSError as error:
-        raise StoreError(f"The manifest {path} can't be read: {error.strerror}.") from error
+        raise StoreError(
+            f"The manifest {path} can't be read: {error.strerror}.",
+            "Check that you may read this file.",
+        ) from error
     return manifest if manifest.version == MANIFEST_VERSION else None
 
 
 def from_origin(origin: bytes) -> RunManifest | None:
-    """The run that a matte says it is of, without its prompts; None where it says nothing."""
+    """Return the run that made a matte, without its prompts; None if the matte does not say."""
     try:
         manifest = msgspec.msgpack.decode(origin, type=RunManifest)
     except UNREADABLE:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a store knows of its last run, and whether it is these photos'; standard library and core.
+"""Tell what the last run of a store was, and whether it was over these photos.
 
-The manifest says it. Where that is lost, the mattes do: each carries what its run has for all alike.
+The manifest tells it. If it is lost, the mattes tell it: each has the common facts of its run.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ _DIGITS: Final = 16
 
 
 def last_run(store: MatteStore) -> RunManifest | None:
-    """A store's last run, without its prompts where the manifest is lost; None where nothing tells.
+    """Return the last run of a store; None if unknown. Without a manifest it has no prompts.
 
-    Raises StoreError when the manifest is there and can't be read.
+    Raises StoreError if there is a manifest that can't be read.
     """
     return read_manifest(store.manifest_path) or _told_by_mattes(store)
 
 
 def require_own_capture(store: MatteStore, footage: FootageFiles) -> None:
-    """Raise StoreError where a store's mattes are of another capture than these photos.
+    """Raise StoreError if the mattes in a store belong to another capture than these photos.
 
-    Photos come and go in a capture and are retouched: it is the same where its folder is, or half of
-    its photos. Looks alone, and so can be asked before anything is touched.
+    Photos of a capture may be added, deleted and edited. It is the same capture if its folder is the
+    same, or half of its photos. This changes nothing, so it can be asked first.
     """
     run = last_run(store)
     if run is None or run.footage == footage.fingerprint:
@@ -52,12 +52,12 @@ def require_own_capture(store: MatteStore, footage: FootageFiles) -> None:
     if not is_same:
         raise StoreError(
             f"The mattes in {store.folder} are of other photos than those in {footage.folder}.",
-            "Choose another folder for the mattes of these photos; those there stay as they are.",
+            "Choose another folder for the mattes of these photos: the mattes there stay as they are.",
         )
 
 
 def photos_of(store: MatteStore, footage: FootageFiles) -> Photos:
-    """What a store's manifest is to note of its photos."""
+    """Return what the manifest of a store must say of these photos."""
     last, known = last_run(store), read_photos(store.manifest_path)
     is_same = last is not None and last.footage == footage.fingerprint and known.digests
     return Photos(_folder(footage), known.digests if is_same else _digests(footage))
@@ -77,7 +77,7 @@ def _digests(footage: FootageFiles) -> tuple[str, ...]:
 
 
 def _digest(path: str) -> str:
-    """Of a photo's size and some of its bytes; empty where it can't be read."""
+    """Return a digest of the size and some bytes of a photo; empty if it can't be read."""
     try:
         with open_plain(Path(path)) as file:
             size = file.seek(0, os.SEEK_END)
@@ -93,26 +93,26 @@ def _digest(path: str) -> str:
 def require_same_photos(
     store: MatteStore, fingerprint: str, origins: Collection[bytes] = ()
 ) -> None:
-    """Raise StoreError where a store's last run was over other photos; its mattes go by number.
+    """Raise StoreError if the last run of a store was over other photos, since mattes go by number.
 
     Parameters
     ----------
     fingerprint
-        Of the footage as it is now (`Footage.fingerprint`).
+        Fingerprint of the present footage (`Footage.fingerprint`).
     origins
-        Of the mattes that are meant (`MatteRecord.origin`).
+        Origins of the mattes in question (`MatteRecord.origin`).
     """
     runs = [last_run(store), *map(from_origin, origins)]
     if any(run is not None and run.footage != fingerprint for run in runs):
         raise StoreError(
             "The photos are no longer those that the mattes were made for: some were added, removed,"
             " renamed or changed.",
-            "Press Propagate again; masks that you drew by hand stay.",
+            "Press Propagate again: masks that you drew by hand stay.",
         )
 
 
 def _told_by_mattes(store: MatteStore) -> RunManifest | None:
-    """By most of the objects, each by the first of its mattes that says anything."""
+    """Ask the mattes: the first one of each object that tells its run has a vote, and most votes win."""
     told: Counter[bytes] = Counter()
     for object_id in store.objects():
         for frame in store.frames(object_id):

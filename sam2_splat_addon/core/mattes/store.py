@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The matte store: results on disk, one atomic file per object and frame; core, numpy, msgspec.
+"""The matte store: results on disk, one file per object and frame.
 
 Layout of a store folder::
 
-    sam2_splat_folder.json      says that it is ours (core/system/owned_folder.py)
-    manifest.json               what made it (core/mattes/run_manifest.py)
-    unfinished.json             which mattes are of the run before it (core/mattes/unfinished_run.py)
-    earlier/                    runs over the photos as they were before (core/mattes/earlier_runs.py)
+    sam2_splat_folder.json      marks the folder as ours (core/system/owned_folder.py)
+    manifest.json               what made the mattes (core/mattes/run_manifest.py)
+    unfinished.json             which mattes are of the run before (core/mattes/unfinished_run.py)
+    earlier/                    runs over earlier photos (core/mattes/earlier_runs.py)
     objects/001/000001.matte    object 1, frame 1
-    cleared/002/                object 2, which the user has cleared and may want back
+    cleared/002/                object 2, which the user has cleared and may bring back
     state/damaged.json          which photos are damaged (core/footage/damaged_photos.py)
-    state/001/                  what later runs of object 1 can go on from (the engine's own)
+    state/001/                  what later runs of object 1 can continue from (only for the engine)
 
-A ``.matte`` file is ``b"S2SM"``, a format byte, the length of the header (4 bytes, little endian),
-the header (MessagePack), the logits (little-endian float16, zlib), and the CRC-32 of everything
-before it. The same record gives the same bytes. Its bytes are on the disk before it takes an earlier
-one's place; its name follows within a second, or at once with `MatteStore.sync`.
+A ``.matte`` file is ``b"S2SM"``, a format byte, the length of the header (4 bytes, little endian), the
+header (MessagePack), the logits (little-endian float16, zlib), and the CRC-32 of everything before it.
+The same record gives the same bytes. The bytes are on the disk before the file replaces an earlier one.
+Its name follows within a second, or at once with `MatteStore.sync`.
 """
 
 from __future__ import annotations
@@ -58,27 +58,27 @@ _SUFFIX: Final = ".matte"
 UNFINISHED_NAME: Final = "unfinished.json"
 EARLIER: Final = "earlier"
 _MAX_SIDE = 65535
-_MAX_LOGITS = 1 << 25  # far above what any model gives, four times as fine
-# What damaged bytes can raise; bad UTF-8 is a ValueError.
+_MAX_LOGITS = 1 << 25  # far above any model, even with masks four times as fine
+# The errors that damaged bytes can raise; bad UTF-8 is a ValueError.
 _UNREADABLE = (ValueError, struct.error, RecursionError, msgspec.MsgspecError)
 
 Logits = NDArray[np.float16]
 
 
 class MatteScores(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the model thinks of one matte.
+    """The model's own scores of one matte.
 
     Attributes
     ----------
     object_score
-        The object score logit: positive when the model sees the object on this frame.
+        The object score logit: positive if the model sees the object on this frame.
     predicted_iou
-        The model's own estimate of the matte's IoU, about 0 to 1.
+        The IoU that the model predicts for the matte, about 0 to 1.
     area
-        The part of the frame that the matte covers, 0 to 1.
+        The part of the photo that the matte covers, 0 to 1.
     agreement
-        The IoU of the mattes tracked from the prompted frames before and after, 0 to 1; 1 when
-        both see nothing. None on frames that were not tracked from both sides.
+        The IoU of the mattes tracked from the prompted frames before and after, 0 to 1; 1 if both are
+        empty. None on frames that were not tracked from both sides.
     """
 
     object_score: float
@@ -95,18 +95,17 @@ class MatteRecord(msgspec.Struct, frozen=True, eq=False):
     object_id, frame
         Both count from 1.
     width, height
-        The footage's size, px, that the matte is stretched to.
+        Size of the photo, px; the matte is stretched to it.
     logits
-        (h, w) float16 at the model's own size; inside is > 0.
+        (h, w) float16 at the size that the model gives; inside is > 0.
     scores
-        What the model thinks of it.
+        The model's own scores.
     prompted
         Whether this is a conditioning frame of the object.
     key
-        What made it: equal keys, equal mattes; empty when unknown.
+        Digest of what made it: equal keys mean equal mattes; empty if unknown.
     origin
-        The run that made it, as far as all its mattes have that alike (`core/mattes/run_manifest.py`); empty
-        when unknown.
+        The common facts of the run that made it (`core/mattes/run_manifest.py`); empty if unknown.
     """
 
     object_id: int
@@ -122,14 +121,14 @@ class MatteRecord(msgspec.Struct, frozen=True, eq=False):
 
 @dataclass(frozen=True)
 class MatteMark:
-    """What tells a matte from others of its object and frame.
+    """What distinguishes a matte from others of the same object and frame.
 
     Attributes
     ----------
     key, origin
         As in `MatteRecord`.
     checksum
-        Of all its bytes.
+        CRC-32 of all its bytes.
     """
 
     key: str
@@ -151,7 +150,7 @@ class _Header(msgspec.Struct, frozen=True, array_like=True):
 
 
 def encode_record(record: MatteRecord) -> bytes:
-    """The bytes of a ``.matte`` file."""
+    """Return the bytes of a ``.matte`` file."""
     rows, columns = record.logits.shape
     header = msgspec.msgpack.encode(
         _Header(
@@ -173,13 +172,13 @@ def encode_record(record: MatteRecord) -> bytes:
 
 
 def _opened(data: bytes) -> tuple[_Header, bytes]:
-    """The header and the compressed logits of a ``.matte`` file; raises where it is damaged."""
+    """Return the header and the compressed logits of a ``.matte`` file; raises if it is damaged."""
     body, (checksum,) = data[: -_CRC.size], _CRC.unpack(data[-_CRC.size :])
     magic, version, header_size = _PREFIX.unpack_from(body)
     if magic != _MAGIC:
-        raise ValueError("it is no matte")
+        raise ValueError("it is not a matte")
     if version != _FORMAT:
-        raise ValueError(f"it is of format {version}, this program reads {_FORMAT}")
+        raise ValueError(f"it has format {version}, but this SAM2 Splat reads format {_FORMAT}")
     if zlib.crc32(body) != checksum:
         raise ValueError("its check sum is wrong")
     end = _PREFIX.size + header_size
@@ -189,16 +188,16 @@ def _opened(data: bytes) -> tuple[_Header, bytes]:
 
 
 def _check(header: _Header) -> None:
-    """Raise ValueError for sizes and scores that no matte has."""
+    """Raise ValueError if sizes or scores are impossible for a matte."""
     sizes_given = all(1 <= side <= _MAX_SIDE for side in (header.width, header.height))
     if not sizes_given or not all(0 <= side <= _MAX_SIDE for side in (header.rows, header.columns)):
-        raise ValueError("its header gives no size")
+        raise ValueError("its header has no size")
     if header.rows * header.columns > _MAX_LOGITS:
-        raise ValueError("its header gives a size that no matte has")
-    # One score that is no number would make those of a whole review none.
+        raise ValueError("its header has an impossible size")
+    # One score that is not a number would spoil all numbers of a review.
     scores = (score for score in msgspec.structs.astuple(header.scores) if score is not None)
     if not all(map(math.isfinite, scores)):
-        raise ValueError("its scores are no numbers")
+        raise ValueError("its scores are not numbers")
 
 
 def _checksum(data: bytes) -> int:
@@ -207,19 +206,19 @@ def _checksum(data: bytes) -> int:
 
 
 def decode_record(data: bytes, source: str = "The matte") -> MatteRecord:
-    """Decode a ``.matte`` file; raises StoreError that names ``source`` when it is damaged."""
+    """Decode a ``.matte`` file; raises StoreError that names ``source`` if it is damaged."""
     try:
         header, payload = _opened(data)
         size = 2 * header.rows * header.columns
-        # No more is unpacked than the header asks for, whatever the data would give.
+        # Never unpack more than the header says, even if the data has more.
         stream = zlib.decompressobj()
         unpacked = stream.decompress(payload, size + 1)
         if len(unpacked) != size or stream.decompress(stream.unconsumed_tail, 1) or not stream.eof:
-            raise ValueError("it holds more or less than its header says")
+            raise ValueError("it has more or less data than its header says")
         logits = np.frombuffer(unpacked, dtype="<f2").reshape(header.rows, header.columns)
     except (*_UNREADABLE, zlib.error) as error:
         raise StoreError(
-            f"{source} can't be used: {reason(error)}.", "Propagate this object again."
+            f"{source} can't be used: {reason(error)}.", "Propagate this subject again."
         ) from error
     return MatteRecord(
         header.object_id,
@@ -235,9 +234,10 @@ def decode_record(data: bytes, source: str = "The matte") -> MatteRecord:
 
 
 def _knows_unmarked(folder: Path) -> bool:
-    """Whether a folder without a marker holds mattes all the same.
+    """Whether a folder without a marker is a folder of mattes all the same.
 
-    Its manifest says so; where a power cut took that, the mattes, with nothing else in our places.
+    Its manifest tells it. If a power cut damaged that too, the mattes tell it, as long as our folders
+    contain nothing else.
     """
     roots = [folder / name for name in ("objects", "cleared", "state")]
     is_ours = is_manifest(folder / MANIFEST_NAME)
@@ -254,18 +254,18 @@ def _knows_unmarked(folder: Path) -> bool:
                 return False
         elif MATTES.names.holds(path):
             mattes += [entry] if entry.suffix == ".matte" else []
-        elif not entry.name.startswith("."):  # what is left of a killed run, and of file managers
+        elif not entry.name.startswith("."):  # leftovers of killed runs and of file managers
             return False
     return all(map(_may_be_matte, mattes[:1]))
 
 
 def _is_anothers(folder: Path) -> bool:
-    """Whether there is a manifest that no version of ours wrote, whole, torn or emptied."""
+    """Whether the manifest is a file of another program: not ours, and not ours cut off or emptied."""
     return is_manifest(folder / MANIFEST_NAME) is False and not is_torn(folder / MANIFEST_NAME)
 
 
 def _may_be_matte(path: Path) -> bool:
-    """Whether a file begins as a matte, or as little as a power cut leaves of one."""
+    """Whether a file begins as a matte, or is one that a power cut has emptied."""
     with path.open("rb") as stream:
         start = stream.read(len(_MAGIC))
     return start == _MAGIC or not any(start)
@@ -286,18 +286,18 @@ MATTES: Final = FolderKind(
         *(f"state/#/sides/{direction}/objects/#/#.matte" for direction in ("forward", "backward")),
     ),
     StoreError,
-    "Choose another folder for the mattes, or move what is there away.",
+    "Choose another folder for the mattes, or move these files away.",
     _knows_unmarked,
     _is_anothers,
 )
-"""Folders of mattes, and all that a run and its engine write into them."""
+"""Folders of mattes, with all that a run writes into them."""
 
 
 def _numbers(folder: Path, digits: int, suffix: str = "") -> list[int]:
-    """The numbers in a folder's names, rising: of the names that the store itself gives, no others.
+    """Return the numbers in the names in a folder, rising. Only names of the store count.
 
-    Files with something in them where there is a suffix, else folders. Cloud folders leave files such
-    as "000003 (conflicted copy).matte" behind, and power cuts left empty ones.
+    With a suffix these are files that are not empty, else folders. Other names occur: cloud services
+    leave files such as "000003 (conflicted copy).matte", and power cuts leave empty files.
     """
     found = []
     with os.scandir(folder) as entries:
@@ -319,35 +319,35 @@ def _is_whole(entry: os.DirEntry[str], *, is_file: bool) -> bool:
             return entry.is_dir()
         return entry.is_file() and entry.stat().st_size > 0
     except OSError:
-        return False  # gone meanwhile
+        return False  # deleted in this moment
 
 
 class MatteStore:
-    """Mattes of one footage on disk. Reading needs no lock: files appear whole or not at all.
+    """The mattes of one footage on disk. Reading needs no lock: files appear completely or not at all.
 
-    What deletes or moves raises StoreError for a folder that is not ours.
+    Methods that delete or move raise StoreError if the folder is not ours.
 
     Parameters
     ----------
     folder
-        Where the mattes are.
+        The folder of the mattes.
     within
-        The folder that the marker is in, where that is one further out.
+        The outer folder with the marker, if the marker is not in ``folder`` itself.
     """
 
     def __init__(self, folder: Path, *, within: Path | None = None) -> None:
         self.folder = folder
         self._within = within or folder
         self._below = f"{folder.relative_to(within).as_posix()}/" if within else ""
-        self._lasts = within is None  # what lies further in saves time, and no more
+        self._lasts = within is None  # mattes further inside only save time
         self._folders = FolderSync()
 
     @classmethod
     def open(cls, folder: Path, *, create: bool = False) -> MatteStore:
         """Open a store; raises StoreError.
 
-        With ``create`` the folder is made, or taken where it is ours or nothing in it bears a name
-        of ours.
+        With ``create`` the folder is made. A folder that exists is used if it is ours, or if nothing in
+        it has one of our names.
         """
         if create:
             try:
@@ -363,16 +363,16 @@ class MatteStore:
         return cls(folder)
 
     def require_there(self) -> None:
-        """Raise StoreError where somebody has deleted the store of a run that goes on."""
+        """Raise StoreError if the store was deleted during a run."""
         if not MATTES.owns(self.folder):
             raise StoreError(
                 f"The matte folder {self.folder} was deleted or moved while masks were written"
                 " into it.",
-                "Leave the folder alone during a run, and propagate again.",
+                "Press Propagate again, and leave the folder alone during the run.",
             )
 
     def sweep(self) -> None:
-        """Remove what a killed run left half-written; for the one process that holds the lock.
+        """Remove incomplete files of a killed run. Only the process with the lock may call this.
 
         Raises StoreError.
         """
@@ -388,11 +388,11 @@ class MatteStore:
         return self.folder / MANIFEST_NAME
 
     def state_folder(self, object_id: int) -> Path:
-        """Where the engine keeps what later runs can go on from, for one object."""
+        """Return the folder where the engine keeps what later runs of one object continue from."""
         return self.folder / _path("state", object_id)
 
     def prune_state(self) -> None:
-        """Remove the folders of that which hold nothing; raises StoreError."""
+        """Remove empty folders of `state_folder`; raises StoreError."""
         with self._removing():
             MATTES.prune(self.folder, "state")
 
@@ -403,7 +403,7 @@ class MatteStore:
         return self._object_folder(object_id) / f"{frame:06d}{_SUFFIX}"
 
     def write(self, record: MatteRecord) -> None:
-        """Write one record whole or not at all; raises StoreError."""
+        """Write one record completely or not at all; raises StoreError."""
         path = self.path(record.object_id, record.frame)
         try:
             MATTES.make(self._within, self._below + _path("objects", record.object_id))
@@ -412,32 +412,35 @@ class MatteStore:
             raise self._not_written(path, error) from error
 
     def sync(self) -> None:
-        """Wait until all that was written is on the disk, names included; raises StoreError."""
+        """Wait until all that was written is on the disk, with its names; raises StoreError."""
         try:
             self._folders.flush()
         except OSError as error:
             raise self._not_written(self.folder, error) from error
 
     def read(self, object_id: int, frame: int, mark: MatteMark | None = None) -> MatteRecord:
-        """Read one record; raises StoreError when it is missing, damaged, or of another mark.
+        """Read one record; raises StoreError if it is missing, damaged, or has another mark.
 
-        A file that was renamed counts as damaged: it would lie on another photo.
+        A renamed file counts as damaged: it would show on another photo.
         """
         path = self.path(object_id, frame)
         try:
             data = read_plain(path)
         except FileNotFoundError as error:
             raise StoreError(
-                f"Object {object_id} has no matte on frame {frame}.", "Press Propagate first."
+                f"Subject {object_id} has no mask on frame {frame}.", "Press Propagate first."
             ) from error
         except OSError as error:
-            raise StoreError(f"The matte {path} can't be read: {error.strerror}.") from error
+            raise StoreError(
+                f"The matte {path} can't be read: {error.strerror}.",
+                "Check that you may read this file.",
+            ) from error
         record = decode_record(data, f"The matte {path}")
         if (record.object_id, record.frame) != (object_id, frame):
             raise StoreError(
-                f"The matte {path} can't be used: it is of object {record.object_id}, frame"
+                f"The matte {path} can't be used: it is of subject {record.object_id}, frame"
                 f" {record.frame}.",
-                "Propagate this object again.",
+                "Propagate this subject again.",
             )
         if mark is not None and _checksum(data) != mark.checksum:
             raise StoreError(
@@ -453,39 +456,39 @@ class MatteStore:
             return False
 
     def objects(self) -> list[int]:
-        """The ids of all objects that have a matte, rising."""
+        """Return the ids of all objects with a matte, rising."""
         root = self.folder / "objects"
         if not is_folder(root):
             return []
         return [object_id for object_id in _numbers(root, 3) if self.frames(object_id)]
 
     def frames(self, object_id: int) -> list[int]:
-        """The frames on which the object has a matte, rising."""
+        """Return the frames on which the object has a matte, rising."""
         folder = self._object_folder(object_id)
         if not is_folder(folder):
             return []
         return _numbers(folder, 6, _SUFFIX)
 
     def key(self, object_id: int, frame: int) -> str | None:
-        """What made a matte; None when it is missing or damaged. Quicker than `read`."""
+        """Return the key of a matte; None if it is missing or damaged. Faster than `read`."""
         mark = self.mark(object_id, frame)
         return None if mark is None else mark.key
 
     def mark(self, object_id: int, frame: int) -> MatteMark | None:
-        """What tells a matte from others; None when it is missing or damaged."""
+        """Return the mark of a matte; None if it is missing or damaged."""
         try:
             data = read_plain(self.path(object_id, frame))
             header, _ = _opened(data)
         except (OSError, *_UNREADABLE):
             return None
         if (header.object_id, header.frame) != (object_id, frame):
-            return None  # renamed, or copied from elsewhere
+            return None  # it was renamed, or copied from elsewhere
         return MatteMark(header.key, header.origin, _checksum(data))
 
     def remove(self, object_id: int, frames: Container[int] | None = None) -> None:
-        """Forget the object's mattes, all or those on ``frames``; raises StoreError.
+        """Delete the mattes of the object, all or those on ``frames``; raises StoreError.
 
-        With all of them goes what later runs could go on from.
+        If all are deleted, what later runs could continue from is deleted too.
         """
         MATTES.require(self._within)
         with self._removing():
@@ -496,9 +499,9 @@ class MatteStore:
                     path.unlink(missing_ok=True)
 
     def set_aside(self, object_id: int) -> None:
-        """Hide all of an object's mattes, so that `put_back` can undo it; raises StoreError.
+        """Hide all mattes of an object, so that `put_back` can bring them back; raises StoreError.
 
-        What later runs could go on from is not kept: it only saves time. Refused while a run goes on.
+        What later runs could continue from is deleted: it only saves time. Refused during a run.
         """
         with self._removing(), no_run(self.folder):
             MATTES.remove(self.folder, _path("state", object_id))
@@ -506,9 +509,9 @@ class MatteStore:
             self.move(_path("objects", object_id), _path("cleared", object_id))
 
     def put_back(self, object_id: int) -> None:
-        """Bring back what was set aside, unless the object has new mattes; raises StoreError.
+        """Bring back the hidden mattes, unless the object has new ones; raises StoreError.
 
-        Refused while a run goes on.
+        Refused during a run.
         """
         with self._removing(), no_run(self.folder):
             if self.frames(object_id):
@@ -517,24 +520,24 @@ class MatteStore:
                 self.move(_path("cleared", object_id), _path("objects", object_id))
 
     def drop_aside(self, object_id: int) -> None:
-        """Forget what was set aside of an object; raises StoreError."""
+        """Delete the hidden mattes of an object; raises StoreError."""
         with self._removing():
             MATTES.remove(self.folder, _path("cleared", object_id))
 
     def move(self, source: str, target: str) -> None:
-        """Move an object's mattes, in one step unless something else lies there too.
+        """Move the mattes of an object, in one step unless other files are there too.
 
         Parameters
         ----------
         source, target
-            Folders of ours, as seen from the store's.
+            Folders of ours, relative to the store.
 
         Raises
         ------
         StoreError
             The folder is not ours.
         OSError
-            From moving; the caller words it.
+            Moving failed; the caller writes the message.
         """
         MATTES.require(self.folder)
         mattes = list(MATTES.files(self.folder, source))
@@ -542,7 +545,7 @@ class MatteStore:
             return
         folder = MATTES.make(self.folder, target)
         if not any(folder.iterdir()) and len(mattes) == _count(self.folder / source):
-            folder.rmdir()  # Windows renames to no folder that is there
+            folder.rmdir()  # Windows does not rename to a folder that exists
             (self.folder / source).rename(folder)
         else:
             for matte in mattes:
@@ -552,20 +555,20 @@ class MatteStore:
             sync_folder(moved)
 
     def aside(self) -> list[int]:
-        """The ids of the objects whose mattes are set aside, rising."""
+        """Return the ids of the objects with hidden mattes, rising."""
         root = self.folder / "cleared"
         if not is_folder(root):
             return []
         return _numbers(root, 3)
 
     def clear(self) -> None:
-        """Forget everything in the store that is ours; raises StoreError, also while a run goes on."""
+        """Delete everything of ours in the store; raises StoreError, also during a run."""
         with self._removing():
             if MATTES.is_empty(self.folder):
                 return
             MATTES.require(self.folder)
         with self._removing(), no_run(self.folder):
-            # The manifest goes first: without it nothing that is left counts as a result.
+            # The manifest goes first: without it, what is left does not count as a result.
             for name in (MANIFEST_NAME, UNFINISHED_NAME):
                 (self.folder / name).unlink(missing_ok=True)
             for name in ("objects", "cleared", "state", EARLIER):
@@ -585,7 +588,7 @@ class MatteStore:
         except OSError as error:
             raise StoreError(
                 f"The mattes in {self.folder} can't be removed: {error.strerror}.",
-                "Close programs that use that folder, and see that it is writable.",
+                "Close programs that use that folder, and check that you may write to it.",
             ) from error
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which mattes are of the run before, while a run over them is not finished; core, msgspec.
+"""Tell which mattes are of the run before, as long as a run is not finished.
 
-A matte is replaced by its successor alone: so a run that was cancelled, killed or failed leaves mattes
-of two runs. Before its first matte, a run notes the keys of all that it makes void; a matte that still
-has such a key is of the run before. A finished run leaves no note.
+A matte stays until a new one replaces it. So a run that was cancelled, killed or failed leaves mattes of
+two runs. Before its first matte, a run notes the keys of all mattes that it will replace (*void* ones).
+A matte that still has such a key is of the run before. A finished run leaves no note.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..system.safe_read import UNREADABLE, read_plain
 from .store import UNFINISHED_NAME, MatteStore
 
 Keys = Mapping[int, Mapping[int, str]]
-"""Object id -> frame -> key of the matte there."""
+"""Object id -> frame -> key of its matte."""
 
 
 class Unfinished(msgspec.Struct, frozen=True):
@@ -28,11 +28,11 @@ class Unfinished(msgspec.Struct, frozen=True):
     Attributes
     ----------
     run, before
-        Stamps of its manifest, and of the one that this took the place of.
+        Stamps of its manifest, and of the manifest before it.
     first
-        Object, frame and key of its first matte: until that is there, the run before is whole.
+        Object, frame and key of its first matte. Until that exists, the run before is complete.
     void
-        The keys of the mattes that it is to replace.
+        The keys of the mattes that it will replace.
     """
 
     run: str
@@ -42,7 +42,7 @@ class Unfinished(msgspec.Struct, frozen=True):
 
 
 def run_stamp(store: MatteStore) -> str:
-    """What tells the run whose mattes these are from others; empty where nothing tells it."""
+    """Return the stamp of the run that these mattes are of; empty if unknown."""
     stamp = _stamp(store)
     note = _read(store)
     if note is not None and note.run == stamp and not _has_begun(store, note):
@@ -58,29 +58,29 @@ def note_void(
     Parameters
     ----------
     manifest
-        The bytes of its manifest, which is written after this.
+        The bytes of its manifest, which is written after this note.
     first
-        Object, frame and key of the matte that is written after that, if any is.
+        Object, frame and key of the first matte after the manifest, if there is one.
     void
-        Of what it will replace.
+        Keys of the mattes that it will replace.
     """
     stamp, before = stamp_of(manifest), run_stamp(store)
     left = {object_id: dict(keys) for object_id, keys in void.items() if keys}
     if void_keys(store):
-        first = None  # mattes of two runs lie there already: what is void must not come back
+        first = None  # there are mattes of two runs already: void ones must not count again
     if left or before not in ("", stamp):
         _write(store, Unfinished(stamp, before, first, left))
 
 
 def note_begun(store: MatteStore) -> None:
-    """Note that the first matte is there; raises StoreError."""
+    """Note that the first matte is written; raises StoreError."""
     note = _read(store)
     if note is not None and note.first is not None:
         _write(store, msgspec.structs.replace(note, first=None))
 
 
 def note_rest(store: MatteStore, void: Keys) -> None:
-    """Note what a run that is over has left of the run before it, if anything; raises StoreError."""
+    """Note, after a run, which mattes of the run before it are left, if any; raises StoreError."""
     stamp = _stamp(store)
     left = {object_id: dict(keys) for object_id, keys in void.items() if keys}
     if left:
@@ -96,7 +96,7 @@ def note_rest(store: MatteStore, void: Keys) -> None:
 
 
 def void_keys(store: MatteStore) -> dict[int, dict[int, str]]:
-    """The mattes that are of the run before: those that still have the key noted for them."""
+    """Return the mattes that are of the run before: those that still have their noted key."""
     found = {
         object_id: {frame: key for frame, key in keys.items() if store.key(object_id, frame) == key}
         for object_id, keys in _noted(store).items()
@@ -105,18 +105,18 @@ def void_keys(store: MatteStore) -> dict[int, dict[int, str]]:
 
 
 def is_void(store: MatteStore, object_id: int, frame: int) -> bool:
-    """Whether one matte is of the run before; reads no other."""
+    """Whether one matte is of the run before; reads no other matte."""
     key = _noted(store).get(object_id, {}).get(frame)
     return key is not None and store.key(object_id, frame) == key
 
 
 def stamp_of(manifest: bytes) -> str:
-    """The stamp of a run with this manifest."""
+    """Return the stamp of a run with this manifest."""
     return hashlib.sha256(manifest).hexdigest()[:32]
 
 
 def _stamp(store: MatteStore) -> str:
-    """Of the manifest that lies there; empty where there is none, or one that was cut off."""
+    """Return the stamp of the manifest in the store; empty if it is missing or cut off."""
     try:
         data = read_plain(store.manifest_path)
         msgspec.json.decode(data)
@@ -126,7 +126,7 @@ def _stamp(store: MatteStore) -> str:
 
 
 def _noted(store: MatteStore) -> dict[int, dict[int, str]]:
-    """What the store's last run was to replace, from its first matte on."""
+    """Return the keys that the last run will replace; none before its first matte."""
     note = _read(store)
     if note is None or note.run != _stamp(store) or not _has_begun(store, note):
         return {}
@@ -154,6 +154,6 @@ def _write(store: MatteStore, note: Unfinished) -> None:
 
 def _not_written(store: MatteStore, error: OSError) -> StoreError:
     return StoreError(
-        f"What is to be done can't be noted in {store.folder}: {error.strerror}.",
-        "Free some disk space, and see that this folder is writable.",
+        f"The note of this run can't be written into {store.folder}: {error.strerror}.",
+        "Free some disk space, and check that you may write to this folder.",
     )

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Folders that the add-on made, and what it may delete in them; standard library and msgspec only.
+"""Know the folders that the add-on made, and delete only its own files in them.
 
-A folder is ours when a marker file lies in it, written when the folder was made. Without the marker
-nothing in it is deleted. With it only files go whose names the add-on itself gives, one by one, and
-folders that are empty then. A link is never followed, and no folder that is one is ours.
+A folder is ours if it has a marker file, which is written when the folder is made. Without the marker
+nothing in it is deleted. With it only files with names of the add-on are deleted, one by one, and then
+empty folders. A link is never followed, and a link to a folder is never ours.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .safe_read import is_folder
 MARKER_NAME: Final = "sam2_splat_folder.json"
 
 CLUTTER: Final = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
-"""What file managers leave in a folder that somebody looked at."""
+"""Files that file managers leave in folders."""
 
 _MADE_BY: Final = "SAM2 Splat"
 _NOTE: Final = (
@@ -44,13 +44,13 @@ class _Marker(msgspec.Struct, frozen=True):
 
 
 class OwnNames:
-    """The paths that the add-on gives its files within a folder of its own.
+    """The paths of the add-on's files within a folder of its own.
 
     Parameters
     ----------
     patterns
-        Such as ``objects/#/#.matte``: ``#`` is a number of three digits or more, ``*`` an
-        extension's lower-case letters and digits, ``?`` any name.
+        Such as ``objects/#/#.matte``: ``#`` is a number with three digits or more, ``*`` stands for
+        lower-case letters and digits, ``?`` for any name.
     """
 
     def __init__(self, *patterns: str) -> None:
@@ -63,15 +63,15 @@ class OwnNames:
         self._folders = _one_of(folders)
 
     def holds(self, path: str) -> bool:
-        """Whether a file at that path, relative with forward slashes, has a name of ours."""
+        """Whether a path, relative with forward slashes, is that of a file of ours."""
         return self._files.fullmatch(path) is not None
 
     def holds_folder(self, path: str) -> bool:
-        """Whether such files lie in a folder at that path or below it."""
+        """Whether a folder at that path may have files of ours in it or below it."""
         return self._folders.fullmatch(path) is not None
 
     def begins(self, name: str) -> bool:
-        """Whether a name in the folder itself is that of a file or folder of ours."""
+        """Whether a name in the folder itself belongs to a file or folder of ours."""
         return self.holds(name) or self.holds_folder(name)
 
 
@@ -90,19 +90,18 @@ class FolderKind:
     Attributes
     ----------
     holds
-        What the marker says is in it, one word.
+        One word in the marker: what is in the folder.
     names
-        What the add-on makes in it.
+        The names of the add-on's files in it.
     error
-        Raised where a folder is not what it should be.
+        The class of error for a folder that is not ours.
     fix
         What the user can do then.
     knows_unmarked
-        Whether a folder whose marker got lost is one all the same. Must read only names and what the
-        add-on itself writes.
+        Whether a folder that lost its marker is ours all the same. It may read only names, and files
+        that the add-on itself writes.
     is_anothers
-        Whether a folder with the marker is another program's all the same: somebody has copied the
-        marker there.
+        Whether a folder with the marker belongs to another program: somebody has copied the marker.
     """
 
     holds: str
@@ -113,7 +112,7 @@ class FolderKind:
     is_anothers: Callable[[Path], bool] = lambda _: False
 
     def owns(self, folder: Path) -> bool:
-        """Whether the add-on made a folder, by its marker, and nothing in it says otherwise."""
+        """Whether the add-on made a folder: it has the marker, and nothing in it says otherwise."""
         if is_link(folder) or self.holds not in _held(folder):
             return False
         try:
@@ -122,7 +121,7 @@ class FolderKind:
             return False
 
     def knows(self, folder: Path) -> bool:
-        """Whether the add-on made a folder, by its marker or, where that is lost, by what is there."""
+        """Whether the add-on made a folder: by its marker or, if that is lost, by its files."""
         if self.owns(folder):
             return True
         try:
@@ -131,26 +130,26 @@ class FolderKind:
             return False
 
     def is_empty(self, folder: Path) -> bool:
-        """Whether nothing in a folder bears a name of ours, or there is no folder."""
+        """Whether a folder is missing, or nothing in it has a name of ours."""
         return not is_folder(folder) or not self._beginning(folder)
 
     def require(self, folder: Path) -> None:
         """Raise `error` unless the add-on made a folder."""
         if not self.knows(folder):
-            what = "is a link" if is_link(folder) else f"is no folder of {self.holds} that we made"
+            what = "is a link" if is_link(folder) else f"is not a folder of {self.holds} of ours"
             raise self.error(f"{folder} {what}: SAM2 Splat changes nothing in it.", self.fix)
 
     def claim(self, folder: Path) -> None:
-        """Make a folder, or take one in which nothing bears a name of ours; both get the marker.
+        """Make a folder, or use one in which nothing has a name of ours. It gets the marker.
 
-        A folder of ours stays as it is; one whose marker is lost gets it again.
+        A folder of ours stays as it is. If its marker is lost, it gets the marker again.
 
         Raises
         ------
         SplatError
-            `error`: something there is not ours, or a link.
+            `error`: something there is not ours, or is a link.
         OSError
-            From making or writing; the caller words it.
+            Making or writing failed; the caller writes the message.
         """
         if is_link(folder):
             raise self.error(f"{folder} is a link, and could lead to anything.", self.fix)
@@ -164,8 +163,8 @@ class FolderKind:
                 others.append(marker)
             if others:
                 raise self.error(
-                    f"{others[0]} is there, and SAM2 Splat did not make it: the folder is"
-                    " for something else.",
+                    f"{others[0]} is there, and SAM2 Splat did not make it: this folder is for"
+                    " something else.",
                     self.fix,
                 )
             _mark(folder, {*_held(folder), self.holds})
@@ -177,14 +176,14 @@ class FolderKind:
                     )
 
     def make(self, folder: Path, below: str) -> Path:
-        """Make a folder of ours within another, through no link.
+        """Make a folder of ours within another, and follow no link.
 
         Raises
         ------
         SplatError
             `error`: a link is in the way.
         OSError
-            From making; the caller words it.
+            Making failed; the caller writes the message.
         """
         inner = folder
         for part in ("", *below.split("/")):
@@ -195,7 +194,7 @@ class FolderKind:
         return inner
 
     def files(self, folder: Path, below: str = "") -> Iterator[Path]:
-        """The files of ours from ``folder / below`` inwards; no links, and none behind a link."""
+        """Yield the files of ours in ``folder / below`` and inside it, without following links."""
         for inner, entries in self._walk(folder, below):
             for entry in entries:
                 is_ours = self.names.holds(f"{inner}{entry.name}")
@@ -203,9 +202,9 @@ class FolderKind:
                     yield Path(entry.path)
 
     def _walk(self, folder: Path, below: str = "") -> Iterator[tuple[str, list[os.DirEntry[str]]]]:
-        """The folders of ours that are there, outer ones first, with what lies in them.
+        """Yield the folders of ours, outer ones first, with their entries.
 
-        Each as its relative path with a slash at its end; empty for ``folder`` itself.
+        Each is a relative path that ends with a slash; empty for ``folder`` itself.
         """
         parts = below.split("/") if below else []
         steps = [folder.joinpath(*parts[:depth]) for depth in range(len(parts) + 1)]
@@ -223,23 +222,23 @@ class FolderKind:
                     yield from self._walk(folder, path)
 
     def remove(self, folder: Path, below: str = "") -> None:
-        """Delete the files of ours in a folder of ours, and folders of ours that are empty then.
+        """Delete the files of ours in a folder of ours, and then empty folders of ours.
 
-        What else lies there stays.
+        Other files stay.
 
         Parameters
         ----------
         folder
-            The folder with the marker; it stays, and so does the marker.
+            The folder with the marker; both stay.
         below
-            Where to begin, relative with forward slashes: a path of our own.
+            Where to begin: a path of ours, relative with forward slashes.
 
         Raises
         ------
         SplatError
             `error`: the folder is not ours.
         OSError
-            From deleting; the caller words it.
+            Deleting failed; the caller writes the message.
         """
         self.require(folder)
         for path in list(self.files(folder, below)):
@@ -247,7 +246,7 @@ class FolderKind:
         self.prune(folder, below)
 
     def prune(self, folder: Path, below: str = "") -> None:
-        """Remove empty folders of ours, but not ``folder`` itself; raises as `remove` does."""
+        """Remove empty folders of ours, but not ``folder`` itself; raises like `remove`."""
         self.require(folder)
         found = [folder / inner for inner, _ in self._walk(folder, below) if inner]
         for inner in reversed(found):  # inner ones first
@@ -255,9 +254,9 @@ class FolderKind:
                 inner.rmdir()
 
     def _beginning(self, folder: Path) -> list[Path]:
-        """What lies in a folder itself under names of ours."""
+        """Return the entries of a folder that have a name of ours."""
         found = (path for path in sorted(folder.iterdir()) if path.name != MARKER_NAME)
-        # In any case: where disks don't tell "Objects" from "objects", ours would be written into it.
+        # Case does not count: on some disks "Objects" and "objects" are the same folder.
         return [
             path
             for path in found
@@ -265,13 +264,13 @@ class FolderKind:
         ]
 
     def give_up(self, folder: Path) -> None:
-        """Take the marker out of a folder in which nothing bears a name of ours any more."""
+        """Remove the marker from a folder in which nothing has a name of ours any more."""
         if self.owns(folder) and not self._beginning(folder):
             _mark(folder, _held(folder) - {self.holds})
 
 
 def _held(folder: Path) -> frozenset[str]:
-    """What a folder holds of ours, by its marker."""
+    """Return what the marker says is in a folder."""
     marker = folder / MARKER_NAME
     try:
         status = marker.lstat()
@@ -284,7 +283,7 @@ def _held(folder: Path) -> frozenset[str]:
 
 
 def _mark(folder: Path, holds: Iterable[str]) -> None:
-    """Write a folder's marker, or remove it where nothing is left."""
+    """Write the marker of a folder, or remove it if nothing of ours is left."""
     said = _Marker(_MADE_BY, tuple(sorted(holds)), _NOTE)
     if said.holds:
         data = msgspec.json.format(msgspec.json.encode(said)) + b"\n"
@@ -294,7 +293,7 @@ def _mark(folder: Path, holds: Iterable[str]) -> None:
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """What lies in a folder, by name; nothing where it has gone."""
+    """Return the entries of a folder by name; none if it was deleted."""
     try:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)

@@ -163,7 +163,7 @@ def test_clear_results_leaves_folders_of_other_programs_alone(
     for name in ("clear subject", "clear all"):
         press(BUTTONS[name])
         assert contents(folder) == before
-    assert "no folder of mattes" in press(BUTTONS["clear results"])
+    assert "not a folder of mattes" in press(BUTTONS["clear results"])
     said = press(lambda: bpy.ops.sam2_splat.propagate())
     assert "for something else" in said
     assert contents(folder) == before

@@ -81,7 +81,7 @@ def test_a_folder_in_use_is_refused_before_anything_is_written(
     before = contents(tmp_path)
     with pytest.raises(EnvironmentSetupError, match="did not put there") as caught:
         run(folder)
-    assert f"Documents{place} holds" in caught.value.message
+    assert f"Documents{place} has" in caught.value.message
     assert "new or an empty folder" in caught.value.fix
     assert contents(tmp_path) == before
 
@@ -97,7 +97,7 @@ def test_a_link_is_refused(
     link = tmp_path / f"chosen{place}"
     link.symlink_to(elsewhere)
     before = contents(tmp_path)
-    with pytest.raises(EnvironmentSetupError, match="no folder"):
+    with pytest.raises(EnvironmentSetupError, match="not a folder"):
         run(tmp_path / "chosen")
     assert contents(tmp_path) == before
     assert link.is_symlink()

@@ -111,7 +111,7 @@ def test_a_damaged_file_is_named_with_what_to_do(store: MatteStore) -> None:
 def test_a_newer_format_is_told_as_such(store: MatteStore) -> None:
     data = bytearray(encode_record(record()))
     data[4] = 2
-    with pytest.raises(StoreError, match="format 2, this program reads 1"):
+    with pytest.raises(StoreError, match="format 2, but this SAM2 Splat reads format 1"):
         decode_record(bytes(data))
 
 
@@ -135,7 +135,7 @@ def test_writing_again_replaces(store: MatteStore) -> None:
 
 
 def test_what_is_missing_is_named(store: MatteStore, tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="Object 1 has no matte on frame 5"):
+    with pytest.raises(StoreError, match="Subject 1 has no mask on frame 5"):
         store.read(1, 5)
     with pytest.raises(StoreError, match="no mattes"):
         MatteStore.open(tmp_path / "nowhere")
@@ -231,7 +231,7 @@ def test_a_matte_under_anothers_name_counts_as_damaged(
     store.path(*at).write_bytes(store.path(1, 1).read_bytes())
     assert store.mark(*at) is None
     assert store.key(*at) is None
-    with pytest.raises(StoreError, match="it is of object 1, frame 1"):
+    with pytest.raises(StoreError, match="it is of subject 1, frame 1"):
         store.read(*at)
     assert same(store.read(1, 1), record())
 
@@ -272,7 +272,7 @@ def test_a_matte_of_no_size_or_scores_counts_as_missing(
     store: MatteStore, damage: dict[str, Any]
 ) -> None:
     store.write(replace(record(), **damage))
-    with pytest.raises(StoreError, match="Propagate this object again"):
+    with pytest.raises(StoreError, match="Propagate this subject again"):
         store.read(1, 1)
     assert store.mark(1, 1) is None, "or Propagate would call it up to date, and never mend it"
 

@@ -154,7 +154,7 @@ def test_frames_without_a_matte_are_skipped_and_named(capture: Capture) -> None:
 
 
 def test_without_any_matte_nothing_is_made(capture: Capture) -> None:
-    with pytest.raises(BakeError, match="no mattes"):
+    with pytest.raises(BakeError, match="no masks"):
         capture.bake()
     assert not list(capture.folder.glob("postshot*"))
 
