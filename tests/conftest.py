@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keeps every test away from the user's own Blender; imports the standard library only."""
+"""Keep every test away from the user's own Blender."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tempfile
 
 import pytest
 
-# Blender reads this once, when bpy is imported, so it is set before any test module is.
+# Blender reads this once, when bpy is imported: so set it before any test module is imported.
 _RESOURCES = tempfile.mkdtemp(prefix="sam2_splat_blender_")
 os.environ["BLENDER_USER_RESOURCES"] = _RESOURCES
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a power cut leaves of a folder: what was synced, and of the rest whatever it likes.
+"""Simulate a power cut in a folder: what was synced stays, and any part of the rest may be lost.
 
-Stands under the real code: it looks on at every sync, and builds from that what the disk had at any
-moment. File systems write names that nobody has asked for, and names before their bytes: so there are
-three ways to lose what was not synced.
+It observes every sync of the real code. From that it builds what the disk had at any moment. File
+systems may write names early, and names before their bytes. So there are three ways to lose what was
+not synced.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 
 Way = Literal["nothing", "names", "chance"]
-"""What of the rest is there: nothing; all names, with nothing in the files; some of both."""
+"""What is left of the rest: nothing; all names, but empty files; some of both."""
 
 WAYS: tuple[Way, ...] = ("nothing", "names", "chance")
 
@@ -26,12 +26,12 @@ Names = dict[str, int]
 
 
 class Disk:
-    """What of a folder is on the disk.
+    """The contents of a folder that are on the disk.
 
     Parameters
     ----------
     root
-        A folder; what is in it already is on the disk.
+        A folder. Its present contents count as on the disk.
     """
 
     def __init__(self, root: Path) -> None:
@@ -39,14 +39,14 @@ class Disk:
         self._contents: dict[int, bytes] = {}
         self._names: dict[int, Names] = {}
         self._folders: set[int] = set()
-        self._held: list[int] = []  # so that no number is given to another file meanwhile
+        self._held: list[int] = []  # so that no other file gets its inode number in between
         for folder, _, files in os.walk(root):
             for path in (Path(folder), *(Path(folder, name) for name in files)):
                 self._keep(path)
 
     @contextmanager
     def looking_on(self, at: Callable[[], None]) -> Iterator[None]:
-        """Take note of every sync, and call ``at`` before and after each, and before every rename."""
+        """Note every sync. Call ``at`` before and after each one, and before every rename."""
         real_sync, real_replace = os.fsync, os.replace
 
         def fsync(number: int) -> None:
@@ -69,7 +69,7 @@ class Disk:
             os.close(number)
 
     def left(self, folder: Path, way: Way, seed: int = 0) -> Path:
-        """Make a folder of what there is when the power goes now."""
+        """Make a folder with what is left if the power goes off now."""
         self._build(self._root.stat().st_ino, self._root, folder, way, np.random.default_rng(seed))
         return folder
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Holds the direction of imports: between the rooms, between their folders, and no circle of files.
+"""Imports go one way between houses and between their rooms, and no circle of files exists.
 
-The rooms are blender -> client -> core <- engine. Within a room a folder imports only those below it.
+The houses are blender -> client -> core <- engine. Within a house a room imports only rooms below it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "client": {"client", "core"},
     "blender": {"blender", "client", "core"},
 }
-# Room -> third-party packages it may import; None stands for any but those forbidden below.
+# Room -> third-party packages that it may import; None means any that is not forbidden below.
 THIRD_PARTY: dict[str, set[str] | None] = {
     "core": {"numpy", "msgspec"},
     "client": {"numpy", "msgspec"},
@@ -38,7 +38,7 @@ FORBIDDEN = {
     "core": set[str](),
     "client": BLENDER_MODULES | {"torch", "sam2"},
     "engine": BLENDER_MODULES,
-    # Blender's Python has none of the worker's packages.
+    # Blender's Python has no packages of the worker.
     "blender": {
         "torch",
         "sam2",
@@ -72,14 +72,14 @@ FLOORS: dict[str, list[set[str]]] = {
 
 
 def imported_names(source: str, module: str, *, is_package: bool) -> Iterator[tuple[int, str]]:
-    """Yield (line, absolute dotted name) of every import, wherever in the file it stands.
+    """Yield (line, absolute dotted name) of every import in the file.
 
     Parameters
     ----------
     source
         The file's text.
     module
-        The file's own dotted name, from which relative imports are resolved.
+        The dotted name of the file itself; relative imports start from it.
     is_package
         Whether the file is an `__init__.py`.
     """
@@ -92,7 +92,7 @@ def imported_names(source: str, module: str, *, is_package: bool) -> Iterator[tu
             base = package[: len(package) - node.level + 1] if node.level else []
             prefix = ".".join([*base, *(node.module.split(".") if node.module else [])])
             for alias in node.names:
-                # `from .. import engine` names a room only together with what it takes.
+                # `from .. import engine` names a room only together with the imported name.
                 yield node.lineno, f"{prefix}.{alias.name}"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes wheels of a few lines, so that tests can let the real pip install something at once."""
+"""Make wheels with a few lines, so that the real pip can install them at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ VERSION = "1.5"
 
 
 def make_wheel(folder: Path, name: str, code: str = "", *, local: str = "") -> Path:
-    """Write a pure-Python wheel of one package with one module, its version with a local part."""
+    """Write a pure-Python wheel of one package with one module and a version with a local part."""
     version = VERSION + local
     info = f"{name}-{version}.dist-info"
     files = {

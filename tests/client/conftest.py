@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A real worker process around an engine that misbehaves on demand."""
+"""A real worker process with an engine that misbehaves on request."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def environment() -> WorkerEnvironment:
 
 @pytest.fixture(scope="session")
 def unruly_addon(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The add-on's own core and worker, under another name, with ``unruly_engine.py`` as engine."""
+    """A copy of the add-on's core and worker under another name, with ``unruly_engine.py`` as engine."""
     addon = tmp_path_factory.mktemp("extensions") / "sam2_splat"
     shutil.copytree(ADDON / "core", addon / "core", ignore=_NO_CACHE)
     shutil.copytree(ADDON / "engine" / "worker", addon / "engine" / "worker", ignore=_NO_CACHE)
@@ -53,7 +53,7 @@ def keeper(environment: WorkerEnvironment, unruly_addon: Path) -> Iterator[Worke
 
 @pytest.fixture
 def ask(tmp_path: Path) -> Ask:
-    """Make a request; ``behaviour`` picks what the unruly engine does."""
+    """Make a request; ``behaviour`` chooses what the unruly engine does."""
 
     def make(behaviour: str, frames: int = 5, objects: int = 1) -> PropagateRequest:
         click = (FramePrompts(1, (PointPrompt(1, 1),)),)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Takes the place of engine/jobs/propagate.py in a copy of the add-on, and does what workers should not.
+"""Replace engine/jobs/propagate.py in a copy of the add-on, and do what a worker must not do.
 
 ``request.model.name`` says what happens after the second frame.
 """
@@ -28,7 +28,7 @@ SCORES = MatteScores(1.0, 0.5, 0.25)
 
 @dataclass(frozen=True)
 class PropagateReport:
-    """What the real engine reports, as far as the worker looks at it."""
+    """The part of the real engine's report that the worker reads."""
 
     summary: str
     frames: int

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Takes the place of engine/jobs/preview.py in a copy of the add-on; ``request.photo`` says what to do.
+"""Replace engine/jobs/preview.py in a copy of the add-on; ``request.photo`` says what to do.
 
 The frame of the request comes back as the logits.
 """
@@ -19,7 +19,7 @@ from ...core.protocol import PreviewMatte, PreviewRequest
 
 def run(request: PreviewRequest, dropped: Callable[[], bool]) -> tuple[PreviewMatte, ...]:
     match request.photo:
-        case "patient":  # until something newer comes
+        case "patient":  # until a newer request comes
             end = time.monotonic() + 30
             while time.monotonic() < end:
                 if dropped():

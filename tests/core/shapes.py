@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Shapes that are hard to outline, as the small logits a model would give; numpy and core only."""
+"""Shapes that are hard to outline, as small logits such as a model gives."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sam2_splat_addon.core.geometry.resample import upsample_binary
 
 Array = NDArray[np.float64]
-# Signed distance to a shape's edge, positive inside, in a unit square with y down.
+# Signed distance to the edge of a shape, positive inside, in a unit square with y down.
 Shape = Callable[[Array, Array], Array]
 
 LOGITS_SIDE = 160
@@ -22,7 +22,7 @@ def disc(x: float, y: float, radius: float) -> Shape:
 
 
 def bar(x0: float, y0: float, x1: float, y1: float, half: float) -> Shape:
-    """A bar with round ends between two points, twice `half` thick."""
+    """A bar with round ends between two points; its thickness is twice `half`."""
 
     def shape(u: Array, v: Array) -> Array:
         along = np.array([x1 - x0, y1 - y0])
@@ -56,7 +56,7 @@ def checkers(u: Array, v: Array) -> Array:
 
 
 def logits_of(shape: Shape, side: int = LOGITS_SIDE) -> Array:
-    """Logits, (side, side), that are positive inside a shape and as steep as a model's."""
+    """Make logits, (side, side): positive inside a shape, and as steep as those of a model."""
     centres = (np.arange(side) + 0.5) / side
     u, v = np.meshgrid(centres, centres)
     distance = (shape(u, v) * side * 2.0).clip(-10.0, 10.0)
@@ -64,17 +64,17 @@ def logits_of(shape: Shape, side: int = LOGITS_SIDE) -> Array:
 
 
 def matte_of(logits: Array, width: int, height: int) -> NDArray[np.bool_]:
-    """The matte that logits mean, (height, width)."""
+    """Make the matte that logits describe, (height, width)."""
     return upsample_binary(logits.astype(np.float32), width, height)
 
 
 def intersection_over_union(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
-    """1 for two empty mattes."""
+    """Return the IoU; 1 for two empty mattes."""
     either = int((one | other).sum())
     return 1.0 if either == 0 else int((one & other).sum()) / either
 
 
-# Odd coordinates, so that straight edges do not lie on pixel centres, where both sides are right.
+# Odd coordinates: straight edges must not lie on pixel centres, where both answers are right.
 _CHAIR = without(
     union(
         bar(0.3031, 0.152, 0.2963, 0.903, 0.008),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A bake never overwrites, names files as their sources, and says what it leaves out."""
+"""A bake never overwrites, names files like their photos, and says what it leaves out."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_a_name_too_long_for_disks_is_found_out_before_anything_is_written() -> 
     sources = [Path("/f") / f"{'写' * 80}{i}.jpg" for i in range(2)]  # 245 bytes
     plan = plan_bake(sources, FOLDER, BakeOptions(), {1: {1, 2}})
     assert [item.target.name for item in plan.items] == [f"{'写' * 80}{i}.png" for i in range(2)]
-    long = [Path("/f") / f"{'写' * 83}a.jpg"]  # 254 bytes, 258 with COLMAP's second ending
+    long = [Path("/f") / f"{'写' * 83}a.jpg"]  # 254 bytes, 258 with COLMAP's second extension
     plan_bake(long, FOLDER, BakeOptions(sidecar_masks="postshot"), {1: {1}})
     for kind in ("colmap", "colmap_photos"):
         with pytest.raises(BakeError, match="258 bytes"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Drawn mattes travel small and become the mask that was drawn."""
+"""Drawn mattes are small messages, and become the mask that was drawn."""
 
 from __future__ import annotations
 

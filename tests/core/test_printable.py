@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names from outside are shown whole, on one line, and act on nothing."""
+"""Foreign names are shown completely, on one line, and do nothing."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Prompts: JSON both ways, and every fault found before a run begins."""
+"""Prompts: JSON both ways, and every error is found before a run begins."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Messages survive the wire, and what is no message is told as such."""
+"""Messages arrive unchanged, and other bytes are a typed error."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Declared settings, whole and strict; the modes of speed: what each gives the model to see."""
+"""Declared settings are complete and strict; each mode of speed has its input size."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_every_field_that_a_run_and_a_bake_have_is_declared_but_the_range() -> N
 def test_a_misspelt_or_impossible_value_is_refused_by_its_type(wrong: dict[str, Any]) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(msgspec.json.encode(wrong), type=RunSettings)
-    if not wrong.keys() & {"panorama", "first_frame"}:  # in code, mypy alone looks at plain types
+    if not wrong.keys() & {"panorama", "first_frame"}:  # in code, only mypy checks plain types
         with pytest.raises((TypeError, PromptError)):
             RunSettings(**wrong)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Downloads resume, are checked, and never leave half a checkpoint under its name."""
+"""Downloads continue, are checked, and never leave an incomplete checkpoint under its name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ENTRY = Checkpoint("tiny_test", len(CONTENT), hashlib.sha256(CONTENT).hexdigest(
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves CONTENT; understands Range unless told not to, and notes what was asked."""
+    """Serve CONTENT, with Range unless switched off, and note every request."""
 
     ranges = True
     cut_after = len(CONTENT)
@@ -143,7 +143,7 @@ def test_a_line_that_is_reset_is_told_as_such(
         self.end_headers()
         self.wfile.write(CONTENT[:700_000])
         self.wfile.flush()
-        # Closed without lingering, a socket says "reset" instead of "end".
+        # A socket closed without lingering answers "reset" instead of "end".
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
 
@@ -154,7 +154,7 @@ def test_a_line_that_is_reset_is_told_as_such(
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, code: int, body: bytes, **headers: str) -> None:
-    """Let the server say this whatever it is asked."""
+    """Let the server give this answer to every request."""
 
     def answer(self: Handler) -> None:
         self.asked.append(self.headers.get("Range", ""))
@@ -162,7 +162,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, code: int, body: bytes, **headers
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()
-        with contextlib.suppress(OSError):  # hung up, as it should
+        with contextlib.suppress(OSError):  # the client closed the connection, as it should
             self.wfile.write(body)
 
     monkeypatch.setattr(Handler, "do_GET", answer)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Holds how the worker's packages are found and installed: real pip, tiny packages made here."""
+"""The worker's packages are found and installed, with the real pip and tiny packages made here."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from sam2_splat_addon.core.errors import EnvironmentSetupError
 from tests.tiny_packages import VERSION, make_wheel
 
 ROOT = Path(__file__).resolve().parents[3]
-# Lock -> the one package that the test's version of it pins.
+# Lock -> the only package in the test's version of it.
 PACKAGES = {
     "build.txt": "tiny_tools",
     "packages.txt": "tiny_images",
@@ -38,9 +38,9 @@ PACKAGES = {
 
 
 def make_slow_source(folder: Path, name: str, pid_file: Path, *, apart: bool = False) -> Path:
-    """Write a source archive whose build says who it is and then takes a minute.
+    """Write a source archive whose build writes its process id and then takes a minute.
 
-    With `apart` it makes a session of its own first.
+    With `apart` the build starts a session of its own first.
     """
     files = {
         "pyproject.toml": "[build-system]\nrequires = []\n"
@@ -96,7 +96,7 @@ def locks(tmp_path: Path, wheels: Path) -> Path:
 
 @pytest.fixture
 def filled(tmp_path: Path, wheels: Path) -> Path:
-    """Return a package folder as `install` leaves it, made without pip."""
+    """Make, without pip, a package folder such as `install` leaves."""
     folder = tmp_path / "packages"
     for wheel in wheels.iterdir():
         zipfile.ZipFile(wheel).extractall(folder)
@@ -154,7 +154,7 @@ def test_the_chosen_build_of_torch_is_installed_and_can_be_changed(
     assert installed(builds["cu130"]) == [f"torch-{VERSION}+cu130.dist-info"]
     assert list(install(folder, wheels=wheels, locks=locks, torch=builds["cu130"])) == []
     assert installed(builds["cpu"]) == [f"torch-{VERSION}+cpu.dist-info"]
-    # Where its index can't be reached, PyPI's serves.
+    # If its index can't be reached, the build on PyPI is used.
     assert installed(gone) == [f"torch-{VERSION}.dist-info"]
 
 
@@ -171,7 +171,7 @@ def test_an_installation_that_can_not_take_its_place_leaves_the_old_one(
     before = sorted(path.name for path in filled.iterdir())
     with monkeypatch.context() as scanner:
         scanner.setattr(os, "replace", held)
-        # The stamps of the steps are renamed too, from other names.
+        # The stamps of the steps are written by a rename too.
         with pytest.raises(EnvironmentSetupError, match="Access is denied"):
             run(filled, locks, wheels)
     assert sorted(path.name for path in filled.iterdir()) == before
@@ -245,7 +245,7 @@ def test_nothing_from_the_working_folder_runs_in_pips_place(
     for name in ("pip", "ensurepip", "sys", "json", "subprocess", "sitecustomize", "runpy"):
         (strange / f"{name}.py").write_text(f"open({str(ran)!r}, 'a').write({name!r})\n")
     monkeypatch.chdir(strange)
-    # As it is for a script that runs in Blender's text editor.
+    # As for a script in Blender's text editor.
     monkeypatch.setenv("PYTHONPATH", str(strange))
     assert run(tmp_path / "packages", locks, wheels) == [step.title for step in STEPS]
     assert not ran.exists(), ran.read_text()
@@ -285,7 +285,7 @@ def test_pip_and_the_build_it_started_end_with_their_host(
 
 
 def is_running(pid: int) -> bool:
-    """Return whether a process lives; one that is dead and not yet collected does not."""
+    """Return whether a process lives; a zombie does not count."""
     status = Path(f"/proc/{pid}/stat")
     if status.parent.parent.is_dir() and status.parent.parent.joinpath("self").exists():
         until = time.monotonic() + 5
@@ -383,7 +383,7 @@ def test_find_falls_back_to_the_running_python_without_importing_torch(tmp_path:
 
 
 def test_find_without_packages_anywhere_says_what_to_press(tmp_path: Path) -> None:
-    # A Python with msgspec and nothing else, as Blender's is.
+    # A Python with only msgspec, such as Blender's.
     bare = tmp_path / "bare"
     bare.mkdir()
     package = Path(msgspec.__file__).parent

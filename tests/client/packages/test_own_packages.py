@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Install SAM 2 replaces folders of packages that it made itself, and nothing else."""
+"""Install SAM 2 replaces only package folders that it made itself."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.tiny_packages import VERSION, make_wheel
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
-    """Installs four tiny packages into a folder, without the network."""
+    """Install four tiny packages into a folder, without the network."""
     monkeypatch.setenv("PIP_CONFIG_FILE", "")
     wheels, locks = tmp_path / "wheels", tmp_path / "locks"
     wheels.mkdir()
@@ -51,7 +51,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
 
 @pytest.fixture
 def earlier(tmp_path: Path) -> Path:
-    """A package folder as a version before the marker left it."""
+    """Make a package folder of ours that has lost its marker."""
     folder = tmp_path / "packages"
     write(folder, "tiny/__init__.py", "bin/tiny", "tiny/__pycache__/a.pyc", "install.log")
     (folder / "tiny-1.dist-info").mkdir()
@@ -117,7 +117,7 @@ def test_an_empty_folder_is_filled_marked_and_replaced_later(
     run(folder)
     assert PACKAGES.owns(folder)
     assert (folder / "tiny_sam2" / "__init__.py").is_file()
-    (folder / installer.STAMP_NAME).unlink()  # as if it were to be made anew
+    (folder / installer.STAMP_NAME).unlink()  # as if it had to be made again
     run(folder)
     assert (folder / installer.STAMP_NAME).is_file()
     assert sorted(path.name for path in tmp_path.glob("packages*")) == ["packages"]
@@ -155,7 +155,7 @@ def test_files_in_a_half_filled_folder_of_ours_are_kept(
     tmp_path: Path, earlier: Path, run: Callable[[Path], None]
 ) -> None:
     folder, partial = earlier, tmp_path / "packages.partial"
-    folder.rename(partial)  # for another Python, and so to be filled anew
+    folder.rename(partial)  # for another Python, so it must be filled again
     PACKAGES.claim(partial)
     mine = ("thesis.odt", "tiny/notes.txt", "photos/a.jpg")
     write(partial, *mine)
@@ -169,4 +169,4 @@ def test_files_in_a_half_filled_folder_of_ours_are_kept(
     assert contents(tmp_path / "wheels") == wheels
     assert not partial.exists()
     assert PACKAGES.owns(folder)
-    assert not PACKAGES.knows(left)  # so that no installation takes it for one of packages
+    assert not PACKAGES.knows(left)  # so that an installation does not take it for a package folder

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Holds which build of PyTorch a machine gets; the driver's tool is a script that answers for it."""
+"""Each machine gets the right build of PyTorch; a script stands in for the driver's tool."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "darwin", reason="there is one b
 
 @pytest.fixture
 def pages(tmp_path: Path) -> Iterator[ThreadingHTTPServer]:
-    """Return a server that answers for every build's index."""
+    """Return a server that answers for the index of every build."""
     handler = functools.partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -60,7 +60,7 @@ def tool_that_says(folder: Path, text: str, status: int = 0) -> None:
         ("8.9, 581.29", "cu130"),  # RTX 40, a new driver
         ("8.6, 551.86", "cu126"),  # RTX 30, an older one
         ("6.1, 581.29", "cu126"),  # GTX 10
-        ("12.0, 572.16", "cu130"),  # RTX 50: no other build serves it, whatever the driver
+        ("12.0, 572.16", "cu130"),  # RTX 50: no other build works, with any driver
         ("6.1, 581.29\n8.9, 581.29", "cu126"),  # both are served
         ("8.9, 581.29\n9.0, 581.29", "cu130"),
         ("3.5, 470.256", "cpu"),  # GTX 700: no build serves it
@@ -98,7 +98,7 @@ def test_automatic_is_pypis_where_the_index_does_not_answer(pages: ThreadingHTTP
 def test_automatic_leaves_pips_own_settings_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "https://example.org/simple")
     assert build_for() == PYPI
-    assert build_for("cu126").name == "cu126", "what the user names is what he gets"
+    assert build_for("cu126").name == "cu126", "the user gets the build that he names"
 
 
 def test_automatic_names_no_build_for_other_processors(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A job from start to any of its ends, with a real worker."""
+"""A job from its start to each possible end, with a real worker."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals"
 
 
 def poll_until(job: Job, ready: Callable[[], bool], patience: float = 30.0) -> None:
-    """Poll as a window's timer does, until it is so."""
+    """Poll as the timer of a window does, until the condition is true."""
     end = time.monotonic() + patience
     while not ready():
         assert time.monotonic() < end, f"{job.state}: {job.progress}"
@@ -80,7 +80,7 @@ def test_consecutive_jobs_share_one_warm_worker(keeper: WorkerKeeper, ask: Ask) 
 
 def test_polling_never_waits_unless_asked_to(keeper: WorkerKeeper, ask: Ask) -> None:
     job = Job(keeper, ask("well"))
-    # The worker's interpreter alone takes longer to start than all these polls.
+    # Even the interpreter of the worker takes longer to start than all these polls.
     assert [job.poll(time.monotonic() + 60) for _ in range(20)] == [JobState.STARTING] * 20
     assert job.wait() is JobState.DONE
 
@@ -88,7 +88,7 @@ def test_polling_never_waits_unless_asked_to(keeper: WorkerKeeper, ask: Ask) -> 
 def test_a_poll_ends_at_its_deadline_and_the_rest_waits(keeper: WorkerKeeper, ask: Ask) -> None:
     job = Job(keeper, ask("well", frames=200))
     poll_until(job, lambda: job.state is JobState.RUNNING)
-    time.sleep(1.0)  # everything has been said by now, in some 400 events
+    time.sleep(1.0)  # all is sent by now, in about 400 events
     for _ in range(5):
         assert job.poll(0.0) is JobState.RUNNING
     assert job.frames_done <= 5
@@ -200,7 +200,7 @@ def test_a_worker_deaf_to_cancel_is_killed_and_its_finished_frames_stay(
     job.cancel()
     began = time.monotonic()
     assert job.wait() is JobState.CANCELLED
-    # Made for half a second; the bound is wide because test machines are busy.
+    # The goal is half a second. The limit is higher because test machines are busy.
     assert time.monotonic() - began < 3.0
     assert not keeper.is_warm
     store = MatteStore.open(Path(request.store))
@@ -303,7 +303,7 @@ def test_no_orphan_when_blender_is_killed(
 
 
 def _runs(process_id: int) -> bool:
-    """Whether the process is there and no zombie that its new parent has yet to bury."""
+    """Whether the process runs; a zombie does not count."""
     command = ["ps", "-o", "stat=", "-p", str(process_id)]
     state = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
     return bool(state) and not state.startswith("Z")
@@ -325,7 +325,7 @@ def test_a_silent_worker_is_told_until_it_speaks_again(
     os.kill(worker_of(job), signal.SIGCONT)
     poll_until(job, lambda: job.silence == 0.0, 10)
     os.kill(worker_of(job), signal.SIGSTOP)
-    job.cancel()  # even a worker that hears nothing
+    job.cancel()  # even a worker that reads no message
     poll_until(job, lambda: job.state.is_over, 5)
     assert job.state is JobState.CANCELLED
 

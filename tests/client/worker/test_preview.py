@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Previews beside jobs, with a real worker."""
+"""Previews between jobs, with a real worker."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def wish(frame: int, behaviour: str = "") -> PreviewRequest:
 
 
 def until(preview: Preview, ready: Callable[[], bool], patience: float = 60.0) -> list[PreviewDone]:
-    """Poll as a window's timer does, until it is so; every answer meanwhile."""
+    """Poll as the timer of a window does, until the condition is true; return all answers."""
     answers: list[PreviewDone] = []
     end = time.monotonic() + patience
     while True:
@@ -46,7 +46,7 @@ def until(preview: Preview, ready: Callable[[], bool], patience: float = 60.0) -
 
 
 def at_work(preview: Preview) -> PreviewRequest | None:
-    """The newest request that the worker has and has not answered."""
+    """Return the newest request that the worker has not answered yet."""
     return preview._asked
 
 
@@ -216,4 +216,4 @@ def test_a_worker_that_is_silent_over_a_preview_is_told(
         os.kill(preview._worker.process_id, signal.SIGCONT)
     preview.ask(wish(2))
     answered(preview)
-    assert preview.silence == 0.0  # nothing is awaited
+    assert preview.silence == 0.0  # no answer is expected

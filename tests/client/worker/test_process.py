@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The worker process from outside: it starts, is understood, dies in any way, leaves nothing."""
+"""The worker process from outside: it starts, talks, ends in every way, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def worker(environment: WorkerEnvironment, unruly_addon: Path) -> Iterator[Worke
 def events_until(
     worker: WorkerProcess, kinds: type | tuple[type, ...], patience: float = 30.0
 ) -> list[Event]:
-    """All events to the first of those kinds, which is the last of the list."""
+    """Return all events up to the first of these kinds, which is the last in the list."""
     events: list[Event] = []
     end = time.monotonic() + patience
     while time.monotonic() < end:
@@ -79,7 +79,7 @@ def lines(events: list[Event], level: str) -> list[str]:
 
 
 def altered(addon: Path, folder: Path, file: str, old: str, new: str) -> Path:
-    """A copy of the add-on in which one file says something else."""
+    """Make a copy of the add-on with another text in one file."""
     copy = folder / "sam2_splat"
     shutil.copytree(addon, copy)
     text = (copy / file).read_text(encoding="utf-8")
@@ -118,7 +118,7 @@ def test_the_first_event_is_ready_with_our_version_and_the_packages(worker: Work
 
 
 def test_asking_for_events_does_not_wait_unless_asked_to(worker: WorkerProcess) -> None:
-    # The interpreter alone takes longer than this loop.
+    # Even the interpreter takes longer to start than this loop.
     assert [worker.next_event() for _ in range(3)] == [None] * 3
 
 
@@ -168,7 +168,7 @@ def test_nothing_that_is_printed_breaks_the_events_and_all_of_it_is_logged(
     worker.send(ask("chatty"))
     events = events_until(worker, LAST)
     assert isinstance(events[-1], Finished)
-    # What was printed comes another way, and may come later.
+    # Printed lines come through another pipe, and may come later.
     while "line 499" not in lines(events, "output"):
         events += events_until(worker, Log)
     printed = lines(events, "output")
@@ -222,7 +222,7 @@ def test_an_error_in_the_engine_is_an_answer_and_the_worker_goes_on(
 def test_cancel_stops_what_runs_and_what_waits_but_nothing_sent_after(
     worker: WorkerProcess, ask: Ask
 ) -> None:
-    worker.send(CancelRequest())  # nothing runs: it must not stop what comes later
+    worker.send(CancelRequest())  # nothing runs: the cancel must not stop later requests
     worker.send(ask("slow", frames=10_000))
     worker.send(ask("well"))
     events_until(worker, FrameDone)
@@ -537,7 +537,7 @@ def test_a_worker_that_talks_without_end_takes_no_memory_here(
     before = memory_mb()
     worker.send(ask(behaviour))
     end = time.monotonic() + 6
-    while time.monotonic() < end:  # 300 MB come meanwhile, and nobody takes them
+    while time.monotonic() < end:  # 300 MB arrive in between, and nobody reads them
         time.sleep(0.1)
         assert memory_mb() < before + 150
     events = events_until(worker, LAST)
@@ -545,13 +545,13 @@ def test_a_worker_that_talks_without_end_takes_no_memory_here(
     if behaviour == "printing":
         while "the last line" not in worker.last_lines(1):
             worker.next_event(0.1)
-    else:  # nothing of what it tells is lost
+    else:  # no event is lost
         assert len(lines(events, "info")) == 3000
 
 
 @posix
 def test_only_a_process_that_was_not_waited_for_is_killed(worker: WorkerProcess) -> None:
-    """Its number may be another's by then: this one's here."""
+    """Another process may have its number by then: here this very process."""
     assert isinstance(worker.next_event(30), Ready)
     os.kill(worker.process_id, signal.SIGKILL)
     end = time.monotonic() + 10
@@ -559,7 +559,7 @@ def test_only_a_process_that_was_not_waited_for_is_killed(worker: WorkerProcess)
         assert time.monotonic() < end
         time.sleep(0.01)
     state = Path(f"/proc/{worker.process_id}/stat")
-    if state.exists():  # Linux: the number is not given away before `kill` has used it
+    if state.exists():  # Linux: the process id stays reserved until `kill` has used it
         assert state.read_text().rpartition(")")[2].split()[0] == "Z"
     worker._process.wait()
     with subprocess.Popen(["sleep", "60"], start_new_session=True) as other:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hashes see every change of a file, and read no file again that has not changed."""
+"""Hashes notice every change of a file, and an unchanged file is not read again."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def photos(tmp_path: Path) -> list[Path]:
 
 @pytest.fixture
 def long_ago(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files made by the test count as settled at once."""
+    """Let files of the test count as settled at once."""
     monkeypatch.setattr(content_hashes, "_SETTLED_NS", -1_000_000_000)
 
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the files that are read."""
+    """Record the names of the files that are read."""
     names: list[str] = []
     own = hashlib.file_digest
 
@@ -66,14 +66,14 @@ def test_every_change_is_seen_wherever_it_is_and_whatever_its_time_says(
     rng = random.Random(5)
     for count in range(2, 32):
         status = photos[0].stat()
-        with photos[0].open("r+b") as file:  # in place: the same size, file and, set back, time
+        with photos[0].open("r+b") as file:  # same size, same file, and the time is set back
             at = rng.randrange(status.st_size)
             file.seek(at)
             byte = file.read(1)[0]
             file.seek(at)
             file.write(bytes([byte ^ 1 << rng.randrange(8)]))
         os.utime(photos[0], ns=(status.st_atime_ns, status.st_mtime_ns))
-        time.sleep(0.02)  # more than a step of the file system's clock
+        time.sleep(0.02)  # longer than one step of the file system's clock
         seen.add(hashes.of(photos[0]))
         assert len(seen) == count
 

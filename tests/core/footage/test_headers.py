@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Headers of real files, written by other libraries, are read as those libraries wrote them."""
+"""Headers of real files, written by other libraries, are read correctly."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ def test_files_cut_anywhere_in_their_header_are_refused_by_name(tmp_path: Path) 
 
 
 def test_files_cut_in_their_image_data_are_refused(tmp_path: Path) -> None:
-    for path in written(tmp_path)[1:4]:  # a JPEG may lack its end marker: decoding tells
+    for path in written(tmp_path)[1:4]:  # a JPEG may lack its end marker
         data = path.read_bytes()
         path.write_bytes(data[: len(data) - 300])
         with pytest.raises(FootageError, match="cut short"):
@@ -214,7 +214,7 @@ def test_files_cut_in_their_image_data_are_refused(tmp_path: Path) -> None:
 
 
 def test_bytes_after_the_end_do_no_harm(tmp_path: Path) -> None:
-    # Phones append a short film to a JPEG; the end marker then stands far from the end.
+    # Phones append a short video to a JPEG: the end marker is then far from the end.
     for path in written(tmp_path):
         path.write_bytes(path.read_bytes() + bytes(200_000))
         assert read_header(path).width == WIDTH

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Photos are known again by name, size, and name without extension, and never by chance."""
+"""Photos are found again by name, size, or name without extension, and never by chance."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sam2_splat_addon.core.footage.scan import scan
 
 
 def photos(*names: str, sizes: Sequence[int] | None = None) -> tuple[KnownPhoto, ...]:
-    """Photos of these names, by default each of a size that goes with its name."""
+    """Make photos with these names. By default each name has its own size."""
     chosen = sizes or [1000 + sum(map(ord, name)) for name in names]
     return tuple(KnownPhoto(name, size) for name, size in zip(names, chosen, strict=True))
 

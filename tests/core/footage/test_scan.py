@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Any folder of photos becomes ordered footage, or an error that names what is in the way."""
+"""Every folder of photos becomes ordered footage, or an error that names the problem."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_the_fingerprint_changes_with_any_photo_and_with_nothing_else(tmp_path: 
 
     seen = {first}
     data = bytearray((folder / "1.jpg").read_bytes())
-    data[len(data) // 2] ^= 1  # replaced by a photo of the same size
+    data[len(data) // 2] ^= 1  # replaced by a photo with the same size
     (folder / "1.jpg").write_bytes(data)
     seen.add(scan(folder).fingerprint())
     (folder / "1.jpg").rename(folder / "9.jpg")

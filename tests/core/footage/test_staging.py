@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Staged links are contiguous, carry one extension, and lead back to the photos."""
+"""Links have numbers without gaps and one extension, and lead to the photos."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_two_blenders_load_the_same_photos_at_once(
 
     def with_another_blender(source: Path, link: Path, *more: bool) -> None:
         symlink(source, link, *more)
-        if source in footage.paths:  # and not where the system is asked whether it allows links
+        if source in footage.paths:  # but not when the code tests whether the system allows links
             command = [sys.executable, "-c", code, str(footage.folder), str(folder)]
             subprocess.run(command, check=True, cwd=Path(__file__).parents[3])
 
@@ -139,7 +139,7 @@ def test_what_killed_blenders_left_is_removed(footage: Footage, tmp_path: Path) 
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     ours = temporary_beside(folder / "link").name.replace(f"_{os.getpid()}_", f"_{ended.pid}_")
-    for name in (ours, "frame_000002.jpg.tmp"):  # the second as versions before named it
+    for name in (ours, "frame_000002.jpg.tmp"):  # the second is another name of temporary links
         (folder / name).symlink_to(footage.paths[0])
     stage(footage, folder)
     assert links(folder) == [f"frame_{i:06d}.jpg" for i in range(1, 5)]
@@ -176,7 +176,7 @@ def test_unstaging_removes_what_is_ours_and_nothing_else(footage: Footage, tmp_p
     stage(footage, folder)
     others = _write(
         folder,
-        "frame_000009.jpg",  # a rendered picture, for all we know
+        "frame_000009.jpg",  # it could be a rendered picture of the user
         "sam2_splat_mattes/objects/001/000001.matte",
         "proxies/frame_000001.jpg/proxy_25/holiday.jpg",
         "proxies/mine/a.txt",
@@ -203,7 +203,7 @@ def test_pictures_of_others_in_the_places_of_links_are_left_alone(
     stage(footage, ours)
     (ours / names[1]).unlink()
     theirs |= _write(ours, names[1])
-    for _ in range(2):  # nor is it ours the next time
+    for _ in range(2):  # it is not ours the next time either
         with pytest.raises(FootageError, match="has the name of one of our links"):
             stage(footage, ours)
     (ours / names[1]).rename(ours / names[7])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Separate parts of masks: the same as OpenCV's."""
+"""Separate parts of masks are the same as those of OpenCV."""
 
 from __future__ import annotations
 

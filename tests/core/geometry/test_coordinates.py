@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The half-pixel conventions, on portrait and landscape; Blender's side is tested in its room."""
+"""The half-pixel conventions, for portrait and landscape; tests/blender tests the Blender side."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_pixels_survive_marker_space_to_a_thousandth(width: int, height: int) ->
     ("size", "pixel", "mask"),
     [
         (PORTRAIT, (600, 900), (0.5, 0.5)),
-        (PORTRAIT, (0, 0), (1 / 6, 1.0)),  # the shorter side is centred in the unit square
+        (PORTRAIT, (0, 0), (1 / 6, 1.0)),  # the shorter side is in the middle of the unit square
         (PORTRAIT, (1200, 1800), (5 / 6, 0.0)),
         (LANDSCAPE, (960, 540), (0.5, 0.5)),
         (LANDSCAPE, (0, 0), (0.0, 0.5 + 540 / 1920)),

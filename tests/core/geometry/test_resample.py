@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Upsampled logits are PyTorch's, whatever the sizes, and stripes change nothing."""
+"""Upsampled logits equal those of PyTorch at all sizes, and stripes change nothing."""
 
 from __future__ import annotations
 

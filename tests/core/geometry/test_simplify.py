@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Outlines with a given number of points keep what matters of their shape."""
+"""Outlines with a chosen number of points keep the important parts of their shape."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Slots keep to their parts through the frames, and together show the matte."""
+"""Slots follow their parts through the frames, and together they show the matte."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_parts_that_would_be_missed_get_slots_beyond_the_limit() -> None:
 
 
 def test_without_its_part_a_hole_is_dropped_too() -> None:
-    # 36 rings of rising size: more outlines than a layer can have, the holes larger than some parts.
+    # 36 rings of rising size: more outlines than a layer can have, and holes larger than some parts.
     rings = []
     for step in range(36):
         x, y, radius = (step % 6 + 0.5) / 6, (step // 6 + 0.5) / 6, 0.04 + 0.001 * step

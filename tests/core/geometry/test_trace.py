@@ -40,7 +40,7 @@ def test_outlines_enclose_the_matte(name: str, size: tuple[int, int]) -> None:
     logits = logits_of(HARD_SHAPES[name])
     filled = fill(_outlines(trace(logits, *size)), *size)
     matte = matte_of(logits, *size)
-    # Of a speck of a few pixels, one whose centre lies on the very edge may fall on either side.
+    # In a speck of a few pixels, a pixel whose centre is on the edge may be on either side.
     assert intersection_over_union(filled, matte) >= 0.995 or (filled != matte).sum() <= 1
 
 
@@ -84,7 +84,7 @@ def test_shape_that_touches_the_border_is_closed_along_it() -> None:
 def test_outline_lies_where_the_interpolated_logits_are_zero() -> None:
     ramp = np.tile(np.array([3.0, 1.0, -3.0, -5.0]), (4, 1))
     (contour,) = trace(ramp, 40, 40)
-    # Centres stand at 5, 15, 25, 35 px; the zero lies a quarter of the way from the second.
+    # Centres are at 5, 15, 25, 35 px. The zero is a quarter of the way after the second one.
     right = contour.points[contour.points[:, 0] > 0.0]
     assert np.allclose(right[(right[:, 1] > 0) & (right[:, 1] < 40)][:, 0], 17.5)
 

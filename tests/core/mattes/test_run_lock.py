@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Only one process at a time runs over a folder, and a dead one holds nothing."""
+"""Only one process at a time runs in a folder, and a dead process holds no lock."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
 
 
 def test_a_folder_where_nothing_can_be_locked_is_used_as_it_is(tmp_path: Path) -> None:
-    (tmp_path / "run.lock").mkdir()  # as little of a file as some network drives give
+    (tmp_path / "run.lock").mkdir()  # a file without locks, as on some network drives
     with only_run(tmp_path):
         pass
 
@@ -67,7 +67,7 @@ def test_a_store_is_neither_cleared_nor_are_its_mattes_moved_while_another_proce
     logits = np.ones((4, 4), np.float16)
     store.write(MatteRecord(1, 1, 40, 40, logits, MatteScores(1.0, 0.5, 1.0)))
     with only_run(store.folder):
-        pass  # leaves the file behind that runs lock
+        pass  # leaves the lock file behind
     before = {path: path.read_bytes() for path in store.folder.rglob("*") if path.is_file()}
     with _holder(store.folder) as run:
         for change in (store.clear, lambda: store.set_aside(1), lambda: store.put_back(1)):

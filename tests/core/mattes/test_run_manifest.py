@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The run manifest: its bytes, and keys that change with everything that decides a matte."""
+"""The run manifest: its bytes, and keys that change with everything that changes a matte."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Mattes that are set aside: out of sight, back unchanged, or gone when new ones came."""
+"""Mattes that are set aside: hidden, back unchanged, or deleted if there are new ones."""
 
 from __future__ import annotations
 

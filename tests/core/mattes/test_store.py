@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The matte store: what is written comes back, the same bytes each time, damage is found."""
+"""The matte store gives back what was written, with the same bytes each time, and finds damage."""
 
 from __future__ import annotations
 
@@ -173,8 +173,8 @@ def test_clear_forgets_everything_and_the_store_goes_on(store: MatteStore) -> No
 def test_sweeping_removes_what_killed_runs_left_and_nothing_else(store: MatteStore) -> None:
     store.write(record())
     mattes = store.path(1, 1).parent
-    old = mattes / ".000002.matte.4711.tmp"  # as versions before named it
-    fresh = mattes / ".000003.matte.4711.tmp"  # of a run on another machine, for all we know
+    old = mattes / ".000002.matte.4711.tmp"  # another name for temporary files
+    fresh = mattes / ".000003.matte.4711.tmp"  # perhaps of a run on another machine
     others = [
         store.folder / ".config.tmp",
         store.folder / ".~lock.letter.odt.tmp",
@@ -187,7 +187,7 @@ def test_sweeping_removes_what_killed_runs_left_and_nothing_else(store: MatteSto
         os.utime(path, (1e9, 1e9))
     os.utime(fresh)
     MatteStore.open(store.folder, create=True)
-    assert old.exists()  # another process may be at it: first comes the lock
+    assert old.exists()  # another process may be writing: the lock comes first
     store.sweep()
     assert not old.exists()
     assert all(path.exists() for path in (fresh, *others))
@@ -219,7 +219,7 @@ def test_a_matte_damaged_behind_its_header_counts_as_missing(store: MatteStore) 
     data = bytearray(path.read_bytes())
     data[-10] ^= 1
     path.write_bytes(data)
-    assert store.key(1, 1) is None, "or a run would call it up to date, and never mend it"
+    assert store.key(1, 1) is None, "else a run would never repair it"
 
 
 @pytest.mark.parametrize("at", [(1, 2), (2, 1)])
@@ -274,7 +274,7 @@ def test_a_matte_of_no_size_or_scores_counts_as_missing(
     store.write(replace(record(), **damage))
     with pytest.raises(StoreError, match="Propagate this subject again"):
         store.read(1, 1)
-    assert store.mark(1, 1) is None, "or Propagate would call it up to date, and never mend it"
+    assert store.mark(1, 1) is None, "else Propagate would never repair it"
 
 
 def test_names_that_the_store_did_not_give_are_no_mattes(store: MatteStore) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The review of an object's frames: which it lists, and what it says of them."""
+"""The review of an object: which frames it lists, and the reasons that it gives."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def record(
     pieces: int = 1,
     object_id: int = 1,
 ) -> MatteRecord:
-    """A leaning ellipse that turns a little from frame to frame."""
+    """Make a tilted ellipse that turns a little from frame to frame."""
     y, x = np.mgrid[:96, :96] + 0.5
     angle = 0.3 + turn + 0.02 * frame
     along = (x - 48) * np.cos(angle) + (y - 48) * np.sin(angle)
@@ -53,7 +53,7 @@ def record(
 
 @pytest.fixture
 def store(tmp_path: Path) -> MatteStore:
-    """Twelve good frames of object 1, prompted on frame 3."""
+    """Make twelve good frames of object 1, prompted on frame 3."""
     store = MatteStore.open(tmp_path / "store", create=True)
     for frame in range(1, 13):
         store.write(record(frame))
@@ -109,7 +109,7 @@ def test_what_is_low_for_this_object_is_listed_though_other_objects_score_lower(
 
 
 def test_mattes_before_the_first_prompt_are_held_against_the_frame_after(store: MatteStore) -> None:
-    # Propagated backwards from frame 3: what went wrong on frame 2 was good on frame 3.
+    # Propagated backwards from frame 3: frame 2 went wrong, and frame 3 was good.
     store.write(record(2, height=14.0))
     store.write(record(1, height=14.0))
     assert any("from frame 3" in reason for reason in listed(store)[2].reasons)
@@ -187,7 +187,7 @@ def _write_from_both_sides(store: MatteStore, heights: dict[int, float]) -> None
 
 
 def test_a_matte_of_two_sides_is_measured_by_the_neighbour_it_fits(store: MatteStore) -> None:
-    """Frames 7 to 10 may come from frame 11, so that it is no change that 6 is larger."""
+    """Frames 7 to 10 may come from frame 11: so a larger frame 6 does not count as a change."""
     for frame in (11, 12):
         store.write(record(frame, height=18.0))
     _write_from_both_sides(store, {5: 30, 6: 30, 7: 18, 8: 18, 9: 18, 10: 18})

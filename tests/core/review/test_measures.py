@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Measures of one matte: what they count, and what they do not depend on."""
+"""Measures of one matte: what they count, and what does not change them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def shape_of(
 
 
 def chair(left: float, top: float, height: float, side: int = 128) -> NDArray[np.bool_]:
-    """A seat, a back and two legs, drawn at any place and height, (side, side)."""
+    """Draw a seat, a back and two legs at any place and height, (side, side)."""
     y, x = (np.mgrid[:side, :side] + 0.5 - np.array([top, left])[:, None, None]) / height
     back = (x > 0) & (x < 0.15) & (y > 0) & (y < 0.6)
     seat = (x > 0) & (x < 0.6) & (y > 0.5) & (y < 0.6)
@@ -48,12 +48,12 @@ def test_moving_and_growing_keep_the_shape_and_losing_a_leg_does_not() -> None:
 
 
 def test_the_photos_shape_is_told_apart_from_the_logits_shape() -> None:
-    # Logits are square whatever the photo is. The same bar, upright in a portrait photo of 1:2.
+    # Logits are always square. This is the same bar, upright in a portrait photo of 1:2.
     inside = np.zeros((128, 128), bool)
     inside[16:112, 56:72] = True
     upright = shape_of(inside, (400, 800))
     assert upright.centroid == pytest.approx((0.25, 0.5))
-    # 12 px of 128 in height and 4 in width, over the square root of 12.
+    # 12 px of 128 in height and 4 in width, divided by the square root of 12.
     tall, wide = 96 / 128, 16 / 128 / 2
     assert upright.spread == pytest.approx(np.sqrt((tall**2 + wide**2) / 12 / 2), rel=1e-3)
 

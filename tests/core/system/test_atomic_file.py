@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files are there whole or not at all."""
+"""Files are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_killed_writer_leaves_no_target_and_its_temporary_is_swept(tmp_path: P
 
 
 def _begun(folder: Path, process: int) -> Path:
-    """A temporary file as `atomic_file` names it, of another process."""
+    """Make a temporary file of another process, with a name such as `atomic_file` gives."""
     with atomic_file(folder / "x") as stream:
         name = Path(stream.name).name
     path = folder / name.replace(f"_{os.getpid()}_", f"_{process}_")

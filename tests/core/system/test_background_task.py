@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Work in a thread: its result, its error, how far it is, and its end when nobody waits."""
+"""Work in a thread: its result, its error, its progress, and its cancel."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Nothing is deleted that the add-on did not make: matte folders, by marker and by name."""
+"""The add-on deletes only what it made itself: matte folders, by marker and by name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sam2_splat_addon.core.system.owned_folder import MARKER_NAME
 
 Act = Callable[[MatteStore], object]
 
-# Every way in which a store deletes or moves.
+# All ways in which a store deletes or moves.
 ACTS: dict[str, Act] = {
     "clear": MatteStore.clear,
     "remove": lambda store: store.remove(1),
@@ -41,7 +41,7 @@ def record(frame: int) -> MatteRecord:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """What lies below a folder; links as where they lead."""
+    """Return everything below a folder; a link is its target."""
     return {
         str(path.relative_to(folder)): os.fsencode(path.readlink())
         if path.is_symlink()
@@ -59,7 +59,7 @@ def write_all(folder: Path, *names: str) -> None:
 
 @pytest.fixture
 def store(tmp_path: Path) -> MatteStore:
-    """A store with mattes, some set aside, memories and a manifest."""
+    """Make a store with mattes, some of them set aside, memories and a manifest."""
     store = MatteStore.open(tmp_path / "store", create=True)
     store.write(record(3))
     store.set_aside(1)
@@ -103,7 +103,7 @@ def test_another_programs_folder_is_left_alone(
     "name", ["Manifest.json", "OBJECTS/a.txt", "Unfinished.JSON", "State/x", "Earlier/x"]
 )
 def test_names_that_differ_from_ours_in_case_alone_are_in_use(name: str, tmp_path: Path) -> None:
-    """Where a disk does not tell them apart, a run would write into these, or over them."""
+    """On a disk that ignores case, a run would write into these folders or over them."""
     write_all(tmp_path, name)
     before = contents(tmp_path)
     with pytest.raises(StoreError, match="for something else"):
@@ -116,7 +116,7 @@ def test_names_that_differ_from_ours_in_case_alone_are_in_use(name: str, tmp_pat
     "place", ["", "objects", "objects/001", "cleared/001", "state", "state/001"]
 )
 def test_nothing_is_deleted_through_a_link(act: Act, place: str, store: MatteStore) -> None:
-    """As a downloaded capture could hold: a folder of ours that leads into another one."""
+    """A downloaded capture could have this: a folder of ours that leads into another one."""
     mine = store.folder.with_name("mine")
     shutil.copytree(store.folder, mine)
     before = contents(mine)
@@ -247,7 +247,7 @@ def test_a_folder_of_links_can_hold_mattes_too(tmp_path: Path) -> None:
     assert LINKS.owns(tmp_path)
     assert MATTES.owns(tmp_path)
     store.clear()
-    assert not MATTES.owns(tmp_path)  # nothing in it is one any more
+    assert not MATTES.owns(tmp_path)  # no link is left in it
     assert LINKS.owns(tmp_path)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The high-water mark of memory is this process's own."""
+"""The peak memory is that of this process."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bytes from outside are values or typed errors; what is no file is never opened."""
+"""Foreign bytes become values or typed errors, and only plain files are opened."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_what_is_no_photo_is_named_and_never_opened(tmp_path: Path) -> None:
     (tmp_path / "one.jpg").symlink_to(tmp_path / "two.jpg")
     (tmp_path / "two.jpg").symlink_to(tmp_path / "one.jpg")
     (tmp_path / "away.jpg").symlink_to(tmp_path / "nowhere.jpg")
-    os.mkfifo(tmp_path / "notes")  # passed over, as other files that are no photos
+    os.mkfifo(tmp_path / "notes")  # ignored, like other files that are not photos
     footage = scan(tmp_path)
     assert [path.name for path in footage.paths] == ["a.jpg", "d.jpg"]
     left_out = {file.path.name: file.is_file for file in footage.unreadable}
