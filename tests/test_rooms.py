@@ -16,14 +16,14 @@ import pytest
 PACKAGE = "sam2_splat_addon"
 ROOT = Path(__file__).resolve().parents[1]
 
-# Room -> rooms of this package it may import.
+# House -> houses that it may import.
 MAY_IMPORT = {
     "core": {"core"},
     "engine": {"engine", "core"},
     "client": {"client", "core"},
     "blender": {"blender", "client", "core"},
 }
-# Room -> third-party packages that it may import; None means any that is not forbidden below.
+# House -> third-party packages that it may import; None means any that is not forbidden below.
 THIRD_PARTY: dict[str, set[str] | None] = {
     "core": {"numpy", "msgspec"},
     "client": {"numpy", "msgspec"},
@@ -51,8 +51,8 @@ FORBIDDEN = {
         "zlib_ng",
     },
 }
-# Room -> its folders, lowest first; those of one floor know nothing of each other. Files beside the
-# folders stand on a floor by their own name.
+# House -> its rooms on floors, lowest first. Rooms on one floor do not import each other. A file that is
+# not in a room has a floor by its own name.
 FLOORS: dict[str, list[set[str]]] = {
     "blender": [
         {"context"},
@@ -66,7 +66,7 @@ FLOORS: dict[str, list[set[str]]] = {
     ],
     "engine": [{"images", "accel"}, {"models"}, {"tracking"}, {"refine"}, {"jobs"}, {"worker"}],
     "client": [{"packages"}, {"worker"}],
-    # Files of core's own, such as errors and prompts, are for all of its folders.
+    # Files directly in core, such as errors and prompts, are for all of its rooms.
     "core": [{"system", "geometry"}, {"footage"}, {"mattes"}, {"review"}],
 }
 
@@ -92,12 +92,12 @@ def imported_names(source: str, module: str, *, is_package: bool) -> Iterator[tu
             base = package[: len(package) - node.level + 1] if node.level else []
             prefix = ".".join([*base, *(node.module.split(".") if node.module else [])])
             for alias in node.names:
-                # `from .. import engine` names a room only together with the imported name.
+                # `from .. import engine` names a house only together with the imported name.
                 yield node.lineno, f"{prefix}.{alias.name}"
 
 
 def violations(source: str, module: str, *, is_package: bool = False) -> list[str]:
-    """Return one sentence for each import that the rooms do not allow."""
+    """Return one sentence for each import that the houses do not allow."""
     room = module.split(".")[1] if module.count(".") >= 1 else ""
     found = []
     for line, name in imported_names(source, module, is_package=is_package):
@@ -116,7 +116,7 @@ def violations(source: str, module: str, *, is_package: bool = False) -> list[st
 
 
 def floor_of(module: str) -> tuple[str, int | None]:
-    """Return the room of a dotted name and the floor in it; no floor for what is for all."""
+    """Return house and floor of a dotted name; no floor for a file that is for all rooms."""
     _, room, *rest = [*module.split("."), ""]
     name = rest[0] if rest else ""
     floors = enumerate(FLOORS.get(room, ()))
@@ -124,7 +124,7 @@ def floor_of(module: str) -> tuple[str, int | None]:
 
 
 def upward_imports(source: str, module: str, *, is_package: bool = False) -> list[str]:
-    """Return one sentence for each import of a folder that is not below the file's own."""
+    """Return one sentence for each import of a room that is not below the file's own room."""
     room, floor = floor_of(module)
     found = []
     for line, name in imported_names(_without_types(source), module, is_package=is_package):
@@ -138,7 +138,7 @@ def upward_imports(source: str, module: str, *, is_package: bool = False) -> lis
 
 
 def _without_types(source: str) -> str:
-    """Return the source with blank lines for what stands under `if TYPE_CHECKING`: it never runs."""
+    """Return the source without the code under `if TYPE_CHECKING`, which never runs."""
     dropped = {
         number
         for node in ast.walk(ast.parse(source))
@@ -157,7 +157,7 @@ def circles(imports: Mapping[str, Collection[str]]) -> list[list[str]]:
     Parameters
     ----------
     imports
-        Module -> the modules of the package that it imports, wherever in the file.
+        Module -> the modules of the package that it imports anywhere in the file.
     """
 
     def reached(start: str) -> set[str]:
@@ -180,9 +180,10 @@ def circles(imports: Mapping[str, Collection[str]]) -> list[list[str]]:
 
 
 def imports_of_files(sources: Mapping[str, tuple[str, bool]]) -> dict[str, set[str]]:
-    """Return module -> modules it imports, types aside, of files given as (source, is a package).
+    """Return module -> modules that it imports, from files given as (source, is a package).
 
-    What is taken from a package's own file (`from ..blender import ADDON_PACKAGE`) counts as that file.
+    Imports for types do not count. A name from a package itself (`from ..blender import ADDON_PACKAGE`)
+    counts as its `__init__.py`.
     """
     found: dict[str, set[str]] = {}
     for module, (source, is_package) in sources.items():
@@ -196,7 +197,7 @@ def imports_of_files(sources: Mapping[str, tuple[str, bool]]) -> dict[str, set[s
 
 
 def module_level_imports(source: str) -> list[int]:
-    """Return the lines of imports that run when the module is imported, `__future__` aside."""
+    """Return the lines of imports that run when the module is imported, without `__future__`."""
     pending: list[ast.AST] = list(ast.parse(source).body)
     lines = []
     while pending:
@@ -224,7 +225,7 @@ def test_file_imports_only_what_its_room_may(path: Path) -> None:
 
 
 def module_of(path: Path) -> tuple[str, bool]:
-    """Return a file's dotted name, and whether it is a package's own."""
+    """Return the dotted name of a file, and whether it is the `__init__.py` of a package."""
     relative = path.relative_to(ROOT).with_suffix("")
     is_package = relative.name == "__init__"
     return ".".join(relative.parent.parts if is_package else relative.parts), is_package

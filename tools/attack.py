@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Attacks the add-on and prints what it stood: a table, and exit code 1 on any fault.
+"""Attack the add-on and print a table of the results; exit code 1 on any fault.
 
-python tools/attack.py                    # all, as long as that takes
+python tools/attack.py                    # all of them; takes hours
 python tools/attack.py --power            # one group; see --list
 python tools/attack.py --kills --count 10 --seed 3
 """
@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tools.attacks import ATTACKS, Attack, Outcome
 
 MODULES = ("fuzz", "kills", "power")
-_MOST_FAULTS = 12  # of one attack that are printed
+_MOST_FAULTS = 12  # how many faults of one attack are printed
 
 
 def main() -> int:
@@ -32,10 +32,12 @@ def main() -> int:
         parser.add_argument(
             f"--{group}", action="store_true", help=f"only the {group} (and others named)"
         )
-    parser.add_argument("--count", type=int, default=0, help="tries of each; 0 is each one's own")
+    parser.add_argument(
+        "--count", type=int, default=0, help="tries of each; 0: the attack's own number"
+    )
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--folder", type=Path, help="scratch folder, on the disk to be tried")
-    parser.add_argument("--list", action="store_true", help="say what there is")
+    parser.add_argument("--folder", type=Path, help="scratch folder, on the disk to test")
+    parser.add_argument("--list", action="store_true", help="list the attacks")
     options = parser.parse_args()
     chosen = [group for group in groups if getattr(options, group)] or groups
     attacks = [attack for attack in ATTACKS if attack.group in chosen]
@@ -65,7 +67,7 @@ def _tried(attack: Attack, count: int, options: argparse.Namespace) -> tuple[Out
     with tempfile.TemporaryDirectory(prefix="attack_", dir=options.folder) as folder:
         try:
             outcome = attack.run(count, Path(folder) / "work", options.seed)
-        except Exception as error:  # noqa: BLE001 - an attack that breaks is no attack withstood
+        except Exception as error:  # noqa: BLE001 - an attack that breaks off counts as a fault
             outcome = Outcome(faults=[f"the attack itself failed: {type(error).__name__}: {error}"])
     return outcome, time.monotonic() - began
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The whole job in Blender without a window; runs inside Blender, imports bpy.
+"""Do the whole job in Blender without a window. Runs inside Blender.
 
     blender -b --python-exit-code 1 -P tools/batch.py -- --footage DIR --prompts FILE --bake
 
-Everything after ``--`` goes to SAM2 Splat; ``-- --help`` lists it. With an open .blend file its
-clip, clicks and settings are used where an option does not say otherwise. The installed extension is used
-when it is enabled, else the source tree this file lies in. Exit codes are those of
+Everything after ``--`` goes to SAM2 Splat; ``-- --help`` lists the options. If a .blend file is open, its
+clip, clicks and settings are used, unless an option says otherwise. The installed extension is used if
+it is enabled, else the source tree of this file. Exit codes are those of
 ``blender --command sam2_splat``.
 """
 
@@ -19,8 +19,8 @@ import bpy
 
 
 def _package() -> str:
-    """The enabled extension's package, or the source tree's, registered."""
-    import addon_utils  # which is there only once bpy is
+    """Return the package of the enabled extension, or that of the source tree, registered."""
+    import addon_utils  # only available after bpy is imported
 
     for addon in bpy.context.preferences.addons:
         name = addon.module
@@ -33,7 +33,7 @@ def _package() -> str:
 
 
 def main() -> int:
-    """Run the job with this process's arguments; returns the exit code."""
+    """Run the job with the arguments of this process; returns the exit code."""
     arguments = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else sys.argv[1:]
     package = _package()
     try:

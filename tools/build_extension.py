@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Builds the extension's zips, one for each platform and Python; runs Blender's own tool.
+"""Build the zips of the extension, one for each platform and Python, with Blender's own tool.
 
     python tools/build_extension.py                          # all of them, into dist/
     python tools/build_extension.py --platform linux-x64 --python 3.11
 
-Blender wants `__init__.py` beside the manifest, so manifest, package and wheels are staged first.
-Each zip carries the wheels of one platform and one Python alone: Blender 4.2 picks wheels by their
-platform and not by their Python, and would load those of another Python from a common zip.
+Blender needs `__init__.py` beside the manifest. So manifest, package and wheels are copied together
+first. Each zip has the wheels of only one platform and one Python. Blender 4.2 chooses wheels by
+platform, not by Python: from a common zip it would load those of another Python.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PACKAGE = ROOT / "sam2_splat_addon"
 MANIFEST = ROOT / "blender_manifest.toml"
 DIST = ROOT / "dist"
 
-# Python -> (first Blender, first Blender that is too new; "" where none is yet).
+# Python -> (first Blender, first Blender that is too new; "" if none is yet).
 BLENDERS = {"3.11": ("4.2.0", "5.1.0"), "3.13": ("5.1.0", "")}
 _NOT_PACKAGED = shutil.ignore_patterns("__pycache__", "*.py[cod]", ".*", "*.tmp")
 
@@ -46,7 +46,7 @@ def blender_ext() -> Path:
 
 
 def staged_manifest(wheels: list[LockedWheel], platform: str, python: str) -> dict[str, Any]:
-    """Return the manifest of one zip: the repository's, narrowed to a platform and a Python."""
+    """Return the manifest of one zip: that of the repository, limited to one platform and Python."""
     manifest = tomllib.loads(MANIFEST.read_text(encoding="utf-8"))
     first, too_new = BLENDERS[python]
     narrowed = {
@@ -55,14 +55,14 @@ def staged_manifest(wheels: list[LockedWheel], platform: str, python: str) -> di
         **({"blender_version_max": too_new} if too_new else {}),
         "wheels": [f"./wheels/{wheel.file}" for wheel in wheels],
     }
-    # A TOML table ends what is before it, so the permissions stay last.
+    # Keys after a TOML table would belong to it: so the permissions stay last.
     return {k: v for k, v in (manifest | narrowed).items() if k != "permissions"} | {
         "permissions": manifest["permissions"]
     }
 
 
 def stage(folder: Path, platform: str, python: str) -> None:
-    """Lay out one zip's content in an empty folder."""
+    """Copy the contents of one zip into an empty folder."""
     import tomli_w
 
     wheels = [w for w in read_lock() if (w.platform, w.python) == (platform, python)]
@@ -77,14 +77,14 @@ def stage(folder: Path, platform: str, python: str) -> None:
 
 
 def zip_name(platform: str, python: str) -> str:
-    """Return the file name of one zip, which says which Blenders it is for."""
+    """Return the file name of one zip; it tells the versions of Blender."""
     manifest = tomllib.loads(MANIFEST.read_text(encoding="utf-8"))
     first = BLENDERS[python][0].removesuffix(".0")
     return f"{manifest['id']}-{manifest['version']}-{platform}-blender{first}.zip"
 
 
 def build(platform: str, python: str, folder: Path = DIST) -> Path:
-    """Stage, build and validate one zip; return its path."""
+    """Copy, build and check one zip; return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / zip_name(platform, python)
     with tempfile.TemporaryDirectory() as place:
@@ -110,7 +110,7 @@ def _blender_ext(*arguments: str) -> None:
 
 
 def main() -> int:
-    """Build what the command line asks for."""
+    """Build the zips that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--platform", choices=sorted(PLATFORMS), action="append")
     parser.add_argument("--python", choices=PYTHONS, action="append")

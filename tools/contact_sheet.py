@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A picture of many frames at once, the matte over each photo; imports Pillow and numpy."""
+"""Make one picture of many frames, with the matte over each photo."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _EDGE = (255, 235, 60)
 
 
 def contact_sheet(pairs: Sequence[tuple[Path, Path]], target: Path, columns: int = 8) -> None:
-    """Write a JPEG of small frames: subject in colour, the rest darkened, the matte's edge drawn.
+    """Write a JPEG of small frames: the subject in colour, the rest darker, the edge drawn.
 
     Parameters
     ----------
     pairs
-        (photo, RGBA image whose alpha is the matte) of each frame.
+        The photo and the RGBA image of each frame; the alpha of the image is the matte.
     target
         The JPEG to write.
     """
@@ -34,7 +34,7 @@ def contact_sheet(pairs: Sequence[tuple[Path, Path]], target: Path, columns: int
 
 
 def pasted(cells: Sequence[Image.Image], columns: int = 8) -> Image.Image:
-    """One picture of all cells, row by row; there must be one."""
+    """Join all cells into one picture, row by row. At least one cell is needed."""
     width = max(cell.width for cell in cells) + _GAP
     height = max(cell.height for cell in cells) + _GAP
     columns = min(columns, len(cells))
@@ -59,7 +59,7 @@ def _cell(photo: Path, matte: Path) -> Image.Image:
 
 
 def tinted(photo: Image.Image, alpha: Image.Image, title: str) -> Image.Image:
-    """A photo with its matte over it, both of one size: alpha is grey, 255 inside."""
+    """Draw a matte over its photo of the same size. The matte is grey, 255 inside."""
     inside = np.asarray(alpha, dtype=np.float32)[..., None] / 255.0
     pixels = np.asarray(photo, dtype=np.float32)
     shown = inside * (0.75 * pixels + 0.25 * _TINT) + (1.0 - inside) * (0.35 * pixels)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The main job on the bundled sample, through Blender; standard library until .venv exists.
+"""Do the main job on the bundled sample, through Blender.
 
     python tools/demo.py
     python tools/demo.py --second-look parts
     python tools/demo.py --footage DIR --prompts FILE [--model NAME] [--frames A-B]
 
-Where ground truth lies beside the photos (a folder ``truth``), every frame's IoU is shown.
+If there is ground truth beside the photos (a folder ``truth``), the IoU of every frame is shown.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _options(arguments: List[str]) -> argparse.Namespace:
         "--second-look",
         choices=("off", "whole", "parts", "details"),
         default="off",
-        help="each matte once more, close up: as a whole, or its parts too",
+        help="look at each matte once more, close up: as a whole, or also its parts",
     )
     parser.add_argument(
         "--refine-edges", action="store_true", help="edges from the photo's pixels, at the bake"
@@ -54,7 +54,7 @@ def _options(arguments: List[str]) -> argparse.Namespace:
 
 
 def main(arguments: List[str]) -> int:
-    """Make .venv where it is missing, run the demo in it, return the exit code."""
+    """Make .venv if it is missing, run the demo in it, and return the exit code."""
     options = _options(arguments)
     ensure_environment()
     from tools.demo_report import run

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the demo inside .venv and reports: table, memory, contact sheet; imports bpy."""
+"""Run the demo inside .venv, and report a table, the memory and a contact sheet."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tools.contact_sheet import contact_sheet
 
 @dataclass(frozen=True)
 class FrameReport:
-    """One row of the table; ``iou`` is None where there is no ground truth."""
+    """One row of the table; ``iou`` is None without ground truth."""
 
     frame: int
     file: str
@@ -34,8 +34,8 @@ class FrameReport:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the job with its result under ``options.out`` and print what came of it."""
-    # The preferences and recent files of the user's own Blender are none of the demo's business.
+    """Run the job with its result in ``options.out``, and print the results."""
+    # Leave the preferences and recent files of the user's own Blender alone.
     os.environ.setdefault("BLENDER_USER_RESOURCES", str(options.out / "blender"))
     import bpy
 
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
 
     print(f"Blender {bpy.app.version_string}, Python {sys.version.split()[0]}", flush=True)
     store_folder = options.out / "mattes"
-    # A kept store would make this a resume, and its timing a lie.
+    # With an old store the run would only continue, and its time would be wrong.
     shutil.rmtree(store_folder, ignore_errors=True)
     options.out.mkdir(parents=True, exist_ok=True)
     baked = next_output_folder(options.out)
@@ -110,7 +110,7 @@ def _rows(
 
 
 def iou(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> float:
-    """Intersection over union of two (H, W) masks at half coverage; 1 when both are empty."""
+    """Return the IoU of two (h, w) masks at half coverage; 1 if both are empty."""
     a, b = left > 127, right > 127
     union = int((a | b).sum())
     return float((a & b).sum() / union) if union else 1.0

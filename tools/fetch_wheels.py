@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fetches the wheels that the extension carries into wheels/, checked by hash; runs pip.
+"""Fetch the wheels of the extension into wheels/ with pip, and check their hashes.
 
-    python tools/fetch_wheels.py          # fetch what wheels/wheels.lock.toml names
-    python tools/fetch_wheels.py --lock   # write that file anew, after a change of version
+    python tools/fetch_wheels.py          # fetch the wheels in wheels/wheels.lock.toml
+    python tools/fetch_wheels.py --lock   # write that file again, after a change of version
 
-Blender of one platform and Python loads one of them; the build puts no other into its zip.
+Each zip has only the wheel for its platform and Python.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ WHEELS = ROOT / "wheels"
 LOCK = WHEELS / "wheels.lock.toml"
 REQUIREMENTS = WHEELS / "wheels.txt"
 
-# Blender's name of a platform -> pip's names, the newest that any supported Blender runs on.
+# Blender's name of a platform -> pip's names: the newest systems that all supported Blenders run on.
 PLATFORMS = {
     "linux-x64": ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64"),
     "macos-arm64": ("macosx_11_0_arm64",),
     "windows-x64": ("win_amd64",),
 }
-# Blender 4.2 to 5.0 is Python 3.11, from 5.1 on 3.13.
+# Blender 4.2 to 5.0 has Python 3.11, and from 5.1 on it has 3.13.
 PYTHONS = ("3.11", "3.13")
 
 _HEADER = "# Written by tools/fetch_wheels.py --lock; the hashes come from wheels.txt.\n\n"
@@ -41,7 +41,7 @@ _HEADER = "# Written by tools/fetch_wheels.py --lock; the hashes come from wheel
 
 @dataclass(frozen=True)
 class LockedWheel:
-    """One wheel, and the Blenders it is for."""
+    """One wheel, and the versions of Blender that it is for."""
 
     file: str
     sha256: str
@@ -50,23 +50,23 @@ class LockedWheel:
 
     @property
     def path(self) -> Path:
-        """Where the wheel lies once fetched."""
+        """Path of the fetched wheel."""
         return WHEELS / self.file
 
 
 def read_lock() -> tuple[LockedWheel, ...]:
-    """Return every wheel that wheels.lock.toml names."""
+    """Return all wheels in wheels.lock.toml."""
     entries = tomllib.loads(LOCK.read_text(encoding="utf-8"))["wheel"]
     return tuple(LockedWheel(**entry) for entry in entries)
 
 
 def sha256(path: Path) -> str:
-    """Return a file's sha-256."""
+    """Return the SHA-256 of a file, hex."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def download(platform: str, python: str, folder: Path) -> list[Path]:
-    """Let pip fetch one platform's and Python's wheels, by hash, into a folder."""
+    """Let pip fetch the wheels of one platform and Python, by hash, into a folder."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
     command += ["--only-binary", ":all:", "--implementation", "cp", "--python-version", python]
     command += ["--abi", "cp" + python.replace(".", ""), "--dest", str(folder)]
@@ -82,7 +82,7 @@ def download(platform: str, python: str, folder: Path) -> list[Path]:
 
 
 def fetch(wanted: tuple[LockedWheel, ...]) -> None:
-    """Fetch those locked wheels that are not in wheels/ yet; a wrong file is fetched anew."""
+    """Fetch the locked wheels that are missing in wheels/; a wrong file is fetched again."""
     for wheel in wanted:
         if wheel.path.exists() and sha256(wheel.path) == wheel.sha256:
             continue
@@ -97,7 +97,7 @@ def fetch(wanted: tuple[LockedWheel, ...]) -> None:
 
 
 def write_lock() -> None:
-    """Fetch every platform's wheels and write down their names and hashes."""
+    """Fetch the wheels of every platform, and write their names and hashes."""
     import tomli_w
 
     entries = []
@@ -121,7 +121,7 @@ def write_lock() -> None:
 def main() -> int:
     """Fetch, or lock and fetch."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--lock", action="store_true", help="write wheels.lock.toml anew first")
+    parser.add_argument("--lock", action="store_true", help="write wheels.lock.toml again first")
     options = parser.parse_args()
     ensure_environment()
     if options.lock:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rewrite the hash locks from pyproject.toml's groups; imports the standard library and runs uv.
+"""Write the hash locks again from the groups in pyproject.toml, with uv.
 
     python tools/lock_requirements.py             # keep the pinned versions that still fit
     python tools/lock_requirements.py --upgrade   # take the newest that fit
 
-The locks hold every platform's hashes, so that one lock serves Linux, macOS and Windows.
+The locks have the hashes for every platform, so one lock works on Linux, macOS and Windows.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# Lock file -> (dependency group, lowest Python it must serve).
+# Lock file -> (dependency group, lowest Python that it must support).
 LOCKS = {
     "sam2_splat_addon/client/requirements/build.txt": ("build", "3.11"),
     "requirements/dev.txt": ("dev", "3.11"),
@@ -38,12 +38,12 @@ def lock(target: Path, group: str, python: str, *, upgrade: bool) -> None:
 
 
 def main() -> int:
-    """Rewrite every lock."""
+    """Write every lock again."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--upgrade", action="store_true", help="take the newest versions that fit")
     options = parser.parse_args()
     if importlib.util.find_spec("uv") is None:
-        print("uv is missing here: run python -m pip install uv, then this again.")
+        print("uv is missing: run python -m pip install uv, then run this again.")
         return 1
     for name, (group, python) in LOCKS.items():
         lock(ROOT / name, group, python, upgrade=options.upgrade)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs pytest in a process of its own and counts how the tests ended; standard library only."""
+"""Run pytest in a process of its own, and count the results."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
-# A test's property in the report when its first try failed and its second did not.
+# The property of a test in the report if its first try failed and its second one passed.
 SECOND_TRY = "second try"
-# Monotonic seconds after which no test in Blender's window begins; not set, any may.
+# Monotonic seconds after which no test in Blender's window begins; no limit if not set.
 UNTIL_VARIABLE = "SAM2_SPLAT_WINDOW_UNTIL"
 
 
 class Count(NamedTuple):
-    """How many tests ended which way, and the names of those that passed at the second try."""
+    """The number of tests for each result, and the names of those that passed at the second try."""
 
     passed: int = 0
     failed: int = 0
@@ -31,7 +31,7 @@ class Count(NamedTuple):
         return text + (f"; passed at the second try: {', '.join(self.again)}" if self.again else "")
 
     def plus(self, other: Count) -> Count:
-        """Return both together."""
+        """Add two results."""
         return Count(
             self.passed + other.passed,
             self.failed + other.failed,
@@ -46,9 +46,9 @@ def run_pytest(
     python: str = sys.executable,
     variables: dict[str, str] | None = None,
 ) -> Count:
-    """Run pytest once, from the repository's root; a run that died counts as one failure more."""
+    """Run pytest once, from the root of the repository. A run that crashed counts as one failure."""
     environment = dict(os.environ, **(variables or {}))
-    # One thread each gives the same bits on every machine, and leaves the other core to the worker.
+    # One thread gives the same bits on every machine, and leaves the other core to the worker.
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         environment[variable] = "1"
     with tempfile.TemporaryDirectory() as folder:
@@ -75,7 +75,7 @@ def _count(returncode: int, report: Path) -> Count:
             and case.find("error") is None
         )
     passed = max(tests - failed - skipped, 0)
-    # 0 all passed, 1 some failed, 5 none selected; anything else is pytest or a crash speaking.
+    # 0: all passed, 1: some failed, 5: none selected. Other codes mean an error of pytest or a crash.
     if returncode not in (0, 1, 5) or (returncode == 1 and not failed):
         print(f"pytest ended with exit code {returncode}.", flush=True)
         failed += 1

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes .venv for the commands in tools/, once, and runs them in it; standard library only.
+"""Make .venv for the commands in tools/, once, and run them in it. Uses only the standard library.
 
-A command calls `ensure_environment()` before it imports anything outside the standard library.
-This file must still run on an older Python than the project's, to say so in a clear sentence.
+A command calls `ensure_environment()` before it imports anything outside the standard library. This
+file must also run on older Pythons, to say in a clear sentence that they are too old.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 LOG = ROOT / "build" / "setup.log"
-# Blender 4.5 LTS is published as a module for this Python alone.
+# Blender 4.5 LTS is published as a module only for this Python.
 PYTHON = (3, 11)
 
 _STAMP = VENV / "sam2_splat_setup.json"
@@ -34,7 +34,7 @@ _GET_PYTHON = {
 }
 
 
-# What Blender's module links against and a minimal Linux may lack.
+# Libraries that Blender's module needs, and that a minimal Linux may not have.
 _LINUX_LIBRARIES = (
     "on Debian and Ubuntu, apt install "
     "libx11-6 libxrender1 libxfixes3 libxi6 libxkbcommon0 libsm6 libgl1"
@@ -42,7 +42,7 @@ _LINUX_LIBRARIES = (
 
 
 class Step(NamedTuple):
-    """One step of filling .venv: what the user reads, the lock that decides it, pip's arguments."""
+    """One step of filling .venv: its title, its lock, and pip's arguments."""
 
     title: str
     lock: Path
@@ -54,17 +54,17 @@ STEPS = (
     Step(
         "Blender 4.5 LTS as a module, libraries, checks", ROOT / "requirements" / "dev.txt", _HASHED
     ),
-    # torch stands outside the hash locks: its CPU and CUDA builds share a version, not a file.
+    # torch is not in the hash locks: its CPU and CUDA builds share a version, but not a file.
     Step("torch", _LOCKS / "torch.txt", []),
-    # Isolated, the build would fetch a second torch; its CUDA extension only fills holes in masks.
+    # An isolated build would fetch a second torch. The CUDA extension only fills holes in masks.
     Step("sam2", _LOCKS / "sam2.txt", [*_HASHED, "--no-deps"]),
 )
 
 
 def ensure_environment() -> None:
-    """Return inside .venv's Python, making or repairing .venv first where it must be.
+    """Make or repair .venv if needed, and return only inside its Python.
 
-    Outside .venv, the running command starts again with .venv's Python and this never returns.
+    Outside .venv, the running command starts again with the Python of .venv, and this never returns.
     """
     if not _is_complete():
         LOG.parent.mkdir(exist_ok=True)
@@ -75,7 +75,7 @@ def ensure_environment() -> None:
         return
     command = [str(venv_python()), *sys.argv]
     if os.name == "nt":
-        # execv on Windows returns to the shell before the new process ends.
+        # On Windows, execv returns to the shell before the new process ends.
         sys.exit(subprocess.run(command, check=False).returncode)
     os.execv(command[0], command)
 
@@ -90,7 +90,7 @@ def _fingerprint(lock: Path) -> str:
 
 
 def _done() -> Dict[str, str]:
-    """Return lock name -> fingerprint of each step that .venv has completed."""
+    """Return the finished steps of .venv: name of the lock -> its fingerprint."""
     try:
         stamp = json.loads(_STAMP.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -99,7 +99,7 @@ def _done() -> Dict[str, str]:
 
 
 def _torch_index() -> List[str]:
-    """Return pip's arguments for the build that suits this machine, as the extension chooses it."""
+    """Return pip's arguments for the build of PyTorch that the extension would choose here."""
     sys.path.insert(0, str(ROOT))
     from sam2_splat_addon.client.packages.torch_build import build_for
 
@@ -117,7 +117,7 @@ def _is_complete() -> bool:
 def _make() -> None:
     steps = len(STEPS) + 2
     started = time.monotonic()
-    print(f"Setting up {VENV} (once; pip's own words go to {LOG})", flush=True)
+    print(f"Setting up {VENV} (only once; the output of pip is in {LOG})", flush=True)
     LOG.write_text("", encoding="utf-8")
     if not _works(venv_python()):
         base = _find_python()
@@ -128,7 +128,7 @@ def _make() -> None:
         fingerprint = _fingerprint(step.lock)
         if done.get(step.lock.name) == fingerprint:
             continue
-        # Compiled on first use: of torch and Blender most is never imported.
+        # Compile on first use: most modules of torch and Blender are never imported.
         pip = [str(venv_python()), "-m", "pip", "install", "--no-compile", "--progress-bar", "off"]
         title = f"[{number}/{steps}] {step.title}"
         arguments = [*step.arguments, *(_torch_index() if step.title == "torch" else [])]
@@ -139,10 +139,10 @@ def _make() -> None:
     try:
         _run(f"[{steps}/{steps}] check", [str(venv_python()), "-c", check])
     except SystemExit:
-        # What pip calls installed does not import: the next run must not believe the stamp.
+        # A package that pip installed can't be imported: so the next run must not trust the stamp.
         _write_stamp({})
         if sys.platform.startswith("linux"):
-            print(f"\nWhere a system library is missing: {_LINUX_LIBRARIES}", file=sys.stderr)
+            print(f"\nIf a system library is missing: {_LINUX_LIBRARIES}", file=sys.stderr)
         raise
     print(f"Ready after {time.monotonic() - started:.0f} s.", flush=True)
 
@@ -154,7 +154,7 @@ def _write_stamp(done: Dict[str, str]) -> None:
 
 
 def _works(python: Path) -> bool:
-    """Return whether this Python starts, is the project's version, and has pip."""
+    """Return whether this Python starts, has the version of the project, and has pip."""
     return python.exists() and _version_of([str(python)], "import pip") == PYTHON
 
 
@@ -171,9 +171,9 @@ def _version_of(command: List[str], also: str = "") -> Optional[Tuple[int, int]]
 
 
 def _find_python() -> List[str]:
-    """Return the command of a Python of the project's version: this one, or another at hand."""
+    """Return the command of a Python with the version of the project: this one or another one here."""
     if sys.version_info[:2] == PYTHON:
-        # Inside a virtual environment, a new one is better made from the Python beneath it.
+        # In a virtual environment, make the new one from the base Python.
         return [getattr(sys, "_base_executable", "") or sys.executable]
     name = "{}.{}".format(*PYTHON)
     for command in ([f"python{name}"], ["py", f"-{name}"]):
@@ -188,7 +188,7 @@ def _find_python() -> List[str]:
 
 
 def _run(title: str, command: List[str]) -> None:
-    """Run one step, showing its title and seconds, with its output in the log."""
+    """Run one step. Show its title and seconds, and write its output into the log."""
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
     environment.update(
         PIP_DISABLE_PIP_VERSION_CHECK="1",
@@ -228,7 +228,7 @@ def _last_lines(count: int = 15) -> str:
 
 @contextlib.contextmanager
 def _one_at_a_time(path: Path) -> Iterator[None]:
-    """Hold a file lock, so that two commands started together do not fill .venv at once."""
+    """Hold a file lock: two commands must not fill .venv at the same time."""
     with path.open("w", encoding="utf-8") as file:
         if sys.platform == "win32":
             import msvcrt
@@ -238,7 +238,7 @@ def _one_at_a_time(path: Path) -> Iterator[None]:
                     msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
                     break
                 except OSError:
-                    # LK_LOCK gives up after ten seconds; the other run may need minutes.
+                    # LK_LOCK stops after ten seconds, but the other run may need minutes.
                     time.sleep(0.5)
         else:
             import fcntl

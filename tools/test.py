@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lint, types and tests in one command; standard library only.
+"""Run lint, types and tests with one command.
 
 python tools/test.py                      # everything
-python tools/test.py --fast               # everything but the tests marked slow
+python tools/test.py --fast               # everything except the tests marked slow
 python tools/test.py --lint --types       # only these
 python tools/test.py --window             # only those in a real Blender window (Linux, root)
-python tools/test.py --with-window        # everything, and those where this machine can hold them
-python tools/test.py --bpy                # only those inside Blender, in Blender's other versions
+python tools/test.py --with-window        # everything, and those if this machine can
+python tools/test.py --bpy                # only those inside Blender, in other versions
 python tools/test.py tests/core -k natural  # these tests, with pytest's own arguments
 """
 
@@ -26,21 +26,21 @@ sys.path.insert(0, str(ROOT))
 from tools.pytest_runs import UNTIL_VARIABLE, Count, run_pytest
 from tools.setup_env import ensure_environment
 
-# Blender's module can live only once in a process and can take the process down at its end,
-# so the folders whose tests import it run apart from the rest and from each other.
+# Blender's module can be used only once in a process, and may crash at the end of the process. So
+# folders whose tests import it run in processes of their own.
 _APART = ("tests/blender", "tests/packaging", "tests/tools", "tests/window")
-# These open Blenders of their own, which take minutes to fetch: only when asked for.
+# These open Blenders that take minutes to fetch: only if asked for.
 _WINDOW = "tests/window"
-# How long making the Blenders may take: alone, and beside the other tests, which take about ten.
+# Limits for making the Blenders, minutes: alone, and beside the other tests, which take about ten.
 _MINUTES_ALONE, _MINUTES_BESIDE = 60.0, 12.0
-# When the last test in a window may begin, beside the others.
+# When the last test in a window may begin if the others run too.
 _MINUTES_IN_ALL = 20.0
-# These run in Blender's own Python, whatever its version.
+# These run in the Python of each Blender.
 _INSIDE = "tests/blender"
 
 
 def main() -> int:
-    """Run what the command line asks for; return the exit code."""
+    """Run the checks that the command line names; return the exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -51,7 +51,7 @@ def main() -> int:
     parser.add_argument(
         "--with-window",
         action="store_true",
-        help="also the tests in Blender's window, whose Blenders are fetched meanwhile",
+        help="also the tests in Blender's window; their Blenders are fetched at the same time",
     )
     parser.add_argument(
         "--bpy", action="store_true", help="only the tests inside Blender, in its other versions"
@@ -100,7 +100,7 @@ def main() -> int:
 
 
 def _test_modules(arguments: List[str]) -> int:
-    """Run the tests inside Blender in each module that can be had; return the exit code."""
+    """Run the tests inside Blender in each module that is available; return the exit code."""
     from sam2_splat_addon.client.packages.environment import SITE_VARIABLE
     from tools.modules.plugin import VARIABLE
     from tools.modules.venvs import MODULES, NoModuleError, ready
@@ -125,7 +125,7 @@ def _test_modules(arguments: List[str]) -> int:
 
 
 def _check(name: str, command: List[str]) -> bool:
-    """Run one check, a line when it passes and its own words when it fails."""
+    """Run one check. Print a line if it passes, and its output if it fails."""
     started = time.monotonic()
     print(f"{name} ...", end="", flush=True)
     ran = subprocess.run(
@@ -139,7 +139,7 @@ def _check(name: str, command: List[str]) -> bool:
 
 
 def _test(arguments: List[str]) -> Count:
-    """Run pytest once per group of folders and add up."""
+    """Run pytest once per group of folders, and add up the results."""
     paths = [argument for argument in arguments if _is_test(argument)]
     options = [a for a in arguments if a not in paths]
     total = Count()
@@ -150,13 +150,13 @@ def _test(arguments: List[str]) -> Count:
 
 
 def _is_test(argument: str) -> bool:
-    """Whether an argument names tests: an option's own may be a folder elsewhere."""
+    """Whether an argument names tests. The value of an option may be a folder elsewhere."""
     path = (ROOT / argument.split("::")[0]).resolve()
     return path.exists() and (ROOT / "tests") in (path, *path.parents)
 
 
 def _test_windows(left_out: List[str], until: float) -> Count:
-    """Run the tests in Blender's window, as long as there is one; none begins after a time."""
+    """Run the tests in Blender's window, if one can be opened. None begins after the time limit."""
     from tools.window.debian import RELEASES
 
     if len(left_out) == len(RELEASES):
@@ -166,7 +166,7 @@ def _test_windows(left_out: List[str], until: float) -> Count:
 
 
 def _groups(paths: List[str]) -> List[List[str]]:
-    """Split test paths (all but the window's when empty) into those that share a process."""
+    """Split test paths into groups that share a process. No paths means all but those of the window."""
     if not paths:
         found = sorted((ROOT / "tests").iterdir())
         wanted = [p for p in found if p.name.startswith("test_") or any(p.rglob("test_*.py"))]

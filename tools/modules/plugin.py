@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A pytest plugin for the environments of :mod:`venvs`; imports pytest and bpy.
+"""A pytest plugin for the environments of :mod:`venvs`.
 
-The add-on starts the worker with Blender's own Python, which these have without the worker's packages:
-the worker runs with the Python that the environment names.
+The add-on starts the worker with Blender's own Python. In these environments it has no packages for the
+worker. So the worker runs with the Python that an environment variable names.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ _status = pytest.StashKey[int]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Name that Python as the running one, which the worker is started with."""
+    """Let that Python count as the running one, so that the worker starts with it."""
     sys.executable = os.environ[VARIABLE]
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Remember how it went."""
+    """Remember the exit code."""
     session.config.stash[_status] = int(exitstatus)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """End Blender 4.2 at once, when everything is told.
+    """End Blender 4.2 at once, after the report.
 
-    As a module it crashes at its exit once any property with an update callback was unregistered.
+    As a module it crashes at its exit if a property with an update callback was unregistered.
     """
     import bpy
 

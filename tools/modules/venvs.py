@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes and keeps an environment for each Blender module that the tests also run in; no bpy.
+"""Make and keep an environment for each further Blender module that the tests run in.
 
-.venv holds one Blender; the others lie in a cache outside the clone, a folder each. The worker's own
-packages are not in them: the worker is a process of its own and runs with .venv's Python.
+.venv has one Blender. The others are in a cache outside the clone, one folder each. They do not have the
+packages of the worker: the worker is a process of its own, and runs with the Python of .venv.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-# Where the environments are kept; about 1 GB each.
+# The folder of the environments; about 1 GB each.
 CACHE_VARIABLE = "SAM2_SPLAT_MODULES_CACHE"
-# What the tests import besides Blender, whose own needs decide numpy's version.
+# What the tests import besides Blender. Blender decides the version of numpy.
 _PACKAGES = (
     "pillow==13.0.0",
     "msgspec==0.22.0",
@@ -27,7 +27,7 @@ _PACKAGES = (
 
 
 class NoModuleError(Exception):
-    """A Blender module can't be had here; its text is one sentence that says why."""
+    """A Blender module is not available here. The text is one sentence that says why."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Module:
     Attributes
     ----------
     version
-        Of the package `bpy`.
+        Version of the package `bpy`.
     python
         The only Python that it is built for.
     """
@@ -46,17 +46,17 @@ class Module:
     python: str
 
 
-# Of 4.5 LTS the usual tests take care.
+# The usual tests run in 4.5 LTS.
 MODULES = (Module("4.2.23", "3.11"), Module("5.0.1", "3.11"), Module("5.2.3", "3.13"))
 
 
 def ready(module: Module) -> Path:
-    """Return the Python that has a module, made ready first where it must be.
+    """Return the Python with a module; installs it first if needed.
 
     Raises
     ------
     NoModuleError
-        There is no such Python, or the packages can't be fetched.
+        The Python is not installed, or the packages can't be fetched.
     """
     folder = _folder(module)
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
@@ -86,13 +86,13 @@ def _folder(module: Module) -> Path:
 
 
 def _find_python(version: str) -> str:
-    """Return a Python of a version: on the path, as the Windows launcher or pyenv know it."""
+    """Return a Python of a version: from the path, the Windows launcher or pyenv."""
     candidates = [
         [f"python{version}"],
         ["py", f"-{version}"],
         *([str(path)] for path in sorted(_pyenv().glob(f"versions/{version}.*/bin/python"))),
     ]
-    # A pyenv shim is there for every version that is installed, and works for the chosen one only.
+    # pyenv has a shim for every installed version, but only that of the chosen version works.
     if sys.version_info[:2] == tuple(map(int, version.split("."))):
         candidates.insert(0, [getattr(sys, "_base_executable", "") or sys.executable])
     tell = "import sys, venv; print(sys.version_info[:2], sys.executable, sep='\\n')"
@@ -122,4 +122,4 @@ def _run(command: list[str]) -> None:
     )
     if ran.returncode != 0:
         last = (ran.stdout + ran.stderr).strip().splitlines()[-1:]
-        raise NoModuleError(f"It can't be made ready here: {' '.join(last)}")
+        raise NoModuleError(f"It can't be installed here: {' '.join(last)}")
