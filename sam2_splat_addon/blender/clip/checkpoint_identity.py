@@ -14,7 +14,7 @@ from pathlib import Path
 
 import bpy
 
-from ...core.system.background_task import Errand, Report
+from ...core.system.background_task import BackgroundTask, Report
 from ..context import session_state
 from ..context.properties import SAM2SPLAT_PG_clip
 from ..context.requests import checkpoint_file
@@ -34,7 +34,7 @@ class _Look:
     status: _Status = None
     sha256: str | None = None
     at: float = -_EVERY
-    errand: Errand[tuple[_Status, str | None]] | None = None
+    background: BackgroundTask[tuple[_Status, str | None]] | None = None
 
 
 @dataclass
@@ -54,17 +54,22 @@ def sha256_of(settings: SAM2SPLAT_PG_clip) -> str | None:
     look = session_state.part(_Looks).by_file.setdefault(path, _Look())
     rest = 0.0 if bpy.app.background else _EVERY
     while True:
-        if look.errand is None and time.monotonic() - look.at >= rest:
-            look.errand = _look_again(path, look)
-        if look.errand is not None and look.errand.poll(10.0 if bpy.app.background else 0.0):
-            look.status, look.sha256 = look.errand.result()
+        if look.background is None and time.monotonic() - look.at >= rest:
+            look.background = _look_again(path, look)
+        if look.background is not None and look.background.poll(
+            10.0 if bpy.app.background else 0.0
+        ):
+            look.status, look.sha256 = look.background.result()
             # With another file there, its sum is read at once.
-            look.errand, look.at = None, time.monotonic() if look.sha256 is not None else -_EVERY
-        if not bpy.app.background or (look.sha256 is not None and look.errand is None):
+            look.background, look.at = (
+                None,
+                time.monotonic() if look.sha256 is not None else -_EVERY,
+            )
+        if not bpy.app.background or (look.sha256 is not None and look.background is None):
             return look.sha256
 
 
-def _look_again(path: Path, look: _Look) -> Errand[tuple[_Status, str | None]]:
+def _look_again(path: Path, look: _Look) -> BackgroundTask[tuple[_Status, str | None]]:
     status, known = look.status, look.sha256
 
     def work(report: Report) -> tuple[_Status, str | None]:
@@ -77,7 +82,7 @@ def _look_again(path: Path, look: _Look) -> Errand[tuple[_Status, str | None]]:
         except OSError:
             return None, ""
 
-    return Errand(work)
+    return BackgroundTask(work)
 
 
 def _sum(path: Path, report: Report) -> str:

@@ -13,7 +13,7 @@ from typing import ClassVar
 import bpy
 
 from ...core.errors import Cancelled, SplatError
-from ...core.system.background_task import Errand, Report
+from ...core.system.background_task import BackgroundTask, Report
 from ..context import console, editors, preferences, session_state
 from ..context.session_state import SessionPart
 from . import loading, proxies
@@ -40,13 +40,13 @@ class _Opening(SessionPart):
     """The look at the disks, as long as it goes on."""
 
     of_file: ClassVar[bool] = True
-    errand: Errand[_Looked] | None = None
+    background: BackgroundTask[_Looked] | None = None
 
     def closes(self) -> None:
         """Look no further."""
-        if self.errand is not None:
-            self.errand.cancel()
-            self.errand = None
+        if self.background is not None:
+            self.background.cancel()
+            self.background = None
         if bpy.app.timers.is_registered(_tick):
             bpy.app.timers.unregister(_tick)
 
@@ -71,7 +71,7 @@ def begin() -> None:
         missing = (uid for uid, folder, count in copies if not proxies.are_built(folder, count))
         return _Looked(tuple(found), tuple(missing), tuple(problems))
 
-    session_state.part(_Opening).errand = Errand(look)
+    session_state.part(_Opening).background = BackgroundTask(look)
     if not settle(_PATIENCE_IN_BACKGROUND if bpy.app.background else _PATIENCE):
         if bpy.app.background:
             console.log("The photos of this file are not there yet: their disk does not answer.")
@@ -82,14 +82,14 @@ def begin() -> None:
 def settle(patience: float = 0.0) -> bool:
     """Take in what was found, once it is; waits so many seconds at most. Whether all is done."""
     opening = session_state.part(_Opening)
-    errand = opening.errand
-    if errand is None:
+    background = opening.background
+    if background is None:
         return True
-    if not errand.poll(patience):
+    if not background.poll(patience):
         return False
-    opening.errand = None
+    opening.background = None
     try:
-        looked = errand.result()
+        looked = background.result()
         problems = list(looked.problems)
         proxies.drop(looked.without_copies)
         for found in looked.found:

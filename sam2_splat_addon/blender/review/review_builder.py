@@ -26,7 +26,7 @@ from ...core.review.judge import (
     marked,
     worst_first,
 )
-from ...core.system.background_task import Errand, Report
+from ...core.system.background_task import BackgroundTask, Report
 from ..clip import approved_frames, user_masks
 from ..context.active_clip import clip_by_uid
 from ..context.editors import to_clip
@@ -154,12 +154,12 @@ def steps(uid: int, watched: Watched) -> Generator[bool, None, None]:
     watched.progress = (0, 0)
     reader, folder = watched.reader, watched.folder
     ids = [one for one, _, _ in state]
-    errand = Errand(lambda report: _judge_all(reader, ids, folder, report))
+    background = BackgroundTask(lambda report: _judge_all(reader, ids, folder, report))
     try:
-        while not errand.poll():
-            watched.progress = (errand.done, errand.total)
+        while not background.poll():
+            watched.progress = (background.done, background.total)
             yield True
-        judged = errand.result()
+        judged = background.result()
         names = {object_id: name for object_id, name, _ in state}
         edited = dict(watched.edited or {})
         if watched.edited is None or watched.doubted:
@@ -177,7 +177,7 @@ def steps(uid: int, watched: Watched) -> Generator[bool, None, None]:
                     found = ended.value
             edited = {key: found.get(name, set()) for key, name in names.items()}
     finally:
-        errand.cancel()
+        background.cancel()
         watched.progress = None
     again = clip_by_uid(uid)
     watched.state, watched.judged, watched.edited = state, judged, edited

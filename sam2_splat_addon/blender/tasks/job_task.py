@@ -15,7 +15,7 @@ from ...core.errors import WorkerError
 from ...core.footage.content_hashes import ContentHashes
 from ...core.footage.scan import scan
 from ...core.protocol import FootageFiles, FrameDone, JobRequest
-from ...core.system.background_task import Errand, Report
+from ...core.system.background_task import BackgroundTask, Report
 from ..clip import user_masks
 from ..clip.footage import accept, place_of
 from ..clip.user_masks import Drawn
@@ -71,7 +71,7 @@ class JobTask:
         self._share = share
         self._keeper = worker_session.keeper()
         self._deadline = 0.0
-        self._errand: Errand[Any] | None = None
+        self._background: BackgroundTask[Any] | None = None
         self._job: Job | None = None
         self._asked: tuple[FootageFiles, Drawn] | None = None
         self._steps = self._run()
@@ -104,14 +104,14 @@ class JobTask:
 
     def cancel(self) -> None:
         self.cancelled = self.cancelled or self._job is None
-        if self._errand is not None:
-            self._errand.cancel()
+        if self._background is not None:
+            self._background.cancel()
         if self._job is not None:
             self._job.cancel()
 
     def abort(self) -> None:
-        if self._errand is not None:
-            self._errand.cancel()
+        if self._background is not None:
+            self._background.cancel()
         if self._job is not None:
             self._job.abort()
         self._steps.close()
@@ -179,18 +179,18 @@ class JobTask:
 
     def _fetched(self, work: Callable[[Report], T]) -> Generator[bool | None, None, T]:
         """What work gives that waits for disks: thousands of photos take seconds."""
-        errand = Errand(work)
-        self._errand = errand
+        background = BackgroundTask(work)
+        self._background = background
         patience = self._deadline - time.monotonic() if bpy.app.background else 0.0
-        while not errand.poll(patience):
+        while not background.poll(patience):
             self.sentence = (
-                f"Looking at the photos, {errand.done} of {errand.total}"
-                if errand.total
+                f"Looking at the photos, {background.done} of {background.total}"
+                if background.total
                 else "Looking at the photos"
             )
             yield WAITS
             patience = self._deadline - time.monotonic() if bpy.app.background else 0.0
-        return errand.result()
+        return background.result()
 
     def _poll(self, job: Job) -> bool:
         """One look at the job; waits for news until the deadline in background only."""

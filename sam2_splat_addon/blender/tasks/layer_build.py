@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ...core.geometry.spline_slots import SlotPlan, SlotPlanner
 from ...core.geometry.trace import from_outlines, trace
 from ...core.mattes.store import MatteStore
-from ...core.system.background_task import Errand, Report
+from ...core.system.background_task import BackgroundTask, Report
 from ...core.system.steps import quietly
 from ..clip.user_masks import Drawn, everything, frames_before
 from ..context import clip_state, session_state
@@ -264,17 +264,17 @@ class LayerBuild:
                     planner.add(trace(store.read(object_id, frame).logits, *size))
             return planner.finish(), mattes or 1
 
-        errand = Errand(planned)
+        background = BackgroundTask(planned)
         begin = self._done
         try:
-            while not errand.poll(_PATIENCE if bpy.app.background else 0.0):
-                self._done = begin + errand.done
-                self.frame = frames[errand.done] if frames else 0
+            while not background.poll(_PATIENCE if bpy.app.background else 0.0):
+                self._done = begin + background.done
+                self.frame = frames[background.done] if frames else 0
                 yield True
         finally:
-            errand.cancel()
+            background.cancel()
         self._done = begin + len(frames)
-        return errand.result()
+        return background.result()
 
 
 def _keep_drawn(clip: bpy.types.MovieClip, name: str, frames: Collection[int]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import bpy
 
 from ...core.footage.scan import Footage
-from ...core.system.background_task import Errand
+from ...core.system.background_task import BackgroundTask
 from ..clip import loading
 from ..clip.loading import Opened
 from ..context import changes, preferences
@@ -46,7 +46,7 @@ class LoadTask:
         self._into = into
         self._opening: Generator[None, None, Opened] | None = None
         cache = preferences.cache_folder()
-        self._errand: Errand[tuple[Footage, Path]] = Errand(
+        self._background: BackgroundTask[tuple[Footage, Path]] = BackgroundTask(
             lambda report: loading.read_and_stage(path, cache, report)
         )
 
@@ -56,14 +56,14 @@ class LoadTask:
             self.summary = "Cancelled; nothing was loaded"
             return True
         patience = deadline - time.monotonic() if bpy.app.background else 0.0
-        if not self._errand.poll(patience):
-            done, total = self._errand.done, self._errand.total
+        if not self._background.poll(patience):
+            done, total = self._background.done, self._background.total
             self.fraction = done / total if total else 0.0
             self.sentence = f"Looking at the photos, {done} of {total}"
             return False
         if self._opening is None:
             into = require_clip_by_uid(self._into) if self._into is not None else None
-            self._opening = loading.open_staged(*self._errand.result(), into)
+            self._opening = loading.open_staged(*self._background.result(), into)
         self.fraction, self.sentence = 1.0, "Looking for what goes along with its photo"
         while True:
             try:
@@ -93,6 +93,6 @@ class LoadTask:
 
     def abort(self) -> None:
         """Let the thread end."""
-        self._errand.cancel()
+        self._background.cancel()
         if self._opening is not None:
             self._opening.close()

@@ -21,7 +21,7 @@ import msgspec
 
 from ...core.errors import EnvironmentSetupError
 from ...core.system.atomic_file import sync_folder, sync_tree, write_atomic
-from ...core.system.background_task import Errand
+from ...core.system.background_task import BackgroundTask
 from ...core.system.links import is_link
 from ...core.system.owned_folder import CLUTTER, MARKER_NAME, FolderKind, OwnNames
 from ...core.system.safe_read import UNREADABLE, read_plain
@@ -150,7 +150,9 @@ def install(
             for line in run_pip(command, _pip_environment(partial), log, wait_s):
                 yield InstallProgress(number, len(STEPS), title, line, time.monotonic() - started)
             begun = Stamp(version, {**begun.done, step.lock: mark}, torch.name)
-            writing = Errand(lambda _: sync_tree(partial))  # gigabytes, before they are called done
+            writing = BackgroundTask(
+                lambda _: sync_tree(partial)
+            )  # gigabytes, before they are called done
             while not writing.poll(wait_s):
                 yield InstallProgress(number, len(STEPS), title, "", time.monotonic() - started)
             writing.result()

@@ -19,7 +19,7 @@ Report = Callable[[int, int], None]
 """Called with the steps done and the steps in total; raises Cancelled after a cancel."""
 
 
-class Errand(Generic[T]):
+class BackgroundTask(Generic[T]):
     """Run a function in a thread. Making the object starts it.
 
     Parameters
@@ -40,7 +40,7 @@ class Errand(Generic[T]):
         self._result: list[T] = []
         self._error: BaseException | None = None
         self._cancelled = False
-        self._thread = threading.Thread(target=self._run, name="errand", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="sam2_splat background", daemon=True)
         self._thread.start()
 
     def poll(self, patience: float = 0.0) -> bool:

@@ -10,22 +10,22 @@ import pytest
 
 from sam2_splat_addon.core.errors import Cancelled, FootageError
 from sam2_splat_addon.core.footage.scan import scan
-from sam2_splat_addon.core.system.background_task import Errand, Report
+from sam2_splat_addon.core.system.background_task import BackgroundTask, Report
 
 PATIENCE = 30.0  # s
 
 
 def test_the_result_comes_from_another_thread() -> None:
-    errand = Errand(lambda report: threading.get_ident())
-    assert errand.poll(PATIENCE)
-    assert errand.result() != threading.get_ident()
+    background = BackgroundTask(lambda report: threading.get_ident())
+    assert background.poll(PATIENCE)
+    assert background.result() != threading.get_ident()
 
 
 def test_what_the_work_raises_is_raised_where_the_result_is_asked_for(tmp_path: Path) -> None:
-    errand = Errand(lambda report: scan(tmp_path, report))
-    assert errand.poll(PATIENCE)
+    background = BackgroundTask(lambda report: scan(tmp_path, report))
+    assert background.poll(PATIENCE)
     with pytest.raises(FootageError, match="no photos"):
-        errand.result()
+        background.result()
 
 
 def test_it_says_how_far_it_is_and_ends_when_it_is_cancelled() -> None:
@@ -37,13 +37,13 @@ def test_it_says_how_far_it_is_and_ends_when_it_is_cancelled() -> None:
         go_on.wait(PATIENCE)
         report(4, 10)
 
-    errand = Errand(work)
+    background = BackgroundTask(work)
     assert begun.wait(PATIENCE)
-    assert (errand.done, errand.total) == (3, 10)
-    assert not errand.poll()
-    errand.cancel()
+    assert (background.done, background.total) == (3, 10)
+    assert not background.poll()
+    background.cancel()
     go_on.set()
-    assert errand.poll(PATIENCE)
+    assert background.poll(PATIENCE)
     with pytest.raises(Cancelled):
-        errand.result()
-    assert errand.done == 3
+        background.result()
+    assert background.done == 3
