@@ -21,8 +21,8 @@ from .loading import Found
 
 # s that opening a file waits at most: for a disk at hand, so that all is there at once. In background
 # nobody sees a window stand still, and no timer comes later.
-_PATIENCE = 0.1
-_PATIENCE_IN_BACKGROUND = 2.0
+_TIMEOUT = 0.1
+_TIMEOUT_IN_BACKGROUND = 2.0
 _TICK = 0.2  # s between two looks
 
 
@@ -72,20 +72,20 @@ def begin() -> None:
         return _Looked(tuple(found), tuple(missing), tuple(problems))
 
     session_state.part(_Opening).background = BackgroundTask(look)
-    if not settle(_PATIENCE_IN_BACKGROUND if bpy.app.background else _PATIENCE):
+    if not settle(_TIMEOUT_IN_BACKGROUND if bpy.app.background else _TIMEOUT):
         if bpy.app.background:
             console.log("The photos of this file are not there yet: their disk does not answer.")
         else:
             bpy.app.timers.register(_tick, first_interval=_TICK)
 
 
-def settle(patience: float = 0.0) -> bool:
+def settle(timeout: float = 0.0) -> bool:
     """Take in what was found, once it is; waits so many seconds at most. Whether all is done."""
     opening = session_state.part(_Opening)
     background = opening.background
     if background is None:
         return True
-    if not background.poll(patience):
+    if not background.poll(timeout):
         return False
     opening.background = None
     try:

@@ -23,7 +23,7 @@ from .session_state import SessionPart
 _TICK = 0.05
 _SHARE = 0.02
 # How long a background step may wait for the worker, s.
-_PATIENCE = 0.2
+_TIMEOUT = 0.2
 
 
 # What Blender takes from an operator.
@@ -111,12 +111,12 @@ def run_to_end(task: Task, on_step: Callable[[Task], None] | None = None) -> Non
     _begin(task)
     try:
         try:
-            while not task.step(time.monotonic() + _PATIENCE):
+            while not task.step(time.monotonic() + _TIMEOUT):
                 if on_step is not None:
                     on_step(task)
         except KeyboardInterrupt:
             task.cancel()
-            while not task.step(time.monotonic() + _PATIENCE):
+            while not task.step(time.monotonic() + _TIMEOUT):
                 pass
             raise
         if on_step is not None:

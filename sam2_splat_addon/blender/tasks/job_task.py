@@ -181,15 +181,15 @@ class JobTask:
         """What work gives that waits for disks: thousands of photos take seconds."""
         background = BackgroundTask(work)
         self._background = background
-        patience = self._deadline - time.monotonic() if bpy.app.background else 0.0
-        while not background.poll(patience):
+        timeout = self._deadline - time.monotonic() if bpy.app.background else 0.0
+        while not background.poll(timeout):
             self.sentence = (
                 f"Looking at the photos, {background.done} of {background.total}"
                 if background.total
                 else "Looking at the photos"
             )
             yield WAITS
-            patience = self._deadline - time.monotonic() if bpy.app.background else 0.0
+            timeout = self._deadline - time.monotonic() if bpy.app.background else 0.0
         return background.result()
 
     def _poll(self, job: Job) -> bool:

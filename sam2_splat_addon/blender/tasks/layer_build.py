@@ -31,7 +31,7 @@ from ..masks.layers import LayerPlan
 # Tracing takes about as long as writing the keys, so a frame counts once in either.
 _PASSES = 2
 # How long a step may wait for the thread in background, s.
-_PATIENCE = 0.05
+_TIMEOUT = 0.05
 # Objects are written together as long as they have no more frames than this.
 _TOGETHER = 64
 
@@ -267,7 +267,7 @@ class LayerBuild:
         background = BackgroundTask(planned)
         begin = self._done
         try:
-            while not background.poll(_PATIENCE if bpy.app.background else 0.0):
+            while not background.poll(_TIMEOUT if bpy.app.background else 0.0):
                 self._done = begin + background.done
                 self.frame = frames[background.done] if frames else 0
                 yield True

@@ -55,8 +55,8 @@ class LoadTask:
         if self.cancelled:
             self.summary = "Cancelled; nothing was loaded"
             return True
-        patience = deadline - time.monotonic() if bpy.app.background else 0.0
-        if not self._background.poll(patience):
+        timeout = deadline - time.monotonic() if bpy.app.background else 0.0
+        if not self._background.poll(timeout):
             done, total = self._background.done, self._background.total
             self.fraction = done / total if total else 0.0
             self.sentence = f"Looking at the photos, {done} of {total}"

@@ -31,7 +31,7 @@ from .worker_pool import WorkerKeeper
 
 SILENCE = 30.0  # s without an event from a busy worker, after which the user is told
 CANCEL_GRACE = 0.35  # s for a worker to stop by itself; with its end this makes half a second
-_PATIENCE = 0.2  # s between two looks of a waiting caller
+_TIMEOUT = 0.2  # s between two looks of a waiting caller
 _KEPT_LOG_LINES = 1000
 
 
@@ -137,18 +137,18 @@ class Job:
         wait
             Wait for the first event, at most until the deadline, instead of returning at once.
         """
-        patience = deadline - time.monotonic() if wait else 0.0
+        timeout = deadline - time.monotonic() if wait else 0.0
         while not self.state.is_over:
             if self.state is JobState.FINISHING:
-                patience = min(patience, self._kill_at - time.monotonic())
-            event = self._next_event(patience)
+                timeout = min(timeout, self._kill_at - time.monotonic())
+            event = self._next_event(timeout)
             if event is not None:
                 self._take(event)
             if self.state is JobState.FINISHING and time.monotonic() >= self._kill_at:
                 self._end(JobState.CANCELLED, kill=True)
             if event is None or time.monotonic() >= deadline:
                 break
-            patience = 0.0
+            timeout = 0.0
         return self.state
 
     def wait(self, on_poll: Callable[[Job], None] | None = None) -> JobState:
@@ -157,12 +157,12 @@ class Job:
         An exception, such as Ctrl+C, cancels the job. It is raised again after the job has ended.
         """
         try:
-            while not self.poll(time.monotonic() + _PATIENCE, wait=True).is_over:
+            while not self.poll(time.monotonic() + _TIMEOUT, wait=True).is_over:
                 if on_poll is not None:
                     on_poll(self)
         except BaseException:
             self.cancel()
-            while not self.poll(time.monotonic() + _PATIENCE, wait=True).is_over:
+            while not self.poll(time.monotonic() + _TIMEOUT, wait=True).is_over:
                 pass
             raise
         if on_poll is not None:
@@ -256,10 +256,10 @@ class Job:
             describe(self._latest) if self._latest is not None else "Waiting for the SAM 2 process"
         )
 
-    def _next_event(self, patience: float) -> Event | None:
+    def _next_event(self, timeout: float) -> Event | None:
         assert self._worker is not None  # only a job that is over has none
         try:
-            return self._worker.next_event(patience)
+            return self._worker.next_event(timeout)
         except SplatError as error:
             if self.state is JobState.FINISHING:
                 self._end(JobState.CANCELLED)

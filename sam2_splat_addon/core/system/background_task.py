@@ -43,10 +43,10 @@ class BackgroundTask(Generic[T]):
         self._thread = threading.Thread(target=self._run, name="sam2_splat background", daemon=True)
         self._thread.start()
 
-    def poll(self, patience: float = 0.0) -> bool:
+    def poll(self, timeout: float = 0.0) -> bool:
         """Whether the work is over; waits for its end for so many seconds at most."""
-        if patience > 0.0:
-            self._thread.join(patience)
+        if timeout > 0.0:
+            self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def result(self) -> T:

@@ -26,9 +26,9 @@ ROOT = Path(__file__).resolve().parents[3]
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 
 
-def poll_until(job: Job, ready: Callable[[], bool], patience: float = 30.0) -> None:
+def poll_until(job: Job, ready: Callable[[], bool], timeout: float = 30.0) -> None:
     """Poll as the timer of a window does, until the condition is true."""
-    end = time.monotonic() + patience
+    end = time.monotonic() + timeout
     while not ready():
         assert time.monotonic() < end, f"{job.state}: {job.progress}"
         job.poll(time.monotonic() + 0.02)
@@ -135,7 +135,7 @@ def test_a_worker_killed_at_work_is_an_error_and_the_next_job_works(
     poll_until(job, lambda: job.frames_done > 3)
     assert job._worker is not None
     os.kill(job._worker.process_id, signal.SIGKILL)
-    poll_until(job, lambda: job.state.is_over, patience=5)
+    poll_until(job, lambda: job.state.is_over, timeout=5)
     assert job.state is JobState.FAILED
     assert isinstance(job.error, WorkerError)
     assert "SIGKILL" in job.error.message

@@ -33,10 +33,10 @@ def wish(frame: int, behaviour: str = "") -> PreviewRequest:
     return PreviewRequest(behaviour, 8, 8, frame, PromptSet(()), ModelChoice("bundled"))
 
 
-def until(preview: Preview, ready: Callable[[], bool], patience: float = 60.0) -> list[PreviewDone]:
+def until(preview: Preview, ready: Callable[[], bool], timeout: float = 60.0) -> list[PreviewDone]:
     """Poll as the timer of a window does, until the condition is true; return all answers."""
     answers: list[PreviewDone] = []
-    end = time.monotonic() + patience
+    end = time.monotonic() + timeout
     while True:
         answers += preview.poll()
         if ready():

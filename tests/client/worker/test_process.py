@@ -48,11 +48,11 @@ def worker(environment: WorkerEnvironment, unruly_addon: Path) -> Iterator[Worke
 
 
 def events_until(
-    worker: WorkerProcess, kinds: type | tuple[type, ...], patience: float = 30.0
+    worker: WorkerProcess, kinds: type | tuple[type, ...], timeout: float = 30.0
 ) -> list[Event]:
     """Return all events up to the first of these kinds, which is the last in the list."""
     events: list[Event] = []
-    end = time.monotonic() + patience
+    end = time.monotonic() + timeout
     while time.monotonic() < end:
         event = worker.next_event(0.1)
         if event is not None:
@@ -66,8 +66,8 @@ def answer_of(worker: WorkerProcess) -> Event:
     return events_until(worker, LAST)[-1]
 
 
-def failure_of(worker: WorkerProcess, patience: float = 30.0) -> SplatError:
-    end = time.monotonic() + patience
+def failure_of(worker: WorkerProcess, timeout: float = 30.0) -> SplatError:
+    end = time.monotonic() + timeout
     with pytest.raises(SplatError) as caught:
         while time.monotonic() < end:
             worker.next_event(0.1)
@@ -306,7 +306,7 @@ def test_a_worker_that_says_nothing_fails_in_time(
         "    worker.serve(", "    import time\n    time.sleep(60)\n    worker.serve(",
     )  # fmt: skip
     worker = WorkerProcess(environment, addon_folder=mute, start_timeout=0.5)
-    error = failure_of(worker, patience=10)
+    error = failure_of(worker, timeout=10)
     assert "not ready" in error.message
     assert not process_is_there(worker.process_id)
 
@@ -400,7 +400,7 @@ def test_a_name_that_is_no_text_is_an_error_and_nothing_waits(
     worker: WorkerProcess, ask: Ask
 ) -> None:
     worker.send(structs.replace(ask("well"), store=os.fsdecode(b"/stor\xff")))
-    error = failure_of(worker, patience=10)
+    error = failure_of(worker, timeout=10)
     assert type(error) is ProtocolError
     assert "PropagateRequest can't be sent: it is not text in UTF-8" in error.message
     assert not process_is_there(worker.process_id)
@@ -429,7 +429,7 @@ def test_a_fault_in_a_pipes_thread_is_told(
 
     monkeypatch.setattr(f"sam2_splat_addon.client.worker.process.{thread}", fail)
     worker.send(ask("well"))
-    error = failure_of(worker, patience=20)
+    error = failure_of(worker, timeout=20)
     assert type(error) is WorkerError
     assert "a fault of our own" in error.message
     assert not process_is_there(worker.process_id)
