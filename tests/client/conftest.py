@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sam2_splat_addon.client.packages.environment import WorkerEnvironment
-from sam2_splat_addon.client.worker.worker_pool import WorkerKeeper
+from sam2_splat_addon.client.worker.worker_pool import WorkerPool
 from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt, PromptSet
 from sam2_splat_addon.core.protocol import FootageFiles, ModelChoice, PropagateRequest
 from sam2_splat_addon.core.settings import RunSettings
@@ -45,10 +45,10 @@ def unruly_addon(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def keeper(environment: WorkerEnvironment, unruly_addon: Path) -> Iterator[WorkerKeeper]:
-    keeper = WorkerKeeper(environment, addon_folder=unruly_addon)
-    yield keeper
-    keeper.shutdown()
+def pool(environment: WorkerEnvironment, unruly_addon: Path) -> Iterator[WorkerPool]:
+    pool = WorkerPool(environment, addon_folder=unruly_addon)
+    yield pool
+    pool.shutdown()
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import msgspec
 from sam2_splat_addon.client.packages.environment import find
 from sam2_splat_addon.client.worker.job import Job
 from sam2_splat_addon.client.worker.preview import Preview
-from sam2_splat_addon.client.worker.worker_pool import WorkerKeeper
+from sam2_splat_addon.client.worker.worker_pool import WorkerPool
 from tools.attacks.capture import Wish
 
 
@@ -25,28 +25,28 @@ def main() -> int:
     wish = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Wish)
     request = wish.propagate or wish.bake
     assert request is not None
-    keeper = WorkerKeeper(find())
-    worker = keeper.share()
+    pool = WorkerPool(find())
+    worker = pool.peek()
     assert worker is not None
     print("worker", worker.process_id, flush=True)
     if wish.first is not None:
-        preview = Preview(keeper)
+        preview = Preview(pool)
         preview.ask(wish.first)
         while preview.busy:
             preview.poll()
             time.sleep(0.005)
     print("ready", flush=True)
     if not sys.stdin.readline():
-        keeper.shutdown()
+        pool.shutdown()
         return 0
-    job = Job(keeper, request)
+    job = Job(pool, request)
     while not job.poll(time.monotonic() + 0.1, wait=True).is_over:
         for done in job.new_frames():
             print("frame", done.frame, flush=True)
     for done in job.new_frames():
         print("frame", done.frame, flush=True)
     print(job.error or "finished", flush=True)
-    keeper.shutdown()
+    pool.shutdown()
     return 0 if job.error is None else 1
 
 

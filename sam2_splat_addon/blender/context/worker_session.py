@@ -11,7 +11,7 @@ import bpy
 
 from ...client.packages.environment import WorkerEnvironment, find
 from ...client.worker.preview import Preview
-from ...client.worker.worker_pool import WorkerKeeper
+from ...client.worker.worker_pool import WorkerPool
 from ...core.errors import EnvironmentSetupError
 from . import preferences, session_state
 from .session_state import SessionPart
@@ -19,7 +19,7 @@ from .session_state import SessionPart
 
 @dataclass
 class _Worker(SessionPart):
-    """The keeper of the process, and the previews that come from it.
+    """The pool with the process, and the previews that come from it.
 
     Attributes
     ----------
@@ -28,15 +28,15 @@ class _Worker(SessionPart):
         they may arrive.
     """
 
-    keeper: WorkerKeeper | None = None
+    pool: WorkerPool | None = None
     preview: Preview | None = None
     ready: bool = False
 
     def closes(self) -> None:
         self.preview = None
-        if self.keeper is not None:
-            self.keeper.shutdown()
-            self.keeper = None
+        if self.pool is not None:
+            self.pool.shutdown()
+            self.pool = None
             atexit.unregister(shut_down)
 
 
@@ -57,20 +57,20 @@ def packages_ready() -> bool:
     return worker.ready
 
 
-def keeper() -> WorkerKeeper:
-    """Start-on-demand keeper of the worker process."""
+def pool() -> WorkerPool:
+    """The pool that starts the worker process when it is needed."""
     worker = session_state.part(_Worker)
-    if worker.keeper is None:
-        worker.keeper = WorkerKeeper(environment(), addon_folder=Path(__file__).parents[2])
+    if worker.pool is None:
+        worker.pool = WorkerPool(environment(), addon_folder=Path(__file__).parents[2])
         atexit.register(shut_down)
-    return worker.keeper
+    return worker.pool
 
 
 def preview() -> Preview:
     """Previews from that worker; raises EnvironmentSetupError."""
     worker = session_state.part(_Worker)
     if worker.preview is None:
-        worker.preview = Preview(keeper())
+        worker.preview = Preview(pool())
     return worker.preview
 
 

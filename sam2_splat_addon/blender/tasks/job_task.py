@@ -69,7 +69,7 @@ class JobTask:
         local_edits.work_on(clip)
         self._place = place_of(clip)
         self._share = share
-        self._keeper = worker_session.keeper()
+        self._pool = worker_session.pool()
         self._deadline = 0.0
         self._background: BackgroundTask[Any] | None = None
         self._job: Job | None = None
@@ -129,7 +129,7 @@ class JobTask:
         if self._job is None or self._asked is None or self._job.state.is_over:
             return
         self._job.abort()
-        self._job = Job(self._keeper, self.request(*self._asked))
+        self._job = Job(self._pool, self.request(*self._asked))
 
     def clip(self) -> bpy.types.MovieClip:
         """The clip the task works on; raises FootageError when it was deleted meanwhile."""
@@ -160,7 +160,7 @@ class JobTask:
             preparing.close()
             self.summary = "Cancelled before anything was done"
             return
-        self._job = Job(self._keeper, request)
+        self._job = Job(self._pool, request)
         while not self._poll(self._job):  # may be another one each time: see `restart`
             yield WAITS
         yield from self.follow_up()

@@ -27,7 +27,7 @@ from ...core.protocol import (
     Stopped,
 )
 from .process import WorkerProcess
-from .worker_pool import WorkerKeeper
+from .worker_pool import WorkerPool
 
 SILENCE = 30.0  # s without an event from a busy worker, after which the user is told
 CANCEL_GRACE = 0.35  # s for a worker to stop by itself; with its end this makes half a second
@@ -89,7 +89,7 @@ class Job:
 
     Parameters
     ----------
-    keeper
+    pool
         Lends the worker.
     request
         What to do.
@@ -99,7 +99,7 @@ class Job:
 
     def __init__(
         self,
-        keeper: WorkerKeeper,
+        pool: WorkerPool,
         request: JobRequest,
         *,
         cancel_grace: float = CANCEL_GRACE,
@@ -109,7 +109,7 @@ class Job:
         self.error: SplatError | None = None
         self.trace = ""
         """The traceback of the worker if ``error`` was unexpected, for a bug report."""
-        self._keeper = keeper
+        self._pool = pool
         self._request = request
         self._cancel_grace = cancel_grace
         self._kill_at = 0.0
@@ -119,7 +119,7 @@ class Job:
         self._log: collections.deque[Log] = collections.deque(maxlen=_KEPT_LOG_LINES)
         self._worker: WorkerProcess | None = None
         try:
-            self._worker = keeper.lend()
+            self._worker = pool.acquire()
         except SplatError as error:
             self.error = error
             self.state = JobState.FAILED
@@ -299,7 +299,7 @@ class Job:
         if self._worker is not None:
             if kill:
                 self._worker.kill(wait=False)  # the window must not wait for it
-            self._keeper.take_back(self._worker)
+            self._pool.release(self._worker)
             self._worker = None
 
 

@@ -22,7 +22,7 @@ from ...core.protocol import (
     PreviewRequest,
 )
 from .process import WorkerProcess
-from .worker_pool import WorkerKeeper
+from .worker_pool import WorkerPool
 
 _KEPT_LOG_LINES = 200
 
@@ -35,16 +35,16 @@ class Preview:
 
     Parameters
     ----------
-    keeper
+    pool
         Gives access to the worker.
     """
 
-    def __init__(self, keeper: WorkerKeeper) -> None:
+    def __init__(self, pool: WorkerPool) -> None:
         self.error: SplatError | None = None
         """The error of the newest request, if it failed."""
         self.trace = ""
         """The traceback of the worker if ``error`` was unexpected, for a bug report."""
-        self._keeper = keeper
+        self._pool = pool
         self._worker: WorkerProcess | None = None  # the one that was asked last
         self._tickets = 0
         self._next: PreviewRequest | None = None  # not sent yet
@@ -60,7 +60,7 @@ class Preview:
     @property
     def waiting(self) -> bool:
         """Whether the newest request waits for a job to end."""
-        return self.busy and self._keeper.is_lent
+        return self.busy and self._pool.is_acquired
 
     @property
     def silence(self) -> float:
@@ -97,7 +97,7 @@ class Preview:
 
     def close(self) -> None:
         """Forget all requests and answers. The worker stays, and you may ask again."""
-        if self._asked is not None and self._worker is not None and not self._keeper.is_lent:
+        if self._asked is not None and self._worker is not None and not self._pool.is_acquired:
             self._worker.send(CancelRequest())
         self._next = self._asked = None
         self._answers = []
@@ -106,7 +106,7 @@ class Preview:
         """Read the events of the worker, and send the next request if possible."""
         try:
             self._take_answers()
-            if not self._keeper.is_lent:
+            if not self._pool.is_acquired:
                 self._look_after_worker()
                 self._send()
         except SplatError as error:
@@ -134,7 +134,7 @@ class Preview:
         if self._asked is not None and self._worker is not None and self._worker.was_killed:
             self._ask_again()  # a job or a shutdown killed it, not this request
         if self._next is not None and self._asked is None:
-            self._worker = self._keeper.share()
+            self._worker = self._pool.peek()
         if not self.busy and self._worker is not None and not self._worker.is_alive:
             self._worker = None  # nobody waits for it, and the next request starts another
         while self._worker is not None and (event := self._worker.next_event()) is not None:

@@ -11,8 +11,8 @@ from ..packages.environment import WorkerEnvironment
 from .process import ADDON_FOLDER, WorkerProcess
 
 
-class WorkerKeeper:
-    """Lend the one worker to one job at a time, and start it if there is none.
+class WorkerPool:
+    """Give the one worker to one job at a time, and start it if there is none.
 
     Previews use the worker while no job has it. A worker that keeps running has its model loaded, so
     the next job begins at once.
@@ -35,19 +35,19 @@ class WorkerKeeper:
         self._addon_folder = addon_folder
         self._lock = threading.Lock()
         self._worker: WorkerProcess | None = None
-        self._lent = False
+        self._is_acquired = False
 
     @property
     def is_warm(self) -> bool:
-        """Whether a worker is running, lent or not."""
+        """Whether a worker is running, whether a job has it or not."""
         return self._worker is not None and self._worker.is_alive
 
     @property
-    def is_lent(self) -> bool:
+    def is_acquired(self) -> bool:
         """Whether a job has the worker."""
-        return self._lent
+        return self._is_acquired
 
-    def lend(self) -> WorkerProcess:
+    def acquire(self) -> WorkerProcess:
         """Return the worker for a job, started if needed; does not wait until it is ready.
 
         Raises
@@ -56,20 +56,20 @@ class WorkerKeeper:
             Another job has it, or it can't be started.
         """
         with self._lock:
-            if self._lent:
+            if self._is_acquired:
                 raise WorkerError("Another job is running.", "Wait until it ends, or cancel it.")
             worker = self._running()
-            self._lent = True
+            self._is_acquired = True
             return worker
 
-    def share(self) -> WorkerProcess | None:
+    def peek(self) -> WorkerProcess | None:
         """Return the worker for a preview, started if needed; None while a job has it.
 
         The preview reads only its own events and gives nothing back: a job may take the worker at any
         time. Raises WorkerError if the worker can't be started.
         """
         with self._lock:
-            return None if self._lent else self._running()
+            return None if self._is_acquired else self._running()
 
     def _running(self) -> WorkerProcess:
         if self._worker is not None and not self._worker.is_alive:
@@ -80,11 +80,11 @@ class WorkerKeeper:
             self._worker = WorkerProcess(self._environment, addon_folder=self._addon_folder)
         return self._worker
 
-    def take_back(self, worker: WorkerProcess) -> None:
+    def release(self, worker: WorkerProcess) -> None:
         """Give the worker back at the end of a job, dead or alive."""
         with self._lock:
             if worker is self._worker:  # not one that was shut down in between
-                self._lent = False
+                self._is_acquired = False
 
     def shutdown(self) -> None:
         """End the worker, even one that a job still uses; a later job starts another."""
@@ -92,4 +92,4 @@ class WorkerKeeper:
             if self._worker is not None:
                 self._worker.kill()
                 self._worker = None
-            self._lent = False
+            self._is_acquired = False

@@ -16,7 +16,7 @@ import pytest
 
 from sam2_splat_addon.client.packages.environment import WorkerEnvironment
 from sam2_splat_addon.client.worker.job import Job, JobState, describe, duration
-from sam2_splat_addon.client.worker.worker_pool import WorkerKeeper
+from sam2_splat_addon.client.worker.worker_pool import WorkerPool
 from sam2_splat_addon.core.errors import BakeError, WorkerError
 from sam2_splat_addon.core.mattes.store import MatteStore
 from sam2_splat_addon.core.protocol import Progress, PropagateRequest
@@ -35,16 +35,14 @@ def poll_until(job: Job, ready: Callable[[], bool], timeout: float = 30.0) -> No
         time.sleep(0.01)
 
 
-def worker_id(keeper: WorkerKeeper) -> int:
-    worker = keeper.lend()
-    keeper.take_back(worker)
+def worker_id(pool: WorkerPool) -> int:
+    worker = pool.acquire()
+    pool.release(worker)
     return worker.process_id
 
 
-def test_a_job_runs_to_its_end_and_hands_out_every_frame_once(
-    keeper: WorkerKeeper, ask: Ask
-) -> None:
-    job = Job(keeper, ask("count", frames=30))
+def test_a_job_runs_to_its_end_and_hands_out_every_frame_once(pool: WorkerPool, ask: Ask) -> None:
+    job = Job(pool, ask("count", frames=30))
     assert job.state is JobState.STARTING
     seen: list[int] = []
     fractions: list[float] = []
@@ -64,29 +62,29 @@ def test_a_job_runs_to_its_end_and_hands_out_every_frame_once(
     assert job.error is None
 
 
-def test_consecutive_jobs_share_one_warm_worker(keeper: WorkerKeeper, ask: Ask) -> None:
-    assert not keeper.is_warm
+def test_consecutive_jobs_share_one_warm_worker(pool: WorkerPool, ask: Ask) -> None:
+    assert not pool.is_warm
     ids = set()
     for _ in range(3):
-        assert Job(keeper, ask("well")).wait() is JobState.DONE
-        ids.add(worker_id(keeper))
+        assert Job(pool, ask("well")).wait() is JobState.DONE
+        ids.add(worker_id(pool))
     assert len(ids) == 1
-    assert keeper.is_warm
-    keeper.shutdown()
-    assert not keeper.is_warm
-    assert Job(keeper, ask("well")).wait() is JobState.DONE
-    assert worker_id(keeper) not in ids
+    assert pool.is_warm
+    pool.shutdown()
+    assert not pool.is_warm
+    assert Job(pool, ask("well")).wait() is JobState.DONE
+    assert worker_id(pool) not in ids
 
 
-def test_polling_never_waits_unless_asked_to(keeper: WorkerKeeper, ask: Ask) -> None:
-    job = Job(keeper, ask("well"))
+def test_polling_never_waits_unless_asked_to(pool: WorkerPool, ask: Ask) -> None:
+    job = Job(pool, ask("well"))
     # Even the interpreter of the worker takes longer to start than all these polls.
     assert [job.poll(time.monotonic() + 60) for _ in range(20)] == [JobState.STARTING] * 20
     assert job.wait() is JobState.DONE
 
 
-def test_a_poll_ends_at_its_deadline_and_the_rest_waits(keeper: WorkerKeeper, ask: Ask) -> None:
-    job = Job(keeper, ask("well", frames=200))
+def test_a_poll_ends_at_its_deadline_and_the_rest_waits(pool: WorkerPool, ask: Ask) -> None:
+    job = Job(pool, ask("well", frames=200))
     poll_until(job, lambda: job.state is JobState.RUNNING)
     time.sleep(1.0)  # all is sent by now, in about 400 events
     for _ in range(5):
@@ -96,31 +94,29 @@ def test_a_poll_ends_at_its_deadline_and_the_rest_waits(keeper: WorkerKeeper, as
     assert job.frames_done == 200
 
 
-def test_one_job_at_a_time_and_the_second_fails_without_harm(
-    keeper: WorkerKeeper, ask: Ask
-) -> None:
-    first = Job(keeper, ask("well"))
-    second = Job(keeper, ask("well"))
+def test_one_job_at_a_time_and_the_second_fails_without_harm(pool: WorkerPool, ask: Ask) -> None:
+    first = Job(pool, ask("well"))
+    second = Job(pool, ask("well"))
     assert second.state is JobState.FAILED
     assert isinstance(second.error, WorkerError)
     assert "running" in second.error.message
-    assert keeper.is_lent
+    assert pool.is_acquired
     assert first.wait() is JobState.DONE
-    assert not keeper.is_lent
+    assert not pool.is_acquired
 
 
-def test_a_typed_error_arrives_as_itself_with_its_fix(keeper: WorkerKeeper, ask: Ask) -> None:
-    job = Job(keeper, ask("typed"))
+def test_a_typed_error_arrives_as_itself_with_its_fix(pool: WorkerPool, ask: Ask) -> None:
+    job = Job(pool, ask("typed"))
     assert job.wait() is JobState.FAILED
     assert type(job.error) is BakeError
     assert job.progress.sentence == "The folder is read-only. Choose another."
     assert job.frames_done == 2
     assert job.trace == ""
-    assert Job(keeper, ask("well")).wait() is JobState.DONE
+    assert Job(pool, ask("well")).wait() is JobState.DONE
 
 
-def test_an_unforeseen_error_brings_its_trace(keeper: WorkerKeeper, ask: Ask) -> None:
-    job = Job(keeper, ask("bug"))
+def test_an_unforeseen_error_brings_its_trace(pool: WorkerPool, ask: Ask) -> None:
+    job = Job(pool, ask("bug"))
     assert job.wait() is JobState.FAILED
     assert isinstance(job.error, WorkerError)
     assert "KeyError: 'missing'" in job.trace
@@ -129,9 +125,9 @@ def test_an_unforeseen_error_brings_its_trace(keeper: WorkerKeeper, ask: Ask) ->
 
 @posix
 def test_a_worker_killed_at_work_is_an_error_and_the_next_job_works(
-    keeper: WorkerKeeper, ask: Ask
+    pool: WorkerPool, ask: Ask
 ) -> None:
-    job = Job(keeper, ask("slow", frames=10_000))
+    job = Job(pool, ask("slow", frames=10_000))
     poll_until(job, lambda: job.frames_done > 3)
     assert job._worker is not None
     os.kill(job._worker.process_id, signal.SIGKILL)
@@ -139,22 +135,20 @@ def test_a_worker_killed_at_work_is_an_error_and_the_next_job_works(
     assert job.state is JobState.FAILED
     assert isinstance(job.error, WorkerError)
     assert "SIGKILL" in job.error.message
-    assert not keeper.is_warm
-    assert Job(keeper, ask("well")).wait() is JobState.DONE
+    assert not pool.is_warm
+    assert Job(pool, ask("well")).wait() is JobState.DONE
 
 
 @posix
-def test_a_worker_that_died_while_idle_is_replaced_unnoticed(
-    keeper: WorkerKeeper, ask: Ask
-) -> None:
-    assert Job(keeper, ask("well")).wait() is JobState.DONE
-    os.kill(worker_id(keeper), signal.SIGKILL)
+def test_a_worker_that_died_while_idle_is_replaced_unnoticed(pool: WorkerPool, ask: Ask) -> None:
+    assert Job(pool, ask("well")).wait() is JobState.DONE
+    os.kill(worker_id(pool), signal.SIGKILL)
     time.sleep(0.2)
-    assert Job(keeper, ask("well")).wait() is JobState.DONE
+    assert Job(pool, ask("well")).wait() is JobState.DONE
 
 
-def test_a_crash_brings_the_workers_last_lines(keeper: WorkerKeeper, ask: Ask) -> None:
-    job = Job(keeper, ask("exit"))
+def test_a_crash_brings_the_workers_last_lines(pool: WorkerPool, ask: Ask) -> None:
+    job = Job(pool, ask("exit"))
     assert job.wait() is JobState.FAILED
     assert "a driver that ends the process" in str(job.error)
     assert "a driver that ends the process" in job.progress.sentence
@@ -163,20 +157,20 @@ def test_a_crash_brings_the_workers_last_lines(keeper: WorkerKeeper, ask: Ask) -
 def test_a_python_that_is_not_there_fails_the_job_and_not_its_maker(
     tmp_path: Path, ask: Ask
 ) -> None:
-    keeper = WorkerKeeper(WorkerEnvironment(tmp_path / "python", ()))
-    job = Job(keeper, ask("well"))
+    pool = WorkerPool(WorkerEnvironment(tmp_path / "python", ()))
+    job = Job(pool, ask("well"))
     assert job.state is JobState.FAILED
     assert job.wait() is JobState.FAILED
     assert job.error is not None
     assert job.error.fix
-    assert not keeper.is_lent
+    assert not pool.is_acquired
 
 
 def test_cancel_leaves_every_finished_frame_on_disk_and_the_worker_warm(
-    keeper: WorkerKeeper, ask: Ask
+    pool: WorkerPool, ask: Ask
 ) -> None:
     request = ask("slow", frames=10_000)
-    job = Job(keeper, request, cancel_grace=30)
+    job = Job(pool, request, cancel_grace=30)
     poll_until(job, lambda: job.frames_done > 5)
     pid = job._worker.process_id if job._worker else 0
     job.cancel()
@@ -187,71 +181,71 @@ def test_cancel_leaves_every_finished_frame_on_disk_and_the_worker_warm(
     store = MatteStore.open(Path(request.store))
     assert store.frames(1) == [event.frame for event in job.new_frames()]
     assert all(store.read(1, frame).logits[0, 0] == frame for frame in store.frames(1))
-    assert Job(keeper, ask("well")).wait() is JobState.DONE
-    assert worker_id(keeper) == pid
+    assert Job(pool, ask("well")).wait() is JobState.DONE
+    assert worker_id(pool) == pid
 
 
 def test_a_worker_deaf_to_cancel_is_killed_and_its_finished_frames_stay(
-    keeper: WorkerKeeper, ask: Ask
+    pool: WorkerPool, ask: Ask
 ) -> None:
     request = ask("deaf", frames=10_000)
-    job = Job(keeper, request)
+    job = Job(pool, request)
     poll_until(job, lambda: job.frames_done > 5)
     job.cancel()
     began = time.monotonic()
     assert job.wait() is JobState.CANCELLED
     # The goal is half a second. The limit is higher because test machines are busy.
     assert time.monotonic() - began < 3.0
-    assert not keeper.is_warm
+    assert not pool.is_warm
     store = MatteStore.open(Path(request.store))
     told = {event.frame for event in job.new_frames()}
     assert told
     assert told <= set(store.frames(1))
     assert all(store.read(1, frame).logits[0, 0] == frame for frame in store.frames(1))
-    assert Job(keeper, ask("well")).wait() is JobState.DONE
+    assert Job(pool, ask("well")).wait() is JobState.DONE
 
 
 def test_cancel_before_the_worker_is_up_keeps_it_for_the_next_job(
-    keeper: WorkerKeeper, ask: Ask
+    pool: WorkerPool, ask: Ask
 ) -> None:
-    job = Job(keeper, ask("well"))
+    job = Job(pool, ask("well"))
     pid = job._worker.process_id if job._worker else 0
     job.cancel()
     assert job.state is JobState.CANCELLED
-    following = Job(keeper, ask("well", frames=3))
+    following = Job(pool, ask("well", frames=3))
     assert following.wait() is JobState.DONE
     assert following.frames_done == 3
-    assert worker_id(keeper) == pid
+    assert worker_id(pool) == pid
 
 
-def test_a_job_that_is_over_can_not_be_cancelled(keeper: WorkerKeeper, ask: Ask) -> None:
-    job = Job(keeper, ask("well"))
+def test_a_job_that_is_over_can_not_be_cancelled(pool: WorkerPool, ask: Ask) -> None:
+    job = Job(pool, ask("well"))
     job.wait()
     job.cancel()
     job.abort()
     assert job.state is JobState.DONE
-    assert keeper.is_warm
+    assert pool.is_warm
 
 
-def test_abort_ends_job_and_worker_at_once(keeper: WorkerKeeper, ask: Ask) -> None:
-    job = Job(keeper, ask("deaf", frames=10_000))
+def test_abort_ends_job_and_worker_at_once(pool: WorkerPool, ask: Ask) -> None:
+    job = Job(pool, ask("deaf", frames=10_000))
     poll_until(job, lambda: job.frames_done > 0)
     job.abort()
     assert job.state is JobState.CANCELLED
-    assert not keeper.is_warm
-    assert not keeper.is_lent
+    assert not pool.is_warm
+    assert not pool.is_acquired
 
 
-def test_shutdown_under_a_running_job_ends_the_job(keeper: WorkerKeeper, ask: Ask) -> None:
-    job = Job(keeper, ask("slow", frames=10_000))
+def test_shutdown_under_a_running_job_ends_the_job(pool: WorkerPool, ask: Ask) -> None:
+    job = Job(pool, ask("slow", frames=10_000))
     poll_until(job, lambda: job.frames_done > 0)
-    keeper.shutdown()
+    pool.shutdown()
     assert job.wait() is JobState.FAILED
-    assert Job(keeper, ask("well")).wait() is JobState.DONE
+    assert Job(pool, ask("well")).wait() is JobState.DONE
 
 
-def test_an_interrupt_while_waiting_cancels_and_goes_on(keeper: WorkerKeeper, ask: Ask) -> None:
-    job = Job(keeper, ask("slow", frames=10_000))
+def test_an_interrupt_while_waiting_cancels_and_goes_on(pool: WorkerPool, ask: Ask) -> None:
+    job = Job(pool, ask("slow", frames=10_000))
 
     def press_ctrl_c(job: Job) -> None:
         if job.frames_done > 3:
@@ -260,7 +254,7 @@ def test_an_interrupt_while_waiting_cancels_and_goes_on(keeper: WorkerKeeper, as
     with pytest.raises(KeyboardInterrupt):
         job.wait(press_ctrl_c)
     assert job.state is JobState.CANCELLED
-    assert not keeper.is_lent
+    assert not pool.is_acquired
 
 
 @posix
@@ -278,13 +272,13 @@ def test_no_orphan_when_blender_is_killed(
         import msgspec
         from sam2_splat_addon.client.packages.environment import WorkerEnvironment
         from sam2_splat_addon.client.worker.job import Job
-        from sam2_splat_addon.client.worker.worker_pool import WorkerKeeper
+        from sam2_splat_addon.client.worker.worker_pool import WorkerPool
         from sam2_splat_addon.core.protocol import PropagateRequest
 
         environment = WorkerEnvironment(Path(sys.executable), ())
-        keeper = WorkerKeeper(environment, addon_folder=Path(sys.argv[1]))
+        pool = WorkerPool(environment, addon_folder=Path(sys.argv[1]))
         request = Path(sys.argv[2]).read_bytes()
-        job = Job(keeper, msgspec.msgpack.decode(request, type=PropagateRequest))
+        job = Job(pool, msgspec.msgpack.decode(request, type=PropagateRequest))
         while job.frames_done < 3:
             job.poll(time.monotonic() + 1, wait=True)
         print(job._worker.process_id, flush=True)
@@ -311,10 +305,10 @@ def _runs(process_id: int) -> bool:
 
 @posix
 def test_a_silent_worker_is_told_until_it_speaks_again(
-    keeper: WorkerKeeper, ask: Ask, monkeypatch: pytest.MonkeyPatch
+    pool: WorkerPool, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sam2_splat_addon.client.worker.job.SILENCE", 1.0)
-    job = Job(keeper, ask("slow", frames=100_000))
+    job = Job(pool, ask("slow", frames=100_000))
     poll_until(job, lambda: job.frames_done > 3)
     assert job.silence == 0.0
     assert job.progress.sentence.startswith("Propagating chair")
@@ -360,14 +354,14 @@ def test_durations_are_put_into_words(seconds: float, words: str) -> None:
 
 
 def test_a_worker_that_was_shut_down_is_not_taken_for_the_one_that_works_now(
-    keeper: WorkerKeeper,
+    pool: WorkerPool,
 ) -> None:
-    stale = keeper.lend()
-    keeper.shutdown()
-    now = keeper.lend()
-    keeper.take_back(stale)
-    assert keeper.is_lent, "a job would get a worker that another one has"
+    stale = pool.acquire()
+    pool.shutdown()
+    now = pool.acquire()
+    pool.release(stale)
+    assert pool.is_acquired, "a job would get a worker that another one has"
     with pytest.raises(WorkerError, match="Another job"):
-        keeper.lend()
-    keeper.take_back(now)
-    assert not keeper.is_lent
+        pool.acquire()
+    pool.release(now)
+    assert not pool.is_acquired

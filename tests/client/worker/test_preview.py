@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from sam2_splat_addon.client.packages.environment import WorkerEnvironment
 from sam2_splat_addon.client.worker.job import Job, JobState
 from sam2_splat_addon.client.worker.preview import Preview
-from sam2_splat_addon.client.worker.worker_pool import WorkerKeeper
+from sam2_splat_addon.client.worker.worker_pool import WorkerPool
 from sam2_splat_addon.core.errors import FootageError, WorkerError
 from sam2_splat_addon.core.prompts import PromptSet
 from sam2_splat_addon.core.protocol import (
@@ -55,17 +55,17 @@ def answered(preview: Preview) -> list[PreviewDone]:
 
 
 @pytest.fixture
-def preview(keeper: WorkerKeeper) -> Iterator[Preview]:
-    service = Preview(keeper)
+def preview(pool: WorkerPool) -> Iterator[Preview]:
+    service = Preview(pool)
     yield service
     service.close()
 
 
-def test_nothing_is_started_before_it_is_asked(keeper: WorkerKeeper) -> None:
-    service = Preview(keeper)
+def test_nothing_is_started_before_it_is_asked(pool: WorkerPool) -> None:
+    service = Preview(pool)
     assert service.poll() == []
     assert not service.busy
-    assert not keeper.is_warm
+    assert not pool.is_warm
 
 
 def test_each_answer_comes_once_with_its_ticket(preview: Preview) -> None:
@@ -91,12 +91,12 @@ def test_the_newest_request_takes_the_place_of_all_before_it(preview: Preview) -
 
 
 def test_a_preview_gives_way_to_a_job_and_comes_after_it(
-    keeper: WorkerKeeper, preview: Preview, ask: Ask
+    pool: WorkerPool, preview: Preview, ask: Ask
 ) -> None:
     preview.ask(wish(1))
     answered(preview)
     ticket = preview.ask(wish(2, "patient"))
-    job = Job(keeper, ask("slow", frames=40))
+    job = Job(pool, ask("slow", frames=40))
     assert preview.waiting
     state = JobState.RUNNING
     while not state.is_over:
@@ -110,9 +110,9 @@ def test_a_preview_gives_way_to_a_job_and_comes_after_it(
 
 
 def test_a_request_made_during_a_job_is_answered_after_it(
-    keeper: WorkerKeeper, preview: Preview, ask: Ask
+    pool: WorkerPool, preview: Preview, ask: Ask
 ) -> None:
-    job = Job(keeper, ask("slow", frames=20))
+    job = Job(pool, ask("slow", frames=20))
     preview.ask(wish(1))
     preview.ask(wish(2))
     assert preview.waiting
@@ -121,12 +121,12 @@ def test_a_request_made_during_a_job_is_answered_after_it(
 
 
 def test_a_job_that_has_to_be_killed_takes_no_preview_with_it(
-    keeper: WorkerKeeper, preview: Preview, ask: Ask
+    pool: WorkerPool, preview: Preview, ask: Ask
 ) -> None:
     preview.ask(wish(1))
     answered(preview)
     preview.ask(wish(2, "patient"))
-    job = Job(keeper, ask("deaf", frames=5000))
+    job = Job(pool, ask("deaf", frames=5000))
     job.cancel()
     assert job.wait() is JobState.CANCELLED
     preview.ask(wish(3))
@@ -135,11 +135,11 @@ def test_a_job_that_has_to_be_killed_takes_no_preview_with_it(
 
 
 def test_a_preview_that_was_on_its_way_when_the_worker_was_shut_down_is_asked_again(
-    keeper: WorkerKeeper, preview: Preview
+    pool: WorkerPool, preview: Preview
 ) -> None:
     preview.ask(wish(1, "patient"))
     until(preview, lambda: at_work(preview) is not None)
-    keeper.shutdown()
+    pool.shutdown()
     preview.poll()
     assert preview.error is None
     preview.ask(wish(2))
@@ -169,8 +169,8 @@ def test_what_goes_wrong_is_told_once_and_the_next_request_is_answered(
 
 
 def test_a_worker_that_cannot_start_is_an_error_and_no_exception(tmp_path: Path) -> None:
-    keeper = WorkerKeeper(WorkerEnvironment(tmp_path / "no python", ()))
-    preview = Preview(keeper)
+    pool = WorkerPool(WorkerEnvironment(tmp_path / "no python", ()))
+    preview = Preview(pool)
     preview.ask(wish(1))
     assert answered(preview) == []
     assert isinstance(preview.error, WorkerError)
@@ -178,13 +178,13 @@ def test_a_worker_that_cannot_start_is_an_error_and_no_exception(tmp_path: Path)
 
 
 def test_after_closing_nothing_comes_and_the_worker_is_free(
-    keeper: WorkerKeeper, preview: Preview, ask: Ask
+    pool: WorkerPool, preview: Preview, ask: Ask
 ) -> None:
     preview.ask(wish(1, "patient"))
     until(preview, lambda: at_work(preview) is not None)
     preview.close()
     assert not preview.busy
-    assert Job(keeper, ask("well")).wait() is JobState.DONE
+    assert Job(pool, ask("well")).wait() is JobState.DONE
     assert preview.poll() == []
 
 
@@ -202,9 +202,7 @@ def test_what_the_worker_prints_is_kept_for_the_console(preview: Preview) -> Non
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="stops a process with a signal")
-def test_a_worker_that_is_silent_over_a_preview_is_told(
-    keeper: WorkerKeeper, preview: Preview
-) -> None:
+def test_a_worker_that_is_silent_over_a_preview_is_told(pool: WorkerPool, preview: Preview) -> None:
     preview.ask(wish(1, "patient"))
     until(preview, lambda: at_work(preview) is not None)
     assert preview._worker is not None

@@ -17,7 +17,7 @@ from PIL import Image
 
 from sam2_splat_addon.client.packages.environment import find
 from sam2_splat_addon.client.worker.job import Job, JobState
-from sam2_splat_addon.client.worker.worker_pool import WorkerKeeper
+from sam2_splat_addon.client.worker.worker_pool import WorkerPool
 from sam2_splat_addon.core.errors import BakeError, Cancelled, StoreError
 from sam2_splat_addon.core.footage.scan import scan
 from sam2_splat_addon.core.mattes.store import MatteRecord, MatteScores, MatteStore
@@ -191,12 +191,12 @@ def test_a_report_goes_through_no_link(request_for: ReportRequest, tmp_path: Pat
 
 
 def test_the_worker_writes_the_report(request_for: ReportRequest) -> None:
-    keeper = WorkerKeeper(find())
+    pool = WorkerPool(find())
     try:
-        job = Job(keeper, request_for)
+        job = Job(pool, request_for)
         assert job.wait() is JobState.DONE, job.error
     finally:
-        keeper.shutdown()
+        pool.shutdown()
     assert job.result is not None
     assert job.result.summary.startswith("Reviewed 16 masks, 2 are worth a look")
     assert (Path(job.result.output_folder) / "review.html").is_file()

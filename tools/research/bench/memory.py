@@ -107,15 +107,15 @@ def _in_worker(request: JobRequest, look: Callable[[Job], None]) -> tuple[float,
     """Run a job in its own worker; return its peak, MB, and CPU seconds; raises SystemExit."""
     from sam2_splat_addon.client.packages.environment import find
     from sam2_splat_addon.client.worker.job import Job, JobState
-    from sam2_splat_addon.client.worker.worker_pool import WorkerKeeper
+    from sam2_splat_addon.client.worker.worker_pool import WorkerPool
 
     before = _of_children()
-    keeper = WorkerKeeper(find())
+    pool = WorkerPool(find())
     try:
-        job = Job(keeper, request)
+        job = Job(pool, request)
         state = job.wait(look)
     finally:
-        keeper.shutdown()
+        pool.shutdown()
     print(file=sys.stderr)
     if state is not JobState.DONE or job.result is None:
         raise SystemExit(f"The run failed: {job.error}")

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from sam2_splat_addon.client.worker.preview import Preview
-    from sam2_splat_addon.client.worker.worker_pool import WorkerKeeper
+    from sam2_splat_addon.client.worker.worker_pool import WorkerPool
     from sam2_splat_addon.core.protocol import ModelChoice, PreviewRequest
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -80,10 +80,10 @@ def _measure(photos: list[Path], model: ModelChoice) -> Figures:
     """Measure with a worker of our own."""
     from sam2_splat_addon.client.packages.environment import find
     from sam2_splat_addon.client.worker.preview import Preview
-    from sam2_splat_addon.client.worker.worker_pool import WorkerKeeper
+    from sam2_splat_addon.client.worker.worker_pool import WorkerPool
 
-    keeper: WorkerKeeper = WorkerKeeper(find())
-    preview: Preview = Preview(keeper)
+    pool: WorkerPool = WorkerPool(find())
+    preview: Preview = Preview(pool)
     try:
         cold = _seconds(preview, _request(photos[0], 1, model, 0))
         clicks = [
@@ -92,7 +92,7 @@ def _measure(photos: list[Path], model: ModelChoice) -> Figures:
         ]
         change = _seconds(preview, _request(photos[1], 2, model, 1))
     finally:
-        keeper.shutdown()
+        pool.shutdown()
     return Figures(cold, clicks[0], statistics.median(clicks[1:]), change)
 
 
