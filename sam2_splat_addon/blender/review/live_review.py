@@ -58,7 +58,7 @@ class _Reviewed(ClipPart):
     def edits_changed(self) -> None:
         """Look at the drawn frames anew: an operator or a task may have changed them."""
         if self.watched is not None:
-            self.watched.doubted = True
+            self.watched.is_stale = True
 
     def undone(self, clip: bpy.types.MovieClip) -> None:
         self.edits_changed()
@@ -274,7 +274,7 @@ def tick() -> float:
         if own.steps is not None:
             return _work(clip, own)
         outdated = state_of(clip, watched.folder) != watched.state
-        if watched.edited is None or watched.doubted or outdated:
+        if watched.edited is None or watched.is_stale or outdated:
             for _, other in clip_state.known(_Reviewed):
                 other.stop()
             own.steps = review_builder.steps(clip.session_uid, watched)
@@ -283,7 +283,7 @@ def tick() -> float:
     except SplatError as error:
         # A timer can't report: the panel shows it, until the store changes.
         watched.state = state_of(clip, watched.folder)
-        watched.edited, watched.doubted = watched.edited or {}, False
+        watched.edited, watched.is_stale = watched.edited or {}, False
         watched.review = ClipReview(names=names_of(clip), error=str(error))
         own.stop()
         editors.redraw()

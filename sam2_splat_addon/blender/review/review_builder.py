@@ -132,7 +132,7 @@ class Watched:
     # Object id -> frames that the user has drawn; None until all frames were looked at.
     edited: dict[int, set[int]] | None = None
     # Whether those may have changed since, by an undo, an operator or a task.
-    doubted: bool = False
+    is_stale: bool = False
     # The ticks that the review was made with.
     ticks: approved_frames.Ticks = field(default_factory=dict)
     review: ClipReview | None = None
@@ -162,7 +162,7 @@ def steps(uid: int, watched: Watched) -> Generator[bool, None, None]:
         judged = background.result()
         names = {object_id: name for object_id, name, _ in state}
         edited = dict(watched.edited or {})
-        if watched.edited is None or watched.doubted:
+        if watched.edited is None or watched.is_stale:
             here = clip_by_uid(uid)
             if here is None:
                 return
@@ -181,7 +181,7 @@ def steps(uid: int, watched: Watched) -> Generator[bool, None, None]:
         watched.progress = None
     again = clip_by_uid(uid)
     watched.state, watched.judged, watched.edited = state, judged, edited
-    watched.doubted = False
+    watched.is_stale = False
     if again is not None:
         watched.review = made(again, watched)
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Check what speaks against a matte: the scores of the model, and the mattes on the frames beside it.
 
-Every doubt has a weight from 0 to 1. A weight of `LISTED` alone puts the frame on the list. Most
+Every warning has a weight from 0 to 1. A weight of `LISTED` alone puts the frame on the list. Most
 weights compare a frame with the other frames of its object, because the scores of good frames differ
 from model to model and from object to object. `tools/research/bench/review.py` measures how well the
 list agrees with the truth.
@@ -21,12 +21,12 @@ from .measures import MatteShape, agreement
 LISTED = 0.5
 """A frame with this badness or more is worth a look."""
 
-# The greatest weight of one doubt: so a frame with two serious doubts is worse than one with one.
+# The greatest weight of one warning: so a frame with two serious warnings is worse than one with one.
 _MOST = 0.95
 
 
 @dataclass(frozen=True)
-class Doubt:
+class Warning:
     """One reason to look at a frame.
 
     Attributes
@@ -123,8 +123,8 @@ def _ramp(value: float, none: float, full: float) -> float:
     return min(_MOST, max(0.0, (value - none) / (full - none)))
 
 
-def doubts_about(sequence: MatteSequence, at: int) -> list[Doubt]:
-    """Return all doubts about the matte at this place of the sequence, in no order."""
+def warnings_about(sequence: MatteSequence, at: int) -> list[Warning]:
+    """Return all warnings about the matte at this place of the sequence, in no order."""
     shape, usual = sequence.shapes[at], sequence.usual
     beside = sequence.beside(at)
     if shape.absent:
@@ -141,57 +141,59 @@ def doubts_about(sequence: MatteSequence, at: int) -> list[Doubt]:
     ]
 
 
-def _absence(neighbours: Sequence[MatteShape]) -> Doubt:
+def _absence(neighbours: Sequence[MatteShape]) -> Warning:
     beside = [one.frame for one in neighbours if not one.absent]
     if len(beside) == 2:
-        return Doubt(
+        return Warning(
             0.99, f"Subject lost, though frames {beside[0]} and {beside[1]} have it", "lost"
         )
     if beside:
-        return Doubt(_MOST, f"Subject lost, though frame {beside[0]} has it", "lost")
-    return Doubt(0.6, "Subject lost", "lost")
+        return Warning(_MOST, f"Subject lost, though frame {beside[0]} has it", "lost")
+    return Warning(0.6, "Subject lost", "lost")
 
 
-def _unsure(shape: MatteShape, usual: Usual) -> Doubt:
+def _unsure(shape: MatteShape, usual: Usual) -> Warning:
     # SAM 2 learns to predict the IoU, so the value has a meaning of its own too. A matte below 0.8
     # deserves a look, and bad mattes get a prediction that is a little too high.
     value = shape.scores.predicted_iou
     weight = max(_ramp(value, 0.96, 0.76), _ramp(usual.predicted_iou - value, 0.02, 0.10))
-    return Doubt(weight, f"SAM 2 is unsure (predicted overlap {value:.2f})", f"unsure {value:.2f}")
+    return Warning(
+        weight, f"SAM 2 is unsure (predicted overlap {value:.2f})", f"unsure {value:.2f}"
+    )
 
 
-def _unseen(shape: MatteShape, usual: Usual) -> Doubt:
+def _unseen(shape: MatteShape, usual: Usual) -> Warning:
     score = shape.scores.object_score
     weight = _ramp(score, 0.8 * max(usual.object_score, 1.0), 0.0)
-    return Doubt(weight, f"SAM 2 hardly sees the subject (score {score:.1f})", "hardly seen")
+    return Warning(weight, f"SAM 2 hardly sees the subject (score {score:.1f})", "hardly seen")
 
 
-def _soft(shape: MatteShape, usual: Usual) -> Doubt:
+def _soft(shape: MatteShape, usual: Usual) -> Warning:
     # Logits promise too much, but all models about equally: most mattes with an IoU below 0.8 promise
     # less than 0.91.
     weight = max(
         _ramp(shape.sureness, 0.96, 0.86),
         0.7 * _ramp(usual.sureness - shape.sureness, 0.04, 0.2),
     )
-    return Doubt(weight, "The edge is vague", "vague edge")
+    return Warning(weight, "The edge is vague", "vague edge")
 
 
-def _parts(shape: MatteShape, usual: Usual) -> Doubt:
+def _parts(shape: MatteShape, usual: Usual) -> Warning:
     weight = 0.5 * _ramp(shape.parts - usual.parts, 1.0, 6.0)
-    return Doubt(weight, f"The mask has {shape.parts} separate parts", f"{shape.parts} parts")
+    return Warning(weight, f"The mask has {shape.parts} separate parts", f"{shape.parts} parts")
 
 
-def _border(shape: MatteShape, usual: Usual) -> Doubt:
+def _border(shape: MatteShape, usual: Usual) -> Warning:
     weight = 0.5 * _ramp(shape.border - usual.border, 0.02, 0.2)
-    return Doubt(weight, "The mask touches the photo's border", "at the border")
+    return Warning(weight, "The mask touches the photo's border", "at the border")
 
 
-def _size(shape: MatteShape, origin: MatteShape | None) -> Doubt:
+def _size(shape: MatteShape, origin: MatteShape | None) -> Warning:
     if origin is None or origin.absent:
-        return Doubt(0.0, "", "")
+        return Warning(0.0, "", "")
     ratio = shape.area / origin.area
     weight = _ramp(abs(math.log(ratio)), math.log(1.15), math.log(2.0))
-    return Doubt(weight, _changed(ratio, origin.frame), "shrank" if ratio < 1.0 else "grew")
+    return Warning(weight, _changed(ratio, origin.frame), "shrank" if ratio < 1.0 else "grew")
 
 
 def _changed(ratio: float, frame: int) -> str:
@@ -202,24 +204,24 @@ def _changed(ratio: float, frame: int) -> str:
     return f"The mask grew {how} from frame {frame}"
 
 
-def _other_shape(beside: Sequence[tuple[MatteShape, float]], usual: Usual) -> Doubt:
+def _other_shape(beside: Sequence[tuple[MatteShape, float]], usual: Usual) -> Warning:
     seen = [(one.frame, value) for one, value in beside if not one.absent]
     if not seen:
-        return Doubt(0.0, "", "")
+        return Warning(0.0, "", "")
     best = max(value for _, value in seen)
     weight = _ramp(best / max(usual.agreement, 1e-6), 0.85, 0.35)
     frames = " and ".join(str(frame) for frame, _ in seen)
     what = "frames" if len(seen) > 1 else "frame"
-    return Doubt(weight, f"The mask has another shape than on {what} {frames}", "other shape")
+    return Warning(weight, f"The mask has another shape than on {what} {frames}", "other shape")
 
 
-def _both_sides(shape: MatteShape) -> Doubt:
+def _both_sides(shape: MatteShape) -> Warning:
     # The better of both mattes was taken, but one of the two is certainly wrong.
     value = shape.scores.agreement
     if value is None:
-        return Doubt(0.0, "", "")
+        return Warning(0.0, "", "")
     weight = _ramp(value, 0.9, 0.5)
-    return Doubt(
+    return Warning(
         weight,
         f"Forward and backward tracking disagree (overlap {value:.2f})",
         f"sides disagree {value:.2f}",

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Judge which frames of an object are worth a look, how much, and why.
 
-Only the store is read. The badness of a frame joins its doubts like chances: 1 - (1 - a)(1 - b)... So
-several small doubts can put a frame on the list too.
+Only the store is read. The badness of a frame joins its warnings like chances: 1 - (1 - a)(1 - b)... So
+several small warnings can put a frame on the list too.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 
 from ..errors import StoreError
 from ..mattes.store import MatteStore
-from .checks import LISTED, Doubt, MatteSequence, doubts_about
+from .checks import LISTED, MatteSequence, Warning, warnings_about
 from .measures import MatteShape, measure
 
 LOST = 0.9
@@ -177,9 +177,9 @@ def judge(object_id: int, shapes: Sequence[MatteShape]) -> list[FrameReview]:
     sequence = MatteSequence(shapes)
     reviews = []
     for at, shape in enumerate(shapes):
-        doubts = sorted(doubts_about(sequence, at), key=lambda doubt: -doubt.weight)
-        badness = 1.0 - math.prod(1.0 - doubt.weight for doubt in doubts)
-        said = _worth_saying(doubts, badness)
+        warnings = sorted(warnings_about(sequence, at), key=lambda warning: -warning.weight)
+        badness = 1.0 - math.prod(1.0 - warning.weight for warning in warnings)
+        said = _worth_saying(warnings, badness)
         state: FrameState = "good"
         if shape.absent:
             state = "absent"
@@ -191,8 +191,8 @@ def judge(object_id: int, shapes: Sequence[MatteShape]) -> list[FrameReview]:
                 shape.frame,
                 state,
                 badness,
-                tuple(doubt.reason for doubt in said),
-                ", ".join(doubt.short for doubt in said[:_BRIEFLY]).capitalize(),
+                tuple(warning.reason for warning in said),
+                ", ".join(warning.short for warning in said[:_BRIEFLY]).capitalize(),
                 shape.scores.predicted_iou,
                 shape.scores.object_score,
                 shape.area,
@@ -204,13 +204,13 @@ def judge(object_id: int, shapes: Sequence[MatteShape]) -> list[FrameReview]:
     return reviews
 
 
-# How many doubts the summary names.
+# How many warnings the summary names.
 _BRIEFLY = 2
-# A doubt with less weight than this is not named beside greater ones.
+# A warning with less weight than this is not named beside greater ones.
 _WORTH_SAYING = 0.25
 
 
-def _worth_saying(doubts: Sequence[Doubt], badness: float) -> Sequence[Doubt]:
-    """Choose the doubts to name, from doubts in falling order. A listed frame names at least one."""
-    said = [doubt for doubt in doubts if doubt.weight >= _WORTH_SAYING]
-    return said or (doubts[:1] if badness >= LISTED else [])
+def _worth_saying(warnings: Sequence[Warning], badness: float) -> Sequence[Warning]:
+    """Choose the warnings to name, from warnings in falling order. A listed frame names at least one."""
+    said = [warning for warning in warnings if warning.weight >= _WORTH_SAYING]
+    return said or (warnings[:1] if badness >= LISTED else [])
