@@ -25,7 +25,7 @@ def search(
     names: Collection[str] | None = None,
     among: Mapping[str, Collection[int]] | None = None,
 ) -> Generator[tuple[int, int], None, dict[str, set[int]]]:
-    """The frames of a clip whose masks were edited, by object; see `layer_edits.search`.
+    """The frames of a clip whose masks were edited, by object; see `edit_search.search`.
 
     Parameters
     ----------

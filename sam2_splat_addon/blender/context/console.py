@@ -24,7 +24,7 @@ NAME: Final = "SAM2 Splat"
 
 
 def say(text: str, *, error: bool = False) -> None:
-    """Print one line; its names are shown as `core.words.shown` does."""
+    """Print one line; its names are shown as `core.printable.shown` does."""
     write(f"{shown(text)}\n", error=error)
 
 

@@ -67,13 +67,13 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
     store_folder: StringProperty(
         name="Mattes", description="Where the results are kept", subtype="DIR_PATH"
     )
-    # Of the run that its mattes are of; see `own_runs`.
+    # Of the run that its mattes are of; see `clip/matte_run.py`.
     run_stamp: StringProperty()
     mask: PointerProperty(
         type=bpy.types.Mask, name="Mask", description="The mask that shows the results"
     )
     objects: CollectionProperty(type=SAM2SPLAT_PG_object)
-    # As they were when last looked at; see `clip_prompts`.
+    # As they were when last looked at; see `clip/markers.py`.
     seen_subjects: StringProperty()
     # Ids are not given twice: the mattes of a removed object may still be on disk.
     next_object_id: IntProperty(default=1, min=1)

@@ -25,7 +25,7 @@ from ..context.session_state import SessionPart
 from . import keys as mask_keys
 
 Key = tuple[int, NDArray[np.float32]]
-"""A scene frame, and the points of all splines on it: see `mask_keys.set_layer_points`."""
+"""A scene frame, and the points of all splines on it: see `keys.set_layer_points`."""
 LayerKey = tuple[bpy.types.MaskLayer, int, NDArray[np.float32]]
 """The same of a layer."""
 

@@ -181,7 +181,7 @@ def read_object_layer(
     Returns
     -------
     list of (n, 2) arrays
-        Closed outlines in footage pixels, as `layer_shapes.outlines` gives them. Feather and the
+        Closed outlines in footage pixels, as `shapes.outlines` gives them. Feather and the
         layer's opacity count for nothing. Empty when there is no such layer.
     """
     if layer_name not in mask.layers:

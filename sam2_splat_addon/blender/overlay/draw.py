@@ -2,7 +2,7 @@
 """Draws mattes and clicks over the photo in the Clip Editor; imports bpy and gpu.
 
 A draw handler of the editor alone: nothing of it is in a render. It reads what
-`shown_mattes.py` has and changes no data-block.
+`clip/matte_cache.py` has and changes no data-block.
 """
 
 from __future__ import annotations

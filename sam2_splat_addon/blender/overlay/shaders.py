@@ -30,7 +30,7 @@ void main()
 }
 """
 
-# Bilinear with half-pixel centres and clamped ends, as core/resample does; in floats of our own,
+# Bilinear with half-pixel centres and clamped ends, as core/geometry/resample does; in floats of our own,
 # since the filters of graphics cards round their weights to 8 bit.
 _MATTE = """
 float logit_at(vec2 uv)

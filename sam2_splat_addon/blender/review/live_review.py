@@ -2,7 +2,7 @@
 """The review of the clip in the editor, kept up to date a few milliseconds at a time; imports bpy.
 
 In a window a timer looks whether the store or the mask layers have changed and reviews the clip
-anew (`review_making.py`); in background :func:`ensure` does it at once. What was found is kept here
+anew (`review_builder.py`); in background :func:`ensure` does it at once. What was found is kept here
 and, for the list in the sidebar, in the window manager: neither is saved, and neither is undone.
 """
 

@@ -2,7 +2,7 @@
 """The mask click tool: click, Alt+click, drag and X in the Clip Editor; imports bpy.
 
 The Clip Editor has no tool system, so the tool is a switch and keymap items: while it is off, every
-event goes on to Blender's own. What it makes are ordinary tracks (see ``clip_prompts.py``), one undo
+event goes on to Blender's own. What it makes are ordinary tracks (see ``clip/markers.py``), one undo
 step each.
 
 No ``from __future__ import annotations`` here: Blender reads property annotations as values.
