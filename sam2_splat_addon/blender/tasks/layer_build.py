@@ -225,7 +225,8 @@ class LayerBuild:
         try:
             for written in writing:
                 if written:
-                    self.frame = to_clip(clip, written[-1])
+                    # Looked up anew: an undo between two steps leaves the reference stale.
+                    self.frame = to_clip(require_clip_by_uid(uid), written[-1])
                     self._done += len(written)
                 yield False
         finally:
