@@ -105,8 +105,8 @@ def unregister() -> None:
         bpy.app.timers.unregister(_tick)
 
 
-def forget() -> None:
-    """What was asked about is gone."""
+def invalidate() -> None:
+    """Forget what was asked about: it is gone."""
     session_state.drop(_State)
 
 

@@ -35,7 +35,7 @@ def clip(make_photos: Callable[..., Path]) -> Iterator[bpy.types.MovieClip]:
     bpy.ops.sam2_splat.propagate()
     yield clip
     worker_session.shut_down()
-    live_preview.forget()
+    live_preview.invalidate()
 
 
 def click(clip: bpy.types.MovieClip, frame: int, x: float, y: float, *, include: bool) -> None:

@@ -126,7 +126,7 @@ class SAM2SPLAT_OT_restart_worker(Operator):
                 return task_runner.report_error(self, error)
             return {"FINISHED"}
         worker_session.shut_down()
-        live_preview.forget()
+        live_preview.invalidate()
         last_error.forget()
         editors.redraw()
         return {"FINISHED"}
