@@ -44,6 +44,11 @@ def number(value: float) -> str:
     return f"{'-' if value < 0 else ''}{str(first)[:_DIGITS]}... (of about {size} digits)"
 
 
+def counted(count: int, what: str) -> str:
+    """Write how many there are of something: "1 mask", "3 masks"."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def is_text(name: str) -> bool:
     """Whether a name is valid text. On Linux it may be bytes of another encoding."""
     return name == as_text(name)

@@ -8,7 +8,15 @@ import os
 import pytest
 
 from sam2_splat_addon.core.errors import FootageError, WorkerError
-from sam2_splat_addon.core.printable import as_text, cut, cut_and_numbered, is_text, number, shown
+from sam2_splat_addon.core.printable import (
+    as_text,
+    counted,
+    cut,
+    cut_and_numbered,
+    is_text,
+    number,
+    shown,
+)
 
 
 @pytest.mark.parametrize(
@@ -77,3 +85,8 @@ def test_other_numbers_are_written_out() -> None:
     assert number(2**31) == "2147483648"
     assert number(-3) == "-3"
     assert number(12.34) == "12.3"
+
+
+def test_one_is_said_without_an_s() -> None:
+    said = [counted(count, "mask") for count in (0, 1, 2)]
+    assert said == ["0 masks", "1 mask", "2 masks"]

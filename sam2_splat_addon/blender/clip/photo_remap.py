@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from ...core.footage.matching import from_text, known_photos, moved_frames
 from ...core.footage.scan import Footage
+from ...core.printable import counted
 from ...core.prompts import from_json, to_json
 from ..context.stored_text import text_of
 from ..masks import layers
@@ -81,7 +82,7 @@ def take_along(
     anew_frames.move(clip, moved.places)
     _follow_range(clip, moved.places)
     counts = ((clicks, "click"), (masks, "drawn mask"))
-    lost = " and ".join(f"{count} {what}{'s' * (count > 1)}" for count, what in counts if count)
+    lost = " and ".join(counted(count, what) for count, what in counts if count)
     were = "was" if clicks + masks == 1 else "were"
     lost = f" ({lost} {were} on photos that are gone)" if lost else ""
     return f"{said}: clicks and drawn masks went along{lost}. Propagate again"

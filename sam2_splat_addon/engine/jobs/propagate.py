@@ -31,6 +31,7 @@ from ...core.mattes.run_manifest import Machine, RunManifest
 from ...core.mattes.run_record import last_run, photos_of, require_own_capture
 from ...core.mattes.store import MatteRecord, MatteStore
 from ...core.mattes.unfinished_run import void_keys
+from ...core.printable import counted
 from ...core.prompts import PromptSet
 from ...core.protocol import FootageFiles, FrameDone, FrameRange, Log, Progress, PropagateRequest
 from ...core.settings import GUARDED, LOOKS, NO_LOOK, OBEYING, WHOLE_LOOK, speed_named
@@ -280,8 +281,8 @@ class _Propagation:
             left = (self._outdated[at.plan.object_id] & self._damaged.frames for at in self._busy)
             written -= sum(map(len, left))
             seconds = time.monotonic() - self._began
-            objects = _count(len(self._busy), "object")
-            summary = f"{_count(written, 'matte')} of {objects} in {seconds:.1f} s."
+            objects = counted(len(self._busy), "object")
+            summary = f"{counted(written, 'matte')} of {objects} in {seconds:.1f} s."
         warnings = (*self._warnings, *self._damaged.warnings())
         return PropagateReport(summary, written, warnings, self._damaged.names())
 
@@ -511,7 +512,3 @@ def _machine(choice: DeviceChoice, threads: int) -> Machine:
         cpu_capability=torch.backends.cpu.get_cpu_capability(),
         versions={**versions, "torch": str(torch.__version__), "engine": ENGINE_VERSION},
     )
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

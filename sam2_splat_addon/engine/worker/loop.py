@@ -22,6 +22,7 @@ from typing import BinaryIO
 from ...core.errors import Cancelled, EnvironmentSetupError, ProtocolError, SplatError, WorkerError
 from ...core.footage.damaged_photos import left_out
 from ...core.mattes.store import MatteStore
+from ...core.printable import counted
 from ...core.protocol import (
     PROTOCOL_VERSION,
     BakeRequest,
@@ -262,7 +263,7 @@ def _bake(
     # MatteStore.open would require a store, but masks that the user drew need none.
     store = MatteStore(Path(request.store))
     report = bake.bake(request, store, send, cancelled, on_frame_done=send_frame_done)
-    images = "1 image" if len(report.frames) == 1 else f"{len(report.frames)} images"
+    images = counted(len(report.frames), "image")
     return Finished(
         f"Baked {images} into {report.folder}.",
         str(report.folder),

@@ -12,6 +12,7 @@ from bpy.types import Context, Operator
 
 from ....core.errors import PromptError, SplatError
 from ....core.geometry.trace import trace
+from ....core.printable import counted
 from ...clip import clear_results, markers, mask_prompts, matte_run
 from ...context import changes
 from ...context.active_clip import active_clip, require_clip
@@ -185,8 +186,7 @@ class SAM2SPLAT_OT_remove_contour(Operator):
             self.report({"WARNING"}, "Select a point of the contour first")
             return {"CANCELLED"}
         changes.edits_changed(clip.session_uid)
-        what = "1 contour" if count == 1 else f"{count} contours"
-        self.report({"INFO"}, f"{what} taken off this photo, and off no other")
+        self.report({"INFO"}, f"{counted(count, 'contour')} taken off this photo, and off no other")
         return {"FINISHED"}
 
 

@@ -11,6 +11,7 @@ from bpy.props import BoolProperty, EnumProperty, IntProperty
 from bpy.types import Context, Operator
 
 from ....core.errors import SplatError
+from ....core.printable import counted
 from ...context import editors, preferences, worker_session
 from ...context.active_clip import active_clip, require_clip
 from ...context.editors import to_clip
@@ -39,7 +40,7 @@ class SAM2SPLAT_OT_review(Operator):
         except SplatError as error:
             return report_error(self, error)
         count = len(found.listed())
-        self.report({"INFO"}, "1 mask to look at" if count == 1 else f"{count} masks to look at")
+        self.report({"INFO"}, f"{counted(count, 'mask')} to look at")
         return {"FINISHED"}
 
 
