@@ -7,6 +7,8 @@
 Blender needs `__init__.py` beside the manifest. So manifest, package and wheels are copied together
 first. Each zip has the wheels of only one platform and one Python. Blender 4.2 chooses wheels by
 platform, not by Python: from a common zip it would load those of another Python.
+
+The same files give the same zip, byte for byte, whenever and wherever they were checked out.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,8 @@ DIST = ROOT / "dist"
 
 # Python -> (first Blender, first Blender that is too new; "" if none is yet).
 BLENDERS = {"3.11": ("4.2.0", "5.1.0"), "3.13": ("5.1.0", "")}
+# The first moment that a zip can name.
+_MOMENT = (1980, 1, 1, 0, 0, 0)
 _NOT_PACKAGED = shutil.ignore_patterns("__pycache__", "*.py[cod]", ".*", "*.tmp")
 
 
@@ -92,13 +97,33 @@ def build(platform: str, python: str, folder: Path = DIST) -> Path:
         staged.mkdir()
         stage(staged, platform, python)
         finished = Path(place) / target.name
-        _blender_ext("build", "--source-dir", str(staged), "--output-filepath", str(finished))
-        _blender_ext("validate", str(finished))
-        shutil.move(finished, target)
+        run_blender_ext("build", "--source-dir", str(staged), "--output-filepath", str(finished))
+        even = Path(place) / "even.zip"
+        _even_out(finished, even)
+        run_blender_ext("validate", str(even))
+        shutil.move(even, target)
     return target
 
 
-def _blender_ext(*arguments: str) -> None:
+def _even_out(archive: Path, target: Path) -> None:
+    """Copy a zip less what is this machine's: its order of files, their times and permissions."""
+    with zipfile.ZipFile(archive) as source, zipfile.ZipFile(target, "w") as copy:
+        for entry in sorted(source.infolist(), key=lambda entry: entry.filename):
+            even = zipfile.ZipInfo(entry.filename, _MOMENT)
+            even.compress_type = entry.compress_type
+            even.create_system = 3  # Unix, whose permissions follow
+            even.external_attr = 0o644 << 16
+            copy.writestr(even, source.read(entry), compresslevel=9)
+
+
+def run_blender_ext(*arguments: str) -> None:
+    """Run Blender's extension tool.
+
+    Raises
+    ------
+    SystemExit
+        It refuses; with its own words.
+    """
     ran = subprocess.run(
         [sys.executable, str(blender_ext()), *arguments],
         capture_output=True,

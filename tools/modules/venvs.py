@@ -58,13 +58,10 @@ def ready(module: Module) -> Path:
     NoModuleError
         The Python is not installed, or the packages can't be fetched.
     """
-    folder = _folder(module)
-    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    mark = folder / "ready"
-    wanted = "\n".join((module.version, *_PACKAGES))
-    if mark.exists() and mark.read_text(encoding="utf-8") == wanted:
+    folder, python = _folder(module), python_of(module)
+    if is_ready(module):
         return python
-    base = _find_python(module.python)
+    base = find_python(module.python)
     started = time.monotonic()
     print(f"Fetching Blender {module.version} as a module ...", end="", flush=True)
     try:
@@ -73,10 +70,29 @@ def ready(module: Module) -> Path:
         pip = [str(python), "-m", "pip", "install", "--no-compile", "--progress-bar", "off"]
         _run([*pip, "--only-binary", ":all:", f"bpy=={module.version}", *_PACKAGES])
         _run([str(python), "-c", "import bpy"])
-        mark.write_text(wanted, encoding="utf-8")
+        _mark(module).write_text(_wanted(module), encoding="utf-8")
     finally:
         print(f" {time.monotonic() - started:.0f} s", flush=True)
     return python
+
+
+def is_ready(module: Module) -> bool:
+    """Return whether a module is there, whole."""
+    mark = _mark(module)
+    return mark.exists() and mark.read_text(encoding="utf-8") == _wanted(module)
+
+
+def python_of(module: Module) -> Path:
+    """Return the Python that has a module, whether or not it is there."""
+    return _folder(module) / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def _mark(module: Module) -> Path:
+    return _folder(module) / "ready"
+
+
+def _wanted(module: Module) -> str:
+    return "\n".join((module.version, *_PACKAGES))
 
 
 def _folder(module: Module) -> Path:
@@ -85,7 +101,7 @@ def _folder(module: Module) -> Path:
     return cache / module.version
 
 
-def _find_python(version: str) -> str:
+def find_python(version: str) -> str:
     """Return a Python of a version: from the path, the Windows launcher or pyenv."""
     candidates = [
         [f"python{version}"],
