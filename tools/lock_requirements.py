@@ -22,6 +22,7 @@ LOCKS = {
     "sam2_splat_addon/client/requirements/build.txt": ("build", "3.11"),
     "requirements/dev.txt": ("dev", "3.11"),
     "sam2_splat_addon/client/requirements/packages.txt": ("worker", "3.11"),
+    "requirements/docs.txt": ("docs", "3.11"),
     "wheels/wheels.txt": ("addon", "3.11"),
 }
 
