@@ -258,6 +258,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repository", type=Path, help="folder of downloads, by tools/release.py")
     options = parser.parse_args()
+    if options.repository and not (options.repository / "index.html").is_file():
+        print(f"There is no repository in {options.repository}: python tools/release.py makes it.")
+        return 1
     make_environment()
     broken = build(repository=options.repository)
     print(*broken, f"{SITE / 'index.html'}: the site", sep="\n")
