@@ -10,7 +10,8 @@ import bpy
 
 from .cli import register as command_line
 from .clip import clear_results, opening
-from .context import changes, properties, stored_text
+from .context import changes, console, properties, stored_text
+from .context.preferences import console_level
 from .masks import key_macro
 from .overlay import draw
 from .review import frame_strip, list_properties, live_review
@@ -44,6 +45,7 @@ def register() -> None:
     """Register everything, in order."""
     for cls in _CLASSES:
         bpy.utils.register_class(cls)
+    console.log.setLevel(console_level())
     key_macro.define_macros()
     properties.attach()
     list_properties.attach()

@@ -44,7 +44,7 @@ class _Cleared(ClipPart):
         try:
             _follow(clip, store)
         except SplatError as error:
-            console.log(str(error))
+            console.log.warning(str(error))
 
 
 def clear_objects(clip: bpy.types.MovieClip, object_ids: Collection[int]) -> None:

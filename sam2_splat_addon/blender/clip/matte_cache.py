@@ -210,7 +210,7 @@ def _read(clip: bpy.types.MovieClip, object_id: int, frame: int) -> ShownMatte |
         record = store.read(object_id, frame)
     except StoreError as error:
         # Drawing can't report; the operators meet the same file and do.
-        console.log(str(error))
+        console.log.warning(str(error))
         return None
     return ShownMatte("stored", record.logits, record.scores)
 

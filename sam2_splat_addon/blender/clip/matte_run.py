@@ -114,7 +114,7 @@ def _run_of(clip: bpy.types.MovieClip) -> RunManifest | None:
         try:
             known.run = run_record.last_run(store) if store is not None else None
         except StoreError as error:
-            console.log(str(error))
+            console.log.warning(str(error))
     return known.run
 
 

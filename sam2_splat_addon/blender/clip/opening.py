@@ -74,7 +74,9 @@ def begin() -> None:
     session_state.part(_Opening).background = BackgroundTask(look)
     if not settle(_TIMEOUT_IN_BACKGROUND if bpy.app.background else _TIMEOUT):
         if bpy.app.background:
-            console.log("The photos of this file are not there yet: their disk does not answer.")
+            console.log.warning(
+                "The photos of this file are not there yet: their disk does not answer."
+            )
         else:
             bpy.app.timers.register(_tick, first_interval=_TICK)
 
@@ -100,7 +102,7 @@ def settle(timeout: float = 0.0) -> bool:
         problems = [str(error)]
     for problem in problems:
         # Nobody can be told here; the operators meet the same fault and do.
-        console.log(problem)
+        console.log.warning(problem)
     return True
 
 

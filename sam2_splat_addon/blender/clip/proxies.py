@@ -65,7 +65,7 @@ def begin(context: bpy.types.Context, clip: bpy.types.MovieClip) -> None:
         discard_others(clip)
     except FootageError as error:
         clip.use_proxy = False  # slower, and as sharp as the photos are
-        console.log(str(error))
+        console.log.warning(str(error))
         return
     if not _is_built(clip):
         _show(clip, "FULL")

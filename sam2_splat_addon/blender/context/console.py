@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -33,9 +34,24 @@ def say_lines(text: str, *, error: bool = False) -> None:
     write("".join(f"{shown(line)}\n" for line in text.split("\n")), error=error)
 
 
-def log(text: str) -> None:
-    """Print a line into Blender's console, which is the add-on's log."""
-    say(f"{NAME}: {text}")
+class _ConsoleHandler(logging.Handler):
+    """Prints what is logged, each line after the add-on's name."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one message, which may have several lines."""
+        say_lines(f"{NAME}: {record.getMessage()}")
+
+
+log: Final = logging.getLogger("sam2_splat")
+"""The add-on's log. It goes to Blender's console; the preferences say from which level on."""
+log.propagate = False
+log.addHandler(_ConsoleHandler())
+log.setLevel(logging.INFO)
+
+
+def level_of(name: str) -> int:
+    """The level of a line from the SAM 2 process: `Log.level` as the standard library has it."""
+    return logging.WARNING if name == "warning" else logging.INFO
 
 
 def write(text: str, *, error: bool = False) -> None:

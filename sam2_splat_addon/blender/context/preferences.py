@@ -25,6 +25,11 @@ DEVICE_ITEMS = (
     ("mps", "Apple (MPS)", ""),
 )
 
+CONSOLE_ITEMS = (
+    ("INFO", "Everything", "What each run does, on which device, and what went wrong"),
+    ("WARNING", "Problems Only", "Only what went wrong"),
+)
+
 TORCH_ITEMS = (
     ("auto", "Automatic", "For the NVIDIA card that is there, else for the processor"),
     ("cpu", "Processor", "The smallest download; leaves graphics cards alone"),
@@ -110,6 +115,12 @@ def threads() -> int:
     """Processor threads of the worker; 0 is as many as there are cores."""
     preferences = _preferences()
     return preferences.threads if preferences else 0
+
+
+def console_level() -> str:
+    """From which level on the console shows the add-on's log, as the standard library names it."""
+    preferences = _preferences()
+    return preferences.console_level if preferences else "INFO"
 
 
 def proposes_sam2() -> bool:

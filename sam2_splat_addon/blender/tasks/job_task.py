@@ -203,11 +203,11 @@ class JobTask:
         for done in job.new_frames():
             self.frame_done(done)
         for line in job.log_lines():
-            console.log(line.text)
+            console.log.log(console.level_of(line.level), line.text)
         if not state.is_over:
             return False
         if job.trace:
-            console.say_lines(job.trace)
+            console.log.warning(job.trace)
         if state is JobState.FAILED:
             raise job.error or WorkerError("The worker failed without a word.")
         self.cancelled = state is JobState.CANCELLED

@@ -293,12 +293,12 @@ def _take_answers() -> None:
     for done in preview.poll():
         _keep(done)
     for line in preview.log_lines():
-        console.log(line.text)
+        console.log.log(console.level_of(line.level), line.text)
     state = _state()
     if preview.error is not None and state.ticket:
         state.ticket, state.problem = 0, str(preview.error)
         if preview.trace:
-            console.say_lines(preview.trace)
+            console.log.warning(preview.trace)
         editors.redraw()
 
 

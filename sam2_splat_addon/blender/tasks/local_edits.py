@@ -156,7 +156,7 @@ def _settle_all() -> None:
             if _is_ours(clip):
                 settle(clip)
     except SplatError as error:
-        console.log(str(error))
+        console.log.warning(str(error))
     finally:
         now.is_busy = False
 
@@ -222,7 +222,7 @@ def tick() -> float:
         return _work(now, now.build) if now.build is not None else _IDLE
     except SplatError as error:
         # An undo or a deletion came between two steps, or a matte is damaged: the operators say that.
-        console.log(str(error))
+        console.log.warning(str(error))
         now.stop()
     return _IDLE
 

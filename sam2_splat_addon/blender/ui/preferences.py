@@ -12,7 +12,9 @@ from bpy.types import AddonPreferences, Context
 
 from .. import ADDON_PACKAGE
 from ..clip import cache_usage
+from ..context import console
 from ..context.preferences import (
+    CONSOLE_ITEMS,
     DEVICE_ITEMS,
     EXCLUDE_COLOR,
     OBJECT_COLORS,
@@ -34,6 +36,10 @@ def _object_color(index: int) -> Any:
         max=1.0,
         default=OBJECT_COLORS[index],
     )
+
+
+def _set_console_level(preferences: Any, context: Context) -> None:
+    console.log.setLevel(preferences.console_level)
 
 
 class SAM2SPLAT_AP_preferences(AddonPreferences):
@@ -68,6 +74,13 @@ class SAM2SPLAT_AP_preferences(AddonPreferences):
         min=0,
         max=256,
     )
+    console_level: EnumProperty(
+        name="Console",
+        description="What the add-on prints into Blender's console",
+        items=CONSOLE_ITEMS,
+        default="INFO",
+        update=_set_console_level,
+    )
     propose_sam2: BoolProperty(
         name="Propose SAM 2.1",
         description="The review proposes SAM 2.1 where the bundled model is lost on many photos",
@@ -101,6 +114,7 @@ class SAM2SPLAT_AP_preferences(AddonPreferences):
         column = layout.column()
         column.prop(self, "device")
         column.prop(self, "threads")
+        column.prop(self, "console_level")
         column.prop(self, "propose_sam2")
         column.prop(self, "model_folder", placeholder=str(model_folder()))
         column.prop(self, "packages_folder", placeholder=str(packages_folder()))
