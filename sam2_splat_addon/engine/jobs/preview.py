@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One frame from its prompts, at once, for the eye; imports core, torch.
+"""Show one frame's masks from its prompts, at once.
 
-The photo is read and encoded by the code that propagation uses, and the prompts of a frame that
-tracking starts at are decoded without memory: so a preview equals what propagation writes there,
-bit for bit. A frame that is tracked and then corrected is left to a small propagation of its own
-(`corrected_preview`). Where that would take long, or nothing is known of the other frames, prompts
-that say by themselves where the object is are decoded without memory there too: such a preview
-tells how they are understood, and propagation may give another matte. What took long is kept: the
-model, the last frames' features, the last mattes.
+A preview reads and encodes the photo with the same code as a propagation. If tracking starts at
+this frame, its prompts are decoded without memory. So the preview equals what a propagation writes
+there, bit for bit.
+
+If the frame is tracked and then corrected, a small propagation computes it (`correction_preview`).
+Sometimes that would take long, or nothing is known of the other frames. Then prompts that say by
+themselves where the object is are decoded without memory there too. Such a preview shows how the
+prompts are understood, but a propagation may give another matte.
+
+The model, the last frames' features and the last mattes are kept, because they took long.
 """
 
 from __future__ import annotations
@@ -36,16 +39,17 @@ from .correction_preview import CorrectionPreviewer
 from .feature_cache import FeatureCache, PhotoKey, photo_key
 
 FEATURES_MB: Final = 128
-"""What the kept features may take: about 6 frames at 1024 px, 24 at 512 px; always at least one."""
+"""Limit of the kept features: about 6 frames at 1024 px, 24 at 512 px. At least one is always
+kept."""
 
-_KEPT_MATTES: Final = 64  # of 128 KiB at 1024 px
+_KEPT_MATTES: Final = 64  # each of 128 KiB at 1024 px
 
 
 class _Previewer:
-    """Answers previews with one model, of one kind.
+    """Answer previews with one model, of one kind.
 
-    That is: how it computes, whether photos are exact, and whether clicks are obeyed, as
-    `Sam2Adapter` takes it.
+    The kind is: how it computes, whether photos are exact, and whether clicks are obeyed (see
+    `Sam2Adapter`).
     """
 
     def __init__(
@@ -57,7 +61,7 @@ class _Previewer:
         self.loaded = loaded
         self.kind = kind
         self._choice = choice
-        # Nothing but memory asks for the count.
+        # Only memory needs the number of frames.
         self._steps = Sam2Adapter(loaded.model, frame_count=1, keeps_prompts=kind[2])
         self._features = FeatureCache(FEATURES_MB << 20, exact=kind[1])
         self._corrected = CorrectionPreviewer(loaded, choice, self._features)
@@ -66,7 +70,7 @@ class _Previewer:
     def mattes(
         self, request: PreviewRequest, prompts: PromptSet, dropped: Callable[[], bool]
     ) -> tuple[PreviewMatte, ...]:
-        """The mattes of all objects of ``prompts``, which has this frame alone."""
+        """Return the mattes of all objects of ``prompts``, which contains only this frame."""
         wide = frame_width(request.width, request.height, panorama=request.settings.panorama)
         photo = photo_key(request.photo, wide)
         with self._choice.computing():
@@ -81,7 +85,7 @@ class _Previewer:
     def corrected(
         self, request: PreviewRequest, threads: int, dropped: Callable[[], bool]
     ) -> tuple[PreviewMatte, ...]:
-        """The mattes of the objects that are tracked to the frame and then corrected."""
+        """Return the mattes of the objects that are tracked to the frame and then corrected."""
         given = {
             entry.id: prompts
             for entry in request.prompts.objects
@@ -90,7 +94,7 @@ class _Previewer:
         }
         if request.propagation is None or not given:
             return ()
-        # Objects change nothing in one another, and a fault in others is no reason to show none.
+        # Objects don't influence each other. So a fault in another object must not hide these.
         every = request.propagation.prompts
         own = tuple(entry for entry in every.objects if entry.id in given)
         wish = replace(request.propagation, prompts=replace(every, objects=own))
@@ -99,7 +103,7 @@ class _Previewer:
         except PromptError:
             if not all(prompts.includes_something for prompts in given.values()):
                 raise
-            return ()  # a fault on other frames, which Propagate will name
+            return ()  # a fault on other frames: Propagate will report it
 
     def _matte(
         self,
@@ -127,7 +131,7 @@ class _Previewer:
             if len(self._mattes) > _KEPT_MATTES:
                 self._mattes.popitem(last=False)
         self._mattes.move_to_end(key)
-        # Another object may have had the same prompts.
+        # The kept matte may belong to another object with the same prompts.
         return replace(self._mattes[key], object_id=object_id)
 
 
@@ -142,19 +146,39 @@ def run(
     Parameters
     ----------
     request
-        See :class:`PreviewRequest`; without prompts on its frame, everything is made ready and
+        See :class:`PreviewRequest`. If its frame has no prompts, everything is made ready, and
         there are no mattes.
     dropped
-        Asked between steps: whether nobody waits for the answer any more.
+        Called between steps. True means that nobody waits for the answer any more.
     image_size
         As in `propagate.run`.
+
+    Returns
+    -------
+    tuple of PreviewMatte
+        The mattes of the objects on this frame.
 
     Raises
     ------
     SplatError
-        The prompts, the model, the device or the photo are not as they should be.
+        The prompts, the model, the device or the photo are wrong.
     Cancelled
-        ``dropped`` said so.
+        ``dropped`` returned True.
+
+    Examples
+    --------
+    >>> click = FramePrompts(1, points=(PointPrompt(420.5, 310.5),))
+    >>> request = PreviewRequest(
+    ...     photo="photos/IMG_0001.JPG",
+    ...     width=6000,
+    ...     height=4000,
+    ...     frame=1,
+    ...     prompts=PromptSet((ObjectPrompts(1, "Chair", (click,)),)),
+    ...     model=ModelChoice("bundled"),
+    ... )
+    >>> (matte,) = run(request, lambda: False)
+    >>> matte.array().shape
+    (128, 128)
     """
     global _previewer
     prompts = _prompts_of_frame(request)
@@ -177,7 +201,7 @@ def run(
 
 
 def _prompts_of_frame(request: PreviewRequest) -> PromptSet:
-    """What includes objects on the request's frame, checked as a propagation checks it."""
+    """Return the prompts that include objects on this frame, checked as for a propagation."""
     objects = []
     for entry in request.prompts.objects:
         frames = tuple(

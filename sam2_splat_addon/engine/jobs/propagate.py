@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A propagate request from start to end: model, manifest, session, store; imports core and engine.
+"""Run a propagate request from start to end: model, manifest, session, store.
 
-What is already there stays: a matte whose key (see `matte_keys`) is unchanged is not computed
-again. What has to be computed begins at the nearest memories that an earlier run left (see
-`memory_checkpoints`), be it that this run was cancelled or killed or that a prompt changed since: to the
-same bytes as a run that began with nothing.
+What is there already stays. A matte whose key is unchanged (see `matte_keys`) is not computed
+again. Other mattes are computed from the nearest memories that an earlier run left (see
+`memory_checkpoints`). It does not matter whether that run was cancelled, was killed, or had other
+prompts. The result has the same bytes as that of a run from nothing.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ from ..tracking.schedule import ObjectSchedule, schedule_for
 from ..tracking.session import Session
 from .run_store import MemorySaver, ResultWriter, StoredObject, Takeover
 
-_DECODED_BYTES: Final = 7  # of a photo being read, for each of its pixels
+_DECODED_BYTES: Final = 7  # for each pixel of a photo that is being read
 _MAX_DECODERS: Final = 4
 
 ENGINE_VERSION: Final = "8"
-"""Part of every object's key: raise it when the same inputs give other mattes than before."""
+"""Part of every object's key. Raise it when the same inputs give other mattes than before."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,12 @@ class PropagateReport:
     summary
         One sentence for the user.
     frames
-        Mattes written.
+        Number of mattes written.
     warnings
-        What the user should look at.
+        What the user should check.
     damaged
-        Names of the photos that don't decode whole: they have no matte, and no other goes by them.
+        Names of the photos that don't decode whole. They have no matte, and no other matte depends
+        on them.
     """
 
     summary: str
@@ -100,20 +101,42 @@ def run(
     request
         Footage, prompts, store, model and settings.
     on_progress, on_frame_done, on_log
-        Called in the thread of the caller, between stages.
+        Called in the caller's thread, between stages.
     cancelled
-        Asked between the stages of a frame.
+        Called between the stages of a frame.
     image_size
-        Side of the model's input, px, for tests and benches; 0 is what model and speed say.
+        Side of the model's input, px, for tests and benchmarks. 0 leaves it to model and speed.
+
+    Returns
+    -------
+    PropagateReport
+        How the run ended.
 
     Raises
     ------
     SplatError
-        Prompts, checkpoint, footage, device or store are not as they should be, or another process
-        is at it.
+        Prompts, checkpoint, footage, device or store are wrong, or another process uses the store.
     Cancelled
-        ``cancelled`` said so; what was finished is in the store, and the next run goes on from
-        there.
+        ``cancelled`` returned True. Finished mattes are in the store, and the next run continues
+        from there.
+
+    Examples
+    --------
+    Track an object from one click on the first photo.
+
+    >>> footage = FootageFiles.of(scan(Path("photos")))
+    >>> click = FramePrompts(1, points=(PointPrompt(420.5, 310.5),))
+    >>> prompts = PromptSet((ObjectPrompts(1, "Chair", (click,)),))
+    >>> request = PropagateRequest(footage, prompts, "store", ModelChoice("bundled"))
+    >>> report = run(
+    ...     request,
+    ...     on_progress=lambda progress: None,
+    ...     on_frame_done=lambda done: print(done.frame),
+    ...     on_log=lambda log: None,
+    ...     cancelled=lambda: False,
+    ... )
+    1
+    2
     """
     told = _Listeners(on_progress, on_frame_done, on_log, cancelled)
     with contextlib.ExitStack() as held:
@@ -127,7 +150,7 @@ def run(
 
 @dataclass(frozen=True)
 class _Listeners:
-    """Who is told how a run goes on, and who may end it; see `run`."""
+    """Callbacks that follow a run and may cancel it; see `run`."""
 
     on_progress: Callable[[Progress], None]
     on_frame_done: Callable[[FrameDone], None]
@@ -135,17 +158,17 @@ class _Listeners:
     cancelled: Callable[[], bool]
 
     def loading(self, fraction: float) -> None:
-        """How much of the model is read, 0 to 1."""
+        """Report how much of the model is read, 0 to 1."""
         self.on_progress(Progress("loading", int(100 * fraction), 100))
 
     def warn(self, texts: Iterable[str]) -> None:
-        """Say what the user should look at."""
+        """Report what the user should check."""
         for text in texts:
             self.on_log(Log("warning", text))
 
 
 class _Propagation:
-    """One run of a request, in four steps: `open`, `settle`, `track` if something is due, `finish`."""
+    """One run of a request. Steps: `open`, `settle`, `track` if something is due, `finish`."""
 
     def __init__(self, request: PropagateRequest, told: _Listeners, image_size: int) -> None:
         self._began = time.monotonic()
@@ -164,13 +187,13 @@ class _Propagation:
         self._busy: list[StoredObject] = []
 
     def open(self, held: contextlib.ExitStack) -> None:
-        """Hold the store, and see what it has of what is asked for."""
+        """Hold the store, and find out what it has already."""
         request, told, manifest = self._request, self._told, self._manifest
         store = self._store = _opened(request, held)
         bring_back(store, manifest.footage)
         last = last_run(store)
         if last is not None and last.footage != manifest.footage:
-            changed = "The photos have changed since the last run: its mattes are made anew."
+            changed = "The photos have changed since the last run. All masks are made again."
             told.on_log(Log("info", changed))
         objects = self._objects = _objects(manifest, store)
         self._warnings = [
@@ -197,7 +220,8 @@ class _Propagation:
         self._total = sum(map(len, wanted))
 
     def settle(self) -> None:
-        """Put into the store what is known without the model: prompts that are masks already."""
+        """Write what is known without the model: frames whose results from both sides exist
+        already."""
         for at in self._objects:
             settled = at.settle(self._outdated[at.plan.object_id])
             self._outdated[at.plan.object_id] -= {record.frame for record in settled}
@@ -210,7 +234,8 @@ class _Propagation:
         return any(self._outdated.values())
 
     def track(self) -> None:
-        """Compute what is not up to date; raises Cancelled, with memories saved to go on from."""
+        """Compute what is not up to date; raises Cancelled, after memories were saved to
+        continue from."""
         request, told, settings = self._request, self._told, self._request.settings
         footage, choice, outdated = request.footage, self._choice, self._outdated
         size = (footage.width, footage.height)
@@ -223,7 +248,7 @@ class _Propagation:
         works = [_schedule(at, outdated[at.plan.object_id]) for at in busy]
         starts = [part.frames[0] for work in works for part in work.parts if part.state is not None]
         if starts:
-            going_on = f"Going on where an earlier run stood, from frame {min(starts)}."
+            going_on = f"Continuing where an earlier run stopped, from frame {min(starts)}."
             told.on_log(Log("info", going_on))
         look = _second_look(request, self._prompts, loaded.model, choice, told.cancelled)
         twice = (
@@ -271,18 +296,18 @@ class _Propagation:
         self._warnings += loaded.warnings
 
     def finish(self) -> PropagateReport:
-        """Let the manifest say what the store has now, and say how it went."""
+        """Write into the manifest what the store has now, and return the report."""
         self._takeover.finish(whole=self._request.update is None)
         for at in self._objects:
             at.tidy()
         written = self._missing
-        summary = f"Nothing to do: all {self._total} mattes are up to date."
+        summary = f"Nothing to do: all {self._total} masks are up to date."
         if self._busy:
             left = (self._outdated[at.plan.object_id] & self._damaged.frames for at in self._busy)
             written -= sum(map(len, left))
             seconds = time.monotonic() - self._began
-            objects = counted(len(self._busy), "object")
-            summary = f"{counted(written, 'matte')} of {objects} in {seconds:.1f} s."
+            objects = counted(len(self._busy), "subject")
+            summary = f"{counted(written, 'mask')} of {objects} in {seconds:.1f} s."
         warnings = (*self._warnings, *self._damaged.warnings())
         return PropagateReport(summary, written, warnings, self._damaged.names())
 
@@ -295,34 +320,37 @@ def _schedule(at: StoredObject, outdated: Collection[int]) -> ObjectSchedule:
 
 
 def _opened(request: PropagateRequest, held: contextlib.ExitStack) -> MatteStore:
-    """The request's store, held until its run is over; raises StoreError, with nothing touched."""
+    """Return the request's store, held until its run is over.
+
+    Raises StoreError before anything is changed.
+    """
     require_own_capture(MatteStore(Path(request.store)), request.footage)
     store = MatteStore.open(Path(request.store), create=True)
     held.enter_context(only_run(store.folder))
     store.sweep()
-    held.callback(store.sync)  # however it ends, what it has reported is on the disk
+    held.callback(store.sync)  # reported mattes are on the disk, however the run ends
     return store
 
 
 def _require_written(
     store: MatteStore, wanted: Mapping[int, Collection[int]], damaged: Collection[int]
 ) -> None:
-    """Raise StoreError where mattes that a run has written are gone at its end."""
+    """Raise StoreError if mattes that a run has written are gone at its end."""
     store.require_there()
     for object_id, frames in wanted.items():
         gone = set(frames) - set(damaged) - set(store.frames(object_id))
         if gone:
             raise StoreError(
-                f"Masks in {store.folder} were deleted while the run went on: of frame"
+                f"Masks in {store.folder} were deleted during the run, of frame"
                 f" {shorten([str(frame) for frame in sorted(gone)])}.",
-                "Leave the folder alone during a run, and propagate again.",
+                "Don't change the folder during a run, and propagate again.",
             )
 
 
 def _void(
     store: MatteStore, objects: list[StoredObject], outdated: Mapping[int, Collection[int]]
 ) -> dict[int, dict[int, str]]:
-    """The keys of the mattes that are of another run, by object and frame."""
+    """Return the keys of mattes that belong to another run, by object and frame."""
     void = void_keys(store)
     for at in objects:
         object_id = at.plan.object_id
@@ -331,10 +359,11 @@ def _void(
 
 
 class _Damaged:
-    """The photos of a run that don't decode whole; the store lists them.
+    """The photos of a run that don't decode whole. The store lists them.
 
-    They have no matte and are not remembered: tracking goes from the photo before to the one after.
-    Those that an earlier run met are not tried again, as long as the photos are the same.
+    They have no matte and are not remembered: tracking goes from the photo before to the photo
+    after. Photos that an earlier run found damaged are not tried again while the photos are the
+    same.
     """
 
     def __init__(
@@ -355,18 +384,18 @@ class _Damaged:
 
     @property
     def frames(self) -> frozenset[int]:
-        """Their frames, as far as they are known."""
+        """The frames that are known to be damaged."""
         return frozenset(self._found)
 
     def add(self, frame: int, problem: DamagedPhoto) -> None:
-        """Take note of one; raises DamagedPhoto where the run can't go on without it."""
+        """Note a damaged photo; raises DamagedPhoto if the run can't continue without it."""
         if self._request.strict:
             raise problem
         if frame in self._prompted:
             raise DamagedPhoto(
                 problem.message,
-                f"There are clicks or a drawn mask on it, frame {frame}: put a good copy in its"
-                " place, or take these away and propagate again.",
+                f"Frame {frame} has clicks or a drawn mask. Replace the photo with a good copy, or"
+                " remove these, then propagate again.",
             ) from problem
         if frame not in self._found:
             found = DamagedFrame.of(frame, Path(self._request.footage.paths[frame - 1]), problem)
@@ -375,16 +404,16 @@ class _Damaged:
             self._on_log(Log("warning", f"Left out, frame {frame}: {problem.message}"))
 
     def warnings(self) -> tuple[str, ...]:
-        """A sentence for the user, if there are any."""
+        """Return a sentence for the user, if there are any."""
         return (left_out(self._found.values()),) if self._found else ()
 
     def names(self) -> tuple[str, ...]:
-        """Their file names, by frame."""
+        """Return their file names, by frame."""
         return tuple(self._found[frame].name for frame in sorted(self._found))
 
 
 def _decoders(footage: FootageFiles, choice: DeviceChoice) -> int:
-    """Threads to read photos in: a GPU tracks several in the time that one takes to read."""
+    """Return the number of threads that read photos: a GPU is faster than one reading thread."""
     if choice.device.type == "cpu":
         return 1
     held = footage.width * footage.height * _DECODED_BYTES
@@ -399,7 +428,7 @@ def _second_look(
     choice: DeviceChoice,
     cancelled: Callable[[], bool],
 ) -> Callable[[FrameResult], FrameResult]:
-    """What makes results into what is written."""
+    """Return the function that turns results into what is written."""
     if request.settings.second_look == NO_LOOK:
         return lambda result: result
     footage = request.footage
@@ -423,9 +452,10 @@ def _second_look(
 def objects_of(
     request: PropagateRequest, loaded: LoadedModel, choice: DeviceChoice, threads: int
 ) -> list[StoredObject]:
-    """What a run of the request would compute and already has, with its model made ready for it.
+    """Return what a run of the request would compute and what it already has.
 
-    Nothing is written. Raises SplatError when the request is not as it should be.
+    It also makes the model ready for that run. Nothing is written. Raises SplatError if the request
+    is wrong.
     """
     size = loaded.model.image_size
     manifest = _manifest(request, _prompts_of(request), loaded.sha256, size, choice, threads)
@@ -492,13 +522,14 @@ def _choose_arithmetic(model: SAM2Base, request: PropagateRequest, choice: Devic
 
 
 def _in_range(plan: ObjectPlan, update: FrameRange | None) -> range:
-    """The results that the request wants up to date; raises PromptError for an empty range."""
+    """Return the results that the request wants up to date; raises PromptError for an empty
+    range."""
     if update is None:
         return plan.results
     if update.first > update.last:
         raise PromptError(
             f"There is no frame from {update.first} to {update.last}.",
-            "Let the first frame come before the last.",
+            "Choose a first frame that is not after the last.",
         )
     return range(max(plan.results.start, update.first), min(plan.results.stop, update.last + 1))
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether this processor multiplies matrices quicker in bfloat16, found by timing; imports torch.
+"""Find out by timing whether this CPU multiplies matrices faster in bfloat16.
 
-What a processor says that it can do is no answer: of two that name AVX512-BF16 one is twice as quick
-with it and the other half. The answer is kept beside torch, for this processor and this torch, so
-that later runs choose alike however busy the machine is.
+A CPU's list of features does not tell. Of two CPUs with AVX512-BF16, one was twice as fast with it,
+the other half as fast. The answer is kept beside torch, for this CPU and this version of torch. So
+later runs choose the same, even on a busy machine.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ _SHAPES: Final = (
     (16384, 96, 384),
 )  # rows, in, out; as in SAM 2.1 tiny's encoder
 _ROUNDS: Final = 5
-_WORTH_IT: Final = 1.2  # times as quick; below, the loss of digits buys nothing
+_WORTH_IT: Final = 1.2  # times as fast; with less gain, the loss of digits is not worth it
 _FILE: Final = "sam2_splat_products.json"
 
 
 @functools.cache
 def is_quicker_in_bfloat16(folder: Path | None = None) -> bool:
-    """Return whether large matrix products in bfloat16, with the casts, take clearly less time.
+    """Whether large matrix products in bfloat16, with the casts, take clearly less time.
 
     Parameters
     ----------
     folder
-        Where the answer of before lies and goes to; None is the folder that torch is installed in.
-        Where nothing can be written, each process asks anew.
+        Where the answer is kept. None is torch's own folder. If nothing can be written there, each
+        process measures again.
     """
     path = (folder or Path(torch.__file__).parents[1]) / _FILE
     key = f"{processor()}, torch {torch.__version__}"
@@ -52,7 +52,8 @@ def is_quicker_in_bfloat16(folder: Path | None = None) -> bool:
 
 
 def measured_gain() -> float:
-    """How many times as quick bfloat16 is, over all shapes, each at its best of some rounds."""
+    """Return how many times as fast bfloat16 is, over all shapes, each at its best of some
+    rounds."""
     seconds = {torch.float32: 0.0, torch.bfloat16: 0.0}
     with torch.inference_mode():
         for rows, incoming, outgoing in _SHAPES:
@@ -60,7 +61,7 @@ def measured_gain() -> float:
             cast = weight.to(torch.bfloat16)
             best = dict.fromkeys(seconds, float("inf"))
             for number in range(_ROUNDS + 1):
-                for dtype in seconds:  # in turn, so that others' work slows both
+                for dtype in seconds:  # in turn, so that other programs slow both
                     began = time.perf_counter()
                     if dtype is torch.float32:
                         F.linear(x, weight)
@@ -74,7 +75,7 @@ def measured_gain() -> float:
 
 
 def processor() -> str:
-    """The processor's name, as far as the system tells."""
+    """Return the CPU's name, as far as the system tells it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -85,7 +86,7 @@ def processor() -> str:
 
 
 def _answers(path: Path) -> dict[str, bool]:
-    """What is kept; nothing where it can't be read."""
+    """Return the kept answers. Empty if they can't be read."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The image encoder's matrix products in bfloat16, on processors that are quicker so; torch, sam2.
+"""Compute the image encoder's matrix products in bfloat16, on CPUs that are faster this way.
 
-Linear layers and convolutions of one pixel round what goes in and what comes out to bfloat16, as
-autocast does on a GPU; sums within a product stay in float32. So does all else: attention,
+Linear layers and 1x1 convolutions round their input and output to bfloat16, as autocast does on a
+GPU. Sums within a product stay in float32. Everything else stays in float32 too: attention,
 normalisation, memory, the mask decoder.
 """
 
@@ -17,7 +17,8 @@ from .fused_encoder import fused_convs
 
 
 def set_products(model: SAM2Base, *, bfloat16: bool) -> None:
-    """Let the image encoder multiply in bfloat16, or in float32 as before; weights stay as they are."""
+    """Let the image encoder multiply in bfloat16, or in float32 as before. Weights stay the
+    same."""
     for module in model.image_encoder.modules():
         if bfloat16 and type(module) is nn.Linear:
             module.__class__ = HalfLinear
@@ -35,24 +36,26 @@ def _is_product(conv: nn.Conv2d) -> bool:
 
 
 class HalfLinear(nn.Linear):
-    """`torch.nn.Linear` that takes and gives float32 and multiplies in bfloat16; for final weights."""
+    """`torch.nn.Linear` with float32 input and output that multiplies in bfloat16. For final
+    weights only."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [..., in] to [..., out]."""
+        """Map (..., in) to (..., out)."""
         return F.linear(x.to(torch.bfloat16), *_halves(self)).float()
 
 
 class HalfConv(nn.Conv2d):
-    """`torch.nn.Conv2d` of one pixel, likewise."""
+    """A 1x1 `torch.nn.Conv2d` that does the same."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [B, in, H, W] to [B, out, H', W']."""
+        """Map (B, in, H, W) to (B, out, H', W')."""
         weight, bias = _halves(self)
         return F.conv2d(x.to(torch.bfloat16), weight, bias, self.stride).float()
 
 
 def _halves(layer: nn.Linear | nn.Conv2d) -> tuple[Tensor, Tensor | None]:
-    """Weight and bias in bfloat16, made once: in a frame a layer may be asked several times."""
+    """Return weight and bias in bfloat16. They are made once, because a frame may use a layer
+    several times."""
     if "halves" not in layer.__dict__:
         bias = None if layer.bias is None else layer.bias.detach().to(torch.bfloat16)
         layer.__dict__["halves"] = layer.weight.detach().to(torch.bfloat16), bias

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which device and number format a run uses, and why; imports core and torch."""
+"""Choose the device and the number format of a run, and tell why."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from ...core.errors import EnvironmentSetupError
 from ...core.settings import Precision
 from .bfloat16_probe import is_quicker_in_bfloat16
 
-# What torch settled on at its import (physical cores, or OMP_NUM_THREADS), kept so that one
-# request's wish does not stick to the next one.
+# torch's own choice at its import (physical cores, or OMP_NUM_THREADS). It is kept, so that one
+# request's number of threads does not stay for the next one.
 _DEFAULT_THREADS = torch.get_num_threads()
 
 
 @dataclass(frozen=True)
 class DeviceChoice:
-    """A device that is there, and how to compute on it.
+    """A device that exists, and how to compute on it.
 
     Attributes
     ----------
     device
         Where model and memory live.
     dtype
-        float32, or bfloat16: on a GPU under autocast, on a processor in the image encoder's matrix
-        products alone (`bfloat16_products`).
+        float32 or bfloat16. On a GPU bfloat16 means autocast. On a CPU it means only the image
+        encoder's matrix products (`bfloat16_products`).
     name
-        What a manifest calls it: ``cpu``, ``mps`` or ``cuda: <name of the GPU>``.
+        Its name in a manifest: ``cpu``, ``mps`` or ``cuda: <name of the GPU>``.
     reason
         One sentence for the log.
     """
@@ -46,13 +46,13 @@ class DeviceChoice:
 
     @property
     def multiplies_in_bfloat16(self) -> bool:
-        """Whether the model itself is to be told so (`bfloat16_products.set_products`)."""
+        """Whether the model itself must multiply in bfloat16 (`bfloat16_products.set_products`)."""
         return self.device.type == "cpu" and self.dtype is torch.bfloat16
 
     @contextlib.contextmanager
     def computing(self) -> Iterator[None]:
-        """Inference mode, on a GPU under autocast where the dtype is not float32."""
-        # Of cuDNN's convolutions some add up in whatever order threads come.
+        """Inference mode. On a GPU also autocast, if the dtype is not float32."""
+        # Some of cuDNN's convolutions add in a random order of threads.
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.benchmark = False
         with torch.inference_mode():
@@ -64,24 +64,23 @@ class DeviceChoice:
 
 
 def choose_device(wish: str = "auto", precision: Precision | None = None) -> DeviceChoice:
-    """The device for ``wish``: ``auto``, ``cpu``, ``cuda`` (or ``cuda:1``) or ``mps``.
+    """Return the device for ``wish``.
 
-    bfloat16 autocast is what SAM 2's authors run on CUDA. On a CPU it is slower than float32 on most
-    processors and much quicker on a few, which only a timing tells. On Apple's GPUs its results
-    drift, so they compute in float32.
+    SAM 2's authors use bfloat16 autocast on CUDA. On most CPUs bfloat16 is slower than float32, on
+    a few it is much faster, and only a timing tells. On Apple's GPUs bfloat16 results drift, so
+    they use float32.
 
     Parameters
     ----------
     wish
-        See above.
+        ``auto``, ``cpu``, ``cuda`` (or ``cuda:1``) or ``mps``.
     precision
-        As in `core.settings.RunSettings`; None is ``automatic`` on a GPU and ``float32``
-        on a CPU.
+        As in `core.settings.RunSettings`. None is ``automatic`` on a GPU and ``float32`` on a CPU.
 
     Raises
     ------
     EnvironmentSetupError
-        The wish names a device that is not there, or no device at all.
+        There is no such device on this machine, or no device has this name.
     """
     kind = wish.partition(":")[0]
     if kind not in ("auto", "cpu", "cuda", "mps"):
@@ -122,7 +121,7 @@ def _cuda(wish: str, asked: str, precision: Precision | None) -> DeviceChoice:
             f"There is no GPU number {index}.", f"There are {torch.cuda.device_count()}, from 0."
         )
     name = torch.cuda.get_device_name(index)
-    # Cards before the RTX 30 series only emulate it, slower than float32.
+    # Cards before the RTX 30 series only emulate bfloat16, slower than float32.
     has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
     dtype = torch.bfloat16 if has_bfloat16 and precision != "float32" else torch.float32
     build = f"torch {torch.__version__}"
@@ -135,6 +134,6 @@ def _name_of(dtype: torch.dtype) -> str:
 
 
 def use_threads(threads: int) -> int:
-    """Let torch use that many threads on the CPU (0: its own choice); returns how many."""
+    """Let torch use this number of CPU threads (0: its own choice). Returns the number."""
     torch.set_num_threads(threads if threads > 0 else _DEFAULT_THREADS)
     return torch.get_num_threads()

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The bundled model's image encoder in fewer passes, for inference on a CPU; imports torch.
+"""The bundled model's image encoder in fewer steps, for inference on a CPU.
 
-The same arithmetic as `bundled_model.LiteTrunk` and `TopDownNeck`, the results equal to a few last
-bits:
+It does the same arithmetic as `bundled_model.LiteTrunk` and `TopDownNeck`. The results are equal
+except for a few last bits:
 
 - BatchNorm is folded into the convolution before it.
-- Activations and shortcuts are done by the convolution itself, while its result is in the caches,
-  and weights are laid out once as the processor's kernels want them. oneDNN does both, through
-  operators that torch has for its own compiler; where a build of torch lacks them, plain
-  convolutions take their place.
-- A border that is wider on one side becomes a kernel with a row and a column of zeros more, which
-  costs less than a copy of the image with its border.
+- The convolution itself applies activations and adds shortcuts, while its result is in the caches.
+  Its weights are stored once in the order that the CPU's kernels need. oneDNN does both, through
+  operators that torch has for its own compiler. If a build of torch lacks them, plain convolutions
+  are used.
+- A border that is wider on one side becomes an additional row and column of zeros in the kernel.
+  This costs less than a copy of the image with its border.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _PLAIN: Final[dict[Activation, Callable[[Tensor], Tensor]]] = {
     "relu": torch.relu,
     "relu6": F.relu6,
 }
-# oneDNN's names and numbers for the same.
+# oneDNN's names and parameters for the same activations.
 _FUSED: Final[dict[Activation, tuple[str, list[float]]]] = {
     "none": ("none", []),
     "relu": ("relu", []),
@@ -51,7 +51,7 @@ _FUSED: Final[dict[Activation, tuple[str, list[float]]]] = {
 
 
 def fuse_encoder(model: SAM2Base) -> None:
-    """Put a fused encoder in place of the bundled model's own; leaves every other model as it is.
+    """Replace the bundled model's encoder with a fused one. Other models are not changed.
 
     The model must have its final weights, be in eval mode and stay on the CPU.
     """
@@ -63,7 +63,7 @@ def fuse_encoder(model: SAM2Base) -> None:
 
 
 def fused_convs(encoder: nn.Module) -> Iterator[FusedConv]:
-    """Those of a fused encoder; none of another."""
+    """Return the convolutions of a fused encoder. Empty for any other encoder."""
     for module in encoder.modules():
         if isinstance(module, FusedTrunk | _FusedNeck):
             yield from module.convs()
@@ -71,7 +71,8 @@ def fused_convs(encoder: nn.Module) -> Iterator[FusedConv]:
 
 @functools.cache
 def has_fused_operators() -> bool:
-    """Whether this build of torch has oneDNN's fused convolutions, and they compute what is meant."""
+    """Whether this build of torch has oneDNN's fused convolutions, and they compute the right
+    values."""
     if not torch.backends.mkldnn.is_available():
         return False
     x, weight = torch.ones(1, 8, 8, 8), torch.ones(8, 8, 1, 1)
@@ -86,7 +87,7 @@ def has_fused_operators() -> bool:
 
 
 class FusedConv:
-    """A convolution with its activation, and with the shortcut that is added before that.
+    """A convolution with its activation, and with a shortcut that is added before the activation.
 
     Parameters
     ----------
@@ -97,7 +98,7 @@ class FusedConv:
     stride, padding, groups
         As in `torch.nn.Conv2d`.
     activation
-        What the result goes through.
+        Applied to the result.
 
     Attributes
     ----------
@@ -126,12 +127,12 @@ class FusedConv:
 
     @property
     def is_product(self) -> bool:
-        """Whether each cell's result is of that cell alone."""
+        """Whether each cell's result depends only on that cell."""
         return self._weight.shape[2:] == (1, 1) and self._groups == 1
 
     @classmethod
     def of(cls, source: nn.Module, activation: Activation = "none") -> FusedConv:
-        """Of a convolution as it is.
+        """Make one from a convolution.
 
         Parameters
         ----------
@@ -150,7 +151,7 @@ class FusedConv:
 
     @classmethod
     def normalised(cls, conv: nn.Conv2d, norm: nn.BatchNorm2d, activation: Activation) -> FusedConv:
-        """Of a convolution without a bias and the BatchNorm that follows it."""
+        """Make one from a convolution without a bias and the BatchNorm after it."""
         assert norm.running_mean is not None and norm.running_var is not None
         scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)  # (out)
         weight = conv.weight * scale[:, None, None, None]
@@ -158,14 +159,14 @@ class FusedConv:
         return cls(weight, bias, conv.stride[0], int(conv.padding[0]), conv.groups, activation)
 
     def __call__(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
-        """Map [B, in, H, W] to [B, out, H', W']; the shortcut is of the result's shape."""
+        """Map (B, in, H, W) to (B, out, H', W'). The shortcut has the result's shape."""
         if self.in_bfloat16:
             return self._product(x, shortcut)
         how = (self._stride, self._padding, self._groups)
         if not has_fused_operators():
             y = F.conv2d(x, self._weight, self._bias, *how[:2], groups=self._groups)
             return _PLAIN[self._activation](y if shortcut is None else y + shortcut)
-        # The best layout is another one for another input, and for other threads.
+        # The best layout depends on the input's shape and the number of threads.
         layout = (x.shape, torch.get_num_threads())
         if layout != self._layout:
             self._laid_out = _packed(self._weight, x, *how)
@@ -235,7 +236,7 @@ def _fused_sum(
 
 
 class _FusedBlock:
-    """`InvertedResidual`."""
+    """A fused `InvertedResidual`."""
 
     def __init__(self, block: InvertedResidual) -> None:
         self._expand = None if block.expand is None else FusedConv.of(block.expand, "relu6")
@@ -244,7 +245,7 @@ class _FusedBlock:
         self._shortcut = block.shortcut
 
     def convs(self) -> Iterator[FusedConv]:
-        """Its convolutions."""
+        """Return its convolutions."""
         yield from (() if self._expand is None else (self._expand,))
         yield from (self._filter, self._project)
 
@@ -254,7 +255,7 @@ class _FusedBlock:
 
 
 class FusedTrunk(nn.Module):
-    """`LiteTrunk`; no weight of it is a parameter, as none is to be trained or saved."""
+    """A fused `LiteTrunk`. Its weights are no parameters, because they are not trained or saved."""
 
     def __init__(self, trunk: LiteTrunk) -> None:
         super().__init__()
@@ -271,16 +272,16 @@ class FusedTrunk(nn.Module):
         ]
 
     def convs(self) -> Iterator[FusedConv]:
-        """Its convolutions."""
+        """Return its convolutions."""
         yield self._stem
         for stage in self._stages:
             for block in stage:
                 yield from block.convs()
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """See `LiteTrunk.forward`; what it gives has its channels last in memory."""
+        """As `LiteTrunk.forward`. The results have their channels last in memory."""
         x = x.contiguous(memory_format=torch.channels_last)
-        x = self._stem(torch.addcmul(self._shift, x, self._scale))  # [B, 32, S/2, S/2]
+        x = self._stem(torch.addcmul(self._shift, x, self._scale))  # (B, 32, S/2, S/2)
         features: list[Tensor] = []
         for number, stage in enumerate(self._stages):
             for block in stage:
@@ -291,7 +292,7 @@ class FusedTrunk(nn.Module):
 
 
 class _FusedSmooth:
-    """A convolution and a `ResidualBlock`, as the neck has them at each size."""
+    """A convolution and a `ResidualBlock`, which the neck has at each size."""
 
     def __init__(self, smooth: nn.Sequential) -> None:
         conv, norm, _, block = smooth
@@ -309,7 +310,7 @@ class _FusedSmooth:
 
 
 class _FusedNeck(nn.Module):
-    """`TopDownNeck`."""
+    """A fused `TopDownNeck`."""
 
     def __init__(self, neck: TopDownNeck) -> None:
         super().__init__()
@@ -327,16 +328,16 @@ class _FusedNeck(nn.Module):
         )
 
     def convs(self) -> Iterator[FusedConv]:
-        """Those that join maps of two sizes: most that are products."""
+        """Return the convolutions that join maps of two sizes. Most of them are products."""
         yield from (self._lateral32, self._lateral16, self._embed, self._down16)
         yield from (self._lateral8, self._down8, self._lateral4)
 
     def forward(self, xs: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """See `TopDownNeck.forward`."""
+        """As `TopDownNeck.forward`."""
         s4, s8, s16, s32 = xs
         x = self._smooth16(self._lateral16(s16, double(self._lateral32(s32))))
-        embedding = self._embed(x)  # [B, 128, S/16, S/16]
-        middle = self._smooth8(self._lateral8(s8, double(self._down16(x))))  # [B, 64, S/8, S/8]
-        fine = self._smooth4(self._lateral4(s4, double(self._down8(middle))))  # [B, 32, S/4, S/4]
+        embedding = self._embed(x)  # (B, 128, S/16, S/16)
+        middle = self._smooth8(self._lateral8(s8, double(self._down16(x))))  # (B, 64, S/8, S/8)
+        fine = self._smooth4(self._lateral4(s4, double(self._down8(middle))))  # (B, 32, S/4, S/4)
         features = [fine, middle, embedding]
         return features, [self.position_encoding(f) for f in features]

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Moves a model's answer until it agrees with its prompts; imports torch, cv2.
+"""Change a model's answer until it agrees with its prompts.
 
-Whatever a model says, the mask contains each include click of its photo and no exclude click, and
-lies inside a given box. Where a click is not obeyed, its correction spreads to cells that look like
-the clicked one and lie near it, as in Gaussian process regression: clicks that are obeyed count as
-observations without an error, so the answer around them stays. What is left then, as two clicks of
-opposite kinds on cells that look alike, is settled in the cells that surround each click.
+The mask then contains every include click on its photo and no exclude click, and lies inside a
+given box, whatever the model says. If a click is not obeyed, its correction spreads to near cells
+that look like the clicked one. This works as in Gaussian process regression. Obeyed clicks count as
+exact observations, so the answer around them stays. Two opposite clicks on similar cells may still
+disagree after that. Then only the cells directly around each click change.
 
-A model that was not trained on one click after the other says something else each time, mostly worse:
-it is asked once, and each further click moves the answer that the clicks before it left
-(`in_turn`). So a click changes what lies around it, and nothing that was right far away.
+If a model was not trained on one click after the other, each new click gives another answer, mostly
+a worse one. Such a model is asked once. Each further click then changes the answer after the
+earlier clicks (`in_turn`). So a click changes the area around it, and nothing that was right far
+away.
 """
 
 from __future__ import annotations
@@ -25,17 +26,17 @@ from torch.nn import functional as F
 _EXCLUDE, _INCLUDE, _BOX_START, _BOX_END = 0, 1, 2, 3  # labels of sam2's prompts
 
 MARGIN: Final = 1.5
-"""Logit that a click which was not obeyed gets, beyond 0."""
+"""A click that was not obeyed gets this logit, on its own side of 0."""
 
-_SURE: Final = 0.2  # logit beyond 0 from which on a click counts as obeyed
-_NEAR: Final = 0.2  # of the grid's side: how far the correction by a first click spreads
-_NARROWING: Final = 0.35  # later ones mend smaller faults: by this power of their number
-_ALIKE: Final = 0.8  # distance of unit features at which it has faded
-_UNSURE: Final = 0.3  # logit of what only looks like a place that a click has changed
-_NOISE: Final = 1e-3  # keeps clicks on the same cell solvable
-_BOUND: Final = 32.0  # of logits; beyond it they say nothing more
-_ROOM: Final = 0.03  # of a box's sides that a mask may reach out of it
-_ROUNDS: Final = 4  # over clicks that share cells
+_SURE: Final = 0.2  # a click counts as obeyed from this logit on, on its own side of 0
+_NEAR: Final = 0.2  # of the grid's side: how far the correction of a first click spreads
+_NARROWING: Final = 0.35  # later clicks spread less, by this power of their number
+_ALIKE: Final = 0.8  # distance of unit features at which a correction has faded
+_UNSURE: Final = 0.3  # largest logit of cells that only look like a place that a click changed
+_NOISE: Final = 1e-3  # so that clicks on the same cell have a solution
+_BOUND: Final = 32.0  # bound of logits; larger ones don't say more
+_ROOM: Final = 0.03  # of a box's sides: how far a mask may reach out of it
+_ROUNDS: Final = 4  # number of rounds over clicks that share cells
 
 
 def keep_prompts(
@@ -47,24 +48,24 @@ def keep_prompts(
     in_turn: bool = False,
     tracked: bool = False,
 ) -> Tensor:
-    """Return logits that agree with the prompts; the same tensor where they do already.
+    """Return logits that agree with the prompts; the same tensor if they agree already.
 
     Parameters
     ----------
     logits
         (1, 1, h, w) float32.
     points
-        "point_coords" (1, P, 2) px indices of the model's input and "point_labels" (1, P): 1 include,
-        0 exclude, 2 and 3 the corners of a box.
+        "point_coords" (1, P, 2), pixel indices of the model's input. "point_labels" (1, P): 1
+        include, 0 exclude, 2 and 3 the corners of a box.
     features
-        (1, C, h', w') of any size: what makes places look alike.
+        (1, C, h', w') of any size. Places with near features look alike.
     side
-        Of the model's input, px.
+        Side of the model's input, px.
     in_turn
-        Whether the clicks move the answer one by one, each what those before it left, or together.
-        The first one moves what looks alike everywhere, each further one a single piece.
+        True: the clicks change the answer one after the other. The first one changes everything
+        that looks alike, each further one only a single piece. False: all clicks act together.
     tracked
-        Whether the logits were tracked, so that the first click comes after a look at them too.
+        Whether the logits were tracked. Then the user had seen them before the first click.
     """
     coordinates, labels = points["point_coords"][0].float(), points["point_labels"][0]
     kept = _inside_box(logits, coordinates, labels, side)
@@ -95,8 +96,10 @@ def keep_prompts(
 
 
 def opening(points: dict[str, Tensor]) -> int:
-    """How many prompts say for the first time where the object is: a box, or the first include click
-    and what stands before it; all where none does.
+    """Return the number of prompts that say for the first time where the object is.
+
+    These are a box, or the first include click with everything before it. If there is none, all of
+    them.
     """
     labels = points["point_labels"][0].tolist()
     for number, label in enumerate(labels, start=1):
@@ -106,7 +109,7 @@ def opening(points: dict[str, Tensor]) -> int:
 
 
 def obeys(logits: Tensor, points: dict[str, Tensor], side: int) -> bool:
-    """Whether each click's own place is as it asks; parameters as in `keep_prompts`."""
+    """Whether each click's own place is as the click says. Parameters as in `keep_prompts`."""
     labels = points["point_labels"][0]
     clicks = (labels == _INCLUDE) | (labels == _EXCLUDE)
     places = points["point_coords"][0].float()[clicks]
@@ -116,13 +119,13 @@ def obeys(logits: Tensor, points: dict[str, Tensor], side: int) -> bool:
 
 
 def _missing(flat: Tensor, cells: Tensor, weights: Tensor, signs: Tensor) -> Tensor:
-    """(P): what each click's own place lacks to be as it asks; 0 where it is."""
+    """Return (P): what each click's own place lacks to obey the click. 0 if it obeys."""
     found = (flat[cells] * weights).sum(1)
     return torch.where(found * signs >= _SURE, torch.zeros_like(found), signs * MARGIN - found)
 
 
 def _spread(flat: Tensor, kernel: Tensor, cells: Tensor, weights: Tensor, signs: Tensor) -> Tensor:
-    """(h * w): the correction, spread by likeness."""
+    """Return (h * w): the correction, spread to similar cells."""
     missing = _missing(flat, cells, weights, signs)
     among = (kernel[:, cells] * weights).sum(2)  # (P, P)
     among = (among + among.T) / 2 + _NOISE * torch.eye(len(among), device=among.device)
@@ -133,7 +136,7 @@ def _spread(flat: Tensor, kernel: Tensor, cells: Tensor, weights: Tensor, signs:
 
 
 def _settle(flat: Tensor, cells: Tensor, weights: Tensor, signs: Tensor) -> Tensor:
-    """Move the cells around each click that still is not obeyed, as little as that needs."""
+    """Change the cells around each click that is still not obeyed, as little as possible."""
     flat = flat.clone()
     for cell, weight, sign in zip(cells, weights, signs, strict=True):
         missing = _missing(flat, cell[None], weight[None], sign[None])[0]
@@ -142,7 +145,7 @@ def _settle(flat: Tensor, cells: Tensor, weights: Tensor, signs: Tensor) -> Tens
 
 
 def _observed(places: Tensor, size: tuple[int, ...], side: int) -> tuple[Tensor, Tensor]:
-    """The four cells around each place and their shares in it, (P, 4) each."""
+    """Return the four cells around each place and their weights, (P, 4) each."""
     high, wide = size
     x = ((places[:, 0] + 0.5) * wide / side - 0.5).clamp(0, wide - 1)
     y = ((places[:, 1] + 0.5) * high / side - 0.5).clamp(0, high - 1)
@@ -156,10 +159,11 @@ def _observed(places: Tensor, size: tuple[int, ...], side: int) -> tuple[Tensor,
 
 
 def _one_piece(before: Tensor, after: Tensor, cells: Tensor, *, wide: int) -> Tensor:
-    """Of what changes sides only the piece with one of these cells; the rest keeps its side.
+    """Of the cells that change sides, keep only the piece with one of these cells. Others don't
+    change sides.
 
-    A click speaks of its place and of what hangs together with it. What only looks alike has been
-    seen by the user and left as it was; it is less sure from then on.
+    A click says something about its place and the area connected with it. The user has seen other
+    places that only look alike, and left them as they were. Those places become less certain.
     """
     changed = ((before > 0) != (after > 0)).view(-1, wide)
     _, pieces = cv2.connectedComponents(changed.cpu().numpy().astype(np.uint8), connectivity=4)
@@ -171,9 +175,10 @@ def _one_piece(before: Tensor, after: Tensor, cells: Tensor, *, wide: int) -> Te
 def _distances(
     features: Tensor, size: tuple[int, ...], places: Tensor, side: int
 ) -> tuple[Tensor, Tensor]:
-    """How far each cell lies from each place and how different it looks, (P, h * w) each, squared.
+    """Return each cell's distance from each place and its difference in looks, (P, h * w) each,
+    squared.
 
-    The one as a share of the grid's side, the other between unit features.
+    The distance is in units of the grid's side. The difference is between unit features.
     """
     high, wide = size
     maps = F.interpolate(features.float(), (high, wide), mode="bilinear", align_corners=False)
@@ -189,7 +194,7 @@ def _distances(
 
 
 def _inside_box(logits: Tensor, coordinates: Tensor, labels: Tensor, side: int) -> Tensor:
-    """Nothing is left beyond a box and a little room around it."""
+    """Remove everything outside a box, except in a little room around it."""
     starts, ends = coordinates[labels == _BOX_START], coordinates[labels == _BOX_END]
     if not len(starts) or not len(ends):
         return logits

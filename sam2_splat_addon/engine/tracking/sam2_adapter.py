@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""SAM 2's steps on one frame and one object, through sam2's own modules; imports torch, sam2.
+"""SAM 2's steps on one frame and one object, with sam2's own modules.
 
-Upstream's `SAM2VideoPredictor` mixes these with its bookkeeping of a session, which loses
-corrections and grows with the footage. Here is only the arithmetic, in upstream's order;
-`session.py` decides what is called when.
+Upstream's `SAM2VideoPredictor` mixes these steps with the records of its session. It loses
+corrections, and its memory grows with the footage. Here is only the arithmetic, in upstream's
+order. `session.py` decides the order of the calls.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from .kept_prompts import keep_prompts, opening
 from .memory_bank import FrameMemory, MemoryBank
 from .prompt_tensors import PromptTensors
 
-# Upstream's bound on earlier logits that are fed back with new clicks.
+# Upstream limits earlier logits to this before it feeds them back with new clicks.
 _LOGIT_BOUND = 32.0
-# A mask as logits: what SAM2Base gives for a mask prompt (its _use_mask_as_output).
+# SAM2Base turns a mask prompt into logits with these (its _use_mask_as_output).
 _MASK_SCALE, _MASK_BIAS = 20.0, -10.0
 
 
@@ -47,20 +47,20 @@ class ImageFeatures:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the mask decoder says about one object on one frame.
+    """The mask decoder's answer for one object on one frame.
 
     Attributes
     ----------
     logits
         (1, 1, S / 4, S / 4) float32.
     logits_at_input
-        (1, 1, S, S) float32; of a mask prompt the mask itself.
+        (1, 1, S, S) float32. For a mask prompt it is the mask itself.
     pointer
         (1, C).
     object_score
         (1, 1), positive when the object is seen.
     predicted_iou
-        The estimate of the chosen mask.
+        The model's estimate for the chosen mask.
     """
 
     logits: Tensor
@@ -76,8 +76,8 @@ class Sam2Adapter:
     Attributes
     ----------
     keeps_prompts
-        Whether answers are moved until they agree with the user's prompts; see `kept_prompts`.
-        None in the call: only those of the bundled model are.
+        Whether answers are changed until they agree with the user's prompts; see `kept_prompts`.
+        None as an argument: only for the bundled model.
     """
 
     def __init__(
@@ -86,9 +86,9 @@ class Sam2Adapter:
         self.model = model
         self.frame_count = frame_count
         bundled = isinstance(model.image_encoder.trunk, LiteTrunk | FusedTrunk)
-        # SAM 2.1 obeys nearly always, and its answers are better than a rule's.
+        # SAM 2.1 nearly always obeys clicks, and its answers are better than those of a rule.
         self.keeps_prompts = bundled if keeps_prompts is None else keeps_prompts
-        # Whoever never learned from a second click answers it with another mask, mostly a worse one.
+        # A model that never learned from a second click answers it with another mask, mostly worse.
         self._asked_once = bundled and not isinstance(model, LiteSAM2)
 
     def encode(self, frame: Tensor) -> ImageFeatures:
@@ -102,8 +102,8 @@ class Sam2Adapter:
     def condition(self, index: int, image: ImageFeatures, prompts: PromptTensors) -> Prediction:
         """Segment from prompts alone, without memory.
 
-        A mask becomes the result as it is. Together with points or a box it is what they correct,
-        as earlier logits are.
+        A mask alone becomes the result unchanged. With points or a box, they correct it like
+        earlier logits.
         """
         points, mask, before = prompts.points, prompts.mask, None
         if points is not None and mask is not None:
@@ -133,7 +133,8 @@ class Sam2Adapter:
         *,
         reverse: bool,
     ) -> Prediction:
-        """Refine a tracked frame by points: memory, the tracked logits and the points together."""
+        """Refine a tracked frame by points, from memory, the tracked logits and the points
+        together."""
         before = torch.clamp(tracked.logits, -_LOGIT_BOUND, _LOGIT_BOUND)
         seen = bool(tracked.object_score > 0)
         return self._predict(
@@ -152,7 +153,7 @@ class Sam2Adapter:
     ) -> Prediction:
         """Segment from points and earlier logits, (1, 1, S / 4, S / 4), without memory.
 
-        The points are taken as advice: not all of them are the user's.
+        The points are only hints, because not all of them are from the user.
         """
         before = torch.clamp(before, -_LOGIT_BOUND, _LOGIT_BOUND)
         return self._predict(
@@ -172,9 +173,10 @@ class Sam2Adapter:
         advice: bool = False,
         start: Tensor | None = None,
     ) -> Prediction:
-        """One answer of the model, moved by the points where they are kept.
+        """Get one answer of the model. If prompts are kept, the points change it.
 
-        Where ``start`` is given they move it, and the answer serves for its pointer and scores.
+        If ``start`` is given, the points change that instead. Then the model's answer only gives
+        the pointer and the scores.
         """
         moved = points if self.keeps_prompts and not advice else None
         asked = points
@@ -210,7 +212,7 @@ class Sam2Adapter:
                 logits_at_input = F.interpolate(
                     logits, size=(side, side), mode="bilinear", align_corners=False
                 )
-        # Of several masks the decoder's choice is the one with the highest estimate.
+        # If there are several masks, the decoder chooses the one with the highest estimate.
         return Prediction(logits, logits_at_input, pointer, object_score, float(ious.max()))
 
     def remember(
@@ -218,13 +220,13 @@ class Sam2Adapter:
     ) -> tuple[FrameMemory, Tensor]:
         """Encode a prediction into a memory.
 
-        What the user prompted is encoded as it looks, as a hard mask, from the logits that become
-        the matte; what was tracked, by its probabilities.
+        A frame that the user prompted is encoded as a hard mask, from the logits that become the
+        matte. A tracked frame is encoded by its probabilities.
 
         Returns
         -------
         tuple
-            The memory, and the position encoding (1, M, h, w) that is the same for all memories.
+            The memory, and the position encoding (1, M, h, w). That is the same for all memories.
         """
         masks = prediction.logits_at_input
         if from_user:

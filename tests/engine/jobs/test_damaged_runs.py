@@ -100,7 +100,7 @@ def test_clicks_on_a_damaged_photo_stop_the_run_and_name_it(
 ) -> None:
     footage = write_photos(tmp_path / "photos", 4)
     _damage(footage, 3)
-    with pytest.raises(DamagedPhoto, match=r"IMG_0002\.jpg.*clicks.*frame 3"):
+    with pytest.raises(DamagedPhoto, match=r"IMG_0002\.jpg.*Frame 3 has clicks"):
         _run(request(footage, checkpoint, tmp_path / "store", _A))
 
 

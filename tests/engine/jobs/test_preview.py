@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A preview equals what propagation writes, keeps little, and gives way."""
+"""A preview equals what a propagation writes, keeps little, and lets other requests go first."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> FootageFiles:
 def _ask(
     wish: PropagateRequest, frame: int, propagation: PropagateRequest | None = None
 ) -> PreviewRequest:
-    """The preview of one frame of a propagation."""
+    """Return the preview of one frame of a propagation."""
     return PreviewRequest(
         wish.footage.paths[frame - 1],
         wish.footage.width,
@@ -70,12 +70,12 @@ def _ask(
 
 
 def _preview(wish: PropagateRequest, frame: int) -> tuple[PreviewMatte, ...]:
-    """What the frame's prompts give by themselves."""
+    """Return what the frame's prompts give by themselves."""
     return preview.run(_ask(wish, frame), lambda: False, IMAGE_SIZE)
 
 
 def _foreseen(wish: PropagateRequest, frame: int) -> dict[int, PreviewMatte]:
-    """What the propagation is to give there, by object."""
+    """Return what the propagation should give there, by object."""
     return {
         at.object_id: at for at in preview.run(_ask(wish, frame, wish), lambda: False, IMAGE_SIZE)
     }
@@ -217,7 +217,7 @@ def test_where_there_is_far_to_track_clicks_show_what_they_give_until_memories_a
     footage: FootageFiles, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(correction_preview, "FEW", 2)
-    # Clicks of no other test: what was tracked for these is near enough, and kept.
+    # No other test may use these clicks, because tracking for them is kept.
     begun = ObjectPrompts(1, "a", (FramePrompts(1, (PointPrompt(71.5, 41.0),)),))
     wish = request(footage, checkpoint, tmp_path, with_click(begun, 4))
     (alone,) = _preview(wish, 4)
@@ -312,7 +312,7 @@ def test_without_prompts_the_frame_is_made_ready_and_only_read_once(
     with monkeypatch.context() as patch:
         patch.setattr(feature_cache, "FrameSource", NoFrames)
         before = _preview(clicked, 1)
-    # Another photo under the same name is another one.
+    # A new photo with the same name counts as another photo.
     Image.new("RGB", (WIDTH, HEIGHT), (200, 30, 90)).save(photo)
     os.utime(photo, ns=(1, 1))
     assert _preview(clicked, 1) != before

@@ -56,7 +56,7 @@ _B = clicked(2, 5, 120.0, 70.0, "b")
 
 @dataclass
 class Run:
-    """A finished or cancelled run and what it said."""
+    """A finished or cancelled run and its events."""
 
     progress: list[Progress] = field(default_factory=list)
     done: list[FrameDone] = field(default_factory=list)
@@ -118,7 +118,7 @@ def test_a_store_that_another_run_writes_is_left_alone(
 def uninterrupted(
     footage: FootageFiles, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, bytes]:
-    """The store of a run of both objects that nothing disturbed."""
+    """The store after an undisturbed run of both objects."""
     store = tmp_path_factory.mktemp("store")
     _run(request(footage, checkpoint, store, _A, _B))
     return store_bytes(store)
@@ -145,11 +145,11 @@ def test_every_frame_of_every_object_gets_a_matte_and_the_manifest_says_how(
     assert manifest.machine.versions.keys() >= {"torch", "sam2", "numpy", "pillow"}
     assert len({store.key(at, frame) for at in (1, 2) for frame in store.frames(at)}) == 2 * _FRAMES
     kept = {path.name for path in tmp_path.glob("state/*/*")}
-    assert kept == {"conditioning"}  # such short footage has no place for others
+    assert kept == {"conditioning"}  # in such short footage no other memories are kept
 
     assert run.report is not None
     assert run.report.frames == len(run.done) == 2 * _FRAMES
-    assert run.report.summary.startswith("14 mattes of 2 objects in ")
+    assert run.report.summary.startswith("14 masks of 2 subjects in ")
     last = run.progress[-1]
     assert (last.stage, last.done, last.total) == ("propagating", 14, 14)
     assert last.seconds_left == 0.0
@@ -168,7 +168,7 @@ def test_a_second_run_has_nothing_to_do(
     again = _run(wish)
     assert again.done == []
     assert again.report is not None
-    assert again.report.summary == "Nothing to do: all 7 mattes are up to date."
+    assert again.report.summary == "Nothing to do: all 7 masks are up to date."
     assert store_bytes(tmp_path) == before
 
 
@@ -198,7 +198,7 @@ def test_a_matte_that_went_missing_is_made_again(
 
 @pytest.mark.parametrize(
     ("anew", "reached"),
-    [(True, [4, 5, 6]), (False, [5, 6])],  # what is refined is known from there on
+    [(True, [4, 5, 6]), (False, [5, 6])],  # the refined frame is known from there on
 )
 def test_frames_outside_the_span_and_direction_keep_what_they_had(
     anew: bool, reached: list[int], footage: FootageFiles, checkpoint: Path, tmp_path: Path
@@ -208,7 +208,7 @@ def test_frames_outside_the_span_and_direction_keep_what_they_had(
     settings = RunSettings(1, 6, "forward")
     corrected = with_click(_A, 5, 20.0, 20.0, anew=anew)
     run = _run(request(footage, checkpoint, tmp_path, corrected, settings=settings))
-    assert sorted(event.frame for event in run.done) == reached  # 3 depends on itself alone
+    assert sorted(event.frame for event in run.done) == reached  # 3 depends only on itself
     after = store_bytes(tmp_path)
     changed = [name for name in before if before[name] != after[name]]
     assert changed == ["manifest.json", *(f"objects/001/00000{n}.matte" for n in reached)]
@@ -228,8 +228,8 @@ def test_a_cancelled_run_goes_on_to_the_same_bytes(
     assert len(list(tmp_path.rglob("*.matte"))) == mattes
     second = _run(wish)
     assert len(second.done) == 2 * _FRAMES - mattes
-    if mattes in (5, 11, 13):  # some object is in the middle of a pass
-        assert any("Going on where an earlier run stood" in line.text for line in second.log)
+    if mattes in (5, 11, 13):  # an object is in the middle of a pass
+        assert any("Continuing where an earlier run stopped" in line.text for line in second.log)
     assert store_bytes(tmp_path) == uninterrupted
 
 
@@ -325,7 +325,7 @@ def test_a_killed_run_goes_on_from_its_last_save_to_the_same_bytes(
     assert len(list(store.rglob("*.matte"))) == 10
     rest = _run(wish)
     assert len(rest.done) == 2 * _FRAMES - 10
-    assert any("Going on where an earlier run stood" in line.text for line in rest.log)
+    assert any("Continuing where an earlier run stopped" in line.text for line in rest.log)
     assert store_bytes(store) == uninterrupted
 
 
@@ -364,7 +364,7 @@ def test_an_object_without_frames_in_the_range_is_a_warning(
 
 
 def test_logits_beyond_float16_are_clipped_and_keep_their_sign(tmp_path: Path) -> None:
-    # A model gives such logits only when its weights are broken; the store must still be readable.
+    # Only broken weights give such logits. The store must still be readable.
     store = MatteStore.open(tmp_path, create=True)
     plan = plan_object(_A, range(1, 2), "both")
     objects = [StoredObject(plan, matte_keys(plan, "run"), store)]
@@ -395,7 +395,7 @@ def test_memory_stays_flat_over_three_hundred_frames(checkpoint: Path, tmp_path:
 
     wish = request(footage, checkpoint, tmp_path / "store", clicked(1, 1, 70.0, 40.0))
     _run(wish, look)
-    # Frames that are held, in float32, would be 12 MB alone.
+    # If frames were held in float32, they alone would take 12 MB.
     assert seen[count - 1] - seen[60] < 6.0
 
 

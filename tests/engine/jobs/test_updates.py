@@ -168,7 +168,7 @@ def test_a_correction_changes_what_follows_it_and_begins_at_the_nearest_memories
     frames, log = _computed(wish)
     # Memories lie on disk after every fourth tracked frame: 8 and 12.
     assert frames == [9, 10, 11, 12, 13, 14]
-    assert any("Going on where an earlier run stood, from frame 9" in line for line in log)
+    assert any("Continuing where an earlier run stopped, from frame 9" in line for line in log)
     assert _run(wish) == []
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Matrix products in bfloat16 on a processor: which ones, how near, and when. May import: anything."""
+"""Matrix products in bfloat16 on a CPU: which ones, how exact, and when."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_the_answer_of_a_timing_is_kept_for_this_processor_and_this_torch(tmp_pa
     assert bfloat16_probe.processor() in key and torch.__version__ in key
     kept.write_text(json.dumps({key: not answer, "another processor": answer}))
     is_quicker_in_bfloat16.cache_clear()
-    assert is_quicker_in_bfloat16(tmp_path) != answer  # what is kept counts, not the moment
+    assert is_quicker_in_bfloat16(tmp_path) != answer  # the kept answer counts
     for damaged in ("[1", "[]", json.dumps({key: "yes"})):
         kept.write_text(damaged)
         is_quicker_in_bfloat16.cache_clear()

@@ -23,7 +23,7 @@ SIZE = 96
 
 
 def _random_bundled() -> SAM2Base:
-    """Random weights whose BatchNorms do something and whose shortcuts count."""
+    """Random weights with active BatchNorms and shortcuts."""
     torch.manual_seed(7)
     model = build_bundled_model(SIZE)
     with torch.no_grad():
@@ -49,7 +49,7 @@ def _encoded(model: SAM2Base, frame: Tensor) -> ImageFeatures:
 def test_fused_features_equal_plain_ones_to_a_few_last_bits(
     operators: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if operators == "plain":  # as on a torch without oneDNN
+    if operators == "plain":  # as with a torch without oneDNN
         monkeypatch.setattr(fused_encoder, "has_fused_operators", lambda: False)
     elif not fused_encoder.has_fused_operators():
         pytest.skip("this torch has no fused convolutions")
@@ -122,5 +122,5 @@ def test_the_loaded_bundled_model_is_fused_and_keeps_its_weights(tmp_path: Path)
     ours, reference = _encoded(loaded, _frame()), _encoded(model, _frame())
     for a, b in zip(ours.maps, reference.maps, strict=True):
         assert torch.allclose(a, b, rtol=0, atol=1e-5 * float(b.abs().max()))
-    # No table at stride 4 or 8 takes memory.
+    # Tables at strides 4 and 8 take no memory.
     assert [p.untyped_storage().nbytes() for p in ours.positions[:2]] == [4, 4]

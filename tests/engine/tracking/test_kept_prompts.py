@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A mask agrees with its prompts, whatever the model says. May import: anything."""
+"""A mask agrees with its prompts, whatever the model says."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ..random_models import HEIGHT as PHOTO_HEIGHT
 from ..random_models import WIDTH as PHOTO_WIDTH
 from ..random_models import propagated, random_frames, random_model
 
-SIDE = 128  # of the input; the grid is a quarter of it
+SIDE = 128  # of the input; the grid's side is a quarter of it
 WIDTH, HEIGHT = 300, 200  # of the photo
 
 
 def given(*points: tuple[float, float, bool], box: BoxPrompt | None = None) -> dict[str, Tensor]:
-    """Clicks (x, y, include) in px of the photo, as sam2 takes them."""
+    """Clicks (x, y, include) in px of the photo, in sam2's form."""
     prompts = FramePrompts(1, tuple(PointPrompt(x, y, include) for x, y, include in points), box)
     tensors = prompt_tensors(prompts, WIDTH, HEIGHT, SIDE, torch.device("cpu"))
     assert tensors.points is not None
@@ -32,14 +32,14 @@ def given(*points: tuple[float, float, bool], box: BoxPrompt | None = None) -> d
 
 
 def mask_of(logits: Tensor) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
-    """The matte's mask at the photo's size."""
+    """Return the matte's mask at the photo's size."""
     size = (HEIGHT, WIDTH)
     full = F.interpolate(logits, size, mode="bilinear", align_corners=False)
     return np.asarray(full[0, 0].numpy() > 0)
 
 
 def halves() -> Tensor:
-    """Features (1, 4, 16, 16) of two kinds: the left half and the right one."""
+    """Features (1, 4, 16, 16) of two kinds: the left half and the right half."""
     features = torch.zeros(1, 4, 16, 16)
     features[:, 0, :, :8] = 1
     features[:, 1, :, 8:] = 1
@@ -59,7 +59,7 @@ def test_a_missed_click_takes_what_looks_like_it_along_and_nothing_else() -> Non
     mask = mask_of(kept)
     assert mask[100, 130]
     assert mask.sum() > 30  # more than a dot
-    assert not mask[:, 155:].any()  # beyond the edge between the two kinds
+    assert not mask[:, 155:].any()  # on the other side of the edge between the two kinds
     assert torch.equal(kept[..., 28:, :], logits[..., 28:, :]) or not mask[180:].any()
 
 
@@ -130,12 +130,12 @@ def test_clicks_in_turn_move_what_those_before_them_left() -> None:
 
 def test_a_click_changes_what_hangs_together_with_it_alone() -> None:
     logits = torch.full((1, 1, 32, 32), -0.4)
-    logits[..., 6:8] = 3.0  # a wall within the left half; both sides of it look alike
+    logits[..., 6:8] = 3.0  # a wall inside the left half, whose two sides look alike
     first, second = (280.0, 100.0, True), (30.0, 100.0, True)
     before = keep_prompts(logits, given(first), halves(), SIDE, in_turn=True) > 0
     together = keep_prompts(logits, given(first, second), halves(), SIDE) > 0
     after = keep_prompts(logits, given(first, second), halves(), SIDE, in_turn=True) > 0
-    assert together[0, 0, 16, 10] and not before[0, 0, 16, 10]  # beyond the wall
+    assert together[0, 0, 16, 10] and not before[0, 0, 16, 10]  # on the other side of the wall
     assert after[0, 0, 16, 3]
     changed = (after != before)[0, 0].numpy().astype(np.uint8)
     count, _ = cv2.connectedComponents(changed, connectivity=4)
@@ -162,7 +162,7 @@ def test_the_first_prompts_end_where_the_object_is_named() -> None:
 
 
 def answered(steps: Sam2Adapter, *points: tuple[float, float, bool]) -> Tensor:
-    """Logits that the steps give a frame of noise for these clicks alone."""
+    """Return the logits for a frame of noise, from these clicks alone."""
     prompts = FramePrompts(1, tuple(PointPrompt(x, y, kind) for x, y, kind in points))
     tensors = prompt_tensors(prompts, WIDTH, HEIGHT, SIDE, torch.device("cpu"))
     with torch.inference_mode():
@@ -202,7 +202,7 @@ def test_a_click_on_a_tracked_frame_moves_what_was_tracked_and_nothing_far_away(
     frames, click, near_left = random_frames(2, SIDE), PointPrompt(75.0, 50.0), 10.0
     start = FramePrompts(1, (click,))
     tracked = propagated(model, frames, [ObjectPrompts(1, "a", (start,))])[1].logits
-    include = bool(tracked[16, 2] <= 0)  # against what is there
+    include = bool(tracked[16, 2] <= 0)  # the opposite of what is there
     place = PointPrompt(near_left * PHOTO_WIDTH / SIDE, PHOTO_HEIGHT / 2 + 1, include)
     thing = ObjectPrompts(1, "a", (start, FramePrompts(2, (place,))))
     corrected = propagated(model, frames, [thing])[1].logits
