@@ -387,18 +387,17 @@ class RunSettings(Settings, frozen=True):
         ObeyClicks,
         Setting(
             "Obey Clicks",
-            "Whether a mask is moved where it goes against a click. Another choice computes all mattes"
-            " anew",
+            "Move a mask where it goes against a click. A new choice computes all masks anew",
             "--obey-clicks",
             "move a mask where it goes against a click; default: automatic, with the bundled model",
             choices={
-                "automatic": ("Automatic", "With the bundled model; SAM 2.1 is left to itself"),
+                "automatic": ("Automatic", "On with the bundled model, off with SAM 2.1"),
                 "on": (
                     "Always",
-                    "Whatever the model says, a mask has every include click of its photo and no"
-                    " exclude click, and keeps to a box",
+                    "The mask of a photo covers each include click and no exclude click, and stays in"
+                    " the box, whatever the model says",
                 ),
-                "off": ("Never", "What the model says is left as it is"),
+                "off": ("Never", "Masks stay as the model makes them"),
             },
             previews=True,
         ),
@@ -407,19 +406,19 @@ class RunSettings(Settings, frozen=True):
         Precision,
         Setting(
             "Number Format",
-            "How SAM 2 multiplies. Another choice computes all mattes anew",
+            "How exactly SAM 2 multiplies. A new choice computes all masks anew",
             "--precision",
             "the number format of SAM 2's products; default: automatic, what is quicker",
             choices={
                 "automatic": (
                     "Automatic",
-                    "bfloat16 on graphics cards that have it; on a processor whichever is quicker"
-                    " there, timed once",
+                    "bfloat16 on graphics cards that have it. On a processor the quicker one, which is"
+                    " timed once",
                 ),
                 "float32": ("float32", "Seven digits"),
                 "bfloat16": (
                     "bfloat16",
-                    "Three digits in SAM 2's image encoder: masks are nearly the same",
+                    "Three digits in SAM 2's image encoder. Masks are nearly the same",
                 ),
             },
             previews=True,

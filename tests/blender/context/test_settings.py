@@ -183,7 +183,8 @@ def test_the_preview_key_changes_with_what_previews_show_and_nothing_else(
     key = preview_key.of_clip(clip.sam2_splat)
     setattr(clip.sam2_splat, name, value)
     changed = preview_key.of_clip(clip.sam2_splat) != key
-    assert changed == (name in ("model", "speed", "panorama"))
+    one = next(one for kind in CLIP_SETTINGS for one in declared(kind) if one.name == name)
+    assert changed == one.setting.previews
     first = RunManifest("f", 64, 48, 3, "bundled", "ab", RunSettings(), MACHINE, PromptSet(()))
     other = msgspec.structs.replace(
         first,
@@ -196,6 +197,14 @@ def test_the_preview_key_changes_with_what_previews_show_and_nothing_else(
         ),
     )
     assert (preview_key.of_run(other) != preview_key.of_run(first)) == changed
+
+
+def test_previews_show_how_a_photo_is_seen_and_not_how_masks_are_carried_or_baked() -> None:
+    shows = {one.name: one.setting.previews for kind in CLIP_SETTINGS for one in declared(kind)}
+    assert shows["model"] and shows["speed"] and shows["panorama"]
+    carried = ("direction", "nearby_prompts", "memory", "both_sides", "second_look")
+    baked = [one.name for one in declared(BakeSettings)]
+    assert not any(shows[name] for name in (*carried, *baked))
 
 
 def test_a_run_has_the_preview_key_of_the_clip_that_asked_for_it(

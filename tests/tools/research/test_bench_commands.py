@@ -20,13 +20,13 @@ PHOTOS = ROOT / "sample" / "photos"
 
 
 def _figures(script: str, target: Path, *arguments: str) -> Any:
-    program = [sys.executable, str(ROOT / "tools" / "bench" / script)]
+    program = [sys.executable, str(ROOT / "tools" / "research" / "bench" / script)]
     subprocess.run([*program, "--json", str(target), *arguments], check=True, cwd=ROOT)
     return json.loads(target.read_bytes())
 
 
 def test_memory_is_told_by_frames_and_of_the_bake_in_a_worker_of_its_own(tmp_path: Path) -> None:
-    size = ("--frames", "3", "--objects", "2", "--photo-size", "40x60", "--size", "64")
+    size = ("--frames", "3", "--objects", "2", "--photo-size", "40x60", "--speed", "fast")
     figures = _figures("memory.py", tmp_path / "memory.json", *size, "--threads", "1", "--bake")
     assert figures["photo_size"] == [40, 60]
     peaks = {int(frames): peak for frames, peak in figures["peaks_mb"].items()}

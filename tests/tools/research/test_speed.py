@@ -14,7 +14,7 @@ from tools.research.bench.timing.propagation import OURS, OURS_BITWISE, SAM2
 from tools.research.bench.timing.rows import Row
 
 ROOT = Path(__file__).parents[3]
-SPEED = ROOT / "tools" / "bench" / "speed.py"
+SPEED = ROOT / "tools" / "research" / "bench" / "speed.py"
 
 
 def _rows(target: Path, *arguments: str) -> list[Row]:
