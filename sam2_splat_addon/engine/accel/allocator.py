@@ -30,8 +30,7 @@ _TRIM_AFTER: Final = 64 << 20
 
 @contextlib.contextmanager
 def keeping_freed_memory() -> Iterator[None]:
-    """Keep freed memory for the next allocation until the block ends. Only does something on
-    glibc."""
+    """Keep freed memory for the next allocation until the block ends. Only does something on glibc."""
     if platform.libc_ver()[0] != "glibc":
         yield
         return

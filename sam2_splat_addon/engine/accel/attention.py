@@ -12,8 +12,7 @@ from .folded_attention import FoldedAttention
 from .pooled_attention import PooledAttention
 
 AttentionKind = Literal["sam2", "folded", "pooled"]
-"""sam2: as sam2 computes it. folded: the same sums in a faster order. pooled: fewer sums,
-another result."""
+"""sam2: as sam2 computes it. folded: the same sums in a faster order. pooled: fewer sums, another result."""
 
 
 def set_attention(model: SAM2Base, kind: AttentionKind) -> None:

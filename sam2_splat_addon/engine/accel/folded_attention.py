@@ -135,8 +135,7 @@ class _Total:
     def add(
         self, queries: Tensor, keys: Tensor, values: Tensor, offset: Tensor | None = None
     ) -> None:
-        """Add queries (N, D), keys (K, D) and values (K, M). The offset (N, 1) is added to each
-        score."""
+        """Add queries (N, D), keys (K, D) and values (K, M). The offset (N, 1) is added to each score."""
         scores_at_once = _BLOCK_SCORES * torch.get_num_threads()
         blocks = math.ceil(len(queries) * len(keys) / scores_at_once)
         step = math.ceil(len(queries) / blocks)
@@ -164,8 +163,7 @@ class _Total:
 
 
 def apply_rotary(channels: Tensor, rotary: Tensor) -> Tensor:
-    """Turn pairs of channels (..., 2 * D), as complex numbers, by the angles ``rotary`` (...,
-    D)."""
+    """Turn pairs of channels (..., 2 * D), as complex numbers, by the angles ``rotary`` (..., D)."""
     apart = channels.float().reshape(*channels.shape[:-1], -1, 2)  # (..., D, 2)
     pairs = torch.view_as_complex(apart.contiguous())
     return torch.view_as_real(pairs * rotary).flatten(-2).to(channels.dtype)

@@ -185,8 +185,7 @@ def grow(alpha: Alpha, distance: float) -> Alpha:
 
 
 def feather(alpha: Alpha, width: float) -> Alpha:
-    """Turn a hard edge into a ramp of about ``width`` px, centred on the edge (see
-    `feather_sigma`)."""
+    """Turn a hard edge into a ramp of about ``width`` px, centred on the edge (see `feather_sigma`)."""
     sigma = feather_sigma(width)
     reach = int(np.ceil(3.0 * sigma))
     region = covered(alpha, reach)

@@ -245,8 +245,7 @@ def _decode_tiff(path: Path, header: ImageHeader, exposure: float) -> ImagePixel
             and page.samplesperpixel > 1
             and page.bitspersample > 8
         ):
-            # OpenCV would take one plane as the whole picture, and fill the rest with random
-            # memory.
+            # OpenCV would take one plane as the whole picture, and fill the rest with random memory.
             raise ValueError("its channels are stored apart, export it with interleaved channels")
         if direct:
             array = page.asarray()
@@ -287,8 +286,7 @@ def _apart(array: NDArray[Any], *, has_alpha: bool) -> tuple[NDArray[Any], NDArr
 
 
 def _straight(color: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
-    """Divide colours by the alpha that they were multiplied by. They stay as stored where alpha
-    is 0."""
+    """Divide colours by the alpha that they were multiplied by. They stay as stored where alpha is 0."""
     full = 1.0 if color.dtype.kind == "f" else float(np.iinfo(color.dtype).max)
     out = np.empty_like(color)
     for top in range(0, len(color), _STRIPE_ROWS):
@@ -303,8 +301,7 @@ def _straight(color: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
 
 
 def _decode_upright(path: Path, orientation_offset: int | None) -> NDArray[Any]:
-    """Decode a TIFF with OpenCV. The orientation tag is set to 1, so that OpenCV does not turn
-    pixels."""
+    """Decode a TIFF with OpenCV. The orientation tag is set to 1, so that OpenCV does not turn pixels."""
     data = np.frombuffer(bytearray(read_plain(path)), dtype=np.uint8)
     if orientation_offset is not None:
         upright = (1, 0) if data[0] == ord("I") else (0, 1)
@@ -381,8 +378,7 @@ def _exif(image: Image.Image) -> bytes | None:
 
 
 def _late_exif(path: Path) -> bytes | None:
-    """Find EXIF that stands after the pixels of a PNG. Pillow sees it only after reading the
-    pixels."""
+    """Find EXIF that stands after the pixels of a PNG. Pillow sees it only after reading the pixels."""
     with open_plain(path) as file:
         file.seek(8)
         while len(head := file.read(8)) == 8:

@@ -142,8 +142,7 @@ def _head(data: bytes) -> tuple[list[bytes], int]:
 
 
 def _end_of_scans(data: bytes, at: int) -> tuple[int, bool, bool]:
-    """Return where the last scan ends, whether an end marker is there, and whether all scans are
-    there.
+    """Return where the last scan ends, whether an end marker is there, and whether all scans are there.
 
     A progressive picture comes in several scans. It is complete when the lowest bit of every
     coefficient of every component has come.

@@ -53,8 +53,7 @@ _PNG_PIECE: Final = 1 << 16  # bytes unpacked at once: they give 66 MB at most
 
 
 def require_whole_png(data: bytes) -> None:
-    """Raise ValueError if a PNG has a wrong check sum, no end, or too little data for its
-    pixels."""
+    """Raise ValueError if a PNG has a wrong check sum, no end, or too little data for its pixels."""
     at, view = 8, memoryview(data)
     wanted, stream = _png_size(data), isal_zlib.decompressobj()
     while True:
@@ -209,8 +208,7 @@ _LZW_CLEAR, _LZW_END, _LZW_FIRST = 256, 257, 258
 
 
 def _require_lzw(segment: bytes, least: int, most: int) -> None:
-    """Check LZW as in TIFF 6: every code must be in the table, and all together give the right
-    size."""
+    """Check LZW as in TIFF 6: every code must be in the table, and all together give the right size."""
     padded = np.frombuffer(segment + bytes(4), dtype=np.uint8).astype(np.int64)
     bits, at, size = 8 * len(segment), 0, 0
     while True:

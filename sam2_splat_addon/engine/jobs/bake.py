@@ -272,8 +272,7 @@ class _Mattes:
 
 
 def _threads_for(request: BakeRequest) -> int:
-    """Return the number of processors, or fewer if the threads would hold more than half of the
-    memory."""
+    """Return the number of processors, or fewer if the threads would hold more than half of the memory."""
     a_pixel = _REFINED_BYTES if request.options.refine_edges else _BYTES
     frame = request.footage.width * request.footage.height * a_pixel
     return max(1, min(os.cpu_count() or 1, _MAX_THREADS, total_memory() // 2 // max(1, frame)))
@@ -471,8 +470,7 @@ class _Job:
 
 
 def _seen(request: BakeRequest, plan: BakePlan) -> dict[Path, Stamp | None]:
-    """Return how the photos look outside, as they were for the fingerprint. None for a changed
-    photo."""
+    """Return how the photos look outside, as they were for the fingerprint. None for a changed photo."""
     footage = request.footage
     photos = [Path(path) for path in footage.paths]
     looks = [_look(photo) for photo in photos]
@@ -500,8 +498,7 @@ def _fingerprint(photos: Collection[Path]) -> str:
 
 
 def _look(photo: Path) -> Stamp | None:
-    """Return how a photo looks from outside: size and times. None if it is gone; the decoder
-    reports it."""
+    """Return how a photo looks from outside: size and times. None if it is gone; the decoder reports it."""
     try:
         return stamp_of(photo)
     except OSError:

@@ -74,8 +74,7 @@ class CorrectionPreviewer:
         threads: int,
         dropped: Callable[[], bool],
     ) -> tuple[PreviewMatte, ...]:
-        """Return what a propagation would write for these objects on a frame where they are
-        corrected.
+        """Return what a propagation would write for these objects on a frame where they are corrected.
 
         An object has no matte here if the request does not correct it on this frame. It also has
         none if its prompts say by themselves where it is and the way to track is long.

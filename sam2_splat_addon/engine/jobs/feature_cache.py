@@ -40,8 +40,7 @@ class FeatureCache:
     def views(
         self, photo: str, wide: int, steps: Sam2Adapter, dropped: Callable[[], bool]
     ) -> Views:
-        """Return a photo in all its views. Each view is read and encoded on demand, unless it is
-        kept.
+        """Return a photo in all its views. Each view is read and encoded on demand, unless it is kept.
 
         Raises FootageError. Raises Cancelled when ``dropped`` returns True between reading and
         encoding. Both also apply when a view is taken from the result.
@@ -83,8 +82,7 @@ class FeatureCache:
 
 
 def photo_key(photo: str, wide: int = 1) -> PhotoKey:
-    """Return the key of the unrolled photo. A photo that changes gets a new key, so it is read
-    again."""
+    """Return the key of the unrolled photo. A photo that changes gets a new key, so it is read again."""
     try:
         status = Path(photo).stat()
     except OSError as error:

@@ -39,8 +39,7 @@ from .correction_preview import CorrectionPreviewer
 from .feature_cache import FeatureCache, PhotoKey, photo_key
 
 FEATURES_MB: Final = 128
-"""Limit of the kept features: about 6 frames at 1024 px, 24 at 512 px. At least one is always
-kept."""
+"""Limit of the kept features: about 6 frames at 1024 px, 24 at 512 px. At least one is always kept."""
 
 _KEPT_MATTES: Final = 64  # each of 128 KiB at 1024 px
 

@@ -220,8 +220,7 @@ class _Propagation:
         self._total = sum(map(len, wanted))
 
     def settle(self) -> None:
-        """Write what is known without the model: frames whose results from both sides exist
-        already."""
+        """Write what is known without the model: frames whose results from both sides exist already."""
         for at in self._objects:
             settled = at.settle(self._outdated[at.plan.object_id])
             self._outdated[at.plan.object_id] -= {record.frame for record in settled}
@@ -234,8 +233,7 @@ class _Propagation:
         return any(self._outdated.values())
 
     def track(self) -> None:
-        """Compute what is not up to date; raises Cancelled, after memories were saved to
-        continue from."""
+        """Compute what is not up to date; raises Cancelled, after memories were saved to continue from."""
         request, told, settings = self._request, self._told, self._request.settings
         footage, choice, outdated = request.footage, self._choice, self._outdated
         size = (footage.width, footage.height)
@@ -522,8 +520,7 @@ def _choose_arithmetic(model: SAM2Base, request: PropagateRequest, choice: Devic
 
 
 def _in_range(plan: ObjectPlan, update: FrameRange | None) -> range:
-    """Return the results that the request wants up to date; raises PromptError for an empty
-    range."""
+    """Return the results that the request wants up to date; raises PromptError for an empty range."""
     if update is None:
         return plan.results
     if update.first > update.last:

@@ -23,8 +23,7 @@ OFFICIAL_CONFIGS: Final = {
     "sam2.1_hiera_base_plus": "sam2.1_hiera_b+.yaml",
     "sam2.1_hiera_large": "sam2.1_hiera_l.yaml",
 }
-"""Name of an official model -> sam2's file that describes it. The names are those of the
-checkpoint files."""
+"""Name of an official model -> sam2's file that describes it. The names are those of the checkpoint files."""
 
 MODEL_NAMES: Final = (BUNDLED, *OFFICIAL_CONFIGS)
 

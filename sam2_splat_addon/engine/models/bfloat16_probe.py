@@ -52,8 +52,7 @@ def is_quicker_in_bfloat16(folder: Path | None = None) -> bool:
 
 
 def measured_gain() -> float:
-    """Return how many times as fast bfloat16 is, over all shapes, each at its best of some
-    rounds."""
+    """Return how many times as fast bfloat16 is, over all shapes, each at its best of some rounds."""
     seconds = {torch.float32: 0.0, torch.bfloat16: 0.0}
     with torch.inference_mode():
         for rows, incoming, outgoing in _SHAPES:

@@ -17,8 +17,7 @@ from .fused_encoder import fused_convs
 
 
 def set_products(model: SAM2Base, *, bfloat16: bool) -> None:
-    """Let the image encoder multiply in bfloat16, or in float32 as before. Weights stay the
-    same."""
+    """Let the image encoder multiply in bfloat16, or in float32 as before. Weights stay the same."""
     for module in model.image_encoder.modules():
         if bfloat16 and type(module) is nn.Linear:
             module.__class__ = HalfLinear
@@ -36,8 +35,7 @@ def _is_product(conv: nn.Conv2d) -> bool:
 
 
 class HalfLinear(nn.Linear):
-    """`torch.nn.Linear` with float32 input and output that multiplies in bfloat16. For final
-    weights only."""
+    """`torch.nn.Linear` with float32 input and output that multiplies in bfloat16. For final weights only."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., in) to (..., out)."""

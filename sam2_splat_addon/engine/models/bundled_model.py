@@ -118,8 +118,7 @@ class SameConv(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """Expand the channels, filter each one by itself, project. With a shortcut where shapes
-    allow it."""
+    """Expand the channels, filter each one by itself, project. With a shortcut where shapes allow it."""
 
     def __init__(self, incoming: int, stage: Stage, stride: int) -> None:
         super().__init__()

@@ -299,8 +299,7 @@ class LiteSAM2(SAM2Base):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.num_feature_levels = 4
-        # A mask prompt comes here only for its object pointer. It becomes logits, like an earlier
-        # mask.
+        # A mask prompt comes here only for its object pointer. It becomes logits, like an earlier mask.
         nn.init.constant_(self.mask_downsample.weight, 20.0 / 16)
         nn.init.constant_(self.mask_downsample.bias, -10.0)
         self.mask_downsample.requires_grad_(False)

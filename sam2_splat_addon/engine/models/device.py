@@ -96,7 +96,7 @@ def choose_device(wish: str = "auto", precision: Precision | None = None) -> Dev
         raise EnvironmentSetupError(
             "Apple's GPU (MPS) can't be used on this system.", "Choose Auto or CPU as the device."
         )
-    asked = "chosen by hand" if kind != "auto" else "chosen by itself"
+    asked = "chosen by you" if kind != "auto" else "chosen automatically"
     if kind == "cuda" or (kind == "auto" and torch.cuda.is_available()):
         return _cuda(wish if kind == "cuda" else "cuda", asked, precision)
     if kind == "mps" or (kind == "auto" and torch.backends.mps.is_available()):
@@ -118,7 +118,8 @@ def _cuda(wish: str, asked: str, precision: Precision | None) -> DeviceChoice:
     index = device.index if device.index is not None else torch.cuda.current_device()
     if index >= torch.cuda.device_count():
         raise EnvironmentSetupError(
-            f"There is no GPU number {index}.", f"There are {torch.cuda.device_count()}, from 0."
+            f"There is no GPU number {index}.",
+            f"This machine has {torch.cuda.device_count()}, counted from 0.",
         )
     name = torch.cuda.get_device_name(index)
     # Cards before the RTX 30 series only emulate bfloat16, slower than float32.

@@ -71,8 +71,7 @@ def fused_convs(encoder: nn.Module) -> Iterator[FusedConv]:
 
 @functools.cache
 def has_fused_operators() -> bool:
-    """Whether this build of torch has oneDNN's fused convolutions, and they compute the right
-    values."""
+    """Whether this build of torch has oneDNN's fused convolutions, and they compute the right values."""
     if not torch.backends.mkldnn.is_available():
         return False
     x, weight = torch.ones(1, 8, 8, 8), torch.ones(8, 8, 1, 1)

@@ -27,8 +27,7 @@ class ModelCache:
         image_size: int,
         on_progress: Callable[[float], None],
     ) -> LoadedModel:
-        """Return the kept model if it is the right one, otherwise load it; raises
-        CheckpointError."""
+        """Return the kept model if it is the right one, otherwise load it; raises CheckpointError."""
         key = (choice.name, digest, device, image_size)
         if self._model is None or key != self._key:
             self._model = None  # never two models in memory

@@ -88,8 +88,7 @@ def _moments(photo: Tensor, weight: Tensor) -> Tensor:
 
 
 def _likelihood(photo: Tensor, moments: Tensor) -> tuple[Tensor, Tensor]:
-    """Return each colour's log-likelihood given the colours around it, and how far there are
-    any, 0 to 1."""
+    """Return each colour's log-likelihood given the colours around it, and how far there are any, 0 to 1."""
     weight = moments[:, :1]
     mean = moments[:, 1:4] / (weight + 1e-4)
     spread = (moments[:, 4:] / (weight + 1e-4) - mean.square().mean(dim=1, keepdim=True)).clamp(0)

@@ -66,8 +66,7 @@ def edge_model(device: torch.device = _CPU) -> EdgeModel:
 
 
 def steps(width: int, height: int, grid: int) -> list[tuple[int, int]]:
-    """Return sizes (width, height) from near the matte's grid to the photo's, each about twice the
-    last.
+    """Return sizes (width, height) from near the matte's grid to the photo's, each about twice the last.
 
     Parameters
     ----------
@@ -211,8 +210,7 @@ def _near_edge(logits: Floats, reach: int) -> NDArray[np.bool_]:
 
 
 def _below(box: _Box, small: tuple[int, ...], large: tuple[int, int]) -> _Box:
-    """Return the cells of the coarse matte under a box of the fine one, and one more on each
-    side."""
+    """Return the cells of the coarse matte under a box of the fine one, and one more on each side."""
     rows, columns = box
     fy, fx = small[0] / large[0], small[1] / large[1]
     return (

@@ -94,8 +94,7 @@ class _Crop:
         )
 
     def part(self, grid: tuple[int, ...]) -> tuple[float, float, float, float]:
-        """Return left, top, right and bottom, as fractions of a picture whose grid has this
-        shape."""
+        """Return left, top, right and bottom, as fractions of a picture whose grid has this shape."""
         height, width = grid
         return self.left / width, self.top / height, self.right / width, self.bottom / height
 
@@ -255,8 +254,7 @@ def _believed(known: Floats, again: Floats) -> Floats:
 
 
 def _parts(crop: _Crop, level: _Level) -> list[tuple[_Crop, Floats]]:
-    """Return overlapping parts, as many as the level says. Their weights add up to 1 in every
-    cell."""
+    """Return overlapping parts, as many as the level says. Their weights add up to 1 in every cell."""
     return [
         (_Crop(top, left, bottom, right), np.outer(down, across))
         for top, bottom, down in _spans(crop.top, crop.bottom, *level)
@@ -265,8 +263,7 @@ def _parts(crop: _Crop, level: _Level) -> list[tuple[_Crop, Floats]]:
 
 
 def _spans(start: int, stop: int, count: int, share: float) -> list[tuple[int, int, Floats]]:
-    """Divide a range into overlapping spans with weights. Where spans overlap, they fade into
-    each other."""
+    """Divide a range into overlapping spans with weights. Where spans overlap, they fade into each other."""
     length = math.ceil(share * (stop - start))
     first = [start + round(at * (stop - start - length) / (count - 1)) for at in range(count)]
     weights = np.zeros((count, stop - start), np.float32)
@@ -301,8 +298,7 @@ def _without_grown_crumbs(known: Floats, before: Floats) -> Floats:
 
 
 def _pieces(logits: Floats) -> tuple[int, NDArray[np.int32], NDArray[np.int32]]:
-    """Return their count with the outside, the piece of each cell (0 outside), OpenCV's
-    statistics."""
+    """Return their count with the outside, the piece of each cell (0 outside), OpenCV's statistics."""
     inside = (logits > 0).astype(np.uint8)
     count, pieces, about, _ = cv2.connectedComponentsWithStats(inside, connectivity=8)
     return count, np.asarray(pieces, np.int32), np.asarray(about, np.int32)

@@ -24,8 +24,7 @@ from .memory_bank import FrameMemory
 from .memory_checkpoints import read_memories, write_memories
 
 HELD: Final = 48
-"""Memories of an object that stay in the process even though they lie on disk. They take 24 MB at
-1024 px.
+"""Memories of an object that stay in the process even though they lie on disk. They take 24 MB at 1024 px.
 
 A frame attends to at most 16, and to those within 15 frames.
 """

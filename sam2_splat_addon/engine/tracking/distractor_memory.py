@@ -69,8 +69,7 @@ class GuardedBank(MemoryBank):
         self._step = 1 if reverse else -1
 
     def judge(self, prediction: Prediction) -> tuple[Prediction, bool]:
-        """Judge a tracked frame. If the object is seen there, later frames are compared with it
-        too.
+        """Judge a tracked frame. If the object is seen there, later frames are compared with it too.
 
         Returns
         -------

@@ -159,8 +159,7 @@ def _observed(places: Tensor, size: tuple[int, ...], side: int) -> tuple[Tensor,
 
 
 def _one_piece(before: Tensor, after: Tensor, cells: Tensor, *, wide: int) -> Tensor:
-    """Of the cells that change sides, keep only the piece with one of these cells. Others don't
-    change sides.
+    """Of the cells that change sides, keep only the piece with one of these cells. Others don't change sides.
 
     A click says something about its place and the area connected with it. The user has seen other
     places that only look alike, and left them as they were. Those places become less certain.
@@ -175,8 +174,7 @@ def _one_piece(before: Tensor, after: Tensor, cells: Tensor, *, wide: int) -> Te
 def _distances(
     features: Tensor, size: tuple[int, ...], places: Tensor, side: int
 ) -> tuple[Tensor, Tensor]:
-    """Return each cell's distance from each place and its difference in looks, (P, h * w) each,
-    squared.
+    """Return each cell's distance from each place and its difference in looks, (P, h * w) each, squared.
 
     The distance is in units of the grid's side. The difference is between unit features.
     """

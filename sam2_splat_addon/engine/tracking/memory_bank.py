@@ -101,8 +101,7 @@ class MemoryReach:
 
 
 def memory_position(model: SAM2Base) -> Tensor:
-    """Return the position encoding of memory features, (1, M, h, w). It is the same for all
-    frames."""
+    """Return the position encoding of memory features, (1, M, h, w). It is the same for all frames."""
     side = model.sam_image_embedding_size
     maps = torch.zeros(1, model.hidden_dim, side, side, device=model.device)
     projected = model.memory_encoder.out_proj(maps)  # in the number format of the features
@@ -212,8 +211,7 @@ class MemoryBank:
         }
 
     def _tracked(self, index: int, left_out: Iterable[int]) -> Mapping[int, FrameMemory]:
-        """Return what counts as tracked for the frame at ``index``, by the index that the model
-        sees."""
+        """Return what counts as tracked for the frame at ``index``, by the index that the model sees."""
         furthest = max(self._reach.features, self._reach.pointers)
         near = {at: self._prompted(at) for at in left_out if abs(at - index) <= furthest}
         return {**near, **self._recent}

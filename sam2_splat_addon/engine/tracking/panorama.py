@@ -119,8 +119,7 @@ def _is_close(prompts: FramePrompts, width: int) -> bool:
 
 
 def seen(frame: Tensor, view: View) -> Tensor:
-    """Return the model's input, (3, S, S), of a frame: (3, S, S), or (3, S, WIDE * S) for a
-    panorama."""
+    """Return the model's input, (3, S, S), of a frame: (3, S, S), or (3, S, WIDE * S) for a panorama."""
     side, across = frame.shape[-2:]
     if across > side and not view.near:
         frame = frame.unflatten(-1, (side, across // side)).mean(dim=-1)
@@ -186,8 +185,7 @@ def _middle_columns(picture: Tensor, count: int) -> Tensor:
 
 
 def as_photo(logits: NDArray[np.float32], view: View) -> NDArray[np.float32]:
-    """Bring a view's logits, (h, w), back to the photo: (h, w), or (h, WIDE * w) for a near
-    view."""
+    """Bring a view's logits, (h, w), back to the photo: (h, w), or (h, WIDE * w) for a near view."""
     if view.near:
         width = logits.shape[1]
         around = np.full((len(logits), WIDE * width), _BEYOND, np.float32)

@@ -15,6 +15,7 @@ model and the settings:
 
 ``forward`` alone leaves out step 3. ``backward`` alone is the mirror image. It starts at the *last*
 frame whose prompts say where the object is, and it refines the frames before it.
+
 If a frame's prompts only exclude, every pass that reaches it refines it. The result counts for that
 pass only.
 

@@ -48,8 +48,7 @@ class FrameResult:
         return None if self.direction is None else Step(self.direction, self.frame)
 
     def half_logits(self) -> NDArray[np.float16]:
-        """Return the logits as the store keeps them: (h, w) float16, clipped to what float16
-        holds."""
+        """Return the logits as the store keeps them: (h, w) float16, clipped to what float16 holds."""
         return np.clip(self.logits, -_HALF_MAX, _HALF_MAX).astype(np.float16)
 
 

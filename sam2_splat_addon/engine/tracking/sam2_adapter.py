@@ -133,8 +133,7 @@ class Sam2Adapter:
         *,
         reverse: bool,
     ) -> Prediction:
-        """Refine a tracked frame by points, from memory, the tracked logits and the points
-        together."""
+        """Refine a tracked frame by points, from memory, the tracked logits and the points together."""
         before = torch.clamp(tracked.logits, -_LOGIT_BOUND, _LOGIT_BOUND)
         seen = bool(tracked.object_score > 0)
         return self._predict(

@@ -41,8 +41,7 @@ get more than sixteen. If there are more, the frames furthest away in time are l
 
 
 class Frames(Protocol):
-    """Footage as model input, as `images.frame_source.FrameSource` gives it. It may leave frames
-    out."""
+    """Footage as model input, as `images.frame_source.FrameSource` gives it. It may leave frames out."""
 
     def __len__(self) -> int: ...
 
@@ -289,8 +288,7 @@ class Session:
         return view_of(prompts, self._size[0], side, near=plan.near)
 
     def _view_near(self, plan: ObjectPlan, index: int, bank: MemoryBank) -> View:
-        """Return the view of the matte nearest in time: the last tracked one or a conditioning
-        frame's."""
+        """Return the view of the matte nearest in time: the last tracked one or a conditioning frame's."""
         if not self._panorama:
             return View()
         places = [*([] if bank.last_view is None else [bank.last_view.index]), *bank.conditioning]

@@ -78,8 +78,7 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> FootageFiles:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights that count no frame as empty. Otherwise a score's last bit could decide
-    that."""
+    """Random weights that count no frame as empty. Otherwise a score's last bit could decide that."""
     weights = random_model(BUNDLED, always_seen=True).state_dict()
     path = tmp_path_factory.mktemp("model") / "random.safetensors"
     save_file({key: value.contiguous() for key, value in weights.items()}, path)

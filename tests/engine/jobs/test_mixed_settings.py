@@ -63,8 +63,7 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> FootageFiles:
 
 @pytest.fixture(autouse=True)
 def _short_footage_has_all_that_long_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give short footage memories on disk, and closer looks that accept a random model's
-    answers."""
+    """Give short footage memories on disk, and closer looks that accept a random model's answers."""
     monkeypatch.setattr(run_store, "SHELF_FRAMES", 2)
     monkeypatch.setattr(zoom_refine, "_WORTH_IT", 1.1)
     monkeypatch.setattr(zoom_refine, "_AGREE", 0.0)

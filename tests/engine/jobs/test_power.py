@@ -53,8 +53,7 @@ def _mattes(folder: Path) -> dict[int, bytes]:
 
 
 class Footage:
-    """Photos, and the mattes that two runs give them: an earlier run, and the run that is cut
-    off."""
+    """Photos, and the mattes that two runs give them: an earlier run, and the run that is cut off."""
 
     def __init__(self, folder: Path, checkpoint: Path) -> None:
         photos = write_photos(folder / "photos", _FRAMES)
@@ -75,8 +74,7 @@ def footage(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Foota
 def test_at_any_moment_of_a_run_over_another_ones_mattes(
     stop_after: int, footage: Footage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each frame has the old matte or the new one. Every frame that was reported has the new
-    one."""
+    """Each frame has the old matte or the new one. Every frame that was reported has the new one."""
     monkeypatch.setattr(
         atomic_file.FolderSync, "add", lambda _, folder: atomic_file.sync_folder(folder)
     )

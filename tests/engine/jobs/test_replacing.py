@@ -359,8 +359,7 @@ def test_torn_mattes_count_as_absent_and_are_made_again(
 def test_images_that_a_bake_takes_are_all_of_one_run(
     footage: FootageFiles, checkpoint: Path, tmp_path: Path
 ) -> None:
-    """Another Blender propagates during this bake. Sizes and times of the files may stay the
-    same."""
+    """Another Blender propagates during this bake. Sizes and times of the files may stay the same."""
     store = tmp_path / "store"
     _run(request(footage, checkpoint, store, _A))
     wish = BakeRequest(footage, str(store), str(tmp_path / "out"), BakeOptions())

@@ -25,8 +25,7 @@ def _memory(value: float) -> FrameMemory:
 def test_a_run_that_stops_while_a_result_is_taken_saves_what_was_remembered_before_it(
     tmp_path: Path,
 ) -> None:
-    """The bank holds a frame before its result is taken, and a closer look at it may be
-    cancelled."""
+    """The bank holds a frame before its result is taken, and a closer look at it may be cancelled."""
     plan = plan_object(clicked(1, 1, 70.0, 40.0), range(1, 6), "both")
     stored = StoredObject(plan, matte_keys(plan, "run"), MatteStore.open(tmp_path, create=True))
     bank = MemoryBank(MemoryReach(2, 2, 16), torch.zeros(1, 2, 2, 2), {0: _memory(0.0)})
@@ -43,8 +42,7 @@ def test_a_run_that_stops_while_a_result_is_taken_saves_what_was_remembered_befo
 
 
 def test_where_a_run_has_passed_it_leaves_no_memories(tmp_path: Path) -> None:
-    """Only the run's last place and the permanent ones stay. The disk does not fill with
-    memories."""
+    """Only the run's last place and the permanent ones stay. The disk does not fill with memories."""
     plan = plan_object(clicked(1, 1, 70.0, 40.0), range(1, 30), "both")
     stored = StoredObject(plan, matte_keys(plan, "run"), MatteStore.open(tmp_path, create=True))
     bank = MemoryBank(MemoryReach(2, 2, 16), torch.zeros(1, 2, 2, 2), {0: _memory(0.0)})

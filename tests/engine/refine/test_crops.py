@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Parts of photos are the same in whatever order they are read, and the next photo is ready in
-time."""
+"""Parts of photos are the same in whatever order they are read, and the next photo is ready in time."""
 
 from __future__ import annotations
 

@@ -90,8 +90,7 @@ _Output = tuple[np.ndarray[Any, np.dtype[np.float32]], float]
 def _upstream_outputs(
     predictor: Any, frames: Any, objects: Sequence[ObjectPrompts], *, reverse: bool = False
 ) -> dict[tuple[int, int], _Output]:
-    """Map (object id, frame) to the low-resolution logits and object score of a new upstream
-    session."""
+    """Map (object id, frame) to the low-resolution logits and object score of a new upstream session."""
     state = _upstream_state(predictor, frames)
     for prompts in objects:
         _prompt_upstream(predictor, state, prompts)
@@ -338,8 +337,7 @@ def test_corrections_beyond_the_limit_are_chosen_as_upstream_chooses() -> None:
 
 
 def test_the_first_propagation_again_from_the_start_gives_a_corrected_frame_the_same() -> None:
-    """Upstream tracks the frames before it again, with the correction. We leave them as they
-    are."""
+    """Upstream tracks the frames before it again, with the correction. We leave them as they are."""
     frames, objects = random_frames(7), [_object(1, _points(1), _points(4))]
     model, predictor = _always_seen()
     state = _upstream_state(predictor, frames)

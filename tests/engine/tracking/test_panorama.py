@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Panoramas: the photo's edge has no effect, wherever it lies. Rolls are exact and follow the
-object."""
+"""Panoramas: the photo's edge has no effect, wherever it lies. Rolls are exact and follow the object."""
 
 from __future__ import annotations
 

@@ -69,8 +69,7 @@ class Pipes:
         return event
 
     def answered(self, request: Request, cancel_after: int = 0) -> list[Event]:
-        """Send a request and read its events to the last one. Cancels after the given number of
-        frames."""
+        """Send a request and read its events to the last one. Cancels after the given number of frames."""
         self.send(request)
         events: list[Event] = []
         while not events or not isinstance(events[-1], Finished | Failed | Stopped):

@@ -30,8 +30,7 @@ def run(measure: Callable[[_Options], None], options: _Options) -> int:
 
 
 def write_json(path: Path | None, figures: object) -> None:
-    """Write dataclasses, structs, or lists of them, whole or not at all. Without a path write
-    nothing."""
+    """Write dataclasses, structs, or lists of them, whole or not at all. Without a path write nothing."""
     if path is None:
         return
     import msgspec

@@ -178,8 +178,7 @@ def _bake(request: PropagateRequest, record: Record, target: Path) -> None:
 
 
 def slope(peaks: dict[int, float]) -> float:
-    """Return the rise of the peak for each frame, MB, once memory is full. 0 if the run is too
-    short."""
+    """Return the rise of the peak for each frame, MB, once memory is full. 0 if the run is too short."""
     settled = [frame for frame in peaks if frame >= _SETTLED]
     if len(settled) < 2:
         return 0.0

@@ -68,8 +68,7 @@ def plans(count: int) -> list[StagePlan]:
 
 
 def rendered(plan: StagePlan, cache: Path) -> Path:
-    """Return the folder of an orbit's photos and ids (see
-    `tools.research.capture.capture.plain_layout`)."""
+    """Return the folder of an orbit's photos and ids (see `tools.research.capture.capture.plain_layout`)."""
     target = cache / f"{plan.kind}_{plan.seed}"
     if not target.exists():
         part = cache / "part" / target.name

@@ -109,8 +109,7 @@ def _run(options: argparse.Namespace) -> None:
             for on in (True, False):
                 settings = RunSettings(direction=forward, panorama=on)
                 name = "panorama" if on else "ordinary photo"
-                # Start from a mask: the question is whether the view matters, not what a click
-                # means.
+                # Start from a mask: the question is whether the view matters, not what a click means.
                 keep(clip.name, name, [_score(clip, settings, options.threads, "mask")])
 
 

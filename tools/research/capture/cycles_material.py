@@ -38,8 +38,7 @@ class _Nodes:
         self, vector: Socket, scale: tuple[float, float, float], turn: float = 0.0
     ) -> Socket:
         """Return the vector turned about z (radians), then scaled per axis."""
-        # A "point" mapping scales before it turns. A finish scales after it turns, so two nodes are
-        # needed.
+        # A "point" mapping scales before it turns. A finish scales after it turns, so two nodes are needed.
         for inputs in ({"Rotation": (0.0, 0.0, turn)}, {"Scale": scale}):
             node = self.tree.nodes.new("ShaderNodeMapping")
             for name, value in inputs.items():

@@ -62,8 +62,7 @@ class Geometry:
         return _share(owner >= 0, oversampling)
 
     def coverage(self, index: int, oversampling: int) -> FloatImage:
-        """Return what each thing covers, shape (H, W, CHANNELS), from `oversampling` squared
-        samples."""
+        """Return what each thing covers, shape (H, W, CHANNELS), from `oversampling` squared samples."""
         scene = self.at(index)
         _, owner = draw(scene, self._stage.poses[index], oversampling)
         channels = np.array([channel(int(i)) for i in scene.instances], dtype=np.int8)

@@ -100,8 +100,7 @@ class Stage:
         return index / self.plan.frames
 
     def _stream(self, part: str) -> Random:
-        """Return the random numbers of one part. So a change to one part leaves the others the
-        same."""
+        """Return the random numbers of one part. So a change to one part leaves the others the same."""
         return Random(f"{self.plan.kind}/{self.plan.seed}/{part}")
 
     def _painted(self, name: str, model: Model, instance: int) -> Item:

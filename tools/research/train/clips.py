@@ -77,8 +77,7 @@ def sample_clip(
 
 
 def _order(rng: Rng, available: int, length: int) -> list[int]:
-    """Return frame numbers, forwards or backwards, sometimes every second. They turn round at
-    the ends."""
+    """Return frame numbers, forwards or backwards, sometimes every second. They turn round at the ends."""
     step = 2 if rng.random() < 0.2 and available > 4 else 1
     first = int(rng.integers(max(1, available - (length - 1) * step)))
     around = 2 * (available - 1) or 1
@@ -110,8 +109,7 @@ def _rendered(rng: Rng, scene: Scene, size: int, length: int, augment: float = 1
 def _crop_boxes(
     rng: Rng, scene: Scene, order: list[int], height: int, width: int, augment: float
 ) -> list[tuple[int, int, int, int]]:
-    """Return each frame's crop (x, y, w, h) in px: the whole frame, or a window drifting on the
-    subject."""
+    """Return each frame's crop (x, y, w, h) in px: the whole frame, or a window drifting on the subject."""
     if rng.random() >= 0.5 * augment:
         return [(0, 0, width, height)] * len(order)
     zoom = rng.uniform(0.5, 1.0)
@@ -146,8 +144,7 @@ def _composite(rng: Rng, library: Library, size: int, length: int) -> Clip:
 
 
 def _backdrop(rng: Rng, library: Library, size: int, length: int) -> tuple[Image, Image]:
-    """Return frames and ids of the background: a capture with its objects, a picture, or a
-    floor."""
+    """Return frames and ids of the background: a capture with its objects, a picture, or a floor."""
     ids = np.zeros((length, size, size), np.uint8)
     choice = rng.random()
     if library.scenes and choice < 0.4 * library.trust:

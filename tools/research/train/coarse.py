@@ -38,8 +38,7 @@ LOOKS: Final[dict[str, tuple[PromptKind, Look]]] = {
 
 
 def coarse_mattes(clip: sources.Clip, model: ModelChoice) -> dict[str, NDArray[np.float16]]:
-    """Return the subject's logits on every photo, (n, h, w), by the clicks and looks that gave
-    them."""
+    """Return the subject's logits on every photo, (n, h, w), by the clicks and looks that gave them."""
     (subject,) = clip.subjects
     found: dict[str, NDArray[np.float16]] = {}
     for name, (kind, looks) in LOOKS.items():

@@ -107,8 +107,7 @@ def look(photo: Floats, rng: np.random.Generator) -> Floats:
 
 @dataclass(frozen=True)
 class Pair:
-    """One place at two scales: photo (3, s, s) and coverage (1, s, s); logits (1, s, s) at the
-    first."""
+    """One place at two scales: photo (3, s, s) and coverage (1, s, s); logits (1, s, s) at the first."""
 
     low_photo: Floats
     low_truth: Floats

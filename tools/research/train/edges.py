@@ -69,8 +69,7 @@ def iou(logits: Tensor, truth: Tensor) -> float:
 
 
 def _freeze_norms(model: EdgeModel) -> None:
-    """Freeze BatchNorm's statistics. The two steps differ too much for one batch to represent
-    both."""
+    """Freeze BatchNorm's statistics. The two steps differ too much for one batch to represent both."""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()

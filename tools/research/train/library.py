@@ -109,8 +109,7 @@ class Library:
 
     @property
     def trust(self) -> float:
-        """How often captures may be drawn, 0 to 1. If there are few, the model would learn them
-        by heart."""
+        """How often captures may be drawn, 0 to 1. If there are few, the model would learn them by heart."""
         return min(1.0, len(self.scenes) / ENOUGH_SCENES)
 
     def pick(self, rng: np.random.Generator) -> Scene:

@@ -41,8 +41,7 @@ class Weights:
 
 
 def soft_iou(logits: Tensor, target: Tensor) -> Tensor:
-    """IoU of the mask `logits > 0` with a coverage target cut at one half. It is 1 if both are
-    empty.
+    """IoU of the mask `logits > 0` with a coverage target cut at one half. It is 1 if both are empty.
 
     Parameters
     ----------

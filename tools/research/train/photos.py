@@ -130,8 +130,7 @@ class PhotoLibrary:
 
     @classmethod
     def read(cls, root: Path, tests: Iterable[Path] = ()) -> PhotoLibrary:
-        """Read a folder with the layout above. ``tests`` are pictures that must not be used for
-        training."""
+        """Read a folder with the layout above. ``tests`` are pictures that must not be used for training."""
         library = cls()
         known = [hashed for path in tests if (hashed := hash_of(path.read_bytes())) is not None]
         taken = np.array(known, bool).reshape(-1, HASH_BITS)
@@ -206,8 +205,7 @@ def draw_view(rng: Rng, image: Image, mask: Mask, side: int) -> tuple[Image, Mas
 
 
 def hash_of(data: bytes) -> NDArray[np.bool_] | None:
-    """Return 256 bits that stay the same when a photo is reduced or saved again. None: not a
-    picture."""
+    """Return 256 bits that stay the same when a photo is reduced or saved again. None: not a picture."""
     grey = _decode(data, cv2.IMREAD_GRAYSCALE)
     if grey is None:
         return None
@@ -216,8 +214,7 @@ def hash_of(data: bytes) -> NDArray[np.bool_] | None:
 
 
 def looks_like(hashed: NDArray[np.bool_] | None, others: NDArray[np.bool_]) -> bool:
-    """Whether a photo looks like one of the others, ((N, 256) bits). Mirrored photos don't
-    count."""
+    """Whether a photo looks like one of the others, ((N, 256) bits). Mirrored photos don't count."""
     if hashed is None or not len(others):
         return False
     return bool(((others != hashed).sum(1) <= _SAME_BITS).any())

@@ -25,8 +25,7 @@ class Click(NamedTuple):
 
 
 def deepest(mask: Mask) -> tuple[float, int, int]:
-    """Return how deep a mask is, px, and the deepest place (x, y). The picture's edge counts as
-    an edge."""
+    """Return how deep a mask is, px, and the deepest place (x, y). The picture's edge counts as an edge."""
     depth = _depth(mask)
     y, x = np.unravel_index(int(depth.argmax()), mask.shape)
     return float(depth[y, x]), int(x), int(y)
@@ -67,8 +66,7 @@ def next_click(truth: Mask, found: Mask, rng: Rng | None = None) -> Click | None
 
 
 def click_inside(rng: Rng, mask: Mask) -> Click:
-    """Draw an include click in a mask, mostly deep inside; raises ValueError if the mask is
-    empty."""
+    """Draw an include click in a mask, mostly deep inside; raises ValueError if the mask is empty."""
     click = next_click(mask, np.zeros_like(mask), rng)
     if click is None:
         rows, columns = np.nonzero(mask)

@@ -205,16 +205,14 @@ def run_batch(model: SAM2Base, batch: Batch, weights: Weights, rng: Rng) -> Outc
 
 
 def _how_many(rng: Rng, length: int) -> int:
-    """Return the number of rounds before the answer that counts: few on most samples, many on
-    some."""
+    """Return the number of rounds before the answer that counts: few on most samples, many on some."""
     if length > 1:
         return 0 if rng.random() < 0.6 else int(rng.integers(1, 3))
     return 0 if rng.random() < 0.22 else int(rng.integers(1, MOST_ROUNDS + 1) * rng.random() + 1)
 
 
 def _rounds(ask: Any, prompts: Prompts, rounds: int, rng: Rng) -> Tensor | None:
-    """Click, look, and click again, without gradients. Returns the earlier logits for the last
-    answer."""
+    """Click, look, and click again, without gradients. Returns the earlier logits for the last answer."""
     before: Tensor | None = None
     for _ in range(rounds):
         with torch.no_grad():

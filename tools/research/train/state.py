@@ -48,8 +48,7 @@ def save_state(
     progress: Progress,
     rng: np.random.Generator,
 ) -> None:
-    """Write everything that a run needs to continue. The old file stays until the new one is
-    complete."""
+    """Write everything that a run needs to continue. The old file stays until the new one is complete."""
     state = {
         "model": model.state_dict(),
         "average": average.state_dict(),
@@ -88,8 +87,7 @@ def restore(
     progress: Progress,
     rng: np.random.Generator,
 ) -> Progress:
-    """Restore a state: all of it if its stage continues; for a new stage only weights and
-    moments."""
+    """Restore a state: all of it if its stage continues; for a new stage only weights and moments."""
     model.load_state_dict(state["model"])
     average.load_state_dict(state["average"])
     before = Progress(**state["progress"])

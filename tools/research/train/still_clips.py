@@ -153,8 +153,7 @@ def _warped(rng: Rng, frame: Image, mask: Mask, length: int) -> Sample:
     frames, masks = [], []
     for affine in _motion(rng, mask.shape[0], length, 1.0):
         moved, inside = _warp(frame, mask, affine, cv2.BORDER_REFLECT)
-        # The mirrored border would repeat parts of the subject that no mask contains, so make it
-        # black.
+        # The mirrored border would repeat parts of the subject that no mask contains, so make it black.
         there, _ = _warp(frame, np.ones_like(mask), affine, cv2.BORDER_CONSTANT)
         moved = there if rng.random() < 0.5 else moved
         moved, inside = _bend(rng, moved, inside, 0.012)
@@ -200,8 +199,7 @@ def _lay_over(scene: Image, pixels: Image, there: Mask) -> Image:
 
 
 def _with_twin(rng: Rng, frame: Image, mask: Mask) -> tuple[Image, Mask]:
-    """Paste the subject again beside, behind or in front of itself. Only the first one is the
-    target."""
+    """Paste the subject again beside, behind or in front of itself. Only the first one is the target."""
     side = mask.shape[0]
     affine = _motion(rng, side, 1, 1.0)[0]
     affine[:, 2] += rng.choice([-1, 1], 2) * rng.uniform(0.15, 0.5, 2) * side

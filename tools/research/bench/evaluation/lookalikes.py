@@ -30,8 +30,7 @@ COUNT: Final = 3
 
 
 def plans(count: int, frames: int, size: tuple[int, int]) -> tuple[StagePlan, ...]:
-    """What each capture shows: kinds in turn, seeds rising, every other orbit in the other
-    direction.
+    """What each capture shows: kinds in turn, seeds rising, every other orbit in the other direction.
 
     Parameters
     ----------

@@ -38,8 +38,7 @@ def region_iou(guess: Mask, truth: Mask) -> float:
 
 
 def boundary(mask: Mask) -> Mask:
-    """Return pixels whose right, lower or lower right neighbour is on the mask's other side, (H,
-    W).
+    """Return pixels whose right, lower or lower right neighbour is on the mask's other side, (H, W).
 
     As in DAVIS. Neighbours outside the picture count as equal. So a mask that the picture's edge
     cuts off has no boundary there.

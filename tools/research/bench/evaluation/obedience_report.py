@@ -52,8 +52,7 @@ class Obedience(msgspec.Struct, frozen=True):
 
 
 def stills_table(scores: Sequence[StillScore]) -> str:
-    """Clicks and boxes on single photos, for each set and for all. There must be at least one
-    photo."""
+    """Clicks and boxes on single photos, for each set and for all. There must be at least one photo."""
     groups = {
         name: [one for one in scores if one.group == name]
         for name in dict.fromkeys(one.group for one in scores)
@@ -160,8 +159,7 @@ def early(scores: Sequence[ObjectScore]) -> list[float]:
 
 
 def quarters(scores: Sequence[ObjectScore]) -> list[float]:
-    """Mean J&F of each quarter of the sequences. Frames that are left over go to the later
-    quarters."""
+    """Mean J&F of each quarter of the sequences. Frames that are left over go to the later quarters."""
     return [
         _mean([_mean([(frame.j + frame.f) / 2 for frame in part]) for part in parts])
         for number in range(_QUARTERS)

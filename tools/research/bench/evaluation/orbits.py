@@ -112,8 +112,7 @@ def _name(plan: StagePlan) -> str:
 
 
 def _render(stage: Stage, target: Path, clear: Path | None, report: Callable[[str], None]) -> None:
-    """Render into a temporary folder. Frames without the screen are taken from ``clear`` if it
-    has them."""
+    """Render into a temporary folder. Frames without the screen are taken from ``clear`` if it has them."""
     part = target.parent / "part" / target.name
     if part.exists():
         shutil.rmtree(part)
@@ -147,8 +146,7 @@ class HiddenStage(Stage):
 
 
 def _screen_passage(rng: Random, poses: list[Pose], points: Array, hidden: range) -> Passage:
-    """Return a screen just large enough for the subject (``points``, (N, 3) m) on all hidden
-    frames.
+    """Return a screen just large enough for the subject (``points``, (N, 3) m) on all hidden frames.
 
     On the frame before and the frame after, it stands half aside.
     """
@@ -178,8 +176,7 @@ def _screen_passage(rng: Random, poses: list[Pose], points: Array, hidden: range
 
 
 def _on_screen(pose: Pose, points: Array) -> Array:
-    """Return where the subject's points appear on the screen: (N, 2), metres aside and above the
-    ground."""
+    """Return where the subject's points appear on the screen: (N, 2), metres aside and above the ground."""
     forward, across = _bearing(pose)
     rays = points - pose.position  # (N, 3)
     reach = float(np.hypot(*pose.position[:2])) * _SHARE / (rays @ forward)  # (N,)

@@ -54,8 +54,7 @@ def plans(count: int, frames: int) -> tuple[StagePlan, ...]:
 
 
 def rendered(plan: StagePlan, root: Path, report: Callable[[str], None]) -> Path:
-    """Return the folder of a capture with the subject in the middle. It is rendered now if it is
-    missing."""
+    """Return the folder of a capture with the subject in the middle. It is rendered now if it is missing."""
     target = root / f"{plan.kind}_{plan.seed}_panorama_{plan.frames}"
     if target.exists():
         return target
@@ -123,8 +122,7 @@ def over_seam(middle: Clip, folder: Path) -> Clip:
 
 
 def _six_ways(pose: Pose) -> list[Pose]:
-    """Return six right-angled views from a point on the way to the subject: ahead, right, ...,
-    down."""
+    """Return six right-angled views from a point on the way to the subject: ahead, right, ..., down."""
     distance = np.hypot(*pose.position[:2])
     ahead = np.array([*(-pose.position[:2] / distance), 0.0])
     position = pose.position * np.array([_NEARER, _NEARER, 1.0])

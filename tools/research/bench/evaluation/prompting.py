@@ -33,8 +33,7 @@ Placing = Callable[[Mask, int, Places], list[tuple[float, float]]]
 
 
 def place_clicks(truth: Mask, count: int, given: Places = ()) -> list[tuple[float, float]]:
-    """Return clicks on a mask: the given ones, then the deepest point, then points far from all
-    others.
+    """Return clicks on a mask: the given ones, then the deepest point, then points far from all others.
 
     Parameters
     ----------
@@ -64,16 +63,14 @@ def place_clicks(truth: Mask, count: int, given: Places = ()) -> list[tuple[floa
 
 
 def depths(mask: Mask) -> NDArray[np.float32]:
-    """Return each mask pixel's distance from the outside, px. Outside the picture counts as
-    outside."""
+    """Return each mask pixel's distance from the outside, px. Outside the picture counts as outside."""
     padded = np.pad(mask.astype(np.uint8), 1)
     depth = cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1]
     return np.asarray(depth, dtype=np.float32)
 
 
 def deepest(depth: NDArray[np.float32]) -> tuple[float, float]:
-    """Return the centre (x, y) of the deepest pixel; of equal ones the topmost, then the
-    leftmost."""
+    """Return the centre (x, y) of the deepest pixel; of equal ones the topmost, then the leftmost."""
     row, column = np.unravel_index(int(depth.argmax()), depth.shape)
     return float(column) + 0.5, float(row) + 0.5
 
@@ -115,8 +112,7 @@ def prompts_at(clip: Clip, kind: PromptKind, indices: Sequence[int]) -> PromptSe
 
 
 def well_seen(clip: Clip, share: float = 0.3) -> list[int]:
-    """Return indices of the frames that show at least this part of the subject's largest visible
-    area."""
+    """Return indices of the frames that show at least this part of the subject's largest visible area."""
     truths = [clip.truth(index, clip.subjects[0]) for index in range(len(clip.photos))]
     areas = [0 if truth is None else int(truth.sum()) for truth in truths]
     return [index for index, area in enumerate(areas) if area and area >= share * max(areas)]

@@ -67,8 +67,7 @@ class Clip:
     scored: range
 
     def truth(self, index: int, subject: Subject) -> NDArray[np.bool_] | None:
-        """Return the subject's mask on a frame (index from 0), (H, W). None if there is no
-        truth."""
+        """Return the subject's mask on a frame (index from 0), (H, W). None if there is no truth."""
         path = self.truths[index]
         if path is None:
             return None

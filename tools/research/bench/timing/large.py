@@ -53,8 +53,7 @@ class Case(msgspec.Struct, frozen=True):
 def measure(
     photo: Path, frames: int, model: str, image_size: int, threads: int, scratch: Path
 ) -> list[Row]:
-    """One row for each program, for the same photo repeated, with one object clicked on the
-    first."""
+    """One row for each program, for the same photo repeated, with one object clicked on the first."""
     folder = scratch / "large"
     folder.mkdir()
     for index in range(frames):
