@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sam2_splat_addon.core.geometry.resample import upsample_binary
+from sam2_splat_addon.core.geometry.spline_slots import SlotPlan, SlotPlanner
+from sam2_splat_addon.core.geometry.trace import Contour
 
 Array = NDArray[np.float64]
 # Signed distance to the edge of a shape, positive inside, in a unit square with y down.
@@ -114,3 +116,13 @@ HARD_SHAPES: dict[str, Shape] = {
     "other_parts": union(disc(0.8, 0.2, 0.1), disc(0.2, 0.8, 0.12), _RING),
     "one_speck": disc(0.62, 0.31, 0.012),
 }
+
+
+def plan_slots(
+    frames: Iterable[Sequence[Contour]], *, max_slots: int = 24, max_points: int = 256
+) -> SlotPlan:
+    """Give the slots of one object, from the outlines of all frames."""
+    planner = SlotPlanner(max_slots=max_slots, max_points=max_points)
+    for contours in frames:
+        planner.add(contours)
+    return planner.finish()

@@ -138,22 +138,6 @@ def write_object_layers(
                 writer.end()
 
 
-def write_object_layer(
-    mask: bpy.types.Mask,
-    clip: bpy.types.MovieClip,
-    layer_name: str,
-    plan: SlotPlan,
-    scene_frames: Sequence[int],
-    size: tuple[int, int],
-    *,
-    edited: Collection[int] = (),
-    mattes: int = 0,
-) -> Iterator[Sequence[int]]:
-    """`write_object_layers` for one object."""
-    one = LayerPlan(layer_name, plan, scene_frames, edited, mattes)
-    return write_object_layers(mask, clip, [one], size)
-
-
 def is_written(mask: bpy.types.Mask, wanted: LayerPlan) -> bool:
     """Whether a layer holds all that it is to show."""
     written = remembered(mask, wanted.layer)

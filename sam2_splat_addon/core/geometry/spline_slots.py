@@ -10,7 +10,7 @@ also render nothing, but Blender takes half a minute for sixty such points.)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -288,16 +288,6 @@ class SlotPlanner:
             self._frames[index][at].area > _SPECK * self._areas[index]
             for index, at in track.outlines.items()
         )
-
-
-def plan_slots(
-    frames: Iterable[Sequence[Contour]], *, max_slots: int = 24, max_points: int = 256
-) -> SlotPlan:
-    """Decide the slots of one object from the outlines of all frames; see `SlotPlanner`."""
-    planner = SlotPlanner(max_slots=max_slots, max_points=max_points)
-    for contours in frames:
-        planner.add(contours)
-    return planner.finish()
 
 
 def plan_frame(contours: Sequence[Contour], counts: Sequence[int]) -> SlotPlan:

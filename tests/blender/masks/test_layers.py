@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sam2_splat_addon.blender.masks import edit_search, keys, layers, written_layers
 from sam2_splat_addon.core.errors import SplatError
 from sam2_splat_addon.core.geometry.rasterize import fill
-from sam2_splat_addon.core.geometry.spline_slots import SlotPlan, plan_slots
+from sam2_splat_addon.core.geometry.spline_slots import SlotPlan
 from sam2_splat_addon.core.geometry.trace import from_outlines, trace
 from tests.blender.compositor import MaskRenderer
 from tests.core.shapes import (
@@ -25,6 +25,7 @@ from tests.core.shapes import (
     logits_of,
     matte_of,
     nothing,
+    plan_slots,
 )
 
 Logits = NDArray[np.float64]
@@ -33,6 +34,20 @@ MakeClip = Callable[[int, int], bpy.types.MovieClip]
 
 def _plan(frames: list[Logits], width: int, height: int) -> SlotPlan:
     return plan_slots(trace(logits, width, height) for logits in frames)
+
+
+def write_object_layer(
+    mask: bpy.types.Mask,
+    clip: bpy.types.MovieClip,
+    name: str,
+    plan: SlotPlan,
+    scene_frames: Sequence[int],
+    size: tuple[int, int],
+    **options: Any,
+) -> Iterator[Sequence[int]]:
+    """Write the layer of one object, in steps."""
+    one = layers.LayerPlan(name, plan, scene_frames, **options)
+    return layers.write_object_layers(mask, clip, [one], size)
 
 
 def _write(
@@ -47,7 +62,7 @@ def _write(
     mask = layers.get_mask(clip)
     plan = _plan(frames, *size)
     scene_frames = range(first, first + len(frames))
-    for _ in layers.write_object_layer(mask, clip, name, plan, scene_frames, size, **options):
+    for _ in write_object_layer(mask, clip, name, plan, scene_frames, size, **options):
         pass
     return mask
 
@@ -104,7 +119,7 @@ def test_frames_without_the_object_and_outside_the_tracked_range_render_nothing(
     frames = [logits_of(shape) for shape in (disc(0.5, 0.5, 0.3), nothing, disc(0.4, 0.5, 0.3))]
     mask = layers.get_mask(clip)
     plan = _plan(frames, 90, 60)
-    for _ in layers.write_object_layer(mask, clip, "chair", plan, [5, 6, 9], (90, 60)):
+    for _ in write_object_layer(mask, clip, "chair", plan, [5, 6, 9], (90, 60)):
         pass
     renderer = MaskRenderer(mask, 90, 60, tmp_path)
     covered = [frame for frame in (-20, 4, 5, 6, 7, 8, 9, 10, 200) if renderer.values(frame).any()]
@@ -251,7 +266,7 @@ def test_writing_and_reading_leave_playhead_editors_and_unkeyed_edits_alone(
     point = mask.layers["table"].splines[0].points[0]
     point.co = (0.125, 0.25)
     areas = [area.ui_type for area in bpy.context.window.screen.areas]
-    writing = layers.write_object_layer(
+    writing = write_object_layer(
         mask, clip, "chair", _plan(frames, 120, 80), [1, 2, 3, 4], (120, 80)
     )
     for _ in writing:
@@ -278,9 +293,7 @@ def test_writing_that_is_stopped_leaves_the_frames_so_far_and_nothing_after(
     clip = make_clip(90, 60)
     frames = [logits_of(disc(0.5, 0.5, 0.3))] * 6
     mask = layers.get_mask(clip)
-    writing = layers.write_object_layer(
-        mask, clip, "chair", _plan(frames, 90, 60), range(1, 7), (90, 60)
-    )
+    writing = write_object_layer(mask, clip, "chair", _plan(frames, 90, 60), range(1, 7), (90, 60))
     assert [_next_frame(writing), _next_frame(writing)] == [1, 2]
     writing.close()
     renderer = MaskRenderer(mask, 90, 60, tmp_path)
@@ -297,9 +310,7 @@ def test_writing_that_is_stopped_before_its_first_frame_leaves_nothing_to_see(
     clip = make_clip(90, 60)
     frames = [logits_of(disc(0.5, 0.5, 0.3))] * 3
     mask = layers.get_mask(clip)
-    writing = layers.write_object_layer(
-        mask, clip, "chair", _plan(frames, 90, 60), range(1, 4), (90, 60)
-    )
+    writing = write_object_layer(mask, clip, "chair", _plan(frames, 90, 60), range(1, 4), (90, 60))
     assert [next(writing) for _ in range(steps)] == [(), [], []][:steps]
     writing.close()
     renderer = MaskRenderer(mask, 90, 60, tmp_path)
@@ -312,7 +323,7 @@ def test_stopped_writing_has_kept_what_the_user_drew(make_clip: MakeClip, tmp_pa
     clip = make_clip(90, 60)
     frames = [logits_of(disc(0.5, 0.5, 0.3))] * 8
     mask = layers.get_mask(clip)
-    writing = layers.write_object_layer(
+    writing = write_object_layer(
         mask, clip, "chair", _plan(frames, 90, 60), range(1, 9), (90, 60), edited=[5]
     )
     assert [_next_frame(writing), _next_frame(writing)] == [5, 1]
@@ -330,7 +341,7 @@ def test_writing_dropped_after_another_file_was_opened_leaves_that_file_alone(
     frames = [logits_of(disc(0.4 + 0.02 * step, 0.5, 0.2)) for step in range(4)]
     _write(clip, frames)
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "file.blend"))
-    writing = layers.write_object_layer(
+    writing = write_object_layer(
         layers.get_mask(clip), clip, "chair", _plan(frames, 90, 60), range(1, 5), (90, 60)
     )
     _next_frame(writing)
@@ -346,7 +357,7 @@ def test_layer_removed_while_it_is_written_is_a_clear_error(make_clip: MakeClip)
     clip = make_clip(90, 60)
     mask = layers.get_mask(clip)
     plan = _plan([logits_of(disc(0.5, 0.5, 0.3))] * 3, 90, 60)
-    writing = layers.write_object_layer(mask, clip, "chair", plan, [1, 2, 3], (90, 60))
+    writing = write_object_layer(mask, clip, "chair", plan, [1, 2, 3], (90, 60))
     next(writing)
     layers.remove_object_layer(mask, "chair")
     with pytest.raises(SplatError, match="removed while it was being written"):
@@ -364,9 +375,7 @@ def test_an_undo_while_a_layer_is_written_brings_back_the_old_one_with_its_edits
     _edit_point(mask, clip, 2, 0.05)
     bpy.ops.ed.undo_push(message="as it was")
     plan = _plan(frames, 90, 60)
-    writing = layers.write_object_layer(
-        mask, clip, "chair", plan, range(1, 5), (90, 60), edited=[2]
-    )
+    writing = write_object_layer(mask, clip, "chair", plan, range(1, 5), (90, 60), edited=[2])
     next(writing)
     for _ in range(frames_in):
         _next_frame(writing)
@@ -386,7 +395,7 @@ def test_a_file_saved_while_a_layer_is_written_takes_nothing_for_the_users(
     mask = layers.get_mask(clip)
     _edit_point(mask, clip, 4, 0.05)
     other = [logits_of(disc(0.4, 0.5, 0.2))] * 6
-    writing = layers.write_object_layer(
+    writing = write_object_layer(
         mask, clip, "chair", _plan(other, 90, 60), range(1, 7), (90, 60), edited=[4]
     )
     assert [_next_frame(writing), _next_frame(writing)] == [4, 1]
@@ -432,7 +441,7 @@ def test_a_layer_takes_no_more_memory_than_blender_keeps_of_its_keys(make_clip: 
     plan = plan_slots((from_outlines([one]) for one in turning), max_points=1000)
     mask = layers.get_mask(clip)
     before = held()
-    for _ in layers.write_object_layer(mask, clip, "chair", plan, range(1, frames + 1), (300, 200)):
+    for _ in write_object_layer(mask, clip, "chair", plan, range(1, frames + 1), (300, 200)):
         pass
     points = plan.point_count * frames
     # The keys, the copy that Blender evaluates, and a copy or two on the way that are freed.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sam2_splat_addon.core.geometry.rasterize import fill
-from sam2_splat_addon.core.geometry.spline_slots import SlotPlan, plan_slots
+from sam2_splat_addon.core.geometry.spline_slots import SlotPlan
 from sam2_splat_addon.core.geometry.trace import Contour, trace
 from tests.core.shapes import (
     HARD_SHAPES,
@@ -18,6 +18,7 @@ from tests.core.shapes import (
     logits_of,
     matte_of,
     nothing,
+    plan_slots,
     union,
     without,
 )
