@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Attacks on the add-on, for `tools/attack.py` and, a few of each, for the tests.
+"""Attacks on the add-on, for `tools/attack.py`; the tests run a few of each.
 
-An attack is a function that tries something many times and says what it found::
+An attack is a function that tries something many times and reports what it found::
 
     @attack("kill the worker while it propagates", count=100)
     def kill_worker(count: int, folder: Path, seed: int) -> Outcome: ...
 
-A new module of attacks is imported by `tools/attack.py`.
+Import a new module of attacks in `tools/attack.py`.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from pathlib import Path
 
 @dataclass
 class Outcome:
-    """What an attack found.
+    """The result of an attack.
 
     Attributes
     ----------
     tried
-        How often it was tried.
+        The number of tries.
     faults
-        A sentence for each.
+        One sentence for each fault.
     skipped
-        Why it could not be tried here; empty where it was.
+        Why it could not be tried here; empty if it was.
     note
-        What else is worth knowing.
+        Other facts.
     """
 
     tried: int = 0
@@ -39,17 +39,17 @@ class Outcome:
 
 
 Try = Callable[[int, Path, int], Outcome]
-"""Tries so often, in a scratch folder, with a seed."""
+"""A function that makes ``count`` tries in a scratch folder, with a seed."""
 
 
 @dataclass(frozen=True)
 class Attack:
-    """An attack and how often the tool tries it.
+    """An attack, with its default number of tries.
 
     Attributes
     ----------
     group
-        A word to choose it by, such as ``kills``.
+        A word that chooses it, such as ``kills``.
     """
 
     name: str

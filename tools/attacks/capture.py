@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A small capture to attack, the runs over it, and what is left of their files."""
+"""A small capture to attack, the runs over it, and checks of their files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ HOST = ROOT / "tools" / "attacks" / "host.py"
 
 
 class Wish(msgspec.Struct):
-    """What a host is to ask its worker: one or the other, and what gets the model ready for it."""
+    """The requests of a host to its worker: this one or the other one, and one that loads the model."""
 
     propagate: PropagateRequest | None = None
     bake: BakeRequest | None = None
@@ -45,7 +45,7 @@ class Wish(msgspec.Struct):
 
 
 class Capture:
-    """Photos, and two requests over them of which every matte differs.
+    """Photos, and two requests over them whose mattes all differ.
 
     Parameters
     ----------
@@ -85,18 +85,18 @@ class Capture:
 
 @dataclass
 class Host:
-    """A process that stands for Blender: it starts a worker, asks it, and says what it hears.
+    """A process in the role of Blender: it starts a worker, asks it, and prints the events.
 
     Attributes
     ----------
     done
-        When it heard of each finished frame, in seconds of ``time.monotonic``.
+        When each finished frame was reported, in seconds of ``time.monotonic``.
     worker
-        The worker's process id; 0 until it is known.
+        Process id of the worker; 0 until it is known.
     ended
-        The last word: ``finished``, an error, or nothing.
+        The last line: ``finished``, an error, or nothing.
     is_ready
-        Whether its worker is.
+        Whether its worker is ready.
     """
 
     process: subprocess.Popen[str]
@@ -114,7 +114,7 @@ class Host:
 
     @classmethod
     def ready(cls, wish: Wish, folder: Path) -> Host:
-        """Start it and its worker, for `go`; returns at once, and the two get ready meanwhile."""
+        """Start it and its worker, for `go`; returns at once, while the two get ready."""
         number, path = tempfile.mkstemp(".json", "wish", folder)
         with os.fdopen(number, "wb") as file:
             file.write(msgspec.json.encode(wish))
@@ -150,7 +150,7 @@ class Host:
                 self.ended = line.strip()
 
     def wait_for(self, frames: int, limit: float = 300.0) -> None:
-        """Wait until its worker is ready and so many frames are finished, or it is over."""
+        """Wait until its worker is ready and ``frames`` frames are finished, or until it has ended."""
         end = time.monotonic() + limit
         while self.process.poll() is None and time.monotonic() < end:
             if self.is_ready and len(self.done) >= frames:
@@ -158,7 +158,7 @@ class Host:
             time.sleep(0.002)
 
     def signal_worker(self, number: int) -> bool:
-        """Send the worker a signal; returns whether it is there, and not another by its number."""
+        """Send the worker a signal; returns whether it runs, and is not another process with its number."""
         if not self.worker_lives:
             return False
         with contextlib.suppress(ProcessLookupError):
@@ -167,16 +167,16 @@ class Host:
 
     @property
     def worker_lives(self) -> bool:
-        """Whether the worker runs; one that has ended and waits to be reaped does not."""
+        """Whether the worker runs; a zombie does not count."""
         if not self.worker:
             return False
-        try:  # without /proc, while its host is there to reap it
+        try:  # without /proc, while its host can still wait for it
             return b"engine/worker/entry.py" in Path(f"/proc/{self.worker}/cmdline").read_bytes()
         except OSError:
             return not Path("/proc/self").exists() and self.process.poll() is None
 
     def run_to_end(self, limit: float = 300.0) -> str:
-        """Its last word."""
+        """Its last line."""
         try:
             self.process.wait(limit)
         except subprocess.TimeoutExpired:
@@ -187,14 +187,14 @@ class Host:
 
 
 def mattes(store: Path) -> dict[int, bytes]:
-    """The mattes that can be used, by frame."""
+    """Return the usable mattes by frame."""
     there = MatteStore(store)
     whole = [frame for frame in there.frames(1) if there.mark(1, frame) is not None]
     return {frame: there.path(1, frame).read_bytes() for frame in whole}
 
 
 def images(folder: Path) -> dict[str, bytes]:
-    """The images of a bake that decode whole, by name."""
+    """Return the images of a bake that decode completely, by name."""
     found: dict[str, bytes] = {}
     for path in sorted(folder.glob("*.png")):
         try:
@@ -207,7 +207,7 @@ def images(folder: Path) -> dict[str, bytes]:
 
 
 def bake_faults(folder: Path, whole: dict[str, bytes], *, is_over: bool) -> list[str]:
-    """What is wrong with what a bake has left, that gives these images when it is over."""
+    """Return what is wrong with the files of a bake; undisturbed, it gives these images."""
     if not folder.exists():
         return ["a bake that was over is gone"] if is_over else []
     names, found = {path.name for path in folder.glob("*.png")}, images(folder)
@@ -223,7 +223,7 @@ def bake_faults(folder: Path, whole: dict[str, bytes], *, is_over: bool) -> list
 
 
 def matte_faults(store: Path, whole: tuple[dict[int, bytes], ...]) -> list[str]:
-    """What is wrong with a store whose every matte is of one of these runs."""
+    """Return what is wrong with a store; each of its mattes must be of one of these runs."""
     found, frames = mattes(store), set(whole[0])
     faults = [f"frame {frame} has lost its matte" for frame in sorted(frames - found.keys())]
     faults += [

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Mutated inputs against everything that reads bytes from outside; core and engine.
+"""Give damaged inputs to everything that reads foreign bytes.
 
-Each input is a good one that was damaged by a seeded generator, and is read in a process of its own
-with bounded memory and time. What is no typed error (`core/errors.py`) is a fault, and so is a
-crash, a hang, or more memory than a small file may cost.
+Each input is a good one, damaged by a generator with a seed. It is read in a process of its own with
+limited memory and time. Every error that is not typed (`core/errors.py`) is a fault. So is a crash, a
+hang, or too much memory for a small file.
 
 python -m tools.attacks.fuzz TARGET NUMBER SEED     # one input again, with its traceback
 """
@@ -38,24 +38,24 @@ SHARES = {
     "memories": 6,
     "checkpoints": 6,
 }
-"""Of a hundred inputs, how many are for which target."""
+"""How many of a hundred inputs are for each target."""
 
 _SECONDS = 10
-_MEMORY = 1 << 30  # bytes above what the process has when it begins
+_MEMORY = 1 << 30  # bytes above the memory of the process at its start
 _ROOT = Path(__file__).resolve().parents[2]
 _EDGES = (0, 1, 2, 0x7F, 0x80, 0xFE, 0xFF)
 _NUMBERS = (0, 1, 0x7FFF, 0xFFFF, 60000, 65536, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 
 
 class Target(NamedTuple):
-    """What makes a damaged input, and what reads it."""
+    """The function that makes a damaged input, and the one that reads it."""
 
     make: Callable[[random.Random], bytes]
     read: Callable[[bytes], object]
 
 
 def mutated(rng: random.Random, data: bytes) -> bytes:
-    """Bytes with a few of them changed, moved, doubled or gone; more often near the beginning."""
+    """Change, move, double or delete a few bytes, more often near the beginning."""
     out = bytearray(data)
     for _ in range(rng.choice((1, 1, 2, 4, 16))):
         if not out:
@@ -86,7 +86,7 @@ def mutated(rng: random.Random, data: bytes) -> bytes:
 
 
 def other_types(rng: random.Random, value: Any) -> Any:
-    """The same structure with some values of another kind, beyond their range, or missing."""
+    """Return the same structure, with some values of another type, out of range, or missing."""
     if rng.random() < 0.08:
         return rng.choice((None, True, -1, 2**63, 0.5, 1e308, "", "é" * 70, [], {}, [[]], {"a": 1}))
     if isinstance(value, dict):
@@ -108,7 +108,7 @@ def _nested(rng: random.Random) -> bytes:
 
 
 def _photos() -> list[bytes]:
-    """Small photos of every kind that is read."""
+    """Make small photos of every format that is read."""
     import cv2
     import numpy as np
     import OpenEXR
@@ -312,7 +312,7 @@ def _store_target(folder: Path) -> Target:
         kind = rng.randrange(4)
         if kind == 3:
             data = mutated(rng, matte[:-4])
-            if rng.random() < 0.3:  # a header that says what the rest does not hold
+            if rng.random() < 0.3:  # a header that promises more than the rest has
                 data = data[:9] + data[9:].replace(b"\x08\x08", rng.randbytes(2))
             right = struct.pack("<I", zlib.crc32(data))
             return b"3" + data + (right if rng.random() < 0.8 else rng.randbytes(4))
@@ -382,7 +382,7 @@ def _memories_target(folder: Path) -> Target:
 
 
 class _Evil:
-    """What a stranger's checkpoint may ask for; the program must not do it."""
+    """Code in a foreign checkpoint, which must not run."""
 
     def __init__(self, made: str) -> None:
         self.made = made
@@ -423,7 +423,7 @@ def _checkpoints_target(folder: Path) -> Target:
 
 
 def targets(names: set[str], folder: Path) -> dict[str, Target]:
-    """The targets of these names, with a scratch folder."""
+    """Make the targets with these names, with a scratch folder."""
     made: dict[str, Target] = {}
     if names & {"headers", "pixels", "model input"}:
         made |= _photo_targets(folder)
@@ -440,7 +440,7 @@ def targets(names: set[str], folder: Path) -> dict[str, Target]:
 
 
 def plan(count: int) -> list[tuple[str, int]]:
-    """Which inputs, by target and number."""
+    """The inputs to try, by target and number."""
     return [
         (name, number)
         for name, share in SHARES.items()
@@ -449,11 +449,11 @@ def plan(count: int) -> list[tuple[str, int]]:
 
 
 def _serve(seed: int) -> None:
-    """In the child: try what stdin names, and say of each on stdout that it began and how it ended."""
+    """In the child: try the inputs named on stdin, and print the begin and the end of each one."""
     wanted = [tuple(json.loads(line)) for line in sys.stdin]
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)  # libraries print what they think of the input
+    os.dup2(null, 1)  # libraries print warnings about the input
     os.dup2(null, 2)
     with tempfile.TemporaryDirectory() as folder:
         known = targets({name for name, _ in wanted}, Path(folder))
@@ -480,7 +480,7 @@ def _input(target: Target, name: str, number: int, seed: int) -> bytes:
 
 
 def _tried(target: Target, name: str, number: int, seed: int) -> str:
-    """What was wrong with how one input was read; empty if nothing."""
+    """Return what went wrong when one input was read; empty if nothing."""
     from sam2_splat_addon.core.errors import SplatError
 
     data = _input(target, name, number, seed)
@@ -490,7 +490,7 @@ def _tried(target: Target, name: str, number: int, seed: int) -> str:
         target.read(data)
     except SplatError as error:
         return "" if len(str(error)) < 4000 else "an endless sentence"
-    except BaseException as error:  # noqa: BLE001 - what is not typed is what is looked for
+    except BaseException as error:  # noqa: BLE001 - errors that are not typed are the faults
         return f"{type(error).__name__}: {str(error)[:120]}"
     finally:
         if hasattr(signal, "alarm"):
@@ -499,7 +499,7 @@ def _tried(target: Target, name: str, number: int, seed: int) -> str:
 
 
 def _answers(wanted: list[tuple[str, int]], seed: int) -> Iterator[list[Any]]:
-    """What a child says of these inputs, until it has ended."""
+    """Yield what a child prints about these inputs, until it ends."""
     command = [sys.executable, "-m", "tools.attacks.fuzz", str(seed)]
     child = subprocess.Popen(
         command,
@@ -520,7 +520,7 @@ def _answers(wanted: list[tuple[str, int]], seed: int) -> Iterator[list[Any]]:
 
 @attack("damaged bytes from outside", group="fuzz", count=8000)
 def fuzz(count: int, folder: Path, seed: int) -> Outcome:
-    """Read so many damaged inputs, shared out to the targets."""
+    """Read ``count`` damaged inputs, shared among the targets."""
     outcome, left, began = Outcome(), plan(count), time.monotonic()
     while left:
         at, running = 0, False
@@ -547,7 +547,7 @@ def fuzz(count: int, folder: Path, seed: int) -> Outcome:
 
 
 def main() -> None:
-    """One input again, where three arguments name it; otherwise what `fuzz` asks for."""
+    """Try one input again if three arguments name it; otherwise work as the child of `fuzz`."""
     if len(sys.argv) == 2:
         _serve(int(sys.argv[1]))
         return

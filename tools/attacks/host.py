@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stands for Blender in attacks: asks a worker what a file says, and prints what it hears.
+"""Play the role of Blender in attacks: ask a worker what a file says, and print the events.
 
-Its worker gets ready at once, and is asked when a line comes in.
+Its worker gets ready at once. The request is sent when a line comes in.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Kills the worker, or what stands for Blender, at random moments of a propagation or a bake."""
+"""Kill the worker, or the host in the role of Blender, at random moments of a run or a bake."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _WORKER_ENDS = 20.0  # s
 
 @dataclass(frozen=True)
 class Ground:
-    """A capture to kill runs over, with what undisturbed ones give.
+    """A capture for the runs that are killed, with the results of undisturbed runs.
 
     Attributes
     ----------
     whole
-        The mattes of either request.
+        The mattes of each request.
     images
         The images of a bake of the first.
     """
@@ -40,7 +40,7 @@ class Ground:
 
     @classmethod
     def made(cls, folder: Path) -> Ground:
-        """Make one in a new folder, with the runs that nobody disturbs."""
+        """Make one in a new folder, with undisturbed runs."""
         capture = Capture(folder, _FRAMES)
         hosts = [
             Host.start(capture.propagation(folder / f"whole{which}", which), folder)
@@ -56,14 +56,14 @@ class Ground:
 def kill_propagations(
     victim: Victim, count: int, folder: Path, seed: int, ground: Ground
 ) -> Outcome:
-    """Kill so many runs over each other's mattes: each frame keeps one of them, and none is torn."""
+    """Kill ``count`` runs over each other's mattes: each frame keeps a whole matte of one of them."""
     if sys.platform == "win32":
         return Outcome(skipped="processes are killed by signals")
     folder.mkdir(parents=True)
     rng, capture = random.Random(seed), ground.capture
     store, outcome = folder / "store", Outcome()
     shutil.copytree(capture.folder / "whole0", store)
-    # Half of them go on, the others begin anew with the other request.
+    # Half of them continue; the others begin again with the other request.
     turns = [rng.random() < 0.5 for _ in range(count)]
     requests = [(1 + sum(turns[: number + 1])) % 2 for number in range(count)]
     wishes = [capture.propagation(store, which) for which in (*requests, 1)]
@@ -83,7 +83,7 @@ def kill_propagations(
 
 
 def kill_bakes(victim: Victim, count: int, folder: Path, seed: int, ground: Ground) -> Outcome:
-    """Kill so many bakes: every image that is there is whole and right."""
+    """Kill ``count`` bakes: every existing image is complete and right."""
     if sys.platform == "win32":
         return Outcome(skipped="processes are killed by signals")
     folder.mkdir(parents=True)
@@ -104,7 +104,7 @@ def kill_bakes(victim: Victim, count: int, folder: Path, seed: int, ground: Grou
 
 
 def _hosts(wishes: Sequence[Wish], folder: Path) -> Iterator[Host]:
-    """A host at work for each wish; the next one gets ready meanwhile, which takes the longest."""
+    """Yield a working host for each wish. The next one gets ready at the same time, to save time."""
     ahead = Host.ready(wishes[0], folder)
     for number in range(len(wishes)):
         host = ahead
@@ -115,7 +115,7 @@ def _hosts(wishes: Sequence[Wish], folder: Path) -> Iterator[Host]:
 
 
 def _kill(victim: Victim, host: Host, rng: random.Random) -> list[str]:
-    """Kill one of the two after a moment; returns what is wrong with how the other takes it."""
+    """Kill one of the two after a moment; returns what goes wrong in the other one."""
     time.sleep(rng.random() * 0.05)
     faults = []
     if victim == "host":

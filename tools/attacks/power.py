@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Cuts the power of a real disk: an image behind a loop device, copied at that moment.
+"""Cut the power of a real disk: an image behind a loop device, copied at that moment.
 
-What the system holds in memory and has not written is not in the copy, as after a cut. The file
-system on it is then mounted anew, which plays back its journal.
+Data that the system has only in memory is not in the copy, as after a power cut. Then the file system on
+the copy is mounted, which replays its journal.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .capture import Capture, Host, bake_faults, images, matte_faults, mattes
 _FRAMES = 8
 _MEGABYTES = 64
 _LETS_GO = 60.0  # s
-_NAMES_WAIT = 1.5  # s: how long the name of a finished matte may wait, and a little more
+_NAMES_WAIT = 1.5  # s: the time that the name of a finished matte may wait, plus a little
 
 
 @attack("cut the power while it propagates", group="power", count=20)
@@ -92,21 +92,21 @@ def baking(count: int, folder: Path, seed: int) -> Outcome:
 
 
 def _wait(host: Host, rng: random.Random) -> str:
-    """Wait for the moment of the cut; returns it in words."""
+    """Wait for the moment of the cut; returns that moment in words."""
     if rng.random() < 0.5:
         frame = rng.randrange(_FRAMES)
         host.wait_for(frame)
         time.sleep(rng.random() * 0.05)
         return f"after frame {frame}"
     host.run_to_end()
-    # By then ext4 has written names by itself, and not what they stand for.
+    # By then ext4 has written the names by itself, but not the contents.
     seconds = rng.choice((0, 7))
     time.sleep(seconds)
     return f"{seconds} s after the end"
 
 
 class _Disk:
-    """An ext4 disk in a file, which forgives as little as ext4 can be asked to."""
+    """An ext4 disk in a file, with the strictest settings of ext4."""
 
     def __init__(self, folder: Path, image: Path | None = None) -> None:
         self.folder = folder
@@ -121,7 +121,7 @@ class _Disk:
     def mounted(self) -> Iterator[Path]:
         place = self.folder / f"{self._image.name}_mounted"
         place.mkdir()
-        # Without its help for programs that don't sync, and with as little order as there is.
+        # Without its help for programs that do not sync, and with the least order.
         options = "loop,noauto_da_alloc,data=writeback"
         _call("mount", "-o", options, str(self._image), str(place))
         try:
@@ -130,12 +130,12 @@ class _Disk:
             _unmount(place)
 
     def cut(self, host: Host) -> _Disk:
-        """What is on the disk now, as another one; the host and its worker end."""
+        """Copy what is on the disk now to another disk; the host and its worker end."""
         if host.process.poll() is None:
             host.process.send_signal(signal.SIGSTOP)
         host.signal_worker(signal.SIGSTOP)
         copy, again = self.folder / "copy", self.folder / "again"
-        while True:  # the system itself may write meanwhile: until two copies are the same
+        while True:  # the system itself may still write: copy until two copies are equal
             shutil.copyfile(self._image, copy)
             shutil.copyfile(self._image, again)
             if _same(copy, again):
@@ -161,7 +161,7 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def _unmount(place: Path) -> None:
-    """Unmount a disk, once the last process that was ended has let it go."""
+    """Unmount a disk, after the last killed process has released it."""
     end = time.monotonic() + _LETS_GO
     while True:
         try:
@@ -179,7 +179,7 @@ def _call(*command: str) -> None:
 
 
 def _reason() -> str:
-    """Why no disk can be cut here; empty where it can."""
+    """Return why no disk can be cut here; empty if one can."""
     if sys.platform != "linux" or os.geteuid() != 0:
         return "wants Linux and root"
     if not Path("/dev/loop-control").exists():

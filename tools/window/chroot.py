@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs commands inside a folder that holds a Debian, leaving no mount behind; standard library only.
+"""Run commands inside a folder with a Debian, and leave no mount behind.
 
-Everything happens in mount and process namespaces of its own: when the command ends, or is killed,
-its mounts are gone and so is every process it started.
+Everything happens in mount and process namespaces of its own. When the command ends or is killed, its
+mounts are gone, and so are all processes that it started.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-# What the command inside may know of the machine outside: how the network is reached.
+# The only variables of the machine that the command sees: how to reach the network.
 _PASSED_ON = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 
 
@@ -26,7 +26,7 @@ class Bind:
     outside
         The folder.
     inside
-        Absolute path inside; made where it is missing.
+        Absolute path inside; made if it is missing.
     writable
         Whether the command may write to it.
     """
@@ -36,13 +36,13 @@ class Bind:
     writable: bool = False
 
 
-# Begins a command line that ends, mounts and children included, with the thread that started it.
+# Begin a command line with this, and it ends with the thread that started it, with mounts and children.
 APART = (
     *("setpriv", "--pdeathsig", "KILL"),
     *("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"),
 )
 _RESOLVER = Bind(Path("/etc/resolv.conf"), "/etc/resolv.conf")
-# Whom the machine trusts; not for apt, whose packages fill that folder themselves.
+# The certificates of the machine; not for apt, whose packages fill that folder themselves.
 CERTIFICATES = Bind(Path("/etc/ssl/certs"), "/etc/ssl/certs")
 
 
@@ -58,19 +58,19 @@ def command_inside(
     Parameters
     ----------
     root
-        The folder that holds the Debian.
+        The folder with the Debian.
     command
-        What to run, with paths as they are inside.
+        What to run, with paths inside.
     binds
-        Folders to show inside; one that is not there is left out.
+        Folders to show inside; missing ones are left out.
     variables
-        Environment of the command, besides what says how the network is reached.
+        Environment of the command, in addition to the variables for the network.
     """
     quoted = shlex.quote(str(root))
     lines = [
         "set -e",
         f"mount -t proc proc {quoted}/proc",
-        # torch counts the processors there.
+        # torch counts the processors from it.
         f"mount -t sysfs -o ro sysfs {quoted}/sys",
         f"mount -t tmpfs tmpfs {quoted}/tmp",
         f"mkdir -p {quoted}/dev/shm && mount -t tmpfs tmpfs {quoted}/dev/shm",
@@ -86,7 +86,7 @@ def command_inside(
         **(variables or {}),
     }
     settings = [f"{name}={value}" for name, value in environment.items()]
-    # Not as the namespace's first process, whose parent a program such as Xvfb could not signal.
+    # Not as the first process of the namespace: then programs such as Xvfb could not signal their parent.
     lines += [shlex.join(["chroot", str(root), "env", "-i", *settings, *command]), "exit $?"]
     return [*APART, "sh", "-c", "\n".join(lines)]
 

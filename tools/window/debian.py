@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes and keeps the Debians whose Blender the window tests open; no bpy.
+"""Make and keep the Debians whose Blender the window tests open.
 
-Each lies in a folder of its own outside the clone and is made once, step by step: debootstrap, then
-Blender with a virtual screen and PyTorch, then what else the worker needs for that Debian's Python. A
-step that was finished is not done again; one that was interrupted is.
+Each one has a folder of its own outside the clone. It is made once, in steps: debootstrap, then Blender
+with a virtual screen and PyTorch, then the other packages of the worker for that Python. A finished step
+is not repeated; an interrupted one is.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from sam2_splat_addon.client.packages.requirements import (
 from tools.window.chroot import APART, CERTIFICATES, command_inside
 from tools.window.machine import NoWindowError, check_room, obstacle, reachable_mirror
 
-# Where the Debians are kept; about 2 GB each.
+# The folder of the Debians; about 2 GB each.
 CACHE_VARIABLE = "SAM2_SPLAT_WINDOW_CACHE"
-# Inside a Debian: the worker's packages, torch apart, which is Debian's own.
+# Inside a Debian: the packages of the worker. torch is Debian's own.
 SITE = "/opt/sam2_splat_site"
 DEBIAN_SITE = "/usr/lib/python3/dist-packages"
 
 _PACKAGES = (
-    # Blender, and what Debian's package of it forgets.
+    # Blender, and what Debian's package of it does not bring.
     *("blender", "python3-numpy", "python3-cattr", "python3-requests"),
-    # A screen, OpenGL in software, a picture of the screen.
+    # A screen, OpenGL in software, and screenshots.
     *("xvfb", "xauth", "libgl1-mesa-dri", "libegl1", "imagemagick"),
-    # Somebody who drags files onto the window.
+    # For dragging files onto the window.
     "python3-xlib",
-    # The zip's own wheel is for the Pythons of blender.org's builds.
+    # The wheel in the zip is for the Pythons of blender.org's builds.
     "python3-msgspec",
-    # Debian's PyTorch is for the processor alone, and a tenth of PyPI's to download; without
+    # Debian's PyTorch is only for the processor, and a tenth of the download from PyPI. Without
     # OpenBLAS it multiplies five times slower.
     *("python3-torch", "libopenblas0-pthread", "python3-pip"),
 )
@@ -84,34 +84,34 @@ RELEASES = (Release("sid", "5.2", "3.13"), Release("trixie", "4.3", "3.11"))
 
 
 def root_of(release: Release) -> Path:
-    """Return the folder of a release's Debian, whether or not it is there."""
+    """Return the folder of a Debian, whether or not it exists."""
     chosen = os.environ.get(CACHE_VARIABLE)
     cache = Path(chosen) if chosen else Path.home() / ".cache" / "sam2-splat-window"
     return cache / release.suite
 
 
 def is_ready(release: Release) -> bool:
-    """Return whether a release's Debian is there, whole."""
+    """Return whether a Debian is complete."""
     root = root_of(release)
     return all(_is_done(root, name) for name in _steps())
 
 
 def make(release: Release, deadline: float, say: Callable[[str], None] = print) -> None:
-    """Bring a release's Debian to completion.
+    """Make a Debian complete.
 
     Parameters
     ----------
     release
         Which.
     deadline
-        Monotonic seconds; a step that is not done by then is given up.
+        Monotonic seconds; a step that is not finished by then is stopped.
     say
-        Takes a line about each step.
+        Called with a line about each step.
 
     Raises
     ------
     NoWindowError
-        It can't be done here, or not in time. What is finished stays for the next try.
+        It can't be done here, or not in time. Finished steps stay for the next try.
     """
     if problem := obstacle():
         raise NoWindowError(problem)
@@ -129,7 +129,7 @@ def make(release: Release, deadline: float, say: Callable[[str], None] = print) 
 
 @contextlib.contextmanager
 def in_use(release: Release) -> Iterator[None]:
-    """Keep others from making a release's Debian anew while it is played in."""
+    """Lock a Debian, so that nobody makes it again while a scenario runs in it."""
     import fcntl
 
     with _lock_file(release).open("w", encoding="utf-8") as file:
@@ -161,7 +161,7 @@ def _make(release: Release, root: Path, deadline: float, say: Callable[[str], No
 
 
 def _steps() -> dict[str, str]:
-    """Return the steps' names, which change with what they install, and their titles."""
+    """Return the names of the steps, which change with their contents, and their titles."""
     pins = hashlib.sha256("\n".join(_pins()).encode() + _sam2_lock().read_bytes()).hexdigest()
     packages = hashlib.sha256(" ".join(_PACKAGES).encode()).hexdigest()
     return {
@@ -172,9 +172,9 @@ def _steps() -> dict[str, str]:
 
 
 def _pins() -> list[str]:
-    """Return what the worker needs besides torch, with versions.
+    """Return the packages of the worker besides torch, with versions.
 
-    Without the locks' hashes: those are for the Pythons that Blender is published with.
+    The hashes of the locks are left out: they are for the Pythons of published Blenders.
     """
     locks = [step.lock for step in STEPS if step.lock not in (TORCH_LOCK, _sam2_lock().name)]
     locks.remove(BUILD_LOCK)
@@ -193,7 +193,7 @@ def _commands(name: str, root: Path, release: Release, mirror: str) -> list[list
     if name.startswith("blender"):
         quiet = {"DEBIAN_FRONTEND": "noninteractive"}
         fetch = ["apt-get", "install", "-qy", *_PACKAGES]
-        # What a killed run left half installed.
+        # A killed run may have left this half installed.
         repair = ["dpkg", "--configure", "-a"]
         return [
             command_inside(root, command, variables=quiet)
@@ -203,7 +203,7 @@ def _commands(name: str, root: Path, release: Release, mirror: str) -> list[list
     pip += ["--no-deps", "--progress-bar", "off", "--root-user-action", "ignore"]
     build = [f"{pin.name}=={pin.version}" for pin in read_pins(LOCKS / BUILD_LOCK)]
     sam2 = [f"{pin.name}=={pin.version}" for pin in read_pins(_sam2_lock())]
-    # What comes as source is built with what is there already; sam2 without its CUDA extension.
+    # Source packages are built with the installed packages, and sam2 without its CUDA extension.
     variables = {"PYTHONPATH": SITE, "SAM2_BUILD_CUDA": "0"}
     return [
         command_inside(root, command, binds=(CERTIFICATES,), variables=variables)
@@ -216,13 +216,13 @@ def _commands(name: str, root: Path, release: Release, mirror: str) -> list[list
 
 
 def _settle(root: Path) -> None:
-    """Tell apt and dpkg inside to fetch little, write fast and start no service."""
+    """Tell apt and dpkg inside to fetch little, write fast, and start no service."""
     (root / "etc/apt/apt.conf.d/90window").write_text(_APT_CONF, encoding="utf-8")
     (root / "etc/dpkg/dpkg.cfg.d/90window").write_text(_DPKG_CONF, encoding="utf-8")
     policy = root / "usr/sbin/policy-rc.d"
     policy.write_text("#!/bin/sh\nexit 101\n", encoding="utf-8")
     policy.chmod(0o755)
-    # Compiling all of torch and sympy takes a minute; what is imported compiles itself.
+    # To compile all of torch and sympy takes a minute; imported modules are compiled anyway.
     compiler = root / "usr/bin/py3compile"
     compiler.symlink_to("/bin/true")
     with (root / "var/lib/dpkg/diversions").open("a", encoding="utf-8") as diversions:
@@ -238,11 +238,11 @@ def _is_done(root: Path, name: str) -> bool:
 
 
 def _run(title: str, command: list[str], log: Path, deadline: float) -> None:
-    """Run one command of a step, its words in the log."""
+    """Run one command of a step, with its output in the log."""
     with log.open("ab") as file:
         begin = file.tell()
         process = subprocess.Popen(
-            # Something else may run meanwhile, such as the other tests.
+            # Other work may run at the same time, such as the other tests.
             ["nice", "-n", "5", *command],
             stdin=subprocess.DEVNULL,
             stdout=file,
@@ -268,8 +268,8 @@ def _run(title: str, command: list[str], log: Path, deadline: float) -> None:
 
 @contextlib.contextmanager
 def _locked(release: Release, deadline: float) -> Iterator[None]:
-    """Hold a release's Debian alone: two runs do not make it at once, nor while it is played in."""
-    import fcntl  # not on Windows, which is to hear that it is no Linux
+    """Lock a Debian alone: two runs must not make it at once, nor while a scenario runs in it."""
+    import fcntl  # not on Windows: there the message is that it is not Linux
 
     with _lock_file(release).open("w", encoding="utf-8") as file:
         while True:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Drops files onto a window, as a file manager does (XDND, version 5); imports python-xlib.
+"""Drop files onto a window, as a file manager does (XDND, version 5), with python-xlib.
 
 python3 drop.py X Y FILE...
 
-The place is in pixels of the screen, from its upper left corner. Ends with 0 once the window has taken
-the files; with a sentence when it does not want them, or does not answer in time.
+The place is in pixels of the screen, from its upper left corner. The exit code is 0 after the window has
+taken the files. If it refuses them or does not answer in time, a sentence says so.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PATIENCE = 60.0
 
 
 class Source:
-    """Whoever drags: a window of its own, which nobody sees.
+    """The source of the drag: an invisible window.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class Source:
         self.window.set_selection_owner(self._atom("XdndSelection"), X.CurrentTime)
 
     def drop(self) -> None:
-        """Enter the target's window, move to the place and let go there."""
+        """Enter the target window, move to the place, and drop there."""
         self._tell("XdndEnter", _VERSION << 24, self._atom("text/uri-list"), 0, 0)
         place = self.x << 16 | self.y
         self._tell("XdndPosition", 0, place, X.CurrentTime, self._atom("XdndActionCopy"))
@@ -56,7 +56,7 @@ class Source:
         return int(self.display.intern_atom(name))
 
     def _aware(self, root: object) -> object:
-        """The window that takes drops: without a window manager the root's own child."""
+        """The window that takes drops: a child of the root, because there is no window manager."""
         for window in root.query_tree().children:  # type: ignore[attr-defined]
             if window.get_full_property(self._atom("XdndAware"), Xatom.ATOM) is not None:
                 return window
@@ -72,7 +72,7 @@ class Source:
         self.display.flush()
 
     def _answer(self, message: str) -> list[int]:
-        """Wait for a message of the target's, giving it the files when it asks for them."""
+        """Wait for a message of the target, and give it the files if it asks for them."""
         give_up = time.monotonic() + _PATIENCE
         while time.monotonic() < give_up:
             if not self.display.pending_events():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Clip Editor in Blender's window, and pictures of it; runs inside Blender, imports bpy."""
+"""The Clip Editor in Blender's window, and pictures of it. Runs inside Blender."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _PATIENCE = 60.0
 
 @dataclass(frozen=True)
 class Until:
-    """What a step of the play waits for.
+    """What a step of a scenario waits for.
 
     Attributes
     ----------
     holds
         The condition.
     what
-        The condition in words, for when it does not come true.
+        The condition in words, for the error message.
     seconds
-        How long to wait for it.
+        How long to wait, s.
     """
 
     holds: Callable[[], object]
@@ -39,7 +39,7 @@ Play = Iterator[Until]
 
 @dataclass
 class _Draws:
-    """Counts how often the Clip Editor was drawn."""
+    """Count how often the Clip Editor was drawn."""
 
     count: int = 0
 
@@ -54,9 +54,9 @@ class Editor:
     Attributes
     ----------
     folder
-        Where the play leaves what it saw, and may keep files of its own.
+        The folder for results and other files of the scenario.
     seen
-        What goes to `seen.json`.
+        The contents of `seen.json`.
     """
 
     folder: Path
@@ -65,18 +65,18 @@ class Editor:
 
     @property
     def area(self) -> bpy.types.Area:
-        """The Clip Editor, or what is to become it: the largest area."""
+        """The Clip Editor, or the largest area, which will become it."""
         areas = bpy.context.window_manager.windows[0].screen.areas
         return max(areas, key=lambda area: area.width * area.height)
 
     @property
     def space(self) -> Any:
-        """The Clip Editor's settings."""
+        """The settings of the Clip Editor."""
         return self.area.spaces.active
 
     @property
     def clip(self) -> bpy.types.MovieClip:
-        """The clip that the editor shows."""
+        """The clip in the editor."""
         return self.space.clip
 
     def region(self, kind: str = "WINDOW") -> bpy.types.Region:
@@ -84,12 +84,12 @@ class Editor:
         return next(region for region in self.area.regions if region.type == kind)
 
     def middle(self, region: bpy.types.Region | None = None) -> tuple[int, int]:
-        """The middle of a region, of the editor's largest when none is given, in window pixels."""
+        """The middle of a region, in window pixels; by default of the largest region of the editor."""
         of = region or self.region()
         return of.x + of.width // 2, of.y + of.height // 2
 
     def drawn(self) -> Play:
-        """Wait until the editor has been drawn twice more: what changed is on the screen then."""
+        """Wait until the editor was drawn twice more: then changes are on the screen."""
         before = self._draws.count
 
         def twice() -> bool:
@@ -105,7 +105,7 @@ class Editor:
         yield Until(twice, "the Clip Editor is drawn")
 
     def note(self, **facts: object) -> None:
-        """Leave facts for the test that started the play."""
+        """Add facts for the test that started the scenario."""
         self.seen.update(facts)
 
     def leave_seen(self) -> None:
@@ -114,20 +114,20 @@ class Editor:
         (self.folder / "seen.json").write_text(text, encoding="utf-8")
 
     def picture(self, name: str) -> Play:
-        """Take a picture of the window as it is now, and note where the photo is on it."""
+        """Take a picture of the window, and note where the photo is on it."""
         yield from self.drawn()
         target = self.folder / f"{name}.png"
         shown = subprocess.run(["import", "-window", "root", str(target)], check=False)
-        assert shown.returncode == 0, "the screen could not be pictured"
+        assert shown.returncode == 0, "no picture of the screen could be taken"
         pictures = self.seen.setdefault("pictures", {})
         pictures[name] = {"photo": self._photo_on_screen(), "editor": self._box(self.region())}
 
     def _photo_on_screen(self) -> list[float] | None:
-        """Left, top, right, bottom of the whole photo, in the picture's pixels."""
+        """Left, top, right, bottom of the whole photo, in pixels of the picture."""
         if self.clip is None:
             return None
         region = self.region()
-        # The other way round Blender gives whole px only.
+        # The inverse function of Blender gives only whole px.
         u0, v0 = region.view2d.region_to_view(0.0, 0.0)
         u1, v1 = region.view2d.region_to_view(region.width, region.height)
         across, up = region.width / (u1 - u0), region.height / (v1 - v0)

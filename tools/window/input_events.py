@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A mouse and a keyboard for Blender's window; runs inside Blender, imports bpy.
+"""A mouse and a keyboard for Blender's window. Runs inside Blender.
 
-They go in as events, so that Blender's own tools and keymaps answer them.
+They send events, so Blender's own tools and keymaps handle them.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ import bpy
 
 from tools.window.editor import Editor, Play, Until
 
-# Px between two places where a button is looked for; none is lower than that.
+# Px between two places where a button is searched; every button is at least this high.
 _STEP = 12
-# Debian's own, with python-xlib.
+# Debian's own Python, with python-xlib.
 _PYTHON = "/usr/bin/python3"
 
 
 @dataclass
 class InputEvents(Editor):
-    """Mouse and keys over the Clip Editor, or over the window that lies in front of it."""
+    """Mouse and keys over the Clip Editor, or over the window in front of it."""
 
     _at: tuple[int, int] | None = None
 
     @property
     def front(self) -> bpy.types.Window:
-        """The window that gets mouse and keys: the newest, such as a file browser's."""
+        """The window that gets mouse and keys: the newest one, such as that of a file browser."""
         return bpy.context.window_manager.windows[-1]
 
     def point_at(self, x: float, y: float) -> Generator[Until, None, tuple[int, int]]:
-        """Move the mouse over a pixel of the photo (origin top left); gives window pixels."""
+        """Move the mouse over a pixel of the photo (origin top left); returns window pixels."""
         width, height = self.clip.size
         region = self.region()
         across, up = region.view2d.view_to_region(x / width, 1 - y / height, clip=False)
@@ -49,7 +49,7 @@ class InputEvents(Editor):
         yield from self.strike("LEFTMOUSE", at, modifiers)
 
     def drag(self, start: tuple[float, float], end: tuple[float, float], **modifiers: bool) -> Play:
-        """Press on a pixel of the photo, move to another and let go there."""
+        """Press on a pixel of the photo, move to another one, and release there."""
         at = yield from self.point_at(*start)
         self.send("LEFTMOUSE", "PRESS", at, modifiers)
         yield from self.drawn()
@@ -66,7 +66,7 @@ class InputEvents(Editor):
         at: tuple[int, int],
         modifiers: dict[str, bool] | None = None,
     ) -> None:
-        """Tell Blender of one event of the mouse or a key, at window pixels; it is handled later."""
+        """Send Blender one event of the mouse or a key, at window pixels; Blender handles it later."""
         self._at = at
         simulate: Any = self.front.event_simulate
         simulate(type=key, value=value, x=at[0], y=at[1], **(modifiers or {}))
@@ -74,13 +74,13 @@ class InputEvents(Editor):
     def strike(
         self, key: str, at: tuple[int, int], modifiers: dict[str, bool] | None = None
     ) -> Play:
-        """Press a key or a button of the mouse somewhere in the window, and let it go."""
+        """Press and release a key or a mouse button somewhere in the window."""
         for value in ("PRESS", "RELEASE"):
             self.send(key, value, at, modifiers)
             yield from self.drawn()
 
     def press(self, key: str, **modifiers: bool) -> Play:
-        """Press a key with the mouse where it is, over the middle of the editor at first."""
+        """Press a key; the mouse stays where it is, at first over the middle of the editor."""
         at = self._at or self.middle()
         if self._at is None:
             self.send("MOUSEMOVE", "NOTHING", at)
@@ -88,12 +88,12 @@ class InputEvents(Editor):
         yield from self.strike(key, at, modifiers)
 
     def type(self, text: str) -> Play:
-        """Type a text with the mouse where it is."""
-        assert self._at is not None, "the mouse is nowhere"
+        """Type a text; the mouse stays where it is."""
+        assert self._at is not None, "the mouse has no place yet"
         simulate: Any = self.front.event_simulate
         x, y = self._at
         for letter in text:
-            # Which key it is does not matter to a text field.
+            # A text field reads only the text, not the key.
             simulate(type="A", value="PRESS", unicode=letter, x=x, y=y)
             simulate(type="A", value="RELEASE", x=x, y=y)
             yield from self.drawn()
@@ -106,11 +106,11 @@ class InputEvents(Editor):
         within: bpy.types.Region | None = None,
         across: float = 0.5,
     ) -> Generator[Until, None, tuple[int, int]]:
-        """Find an operator's button, for `propagate` or `load(filepath=` or `file.execute`, say.
+        """Find the button of an operator, such as `propagate`, `load(filepath=` or `file.execute`.
 
-        Gives window pixels. The mouse goes over a region, the sidebar when none is given, from above or
-        from a height where the button may be, at a share of its width, until Blender says that the
-        button under it is that one.
+        Returns window pixels. The mouse moves down over a region, by default the sidebar, at a share of its
+        width. It begins at the top, or at a given height. It stops when Blender says that this button is
+        under it.
         """
         region = within or self.region("UI")
         group, _, name = operator.rpartition(".") if "(" not in operator else ("", "", operator)
@@ -128,7 +128,7 @@ class InputEvents(Editor):
             yield Until(lambda: True, "the mouse moves")
             if called not in self._under_mouse(region):
                 continue
-            # Blender may be some moves of the mouse behind.
+            # Blender may still be handling earlier moves of the mouse.
             for at in reversed(tried[-4:]):
                 self.send("MOUSEMOVE", "NOTHING", at)
                 yield from self.drawn()
@@ -144,9 +144,9 @@ class InputEvents(Editor):
         within: bpy.types.Region | None = None,
         across: float = 0.5,
     ) -> Generator[Until, None, tuple[int, int]]:
-        """Click on an operator's button, found as `button` does; gives where it is."""
+        """Click on the button of an operator, found as in `button`; returns its place."""
         at = yield from self.button(operator, near, within=within, across=across)
-        # At once: while a task runs, what is above it grows and shrinks.
+        # At once: while a task runs, the panel above it changes its size.
         self.send("LEFTMOUSE", "PRESS", at)
         self.send("LEFTMOUSE", "RELEASE", at)
         yield from self.drawn()
@@ -158,14 +158,14 @@ class InputEvents(Editor):
         down = bpy.context.window_manager.windows[0].height - up
         dropping = Path(__file__).with_name("drop.py")
         command = [_PYTHON, *map(str, (dropping, across, down, *paths))]
-        # Blender is to answer meanwhile.
+        # Blender must be able to answer in between.
         dropper = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         yield Until(lambda: dropper.poll() is not None, "the files are dropped", 120)
         assert dropper.returncode == 0, dropper.communicate()[1]
         yield from self.drawn()
 
     def scroll(self, kind: str, notches: int) -> Play:
-        """Turn the mouse wheel over a region, such as the sidebar, `UI`: down, or up when negative."""
+        """Turn the mouse wheel over a region, such as the sidebar, `UI`: down, or up if negative."""
         at = self.middle(self.region(kind))
         self.send("MOUSEMOVE", "NOTHING", at)
         yield from self.drawn()
@@ -174,7 +174,7 @@ class InputEvents(Editor):
         yield from self.drawn()
 
     def _under_mouse(self, region: bpy.types.Region) -> str:
-        """What the button under the mouse would run, as Python; empty when it runs nothing."""
+        """Return what the button under the mouse would run, as Python; empty if nothing."""
         manager = bpy.context.window_manager
         manager.clipboard = ""
         area = next(area for area in self.front.screen.areas if region in area.regions.values())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Starts a Debian's Blender with the extension installed, with a window or without; no bpy."""
+"""Start the Blender of a Debian with the extension installed, with or without a window."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tools.window.chroot import Bind, command_inside
 from tools.window.debian import DEBIAN_SITE, SITE, Release, root_of
 
 ROOT = Path(__file__).resolve().parents[2]
-# The same folder under its names inside and outside.
+# The same folder, with its names inside and outside.
 _REPOSITORY = "/repository"
 _SESSION = "/session"
 _SCREEN = (1600, 1000)
-# Runs a command with a screen of its own.
+# Run a command with a screen of its own.
 _SCREENED = ("xvfb-run", "-a", "-s", f"-screen 0 {_SCREEN[0]}x{_SCREEN[1]}x24")
 _QUIT_SOON = (
     "--python-expr",
@@ -33,11 +33,11 @@ _VARIABLES = {
     # One core for Blender, which draws in software here, and one for the worker.
     "OMP_NUM_THREADS": "1",
     "LP_NUM_THREADS": "1",
-    # Blender's shaders take seconds to compile in software; the second start finds them.
+    # Blender's shaders take seconds to compile in software; the second start uses the compiled ones.
     "MESA_SHADER_CACHE_DIR": "/var/cache/mesa",
 }
 _FAULT = "Traceback (most recent call last)"
-# Runs a Blender, then waits until its worker has ended as well.
+# Run a Blender, then wait until its worker has ended too.
 _AND_WORKER = """
 "$@"
 code=$?
@@ -59,7 +59,7 @@ class Ended:
     code
         Its exit code.
     said
-        All that it printed.
+        Everything that it printed.
     """
 
     code: int
@@ -68,7 +68,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Played:
-    """What a play left.
+    """The results of a scenario.
 
     Attributes
     ----------
@@ -83,14 +83,14 @@ class Played:
 
 
 class InstalledBlender:
-    """A release's Blender with the extension installed from its zip.
+    """The Blender of a Debian with the extension installed from its zip.
 
     Parameters
     ----------
     release
-        Which Debian; it must be ready.
+        The Debian; it must be ready.
     session
-        An empty folder for Blender's settings, photos and what plays leave; inside it is /session.
+        An empty folder for Blender's settings, photos and results; its name inside is /session.
     """
 
     def __init__(self, release: Release, session: Path) -> None:
@@ -99,7 +99,7 @@ class InstalledBlender:
         (session / "home").mkdir()
 
     def install(self, archive: Path) -> Ended:
-        """Install the extension's zip as *Install from Disk* does, and enable it."""
+        """Install the zip of the extension as *Install from Disk* does, and enable it."""
         mine = self.session / archive.name
         without_wheels(archive, mine)
         return self.blender(
@@ -108,28 +108,28 @@ class InstalledBlender:
         )
 
     def inside(self, path: Path) -> str:
-        """Return the name that a file of the session or the repository has inside."""
+        """Return the path inside of a file of the session or the repository."""
         if path.is_relative_to(self.session):
             return f"{_SESSION}/{path.relative_to(self.session)}"
         return f"{_REPOSITORY}/{path.relative_to(ROOT)}"
 
     def blender(self, *arguments: str, seconds: float = 300.0) -> Ended:
-        """Run Blender without a screen; paths as they are inside."""
+        """Run Blender without a screen; paths are those inside."""
         return self._run(["blender", *arguments], seconds)
 
     def opens_window(self) -> Ended:
-        """Open a window without the extension and close it: with 0 where this machine can."""
+        """Open a window without the extension, and close it; exit code 0 if this machine can."""
         return self._run([*_SCREENED, "blender", "--factory-startup", *_QUIT_SOON], 120.0)
 
     def play(self, scenario: Path, seconds: float = 300.0) -> Played:
-        """Play a scenario in a window, in the session's folder of the scenario's name.
+        """Play a scenario in a window; its folder in the session has the name of the scenario.
 
-        It holds when Blender ends well and its worker with it.
+        It passes if Blender and its worker end well.
 
         Raises
         ------
         AssertionError
-            It did not hold, or was not done in time; with all that Blender said.
+            It failed, or was not finished in time; the text has all that Blender printed.
         """
         folder = self.session / scenario.stem
         folder.mkdir(exist_ok=True)
@@ -145,7 +145,7 @@ class InstalledBlender:
             seconds,
         )
         assert ended.code == 0, f"{scenario.stem} ended with {ended.code}:\n{ended.said[-6000:]}"
-        # Blender goes on when a panel or a timer fails, and only says so.
+        # Blender goes on if a panel or a timer fails, and only prints the error.
         assert _FAULT not in ended.said, f"{scenario.stem} has a fault:\n{ended.said[-6000:]}"
         seen = json.loads((folder / "seen.json").read_text(encoding="utf-8"))
         return Played(folder, seen)
@@ -175,9 +175,9 @@ class InstalledBlender:
 
 
 def without_wheels(archive: Path, target: Path) -> None:
-    """Copy a zip less its wheels, which are for another Python than Debian's.
+    """Copy a zip without its wheels, which are for another Python than Debian's.
 
-    Debian's own msgspec stands in for them.
+    Debian's own msgspec is used instead.
     """
     with zipfile.ZipFile(archive) as source, zipfile.ZipFile(target, "w") as copy:
         for name in source.namelist():

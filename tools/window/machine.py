@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Says whether this machine can hold a Debian of its own, and from where; standard library only."""
+"""Tell whether this machine can have a Debian for the window tests, and where to get it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import urllib.request
 from pathlib import Path
 
 MIRROR_VARIABLE = "SAM2_SPLAT_DEBIAN_MIRROR"
-# What a Debian takes at most while it is made, bytes.
+# The most disk space of a Debian while it is made, bytes.
 _ROOM = 4e9
 _PROGRAMS = ("unshare", "setpriv", "chroot", "mount")
-# What a command inside a Debian needs of the machine; see tools.window.chroot.
+# The programs that a command inside a Debian needs; see tools.window.chroot.
 _TRIAL = """
 set -e
 cd "$0"
@@ -33,17 +33,17 @@ mount -o remount,bind,ro dev
 
 
 class NoWindowError(Exception):
-    """Window tests can't run here; its text is one sentence that says why."""
+    """Window tests can't run here. The text is one sentence that says why."""
 
 
 @functools.cache
 def obstacle() -> str:
-    """Return why this machine can't hold window tests, as a sentence; empty where it can."""
+    """Return a sentence why window tests can't run on this machine; empty if they can."""
     if not sys.platform.startswith("linux") or platform.machine() != "x86_64":
         return "Window tests need Linux on x86-64: they open Blender inside a Debian."
     if os.geteuid() != 0:
         return "Window tests need root, to open Blender inside a Debian of their own."
-    # Where root's programs are; a service's PATH may leave them out.
+    # The folders of root's programs; the PATH of a service may not have them.
     os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
     missing = [name for name in _PROGRAMS if shutil.which(name) is None]
     if missing:
@@ -60,7 +60,7 @@ def obstacle() -> str:
 
 
 def check_room(folder: Path) -> None:
-    """Raise NoWindowError where a folder's disk has too little room for another Debian."""
+    """Raise NoWindowError if the disk of a folder has too little space for another Debian."""
     free = shutil.disk_usage(folder).free
     if free < _ROOM:
         raise NoWindowError(
@@ -71,7 +71,7 @@ def check_room(folder: Path) -> None:
 def reachable_mirror(suite: str) -> str:
     """Return the address of a Debian mirror that answers and has a suite, such as `sid`.
 
-    It stands in the environment variable or in this machine's own package sources.
+    It comes from the environment variable or from the package sources of this machine.
     """
     mirror = os.environ.get(MIRROR_VARIABLE) or _own_mirror()
     if not mirror:
@@ -91,7 +91,7 @@ def reachable_mirror(suite: str) -> str:
 
 
 def _own_mirror() -> str:
-    """Return the mirror that this machine's own apt uses, where it is a Debian."""
+    """Return the mirror that apt on this machine uses, if it is a Debian."""
     lists = Path("/etc/apt")
     for path in (lists / "sources.list", *sorted((lists / "sources.list.d").glob("*"))):
         if not path.is_file():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes all Debians of the window tests, at once or while other tests run; no bpy."""
+"""Make all Debians of the window tests, now or while other tests run."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def make_all(minutes: float, say: Callable[[str], None] = print) -> list[str]:
     Parameters
     ----------
     minutes
-        How long it may take in all; what is not ready then is left out.
+        The limit for all of them; what is not ready then is left out.
     say
-        Takes a line about each step.
+        Called with a line about each step.
 
     Returns
     -------
@@ -37,7 +37,7 @@ def make_all(minutes: float, say: Callable[[str], None] = print) -> list[str]:
 
 
 class Prefetch:
-    """Does that in a thread; what it starts ends with this process, however that ends.
+    """Make them in a thread. All that it starts ends with this process, for any reason.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class Prefetch:
         self._thread.start()
 
     def finish(self) -> list[str]:
-        """Wait for the end and say what was done; gives a sentence for each that is left out."""
+        """Wait for the end and print what was done; returns a sentence for each one that is left out."""
         self._thread.join()
         for line in self._lines:
             print(line, flush=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Plays a scenario in Blender's window, step by step; runs inside Blender, imports bpy.
+"""Play a scenario in Blender's window, step by step. Runs inside Blender.
 
 blender --enable-event-simulate -P run_scenario.py -- SCENARIO.py FOLDER
 """
@@ -21,14 +21,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tools.window.session import Play, Until, Window
 
-# How often the play looks, s; between two looks Blender handles events and draws.
+# Time between two looks at the condition, s; in between Blender handles events and draws.
 _LOOK = 0.03
 
 
 def run_scenario(scenario: Callable[[Window], Play], folder: Path) -> None:
-    """Play a scenario from Blender's timer, then end Blender: with 0 where all of it held."""
+    """Play a scenario from Blender's timer, then end Blender: with 0 if all conditions came true."""
     window = Window(folder)
-    # The splash would take the first click for itself; later is too late.
+    # The splash screen would take the first click; later it is too late to switch it off.
     bpy.context.preferences.view.show_splash = False
 
     def whole() -> Play:
@@ -49,7 +49,7 @@ def run_scenario(scenario: Callable[[Window], Play], folder: Path) -> None:
             give_up = time.monotonic() + waiting.seconds
         except StopIteration:
             _leave(window, 0)
-        except BaseException:  # noqa: BLE001  # a timer's exceptions end nowhere else
+        except BaseException:  # noqa: BLE001  # exceptions in a timer are reported nowhere else
             traceback.print_exc()
             subprocess.run(["import", "-window", "root", str(folder / "failed.png")], check=False)
             _leave(window, 1)
@@ -59,7 +59,7 @@ def run_scenario(scenario: Callable[[Window], Play], folder: Path) -> None:
 
 
 def _leave(window: Window, code: int) -> None:
-    """End Blender at once, worker included: its exit handlers are not part of the play."""
+    """End Blender and its worker at once: its exit handlers are not part of the scenario."""
     window.leave_seen()
     window.addon("context.worker_session").shut_down()
     sys.stdout.flush()

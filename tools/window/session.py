@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a scenario plays with: Blender's window with the add-on in it; runs inside Blender, imports bpy.
+"""The window of Blender with the add-on, for scenarios. Runs inside Blender.
 
-A scenario is a file with a generator function `scenario(window)`. It yields conditions: the play goes
-on as soon as one holds, and fails, naming it, when it does not in time. What the play saw is left in the
-folder: pictures of the window, and `seen.json`, which says where on them the photo is.
+A scenario is a file with a generator function `scenario(window)`. It yields conditions. The play goes on
+as soon as the condition is true. If it is not true in time, the play fails and names it. The results are
+in the folder: pictures of the window, and `seen.json`, which says where on them the photo is.
 """
 
 from __future__ import annotations
@@ -24,39 +24,39 @@ __all__ = ["Play", "Until", "Window"]
 
 @dataclass
 class Window(InputEvents):
-    """Blender's window with one large Clip Editor, hands to use it with, and the add-on in it."""
+    """Blender's window with one large Clip Editor, mouse and keys, and the add-on."""
 
-    # What there is.
+    # What exists.
 
     def addon(self, module: str) -> Any:
-        """One of the add-on's own modules, such as `running`."""
+        """One of the modules of the add-on, such as `running`."""
         names = [entry.module for entry in bpy.context.preferences.addons]
         package = next(name for name in names if name.endswith(".sam2_splat"))
         return importlib.import_module(f"{package}.blender.{module}")
 
     def tracks(self) -> list[bpy.types.MovieTrackingTrack]:
-        """The clicks and boxes of the active object."""
+        """The clicks and boxes of the active subject."""
         return list(self.clip.tracking.objects.active.tracks)
 
     @property
     def look(self) -> Any:
-        """How masks and clicks are shown."""
+        """The display settings of masks and clicks."""
         return bpy.context.scene.sam2_splat
 
     def has_mask(self) -> bool:
-        """Whether a mask lies over the frame that is shown, from a preview or a propagation."""
+        """Whether the shown frame has a mask over it, from a preview or a propagation."""
         overlay, editors = self.addon("overlay.draw"), self.addon("context.editors")
         return any(True for _ in overlay._shown(self.clip, editors.clip_frame(self.space)))
 
     # What to wait for.
 
     def open(self) -> Play:
-        """Make the largest area a Clip Editor whose sidebar shows the add-on's tab."""
+        """Make the largest area a Clip Editor, with the add-on's tab in its sidebar."""
         self.area.type = "CLIP_EDITOR"
         self.space.show_region_ui = True
         self.space.show_region_toolbar = False
         bpy.types.SpaceClipEditor.draw_handler_add(self._draws, (), "WINDOW", "POST_PIXEL")
-        # Before the first draw the sidebar's tab is read-only and the view has no size.
+        # Before the first draw, the tab of the sidebar is read-only, and the view has no size.
         yield from self.drawn()
         sidebar: Any = self.region("UI")
         sidebar.active_panel_category = "SAM2 Splat"
@@ -70,7 +70,7 @@ class Window(InputEvents):
     # What to do.
 
     def run(self, operator: str, **properties: object) -> set[str]:
-        """Run an operator in the Clip Editor as its button would; `sam2_splat.` may be left out."""
+        """Run an operator in the Clip Editor as its button does; `sam2_splat.` may be left out."""
         group, _, name = operator.rpartition(".")
         call = getattr(getattr(bpy.ops, group or "sam2_splat"), name)
         with bpy.context.temp_override(
@@ -79,12 +79,12 @@ class Window(InputEvents):
             region=self.region(),
             space_data=self.space,
         ):
-            # With an undo step of its own, which a call from Python goes without.
+            # With an undo step, which a call from Python does not make.
             answer: set[str] = call("INVOKE_DEFAULT", True, **properties)
         return answer
 
     def load(self, photos: Path) -> Play:
-        """Load photos and show the whole of the first."""
+        """Load photos, and show the first one completely."""
         self.run("load", filepath=str(photos))
         yield from self.loaded(photos)
         yield from self.drawn()
@@ -101,9 +101,9 @@ class Window(InputEvents):
         yield Until(lambda: running.current() is None and shown(), f"{photos.name} are loaded")
 
     def settled_preview(self) -> Play:
-        """Wait until the preview answers the clicks as they are now."""
+        """Wait until the preview has answered the present clicks."""
         live = self.addon("tasks.live_preview")
-        # The clicks are looked at a few times a second; until then the last answer counts.
+        # The clicks are read a few times per second; until then the last answer counts.
         noticed = time.monotonic() + 1.0
         yield Until(
             lambda: time.monotonic() > noticed and not live.is_busy() and self.has_mask(),
@@ -124,16 +124,16 @@ class Window(InputEvents):
         yield from self.idle()
         yield from self.drawn()
 
-    # How it is done.
+    # How to do things.
 
     def ctrl_click(self, x: float, y: float) -> Play:
-        """Make a click as Blender does by itself, a track of the active object."""
+        """Make a click as Blender itself does: a track of the active subject."""
         before = len(self.tracks())
         yield from self.click(x, y, ctrl=True)
         yield Until(lambda: len(self.tracks()) == before + 1, "Ctrl+click makes a track")
 
     def quit(self) -> Play:
-        """Quit Blender as its menu does, without a question; the play ends with that."""
+        """Quit Blender as its menu does, without a question; this ends the play."""
         self.leave_seen()
         bpy.ops.wm.quit_blender()
         yield Until(lambda: False, "Blender quits")
