@@ -9,7 +9,7 @@ manifest's key (`core/mattes/run_manifest.py`).
 
 To add a setting, add its field here and write the code that uses its value.
 
-The modes of speed stand here too. docs/performance.md says what each costs.
+The modes of speed are here too. docs/performance.md has the measured cost of each mode.
 """
 
 from __future__ import annotations
@@ -63,14 +63,14 @@ Alpha = Literal["binary", "soft"]
 Sidecar = Literal["none", "postshot", "colmap", "colmap_photos"]
 
 OBEYING: Final[Mapping[ObeyClicks, bool | None]] = {"automatic": None, "on": True, "off": False}
-"""Whether clicks are obeyed whatever the model says; None is as suits the model."""
+"""Whether clicks are always obeyed; None decides by the model."""
 
 LOOKS: Final[tuple[Look, ...]] = get_args(Look)
 
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """What a field says of itself, beside its name, type and default.
+    """The declaration of a setting, beside its name, type and default.
 
     Attributes
     ----------
@@ -90,8 +90,8 @@ class Setting:
     has_no
         Whether there is also an option ``--no-...``.
     affects
-        What a change reaches. ``mattes``: the bytes of every matte. ``way``: the way through the
-        frames alone, which the key of each matte knows. ``bake``: the baked images.
+        What a change reaches. ``mattes``: the bytes of every matte. ``way``: only the way through the
+        frames, which is in the key of each matte. ``bake``: the baked images.
     previews
         Whether a preview of the clicks on one frame shows a change.
     group
@@ -135,7 +135,7 @@ class Declared:
     high: float = math.inf
 
     def check(self, value: Any, error: type[SplatError]) -> None:
-        """Raise ``error`` where a value is none that the setting can have."""
+        """Raise ``error`` if the setting can't have this value."""
         if self.values and value not in self.values:
             told = ", ".join(self.values)
             raise error(f"{self.setting.label} can't be {value!r}.", f"Choose one of {told}.")
@@ -153,7 +153,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Raises
     ------
     SplatError
-        A value is none of the declared ones, or out of its bounds. The kind is ``error``.
+        ``error``: a value is not one of the declared ones, or out of its bounds.
     """
 
     error: ClassVar[type[SplatError]] = PromptError
@@ -182,7 +182,7 @@ def declared(kind: type[Settings]) -> tuple[Declared, ...]:
 
 
 class ModelSettings(Settings, frozen=True):
-    """Which model makes the masks. A request carries it in its `ModelChoice`."""
+    """The model that makes the masks. A request has it in its `ModelChoice`."""
 
     error: ClassVar[type[SplatError]] = CheckpointError
 
@@ -210,7 +210,7 @@ class ModelSettings(Settings, frozen=True):
 
 
 class RunSettings(Settings, frozen=True):
-    """What the user may change about a run.
+    """The settings of a run.
 
     Attributes
     ----------
@@ -220,35 +220,35 @@ class RunSettings(Settings, frozen=True):
     direction
         ``both``, ``forward`` or ``backward`` from the prompted frames.
     nearby_prompts
-        0: a frame attends to all prompted frames of its object (to the nearest 16 of more), and
-        a changed prompt may change every frame. Otherwise it attends only to that many on either
-        side, and what SAM 2 remembers of tracked frames starts anew at each prompted frame: so a
-        changed prompt changes no frame beyond that many prompted frames away.
+        0: a frame attends to all prompted frames of its object (at most to the nearest 16), and a
+        changed prompt may change every frame. Otherwise it attends only to this many prompted frames on
+        either side, and the memory of tracked frames starts new at each prompted frame. So a changed
+        prompt changes no frame that is more than this many prompted frames away.
     speed
-        A mode of `SPEEDS`: the quicker two leave something out. ``quality`` is what the model gives.
+        A mode of `SPEEDS`. ``quality`` leaves nothing out; the other two do.
     memory
-        ``exact``: every tracked frame is remembered, as in sam2. ``guarded``: doubtful ones are
-        not, and where hardly anything speaks for the object it is taken for absent; see
+        ``exact``: every tracked frame is remembered, as in sam2. ``guarded``: doubtful frames are not
+        remembered, and an object with little evidence counts as absent; see
         `engine/tracking/distractor_memory.py`.
     both_sides
-        Whether a frame between two prompted ones of its object is tracked from both, forwards and
-        backwards, and the better matte is taken: see `engine/tracking/bidirectional.py`. False is
-        sam2's way: forwards alone.
+        Whether a frame between two prompted frames of its object is tracked forwards and backwards, and
+        the better matte is taken; see `engine/tracking/bidirectional.py`. False is as in sam2: only
+        forwards.
     second_look
-        ``off``; ``whole``: each matte is looked at once more, close up; ``parts``: four parts of it
-        are too, closer still; ``details``: and nine smaller ones. See `engine/refine/zoom_refine.py`.
-        What is remembered for other frames is the first look's, and so is what a preview shows.
+        ``off``. ``whole``: each matte is computed once more in a crop. ``parts``: also in four smaller
+        crops. ``details``: also in nine still smaller ones. See `engine/refine/zoom_refine.py`. Memories
+        and previews always use the first look.
     panorama
-        Whether the photos go all the way round (equirectangular), so that their left and right
-        edges are one: see `engine/tracking/panorama.py`.
+        Whether the photos are equirectangular: their left and right edges are then the same line; see
+        `engine/tracking/panorama.py`.
     obey_clicks
-        Whether a mask is moved until it has every include click of its frame, no exclude click, and
-        keeps to a given box: ``on``, ``off``, or ``automatic``, which is on for the bundled model
-        alone. See `engine/tracking/kept_prompts.py`.
+        Whether a mask is changed until it has every include click of its frame, no exclude click, and
+        lies inside a given box: ``on``, ``off``, or ``automatic``, which is on only for the bundled
+        model. See `engine/tracking/kept_prompts.py`.
     precision
-        ``float32``; ``bfloat16``: the image encoder's matrix products, on a GPU nearly everything,
-        with fewer digits; ``automatic``: on a GPU bfloat16 where it has it, on a processor whichever
-        is quicker there (`engine/models/bfloat16_probe.py`). What it came to is `Machine.dtype`.
+        ``float32``. ``bfloat16``: fewer digits in the matrix products of the image encoder, and on a GPU
+        in nearly everything. ``automatic``: bfloat16 on a GPU that has it, and on a processor the faster
+        of both (`engine/models/bfloat16_probe.py`). `Machine.dtype` has the result.
     """
 
     first_frame: int = 1
@@ -426,7 +426,7 @@ class RunSettings(Settings, frozen=True):
     ] = "automatic"
 
     def without_way(self) -> Self:
-        """Return a copy with defaults for all that decides only the way through the frames."""
+        """Return a copy with defaults for settings that decide only the way through the frames."""
         way = {
             one.name: one.default for one in declared(type(self)) if one.setting.affects == "way"
         }
@@ -439,25 +439,27 @@ class BakeSettings(Settings, frozen=True):
     Attributes
     ----------
     alpha
-        "binary" is 0 or full, the edge where the logits are 0. "soft" keeps the model's own
-        uncertainty in a narrow band around that edge.
+        "binary": alpha is 0 or full, and the edge is where the logits are 0. "soft": a narrow band
+        around that edge has the uncertainty of the model.
     refine_edges
-        Take the edge from the photo itself, with the edge model, instead of from the matte's grid.
+        Take the edge from the photo itself, with the edge model, and not from the grid of the matte.
         Masks that the user drew stay as they are.
     grow_px
         Moves the edge outwards by this distance, px; negative values move it inwards.
     feather_px
         Width of the ramp that replaces a hard edge, px; 0 leaves the edge as it is.
-    fill_holes_px, drop_specks_px
-        Enclosed holes, and separate parts, of fewer px than this are closed, and removed.
+    fill_holes_px
+        Enclosed holes with fewer px than this are closed.
+    drop_specks_px
+        Separate parts with fewer px than this are removed.
     invert
-        Keep what the objects do not cover.
+        Keep everything except the objects.
     black_rgb
-        Multiply the colours by alpha. For trainers that expect a black ground; off for Postshot.
+        Multiply the colours by alpha. For trainers that expect a black background; off for Postshot.
     sidecar_masks
-        Also write black-and-white masks to "<output folder>_masks": "postshot" names them like the
-        image; "colmap" appends ".png" to the image's whole name, and "colmap_photos" to the photo's,
-        as COLMAP wants it where it is run over the one or the other.
+        Also write black-and-white masks to "<output folder>_masks". "postshot": each has the name of its
+        image. "colmap": ".png" is added to the complete name of the image, for COLMAP run over the
+        images. "colmap_photos": ".png" is added to the name of the photo, for COLMAP run over the photos.
     exposure
         Stops added to floating-point photos before their view transform.
     """
@@ -615,12 +617,12 @@ class Speed:
     Attributes
     ----------
     name
-        As settings and manifests have it.
+        Its name in settings and manifests.
     input_sizes
-        Side of the model's square input by the side that it was trained for, px. A model that
-        sees little as it is can do without less of it.
+        Side of the square input for each side that a model was trained for, px. A model with a small
+        input loses less of it, because it has little to spare.
     pooled
-        Whether a frame attends to a quarter of each memory's cells.
+        Whether a frame attends to only a quarter of the cells of each memory.
     """
 
     name: SpeedName
@@ -628,7 +630,7 @@ class Speed:
     pooled: bool = True
 
     def input_size(self, own: int) -> int:
-        """Side of the input in px, for a model whose own is ``own``."""
+        """Return the side of the input, px, for a model that was trained for ``own``."""
         return self.input_sizes.get(own, own)
 
 
@@ -639,7 +641,7 @@ SPEEDS = (QUALITY, BALANCED, FAST)
 
 
 def speed_named(name: str) -> Speed:
-    """The mode of this name; raises PromptError when there is none."""
+    """Return the mode with this name; raises PromptError if there is none."""
     for speed in SPEEDS:
         if speed.name == name:
             return speed
