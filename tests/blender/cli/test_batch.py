@@ -279,7 +279,7 @@ def refused(arguments: list[object], capfd: pytest.CaptureFixture[str]) -> tuple
         (["--report", "r" * 300], 7, "report"),
         (["--save", "s" * 255], 7, "--save"),
         (["--save", "s" * 300], 7, "--save"),
-        (["--prompts", "latin.json"], 4, "no text in UTF-8"),
+        (["--prompts", "latin.json"], 4, "not text in UTF-8"),
         (["--prompts", "utf16.json"], 4, "can't be read"),
         (["--prompts", "deep.json"], 4, "nested too deeply"),
         (["--prompts", "."], 4, "can't be read"),
