@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keeps the things that were used last, and lets go of the others."""
+"""Keep the entries that were used last, and drop the others."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ V = TypeVar("V")
 
 
 class Lru(Generic[K, V]):
-    """A dictionary of bounded size, in which the entry used longest ago gives way.
+    """A dictionary of limited size. A new entry replaces the one that was used longest ago.
 
     Parameters
     ----------
     limit
-        What all entries may weigh together; the newest stays, whatever it weighs.
+        The largest weight of all entries together. The newest entry always stays.
     weigh
-        The weight of an entry; by default each weighs 1.
+        Returns the weight of an entry; by default 1.
 
     Examples
     --------
@@ -42,33 +42,33 @@ class Lru(Generic[K, V]):
         return len(self._entries)
 
     def get(self, key: K) -> V | None:
-        """The entry of a key, which is used by that; None where there is none."""
+        """Return the entry of a key, and count it as used; None if there is none."""
         if key not in self._entries:
             return None
         self._entries.move_to_end(key)
         return self._entries[key]
 
     def keep(self, key: K, value: V) -> None:
-        """Take in an entry, in place of the one that there was."""
+        """Add an entry, or replace the old one."""
         self._entries[key] = value
         self._entries.move_to_end(key)
         while len(self._entries) > 1 and self._weight() > self._limit:
             self._entries.popitem(last=False)
 
     def made(self, key: K, make: Callable[[], V]) -> V:
-        """The entry of a key, made where there is none."""
+        """Return the entry of a key; make it if there is none."""
         if key not in self._entries:
             self.keep(key, make())
         self._entries.move_to_end(key)
         return self._entries[key]
 
     def discard(self, is_gone: Callable[[K], bool]) -> None:
-        """Let go of the entries of some keys."""
+        """Drop the entries of some keys."""
         for key in [key for key in self._entries if is_gone(key)]:
             del self._entries[key]
 
     def clear(self) -> None:
-        """Let go of all."""
+        """Drop all entries."""
         self._entries.clear()
 
     def _weight(self) -> int:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Work in small steps: a generator that yields between them and returns what came of it."""
+"""Do work in small steps: a generator yields between the steps and returns the result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def at_once(steps: Generator[Any, None, T]) -> T:
-    """All steps one after the other, for few frames or in background."""
+    """Do all steps one after the other, and return the result; for few frames or without a window."""
     looking = quietly(steps)
     while True:
         try:
@@ -21,7 +21,7 @@ def at_once(steps: Generator[Any, None, T]) -> T:
 
 
 def quietly(steps: Generator[Any, None, T]) -> Generator[None, None, T]:
-    """The same steps without what they yield."""
+    """Do the same steps, but yield None after each."""
     while True:
         try:
             next(steps)
