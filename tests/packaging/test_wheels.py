@@ -7,6 +7,7 @@ The extension's own wheels are fetched, opened, and imported by the Pythons that
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
@@ -18,11 +19,15 @@ import urllib.request
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from email.parser import HeaderParser
+from functools import partial
+from importlib.metadata import requires
 from pathlib import Path
 from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.tags import cpython_tags, mac_platforms
+from packaging.utils import parse_wheel_filename
 
 from sam2_splat_addon.client.packages.requirements import LOCKS
 from sam2_splat_addon.client.packages.torch_build import BUILDS
@@ -36,7 +41,7 @@ TARGETS = [(name, python) for name in sorted(PLATFORMS) for python in PYTHONS]
 # What pip calls the oldest systems that a Blender with SAM 2 runs on; PyTorch wants macOS 14.
 SYSTEMS = {
     "linux-x64": [*(f"manylinux_2_{n}_x86_64" for n in range(28, 4, -1)), "manylinux2014_x86_64"],
-    "macos-arm64": ["macosx_14_0_arm64"],
+    "macos-arm64": list(mac_platforms((14, 0), "arm64")),
     "windows-x64": ["win_amd64"],
 }
 # sys_platform of each, by which the locks say what only some systems need.
@@ -84,17 +89,15 @@ def index() -> str:
 
 
 def chosen_by_pip(
-    requirements: list[str], platform: str, python: str, place: Path, *, index: str = ""
+    requirements: list[str], platform: str, python: str, place: Path, source: list[str]
 ) -> Chosen:
     """Let pip choose wheels as on another system, without their downloads."""
     report = place / f"{platform}-{python}.json"
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]
-    command += ["--no-deps", "--only-binary", ":all:", "--implementation", "cp"]
+    command += ["--no-deps", "--only-binary", ":all:", "--implementation", "cp", *source]
     command += ["--python-version", python, "--target", str(place / "nowhere")]
     for name in SYSTEMS[platform]:
         command += ["--platform", name]
-    if index:
-        command += ["--index-url", index]
     ran = subprocess.run(
         [*command, "--report", str(report), *requirements],
         capture_output=True,
@@ -106,25 +109,55 @@ def chosen_by_pip(
     return {normal(entry["metadata"]["name"]): entry for entry in entries}
 
 
+def listed(index: str, name: str) -> list[dict[str, Any]]:
+    """Return the files of a package, as the index lists them."""
+    kind = "application/vnd.pypi.simple.v1+json"
+    asked = urllib.request.Request(f"{index}/{name}/", headers={"Accept": kind})
+    with urllib.request.urlopen(asked, timeout=60) as answer:
+        if kind not in answer.headers["Content-Type"]:
+            pytest.skip(f"{index} does not answer in JSON.")
+        return list(json.load(answer)["files"])
+
+
+def wheel_link(file: dict[str, Any]) -> str:
+    """Return a file of the index as a line of a page for pip, with where its metadata is."""
+    (kind, digest), *_ = file["hashes"].items()
+    metadata = file.get("core-metadata") or {}
+    marks = {
+        "data-requires-python": file.get("requires-python") or "",
+        "data-core-metadata": "".join(f"{k}={v}" for k, v in dict(metadata or {}).items()),
+    }
+    attributes = "".join(f' {k}="{html.escape(v)}"' for k, v in marks.items() if v)
+    return f'<a href="{file["url"]}#{kind}={digest}"{attributes}>{file["filename"]}</a>\n'
+
+
 @pytest.fixture(scope="module")
 def chosen(index: str, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Chosen]:
-    """What pip chooses of all that *Install SAM 2* installs as wheels, for each target; at once."""
+    """What pip chooses of all that *Install SAM 2* installs as wheels, for each target.
+
+    PyTorch apart. An index that offers no metadata beside its wheels makes pip download these, once.
+    """
     place = tmp_path_factory.mktemp("reports")
+    pins = {name: pin for platform in PLATFORMS for name, pin in wanted_wheels(platform).items()}
+    hashes = {digest for _, digests in pins.values() for digest in digests}
+    # Each package's files are asked for once, instead of by pip for every target.
+    with ThreadPoolExecutor(8) as pool:
+        files = [file for found in pool.map(partial(listed, index), pins) for file in found]
+    held = [file for file in files if file["hashes"].get("sha256") in hashes]
+    page = place / "wheels.html"
+    page.write_text("".join(map(wheel_link, held)), encoding="utf-8")
+    source = ["--no-index", "--find-links", str(page)]
 
     def choose(target: tuple[str, str]) -> Chosen:
-        pins = wanted_wheels(target[0])
-        wanted = [f"{name}=={version}" for name, (version, _) in pins.items()]
-        return chosen_by_pip(wanted, *target, place)
+        wanted = [f"{name}=={version}" for name, (version, _) in wanted_wheels(target[0]).items()]
+        return chosen_by_pip(wanted, *target, place, source)
 
-    # Most of it is waiting for the index.
-    with ThreadPoolExecutor(len(TARGETS)) as pool:
-        return dict(zip(TARGETS, pool.map(choose, TARGETS), strict=True))
+    return {target: choose(target) for target in TARGETS}
 
 
 def wanted_wheels(platform: str) -> dict[str, tuple[str, set[str]]]:
-    """Return what the locks give a system as wheels."""
-    names = ("build.txt", "packages.txt", "torch.txt")
-    pins = {name: pin for lock in names for name, pin in locked(lock, platform).items()}
+    """Return what the hashed locks give a system as wheels."""
+    pins = locked("build.txt", platform) | locked("packages.txt", platform)
     return {name: pin for name, pin in pins.items() if name not in SOURCES}
 
 
@@ -203,9 +236,8 @@ def test_every_package_that_install_sam_2_brings_has_a_wheel_of_the_lock_for_tha
         assert abi in ("none", "abi3", f"cp{python.replace('.', '')}"), file
         assert SYSTEM_NAME[platform] in systems or systems == "any", file
         # pip installs with --require-hashes: another file would end the installation.
-        if name != "torch":
-            digest = entry["download_info"]["archive_info"]["hashes"]["sha256"]
-            assert digest in wanted[name][1], file
+        digest = entry["download_info"]["archive_info"]["hashes"]["sha256"]
+        assert digest in wanted[name][1], file
 
 
 @pytest.mark.slow
@@ -214,15 +246,37 @@ def test_what_those_packages_need_on_that_system_stands_in_the_lock_too(
     target: tuple[str, str], chosen: dict[tuple[str, str], Chosen]
 ) -> None:
     platform, python = target
-    there = {*wanted_wheels(platform), *SOURCES}
+    there = {*wanted_wheels(platform), *SOURCES, "torch"}
     missing = {
         need
         for entry in chosen[target].values()
         for need in needs(entry["metadata"].get("requires_dist", []), platform, python) - there
     }
-    # PyPI's build of PyTorch for Linux brings its CUDA along; pip fetches that with it.
+    assert missing == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", TARGETS, ids="-".join)
+def test_pytorch_has_a_wheel_for_that_system(target: tuple[str, str], index: str) -> None:
+    platform, python = target
+    ((_, (version, _)),) = locked("torch.txt", platform).items()
+    # By the rules that pip has from the same package; the wheels themselves are up to 0.9 GB.
+    cp = (int(python[0]), int(python.partition(".")[2]))
+    tags = set(cpython_tags(cp, platforms=SYSTEMS[platform]))
+    wheels = [
+        file["filename"] for file in listed(index, "torch") if file["filename"].endswith(".whl")
+    ]
+    named = [parse_wheel_filename(name) for name in wheels]
+    assert [name for name in named if str(name[1]) == version and name[3] & tags]
+
+
+@pytest.mark.parametrize("target", TARGETS, ids="-".join)
+def test_what_pytorch_needs_on_that_system_stands_in_the_lock(target: tuple[str, str]) -> None:
+    # All builds of a release say the same, with markers for what only some systems need.
+    missing = needs(requires("torch") or [], *target) - {*wanted_wheels(target[0])}
+    # Its build with CUDA brings that along; pip fetches it too.
     gpu = {need for need in missing if need.startswith(("nvidia-", "cuda-", "triton"))}
-    assert platform == "linux-x64" or not gpu
+    assert target[0] == "linux-x64" or not gpu
     assert missing - gpu == set()
 
 
@@ -250,13 +304,7 @@ def test_package_without_wheels_is_source_of_the_lock_and_python_alone(
 ) -> None:
     lock = "sam2.txt" if name == "sam2" else "packages.txt"
     version, hashes = locked(lock, "linux-x64")[name]
-    asked = urllib.request.Request(
-        f"{index}/{name}/", headers={"Accept": "application/vnd.pypi.simple.v1+json"}
-    )
-    with urllib.request.urlopen(asked, timeout=60) as answer:
-        if "json" not in answer.headers["Content-Type"]:
-            pytest.skip(f"{index} does not answer in JSON.")
-        files = json.load(answer)["files"]
+    files = listed(index, name)
     held = [file for file in files if file["hashes"].get("sha256") in hashes]
     assert held
     assert all(f"-{version}" in file["filename"] for file in held)
@@ -281,7 +329,7 @@ def test_pytorchs_own_index_has_each_build_for_that_system(
     ((_, (version, _)),) = locked("torch.txt", platform).items()
     for python in PYTHONS:
         wanted = [f"torch=={version}+{build}"]
-        chosen = chosen_by_pip(wanted, platform, python, tmp_path, index=address)
+        chosen = chosen_by_pip(wanted, platform, python, tmp_path, ["--index-url", address])
         assert f"{version}%2B{build}-" in chosen["torch"]["download_info"]["url"].replace(
             "+", "%2B"
         )

@@ -45,9 +45,7 @@ def installed(
 @pytest.fixture
 def blender(installed: InstalledBlender) -> InstalledBlender:
     """That Blender, while there is time for another test."""
-    until = os.environ.get(UNTIL_VARIABLE)
-    if until and time.monotonic() > float(until):
-        pytest.skip("No time is left for another test in a window.")
+    skip_when_late()
     return installed
 
 
@@ -62,6 +60,13 @@ def played(blender: InstalledBlender, capture: Capture, request: pytest.FixtureR
     """The play that has the test's name, played: test_first_try plays scenarios/first_try.py."""
     name = request.node.originalname.removeprefix("test_")
     return blender.play(SCENARIOS / f"{name}.py")
+
+
+def skip_when_late() -> None:
+    """Skip the test where no time is left for another one."""
+    until = os.environ.get(UNTIL_VARIABLE)
+    if until and time.monotonic() > float(until):
+        pytest.skip("No time is left for another test in a window.")
 
 
 def skip_without(release: Release) -> None:

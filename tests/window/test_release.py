@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.packaging.served import live
-from tests.window.conftest import skip_without
+from tests.window.conftest import skip_when_late, skip_without
 from tools.build_extension import build
 from tools.window.debian import RELEASES, Release, in_use
 from tools.window.launcher import InstalledBlender, without_wheels
@@ -18,6 +18,7 @@ from tools.window.launcher import InstalledBlender, without_wheels
 def test_release_is_added_installed_updated_and_removed_without_a_trace(
     release: Release, tmp_path: Path
 ) -> None:
+    skip_when_late()
     skip_without(release)
     whole = build("linux-x64", release.zip_python, tmp_path / "dist")
     # Debian's Python is another than the wheels', and has msgspec.
