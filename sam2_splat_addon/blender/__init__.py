@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Everything that imports bpy: registration, operators, panels, clip and mask conversions."""
+"""The part that runs in Blender: registration, operators, panels, clips and masks."""
 
 from __future__ import annotations
 
-# The add-on's own package name, whatever Blender's extension repository calls it: never a literal.
+# The add-on's package name. It is never a literal, because Blender's extension repository chooses it.
 ADDON_PACKAGE = __package__.rpartition(".")[0]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one place where classes, properties, handlers and commands are registered; imports bpy."""
+"""Register all classes, properties, handlers and commands."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def unregister() -> None:
 
 
 def _handlers() -> Iterator[tuple[list[Any], Callable[..., None]]]:
-    """Blender's lists of what it calls, and what of ours: who is told of it stands in `changes`."""
+    """Yield Blender's lists of handlers, each with our handler. See `changes` for what they do."""
     yield bpy.app.handlers.undo_post, _after_undo
     yield bpy.app.handlers.redo_post, _after_undo
     yield bpy.app.handlers.depsgraph_update_post, _after_update

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The whole job from a command line; imports bpy.
+"""The whole job from a command line.
 
 Both ``blender --command sam2_splat`` and ``tools/batch.py`` end here. Exit codes: 0 done, 1 an
 unforeseen error, 2 wrong usage, 3 footage, 4 prompts, 5 checkpoint or packages, 6 worker, 7 bake or

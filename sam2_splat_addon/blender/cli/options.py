@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command line's options; imports bpy."""
+"""The command line's options."""
 
 from __future__ import annotations
 

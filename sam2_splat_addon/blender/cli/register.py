@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Registers ``blender --command sam2_splat``; imports bpy."""
+"""Registers ``blender --command sam2_splat``."""
 
 from __future__ import annotations
 

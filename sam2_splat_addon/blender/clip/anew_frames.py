@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Frames whose prompts alone say where an object is, kept with the clip; imports bpy.
+"""Frames whose prompts alone say where an object is, kept with the clip.
 
 They are a property of the clip, so that they are saved, and Ctrl+Z takes them back.
 """

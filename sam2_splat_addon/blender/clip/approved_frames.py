@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Frames that the user has looked at and found nothing wrong with, kept with the clip; imports bpy.
+"""Frames that the user has looked at and found nothing wrong with, kept with the clip.
 
 A tick holds for the matte that was looked at: once that is computed anew, it is looked at anew. It
 is a property of the clip, so that it is saved, and Ctrl+Z takes it back.

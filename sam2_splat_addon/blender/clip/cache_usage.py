@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How much the add-on's cache holds, and emptying it; imports bpy through its siblings.
+"""How much the add-on's cache holds, and emptying it.
 
 The cache holds links to photos, small copies for the editor, and the mattes of photos whose own folder
 can't be written. Only the last can't be made again in minutes, and stay.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which checkpoint file a clip's model is read from now, by its check sum; imports bpy and core.
+"""Which checkpoint file a clip's model is read from now, by its check sum.
 
 A file of the same name may be another one than a moment ago. Reading it takes seconds, so threads do:
 a look at its size and times every now and then, and the sum whenever these have changed.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Clears objects so that Ctrl+Z brings them back, mattes on disk included; imports bpy and core.
+"""Clears objects so that Ctrl+Z brings them back, mattes on disk included.
 
 Which objects are cleared is a property of the clip, which Blender undoes; the store then follows.
 Mattes of cleared objects lie aside until the object gets new ones. Opening a file moves nothing: what

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Prompts as Blender's own markers, both ways; imports bpy and core.
+"""Prompts as Blender's own markers, both ways.
 
 A tracking object is a subject, a track is a click, a keyed and unmuted marker is a point on its
 frame. A track whose name begins with ``-`` excludes. A track whose name begins with ``box`` is a

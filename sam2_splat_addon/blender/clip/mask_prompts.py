@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Mask prompts that a clip carries, which have no marker: saved in the .blend; imports bpy, core."""
+"""Mask prompts that a clip carries, which have no marker: saved in the .blend."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which matte of an object the overlay shows on a frame, kept in memory; imports bpy and core.
+"""Which matte of an object the overlay shows on a frame, kept in memory.
 
 In this order: what the user drew in the mask layer, which is what the bake takes; the live preview of
 the clicks as they are now; what the store has. Files are read once; who writes one tells

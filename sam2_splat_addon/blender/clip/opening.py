@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a file's clips need of disks when it is opened, looked for in a thread; imports bpy.
+"""What a file's clips need of disks when it is opened, looked for in a thread.
 
 A disk may be slow, or a network drive that answers no more: Blender opens the file all the same, and its
 photos come when their disk does.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Clicks and drawn masks go along with their photos when others come or go; imports bpy and core."""
+"""Clicks and drawn masks go along with their photos when others come or go."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a preview of a frame's clicks is made with: its model and settings, as a key; imports core.
+"""What a preview of a frame's clicks is made with: its model and settings, as a key.
 
 A preview shows as long as its clip has the key that it was made with. A matte in the store is what a
 preview would show where its run has the clip's key.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Quarter-size copies of large photos, so that the editor stays quick; imports bpy.
+"""Quarter-size copies of large photos, so that the editor stays quick.
 
 Blender's own proxies, built by Blender's own job in the background. Only what the editor shows comes from
 them: SAM 2 and the bake read the photos.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the user drew in a clip's mask layers, found a few frames a step; imports bpy and core."""
+"""What the user drew in a clip's mask layers, found a few frames a step."""
 
 from __future__ import annotations
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What all other rooms here ask for: properties, preferences, the active clip, the task."""
+"""What the other folders here need: properties, preferences, the active clip, the running task."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is known of each clip as long as it is there: the owner of all that is kept for a clip.
+"""What is kept in memory for each clip, as long as the clip exists.
 
-A module declares what it keeps of a clip as a class of its own, a `ClipPart`, and asks for it with
-``of(clip).part(Kind)``. Clips go by their session uid: references to data-blocks don't outlive an undo.
-Who is told of what, and when, stands in `changes.py`.
+A module declares what it keeps for a clip as its own class, a `ClipPart`. It gets it with
+``of(clip).part(Kind)``. Clips are known by their session uid, because an undo makes references to
+data-blocks invalid. `changes.py` tells the parts of changes.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import bpy
 
 
 class ClipPart:
-    """What a module keeps of a clip: made on first use, without arguments, and dropped with the clip.
+    """What a module keeps for a clip. It is made on first use, without arguments, and dropped with the clip.
 
     Attributes
     ----------
     outlives_removal
-        Whether it stays when the clip is removed, until another file is opened: an undo may bring the
-        clip back. For what was done, which can't be found out again; not for what can be read again.
+        Whether the part stays when the clip is removed, until another file is opened. An undo may bring
+        the clip back. Set it for what can't be found out again, not for what can be read again.
     """
 
     outlives_removal: ClassVar[bool] = False
@@ -31,22 +31,22 @@ class ClipPart:
         _kinds.append(cls)
 
     def mattes_changed(self, object_id: int | None, frame: int | None) -> None:
-        """The store has something else now: for the clip, for one object of it, or on one frame."""
+        """React to a change of the store, for the clip, one object, or one frame of an object."""
 
     def photos_changed(self) -> None:
-        """The clip's frames show other photos now."""
+        """React to other photos on the clip's frames."""
 
     def edits_changed(self) -> None:
-        """What the user drew may be something else now."""
+        """React to edits of masks by the user."""
 
     def undone(self, clip: bpy.types.MovieClip) -> None:
-        """Blender has undone or redone a step, which changes no file.
+        """React to an undo or a redo, which changes no file.
 
-        Kinds that have this method are told of every clip, those that nobody has asked about included.
+        A class that has this method is told of every clip, even one without such a part so far.
         """
 
     def closes(self) -> None:
-        """The clip, the file or the add-on goes: end what runs."""
+        """End what runs, because the clip, the file or the add-on goes."""
 
 
 _kinds: list[type[ClipPart]] = []
@@ -55,29 +55,29 @@ P = TypeVar("P", bound=ClipPart)
 
 
 class ClipState:
-    """All that is known of one clip, a part a module."""
+    """All parts of one clip."""
 
     def __init__(self) -> None:
         self._parts: dict[type[ClipPart], ClipPart] = {}
 
     def part(self, kind: type[P]) -> P:
-        """A module's part, made where there is none."""
+        """Return the part of a class. Make it if there is none."""
         found = self.known(kind)
         if found is None:
             found = self._parts[kind] = kind()
         return found
 
     def known(self, kind: type[P]) -> P | None:
-        """A module's part, if there is one."""
+        """Return the part of a class, if there is one."""
         found = self._parts.get(kind)
         return found if isinstance(found, kind) else None
 
     def parts(self) -> list[ClipPart]:
-        """All parts, those of the lower rooms first."""
+        """Return all parts, in the order in which their classes were declared."""
         return [self._parts[kind] for kind in _kinds if kind in self._parts]
 
     def close(self, *, for_good: bool) -> None:
-        """Drop the parts; unless for good, those stay that outlive the clip's removal."""
+        """Drop the parts. Unless ``for_good``, keep those with ``outlives_removal``."""
         for kind, one in reversed(list(self._parts.items())):
             if for_good or not kind.outlives_removal:
                 del self._parts[kind]
@@ -88,12 +88,12 @@ _states: dict[int, ClipState] = {}
 
 
 def of(clip: bpy.types.MovieClip) -> ClipState:
-    """What is known of a clip."""
+    """Return what is kept for a clip."""
     return of_uid(clip.session_uid)
 
 
 def of_uid(uid: int) -> ClipState:
-    """What is known of the clip of a session uid."""
+    """Return what is kept for the clip with a session uid."""
     if uid not in _states:
         close_removed()
         _states[uid] = ClipState()
@@ -101,7 +101,7 @@ def of_uid(uid: int) -> ClipState:
 
 
 def known(kind: type[P]) -> Iterator[tuple[int, P]]:
-    """The parts that there are of a kind, each with its clip's session uid."""
+    """Yield all parts of a class, each with its clip's session uid."""
     for uid, state in list(_states.items()):
         found = state.known(kind)
         if found is not None:
@@ -109,19 +109,19 @@ def known(kind: type[P]) -> Iterator[tuple[int, P]]:
 
 
 def told_of_undo() -> list[type[ClipPart]]:
-    """The kinds that have a method `undone`, those of the lower rooms first."""
+    """Return the classes with a method `undone`, in the order of their declaration."""
     return [kind for kind in _kinds if kind.undone is not ClipPart.undone]
 
 
 def close_removed() -> None:
-    """Drop what is kept of clips that are gone, as far as an undo does not bring it back."""
+    """Drop what is kept for removed clips, but keep parts with ``outlives_removal``."""
     present = {clip.session_uid for clip in bpy.data.movieclips} if _states else set()
     for uid in _states.keys() - present:
         _states[uid].close(for_good=False)
 
 
 def close_all(*, for_good: bool) -> None:
-    """Drop what is kept of all clips; unless for good, what outlives the removal of a clip stays."""
+    """Drop what is kept for all clips. Unless ``for_good``, keep parts with ``outlives_removal``."""
     for state in _states.values():
         state.close(for_good=for_good)
     if for_good:
@@ -129,7 +129,7 @@ def close_all(*, for_good: bool) -> None:
 
 
 def forget_gone() -> None:
-    """Drop all that is kept of clips that are not in this file: it is another one by now."""
+    """Drop all that is kept for clips of another file, after this file was opened."""
     present = {clip.session_uid for clip in bpy.data.movieclips}
     for uid in _states.keys() - present:
         _states.pop(uid).close(for_good=True)

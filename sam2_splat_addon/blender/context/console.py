@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the add-on prints, whatever its readers can take, and Ctrl+C there; imports core only.
+"""The add-on's prints to the console, and Ctrl+C there.
 
-A run is not ended by its words: by a pipe that nobody reads any more, by letters that a terminal has
-none for, or by a name that would give the terminal commands.
+Printing never ends a run. The reader of a pipe may have gone, and the terminal may lack a letter.
+Names are printed so that they can't give the terminal commands.
 """
 
 from __future__ import annotations
@@ -19,45 +19,45 @@ from typing import Any, Final, TextIO
 from ...core.printable import shown
 
 CANCELLED: Final = 130
-"""The exit code of a run that was cancelled with Ctrl+C, as a shell gives it."""
+"""The exit code that a shell gives to a run that was cancelled with Ctrl+C."""
 
 NAME: Final = "SAM2 Splat"
 
 
 def say(text: str, *, error: bool = False) -> None:
-    """Print one line; its names are shown as `core.printable.shown` does."""
+    """Print one line. Names are shown as by `core.printable.shown`."""
     write(f"{shown(text)}\n", error=error)
 
 
 def say_lines(text: str, *, error: bool = False) -> None:
-    """Print a text of several lines, such as an error with a program's last lines."""
+    """Print a text of several lines, such as an error with the last lines of a program."""
     write("".join(f"{shown(line)}\n" for line in text.split("\n")), error=error)
 
 
 class _ConsoleHandler(logging.Handler):
-    """Prints what is logged, each line after the add-on's name."""
+    """Print what is logged, with the add-on's name before each line."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one message, which may have several lines."""
+        """Print one message of one or more lines."""
         say_lines(f"{NAME}: {record.getMessage()}")
 
 
 log: Final = logging.getLogger("sam2_splat")
-"""The add-on's log. It goes to Blender's console; the preferences say from which level on."""
+"""The add-on's log. It goes to Blender's console, from the level in the preferences on."""
 log.propagate = False
 log.addHandler(_ConsoleHandler())
 log.setLevel(logging.INFO)
 
 
 def level_of(name: str) -> int:
-    """The level of a line from the SAM 2 process: `Log.level` as the standard library has it."""
+    """Return the standard library's number for a `Log.level` of a line from the SAM 2 process."""
     return logging.WARNING if name == "warning" else logging.INFO
 
 
 def write(text: str, *, error: bool = False) -> None:
-    """Print a text as it is, and at once."""
+    """Print a text as it is, at once."""
     stream: TextIO | None = sys.stderr if error else sys.stdout
-    if stream is None:  # a program without a console, on Windows
+    if stream is None:  # on Windows a program may have no console
         return
     try:
         encoding = stream.encoding or "utf-8"
@@ -68,7 +68,7 @@ def write(text: str, *, error: bool = False) -> None:
 
 
 def _fall_silent(stream: TextIO) -> None:
-    """Lead what is printed from now on to nowhere, what Blender itself prints as well."""
+    """Discard all that is printed from now on, also what Blender itself prints."""
     with contextlib.suppress(OSError, ValueError):
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, stream.fileno())
@@ -76,17 +76,17 @@ def _fall_silent(stream: TextIO) -> None:
 
 
 class Interrupts:
-    """Ctrl+C for the time of a run, and after it: once cancels, twice ends at once.
+    """Ctrl+C during a run and after it. Once cancels the run, twice ends the process at once.
 
-    Python's own way, an exception at whatever line it is, would break what Blender is at, and a second
-    one what the first has begun to tidy up.
+    Python itself would raise an exception at any line. It would break what Blender is doing, and a
+    second one would break the clean-up after the first.
 
     Attributes
     ----------
     wanted
         Whether Ctrl+C was pressed.
     code
-        The exit code that a further Ctrl+C ends the process with.
+        The exit code with which another Ctrl+C ends the process.
     """
 
     def __init__(self) -> None:
@@ -94,23 +94,23 @@ class Interrupts:
         self.code = CANCELLED
 
     def listen(self) -> None:
-        """Take Ctrl+C from here on, to the end of the process; where that is possible."""
+        """Handle Ctrl+C from now to the end of the process, if that is possible."""
         with contextlib.suppress(ValueError):  # not in the main thread
             signal.signal(signal.SIGINT, self._pressed)
-            # Python takes its handlers off when it ends, and Blender goes on a little.
+            # Python removes its handlers when it ends, and Blender runs a little longer.
             atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
 
     def check(self, *_: Any) -> None:
-        """Raise KeyboardInterrupt once Ctrl+C was pressed; called where a run can be stopped."""
+        """Raise KeyboardInterrupt if Ctrl+C was pressed. Called where a run can be stopped."""
         if self.wanted:
             raise KeyboardInterrupt
 
     def over(self, code: int) -> None:
-        """The run is over with that exit code, and nothing is left to be cancelled."""
+        """Say that the run has ended with an exit code, and that there is nothing left to cancel."""
         self.wanted, self.code = True, code
 
     def _pressed(self, _: int, __: FrameType | None) -> None:
         if self.wanted:
-            # Files are whole or absent, and the worker ends with this process.
+            # Safe, because files are whole or absent, and the worker ends with this process.
             os._exit(self.code)
         self.wanted = True

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the photo lies in a Clip Editor's region, exactly; imports bpy.
+"""The exact place of the photo in a Clip Editor's region.
 
-Blender's own ``view_to_region`` rounds to whole pixels; the way back does not, and the view is an
-even scaling, so two corners of the region give all of it.
+Blender's ``view_to_region`` rounds to whole pixels, but ``region_to_view`` does not. The view scales
+evenly, so two corners of the region are enough to know it.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import bpy
 
 @dataclass(frozen=True)
 class FrameView:
-    """The even map between a region's px (origin bottom left) and the footage's px (top left).
+    """The linear map between px of a region (from its bottom left) and px of the photo (from its top left).
 
     Attributes
     ----------
     scale, offset
-        From region px to (u, v), which is (0, 0) at the photo's bottom left corner and (1, 1) at its
-        top right one.
+        From region px to (u, v), which is (0, 0) at the photo's bottom left corner and (1, 1) at the top
+        right corner.
     width, height
-        The footage's size, px.
+        The photo's size, px.
     """
 
     scale: tuple[float, float]
@@ -32,8 +32,8 @@ class FrameView:
 
     @classmethod
     def of(cls, region: bpy.types.Region, clip: bpy.types.MovieClip) -> FrameView:
-        """The view of a drawn region."""
-        # Far apart, so that float32 costs nothing.
+        """Measure the view of a region that was drawn."""
+        # Two points far apart, so that the rounding of float32 does not matter.
         left, low = region.view2d.region_to_view(0.0, 0.0)
         right, high = region.view2d.region_to_view(region.width, region.height)
         return cls(
@@ -45,15 +45,15 @@ class FrameView:
 
     @property
     def zoom(self) -> float:
-        """How many px of the screen a px of the photo is wide."""
+        """Width of one px of the photo, in px of the screen."""
         return 1.0 / (abs(self.scale[0]) * self.width)
 
     def to_pixel(self, x: float, y: float) -> tuple[float, float]:
-        """Region px to footage px."""
+        """Convert region px to px of the photo."""
         u, v = x * self.scale[0] + self.offset[0], y * self.scale[1] + self.offset[1]
         return u * self.width, (1.0 - v) * self.height
 
     def to_region(self, x: float, y: float) -> tuple[float, float]:
-        """Footage px to region px."""
+        """Convert px of the photo to region px."""
         u, v = x / self.width, 1.0 - y / self.height
         return (u - self.offset[0]) / self.scale[0], (v - self.offset[1]) / self.scale[1]

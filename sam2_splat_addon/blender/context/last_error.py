@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The last error, kept for the panel.
 
-A report fades after seconds; here the sentence stays until something works or the user closes it.
+Blender's report fades after some seconds. The panel shows the error until something works or the user
+closes it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class Problem:
     Attributes
     ----------
     kind
-        Which of core/errors.py it is.
+        The error's class, from core/errors.py.
     sentence
         What is wrong and what to do.
     """
@@ -35,7 +36,7 @@ class _LastError(SessionPart):
 
 
 def last() -> Problem | None:
-    """What went wrong last, if nothing has gone well since."""
+    """Return the last error, if nothing has worked since."""
     return session_state.part(_LastError).problem
 
 
@@ -45,5 +46,5 @@ def remember(error: SplatError) -> None:
 
 
 def forget() -> None:
-    """Something went well, or the user has read it."""
+    """Forget the error, because something worked or the user has read it."""
     session_state.part(_LastError).problem = None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The settings a clip carries (``MovieClip.sam2_splat``), saved in the .blend; imports bpy.
+"""The settings a clip carries (``MovieClip.sam2_splat``), saved in the .blend.
 
 No ``from __future__ import annotations`` here: Blender reads property annotations as values.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What propagation and preview ask the worker alike, from a clip's settings; imports bpy, core."""
+"""The common parts of requests for propagation and preview, made from a clip's settings."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from .properties import SAM2SPLAT_PG_clip
 
 
 def model_choice(settings: SAM2SPLAT_PG_clip, *, device: str, threads: int) -> ModelChoice:
-    """The model that a clip's settings mean; raises CheckpointError when its file is missing."""
+    """Return the model of a clip's settings. Raises CheckpointError if its file is missing."""
     return ModelChoice(settings.model, _checkpoint_path(settings), device, threads)
 
 
 def run_settings(settings: SAM2SPLAT_PG_clip, frame_count: int) -> RunSettings:
-    """What the user chose about a run over so many photos; raises PromptError for an empty range."""
+    """Return the settings of a run over ``frame_count`` photos. Raises PromptError for an empty range."""
     first, last = 1, frame_count
     if settings.use_range:
         first, last = settings.first_frame, min(settings.last_frame, frame_count)
         if first > last:
             raise PromptError(
-                f"The range {first} to {last} holds no frame of the footage (1 to {frame_count}).",
-                "Correct First and Last.",
+                f"The range {first} to {last} has no photo. Photos are on frames 1 to {frame_count}.",
+                "Change First and Last in the options.",
             )
     return RunSettings(first, last, **chosen(settings, RunSettings))
 
 
 def chosen(settings: SAM2SPLAT_PG_clip, kind: type[Settings]) -> dict[str, Any]:
-    """What a clip's properties say of the settings that a struct declares, by name."""
+    """Return the values of a clip's properties, by name, for the settings that a struct declares."""
     return {one.name: getattr(settings, one.name) for one in declared(kind)}
 
 
 def checkpoint_file(settings: SAM2SPLAT_PG_clip) -> Path:
-    """The file that the settings' model is read from, whether it is there or not."""
+    """Return the file of the settings' model. The file may be missing."""
     if settings.model == BUNDLED:
         return BUNDLED_WEIGHTS
     if settings.checkpoint:
@@ -50,13 +50,13 @@ def checkpoint_file(settings: SAM2SPLAT_PG_clip) -> Path:
 
 
 def _checkpoint_path(settings: SAM2SPLAT_PG_clip) -> str:
-    """The checkpoint the settings mean, empty for the bundled model; raises CheckpointError."""
+    """Return the path of the settings' checkpoint, empty for the bundled model. Raises CheckpointError."""
     if settings.model == BUNDLED:
         return ""
     path = checkpoint_file(settings)
     if not settings.checkpoint and not (is_there(path) and path.is_file()):
         raise CheckpointError(
             f"{path.name} is not in {path.parent}.",
-            "Download it with the button in the panel, or choose the bundled model.",
+            "Press Download in the panel, or choose the bundled model.",
         )
     return str(path)

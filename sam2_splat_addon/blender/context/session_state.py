@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is known of the running Blender: the worker, the task, what lies on the graphics card.
+"""What is kept in memory while Blender runs: the worker, the task, textures on the graphics card.
 
-As in `clip_state.py`, a module declares what it keeps as a class of its own, a `SessionPart`, and asks
-for it with ``part(Kind)``. Who is told of what, and when, stands in `changes.py`.
+As in `clip_state.py`, a module declares what it keeps as its own class, a `SessionPart`. It gets it
+with ``part(Kind)``. `changes.py` tells the parts of changes.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Any, ClassVar, TypeVar
 
 
 class SessionPart:
-    """What a module keeps as long as Blender runs: made on first use, without arguments.
+    """What a module keeps as long as Blender runs. It is made on first use, without arguments.
 
     Attributes
     ----------
     of_file
-        Whether it is dropped when another file is opened.
+        Whether the part is dropped when another file is opened.
     """
 
     of_file: ClassVar[bool] = False
@@ -26,13 +26,13 @@ class SessionPart:
         _kinds.append(cls)
 
     def undone(self) -> None:
-        """Blender has undone or redone a step; clips were told before.
+        """React to an undo or a redo. The parts of clips were told before.
 
-        Kinds that have this method are told although nobody has asked for them.
+        A class that has this method is told even without such a part so far.
         """
 
     def closes(self) -> None:
-        """The file or the add-on goes: end what runs."""
+        """End what runs, because the file or the add-on goes."""
 
 
 _kinds: list[type[SessionPart]] = []
@@ -42,7 +42,7 @@ P = TypeVar("P", bound=SessionPart)
 
 
 def part(kind: type[P]) -> P:
-    """A module's part, made where there is none."""
+    """Return the part of a class. Make it if there is none."""
     found = _parts.get(kind)
     if not isinstance(found, kind):
         found = _parts[kind] = kind()
@@ -50,25 +50,25 @@ def part(kind: type[P]) -> P:
 
 
 def known(kind: type[P]) -> P | None:
-    """A module's part, if there is one."""
+    """Return the part of a class, if there is one."""
     found = _parts.get(kind)
     return found if isinstance(found, kind) else None
 
 
 def drop(kind: type[SessionPart]) -> None:
-    """End what a part is at, and begin anew with the next use."""
+    """End and drop a part. The next use makes a new one."""
     found = _parts.pop(kind, None)
     if found is not None:
         found.closes()
 
 
 def told_of_undo() -> list[type[SessionPart]]:
-    """The kinds that have a method `undone`, those of the lower rooms first."""
+    """Return the classes with a method `undone`, in the order of their declaration."""
     return [kind for kind in _kinds if kind.undone is not SessionPart.undone]
 
 
 def close(*, only_of_file: bool) -> None:
-    """Drop the parts, those of the upper rooms first."""
+    """Drop the parts, in reverse order of their classes' declaration."""
     for kind in reversed(_kinds):
         if kind.of_file or not only_of_file:
             drop(kind)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Texts that a .blend keeps, read as what another's file may hold; imports bpy, core and msgspec."""
+"""Texts in a .blend file. They may be invalid, because anybody may have made the file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def text_of(owner: Any, name: str) -> str:
-    """A text property of a data-block; empty where its bytes are no text."""
+    """Return a text property of a data-block. Empty if its bytes are no text."""
     try:
         return str(getattr(owner, name))
     except UnicodeDecodeError:
@@ -23,7 +23,7 @@ def text_of(owner: Any, name: str) -> str:
 
 
 def decoded(text: object, kind: type[T], instead: T) -> T:
-    """The value in a JSON text; another one where there is none, or none of that kind."""
+    """Return the value in a JSON text, or ``instead`` if there is no value of that type."""
     if not isinstance(text, str) or not text:
         return instead
     try:
@@ -33,20 +33,20 @@ def decoded(text: object, kind: type[T], instead: T) -> T:
 
 
 def names_to_text(names: Sequence[str]) -> str:
-    """Names as JSON, since a file's name may hold a line break; empty for none."""
+    """Return names as JSON, because a file's name may contain a line break. Empty for no names."""
     return msgspec.json.encode(list(names)).decode() if names else ""
 
 
 def names_of(owner: Any, name: str) -> list[str]:
-    """The names that a property holds, as JSON; none where it holds something else."""
+    """Return the names in a property that holds JSON. No names if it holds something else."""
     return decoded(text_of(owner, name), list[str], [])
 
 
 def mend_names() -> None:
-    """Give names to tracking objects and tracks of this file whose own are no text.
+    """Give new names to tracking objects and tracks whose own names are no text.
 
-    A long name may be cut in the middle of a letter, in a file of somebody else: Blender itself can't
-    tell a script such a name.
+    In somebody else's file a long name may be cut in the middle of a letter. Scripts can't read such a
+    name.
     """
     for clip in bpy.data.movieclips:
         if clip.library is not None:

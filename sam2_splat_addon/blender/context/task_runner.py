@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs one long task at a time, from the window's timer or in background; imports bpy.
+"""Run one long task at a time, from the window's timer or without a window.
 
-A task is a plain object with ``step``, ``cancel`` and ``abort`` (see :class:`Task`). The same task
-runs under a button and under a script: the window's timer calls ``step`` with a short deadline,
-background calls it until it ends.
+A task is a plain object with ``step``, ``cancel`` and ``abort`` (see :class:`Task`). A button and a
+script run the same task. In a window a timer calls ``step`` with a short deadline. Without a window
+``step`` is called until the task ends.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from ...core.errors import SplatError
 from . import editors, last_error, session_state
 from .session_state import SessionPart
 
-# The window's timer, s, and how much of each tick the task may use: the rest belongs to Blender.
+# Time between two ticks of the window's timer, and the time that the task may use of it, s.
 _TICK = 0.05
 _SHARE = 0.02
-# How long a background step may wait for the worker, s.
+# How long a step without a window may wait for the worker, s.
 _TIMEOUT = 0.2
 
 
-# What Blender takes from an operator.
+# What an operator may return to Blender.
 Result = set[Literal["RUNNING_MODAL", "CANCELLED", "FINISHED", "PASS_THROUGH", "INTERFACE"]]
 
 
@@ -36,15 +36,15 @@ class Task(Protocol):
     Attributes
     ----------
     title
-        What it does, for the panel: "Propagating".
+        What the task does, for the panel, such as "Propagating".
     fraction
-        0 to 1.
+        How much is done, 0 to 1.
     sentence
-        Where it is: frame, seconds per frame, time left.
+        How far the task is: frame, seconds per frame, time left.
     summary
-        One sentence for the user once it has ended well.
+        One sentence for the user after the task has ended.
     cancelled
-        Whether it ended because ``cancel`` was called.
+        Whether the task ended because ``cancel`` was called.
     """
 
     title: str
@@ -54,16 +54,16 @@ class Task(Protocol):
     cancelled: bool
 
     def step(self, deadline: float) -> bool:
-        """Work until ``deadline`` (monotonic seconds), or until all is done: True at the end.
+        """Work until ``deadline`` (monotonic seconds), or until all is done. Return True at the end.
 
-        Raises SplatError when the task failed.
+        Raises SplatError if the task fails.
         """
 
     def cancel(self) -> None:
-        """Ask it to end soon; ``step`` is still called until it says so. What is finished stays."""
+        """Ask the task to end soon. ``step`` is still called until it returns True. Results so far stay."""
 
     def abort(self) -> None:
-        """End at once, without touching Blender's data: the file is being closed."""
+        """End at once, and leave Blender's data alone, because the file is being closed."""
 
 
 @dataclass
@@ -72,7 +72,7 @@ class _Running(SessionPart):
 
 
 def current() -> Task | None:
-    """The task that runs now; for panels and polls."""
+    """Return the running task, for panels and polls."""
     return session_state.part(_Running).task
 
 
@@ -80,7 +80,7 @@ def _begin(task: Task) -> None:
     running = current()
     if running is not None:
         task.abort()
-        raise SplatError(f"{running.title} is still running.", "Wait for it, or cancel it first.")
+        raise SplatError(f"{running.title} is still running.", "Wait for it or cancel it first.")
     session_state.part(_Running).task = task
 
 
@@ -96,7 +96,7 @@ def cancel_current() -> None:
 
 
 def abort_current() -> None:
-    """Drop what runs, when the file is closed or the add-on is disabled."""
+    """End the running task at once, when the file is closed or the add-on is disabled."""
     running = current()
     if running is not None:
         running.abort()
@@ -104,9 +104,9 @@ def abort_current() -> None:
 
 
 def run_to_end(task: Task, on_step: Callable[[Task], None] | None = None) -> None:
-    """Run a task to its end, as scripts do; raises SplatError.
+    """Run a task to its end, as scripts do. Raises SplatError.
 
-    Ctrl+C cancels: what is finished stays, then KeyboardInterrupt goes on.
+    Ctrl+C cancels the task and keeps what is finished. Then KeyboardInterrupt is raised again.
     """
     _begin(task)
     try:
@@ -129,14 +129,14 @@ def run_to_end(task: Task, on_step: Callable[[Task], None] | None = None) -> Non
 
 
 def report_error(operator: Any, error: SplatError) -> Result:
-    """Turn a typed error into the one report that Blender shows, and keep it for the panel."""
+    """Show a typed error as one report of Blender, and keep it for the panel."""
     last_error.remember(error)
     operator.report({"ERROR"}, str(error))
     return {"CANCELLED"}
 
 
 class TaskOperator:
-    """Mixin for operators that run a task: ``start`` makes it, everything else is here."""
+    """Mixin for operators that run a task. A subclass only has to make the task, in ``start``."""
 
     _timer: bpy.types.Timer | None = None
 
@@ -144,7 +144,7 @@ class TaskOperator:
         raise NotImplementedError
 
     def finished(self, context: bpy.types.Context, task: Task) -> None:
-        """Called once the task ended, well or cancelled; for what only a window needs."""
+        """Do what only a window needs, after the task has ended or was cancelled."""
 
     def execute(self, context: bpy.types.Context) -> Result:
         try:
@@ -168,7 +168,7 @@ class TaskOperator:
 
     def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
         task = current()
-        if task is None:  # aborted from outside: another file was loaded
+        if task is None:  # it was aborted, because another file was loaded
             self._remove_timer(context)
             return {"CANCELLED"}
         if event.type == "ESC" and event.value == "PRESS":
@@ -193,7 +193,7 @@ class TaskOperator:
         return self._close(context, task)
 
     def cancel(self, context: bpy.types.Context) -> None:
-        """Blender calls this when it closes the window or the file under a running operator."""
+        """End the task. Blender calls this when it closes the window or the file during the task."""
         abort_current()
         self._remove_timer(context)
 
@@ -202,7 +202,7 @@ class TaskOperator:
         self.finished(context, task)
         self.report({"WARNING" if task.cancelled else "INFO"}, task.summary)
         if not bpy.app.background:
-            # What Python changed from a timer is lost on the user's next Ctrl+Z without this.
+            # Without this the user's next Ctrl+Z would also undo what the task changed.
             bpy.ops.ed.undo_push(message=task.title)
         return {"CANCELLED"} if task.cancelled else {"FINISHED"}
 

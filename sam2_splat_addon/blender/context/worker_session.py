@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one worker this Blender keeps warm between jobs; imports bpy and client."""
+"""The one worker that this Blender keeps ready between jobs."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from .session_state import SessionPart
 
 @dataclass
 class _Worker(SessionPart):
-    """The pool with the process, and the previews that come from it.
+    """The pool with the worker process, and its previews.
 
     Attributes
     ----------
     ready
-        Whether there are packages; only a yes is remembered: they don't vanish while Blender runs, but
-        they may arrive.
+        Whether the packages are installed. Only True is remembered: packages don't vanish while Blender
+        runs, but the user may install them.
     """
 
     pool: WorkerPool | None = None
@@ -41,12 +41,12 @@ class _Worker(SessionPart):
 
 
 def environment() -> WorkerEnvironment:
-    """The Python and package folders the worker runs with; raises EnvironmentSetupError."""
+    """Return the Python and the package folders of the worker. Raises EnvironmentSetupError."""
     return find(preferences.packages_folder())
 
 
 def packages_ready() -> bool:
-    """Whether there is an environment to run the worker with; cheap enough for panels."""
+    """Whether the worker's packages are installed. This is quick enough for panels."""
     worker = session_state.part(_Worker)
     if not worker.ready:
         try:
@@ -58,7 +58,7 @@ def packages_ready() -> bool:
 
 
 def pool() -> WorkerPool:
-    """The pool that starts the worker process when it is needed."""
+    """Return the pool that starts the worker process when it is needed."""
     worker = session_state.part(_Worker)
     if worker.pool is None:
         worker.pool = WorkerPool(environment(), addon_folder=Path(__file__).parents[2])
@@ -67,7 +67,7 @@ def pool() -> WorkerPool:
 
 
 def preview() -> Preview:
-    """Previews from that worker; raises EnvironmentSetupError."""
+    """Return the previews from that worker. Raises EnvironmentSetupError."""
     worker = session_state.part(_Worker)
     if worker.preview is None:
         worker.preview = Preview(pool())
@@ -75,15 +75,15 @@ def preview() -> Preview:
 
 
 def asked_preview() -> Preview | None:
-    """The previews when there was an ask already, else None."""
+    """Return the previews if one was asked for already, else None."""
     return session_state.part(_Worker).preview
 
 
 def shut_down() -> None:
-    """End the worker; the next job starts another."""
+    """End the worker. The next job starts a new one."""
     session_state.part(_Worker).closes()
 
 
 def online() -> bool:
-    """Whether the user lets add-ons use the network."""
+    """Whether the user allows add-ons to use the network."""
     return bool(bpy.app.online_access)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which frames of mask layers the user has edited; imports bpy.
+"""Which frames of mask layers the user has edited.
 
 The keys of a frame are seen by evaluating the mask there, some milliseconds each: so all layers are
 looked at together, and a caller with a window to keep alive takes the search in steps.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sets several keys of mask layers in one go, and moves layers; imports bpy.
+"""Sets several keys of mask layers in one go, and moves layers.
 
 Blender brings its data up to date before and after every operator that a script calls, and for that
 copies the mask with all its keys: a thousand keys of a thousand points are 30 MB, several times a

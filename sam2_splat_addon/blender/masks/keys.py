@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sets and reads keys of mask layers, leaving the user's view alone; imports bpy and core.
+"""Sets and reads keys of mask layers, leaving the user's view alone.
 
 Blender offers no access to the keys of a mask layer. A key is set by an operator of the Clip
 Editor, for the scene's current frame and every layer with selected points, and read by evaluating

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Mask layers that show mattes and can be edited: write them, read them; imports bpy, core.
+"""Mask layers that show mattes and can be edited: write them, read them.
 
 One mask a clip, one layer an object, named after it, one key a frame. A layer's splines are the
 slots of a plan (`core/geometry/spline_slots.py`). Frames that are not tracked show nothing: beside

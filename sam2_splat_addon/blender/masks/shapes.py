@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The shapes that a mask layer's splines enclose; imports core and numpy, no more of bpy than types."""
+"""The shapes that a mask layer's splines enclose."""
 
 from __future__ import annotations
 

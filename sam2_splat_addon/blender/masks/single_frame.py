@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Other shapes on one frame of an object's mask layer: SAM 2's again, or none; imports bpy.
+"""Other shapes on one frame of an object's mask layer: SAM 2's again, or none.
 
 A layer has the same splines on all frames, so what is put on one frame has to fit into those.
 """

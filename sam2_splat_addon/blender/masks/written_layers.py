@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What was written into a mask's layers, kept in the mask itself; imports bpy, msgspec, numpy.
+"""What was written into a mask's layers, kept in the mask itself.
 
 One signature a frame: a frame that the user has edited is known by its points being others. A layer's
 splines are shared by all its keys: a point deleted, added or of another kind on one frame is so on all,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The mattes of a frame as the bake's options make them, kept as long as they show; imports core."""
+"""The mattes of a frame as the bake's options make them, kept as long as they show."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Draws mattes and clicks over the photo in the Clip Editor; imports bpy and gpu.
+"""Draws mattes and clicks over the photo in the Clip Editor.
 
 A draw handler of the editor alone: nothing of it is in a render. It reads what
 `clip/matte_cache.py` has and changes no data-block.

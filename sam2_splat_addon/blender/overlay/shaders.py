@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The overlay's shaders, made on first use and dropped with the add-on; imports bpy's gpu.
+"""The overlay's shaders, made on first use and dropped with the add-on.
 
 All of them draw one rectangle in the region's pixels and find out for each pixel of the screen where in
 the photo it lies. Colours go to the screen as they are: the Clip Editor's region is not colour

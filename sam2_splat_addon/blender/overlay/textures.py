@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The textures and the off-screen picture that the overlay draws with; imports gpu and numpy.
+"""The textures and the off-screen picture that the overlay draws with.
 
 They live as long as something shows them, within bounds, and not longer than the window's graphics
 context: they go when another file is opened.

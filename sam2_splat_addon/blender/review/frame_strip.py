@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The strip at the bottom of the Clip Editor, a cell a frame; imports bpy and gpu.
+"""The strip at the bottom of the Clip Editor, a cell a frame.
 
 It lies above Blender's own line of cached frames and has its scale: from the scene's first frame to
 its last.

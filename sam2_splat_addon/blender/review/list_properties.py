@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The list of frames to look at, as the sidebar shows it (``WindowManager``); imports bpy.
+"""The list of frames to look at, as the sidebar shows it (``WindowManager``).
 
 No ``from __future__ import annotations`` here: Blender reads property annotations as values.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The review of the clip in the editor, kept up to date a few milliseconds at a time; imports bpy.
+"""The review of the clip in the editor, kept up to date a few milliseconds at a time.
 
 In a window a timer looks whether the store or the mask layers have changed and reviews the clip
 anew (`review_builder.py`); in background :func:`ensure` does it at once. What was found is kept here

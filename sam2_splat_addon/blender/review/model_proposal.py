@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""SAM 2.1, proposed where the bundled model is lost on many photos; imports bpy and core."""
+"""SAM 2.1, proposed where the bundled model is lost on many photos."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One review of a clip, made in small steps beside a living window; imports bpy and core.
+"""One review of a clip, made in small steps beside a living window.
 
 A thread measures and judges the mattes; the frames that the user drew are looked for here, and the
 user's ticks are put in at the end.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The bake from mattes and edited mask layers to PNGs; imports bpy, core and client."""
+"""The bake from mattes and edited mask layers to PNGs."""
 
 from __future__ import annotations
 

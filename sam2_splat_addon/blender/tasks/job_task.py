@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A task whose work is one job of the worker; imports bpy through its siblings, core and client."""
+"""A task whose work is one job of the worker."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Mask layers made from the matte store, a frame at a time; imports bpy and core."""
+"""Mask layers made from the matte store, a frame at a time."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Asks the worker for the mask of the frame at hand when its clicks change; imports bpy, client.
+"""Asks the worker for the mask of the frame at hand when its clicks change.
 
 A timer compares the clicks of the shown frame with those that were asked about last, so that Blender's
 own markers, scripts, undo and our tool all count alike. It never waits for the worker.

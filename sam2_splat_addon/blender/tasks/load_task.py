@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Loading photos without stopping the window; imports bpy and core."""
+"""Loading photos without stopping the window."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An edit holds on the photo where it was made, and layers show what is baked; imports bpy and core.
+"""An edit holds on the photo where it was made, and layers show what is baked.
 
 All keys of a mask layer share its splines: a contour that is deleted or added on one frame is so on all
 of them, and Blender has changed the keys by the time anybody hears of it. So the layer is *torn* on that

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Propagation from the clip's clicks to its mask layers; imports bpy, core and client."""
+"""Propagation from the clip's clicks to its mask layers."""
 
 from __future__ import annotations
 

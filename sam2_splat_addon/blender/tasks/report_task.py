@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The review written into a folder by the worker; imports bpy, core and client."""
+"""The review written into a folder by the worker."""
 
 from __future__ import annotations
 

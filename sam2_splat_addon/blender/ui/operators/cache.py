@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Empty the cache from the preferences; imports bpy."""
+"""Empty the cache from the preferences."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .polls import nothing_runs
 
 
 class SAM2SPLAT_OT_clear_cache(Operator):
-    """Delete links and small copies of photos; photos, masks and results stay"""
+    """Delete links to photos and small copies, and keep photos and masks"""
 
     bl_idname = "sam2_splat.clear_cache"
     bl_label = "Clear Cache"

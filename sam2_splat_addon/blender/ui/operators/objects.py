@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Add and remove subjects, and forget their results; imports bpy.
+"""Add and remove subjects, and clear results.
 
 No ``from __future__ import annotations`` here: Blender reads property annotations as values.
 """
@@ -21,7 +21,7 @@ from .polls import has_clip
 
 
 def _delete_clicks(camera: bpy.types.MovieTrackingObject) -> None:
-    """Delete the Camera's clicks, in a Clip Editor; Blender removes no track otherwise."""
+    """Delete the Camera's clicks. Blender removes tracks in a Clip Editor only."""
     clicks = {track.name for track in markers.camera_clicks(camera)}
     for track in camera.tracks:
         track.select = track.name in clicks
@@ -29,10 +29,10 @@ def _delete_clicks(camera: bpy.types.MovieTrackingObject) -> None:
 
 
 class SAM2SPLAT_OT_object_add(Operator):
-    """Add a subject; Ctrl+clicks in the Clip Editor then go to it"""
+    """Add a subject, which then gets the new clicks"""
 
     bl_idname = "sam2_splat.object_add"
-    bl_label = "Add Object"
+    bl_label = "Add Subject"
     bl_options = {"REGISTER", "UNDO"}
 
     name: StringProperty(name="Name", default="Object")
@@ -50,10 +50,10 @@ class SAM2SPLAT_OT_object_add(Operator):
 
 
 class SAM2SPLAT_OT_object_remove(Operator):
-    """Remove the active subject with its clicks and its mask layer"""
+    """Remove the active subject with its clicks and masks"""
 
     bl_idname = "sam2_splat.object_remove"
-    bl_label = "Remove Object"
+    bl_label = "Remove Subject"
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
@@ -63,10 +63,10 @@ class SAM2SPLAT_OT_object_remove(Operator):
         entry = active_clip(context).tracking.objects.active
         space = context.space_data
         if entry.is_camera and (space is None or space.type != "CLIP_EDITOR"):
-            cls.poll_message_set("The Camera's clicks can be removed in the Clip Editor")
+            cls.poll_message_set("Remove the Camera's clicks in a Clip Editor")
             return False
         if entry.is_camera and not markers.camera_clicks(entry):
-            cls.poll_message_set("The Camera has no clicks, and can't be removed itself")
+            cls.poll_message_set("The Camera can't be removed and has no clicks to remove")
             return False
         return True
 
@@ -88,7 +88,7 @@ class SAM2SPLAT_OT_object_remove(Operator):
 
 
 class SAM2SPLAT_OT_toggle_exclude(Operator):
-    """Turn the selected clicks from include to exclude, or back"""
+    """Change the selected clicks from include to exclude, or back"""
 
     bl_idname = "sam2_splat.toggle_exclude"
     bl_label = "Toggle Exclude"
@@ -114,8 +114,7 @@ class SAM2SPLAT_OT_toggle_exclude(Operator):
 
 
 class SAM2SPLAT_OT_start_anew(Operator):
-    """The clicks on this photo alone say where the active subject is: for one that looks different\
- from here on. Off: they correct the mask that was tracked here"""
+    """Let only the clicks on this photo say where the active subject is, not the mask tracked to it"""
 
     bl_idname = "sam2_splat.start_anew"
     bl_label = "Start Anew Here"
@@ -142,13 +141,13 @@ class SAM2SPLAT_OT_start_anew(Operator):
 
 
 def can_start_anew(context: Context) -> bool:
-    """Whether clicks say where the active subject is on this photo; a mask is taken as it is."""
+    """Whether this photo has clicks on the active subject, and no mask that is a prompt."""
     prompts = active_prompts(context)
     return prompts is not None and prompts.includes_something and prompts.mask is None
 
 
 def active_prompts(context: Context) -> FramePrompts | None:
-    """What is said on this photo about the active subject, if anything."""
+    """Return the active subject's prompts on this photo, if there are any."""
     clip = active_clip(context)
     entry = clip.tracking.objects.active if clip is not None else None
     if entry is None:
@@ -158,7 +157,7 @@ def active_prompts(context: Context) -> FramePrompts | None:
 
 
 class SAM2SPLAT_OT_clear_results(Operator):
-    """Delete all mattes and mask layers of this clip; the clicks stay"""
+    """Delete all masks of this clip, and keep the clicks"""
 
     bl_idname = "sam2_splat.clear_results"
     bl_label = "Clear Results"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""When the operators' buttons are greyed out, and why; imports bpy through its siblings."""
+"""When the operators' buttons are greyed out, and why."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from ...context.active_clip import active_clip
 
 
 def nothing_runs(cls: Any) -> bool:
-    """Whether no task runs; ``cls``, the operator's class, is told what to do when one does."""
+    """Whether no task runs. If one does, the operator's class ``cls`` gets a message."""
     if task_runner.current() is not None:
-        cls.poll_message_set("Wait for the running task, or cancel it")
+        cls.poll_message_set("Wait for the running task or cancel it")
         return False
     return True
 
 
 def own_clip(cls: Any, context: Context) -> bool:
-    """Whether there is a clip, one that can be changed."""
+    """Whether there is a clip that can be changed."""
     clip = active_clip(context)
     if clip is None:
         cls.poll_message_set("Load photos first")
         return False
     if clip.library is not None:
         cls.poll_message_set(
-            "This clip is linked from another file: make it local, or open that file"
+            "This clip is linked from another file. Make it local or open that file"
         )
         return False
     return True
 
 
 def has_clip(cls: Any, context: Context) -> bool:
-    """Whether there is a clip of this file and no task runs."""
+    """Whether there is a clip that can be changed, and no task runs."""
     return own_clip(cls, context) and nothing_runs(cls)
 
 
 def has_masks(cls: Any, context: Context, otherwise: str) -> bool:
-    """Whether there is a clip with mask layers and no task runs; else ``otherwise`` is said."""
+    """Whether there is a clip with masks and no task runs. ``otherwise`` is the message without masks."""
     clip = active_clip(context)
     if clip is None or clip.sam2_splat.mask is None:
         cls.poll_message_set(otherwise)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Go through the frames worth a look, and write the review into files; imports bpy.
+"""Go through the frames to look at, and write the review into files.
 
 No ``from __future__ import annotations`` here: Blender reads property annotations as values.
 """
@@ -24,7 +24,7 @@ from .polls import has_clip, has_masks
 
 
 class SAM2SPLAT_OT_review(Operator):
-    """Find the frames to look at anew"""
+    """Search again for the frames to look at"""
 
     bl_idname = "sam2_splat.review"
     bl_label = "Review"
@@ -45,7 +45,7 @@ class SAM2SPLAT_OT_review(Operator):
 
 
 class SAM2SPLAT_OT_review_step(Operator):
-    """Go to the next or the previous frame that is worth a look"""
+    """Go to the next or the previous frame to look at"""
 
     bl_idname = "sam2_splat.review_step"
     bl_label = "Next Frame to Look At"
@@ -61,7 +61,7 @@ class SAM2SPLAT_OT_review_step(Operator):
 
     @classmethod
     def description(cls, context: Context, properties: bpy.types.OperatorProperties) -> str:
-        """What the button says when the mouse rests on it."""
+        """Return the button's tooltip."""
         which = "previous" if properties.direction == "PREVIOUS" else "next"
         return f"Go to the {which} frame to look at"
 
@@ -84,7 +84,7 @@ class SAM2SPLAT_OT_review_step(Operator):
         else:
             ahead = [one for one in reversed(listed) if one.frame < now]
         if not ahead:
-            self.report({"INFO"}, "No further frame to look at that way")
+            self.report({"INFO"}, "There is no other frame to look at in this direction")
             return {"CANCELLED"}
         go_to(context, clip, ahead[0].frame, ahead[0].object_id)
         shown = context.window_manager.sam2_splat_review
@@ -93,7 +93,7 @@ class SAM2SPLAT_OT_review_step(Operator):
 
 
 class SAM2SPLAT_OT_looks_fine(Operator):
-    """Take this frame off the list, until its mask is computed anew; once more puts it back"""
+    """Take this frame off the list until its mask changes, or put it back on the list"""
 
     bl_idname = "sam2_splat.looks_fine"
     bl_label = "Looks Fine"
@@ -117,8 +117,8 @@ class SAM2SPLAT_OT_looks_fine(Operator):
         if not properties.frame:
             return cls.__doc__ or ""
         if properties.is_fine:
-            return "Take this frame off the list, until its mask is computed anew"
-        return "Let the review judge this frame again"
+            return "Take this frame off the list until its mask changes"
+        return "Put this frame back on the list"
 
     @classmethod
     def poll(cls, context: Context) -> bool:
@@ -130,7 +130,7 @@ class SAM2SPLAT_OT_looks_fine(Operator):
         if not frame or not object_id:
             place = place_of(context)
             if place is None:
-                self.report({"WARNING"}, "Choose an object that has a mask")
+                self.report({"WARNING"}, "Choose a subject with a mask")
                 return {"CANCELLED"}
             frame, object_id = place.frame, place.object_id
             is_fine = not _is_fine(clip, object_id, frame)
@@ -139,20 +139,20 @@ class SAM2SPLAT_OT_looks_fine(Operator):
         except SplatError as error:
             return report_error(self, error)
         if not ticked:
-            self.report({"WARNING"}, f"There is no mask on frame {frame}")
+            self.report({"WARNING"}, f"Frame {frame} has no mask")
             return {"CANCELLED"}
         return {"FINISHED"}
 
 
 def _is_fine(clip: bpy.types.MovieClip, object_id: int, frame: int) -> bool:
-    """Whether the user's tick on a frame holds."""
+    """Whether the user has ticked a frame, and its mask is still the same."""
     found = live_review.of_clip(clip)
     own = found.reviews.get(object_id, ()) if found is not None else ()
     return any(one.frame == frame and one.state == "fine" for one in own)
 
 
 class SAM2SPLAT_OT_report(TaskOperator, Operator):
-    """Write the review beside the photos, as a table and as a page with pictures"""
+    """Write the review beside the photos as a table and as a page with pictures"""
 
     bl_idname = "sam2_splat.report"
     bl_label = "Write Report"
@@ -167,7 +167,7 @@ class SAM2SPLAT_OT_report(TaskOperator, Operator):
 
 
 class SAM2SPLAT_OT_use_sam2(Operator):
-    """Choose SAM 2.1 Tiny for these photos, downloaded now where it is missing; then propagate again"""
+    """Choose SAM 2.1 Tiny for these photos, and download it if it is missing"""
 
     bl_idname = "sam2_splat.use_sam2"
     bl_label = "Use SAM 2.1"
@@ -181,16 +181,16 @@ class SAM2SPLAT_OT_use_sam2(Operator):
         settings = require_clip(context).sam2_splat
         settings.model, settings.checkpoint = model_proposal.PROPOSED, ""
         if model_proposal.missing() is None:
-            self.report({"INFO"}, "SAM 2.1 Tiny is chosen: propagate again")
+            self.report({"INFO"}, "SAM 2.1 Tiny is chosen. Propagate again")
         elif worker_session.online():
             bpy.ops.sam2_splat.download_model("INVOKE_DEFAULT")
         else:
-            self.report({"INFO"}, "SAM 2.1 Tiny is chosen: it needs Online Access to download")
+            self.report({"INFO"}, "SAM 2.1 Tiny is chosen. Allow Online Access to download it")
         return {"FINISHED"}
 
 
 class SAM2SPLAT_OT_dismiss_proposal(Operator):
-    """Never propose SAM 2.1 again; the preferences can bring it back"""
+    """Never propose SAM 2.1 again, unless it is switched on in the preferences"""
 
     bl_idname = "sam2_splat.dismiss_proposal"
     bl_label = "Never Propose SAM 2.1"

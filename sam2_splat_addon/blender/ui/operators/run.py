@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Propagate, bake and cancel; imports bpy.
+"""Propagate, bake and cancel.
 
 No ``from __future__ import annotations`` here: Blender reads property annotations as values.
 """
@@ -21,14 +21,14 @@ from .polls import nothing_runs, own_clip
 
 SPAN_ITEMS = (
     ("all", "All Frames", "Carry the clicks through all frames with SAM 2"),
-    ("forward", "From Here On", "Bring this frame and those after it up to date with the clicks"),
-    ("backward", "Back From Here", "Bring this frame and those before it up to date"),
-    ("frame", "This Frame", "Bring this frame alone up to date with the clicks"),
+    ("forward", "From Here On", "Carry the clicks to this frame and all frames after it"),
+    ("backward", "Back From Here", "Carry the clicks to this frame and all frames before it"),
+    ("frame", "This Frame", "Carry the clicks to this frame only"),
 )
 
 
 class _ClipTask(TaskOperator, Operator):
-    """What the operators that run a task on a clip have in common."""
+    """The common part of operators that run a task on a clip."""
 
     @classmethod
     def poll(cls, context: Context) -> bool:
@@ -42,7 +42,7 @@ class _ClipTask(TaskOperator, Operator):
 
 
 class SAM2SPLAT_OT_propagate(_ClipTask):
-    """Carry the clicks through all frames with SAM 2 and show the result as mask layers"""
+    """Carry the clicks through all frames with SAM 2, and show the masks"""
 
     bl_idname = "sam2_splat.propagate"
     bl_label = "Propagate"
@@ -76,7 +76,7 @@ class SAM2SPLAT_OT_propagate(_ClipTask):
 
 
 class SAM2SPLAT_OT_bake(_ClipTask):
-    """Write an RGBA PNG of every photo into a new folder beside the photos, for the trainer"""
+    """Write one PNG for each photo into a new folder, with the mask as its alpha"""
 
     bl_idname = "sam2_splat.bake"
     bl_label = "Bake PNGs"
@@ -89,7 +89,7 @@ class SAM2SPLAT_OT_bake(_ClipTask):
 
 
 class SAM2SPLAT_OT_cancel(Operator):
-    """Stop the running task; the frames that are finished stay"""
+    """Stop the running task, and keep the frames that are finished"""
 
     bl_idname = "sam2_splat.cancel"
     bl_label = "Cancel"
@@ -105,7 +105,7 @@ class SAM2SPLAT_OT_cancel(Operator):
 
 
 class SAM2SPLAT_OT_restart_worker(Operator):
-    """End SAM 2's process and start another: what runs goes on there, after what is finished"""
+    """Start a new SAM 2 process, in which the running task goes on"""
 
     bl_idname = "sam2_splat.restart_worker"
     bl_label = "Restart SAM 2"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keys for the overlay: show it or not, and how; imports bpy."""
+"""Keys that show, hide and change the overlay."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...context.task_runner import Result
 
 
 class SAM2SPLAT_OT_toggle_masks(Operator):
-    """Show the masks over the photo, or hide them"""
+    """Show or hide the masks over the photo"""
 
     bl_idname = "sam2_splat.toggle_masks"
     bl_label = "Show or Hide Masks"
@@ -25,7 +25,7 @@ class SAM2SPLAT_OT_toggle_masks(Operator):
 
 
 class SAM2SPLAT_OT_next_view(Operator):
-    """Go from the coloured overlay to the matte, to the cut-out, and back"""
+    """Change between colour, black-and-white and cut-out"""
 
     bl_idname = "sam2_splat.next_view"
     bl_label = "Next View of Masks"
