@@ -15,7 +15,7 @@ Layout of a store folder::
 A ``.matte`` file is ``b"S2SM"``, a format byte, the length of the header (4 bytes, little endian), the
 header (MessagePack), the logits (little-endian float16, zlib), and the CRC-32 of everything before it.
 The same record gives the same bytes. The bytes are on the disk before the file replaces an earlier one.
-Its name follows within a second, or at once with `MatteStore.sync`.
+Its name follows with `MatteStore.sync`, which a run calls before it reports a matte.
 """
 
 from __future__ import annotations

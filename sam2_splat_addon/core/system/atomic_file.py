@@ -29,9 +29,6 @@ _ABANDONED_AFTER: Final = 24 * 3600.0  # s
 
 _numbers = itertools.count()
 
-FOLDER_SECONDS: Final = 1.0
-"""How long the name of a finished file may wait for the sync of its folder, s."""
-
 # Answers of file systems without this call, such as some network drives; not a failure of the disk.
 _NO_SYNC: Final = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EACCES)
 
@@ -39,13 +36,12 @@ _NO_SYNC: Final = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno
 class FolderSync:
     """Folders with new names that are not on the disk yet; for any thread.
 
-    The sync of a folder takes longer than that of a file, and covers all names in it. So names wait for
-    each other, at most `FOLDER_SECONDS`, and are then synced in a thread. `flush` syncs all at once.
+    One sync of a folder covers all names in it, so names wait for each other until `flush`. Call it
+    before you report a file as finished.
     """
 
     def __init__(self) -> None:
         self._waiting: set[Path] = set()
-        self._timer: threading.Timer | None = None
         self._lock = threading.Lock()
         self._syncing = threading.Lock()
 
@@ -53,10 +49,6 @@ class FolderSync:
         """Add a folder to those that wait."""
         with self._lock:
             self._waiting.add(folder)
-            if self._timer is None:
-                self._timer = threading.Timer(FOLDER_SECONDS, self._flush_later)
-                self._timer.daemon = True
-                self._timer.start()
 
     def flush(self) -> None:
         """Sync all folders that wait; raises OSError if the disk fails now or failed before."""
@@ -70,12 +62,6 @@ class FolderSync:
                     with self._lock:
                         self._waiting.update(folders[done:])
                     raise
-
-    def _flush_later(self) -> None:
-        with self._lock:
-            self._timer = None
-        with contextlib.suppress(OSError):  # the rest waits for the next flush, which raises it
-            self.flush()
 
 
 def sync_file(number: int) -> None:

@@ -319,6 +319,8 @@ def _run(
             if not working:
                 return damaged
             finished, _ = wait(working, _POLL_SECONDS, FIRST_COMPLETED)
+            if finished:  # a power cut takes nothing that was reported
+                job.flush()
             for future in sorted(finished, key=working.__getitem__):
                 frame = working.pop(future)
                 done += 1
@@ -373,6 +375,11 @@ class _Job:
                 self.folders.flush()
             raise
         with _said_as_bake_error(folder):
+            self.folders.flush()
+
+    def flush(self) -> None:
+        """Make sure that all images so far are on the disk with their names; raises BakeError."""
+        with _said_as_bake_error(Path(self.request.output_folder)):
             self.folders.flush()
 
     def bake(self, item: BakeItem) -> None:

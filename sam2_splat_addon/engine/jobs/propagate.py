@@ -310,6 +310,7 @@ class _Propagation:
         return PropagateReport(summary, written, warnings, self._damaged.names())
 
     def _report_frame(self, record: MatteRecord) -> None:
+        self._store.sync()  # a power cut takes nothing that was reported
         self._told.on_frame_done(FrameDone(record.frame, record.object_id, record.scores))
 
 

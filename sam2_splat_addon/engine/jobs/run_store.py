@@ -70,6 +70,7 @@ class Takeover:
         first = (record.object_id, record.frame, record.key)
         self._take(first)
         self._store.write(record)
+        self._store.sync()  # else a power cut could leave neither this matte nor a valid earlier one
         unfinished_run.note_begun(self._store)
 
     def finish(self, *, whole: bool) -> None:

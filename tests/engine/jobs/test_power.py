@@ -18,7 +18,6 @@ from sam2_splat_addon.core.mattes.run_record import last_run
 from sam2_splat_addon.core.mattes.store import MatteRecord, MatteScores, MatteStore
 from sam2_splat_addon.core.mattes.unfinished_run import void_keys
 from sam2_splat_addon.core.protocol import BakeRequest, FootageFiles, PropagateRequest
-from sam2_splat_addon.core.system import atomic_file
 from sam2_splat_addon.engine.jobs import propagate
 from sam2_splat_addon.engine.jobs.bake import bake
 from sam2_splat_addon.engine.jobs.bake_manifest import MANIFEST_NAME
@@ -75,9 +74,6 @@ def test_at_any_moment_of_a_run_over_another_ones_mattes(
     stop_after: int, footage: Footage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each frame has the old matte or the new one. Every frame that was reported has the new one."""
-    monkeypatch.setattr(
-        atomic_file.FolderSync, "add", lambda _, folder: atomic_file.sync_folder(folder)
-    )
     store = tmp_path / "store"
     _run(replace(footage.before, store=str(store)))
     disk, done = Disk(store), []
@@ -127,7 +123,6 @@ def test_a_first_run_that_was_cut_goes_on_to_the_same_mattes(
     way: Way, footage: Footage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing syncs the memories, so they are missing or torn, and some names are not there yet."""
-    monkeypatch.setattr(atomic_file, "FOLDER_SECONDS", 1e6)
     (tmp_path / "disk").mkdir()
     disk, done = Disk(tmp_path / "disk"), []
     store, wish = tmp_path / "disk" / "store", footage.wish
@@ -146,7 +141,6 @@ def test_a_first_run_that_was_cut_goes_on_to_the_same_mattes(
 def test_a_bake_that_says_it_is_complete_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(atomic_file, "FOLDER_SECONDS", 1e6)
     (tmp_path / "disk").mkdir()
     disk, photos = Disk(tmp_path / "disk"), tmp_path / "photos"
     write_photos(photos, 3)
