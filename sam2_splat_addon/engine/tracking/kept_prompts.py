@@ -101,7 +101,7 @@ def opening(points: dict[str, Tensor]) -> int:
     These are a box, or the first include click with everything before it. If there is none, all of
     them.
     """
-    labels = points["point_labels"][0].tolist()
+    labels = points["point_labels"][0].cpu().tolist()
     for number, label in enumerate(labels, start=1):
         if label in (_INCLUDE, _BOX_END):
             return number

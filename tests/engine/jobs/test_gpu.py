@@ -100,7 +100,7 @@ def gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
         monkeypatch.setattr(
             module,
             "choose_device",
-            lambda wish: choice if wish == stand_in_gpu.NAME else own(wish),
+            lambda wish, *rest: choice if wish == stand_in_gpu.NAME else own(wish, *rest),
         )
     yield stand_in_gpu.NAME
 
