@@ -8,7 +8,7 @@ Blender needs `__init__.py` beside the manifest. So manifest, package and wheels
 first. Each zip has the wheels of only one platform and one Python. Blender 4.2 chooses wheels by
 platform, not by Python: from a common zip it would load those of another Python.
 
-The same files give the same zip, byte for byte, whenever and wherever they were checked out.
+The same files give the same zip, byte for byte, at any time and on any machine.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ DIST = ROOT / "dist"
 
 # Python -> (first Blender, first Blender that is too new; "" if none is yet).
 BLENDERS = {"3.11": ("4.2.0", "5.1.0"), "3.13": ("5.1.0", "")}
-# The first moment that a zip can name.
+# The earliest time that a zip can store.
 _MOMENT = (1980, 1, 1, 0, 0, 0)
 _NOT_PACKAGED = shutil.ignore_patterns("__pycache__", "*.py[cod]", ".*", "*.tmp")
 
@@ -106,12 +106,12 @@ def build(platform: str, python: str, folder: Path = DIST) -> Path:
 
 
 def _even_out(archive: Path, target: Path) -> None:
-    """Copy a zip less what is this machine's: its order of files, their times and permissions."""
+    """Copy a zip without the facts of this machine: the order of its files, their times and permissions."""
     with zipfile.ZipFile(archive) as source, zipfile.ZipFile(target, "w") as copy:
         for entry in sorted(source.infolist(), key=lambda entry: entry.filename):
             even = zipfile.ZipInfo(entry.filename, _MOMENT)
             even.compress_type = entry.compress_type
-            even.create_system = 3  # Unix, whose permissions follow
+            even.create_system = 3  # Unix, with permissions
             even.external_attr = 0o644 << 16
             copy.writestr(even, source.read(entry), compresslevel=9)
 
@@ -122,7 +122,7 @@ def run_blender_ext(*arguments: str) -> None:
     Raises
     ------
     SystemExit
-        It refuses; with its own words.
+        The tool failed; the text is its output.
     """
     ran = subprocess.run(
         [sys.executable, str(blender_ext()), *arguments],

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Builds the site from docs/ into build/site, with Zensical; imports the standard library only.
+"""Build the site from docs/ into build/site, with Zensical. Uses only the standard library.
 
     python tools/build_site.py                                              # the pages
-    python tools/build_site.py --repository dist/release/repository         # and the downloads, by a drag
+    python tools/build_site.py --repository dist/release/repository         # with downloads to drag
 
-The first time it makes an environment of its own in build/. Pages for artists come first, then those for
-engineers; a page that neither names stands between them. Files elsewhere in the repository that a page
-links to come along. A link that leads nowhere fails the build.
+The first time it makes an environment of its own in build/. Pages for artists come first, pages for
+engineers last, and all others between them. Files elsewhere in the repository are copied if a page links
+to them. A broken link fails the build.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ SITE = ROOT / "build" / "site"
 LOCK = ROOT / "requirements" / "docs.txt"
 ENVIRONMENT = ROOT / "build" / "docs-environment"
 STAGE = ROOT / "build" / "site-source"
-# The repository's folder on the site, which docs/install.md links to; tools/release.py makes it.
+# The folder of the repository on the site. docs/install.md links to it, and tools/release.py makes it.
 DOWNLOADS = "extensions"
 
 ARTISTS = (
     *("index.md", "install.md", "guide.md", "when-it-goes-wrong.md", "trainers.md"),
     *("review.md", "prompts.md", "performance.md", "bundled-model.md", "promises.md"),
 )
-# Those of docs/ first, then those of the repository.
+# First those in docs/, then those of the repository.
 ENGINEERS = ("architecture.md", "decisions.md", "dependencies.md")
 PROJECT = ("CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "CODE_OF_CONDUCT.md")
 
@@ -84,12 +84,12 @@ slugify = {{ object = "pymdownx.slugs.slugify", kwds = {{ case = "lower" }} }}
 
 
 def stage(folder: Path) -> list[Path]:
-    """Lay out what Zensical reads, in an empty folder.
+    """Copy the input of Zensical into an empty folder.
 
     Returns
     -------
     list[Path]
-        Every page's source.
+        The source of each page.
     """
     pages: list[Path] = []
     others: set[Path] = set()
@@ -131,7 +131,7 @@ def stage(folder: Path) -> list[Path]:
 
 
 def navigation(pages: list[Path]) -> list[dict[str, object]]:
-    """Return the site's menu: artists' pages, what nobody has sorted yet, engineers' pages."""
+    """Return the menu of the site: pages for artists, pages without a group, pages for engineers."""
 
     def entry(page: Path) -> dict[str, object]:
         title = "Home" if page == DOCS / "index.md" else title_of(page.read_text(encoding="utf-8"))
@@ -140,14 +140,14 @@ def navigation(pages: list[Path]) -> list[dict[str, object]]:
     artists = [DOCS / name for name in ARTISTS]
     engineers = [*(DOCS / name for name in ENGINEERS), *(ROOT / name for name in PROJECT)]
     sorted_out = {*artists, *engineers}
-    # Notes beside the code are reached by a link.
+    # Notes beside the code are not in the menu: pages link to them.
     more = [page for page in pages if page not in sorted_out and page.is_relative_to(DOCS)]
     menu = [entry(page) for page in [*artists, *more] if page in pages]
     return [*menu, {"For engineers": [entry(page) for page in engineers if page in pages]}]
 
 
 def _place(path: Path) -> Path:
-    """Where a file of the repository stands on the site."""
+    """Return the place on the site of a file in the repository."""
     if path.is_relative_to(DOCS):
         return path.relative_to(DOCS)
     return Path("repository", path.relative_to(ROOT))
@@ -162,7 +162,7 @@ def _toml(value: object) -> str:
 
 
 class _Page(HTMLParser):
-    """What a page of the site links to, and the anchors it has."""
+    """The links of a page of the site, and its anchors."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -170,7 +170,7 @@ class _Page(HTMLParser):
         self.anchors: set[str] = set()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Take note of one tag."""
+        """Note one tag."""
         for name, value in attrs:
             if value and name == "id":
                 self.anchors.add(value)
@@ -179,14 +179,14 @@ class _Page(HTMLParser):
 
 
 def broken_links(site: Path) -> Iterator[str]:
-    """Yield a sentence for each link between the site's pages and files that leads nowhere."""
+    """Yield a sentence for each broken link between pages and files of the site."""
     pages: dict[Path, _Page] = {}
     for path in sorted(site.rglob("*.html")):
         pages[path] = _Page()
         pages[path].feed(path.read_text(encoding="utf-8"))
     for path, page in pages.items():
         if path == site / "404.html":
-            continue  # its links hold wherever it is shown, from the site's root on
+            continue  # it may be shown at any address, so its links begin at the root of the site
         base = path.relative_to(site).as_posix()
         for link in dict.fromkeys(page.links):
             if urlsplit(link).scheme or link.startswith("//"):
@@ -205,18 +205,18 @@ def broken_links(site: Path) -> Iterator[str]:
 
 
 def environment_python() -> Path:
-    """Return the Python of Zensical's environment, whether or not it is there."""
+    """Return the Python of Zensical's environment, whether or not it exists."""
     return ENVIRONMENT / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 def is_ready() -> bool:
-    """Return whether that environment holds what its lock says."""
+    """Return whether that environment has the packages of its lock."""
     mark = ENVIRONMENT / "lock"
     return mark.exists() and mark.read_bytes() == LOCK.read_bytes()
 
 
 def make_environment() -> None:
-    """Make that environment, or bring it up to date."""
+    """Make that environment, or update it."""
     if is_ready():
         return
     print("Fetching Zensical (once) ...", flush=True)
@@ -227,11 +227,11 @@ def make_environment() -> None:
 
 
 def build(site: Path = SITE, repository: Path | None = None) -> list[str]:
-    """Build the site into a folder of its own, which is replaced; return what is wrong with its links."""
+    """Build the site into a folder of its own, which is replaced; return the faults of its links."""
     shutil.rmtree(STAGE, ignore_errors=True)
     STAGE.mkdir(parents=True)
     stage(STAGE)
-    # Zensical's own words only where it fails.
+    # Show the output of Zensical only if it fails.
     ran = subprocess.run(
         [str(environment_python()), "-m", "zensical", "build", "--clean"],
         cwd=STAGE,
@@ -254,12 +254,14 @@ def build(site: Path = SITE, repository: Path | None = None) -> list[str]:
 
 
 def main() -> int:
-    """Build the site; return 1 where a link leads nowhere."""
+    """Build the site; return 1 if a link is broken."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repository", type=Path, help="folder of downloads, by tools/release.py")
+    parser.add_argument("--repository", type=Path, help="folder of downloads from tools/release.py")
     options = parser.parse_args()
     if options.repository and not (options.repository / "index.html").is_file():
-        print(f"There is no repository in {options.repository}: python tools/release.py makes it.")
+        print(
+            f"There is no repository in {options.repository}: make it with python tools/release.py."
+        )
         return 1
     make_environment()
     broken = build(repository=options.repository)

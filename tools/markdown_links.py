@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Finds the links of Markdown files and the anchors they lead to, as GitHub reads them; no more."""
+"""Find the links and the anchors of Markdown files, in the way that GitHub reads them."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Link:
     Attributes
     ----------
     start, end
-        Where its target stands in the text.
+        Begin and end of its target in the text.
     path
-        Relative to the file, without the anchor; empty for one in the same file.
+        Relative to the file, without the anchor; empty for a link within the file.
     anchor
-        What follows the `#`; empty where nothing does.
+        The text after the `#`; empty if there is none.
     """
 
     start: int
@@ -45,7 +45,7 @@ class Link:
 
 
 def links_of(text: str) -> Iterator[Link]:
-    """Yield a Markdown text's relative links, images included, in order."""
+    """Yield the relative links of a Markdown text in order, with its images."""
     plain = _without_code(text, inline=True)
     found = {
         match.span(1): match[1]
@@ -60,7 +60,7 @@ def links_of(text: str) -> Iterator[Link]:
 
 
 def anchors_of(text: str) -> set[str]:
-    """Return the anchors of a Markdown text: of its headings, as GitHub makes them, and its own."""
+    """Return the anchors of a Markdown text: those that GitHub makes of headings, and its own."""
     plain = _without_code(text, inline=False)
     anchors: set[str] = set(_ANCHOR.findall(plain))
     for match in _HEADING.finditer(plain):
@@ -75,20 +75,20 @@ def anchors_of(text: str) -> set[str]:
 
 
 def title_of(text: str) -> str:
-    """Return a Markdown text's first heading, without marks; empty where it has none."""
+    """Return the first heading of a Markdown text, without marks; empty if it has none."""
     found = _HEADING.search(_without_code(text, inline=False))
     return re.sub(r"[*`]", "", found[1]) if found else ""
 
 
 def broken_links(path: Path, root: Path) -> list[str]:
-    """Return a sentence for each relative link of a Markdown file that leads nowhere.
+    """Return a sentence for each broken relative link of a Markdown file.
 
     Parameters
     ----------
     path
         The file.
     root
-        The repository, which no link may leave.
+        The repository; no link may lead out of it.
     """
     text = path.read_text(encoding="utf-8")
     found = []
@@ -107,9 +107,9 @@ def broken_links(path: Path, root: Path) -> list[str]:
 
 
 def _without_code(text: str, *, inline: bool) -> str:
-    """Blank out code and comments, so that everything else stays at its place.
+    """Replace code and comments by other characters, so that all else keeps its place.
 
-    Not with spaces, which begin a block of code themselves.
+    Not by spaces, because spaces at the start of a line begin a block of code.
     """
 
     def blank(match: re.Match[str]) -> str:

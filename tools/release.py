@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Builds a release: zips, check sums, notes, and a repository that Blender installs and updates from.
+"""Build a release: zips, check sums, notes, and a repository for Blender's installs and updates.
 
-    python tools/release.py            # into dist/release, from a clean tree with the version's tag
-    python tools/release.py --draft    # from any tree, to look at
+    python tools/release.py            # into dist/release, from a clean tree with the tag of the version
+    python tools/release.py --draft    # from any tree, as a preview
 
-The repository is a folder of plain files, made by Blender's own tool: any web server can hold it. Its
-page has a link for each system, to drag onto Blender's window. The same tree gives the same bytes.
+The repository is a folder of plain files, made by Blender's own tool, for any web server. Its page has a
+link for each system, to drag onto Blender's window. The same tree gives the same bytes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PAGE = Path(__file__).with_name("repository.html")
 SUMS = "SHA256SUMS"
 NOTES = "notes.md"
 REPOSITORY = "repository"
-# Blender's name of a platform -> people's.
+# Blender's name of a platform -> the name for people.
 SYSTEMS = {
     "windows-x64": "Windows",
     "macos-arm64": "Mac with Apple silicon",
@@ -47,25 +47,25 @@ _LINK = re.compile(r'<a href="(\./[^"?]+\.zip\?[^"]+)">')
 
 @dataclass(frozen=True)
 class DragLink:
-    """A link of the page that installs the extension when it is dragged onto Blender.
+    """A link of the page. It installs the extension if it is dragged onto Blender.
 
     Attributes
     ----------
     address
-        Relative, with what Blender asks before it downloads: which Blenders and systems it is for,
-        and where newer versions come from.
+        Relative, with all that Blender checks before a download: the versions and systems that it is
+        for, and the source of newer versions.
     """
 
     address: str
 
     @property
     def asked(self) -> dict[str, str]:
-        """The parameters by name."""
+        """The parameters of the link by name."""
         return {name: values[0] for name, values in parse_qs(urlsplit(self.address).query).items()}
 
     @property
     def title(self) -> str:
-        """Which system and which Blender it is for, in words."""
+        """The system and the versions of Blender, in words."""
         low, high = (
             ".".join(self.asked.get(name, "").split(".")[:2])
             for name in ("blender_version_min", "blender_version_max")
@@ -75,13 +75,13 @@ class DragLink:
 
 
 def version_of(root: Path = ROOT) -> str:
-    """Return the version that a tree's manifest names."""
+    """Return the version in the manifest of a tree."""
     text = (root / "blender_manifest.toml").read_text(encoding="utf-8")
     return str(tomllib.loads(text)["version"])
 
 
 def obstacles(root: Path = ROOT) -> list[str]:
-    """Return why a tree is not what a release is made of, a sentence each; empty where it is."""
+    """Return why a tree can't be released, one sentence each; empty if it can."""
     version = version_of(root)
     try:
         changed = _git(root, "status", "--porcelain").splitlines()
@@ -103,25 +103,25 @@ def obstacles(root: Path = ROOT) -> list[str]:
 
 
 def notes_of(version: str, root: Path = ROOT) -> str:
-    """Return what CHANGELOG.md says about a version, or about `Unreleased`; empty where nothing."""
+    """Return the text of CHANGELOG.md about a version, or about `Unreleased`; empty if none."""
     text = (root / "CHANGELOG.md").read_text(encoding="utf-8")
     found = re.search(rf"^## \[{re.escape(version)}\][^\n]*\n(.*?)(?=^## |\Z)", text, re.M | re.S)
     return found[1].strip() if found else ""
 
 
 def publish(zips: Sequence[Path], folder: Path) -> list[DragLink]:
-    """Make the repository of some zips in a folder, in place of what was there before.
+    """Make the repository of some zips in a folder, and replace its old contents.
 
     Returns
     -------
     list[DragLink]
-        The links of its page, those for Windows first, older Blenders first.
+        The links of its page: those for Windows first, and older Blenders first.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for archive in sorted(zips):
         shutil.copy2(archive, folder / archive.name)
-    # Blender's tool shows its table where the page says, and ours is filled in afterwards.
+    # Blender's tool puts its table into the page; then we add ours.
     run_blender_ext(
         *("server-generate", "--html", "--html-template", str(PAGE)),
         *("--repo-dir", str(folder)),
@@ -130,7 +130,7 @@ def publish(zips: Sequence[Path], folder: Path) -> list[DragLink]:
     listed = json.loads(listing.read_text(encoding="utf-8"))
     if len(listed["data"]) != len(zips):
         raise SystemExit(f"Blender's tool lists {len(listed['data'])} of {len(zips)} zips.")
-    # In the order that the disk gave the files, which differs from one machine to the next.
+    # Sort: the disk gives the files in an order that differs between machines.
     listed["data"].sort(key=lambda entry: entry["archive_url"])
     listing.write_text(json.dumps(listed, indent=2) + "\n", encoding="utf-8")
     page = folder / "index.html"
@@ -155,13 +155,13 @@ def _for_reading(link: DragLink) -> tuple[int, list[int]]:
 
 
 def write_sums(zips: Sequence[Path], target: Path) -> None:
-    """Write the zips' check sums, as `sha256sum --check` reads them."""
+    """Write the check sums of the zips in the format of `sha256sum --check`."""
     lines = [f"{sha256(archive)}  {archive.name}\n" for archive in sorted(zips)]
     target.write_text("".join(lines), encoding="utf-8", newline="\n")
 
 
 def release(folder: Path = RELEASE, *, notes: str) -> list[Path]:
-    """Build the whole release into a folder, in place of what was there; return the zips."""
+    """Build the complete release into a folder, and replace its old contents; return the zips."""
     shutil.rmtree(folder, ignore_errors=True)
     zips = [build(platform, python, folder) for platform in sorted(PLATFORMS) for python in PYTHONS]
     write_sums(zips, folder / SUMS)
@@ -176,9 +176,9 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def main() -> int:
-    """Build a release, or say why this tree is none."""
+    """Build a release, or say why this tree can't be released."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--draft", action="store_true", help="from a tree as it is")
+    parser.add_argument("--draft", action="store_true", help="from any tree, as a preview")
     parser.add_argument("--output", type=Path, default=RELEASE, help="folder, which is replaced")
     options = parser.parse_args()
     output: Path = options.output
@@ -186,7 +186,7 @@ def main() -> int:
         print("No release is made.", *found, "With --draft it is built all the same.", sep="\n")
         return 1
     if output.exists() and any(output.iterdir()) and not (output / SUMS).exists():
-        print(f"{output} holds something else than a release: name another folder.")
+        print(f"{output} has other files than those of a release: name another folder.")
         return 1
     ensure_environment()
     version = version_of()

@@ -176,7 +176,7 @@ def test_folder_of_something_else_is_not_replaced(tmp_path: Path) -> None:
     ]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.returncode == 1
-    assert "holds something else than a release" in ran.stdout
+    assert "has other files than those of a release" in ran.stdout
     assert (tmp_path / "mine.txt").read_text() == "mine"
 
 

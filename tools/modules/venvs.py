@@ -77,13 +77,13 @@ def ready(module: Module) -> Path:
 
 
 def is_ready(module: Module) -> bool:
-    """Return whether a module is there, whole."""
+    """Return whether a module is completely installed."""
     mark = _mark(module)
     return mark.exists() and mark.read_text(encoding="utf-8") == _wanted(module)
 
 
 def python_of(module: Module) -> Path:
-    """Return the Python that has a module, whether or not it is there."""
+    """Return the path of the Python with a module, whether or not it exists."""
     return _folder(module) / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
