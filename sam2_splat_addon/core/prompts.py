@@ -68,7 +68,10 @@ class MaskPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def from_array(cls, mask: NDArray[Any]) -> MaskPrompt:
         """Encode a (height, width) array; values > 0 (or True) are inside."""
         if mask.ndim != 2:
-            raise PromptError(f"A mask prompt needs a (height, width) array, not {mask.shape}.")
+            raise PromptError(
+                f"A mask prompt needs a (height, width) array, not {mask.shape}.",
+                "Make the mask again with two dimensions.",
+            )
         height, width = mask.shape
         flat = (mask > 0).ravel()
         changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
@@ -150,7 +153,10 @@ class PromptSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for entry in self.objects:
             if entry.id == object_id:
                 return entry
-        raise PromptError(f"The prompts have no subject with the id {number(object_id)}.")
+        raise PromptError(
+            f"The prompts have no subject with the id {number(object_id)}.",
+            "Choose a subject that has clicks.",
+        )
 
     def checked(self, width: int, height: int, frame_count: int) -> PromptSet:
         """Check the prompts against the footage, and return a set in canonical order.

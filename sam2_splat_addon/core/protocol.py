@@ -43,6 +43,7 @@ PROTOCOL_VERSION = 1
 _MAGIC = b"S2SP"
 _PREFIX = struct.Struct("<4sI")
 _MAX_MESSAGE = 1 << 30
+_AGAIN = "Try again; if this happens again, restart Blender."
 
 
 class FootageFiles(msgspec.Struct, frozen=True):
@@ -359,7 +360,9 @@ class PreviewMatte(msgspec.Struct, frozen=True):
     def array(self) -> Logits:
         """Return the logits, (h, w) float16, read-only; inside is > 0. Raises ProtocolError."""
         if min(self.height, self.width) < 0 or len(self.logits) != 2 * self.height * self.width:
-            raise ProtocolError("The matte of a preview does not have the size that it states.")
+            raise ProtocolError(
+                "The matte of a preview does not have the size that it states.", _AGAIN
+            )
         return np.frombuffer(self.logits, dtype="<f2").reshape(self.height, self.width)
 
 
@@ -432,15 +435,15 @@ def read_frame(stream: BinaryIO) -> bytes | None:
     if not prefix:
         return None
     if not prefix.startswith(_MAGIC[: len(prefix)]):
-        raise ProtocolError(f"Something that is not a message came: {prefix!r}.")
+        raise ProtocolError(f"Something that is not a message came: {prefix!r}.", _AGAIN)
     if len(prefix) < _PREFIX.size:
-        raise ProtocolError("The stream ended within a message.")
+        raise ProtocolError("A message between Blender and the SAM 2 process was cut off.", _AGAIN)
     _, length = _PREFIX.unpack(prefix)
     if length > _MAX_MESSAGE:
-        raise ProtocolError(f"A message claims an impossible length: {length} bytes.")
+        raise ProtocolError(f"A message claims an impossible length: {length} bytes.", _AGAIN)
     data = stream.read(length)
     if len(data) < length:
-        raise ProtocolError("The stream ended within a message.")
+        raise ProtocolError("A message between Blender and the SAM 2 process was cut off.", _AGAIN)
     return data
 
 
@@ -452,7 +455,7 @@ def read_request(stream: BinaryIO) -> Request | None:
     try:
         return _requests.decode(data)
     except UNREADABLE as error:
-        raise ProtocolError(f"A request can't be read: {reason(error)}.") from error
+        raise ProtocolError(f"A request can't be read: {reason(error)}.", _AGAIN) from error
 
 
 def read_event(stream: BinaryIO) -> Event | None:
@@ -466,4 +469,4 @@ def decode_event(data: bytes) -> Event:
     try:
         return _events.decode(data)
     except UNREADABLE as error:
-        raise ProtocolError(f"An event can't be read: {reason(error)}.") from error
+        raise ProtocolError(f"An event can't be read: {reason(error)}.", _AGAIN) from error
