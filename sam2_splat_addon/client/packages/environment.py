@@ -120,6 +120,6 @@ def _require_this_python(folders: tuple[Path, ...]) -> None:
         if stamp is not None and stamp.python != version:
             raise EnvironmentSetupError(
                 f"The packages in {folder} are for Python {stamp.python}, "
-                f"and this Blender's is {version}.",
+                f"but this Blender has Python {version}.",
                 _FIX,
             )
