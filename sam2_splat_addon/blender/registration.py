@@ -20,7 +20,7 @@ from .ui import click_tool_ui, keymap, panel_footage, panel_review, panel_run, p
 from .ui.operators import cache, click, correct, environment, load, objects, run, view
 from .ui.operators import review as review_operators
 
-_CLASSES = (
+CLASSES = (
     *properties.CLASSES,
     *preferences.CLASSES,
     *key_macro.CLASSES,
@@ -43,7 +43,8 @@ _CLASSES = (
 
 def register() -> None:
     """Register everything, in order."""
-    for cls in _CLASSES:
+    for cls in CLASSES:
+        properties.take_properties(cls)
         bpy.utils.register_class(cls)
     console.log.setLevel(console_level())
     key_macro.define_macros()
@@ -76,7 +77,7 @@ def unregister() -> None:
     clear_results.detach()
     list_properties.detach()
     properties.detach()
-    for cls in reversed(_CLASSES):
+    for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)
 
 

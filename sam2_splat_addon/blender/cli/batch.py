@@ -40,9 +40,10 @@ from ...core.system.links import is_link
 from ...core.system.safe_read import is_there, open_plain
 from ..clip import footage as footage_clip
 from ..clip import markers, matte_cache, opening
-from ..context import preferences
+from ..context import preferences, properties
 from ..context.active_clip import active_clip
 from ..context.console import CANCELLED, Interrupts, say, say_lines, write
+from ..context.present import present
 from ..context.properties import SAM2SPLAT_PG_clip
 from ..context.stored_text import names_of
 from ..context.task_runner import Task, run_to_end
@@ -140,7 +141,7 @@ def run(options: argparse.Namespace, interrupts: Interrupts | None = None) -> Ba
     """
     interrupts = interrupts or Interrupts()
     clip = _clip(options, interrupts)
-    settings = clip.sam2_splat
+    settings = properties.of_clip(clip)
     settings.mask_prompts = settings.mask_prompts if options.prompts is None else ""
     if options.prompts is not None:
         footage = footage_clip.footage_of(clip)
@@ -203,10 +204,10 @@ def _clip(options: argparse.Namespace, interrupts: Interrupts) -> bpy.types.Movi
         task = LoadTask(options.footage.absolute())
         run_to_end(task, interrupts.check)
         clip = bpy.data.movieclips[task.clip_name]
-        bpy.context.scene.active_clip = clip
+        present(bpy.context.scene).active_clip = clip
         width, height = clip.size
-        say(f"{clip.name}: {clip.sam2_splat.frame_count} photos of {width}x{height} px")
-        left_out = names_of(clip.sam2_splat, "unreadable_names")
+        say(f"{clip.name}: {properties.of_clip(clip).frame_count} photos of {width}x{height} px")
+        left_out = names_of(properties.of_clip(clip), "unreadable_names")
         if left_out:
             if options.strict:
                 _require_all_whole(clip)

@@ -12,6 +12,7 @@ from functools import lru_cache
 import bpy
 import msgspec
 
+from ..context import properties
 from ..context.stored_text import decoded, text_of
 
 _Frames = dict[int, frozenset[int]]  # object id -> frames of the clip
@@ -41,12 +42,12 @@ def move(clip: bpy.types.MovieClip, moves: Mapping[int, int]) -> None:
 
 
 def _of_clip(clip: bpy.types.MovieClip) -> _Frames:
-    return _decoded(text_of(clip.sam2_splat, "anew_frames"))
+    return _decoded(text_of(properties.of_clip(clip), "anew_frames"))
 
 
 def _keep(clip: bpy.types.MovieClip, frames: _Frames) -> None:
     kept = {object_id: sorted(own) for object_id, own in sorted(frames.items()) if own}
-    clip.sam2_splat.anew_frames = msgspec.json.encode(kept).decode() if kept else ""
+    properties.of_clip(clip).anew_frames = msgspec.json.encode(kept).decode() if kept else ""
 
 
 @lru_cache(maxsize=4)

@@ -13,6 +13,7 @@ from functools import lru_cache
 import bpy
 import msgspec
 
+from ..context import properties
 from ..context.stored_text import decoded, text_of
 
 # Of a matte's key, which is a hash.
@@ -24,7 +25,7 @@ Ticks = dict[int, dict[int, str]]
 
 def of_clip(clip: bpy.types.MovieClip) -> Ticks:
     """All ticks of a clip, of mattes that may be others by now; not to be changed."""
-    return _decoded(text_of(clip.sam2_splat, "fine_frames"))
+    return _decoded(text_of(properties.of_clip(clip), "fine_frames"))
 
 
 def still_fine(clip: bpy.types.MovieClip, object_id: int, keys: dict[int, str]) -> set[int]:
@@ -61,7 +62,7 @@ def move(clip: bpy.types.MovieClip, moves: Mapping[int, int]) -> None:
 
 def _keep(clip: bpy.types.MovieClip, ticks: Ticks) -> None:
     kept = {one: frames for one, frames in ticks.items() if frames}
-    clip.sam2_splat.fine_frames = msgspec.json.encode(kept).decode() if kept else ""
+    properties.of_clip(clip).fine_frames = msgspec.json.encode(kept).decode() if kept else ""
 
 
 @lru_cache(maxsize=4)

@@ -11,19 +11,21 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import bpy
 import msgspec
 
 from ...core.errors import SplatError
 from ...core.mattes.store import MatteStore
-from ..context import changes, clip_state, console
+from ..context import changes, clip_state, console, properties
 from ..context.clip_state import ClipPart
 from ..context.stored_text import decoded, text_of
 from ..masks import layers
 from . import matte_run
 from .matte_run import known_store
+
+_CLEARED = "sam2_splat_cleared"
 
 
 @dataclass
@@ -50,7 +52,7 @@ class _Cleared(ClipPart):
 def clear_objects(clip: bpy.types.MovieClip, object_ids: Collection[int]) -> None:
     """Remove mask layers and mattes of some objects; the clicks stay. Raises SplatError."""
     store = matte_run.proven_store(clip)
-    settings = clip.sam2_splat
+    settings = properties.of_clip(clip)
     for entry in settings.objects:
         if entry.object_id in object_ids and settings.mask is not None:
             layers.remove_object_layer(settings.mask, entry.name)
@@ -107,21 +109,23 @@ def _follow(clip: bpy.types.MovieClip, store: MatteStore) -> None:
 
 
 def _cleared(clip: bpy.types.MovieClip) -> set[int]:
-    return decoded(text_of(clip, "sam2_splat_cleared"), set[int], set())
+    return decoded(text_of(clip, _CLEARED), set[int], set())
 
 
 def _remember(clip: bpy.types.MovieClip, object_ids: set[int]) -> None:
     text = msgspec.json.encode(sorted(object_ids)).decode() if object_ids else ""
-    clip.sam2_splat_cleared = text
+    setattr(clip, _CLEARED, text)
+
+
+def _property() -> Any:
+    return bpy.props.StringProperty(description="Objects whose mattes are set aside, as JSON")
 
 
 def attach() -> None:
     """Hang the property onto clips."""
-    bpy.types.MovieClip.sam2_splat_cleared = bpy.props.StringProperty(
-        description="Objects whose mattes are set aside, as JSON"
-    )
+    setattr(bpy.types.MovieClip, _CLEARED, _property())
 
 
 def detach() -> None:
     """Take the property off again."""
-    del bpy.types.MovieClip.sam2_splat_cleared
+    delattr(bpy.types.MovieClip, _CLEARED)

@@ -19,7 +19,7 @@ from ...core.footage.scan import Footage, scan
 from ...core.footage.staging import LINKS, PROXIES
 from ...core.system.links import is_link
 from ...core.system.safe_read import is_folder, is_there
-from ..context import preferences
+from ..context import preferences, properties
 from ..context.stored_text import names_to_text, text_of
 
 # What loading photos again does, for errors that ask for it.
@@ -28,7 +28,7 @@ _ALONG = "clicks and drawn masks go along with their photos"
 
 def remember(clip: bpy.types.MovieClip, footage: Footage) -> None:
     """Keep with a clip which photos it shows."""
-    settings = clip.sam2_splat
+    settings = properties.of_clip(clip)
     settings.frame_count = len(footage)
     settings.unreadable_count = len(footage.unreadable)
     settings.damaged_names = ""
@@ -41,14 +41,16 @@ def remember(clip: bpy.types.MovieClip, footage: Footage) -> None:
 def damaged_names(clip: bpy.types.MovieClip) -> list[str]:
     """The photos that the last job found damaged; none where the property is not as we write it."""
     try:
-        return msgspec.json.decode(clip.sam2_splat.damaged_names or "[]", type=list[str])
+        return msgspec.json.decode(properties.of_clip(clip).damaged_names or "[]", type=list[str])
     except (msgspec.MsgspecError, RecursionError):
         return []
 
 
 def cache_folder_of(clip: bpy.types.MovieClip) -> Path:
     """The folder in the cache that is for a loaded clip's photos; it need not be there."""
-    return preferences.staging_folder(Path(bpy.path.abspath(clip.sam2_splat.footage_folder)))
+    return preferences.staging_folder(
+        Path(bpy.path.abspath(properties.of_clip(clip).footage_folder))
+    )
 
 
 def proxy_folder(clip: bpy.types.MovieClip) -> Path:
@@ -74,8 +76,8 @@ def footage_of(clip: bpy.types.MovieClip) -> Footage:
 
 def place_of(clip: bpy.types.MovieClip) -> Path:
     """Where a clip's photos are, for `scan`; raises FootageError for a clip that has none."""
-    if clip.sam2_splat.footage_folder:
-        return Path(bpy.path.abspath(clip.sam2_splat.footage_folder))
+    if properties.of_clip(clip).footage_folder:
+        return Path(bpy.path.abspath(properties.of_clip(clip).footage_folder))
     if clip.source != "SEQUENCE":
         raise FootageError(
             f"{clip.name!r} is a movie file; the trainer needs photos.",
@@ -89,7 +91,7 @@ def accept(clip: bpy.types.MovieClip, footage: Footage) -> Footage:
 
     A clip that was opened with Blender's own Open Clip is ours from then on.
     """
-    settings = clip.sam2_splat
+    settings = properties.of_clip(clip)
     if clip.frame_offset:
         raise FootageError(
             f"{clip.name!r} has a Frame Offset of {clip.frame_offset}, so that masks would lie on"
@@ -154,7 +156,7 @@ def _adopted(clip: bpy.types.MovieClip, footage: Footage) -> Footage:
             f" {first.parent} from {first.name} on: it stops where the numbers have gaps.",
             "Press Load Its Folder, which shows all of them.",
         )
-    settings = clip.sam2_splat
+    settings = properties.of_clip(clip)
     settings.footage_folder = str(first.parent)
     settings.first_file = first.name
     remember(clip, footage)

@@ -19,8 +19,9 @@ from ...core.footage.staging import stage
 from ...core.system.background_task import Report, unwatched
 from ...core.system.safe_read import is_folder, is_there
 from ...core.system.steps import at_once, quietly
-from ..context import preferences
+from ..context import preferences, properties
 from ..context.active_clip import clip_by_uid, require_clip_by_uid
+from ..context.present import present
 from . import matte_run, photo_remap
 from .footage import from_file, remember
 from .user_masks import search
@@ -93,12 +94,12 @@ def _made_or_pointed(
         clip.name = footage.folder.name
         # A clip nobody shows has no user and would be lost on saving.
         clip.use_fake_user = True
-        clip.sam2_splat.panorama = footage.width == 2 * footage.height
+        properties.of_clip(clip).panorama = footage.width == 2 * footage.height
     else:
         _point_to(clip, first_link)
         clip.frame_offset = 0
-    clip.sam2_splat.footage_folder = str(footage.folder)
-    clip.sam2_splat.first_file = ""
+    properties.of_clip(clip).footage_folder = str(footage.folder)
+    properties.of_clip(clip).first_file = ""
     remember(clip, footage)
     return clip
 
@@ -134,7 +135,7 @@ def _point_to(clip: bpy.types.MovieClip, first_link: Path) -> None:
     """Set the clip's path; Blender then reads the files anew, even at the same path."""
     clip.filepath = str(first_link)
     # It does so when it evaluates the scene, and not before.
-    bpy.context.view_layer.update()
+    present(bpy.context.view_layer).update()
 
 
 def _relocate(clip: bpy.types.MovieClip, footage: Footage) -> None:
@@ -142,7 +143,7 @@ def _relocate(clip: bpy.types.MovieClip, footage: Footage) -> None:
 
     Raises FootageError when there are more or fewer of them.
     """
-    settings = clip.sam2_splat
+    settings = properties.of_clip(clip)
     if settings.frame_count not in (0, len(footage)):
         raise FootageError(
             f"{footage.folder} has {len(footage)} photos, and {clip.name!r} was made of"
@@ -158,7 +159,7 @@ def _relocate(clip: bpy.types.MovieClip, footage: Footage) -> None:
 def _existing_clip(footage: Footage) -> bpy.types.MovieClip | None:
     """The clip of these photos; one that begins with another photo numbers its frames otherwise."""
     for clip in bpy.data.movieclips:
-        settings = clip.sam2_splat
+        settings = properties.of_clip(clip)
         if settings.first_file not in ("", footage.paths[0].name):
             continue
         known = settings.footage_folder
@@ -206,14 +207,14 @@ def kept_clips() -> list[Kept]:
     return [
         Kept(
             clip.session_uid,
-            Path(bpy.path.abspath(clip.sam2_splat.footage_folder)),
-            clip.sam2_splat.first_file,
-            clip.sam2_splat.frame_count,
+            Path(bpy.path.abspath(properties.of_clip(clip).footage_folder)),
+            properties.of_clip(clip).first_file,
+            properties.of_clip(clip).frame_count,
             Path(bpy.path.abspath(clip.filepath)),
             blend,
         )
         for clip in bpy.data.movieclips
-        if clip.sam2_splat.footage_folder and clip.library is None
+        if properties.of_clip(clip).footage_folder and clip.library is None
     ]
 
 

@@ -27,7 +27,8 @@ from ...core.prompts import (
     from_json,
     to_json,
 )
-from ..context import preferences
+from ..context import preferences, properties
+from ..context.present import present
 from ..context.stored_text import names_of, names_to_text, text_of
 from ..masks import layers
 from . import anew_frames
@@ -49,11 +50,11 @@ def subjects(clip: bpy.types.MovieClip) -> list[bpy.types.MovieTrackingObject]:
     Ctrl+clicks gets a mask, and one who tracks the camera as well is not surprised; or when it was
     a subject already, so that a second one does not take the first one's place.
     """
-    objects = list(clip.tracking.objects)
+    objects = list(present(clip.tracking).objects)
     named = [entry for entry in objects if not entry.is_camera]
     camera = [entry for entry in objects if entry.is_camera and len(entry.tracks)]
     if any(len(entry.tracks) for entry in named):
-        was_subject = CAMERA_SUBJECT in clip.sam2_splat.objects
+        was_subject = CAMERA_SUBJECT in properties.of_clip(clip).objects
         camera = [entry for entry in camera if was_subject and camera_clicks(entry)]
     return named + camera
 
@@ -76,7 +77,7 @@ def sync_objects(clip: bpy.types.MovieClip) -> dict[str, int]:
     A renamed subject keeps its id and its mask layer; one that stands where another was deleted is
     a subject of its own.
     """
-    settings = clip.sam2_splat
+    settings = properties.of_clip(clip)
     names = [subject_name(entry) for entry in subjects(clip)]
     for old, new in _renamed(clip).items():
         if settings.mask is not None:
@@ -97,7 +98,7 @@ def _renamed(clip: bpy.types.MovieClip) -> dict[str, str]:
     Blender puts a new object at the end of its list, where a deleted one may just have been: but
     that has none of the clicks.
     """
-    known = clip.sam2_splat.objects
+    known = properties.of_clip(clip).objects
     now = subjects(clip)
     before = _seen(clip) or [(entry.name, 0) for entry in known]
     gone = [name for name, _ in before if name in known and name not in map(subject_name, now)]
@@ -119,7 +120,7 @@ def _as_seen(clip: bpy.types.MovieClip) -> str:
 
 def _seen(clip: bpy.types.MovieClip) -> list[tuple[str, int]]:
     """The same as it was at the last look; empty before the first."""
-    parts = [line.partition(" ") for line in names_of(clip.sam2_splat, "seen_subjects")]
+    parts = [line.partition(" ") for line in names_of(properties.of_clip(clip), "seen_subjects")]
     return [(name, int(clicks)) for clicks, _, name in parts if _is_count(clicks)]
 
 
@@ -128,13 +129,13 @@ def _is_count(text: str) -> bool:
 
 
 def _next_id(clip: bpy.types.MovieClip) -> int:
-    settings = clip.sam2_splat
+    settings = properties.of_clip(clip)
     highest = max((entry.object_id for entry in settings.objects), default=0)
     return max(highest + 1, int(settings.next_object_id))
 
 
 def _add_entry(clip: bpy.types.MovieClip, name: str, object_id: int) -> None:
-    settings = clip.sam2_splat
+    settings = properties.of_clip(clip)
     entry = settings.objects.add()
     entry.name = name
     entry.object_id = object_id
@@ -177,7 +178,7 @@ def on_frame(clip: bpy.types.MovieClip, frame: int) -> dict[str, FramePrompts]:
         masks = _stored_masks(clip)
     except PromptError:
         masks = {}
-    ids = {entry.name: entry.object_id for entry in clip.sam2_splat.objects}
+    ids = {entry.name: entry.object_id for entry in properties.of_clip(clip).objects}
     found = {}
     for entry in subjects(clip):
         name = subject_name(entry)
@@ -252,7 +253,7 @@ def box_of(marker: bpy.types.MovieTrackingMarker, width: int, height: int) -> Bo
 
 
 def _stored_masks(clip: bpy.types.MovieClip) -> dict[int, dict[int, FramePrompts]]:
-    text = text_of(clip.sam2_splat, "mask_prompts")
+    text = text_of(properties.of_clip(clip), "mask_prompts")
     if not text:
         return {}
     return _decoded_masks(text, clip.name)
@@ -271,12 +272,12 @@ def apply(clip: bpy.types.MovieClip, prompts: PromptSet) -> None:
     """
     width, height = clip.size
     remove_all(clip)
-    settings = clip.sam2_splat
-    taken = {one.name for one in clip.tracking.objects}
+    settings = properties.of_clip(clip)
+    taken = {one.name for one in present(clip.tracking).objects}
     for entry in prompts.objects:
         name = cut_and_numbered(entry.name, taken, _NAME_BYTES)
         taken.add(name)
-        tracking_object = clip.tracking.objects.new(name)
+        tracking_object = present(clip.tracking).objects.new(name)
         _add_entry(clip, tracking_object.name, entry.id)
         for frame in entry.frames:
             for point in frame.points:
@@ -367,9 +368,9 @@ def add_box(
 
 def remove_all(clip: bpy.types.MovieClip) -> None:
     """Remove every subject but the Camera, whose tracks may be the user's camera solve."""
-    for entry in list(clip.tracking.objects):
+    for entry in list(present(clip.tracking).objects):
         if not entry.is_camera:
-            clip.tracking.objects.remove(entry)
-    clip.sam2_splat.objects.clear()
-    clip.sam2_splat.mask_prompts = ""
-    clip.sam2_splat.anew_frames = ""
+            present(clip.tracking).objects.remove(entry)
+    properties.of_clip(clip).objects.clear()
+    properties.of_clip(clip).mask_prompts = ""
+    properties.of_clip(clip).anew_frames = ""

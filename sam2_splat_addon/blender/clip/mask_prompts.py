@@ -14,6 +14,7 @@ from ...core.edited_prompts import mask_prompt
 from ...core.errors import PromptError
 from ...core.prompts import FramePrompts, MaskPrompt, ObjectPrompts, PromptSet, from_json, to_json
 from ...core.protocol import EditedMatte
+from ..context import properties
 from ..context.stored_text import text_of
 
 
@@ -49,7 +50,7 @@ def remove(clip: bpy.types.MovieClip, object_id: int, frame: int) -> None:
 
 
 def _stored(clip: bpy.types.MovieClip) -> PromptSet:
-    text = text_of(clip.sam2_splat, "mask_prompts")
+    text = text_of(properties.of_clip(clip), "mask_prompts")
     if not text:
         return PromptSet(())
     return from_json(text.encode(), f"The mask prompts of {clip.name!r}")
@@ -71,7 +72,7 @@ def _set(clip: bpy.types.MovieClip, object_id: int, frame: int, mask: MaskPrompt
         frames.pop(frame, None)
     else:
         frames[frame] = FramePrompts(frame, mask=mask)
-    settings = clip.sam2_splat
+    settings = properties.of_clip(clip)
     name = next((one.name for one in settings.objects if one.object_id == object_id), "")
     own = ObjectPrompts(object_id, name, tuple(frames[at] for at in sorted(frames)))
     objects = [entry for entry in stored.objects if entry.id != object_id]

@@ -21,7 +21,7 @@ from ...core.mattes.store import MatteScores
 from ...core.mattes.unfinished_run import is_void
 from ...core.prompts import FramePrompts
 from ...core.system.lru import Lru
-from ..context import clip_state, console
+from ..context import clip_state, console, properties
 from ..context.clip_state import ClipPart
 from ..context.editors import to_scene
 from ..masks import edit_search, layers
@@ -129,7 +129,7 @@ def matte_of(
 
 def is_drawn(clip: bpy.types.MovieClip, name: str, frame: int) -> bool:
     """Whether the user drew an object's mask on the frame that the window's scene is on."""
-    mask = clip.sam2_splat.mask
+    mask = properties.of_clip(clip).mask
     return (
         mask is not None and edit_search.shown_edit(mask, name, to_scene(clip, frame)) is not None
     )
@@ -153,7 +153,7 @@ def is_settled(clip: bpy.types.MovieClip, object_id: int, prompts: FramePrompts)
     manifest = last_run(clip)
     if manifest is None:
         return False
-    if preview_key.of_run(manifest) != preview_key.of_clip(clip.sam2_splat):
+    if preview_key.of_run(manifest) != preview_key.of_clip(properties.of_clip(clip)):
         return False
     known = {entry.id: entry.frames for entry in manifest.prompts.objects}
     if prompts not in known.get(object_id, ()) or not is_tracked(clip, object_id, prompts.frame):
@@ -218,7 +218,7 @@ def _read(clip: bpy.types.MovieClip, object_id: int, frame: int) -> ShownMatte |
 def _edited_matte(
     clip: bpy.types.MovieClip, key: tuple[int, int, int], name: str
 ) -> ShownMatte | None:
-    mask = clip.sam2_splat.mask
+    mask = properties.of_clip(clip).mask
     if mask is None:
         return None
     scene_frame = to_scene(clip, key[2])

@@ -20,7 +20,7 @@ from ...core.mattes.run_manifest import RunManifest, read_manifest
 from ...core.mattes.store import MATTES, MatteStore
 from ...core.mattes.unfinished_run import run_stamp
 from ...core.system.links import is_link
-from ..context import clip_state, console, preferences
+from ..context import clip_state, console, preferences, properties
 from ..context.clip_state import ClipPart
 from .footage import cache_folder_of, footage_of, shown_paths
 
@@ -47,7 +47,7 @@ class _OwnRuns(ClipPart):
 
     def undone(self, clip: bpy.types.MovieClip) -> None:
         """Let the clip know its last run again: an undo takes back no mattes."""
-        settings = clip.sam2_splat
+        settings = properties.of_clip(clip)
         if not self.folder:
             return
         settings.store_folder = settings.store_folder or self.folder
@@ -74,7 +74,7 @@ class _Manifest(ClipPart):
 
 def store_folder(clip: bpy.types.MovieClip, photos: Path) -> Path:
     """Where the clip's mattes are: beside the photos, or in the cache where that is read-only."""
-    settings = clip.sam2_splat
+    settings = properties.of_clip(clip)
     if not settings.store_folder:
         beside = photos / STORE_NAME
         if os.access(photos, os.W_OK):
@@ -86,7 +86,7 @@ def store_folder(clip: bpy.types.MovieClip, photos: Path) -> Path:
 
 def known_store(clip: bpy.types.MovieClip) -> MatteStore | None:
     """The clip's mattes, which need not be there; None before its first propagation."""
-    folder = clip.sam2_splat.store_folder
+    folder = properties.of_clip(clip).store_folder
     return MatteStore(Path(bpy.path.abspath(folder))) if folder else None
 
 
@@ -97,7 +97,7 @@ def last_run(clip: bpy.types.MovieClip) -> RunManifest | None:
 
 def is_outdated(clip: bpy.types.MovieClip) -> bool:
     """Whether the store's mattes are of the photos as they were before some came or went."""
-    mark = clip.sam2_splat.outdated_run
+    mark = properties.of_clip(clip).outdated_run
     return bool(mark) and mark == run_mark(_run_of(clip))
 
 
@@ -122,7 +122,7 @@ def outdate(clip: bpy.types.MovieClip) -> None:
     """Take note that the mattes that there are go by other frames than the clip's now."""
     store = known_store(clip)
     if store is not None:
-        clip.sam2_splat.outdated_run = run_mark(run_record.last_run(store))
+        properties.of_clip(clip).outdated_run = run_mark(run_record.last_run(store))
 
 
 def run_mark(run: RunManifest | None) -> str:
@@ -133,7 +133,7 @@ def run_mark(run: RunManifest | None) -> str:
 def remember(clip: bpy.types.MovieClip, store: MatteStore) -> None:
     """Take the store's last run for the clip's own."""
     stamp = run_stamp(store)
-    clip.sam2_splat.run_stamp = stamp
+    properties.of_clip(clip).run_stamp = stamp
     runs = clip_state.of(clip).part(_OwnRuns)
     runs.stamps.add(stamp)
     runs.folder, runs.last = str(store.folder), stamp
@@ -151,7 +151,7 @@ def own_store(clip: bpy.types.MovieClip, photos: Path) -> MatteStore:
     """
     store = MatteStore(store_folder(clip, photos))
     stamp = run_stamp(store)
-    if stamp and stamp != clip.sam2_splat.run_stamp and not _is_own_run(clip, stamp):
+    if stamp and stamp != properties.of_clip(clip).run_stamp and not _is_own_run(clip, stamp):
         raise StoreError(
             f"The mattes in {store.folder} are not those that this file made last: they stay as they"
             " are. Another .blend file with these photos, or one that was not saved, has propagated"
@@ -184,7 +184,7 @@ def proven_store(clip: bpy.types.MovieClip) -> MatteStore | None:
             f"{error.filename} can't be read: {error.strerror}.", MATTES.fix
         ) from error
     MATTES.require(store.folder)
-    known, stamp = clip.sam2_splat.run_stamp, run_stamp(store)
+    known, stamp = properties.of_clip(clip).run_stamp, run_stamp(store)
     is_own = bool(stamp) and (stamp == known or _is_own_run(clip, stamp))
     if not is_own and ((known and stamp) or not _is_of_photos(clip, store)):
         raise StoreError(

@@ -13,6 +13,7 @@ from ...core.footage.matching import from_text, known_photos, moved_frames
 from ...core.footage.scan import Footage
 from ...core.printable import counted
 from ...core.prompts import from_json, to_json
+from ..context import properties
 from ..context.stored_text import text_of
 from ..masks import layers
 from . import anew_frames, approved_frames, user_masks
@@ -47,7 +48,7 @@ def compared(clip: bpy.types.MovieClip, footage: Footage) -> Moved | None:
 
     None where every frame of before shows the same photo, or where it is not known which they were.
     """
-    before = from_text(text_of(clip.sam2_splat, "photos"))
+    before = from_text(text_of(properties.of_clip(clip), "photos"))
     places = moved_frames(before, known_photos(footage))
     for frame in range(1, len(before) + 1):
         if places.get(frame) != frame:
@@ -99,7 +100,7 @@ def follow(clip: bpy.types.MovieClip, places: Mapping[int, int]) -> int:
         for track in owner.tracks:
             if all(marker.is_keyed for marker in track.markers):
                 gone += _follow(track, places)
-    text = text_of(clip.sam2_splat, "mask_prompts")
+    text = text_of(properties.of_clip(clip), "mask_prompts")
     if not text:
         return gone
     stored = from_json(text.encode(), f"The mask prompts of {clip.name!r}")
@@ -111,7 +112,7 @@ def follow(clip: bpy.types.MovieClip, places: Mapping[int, int]) -> int:
         objects.append(replace(entry, frames=tuple(kept)))
     objects = [entry for entry in objects if entry.frames]
     kept_set = replace(stored, objects=tuple(objects))
-    clip.sam2_splat.mask_prompts = to_json(kept_set).decode() if objects else ""
+    properties.of_clip(clip).mask_prompts = to_json(kept_set).decode() if objects else ""
     return gone
 
 
@@ -121,7 +122,7 @@ def _follow_drawn(
     places: Mapping[int, int],
 ) -> int:
     """Move what was drawn; returns on how many frames of an object it was on photos that are gone."""
-    mask = clip.sam2_splat.mask
+    mask = properties.of_clip(clip).mask
     if mask is None:
         return 0
     gone = 0
@@ -138,7 +139,7 @@ def _follow_drawn(
 
 def _follow_range(clip: bpy.types.MovieClip, places: Mapping[int, int]) -> None:
     """Let the range that the user chose begin and end with the same photos, if any of it is left."""
-    settings = clip.sam2_splat
+    settings = properties.of_clip(clip)
     left = [places[at] for at in places if settings.first_frame <= at <= settings.last_frame]
     if settings.use_range and left:
         settings.first_frame, settings.last_frame = min(left), max(left)

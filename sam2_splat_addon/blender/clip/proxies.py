@@ -20,10 +20,11 @@ from ...core.errors import FootageError
 from ...core.footage.staging import LINKS, MADE_OF_NAME, PROXIES
 from ...core.system.atomic_file import write_atomic
 from ...core.system.safe_read import is_folder
-from ..context import clip_state, console
+from ..context import clip_state, console, properties
 from ..context.active_clip import clip_by_uid
 from ..context.clip_state import ClipPart
 from ..context.editors import clip_editors
+from ..context.present import present
 from . import footage
 
 # A frame of 6000 x 9000 px fills 200 MB of Blender's cache, its quarter 13 MB.
@@ -58,9 +59,9 @@ def begin(context: bpy.types.Context, clip: bpy.types.MovieClip) -> None:
     The context must be that of a Clip Editor which shows the clip.
     """
     clip.use_proxy = clip.use_proxy_custom_directory = True
-    clip.proxy.directory = str(footage.proxy_folder(clip))
-    clip.proxy.build_25 = True
-    clip.proxy.quality = 85
+    present(clip.proxy).directory = str(footage.proxy_folder(clip))
+    present(clip.proxy).build_25 = True
+    present(clip.proxy).quality = 85
     try:
         discard_others(clip)
     except FootageError as error:
@@ -106,9 +107,9 @@ def drop_missing() -> None:
 def shown_copies() -> list[tuple[int, Path, int]]:
     """The clips that show small copies: session uid, their folder, and how many there are to be."""
     return [
-        (clip.session_uid, _folder(clip), clip.sam2_splat.frame_count)
+        (clip.session_uid, _folder(clip), properties.of_clip(clip).frame_count)
         for clip in bpy.data.movieclips
-        if clip.use_proxy and clip.sam2_splat.frame_count
+        if clip.use_proxy and properties.of_clip(clip).frame_count
     ]
 
 
@@ -140,17 +141,17 @@ def _watch() -> float | None:
 
 
 def _is_built(clip: bpy.types.MovieClip) -> bool:
-    return are_built(_folder(clip), clip.sam2_splat.frame_count)
+    return are_built(_folder(clip), properties.of_clip(clip).frame_count)
 
 
 def _folder(clip: bpy.types.MovieClip) -> Path:
-    return Path(bpy.path.abspath(clip.proxy.directory)) / Path(clip.filepath).name / _SIZE
+    return Path(bpy.path.abspath(present(clip.proxy).directory)) / Path(clip.filepath).name / _SIZE
 
 
 def _photos(clip: bpy.types.MovieClip) -> str:
     """Name, size and time of the photo on every frame, a line each."""
     lines = []
-    for path in footage.shown_paths(clip, range(1, clip.sam2_splat.frame_count + 1)):
+    for path in footage.shown_paths(clip, range(1, properties.of_clip(clip).frame_count + 1)):
         photo = Path(path).resolve()
         with contextlib.suppress(OSError):  # gone: whoever needs it says so
             status = photo.stat()

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from ...core.errors import EditError
 from ...core.footage.scan import shorten
 from ...core.protocol import EditedMatte
+from ..context import properties
 from ..context.active_clip import clip_by_uid
+from ..context.present import present
 from ..masks import edit_search, layers, written_layers
 from . import markers
 
@@ -37,11 +39,11 @@ def search(
         Object -> the clip's frames to look at; all of objects that it doesn't name.
     """
     clip = clip_by_uid(uid)
-    mask = clip.sam2_splat.mask if clip is not None else None
+    mask = properties.of_clip(clip).mask if clip is not None else None
     if clip is None or mask is None:
         return {}
     if names is None:
-        names = [entry.name for entry in clip.sam2_splat.objects]
+        names = [entry.name for entry in properties.of_clip(clip).objects]
     wanted: dict[str, Collection[int] | None] = {
         name: [at + frames_before(clip, mask, name) for at in among[name]]
         if among and name in among
@@ -51,10 +53,10 @@ def search(
     }
     found = yield from edit_search.search(mask.session_uid, wanted)
     clip = clip_by_uid(uid)
-    mask = clip.sam2_splat.mask if clip is not None else None
+    mask = properties.of_clip(clip).mask if clip is not None else None
     if clip is None or mask is None:
         return {}
-    last = clip.sam2_splat.frame_count
+    last = properties.of_clip(clip).frame_count
     in_clip = {
         name: {at - frames_before(clip, mask, name) for at in frames}
         for name, frames in found.items()
@@ -64,10 +66,12 @@ def search(
 
 def require_keyed(clip: bpy.types.MovieClip) -> None:
     """Raise EditError where the window shows an edit that is in no key, and would be left out."""
-    mask, frame = clip.sam2_splat.mask, bpy.context.scene.frame_current
+    mask, frame = properties.of_clip(clip).mask, present(bpy.context.scene).frame_current
     if mask is None:
         return
-    names = edit_search.unkeyed(mask, [entry.name for entry in clip.sam2_splat.objects], frame)
+    names = edit_search.unkeyed(
+        mask, [entry.name for entry in properties.of_clip(clip).objects], frame
+    )
     if names:
         raise EditError(
             f"The mask of {shorten(names)} was changed on this frame, and is not kept yet.",
@@ -86,7 +90,7 @@ def outlines(
         found[name] = {}
         for frame in sorted(frames[name]):
             clip = clip_by_uid(uid)
-            mask = clip.sam2_splat.mask if clip is not None else None
+            mask = properties.of_clip(clip).mask if clip is not None else None
             if clip is None or mask is None:
                 return found
             size = (int(clip.size[0]), int(clip.size[1]))

@@ -6,6 +6,7 @@ from __future__ import annotations
 import bpy
 
 from ...core.errors import FootageError
+from .present import present
 
 
 def active_clip(context: bpy.types.Context) -> bpy.types.MovieClip | None:
@@ -13,8 +14,8 @@ def active_clip(context: bpy.types.Context) -> bpy.types.MovieClip | None:
     space = context.space_data
     if space is not None and space.type == "CLIP_EDITOR" and space.clip is not None:
         return space.clip
-    if context.scene is not None and context.scene.active_clip is not None:
-        return context.scene.active_clip
+    if context.scene is not None and present(context.scene).active_clip is not None:
+        return present(context.scene).active_clip
     clips = bpy.data.movieclips
     return clips[0] if len(clips) == 1 else None
 

@@ -12,10 +12,12 @@ from typing import cast
 
 import bpy
 
+from .present import present
+
 
 def clip_editors() -> Iterator[tuple[bpy.types.Window, bpy.types.Area, bpy.types.SpaceClipEditor]]:
     """Every Clip Editor on the screen, with where it is."""
-    for window in bpy.context.window_manager.windows:
+    for window in present(bpy.context.window_manager).windows:
         for area in window.screen.areas:
             if area.type == "CLIP_EDITOR":
                 yield window, area, cast(bpy.types.SpaceClipEditor, area.spaces.active)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 import bpy
 
 from .. import ADDON_PACKAGE
+from .present import present
 
 if TYPE_CHECKING:
     from ..ui.preferences import SAM2SPLAT_AP_preferences
@@ -59,7 +60,7 @@ Color = tuple[float, float, float]
 
 def _preferences() -> SAM2SPLAT_AP_preferences | None:
     """The preferences, or None where the package runs without being enabled as an add-on."""
-    addon: bpy.types.Addon | None = bpy.context.preferences.addons.get(ADDON_PACKAGE)
+    addon: bpy.types.Addon | None = present(bpy.context.preferences).addons.get(ADDON_PACKAGE)
     return cast("SAM2SPLAT_AP_preferences", addon.preferences) if addon else None
 
 
@@ -134,7 +135,9 @@ def stop_proposing_sam2() -> None:
     preferences = _preferences()
     if preferences is not None:
         preferences.propose_sam2 = False
-        bpy.context.preferences.is_dirty = True  # else Blender would not save it at its end
+        present(
+            bpy.context.preferences
+        ).is_dirty = True  # else Blender would not save it at its end
 
 
 def object_color(object_id: int) -> Color:

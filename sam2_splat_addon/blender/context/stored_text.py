@@ -10,6 +10,8 @@ import bpy
 import msgspec
 
 from ...core.system.safe_read import UNREADABLE
+from . import properties
+from .present import present
 
 T = TypeVar("T")
 
@@ -51,9 +53,9 @@ def mend_names() -> None:
     for clip in bpy.data.movieclips:
         if clip.library is not None:
             continue
-        for known in clip.sam2_splat.objects:
+        for known in properties.of_clip(clip).objects:
             _mend(known, "Object")
-        for entry in clip.tracking.objects:
+        for entry in present(clip.tracking).objects:
             _mend(entry, "Object")
             for track in entry.tracks:
                 _mend(track, "click")

@@ -17,6 +17,7 @@ import bpy
 
 from ...core.errors import SplatError
 from . import editors, last_error, session_state
+from .present import present
 from .session_state import SessionPart
 
 # Time between two ticks of the window's timer, and the time that the task may use of it, s.
@@ -187,7 +188,7 @@ class TaskOperator:
             raise
         editors.redraw()
         if not ended:
-            context.workspace.status_text_set(f"{task.sentence}   (Esc to cancel)")
+            present(context.workspace).status_text_set(f"{task.sentence}   (Esc to cancel)")
             return {"PASS_THROUGH"}
         self._leave(context)
         return self._close(context, task)
@@ -209,10 +210,10 @@ class TaskOperator:
     def _leave(self, context: bpy.types.Context) -> None:
         _end()
         self._remove_timer(context)
-        context.workspace.status_text_set(None)
+        present(context.workspace).status_text_set(None)
         editors.redraw()
 
     def _remove_timer(self, context: bpy.types.Context) -> None:
         if self._timer is not None:
-            context.window_manager.event_timer_remove(self._timer)
+            present(context.window_manager).event_timer_remove(self._timer)
             self._timer = None

@@ -15,6 +15,7 @@ import bpy
 from msgspec.structs import replace
 
 from ...core.system.steps import at_once
+from ..context.present import present
 from . import keys
 from .keys import named
 from .written_layers import (
@@ -166,7 +167,7 @@ def search(
         return found
     wanted: dict[int, list[str]] = {}
     for name, frames in among.items():
-        notice(mask, name, bpy.context.scene.frame_current)
+        notice(mask, name, present(bpy.context.scene).frame_current)
         written = remembered(mask, name)
         if written is None or name not in mask.layers:
             continue

@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import bpy
 import numpy as np
@@ -127,7 +127,7 @@ def insert_keys_of(
     session_state.part(_Macros).work = work
     try:
         with bpy.context.temp_override(scene=scene, view_layer=scene.view_layers[0]):
-            bpy.ops.sam2_splat.write_keys()
+            cast(Any, bpy.ops).sam2_splat.write_keys()
     finally:
         session_state.part(_Macros).work = None
     if work.placed is not None:
@@ -148,7 +148,7 @@ def move_up(mask: bpy.types.Mask, names: Sequence[str]) -> None:
     for start in range(0, len(names), _MOST):
         macros.moves = ((mask, name) for name in names[start : start + _MOST])
         try:
-            bpy.ops.sam2_splat.move_layers()
+            cast(Any, bpy.ops).sam2_splat.move_layers()
         finally:
             macros.moves = iter(())
 

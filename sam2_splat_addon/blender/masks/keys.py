@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..context import session_state
+from ..context.present import present
 from ..context.session_state import SessionPart
 
 _SCRATCH_SCENE = ".sam2_splat_keys"
@@ -154,7 +155,7 @@ def _put_back(
 def show_keys(mask: bpy.types.Mask) -> None:
     """Let a mask show its keys on the user's frame; unkeyed edits are lost."""
     mask.update_tag(refresh={"TIME"})
-    bpy.context.view_layer.update()
+    present(bpy.context.view_layer).update()
 
 
 def layer_state(layer: bpy.types.MaskLayer) -> tuple[SplineState, ...]:
@@ -264,7 +265,7 @@ def mask_editor(
 
     Borrows a Clip Editor, or any other editor where none is open, and gives it back as it was.
     """
-    window = bpy.context.window or bpy.context.window_manager.windows[0]
+    window = bpy.context.window or present(bpy.context.window_manager).windows[0]
     areas = list(window.screen.areas)
     area = next((one for one in areas if one.type == "CLIP_EDITOR"), None)
     if area is None:

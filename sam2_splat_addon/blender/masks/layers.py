@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from ...core.errors import SplatError
 from ...core.geometry.coordinates import pixels_to_mask
 from ...core.geometry.spline_slots import SlotPlan
-from ..context import session_state
+from ..context import properties, session_state
 from ..context.active_clip import clip_by_uid
+from ..context.present import present
 from ..context.session_state import SessionPart
 from . import edit_search, key_macro, shapes
 from . import keys as mask_keys
@@ -58,7 +59,7 @@ _LAYER_SETTINGS = (
 
 def get_mask(clip: bpy.types.MovieClip) -> bpy.types.Mask:
     """The mask that shows a clip's results; made on first use."""
-    settings = clip.sam2_splat
+    settings = properties.of_clip(clip)
     if settings.mask is None:
         settings.mask = bpy.data.masks.new(clip.name)
     return settings.mask
@@ -375,7 +376,7 @@ class _Writer:
         unfinished = WrittenLayer({}, (), int(clip.frame_start), writing, locked=locked)
         remember(mask, name, unfinished)
         # What the user drew is written back first, then what the user looks at.
-        now = bpy.context.scene.frame_current
+        now = present(bpy.context.scene).frame_current
         first = sorted(frames, key=lambda frame: (frame not in wanted.edited, frame != now))
         target = LayerTarget(mask.session_uid, clip.session_uid, name, size, writing)
         return cls(target, wanted, unfinished, [*_empty_frames(frames), *first])
@@ -402,7 +403,7 @@ class _Writer:
         """Take note of keys that are set, and let the layer show the user's frame again."""
         self.written |= {frame: _signed(layer, co) for frame, co in done.items()}
         self.todo = [frame for frame in self.todo if frame not in done]
-        now = bpy.context.scene.frame_current
+        now = present(bpy.context.scene).frame_current
         mask_keys.set_layer_points(layer, self.points(now if now in self.written else None))
         mask_keys.to_be_restored(mask, layer.name)
         if not done.keys().isdisjoint(self.wanted.edited):

@@ -20,9 +20,10 @@ from ...core.geometry.bake_preview import SOFT_LOGIT, feather_sigma
 from ...core.geometry.coordinates import marker_to_pixel
 from ..clip import markers, matte_cache, preview_key
 from ..clip.matte_cache import ShownMatte
-from ..context import preferences, session_state
+from ..context import preferences, properties, session_state
 from ..context.editors import clip_frame
 from ..context.frame_view import FrameView
+from ..context.present import present
 from ..context.session_state import SessionPart
 from . import bake_look, shaders, textures
 
@@ -85,12 +86,12 @@ def _draw() -> None:
     overlays: Any = getattr(space, "overlay", None)
     if overlays is not None and not overlays.show_overlays:
         return
-    clip, look = space.clip, context.scene.sam2_splat
+    clip, look = space.clip, properties.of_scene(context.scene)
     view = FrameView.of(region, clip)
     if look.show_overlay:
         frame = clip_frame(space)
         shown = list(_shown(clip, frame))
-        settings = clip.sam2_splat
+        settings = properties.of_clip(clip)
         size = (view.width, view.height)
         mattes = bake_look.baked([matte for matte, _ in shown], size, settings)
         shown = [(matte, color) for matte, (_, color) in zip(mattes, shown, strict=True)]
@@ -110,7 +111,7 @@ def _shown(
     clip: bpy.types.MovieClip, frame: int
 ) -> Iterator[tuple[ShownMatte, tuple[float, float, float]]]:
     """The mattes of all objects that are switched on, with their colours."""
-    settings = clip.sam2_splat
+    settings = properties.of_clip(clip)
     prompts = markers.on_frame(clip, frame)
     for name, entry in _visible(clip):
         matte = matte_cache.matte_of(
@@ -123,7 +124,7 @@ def _shown(
 
 def _visible(clip: bpy.types.MovieClip) -> Iterator[tuple[str, Any]]:
     names = {markers.subject_name(entry) for entry in markers.subjects(clip)}
-    for entry in clip.sam2_splat.objects:
+    for entry in properties.of_clip(clip).objects:
         if entry.show and entry.name in names:
             yield entry.name, entry
 
@@ -280,4 +281,4 @@ def _pixel_projection(width: int, height: int) -> Matrix:
 
 
 def _ui_scale() -> float:
-    return float(bpy.context.preferences.system.ui_scale)
+    return float(present(bpy.context.preferences).system.ui_scale)

@@ -18,6 +18,7 @@ from gpu_extras.batch import batch_for_shader
 from ...core.review.judge import FrameState
 from ...core.review.report import STATE_COLORS
 from ..context import session_state
+from ..context.present import present
 from ..context.session_state import SessionPart
 from . import live_review
 
@@ -128,7 +129,7 @@ def _draw() -> None:
     chosen = live_review.chosen_object(space.clip)
     span = (scene.frame_start, scene.frame_end)
     offset = space.clip.frame_start - 1
-    scale = context.preferences.system.ui_scale
+    scale = present(context.preferences).system.ui_scale
     key = (space.clip.session_uid, found.revision, chosen, span, offset, region.width, scale)
     drawn = session_state.part(_Drawn)
     if drawn.batch is None or drawn.shows != key:

@@ -5,6 +5,7 @@ No ``from __future__ import annotations`` here: Blender reads property annotatio
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import bpy
 from bpy.props import (
@@ -12,16 +13,21 @@ from bpy.props import (
     CollectionProperty,
     FloatProperty,
     IntProperty,
-    PointerProperty,
     StringProperty,
 )
 from bpy.types import Context, PropertyGroup
 
 from ..clip import markers
-from ..context import session_state
+from ..context import properties, session_state
 from ..context.active_clip import active_clip
 from ..context.editors import to_scene
+from ..context.present import present
 from ..context.session_state import SessionPart
+
+if TYPE_CHECKING:
+    from ..context.properties import Rows
+
+_NAME = "sam2_splat_review"
 
 
 @dataclass
@@ -35,13 +41,13 @@ def go_to(context: Context, clip: bpy.types.MovieClip, frame: int, object_id: in
     """Bring the playhead to a frame of the clip, and make an object the one that clicks go to."""
     scene_frame = to_scene(clip, frame)
     # Not frame_set, which leaves a window's Clip Editor where it is.
-    context.scene.frame_current = scene_frame
+    present(context.scene).frame_current = scene_frame
     space = context.space_data
     if bpy.app.background and isinstance(space, bpy.types.SpaceClipEditor):
         space.clip_user.frame_current = scene_frame
-    objects = clip.tracking.objects
+    objects = present(clip.tracking).objects
     for entry in markers.subjects(clip):
-        known = clip.sam2_splat.objects.get(markers.subject_name(entry))
+        known = properties.of_clip(clip).objects.get(markers.subject_name(entry))
         if known is not None and known.object_id == object_id and objects.active != entry:
             objects.active = entry
 
@@ -49,10 +55,10 @@ def go_to(context: Context, clip: bpy.types.MovieClip, frame: int, object_id: in
 class SAM2SPLAT_PG_review_row(PropertyGroup):
     """A frame worth a look; its name is the object's."""
 
-    object_id: IntProperty()
-    frame: IntProperty()
-    badness: FloatProperty()
-    summary: StringProperty()
+    object_id: Annotated[int, IntProperty()]
+    frame: Annotated[int, IntProperty()]
+    badness: Annotated[float, FloatProperty()]
+    summary: Annotated[str, StringProperty()]
 
 
 def _clicked(self: "SAM2SPLAT_PG_review", context: Context) -> None:
@@ -70,16 +76,24 @@ def _clicked(self: "SAM2SPLAT_PG_review", context: Context) -> None:
 class SAM2SPLAT_PG_review(PropertyGroup):
     """The list, its active row and what it is narrowed to."""
 
-    rows: CollectionProperty(type=SAM2SPLAT_PG_review_row)
-    active_index: IntProperty(
-        name="Frame to Look At", description="Click to go to that frame", update=_clicked
-    )
-    only_active: BoolProperty(
-        name="Active Object Only",
-        description="List and show the frames of the active object alone",
-        default=False,
-    )
-    shown_for: StringProperty()
+    rows: Annotated[
+        "Rows[SAM2SPLAT_PG_review_row]", CollectionProperty(type=SAM2SPLAT_PG_review_row)
+    ]
+    active_index: Annotated[
+        int,
+        IntProperty(
+            name="Frame to Look At", description="Click to go to that frame", update=_clicked
+        ),
+    ]
+    only_active: Annotated[
+        bool,
+        BoolProperty(
+            name="Active Object Only",
+            description="List and show the frames of the active object alone",
+            default=False,
+        ),
+    ]
+    shown_for: Annotated[str, StringProperty()]
 
     def place(self) -> tuple[int, int]:
         """The active row's (object id, frame); zeros when there is none."""
@@ -108,9 +122,15 @@ CLASSES = (SAM2SPLAT_PG_review_row, SAM2SPLAT_PG_review)
 
 def attach() -> None:
     """Hang the list onto Blender's window manager, once the classes are registered."""
-    bpy.types.WindowManager.sam2_splat_review = PointerProperty(type=SAM2SPLAT_PG_review)
+    setattr(bpy.types.WindowManager, _NAME, properties.pointer(SAM2SPLAT_PG_review))
 
 
 def detach() -> None:
     """Take it off again."""
-    del bpy.types.WindowManager.sam2_splat_review
+    delattr(bpy.types.WindowManager, _NAME)
+
+
+def of_window(manager: bpy.types.WindowManager | None) -> SAM2SPLAT_PG_review:
+    """The list of ``context.window_manager``."""
+    shown: SAM2SPLAT_PG_review = getattr(present(manager), _NAME)
+    return shown

@@ -19,13 +19,14 @@ from ...core.errors import SplatError
 from ...core.review.judge import ShapeReader
 from ..clip import approved_frames, markers, user_masks
 from ..clip.matte_run import current_store
-from ..context import clip_state, editors, session_state, task_runner
+from ..context import clip_state, editors, properties, session_state, task_runner
 from ..context.active_clip import active_clip
 from ..context.clip_state import ClipPart
 from ..context.editors import to_clip
+from ..context.present import present
 from ..context.session_state import SessionPart
 from ..masks import edit_search
-from . import review_builder
+from . import list_properties, review_builder
 from .review_builder import ClipReview, Watched, made, names_of, state_of
 
 _FIRST = 0.5  # s until the first look
@@ -124,7 +125,7 @@ def layers_written(clip: bpy.types.MovieClip, drawn_in_them: user_masks.Drawn) -
     """Take note that the mask layers were made anew: what is drawn in them is known for certain."""
     watched = _watch(clip)
     edited = dict(watched.edited or {})
-    for entry in clip.sam2_splat.objects:
+    for entry in properties.of_clip(clip).objects:
         if entry.name in drawn_in_them:
             edited[entry.object_id] = set(drawn_in_them[entry.name])
         elif entry.object_id not in edited:
@@ -171,17 +172,17 @@ def tick_frame(clip: bpy.types.MovieClip, object_id: int, frame: int, *, is_fine
 
 def chosen_object(clip: bpy.types.MovieClip) -> int | None:
     """The object that the list is narrowed to; None for all."""
-    if not bpy.context.window_manager.sam2_splat_review.only_active:
+    if not list_properties.of_window(bpy.context.window_manager).only_active:
         return None
-    entry = clip.tracking.objects.active
+    entry = present(clip.tracking).objects.active
     name = markers.subject_name(entry) if entry is not None else ""
-    known = clip.sam2_splat.objects.get(name)
+    known = properties.of_clip(clip).objects.get(name)
     return int(known.object_id) if known is not None else None
 
 
 def fill_list(clip: bpy.types.MovieClip) -> None:
     """Show a clip's frames worth a look in the window manager's list."""
-    shown = bpy.context.window_manager.sam2_splat_review
+    shown = list_properties.of_window(bpy.context.window_manager)
     found = of_clip(clip) or ClipReview()
     place = shown.place()
     shown.rows.clear()
@@ -215,8 +216,8 @@ def _show(clip: bpy.types.MovieClip, watched: Watched) -> None:
 
 def _other_layers(clip: bpy.types.MovieClip, names: Collection[str]) -> bool:
     """Whether the clip's mask has layers of objects beside these."""
-    mask = clip.sam2_splat.mask
-    known = {entry.name for entry in clip.sam2_splat.objects}
+    mask = properties.of_clip(clip).mask
+    known = {entry.name for entry in properties.of_clip(clip).objects}
     return mask is not None and any(
         layer.name in known and layer.name not in names for layer in mask.layers
     )
@@ -224,7 +225,7 @@ def _other_layers(clip: bpy.types.MovieClip, names: Collection[str]) -> bool:
 
 def _look_at_playhead(clip: bpy.types.MovieClip, watched: Watched) -> None:
     """See whether the user edits the frame in view, or has left one edited or not."""
-    mask, scene = clip.sam2_splat.mask, bpy.context.scene
+    mask, scene = properties.of_clip(clip).mask, bpy.context.scene
     if mask is None or scene is None or watched.edited is None:
         return
     now, before = scene.frame_current, watched.frame
@@ -287,9 +288,9 @@ def tick() -> float:
         watched.review = ClipReview(names=names_of(clip), error=str(error))
         own.stop()
         editors.redraw()
-    if bpy.context.window_manager.sam2_splat_review.shown_for != _shown_for(clip):
+    if list_properties.of_window(bpy.context.window_manager).shown_for != _shown_for(clip):
         fill_list(clip)
-        bpy.context.window_manager.sam2_splat_review.shown_for = _shown_for(clip)
+        list_properties.of_window(bpy.context.window_manager).shown_for = _shown_for(clip)
     return _IDLE
 
 

@@ -10,7 +10,7 @@ import bpy
 from ...core.checkpoint_catalogue import CHECKPOINTS, Checkpoint
 from ...core.review.judge import is_lost
 from ...core.settings import BUNDLED
-from ..context import preferences
+from ..context import preferences, properties
 from .review_builder import ClipReview
 
 PROPOSED: Final = "sam2.1_hiera_tiny"
@@ -20,7 +20,7 @@ PROPOSED: Final = "sam2.1_hiera_tiny"
 def is_due(clip: bpy.types.MovieClip, found: ClipReview) -> bool:
     """Whether the masks are the bundled model's, many are lost, and the user wants to hear it."""
     return (
-        clip.sam2_splat.model == BUNDLED
+        properties.of_clip(clip).model == BUNDLED
         and found.model == BUNDLED
         and is_lost(found.lost, found.counts[1])
         and preferences.proposes_sam2()

@@ -28,8 +28,10 @@ from ...core.review.judge import (
 )
 from ...core.system.background_task import BackgroundTask, Report
 from ..clip import approved_frames, user_masks
+from ..context import properties
 from ..context.active_clip import clip_by_uid
 from ..context.editors import to_clip
+from ..context.present import present
 from ..masks import written_layers
 
 State = tuple[tuple[int, str, int], ...]
@@ -223,7 +225,7 @@ def made(clip: bpy.types.MovieClip, watched: Watched) -> ClipReview:
 
 
 def names_of(clip: bpy.types.MovieClip) -> dict[int, str]:
-    return {entry.object_id: entry.name for entry in clip.sam2_splat.objects}
+    return {entry.object_id: entry.name for entry in properties.of_clip(clip).objects}
 
 
 def state_of(clip: bpy.types.MovieClip, folder: str) -> State:
@@ -246,11 +248,11 @@ def _candidates(
     Those that were edited, those that were written as edited, and the ones the playhead is on and
     was on: nobody edits another.
     """
-    mask = clip.sam2_splat.mask
+    mask = properties.of_clip(clip).mask
     if mask is None:
         return {}
     known = watched.edited or {}
-    here = {to_clip(clip, at) for at in (bpy.context.scene.frame_current, watched.frame)}
+    here = {to_clip(clip, at) for at in (present(bpy.context.scene).frame_current, watched.frame)}
     found = {}
     for object_id, name in names.items():
         written = written_layers.remembered(mask, name)

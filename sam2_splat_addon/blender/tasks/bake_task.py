@@ -13,6 +13,7 @@ from ...core.protocol import BakeRequest, FootageFiles
 from ...core.settings import BakeSettings
 from ..clip import clear_results, markers, matte_run, user_masks
 from ..clip.user_masks import Drawn
+from ..context import properties
 from ..context.properties import SAM2SPLAT_PG_clip
 from ..context.requests import chosen
 from .job_task import JobTask, Steps, with_warnings
@@ -82,18 +83,18 @@ class BakeTask(JobTask):
         assert self._job.result is not None
         self.fraction = 1.0
         self.summary = with_warnings(self._job.result.summary, self.warnings)
-        self.clip().sam2_splat.output_folder = str(self.output_folder)
+        properties.of_clip(self.clip()).output_folder = str(self.output_folder)
         yield None
 
 
 def bake_folder(clip: bpy.types.MovieClip, footage_folder: Path) -> Path:
     """The folder that the next bake's own folder will be in."""
-    chosen = clip.sam2_splat.bake_folder
+    chosen = properties.of_clip(clip).bake_folder
     return Path(bpy.path.abspath(chosen)) if chosen else footage_folder
 
 
 def _options(clip: bpy.types.MovieClip) -> BakeOptions:
-    settings: SAM2SPLAT_PG_clip = clip.sam2_splat
+    settings: SAM2SPLAT_PG_clip = properties.of_clip(clip)
     ids = markers.sync_objects(clip)
     kept = [ids[e.name] for e in settings.objects if e.use_in_bake and e.name in ids]
     if ids and not kept:

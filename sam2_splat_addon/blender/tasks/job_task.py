@@ -19,7 +19,7 @@ from ...core.system.background_task import BackgroundTask, Report
 from ..clip import user_masks
 from ..clip.footage import accept, place_of
 from ..clip.user_masks import Drawn
-from ..context import console, preferences, worker_session
+from ..context import console, preferences, properties, worker_session
 from ..context.active_clip import require_clip_by_uid
 from . import local_edits
 
@@ -213,7 +213,7 @@ class JobTask:
         self.cancelled = state is JobState.CANCELLED
         if job.result is not None:
             self.warnings, self.damaged = job.result.warnings, job.result.damaged
-            self.clip().sam2_splat.damaged_names = json.dumps(self.damaged)
+            properties.of_clip(self.clip()).damaged_names = json.dumps(self.damaged)
             self.worker_peak_mb = max(self.worker_peak_mb, job.result.peak_memory_mb)
         return True
 

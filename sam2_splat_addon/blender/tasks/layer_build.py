@@ -18,7 +18,7 @@ from ...core.mattes.store import MatteStore
 from ...core.system.background_task import BackgroundTask, Report
 from ...core.system.steps import quietly
 from ..clip.user_masks import Drawn, everything, frames_before
-from ..context import clip_state, session_state
+from ..context import clip_state, properties, session_state
 from ..context.active_clip import clip_by_uid, require_clip_by_uid
 from ..context.clip_state import ClipPart
 from ..context.editors import to_clip, to_scene
@@ -62,7 +62,7 @@ def is_writing() -> bool:
 def is_latest(clip: bpy.types.MovieClip, name: str) -> bool:
     """Whether an object's layer is of the mattes that it was made of last in this session, if it was."""
     made = clip_state.of(clip).part(_Made).mattes.get(name)
-    mask = clip.sam2_splat.mask
+    mask = properties.of_clip(clip).mask
     written = written_layers.remembered(mask, name) if mask is not None else None
     if written is None or name not in mask.layers:
         return not made  # it was cleared, or there was none
@@ -76,7 +76,7 @@ def has_written(clip: bpy.types.MovieClip) -> bool:
 
 def results_cleared(clip: bpy.types.MovieClip) -> None:
     """Take note that all mattes of a clip are deleted for good, and its layers with them."""
-    for entry in clip.sam2_splat.objects:
+    for entry in properties.of_clip(clip).objects:
         clip_state.of(clip).part(_Made).mattes[entry.name] = 0
 
 
@@ -124,7 +124,7 @@ class LayerBuild:
         self.frame = 0
         self._store = store
         self.edited: Drawn = {}
-        mask = clip.sam2_splat.mask
+        mask = properties.of_clip(clip).mask
         layers = {layer.name for layer in mask.layers} if mask is not None else set()
         # A layer without mattes is to show what the user drew, which is all that is baked.
         self._names = {i: name for i, name in names.items() if store.frames(i) or name in layers}
@@ -289,12 +289,12 @@ def _keep_drawn(clip: bpy.types.MovieClip, name: str, frames: Collection[int]) -
 
 def _mask_by_clip(uid: int) -> bpy.types.Mask | None:
     clip = clip_by_uid(uid)
-    return clip.sam2_splat.mask if clip is not None else None
+    return properties.of_clip(clip).mask if clip is not None else None
 
 
 def _mask_of(clip: bpy.types.MovieClip) -> bpy.types.Mask:
     """The clip's mask, as long as its footage."""
     mask = mask_layers.get_mask(clip)
     mask.frame_start = clip.frame_start
-    mask.frame_end = clip.frame_start + clip.sam2_splat.frame_count - 1
+    mask.frame_end = clip.frame_start + properties.of_clip(clip).frame_count - 1
     return mask

@@ -39,6 +39,7 @@ from ..context import (
     console,
     editors,
     preferences,
+    properties,
     session_state,
     task_runner,
     worker_session,
@@ -138,7 +139,7 @@ def look_now() -> None:
 def _tick() -> float:
     space = _editor()
     scene = bpy.context.scene
-    if space is None or scene is None or not scene.sam2_splat.live_preview:
+    if space is None or scene is None or not properties.of_scene(scene).live_preview:
         return _TICK_IDLE
     _take_answers()
     clip = space.clip
@@ -164,13 +165,13 @@ def _editor() -> bpy.types.SpaceClipEditor | None:
 
 def _is_ours(clip: bpy.types.MovieClip) -> bool:
     """Whether a clip is there to be masked: other people's camera tracking starts no worker."""
-    settings = clip.sam2_splat
+    settings = properties.of_clip(clip)
     if clip.library is not None or clip.frame_offset:
         return False
     return bool(
         settings.footage_folder
         or len(settings.objects)
-        or bpy.context.window_manager.sam2_splat.use_tool
+        or properties.of_window(bpy.context.window_manager).use_tool
     )
 
 
@@ -180,7 +181,7 @@ def _look(clip: bpy.types.MovieClip, frame: int) -> None:
     if state.place != (clip.session_uid, frame):
         state.place, state.since = (clip.session_uid, frame), now
     if any(
-        markers.subject_name(entry) not in clip.sam2_splat.objects
+        markers.subject_name(entry) not in properties.of_clip(clip).objects
         for entry in markers.subjects(clip)
     ):
         markers.sync_objects(clip)
@@ -192,13 +193,13 @@ def _look(clip: bpy.types.MovieClip, frame: int) -> None:
 
 
 def _question(clip: bpy.types.MovieClip, frame: int) -> _Question:
-    model = preview_key.of_clip(clip.sam2_splat)
+    model = preview_key.of_clip(properties.of_clip(clip))
     objects = []
-    if checkpoint_identity.sha256_of(clip.sam2_splat) is None:
+    if checkpoint_identity.sha256_of(properties.of_clip(clip)) is None:
         # A moment later it is known which file the mattes that are there would have to be of.
         return _Question(clip.session_uid, frame, model, ())
     for name, prompts in markers.on_frame(clip, frame).items():
-        entry = clip.sam2_splat.objects.get(name)
+        entry = properties.of_clip(clip).objects.get(name)
         if entry is None or not _can_show(clip, entry.object_id, name, prompts):
             continue
         key = (clip.session_uid, entry.object_id, frame)
@@ -217,7 +218,7 @@ def _can_show(clip: bpy.types.MovieClip, object_id: int, name: str, prompts: Fra
 
 
 def _ask(clip: bpy.types.MovieClip, question: _Question) -> None:
-    settings = clip.sam2_splat
+    settings = properties.of_clip(clip)
     width, height = clip.size
     try:
         photo = footage.photo_of(clip, question.frame)
@@ -245,7 +246,7 @@ def _with_other_frames(
     clip: bpy.types.MovieClip, prompts: tuple[ObjectPrompts, ...]
 ) -> tuple[ObjectPrompts, ...]:
     """The same objects with their prompts on all frames, where these decide how a frame is seen."""
-    if not clip.sam2_splat.panorama:
+    if not properties.of_clip(clip).panorama:
         return prompts
     every = {entry.id: entry for entry in markers.collect(clip).objects}
     return tuple(every.get(entry.id, entry) for entry in prompts)
@@ -257,7 +258,7 @@ def _propagation(clip: bpy.types.MovieClip) -> PropagateRequest | None:
     They are taken to be those of the last propagation. Without one nothing that is kept counts, but
     it can still be told which frames tracking starts at.
     """
-    settings = clip.sam2_splat
+    settings = properties.of_clip(clip)
     count = settings.frame_count
     if not count or not settings.footage_folder:
         return None

@@ -13,7 +13,7 @@ from ...core.footage.scan import Footage
 from ...core.system.background_task import BackgroundTask
 from ..clip import loading
 from ..clip.loading import Opened
-from ..context import changes, preferences
+from ..context import changes, preferences, properties
 from ..context.active_clip import require_clip_by_uid
 
 
@@ -75,7 +75,7 @@ class LoadTask:
                 return False
 
     def _finish(self, clip: bpy.types.MovieClip, news: str) -> None:
-        settings = clip.sam2_splat
+        settings = properties.of_clip(clip)
         self.clip_name, self.fraction = clip.name, 1.0
         width, height = clip.size
         left_out = settings.unreadable_count

@@ -22,9 +22,10 @@ from bpy.types import Depsgraph, MovieClip, Scene
 
 from ...core.errors import SplatError
 from ..clip import matte_run
-from ..context import clip_state, console, editors, session_state, task_runner
+from ..context import clip_state, console, editors, properties, session_state, task_runner
 from ..context.active_clip import clip_by_uid
 from ..context.clip_state import ClipPart
+from ..context.present import present
 from ..context.session_state import SessionPart
 from ..masks import edit_search
 from ..masks.written_layers import remembered
@@ -61,7 +62,9 @@ class _Edits(ClipPart):
         """Let what is shown follow what is there: an undo takes back layers, and no mattes."""
         self.is_undone = True
         for name in _layers(clip):
-            edit_search.notice(clip.sam2_splat.mask, name, bpy.context.scene.frame_current)
+            edit_search.notice(
+                properties.of_clip(clip).mask, name, present(bpy.context.scene).frame_current
+            )
 
 
 @dataclass
@@ -171,7 +174,7 @@ def _builds(clip: MovieClip, *, here: bool = False) -> Iterator[LayerBuild]:
 
 def _unsettled(clip: MovieClip, *, here: bool) -> dict[int, str]:
     """The objects whose layers are not what they should be, by id."""
-    settings, now = clip.sam2_splat, bpy.context.scene.frame_current
+    settings, now = properties.of_clip(clip), present(bpy.context.scene).frame_current
     store = matte_run.current_store(clip)
     if store is None or clip.library is not None:
         return {}
@@ -195,10 +198,10 @@ def _unsettled(clip: MovieClip, *, here: bool) -> dict[int, str]:
 
 def _layers(clip: MovieClip) -> list[str]:
     """The names of a clip's layers that are objects'."""
-    mask = clip.sam2_splat.mask
+    mask = properties.of_clip(clip).mask
     if mask is None or clip.library is not None:
         return []
-    return [entry.name for entry in clip.sam2_splat.objects if entry.name in mask.layers]
+    return [entry.name for entry in properties.of_clip(clip).objects if entry.name in mask.layers]
 
 
 def tick() -> float:
@@ -207,7 +210,7 @@ def tick() -> float:
     if task_runner.current() is not None or now.is_undone:
         now.stop()
         now.is_undone = False
-    if task_runner.current() is not None or not bpy.context.window_manager.windows:
+    if task_runner.current() is not None or not present(bpy.context.window_manager).windows:
         return _IDLE
     if _hands_are_full():
         return _IDLE
@@ -251,12 +254,12 @@ def _show_mask(clip: MovieClip) -> None:
     """Show a mask that an undo had taken away in the editors of its clip."""
     for _, _, space in editors.clip_editors():
         if space.clip == clip and space.mask is None:
-            space.mask = clip.sam2_splat.mask
+            space.mask = properties.of_clip(clip).mask
 
 
 def _hands_are_full() -> bool:
     """Whether the user is in the middle of something that holds on to points: a drag, a playback."""
-    for window in bpy.context.window_manager.windows:
+    for window in present(bpy.context.window_manager).windows:
         if window.screen.is_animation_playing or len(getattr(window, "modal_operators", ())):
             return True
     return False
@@ -273,7 +276,7 @@ def _after_update(scene: Scene, depsgraph: Depsgraph) -> None:
         return
     for clip in bpy.data.movieclips:
         for name in _layers(clip):
-            mask = clip.sam2_splat.mask
+            mask = properties.of_clip(clip).mask
             if edit_search.notice(mask, name, scene.frame_current):
                 edits = _edits(clip)
                 edits.is_touched = True
@@ -293,8 +296,8 @@ def _after_frame_change(scene: Scene, *_: object) -> None:
         left |= gone
     for clip in bpy.data.movieclips:
         # A file that was saved in between: who looks at its photos is to see their masks.
-        if clip.sam2_splat.mask is not None and any(
-            edit_search.is_torn(clip.sam2_splat.mask, name) for name in _layers(clip)
+        if properties.of_clip(clip).mask is not None and any(
+            edit_search.is_torn(properties.of_clip(clip).mask, name) for name in _layers(clip)
         ):
             _edits(clip).is_touched = True
     if not left and not bpy.app.background:

@@ -14,7 +14,7 @@ from ...core.protocol import FootageFiles, FrameDone, FrameRange, PropagateReque
 from ...core.settings import RunSettings
 from ..clip import clear_results, markers, matte_run, user_masks
 from ..clip.user_masks import Drawn
-from ..context import changes
+from ..context import changes, properties
 from ..context.editors import to_scene
 from ..context.requests import model_choice, run_settings
 from ..review import live_review
@@ -59,7 +59,7 @@ class PropagateTask(JobTask):
         super().__init__(clip, _JOB_SHARE)
         self._strict = strict
         markers.collect(clip)  # says at once that there is no click
-        self._model = model_choice(clip.sam2_splat, device=device, threads=threads)
+        self._model = model_choice(properties.of_clip(clip), device=device, threads=threads)
         self._span, self._here = span, here
         self._names: dict[int, str] = {}
         self._store = Path()  # from the request on
@@ -70,7 +70,7 @@ class PropagateTask(JobTask):
     def request(self, footage: FootageFiles, edited: Drawn) -> PropagateRequest:
         """The clicks as they are now, and what the user drew where that counts as prompts."""
         clip = self.clip()
-        settings, count = clip.sam2_splat, len(footage.paths)
+        settings, count = properties.of_clip(clip), len(footage.paths)
         prompts = markers.collect(clip).checked(footage.width, footage.height, count)
         self._names = {entry.id: entry.name for entry in prompts.objects}
         run = run_settings(settings, count)
@@ -92,7 +92,7 @@ class PropagateTask(JobTask):
     def follow_up(self) -> Steps:
         """Make the mask layers, of what there is when the job was cancelled."""
         # An undo meanwhile has taken back where the mattes are.
-        settings = self.clip().sam2_splat
+        settings = properties.of_clip(self.clip())
         settings.store_folder = settings.store_folder or str(self._store)
         if self._has_written or not self.cancelled:  # else the store may be another run's still
             matte_run.remember(self.clip(), MatteStore(self._store))
@@ -122,7 +122,7 @@ class PropagateTask(JobTask):
             matte_run.remember(self.clip(), MatteStore(self._store))
         changes.mattes_changed(self._clip_uid, done.object_id, done.frame)
         scene = bpy.context.scene
-        if scene.sam2_splat.follow and not bpy.app.background:
+        if properties.of_scene(scene).follow and not bpy.app.background:
             scene.frame_current = to_scene(self.clip(), done.frame)
 
     def _summary(self) -> str:

@@ -11,6 +11,7 @@ from ...core.protocol import FootageFiles, ReportRequest
 from ...core.review.report import HTML_NAME
 from ..clip import clear_results, markers, matte_run, user_masks
 from ..clip.user_masks import Drawn
+from ..context import properties
 from ..review import live_review
 from .job_task import JobTask, Steps, with_warnings
 
@@ -19,7 +20,7 @@ _FOLDER_NAME = "sam2_splat_review"
 
 def written_page(clip: bpy.types.MovieClip) -> Path | None:
     """The page that the button wrote beside a clip's photos; None when there is none."""
-    folder = clip.sam2_splat.footage_folder
+    folder = properties.of_clip(clip).footage_folder
     page = Path(bpy.path.abspath(folder)) / _FOLDER_NAME / HTML_NAME if folder else None
     return page if page is not None and page.is_file() else None
 

@@ -8,7 +8,9 @@ from typing import Any, cast
 import bpy
 from bpy.types import Context, Panel, UILayout
 
+from ..context import properties
 from ..context.active_clip import active_clip
+from ..context.present import present
 from ..tasks import live_preview
 from .operators import click_targets
 from .widgets import wrapped
@@ -29,7 +31,7 @@ def draw_tool(layout: UILayout, context: Context, *, text: str = "Mask Clicks") 
         "sam2_splat.tool",
         text="Back to Mask Clicks" if text and is_masking else text,
         icon="RESTRICT_SELECT_OFF",
-        depress=context.window_manager.sam2_splat.use_tool and not is_masking,
+        depress=properties.of_window(context.window_manager).use_tool and not is_masking,
     )
 
 
@@ -44,7 +46,7 @@ class SAM2SPLAT_PT_tool(Panel):
         return active_clip(context) is not None
 
     def draw(self, context: Context) -> None:
-        layout = self.layout
+        layout = present(self.layout)
         row = layout.row()
         row.scale_y = 1.5
         draw_tool(row, context)
@@ -52,7 +54,7 @@ class SAM2SPLAT_PT_tool(Panel):
             column = layout.column(align=True)
             for text, icon in _MASK_MODE:
                 column.label(text=text, icon=icon)
-        elif context.window_manager.sam2_splat.use_tool:
+        elif properties.of_window(context.window_manager).use_tool:
             column = layout.column(align=True)
             column.label(text="Click: include", icon="ADD")
             column.label(text="Alt+click: exclude", icon="REMOVE")
@@ -69,9 +71,9 @@ class SAM2SPLAT_PT_overlay(Panel):
     bl_ui_units_x = 11
 
     def draw(self, context: Context) -> None:
-        layout = self.layout
+        layout = present(self.layout)
         layout.label(text="Masks")
-        look = context.scene.sam2_splat
+        look = properties.of_scene(context.scene)
         column = layout.column()
         column.active = look.show_overlay
         column.row().prop(look, "overlay_mode", expand=True)
@@ -90,7 +92,7 @@ def _draw_header(header: bpy.types.Header, context: Context) -> None:
     space = cast(Any, context.space_data)
     if space.clip is None or space.view != "CLIP":
         return
-    look = context.scene.sam2_splat
+    look = properties.of_scene(context.scene)
     row = header.layout.row(align=True)
     draw_tool(row, context, text="")
     row.prop(look, "show_overlay", text="", icon="MOD_MASK")
@@ -100,8 +102,10 @@ def _draw_header(header: bpy.types.Header, context: Context) -> None:
 
 def _draw_status(header: bpy.types.Header, context: Context) -> None:
     """What the mouse does while the tool is on, as Blender shows it for its own tools."""
-    editors = [area.spaces.active for area in context.screen.areas if area.type == "CLIP_EDITOR"]
-    if not context.window_manager.sam2_splat.use_tool or not editors:
+    editors = [
+        area.spaces.active for area in present(context.screen).areas if area.type == "CLIP_EDITOR"
+    ]
+    if not properties.of_window(context.window_manager).use_tool or not editors:
         return
     row = header.layout.row(align=True)
     if all(click_targets.in_mask_mode(space) for space in editors):

@@ -12,8 +12,9 @@ from ...core import errors
 from ...core.errors import SplatError
 from ...core.settings import BUNDLED
 from ...core.system.safe_read import is_folder
-from ..context import worker_session
+from ..context import properties, worker_session
 from ..context.last_error import Problem
+from ..context.present import present
 from ..context.properties import SAM2SPLAT_PG_clip
 
 
@@ -37,12 +38,12 @@ def _fix_checkpoint(layout: bpy.types.UILayout, settings: SAM2SPLAT_PG_clip | No
 
 
 def _fix_prompts(layout: bpy.types.UILayout, settings: SAM2SPLAT_PG_clip | None) -> None:
-    if not bpy.context.window_manager.sam2_splat.use_tool:
+    if not properties.of_window(bpy.context.window_manager).use_tool:
         layout.operator("sam2_splat.tool", text="Begin to Click", icon="RESTRICT_SELECT_OFF")
 
 
 def _fix_edit(layout: bpy.types.UILayout, settings: SAM2SPLAT_PG_clip | None) -> None:
-    tools = bpy.context.scene.tool_settings
+    tools = present(bpy.context.scene).tool_settings
     layout.prop(tools, "use_keyframe_insert_auto", text="Auto Keying", toggle=True)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import bpy
 
 from ..context import session_state
+from ..context.present import present
 from ..context.session_state import SessionPart
 
 # Blender's own keymap of the Clip Editor's main region.
@@ -72,7 +73,7 @@ class _Keys(SessionPart):
 
 def register() -> None:
     """Add the keys; in background there are none."""
-    configuration = bpy.context.window_manager.keyconfigs.addon
+    configuration = present(bpy.context.window_manager).keyconfigs.addon
     if configuration is None or bpy.app.background:
         return
     keymap = configuration.keymaps.new(name=_NAME, space_type="CLIP_EDITOR", region_type="WINDOW")
@@ -90,7 +91,7 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     """Show the keys for changing, as the user has them."""
     import rna_keymap_ui
 
-    user: Any = context.window_manager.keyconfigs.user
+    user: Any = present(context.window_manager).keyconfigs.user
     keymap = user.keymaps.get(_NAME)
     for item in _user_items(keymap) if keymap is not None else ():
         layout.context_pointer_set("keymap", keymap)

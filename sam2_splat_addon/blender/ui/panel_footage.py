@@ -10,7 +10,9 @@ from bpy.types import Context, Panel, UILayout, UIList
 
 from ...core.printable import shown
 from ..clip import footage, markers
+from ..context import properties
 from ..context.active_clip import active_clip
+from ..context.present import present
 from ..context.stored_text import names_of
 from . import click_tool_ui, widgets
 from .operators.objects import active_prompts, can_start_anew
@@ -36,7 +38,7 @@ class SAM2SPLAT_UL_objects(UIList):
     ) -> None:
         clip = active_clip(context)
         row = layout.row(align=True)
-        entry = clip.sam2_splat.objects.get(markers.subject_name(item)) if clip else None
+        entry = properties.of_clip(clip).objects.get(markers.subject_name(item)) if clip else None
         if entry is not None:
             swatch = row.row()
             swatch.ui_units_x = 1.0
@@ -75,7 +77,7 @@ class SAM2SPLAT_PT_footage(widgets.Sidebar, Panel):
     bl_label = "Footage"
 
     def draw(self, context: Context) -> None:
-        layout = self.layout
+        layout = present(self.layout)
         clip = active_clip(context)
         layout.operator("sam2_splat.load", icon="FILE_FOLDER")
         if clip is None:
@@ -83,7 +85,7 @@ class SAM2SPLAT_PT_footage(widgets.Sidebar, Panel):
                 layout.label(text="Load a folder of photos to begin", icon="INFO")
             widgets.draw_problem(layout, None)
             return
-        settings = clip.sam2_splat
+        settings = properties.of_clip(clip)
         column = layout.column(align=True)
         if settings.frame_count:
             column.label(text=f"{settings.frame_count} photos, {clip.size[0]} x {clip.size[1]} px")
@@ -103,7 +105,7 @@ class SAM2SPLAT_PT_objects(widgets.ClipSidebar, Panel):
     bl_label = "Objects"
 
     def draw(self, context: Context) -> None:
-        layout = self.layout
+        layout = present(self.layout)
         clip = active_clip(context)
         tracking = clip.tracking
         row = layout.row()
@@ -149,7 +151,7 @@ def _draw_list(column: UILayout, names: list[str]) -> None:
 
 def _draw_odd_photos(column: UILayout, clip: bpy.types.MovieClip) -> None:
     """Photos that can't be read or are gone."""
-    settings = clip.sam2_splat
+    settings = properties.of_clip(clip)
     names = [shown(name) for name in names_of(settings, "unreadable_names")]
     if settings.unreadable_count:
         column.label(text=f"{settings.unreadable_count} can't be read, left out:", icon="ERROR")

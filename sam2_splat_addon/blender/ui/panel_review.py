@@ -7,8 +7,10 @@ from bpy.types import Context, Panel, UILayout, UIList
 
 from ...core.review.judge import FrameReview, FrameState
 from ..clip import mask_prompts, matte_cache
+from ..context import properties
 from ..context.active_clip import active_clip
-from ..review import live_review, model_proposal
+from ..context.present import present
+from ..review import list_properties, live_review, model_proposal
 from ..review.list_properties import SAM2SPLAT_PG_review_row
 from ..review.review_builder import ClipReview
 from ..tasks import local_edits
@@ -59,7 +61,7 @@ class SAM2SPLAT_UL_review(UIList):
 
 def _several(context: Context) -> bool:
     clip = active_clip(context)
-    return clip is not None and len(clip.sam2_splat.objects) > 1
+    return clip is not None and len(properties.of_clip(clip).objects) > 1
 
 
 class SAM2SPLAT_PT_review(Sidebar, Panel):
@@ -69,13 +71,13 @@ class SAM2SPLAT_PT_review(Sidebar, Panel):
     def poll(cls, context: Context) -> bool:
         """Shown once there are masks."""
         clip = active_clip(context)
-        return clip is not None and clip.sam2_splat.mask is not None
+        return clip is not None and properties.of_clip(clip).mask is not None
 
     def draw(self, context: Context) -> None:
-        layout = self.layout
+        layout = present(self.layout)
         clip = active_clip(context)
         found = live_review.of_clip(clip)
-        shown = context.window_manager.sam2_splat_review
+        shown = list_properties.of_window(context.window_manager)
         row = layout.row(align=True)
         row.label(text=_headline(found, live_review.progress(clip)))
         row.operator("sam2_splat.review", text="", icon="FILE_REFRESH")
@@ -115,7 +117,7 @@ class SAM2SPLAT_PT_correct(Sidebar, Panel):
     bl_label = "This Frame"
 
     def draw(self, context: Context) -> None:
-        layout = self.layout
+        layout = present(self.layout)
         place = place_of(context)
         column = layout.column(align=True)
         written = local_edits.progress(place.clip) if place is not None else None
@@ -128,7 +130,7 @@ class SAM2SPLAT_PT_correct(Sidebar, Panel):
             edited = _is_edited(place, here)
             _describe(column, place, here, edited=edited)
             if edited:
-                layout.prop(place.clip.sam2_splat, "edits_prompt")
+                layout.prop(properties.of_clip(place.clip), "edits_prompt")
                 layout.operator("sam2_splat.restore_mask", icon="LOOP_BACK")
             elif here is not None and here.state != "good":
                 _draw_tick(layout, here)
@@ -138,7 +140,9 @@ class SAM2SPLAT_PT_correct(Sidebar, Panel):
             if mask_prompts.has_mask(place.clip, place.object_id, place.frame):
                 row.operator("sam2_splat.mask_to_prompt", text="Update Prompt", icon="MOD_MASK")
                 row.operator("sam2_splat.remove_mask_prompt", text="", icon="X")
-            elif not (edited and place.clip.sam2_splat.edits_prompt):  # else it is one already
+            elif not (
+                edited and properties.of_clip(place.clip).edits_prompt
+            ):  # else it is one already
                 row.operator("sam2_splat.mask_to_prompt", icon="MOD_MASK")
         layout.operator_menu_enum("sam2_splat.clear_masks", "what", icon="TRASH")
 
@@ -178,7 +182,7 @@ def _describe(column: UILayout, place: Place, here: FrameReview | None, *, edite
     column.label(text=f"Frame {place.frame}, {place.name}: {state}")
     if edited:
         _list(column, "It is baked as you drew it")
-        if place.clip.sam2_splat.edits_prompt:
+        if properties.of_clip(place.clip).edits_prompt:
             _list(column, "The frames around it follow it when you propagate")
     for reason in here.reasons if here is not None else ():
         _list(column, reason)

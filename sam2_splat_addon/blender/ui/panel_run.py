@@ -12,8 +12,9 @@ from ...core.bake_plan import next_output_folder
 from ...core.checkpoint_catalogue import CHECKPOINTS
 from ...core.errors import BakeError
 from ...core.settings import BUNDLED, BakeSettings, RunSettings, declared
-from ..context import preferences, worker_session
+from ..context import preferences, properties, worker_session
 from ..context.active_clip import active_clip
+from ..context.present import present
 from ..context.properties import SAM2SPLAT_PG_clip
 from ..tasks.bake_task import bake_folder
 from . import widgets
@@ -23,10 +24,10 @@ class SAM2SPLAT_PT_propagate(widgets.ClipSidebar, Panel):
     bl_label = "Propagate"
 
     def draw(self, context: Context) -> None:
-        layout = self.layout
+        layout = present(self.layout)
         layout.use_property_split = True
         layout.use_property_decorate = False
-        settings = active_clip(context).sam2_splat
+        settings = properties.of_clip(active_clip(context))
         widgets.draw_environment(layout)
         widgets.draw_problem(layout, settings)
         column = layout.column()
@@ -44,7 +45,7 @@ class SAM2SPLAT_PT_propagate(widgets.ClipSidebar, Panel):
                 span.prop(settings, "last_frame")
             _draw_settings(column, settings, "options")
             column.prop(settings, "edits_prompt")
-            column.prop(context.scene.sam2_splat, "follow")
+            column.prop(properties.of_scene(context.scene), "follow")
         if not widgets.draw_progress(layout):
             column = layout.column(align=True)
             row = column.row(align=True)
@@ -60,10 +61,10 @@ class SAM2SPLAT_PT_bake(widgets.ClipSidebar, Panel):
     bl_order = 1  # below Review
 
     def draw(self, context: Context) -> None:
-        layout = self.layout
+        layout = present(self.layout)
         layout.use_property_split = True
         layout.use_property_decorate = False
-        settings = active_clip(context).sam2_splat
+        settings = properties.of_clip(active_clip(context))
         column = layout.column()
         for one in declared(BakeSettings):
             column.prop(settings, one.name)
@@ -89,9 +90,9 @@ def _draw_settings(column: UILayout, settings: SAM2SPLAT_PG_clip, group: str) ->
 
 def _draw_next_folder(layout: UILayout, clip: bpy.types.MovieClip) -> None:
     """Where the next bake goes."""
-    if not clip.sam2_splat.footage_folder:
+    if not properties.of_clip(clip).footage_folder:
         return
-    photos = Path(bpy.path.abspath(clip.sam2_splat.footage_folder))
+    photos = Path(bpy.path.abspath(properties.of_clip(clip).footage_folder))
     try:
         folder = next_output_folder(bake_folder(clip, photos))
     except BakeError as error:

@@ -5,7 +5,8 @@ No ``from __future__ import annotations`` here: Blender reads property annotatio
 """
 
 import sys
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 from bpy.props import BoolProperty, EnumProperty, FloatVectorProperty, IntProperty, StringProperty
 from bpy.types import AddonPreferences, Context
@@ -23,6 +24,7 @@ from ..context.preferences import (
     model_folder,
     packages_folder,
 )
+from ..context.present import present
 from . import keymap, widgets
 
 
@@ -45,67 +47,91 @@ def _set_console_level(preferences: Any, context: Context) -> None:
 class SAM2SPLAT_AP_preferences(AddonPreferences):
     bl_idname = ADDON_PACKAGE
 
-    model_folder: StringProperty(
-        name="Models",
-        description="Where SAM 2.1 checkpoints lie; empty: the add-on's own folder",
-        subtype="DIR_PATH",
-    )
-    cache_folder: StringProperty(
-        name="Cache",
-        description="Where links to the photos are kept; empty: the add-on's own folder",
-        subtype="DIR_PATH",
-    )
-    packages_folder: StringProperty(
-        name="Packages",
-        description="Where torch and sam2 are installed; empty: the add-on's own folder",
-        subtype="DIR_PATH",
-    )
-    torch_build: EnumProperty(
-        name="PyTorch",
-        description="Which build of PyTorch is installed",
-        items=TORCH_ITEMS,
-        default="auto",
-    )
-    device: EnumProperty(name="Device", items=DEVICE_ITEMS, default="auto")
-    threads: IntProperty(
-        name="Threads",
-        description="Processor threads of the worker; 0: as many as there are cores",
-        default=0,
-        min=0,
-        max=256,
-    )
-    console_level: EnumProperty(
-        name="Console",
-        description="What the add-on prints into Blender's console",
-        items=CONSOLE_ITEMS,
-        default="INFO",
-        update=_set_console_level,
-    )
-    propose_sam2: BoolProperty(
-        name="Propose SAM 2.1",
-        description="The review proposes SAM 2.1 where the bundled model is lost on many photos",
-        default=True,
-    )
+    model_folder: Annotated[
+        str,
+        StringProperty(
+            name="Models",
+            description="Where SAM 2.1 checkpoints lie; empty: the add-on's own folder",
+            subtype="DIR_PATH",
+        ),
+    ]
+    cache_folder: Annotated[
+        str,
+        StringProperty(
+            name="Cache",
+            description="Where links to the photos are kept; empty: the add-on's own folder",
+            subtype="DIR_PATH",
+        ),
+    ]
+    packages_folder: Annotated[
+        str,
+        StringProperty(
+            name="Packages",
+            description="Where torch and sam2 are installed; empty: the add-on's own folder",
+            subtype="DIR_PATH",
+        ),
+    ]
+    torch_build: Annotated[
+        str,
+        EnumProperty(
+            name="PyTorch",
+            description="Which build of PyTorch is installed",
+            items=TORCH_ITEMS,
+            default="auto",
+        ),
+    ]
+    device: Annotated[str, EnumProperty(name="Device", items=DEVICE_ITEMS, default="auto")]
+    threads: Annotated[
+        int,
+        IntProperty(
+            name="Threads",
+            description="Processor threads of the worker; 0: as many as there are cores",
+            default=0,
+            min=0,
+            max=256,
+        ),
+    ]
+    console_level: Annotated[
+        str,
+        EnumProperty(
+            name="Console",
+            description="What the add-on prints into Blender's console",
+            items=CONSOLE_ITEMS,
+            default="INFO",
+            update=_set_console_level,
+        ),
+    ]
+    propose_sam2: Annotated[
+        bool,
+        BoolProperty(
+            name="Propose SAM 2.1",
+            description="The review proposes SAM 2.1 where the bundled model is lost on many photos",
+            default=True,
+        ),
+    ]
 
     # Display values, as the overlay draws them.
-    color_1: _object_color(0)
-    color_2: _object_color(1)
-    color_3: _object_color(2)
-    color_4: _object_color(3)
-    color_5: _object_color(4)
-    color_6: _object_color(5)
-    exclude_color: FloatVectorProperty(
-        name="Exclude",
-        description="Colour of clicks that exclude",
-        subtype="COLOR_GAMMA",
-        size=3,
-        min=0.0,
-        max=1.0,
-        default=EXCLUDE_COLOR,
-    )
+    color_1: Annotated[Sequence[float], _object_color(0)]
+    color_2: Annotated[Sequence[float], _object_color(1)]
+    color_3: Annotated[Sequence[float], _object_color(2)]
+    color_4: Annotated[Sequence[float], _object_color(3)]
+    color_5: Annotated[Sequence[float], _object_color(4)]
+    color_6: Annotated[Sequence[float], _object_color(5)]
+    exclude_color: Annotated[
+        Sequence[float],
+        FloatVectorProperty(
+            name="Exclude",
+            description="Colour of clicks that exclude",
+            subtype="COLOR_GAMMA",
+            size=3,
+            min=0.0,
+            max=1.0,
+            default=EXCLUDE_COLOR,
+        ),
+    ]
 
     def draw(self, context: Context) -> None:
-        layout = self.layout
+        layout = present(self.layout)
         layout.use_property_split = True
         if sys.platform != "darwin":  # PyTorch for Macs comes in one build
             layout.prop(self, "torch_build")

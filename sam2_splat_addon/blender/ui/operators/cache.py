@@ -8,6 +8,7 @@ from bpy.types import Context, Operator
 
 from ....core.errors import SplatError
 from ...clip import cache_usage, proxies
+from ...context.present import present
 from ...context.task_runner import Result, report_error
 from .polls import nothing_runs
 
@@ -24,7 +25,7 @@ class SAM2SPLAT_OT_clear_cache(Operator):
         return nothing_runs(cls)
 
     def invoke(self, context: Context, event: bpy.types.Event) -> Result:
-        return context.window_manager.invoke_confirm(self, event)
+        return present(context.window_manager).invoke_confirm(self, event)
 
     def execute(self, context: Context) -> Result:
         try:

@@ -9,7 +9,7 @@ No ``from __future__ import annotations`` here: Blender reads property annotatio
 """
 
 import math
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import bpy
 from bpy.props import BoolProperty, FloatProperty, IntProperty
@@ -17,10 +17,11 @@ from bpy.types import Context, Event, Operator
 
 from ....core.prompts import BoxPrompt, PointPrompt
 from ...clip import markers
-from ...context import session_state
+from ...context import properties, session_state
 from ...context.active_clip import active_clip
 from ...context.editors import clip_frame, redraw
 from ...context.frame_view import FrameView
+from ...context.present import present
 from ...context.task_runner import Result
 from ...overlay.draw import Drag, Rubber
 from ...tasks import live_preview
@@ -41,40 +42,61 @@ class SAM2SPLAT_OT_click(Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     # Not remembered from one click to the next.
-    frame: IntProperty(
-        name="Frame", description="Frame of the clip", min=1, default=1, options={"SKIP_SAVE"}
-    )
-    x: FloatProperty(
-        name="X", description="From the left, px of the photo", min=0.0, options={"SKIP_SAVE"}
-    )
-    y: FloatProperty(
-        name="Y", description="From the top, px of the photo", min=0.0, options={"SKIP_SAVE"}
-    )
-    include: BoolProperty(
-        name="Include",
-        description="Off: this is not the object",
-        default=True,
-        options={"SKIP_SAVE"},
-    )
-    use_box: BoolProperty(
-        name="Box",
-        description="A box around the object, not a click",
-        default=False,
-        options={"SKIP_SAVE"},
-    )
-    x1: FloatProperty(
-        name="Right", description="The box's other corner, px", min=0.0, options={"SKIP_SAVE"}
-    )
-    y1: FloatProperty(
-        name="Bottom", description="The box's other corner, px", min=0.0, options={"SKIP_SAVE"}
-    )
+    frame: Annotated[
+        int,
+        IntProperty(
+            name="Frame", description="Frame of the clip", min=1, default=1, options={"SKIP_SAVE"}
+        ),
+    ]
+    x: Annotated[
+        float,
+        FloatProperty(
+            name="X", description="From the left, px of the photo", min=0.0, options={"SKIP_SAVE"}
+        ),
+    ]
+    y: Annotated[
+        float,
+        FloatProperty(
+            name="Y", description="From the top, px of the photo", min=0.0, options={"SKIP_SAVE"}
+        ),
+    ]
+    include: Annotated[
+        bool,
+        BoolProperty(
+            name="Include",
+            description="Off: this is not the object",
+            default=True,
+            options={"SKIP_SAVE"},
+        ),
+    ]
+    use_box: Annotated[
+        bool,
+        BoolProperty(
+            name="Box",
+            description="A box around the object, not a click",
+            default=False,
+            options={"SKIP_SAVE"},
+        ),
+    ]
+    x1: Annotated[
+        float,
+        FloatProperty(
+            name="Right", description="The box's other corner, px", min=0.0, options={"SKIP_SAVE"}
+        ),
+    ]
+    y1: Annotated[
+        float,
+        FloatProperty(
+            name="Bottom", description="The box's other corner, px", min=0.0, options={"SKIP_SAVE"}
+        ),
+    ]
 
     @classmethod
     def poll(cls, context: Context) -> bool:
         return own_clip(cls, context)
 
     def draw(self, context: Context) -> None:
-        layout = self.layout
+        layout = present(self.layout)
         layout.use_property_split = True
         if not self.use_box:
             layout.prop(self, "include")
@@ -102,7 +124,7 @@ class SAM2SPLAT_OT_click(Operator):
             marker = track.markers.find_frame(self.frame)
             self._taken = (owner.name, track.name, (marker.co[0], marker.co[1]))
         self._point_at(context, event)
-        context.window_manager.modal_handler_add(self)
+        present(context.window_manager).modal_handler_add(self)
         return {"RUNNING_MODAL"}
 
     def modal(self, context: Context, event: Event) -> Result:
@@ -121,7 +143,7 @@ class SAM2SPLAT_OT_click(Operator):
     def execute(self, context: Context) -> Result:
         clip = active_clip(context)
         width, height = clip.size
-        frames = clip.sam2_splat.frame_count or clip.frame_duration
+        frames = properties.of_clip(clip).frame_count or clip.frame_duration
         if not 1 <= self.frame <= frames:
             self.report({"WARNING"}, f"Go to a photo first: they are on frames 1 to {frames}.")
             return {"CANCELLED"}
@@ -191,7 +213,7 @@ class SAM2SPLAT_OT_click(Operator):
         clip = cast(bpy.types.SpaceClipEditor, context.space_data).clip
         owner_name, track_name, (x, y) = self._taken
         view = FrameView.of(context.region, clip)
-        track = clip.tracking.objects[owner_name].tracks[track_name]
+        track = present(clip.tracking).objects[owner_name].tracks[track_name]
         # Looked up anew each time: insertions and undo leave references stale.
         marker = track.markers.find_frame(self.frame)
         marker.co = (
@@ -279,7 +301,7 @@ class SAM2SPLAT_OT_tool(Operator):
         return True
 
     def execute(self, context: Context) -> Result:
-        state = context.window_manager.sam2_splat
+        state = properties.of_window(context.window_manager)
         space = cast(bpy.types.SpaceClipEditor, context.space_data)
         # In Mask mode it is off, however it was before.
         state.use_tool = click_targets.in_mask_mode(space) or not state.use_tool

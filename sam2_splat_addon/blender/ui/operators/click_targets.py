@@ -12,8 +12,10 @@ from bpy.types import Context, Event
 from ....core.geometry.coordinates import marker_to_pixel
 from ....core.prompts import BoxPrompt
 from ...clip import markers
+from ...context import properties
 from ...context.editors import clip_frame
 from ...context.frame_view import FrameView
+from ...context.present import present
 
 # How near the mouse must come to a click to take it, px of the screen at normal size.
 _REACH = 11.0
@@ -35,7 +37,7 @@ def ready(context: Context) -> bool:
 
 def tool_on(context: Context) -> bool:
     """Whether the click tool is on in the editor at hand."""
-    return ready(context) and bool(context.window_manager.sam2_splat.use_tool)
+    return ready(context) and bool(properties.of_window(context.window_manager).use_tool)
 
 
 def in_mask_mode(space: Any) -> bool:
@@ -50,7 +52,7 @@ def in_mask_mode(space: Any) -> bool:
 
 def scaled(length: float) -> float:
     """A length in px at normal size, in px of this screen."""
-    return length * float(bpy.context.preferences.system.ui_scale)
+    return length * float(present(bpy.context.preferences).system.ui_scale)
 
 
 def under_mouse(
@@ -88,7 +90,7 @@ def _to_edge(view: FrameView, box: BoxPrompt, x: float, y: float) -> float:
 
 def subject_to_click(clip: bpy.types.MovieClip) -> bpy.types.MovieTrackingObject:
     """The object that a click goes to: the active one, or the first, or a new one."""
-    objects = clip.tracking.objects
+    objects = present(clip.tracking).objects
     if not objects.active.is_camera:
         return objects.active
     named = [entry for entry in objects if not entry.is_camera]
@@ -105,7 +107,7 @@ def select(
     track: bpy.types.MovieTrackingTrack,
 ) -> None:
     """Make a track the only selected one and its object the active one."""
-    clip.tracking.objects.active = owner
+    present(clip.tracking).objects.active = owner
     for other in owner.tracks:
         other.select = False
     track.select = True

@@ -4,7 +4,7 @@
 No ``from __future__ import annotations`` here: Blender reads property annotations as values.
 """
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import bpy
 from bpy.props import EnumProperty
@@ -14,9 +14,10 @@ from ....core.errors import PromptError, SplatError
 from ....core.geometry.trace import trace
 from ....core.printable import counted
 from ...clip import clear_results, markers, mask_prompts, matte_run
-from ...context import changes
+from ...context import changes, properties
 from ...context.active_clip import active_clip, require_clip
 from ...context.editors import to_clip
+from ...context.present import present
 from ...context.task_runner import Result, report_error
 from ...masks import edit_search, keys, layers, single_frame
 from ...tasks import local_edits
@@ -38,16 +39,16 @@ class Place(NamedTuple):
 def place_of(context: Context) -> Place | None:
     """What the buttons work on; None when the active object has no mask layer."""
     clip = active_clip(context)
-    if clip is None or clip.sam2_splat.mask is None:
+    if clip is None or properties.of_clip(clip).mask is None:
         return None
-    entry = clip.tracking.objects.active
+    entry = present(clip.tracking).objects.active
     name = markers.subject_name(entry) if entry is not None else ""
-    known = clip.sam2_splat.objects.get(name)
-    if known is None or name not in clip.sam2_splat.mask.layers:
+    known = properties.of_clip(clip).objects.get(name)
+    if known is None or name not in properties.of_clip(clip).mask.layers:
         return None
-    now = context.scene.frame_current
+    now = present(context.scene).frame_current
     frame = to_clip(clip, now)
-    return Place(clip, clip.sam2_splat.mask, known.object_id, name, frame, now)
+    return Place(clip, properties.of_clip(clip).mask, known.object_id, name, frame, now)
 
 
 class _OnFrame:
@@ -120,7 +121,7 @@ class SAM2SPLAT_OT_mask_to_prompt(_OnFrame, Operator):
         try:
             local_edits.settle(place.clip, here=True)
             outlines = layers.read_object_layer(place.mask, place.name, place.scene_frame, size)
-            if not 1 <= place.frame <= place.clip.sam2_splat.frame_count:
+            if not 1 <= place.frame <= properties.of_clip(place.clip).frame_count:
                 raise PromptError("The playhead is outside the clip.", "Go to one of its frames.")
             mask_prompts.set_from_outlines(place.clip, place.object_id, place.frame, outlines)
         except SplatError as error:
@@ -169,10 +170,10 @@ class SAM2SPLAT_OT_remove_contour(Operator):
 
     def execute(self, context: Context) -> Result:
         clip = require_clip(context)
-        mask, now = clip.sam2_splat.mask, context.scene.frame_current
+        mask, now = properties.of_clip(clip).mask, present(context.scene).frame_current
         count = 0
         try:
-            for entry in clip.sam2_splat.objects:
+            for entry in properties.of_clip(clip).objects:
                 layer = keys.named(mask.layers, entry.name)
                 if layer is None or layer.hide or layer.hide_select:
                     continue
@@ -203,14 +204,17 @@ class SAM2SPLAT_OT_clear_masks(Operator):
     bl_label = "Clear"
     bl_options = {"REGISTER", "UNDO"}
 
-    what: EnumProperty(
-        name="Clear",
-        items=(
-            ("FRAME", "This Frame", "The active object is not on this frame"),
-            ("OBJECT", "Active Object", "All masks of the active object"),
-            ("ALL", "All Objects", "All masks of this clip"),
+    what: Annotated[
+        str,
+        EnumProperty(
+            name="Clear",
+            items=(
+                ("FRAME", "This Frame", "The active object is not on this frame"),
+                ("OBJECT", "Active Object", "All masks of the active object"),
+                ("ALL", "All Objects", "All masks of this clip"),
+            ),
         ),
-    )
+    ]
 
     @classmethod
     def poll(cls, context: Context) -> bool:
@@ -221,7 +225,7 @@ class SAM2SPLAT_OT_clear_masks(Operator):
         try:
             if self.what == "ALL":
                 clear_results.clear_objects(
-                    clip, {one.object_id for one in clip.sam2_splat.objects}
+                    clip, {one.object_id for one in properties.of_clip(clip).objects}
                 )
             else:
                 self._clear_one(context, clip)

@@ -15,7 +15,7 @@ from ....client.packages.download import download
 from ....client.packages.torch_build import build_for
 from ....core.checkpoint_catalogue import CHECKPOINTS, Checkpoint
 from ....core.errors import CheckpointError, EnvironmentSetupError
-from ...context import preferences, worker_session
+from ...context import preferences, properties, worker_session
 from ...context.active_clip import active_clip, require_clip
 from ...context.task_runner import Task, TaskOperator
 from .polls import nothing_runs
@@ -110,7 +110,7 @@ class SAM2SPLAT_OT_download_model(TaskOperator, Operator):
     @classmethod
     def poll(cls, context: Context) -> bool:
         clip = active_clip(context)
-        if clip is None or clip.sam2_splat.model not in CHECKPOINTS:
+        if clip is None or properties.of_clip(clip).model not in CHECKPOINTS:
             cls.poll_message_set("Choose a SAM 2.1 model first")
             return False
         return nothing_runs(cls)
@@ -118,7 +118,7 @@ class SAM2SPLAT_OT_download_model(TaskOperator, Operator):
     def start(self, context: Context) -> Task:
         if not worker_session.online():
             raise CheckpointError("Blender is offline.", _OFFLINE_FIX)
-        entry = CHECKPOINTS[require_clip(context).sam2_splat.model]
+        entry = CHECKPOINTS[properties.of_clip(require_clip(context)).model]
         return FetchTask("Downloading", _download_steps(entry), f"{entry.file_name} is here")
 
 

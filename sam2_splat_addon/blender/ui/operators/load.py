@@ -5,14 +5,16 @@ No ``from __future__ import annotations`` here: Blender reads property annotatio
 """
 
 from pathlib import Path
-from typing import cast
+from typing import Annotated, Any, cast
 
 import bpy
 from bpy.props import BoolProperty, StringProperty
 from bpy.types import Context, Event, Operator
 
 from ...clip import proxies
+from ...context import properties
 from ...context.active_clip import require_clip
+from ...context.present import present
 from ...context.task_runner import Result, Task, TaskOperator
 from ...tasks.load_task import LoadTask
 from .polls import nothing_runs
@@ -26,16 +28,19 @@ class SAM2SPLAT_OT_load(TaskOperator, Operator):
     # In a window the task makes its own undo step, once the clip is there.
     bl_options = {"REGISTER"}
 
-    filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
-    relink: BoolProperty(
-        name="Moved Photos",
-        description="They are the photos of the clip at hand, which were moved: its clicks and masks"
-        " stay",
-        default=False,
-        options={"SKIP_SAVE"},
-    )
-    filter_folder: BoolProperty(default=True, options={"HIDDEN"})
-    filter_image: BoolProperty(default=True, options={"HIDDEN"})
+    filepath: Annotated[str, StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})]
+    relink: Annotated[
+        bool,
+        BoolProperty(
+            name="Moved Photos",
+            description="They are the photos of the clip at hand, which were moved: its clicks and masks"
+            " stay",
+            default=False,
+            options={"SKIP_SAVE"},
+        ),
+    ]
+    filter_folder: Annotated[bool, BoolProperty(default=True, options={"HIDDEN"})]
+    filter_image: Annotated[bool, BoolProperty(default=True, options={"HIDDEN"})]
 
     @classmethod
     def poll(cls, context: Context) -> bool:
@@ -45,13 +50,13 @@ class SAM2SPLAT_OT_load(TaskOperator, Operator):
         if self.filepath:  # a script's, the panel's, or chosen just now
             return super().invoke(context, event)
         self._chosen = True
-        context.window_manager.fileselect_add(self)
+        present(context.window_manager).fileselect_add(self)
         return {"RUNNING_MODAL"}
 
     def execute(self, context: Context) -> Result:
         if getattr(self, "_chosen", False) and not bpy.app.background:
             # The file browser ends with this call, so the task needs an operator of its own.
-            result: Result = bpy.ops.sam2_splat.load(
+            result: Result = cast(Any, bpy.ops).sam2_splat.load(
                 "INVOKE_DEFAULT", filepath=self.filepath, relink=self.relink
             )
             return {"FINISHED"} if "RUNNING_MODAL" in result else result
@@ -71,7 +76,7 @@ def show(context: Context, clip: bpy.types.MovieClip) -> None:
     """Put the clip into the Clip Editor at hand and fit the scene's range to it."""
     scene = context.scene
     scene.frame_start = clip.frame_start
-    scene.frame_end = clip.frame_start + clip.sam2_splat.frame_count - 1
+    scene.frame_end = clip.frame_start + properties.of_clip(clip).frame_count - 1
     space = context.space_data
     if space is not None and space.type == "CLIP_EDITOR":
         space.clip = clip

@@ -4,6 +4,8 @@
 No ``from __future__ import annotations`` here: Blender reads property annotations as values.
 """
 
+from typing import Annotated
+
 import bpy
 from bpy.props import StringProperty
 from bpy.types import Context, Operator
@@ -11,9 +13,10 @@ from bpy.types import Context, Operator
 from ....core.errors import SplatError
 from ....core.prompts import FramePrompts
 from ...clip import anew_frames, markers, matte_run
-from ...context import changes
+from ...context import changes, properties
 from ...context.active_clip import active_clip, require_clip
 from ...context.editors import to_clip
+from ...context.present import present
 from ...context.task_runner import Result, report_error
 from ...masks import layers
 from ...tasks import layer_build
@@ -35,7 +38,7 @@ class SAM2SPLAT_OT_object_add(Operator):
     bl_label = "Add Subject"
     bl_options = {"REGISTER", "UNDO"}
 
-    name: StringProperty(name="Name", default="Object")
+    name: Annotated[str, StringProperty(name="Name", default="Object")]
 
     @classmethod
     def poll(cls, context: Context) -> bool:
@@ -43,7 +46,7 @@ class SAM2SPLAT_OT_object_add(Operator):
 
     def execute(self, context: Context) -> Result:
         clip = active_clip(context)
-        objects = clip.tracking.objects
+        objects = present(clip.tracking).objects
         objects.active = objects.new(self.name)
         markers.sync_objects(clip)
         return {"FINISHED"}
@@ -72,13 +75,13 @@ class SAM2SPLAT_OT_object_remove(Operator):
 
     def execute(self, context: Context) -> Result:
         clip = active_clip(context)
-        settings = clip.sam2_splat
-        entry = clip.tracking.objects.active
+        settings = properties.of_clip(clip)
+        entry = present(clip.tracking).objects.active
         name = markers.subject_name(entry)
         if entry.is_camera:
             _delete_clicks(entry)
         else:
-            clip.tracking.objects.remove(entry)
+            present(clip.tracking).objects.remove(entry)
         if settings.mask is not None:
             layers.remove_object_layer(settings.mask, name)
         index = settings.objects.find(name)
@@ -132,9 +135,9 @@ class SAM2SPLAT_OT_start_anew(Operator):
     def execute(self, context: Context) -> Result:
         clip = active_clip(context)
         markers.sync_objects(clip)
-        name = markers.subject_name(clip.tracking.objects.active)
-        object_id = clip.sam2_splat.objects[name].object_id
-        frame = to_clip(clip, context.scene.frame_current)
+        name = markers.subject_name(present(clip.tracking).objects.active)
+        object_id = properties.of_clip(clip).objects[name].object_id
+        frame = to_clip(clip, present(context.scene).frame_current)
         anew = frame not in anew_frames.of_object(clip, object_id)
         anew_frames.mark(clip, object_id, frame, anew=anew)
         return {"FINISHED"}
@@ -149,10 +152,10 @@ def can_start_anew(context: Context) -> bool:
 def active_prompts(context: Context) -> FramePrompts | None:
     """Return the active subject's prompts on this photo, if there are any."""
     clip = active_clip(context)
-    entry = clip.tracking.objects.active if clip is not None else None
+    entry = present(clip.tracking).objects.active if clip is not None else None
     if entry is None:
         return None
-    frame = to_clip(clip, context.scene.frame_current)
+    frame = to_clip(clip, present(context.scene).frame_current)
     return markers.on_frame(clip, frame).get(markers.subject_name(entry))
 
 
@@ -169,7 +172,7 @@ class SAM2SPLAT_OT_clear_results(Operator):
         return has_clip(cls, context)
 
     def invoke(self, context: Context, event: bpy.types.Event) -> Result:
-        return context.window_manager.invoke_confirm(self, event)
+        return present(context.window_manager).invoke_confirm(self, event)
 
     def execute(self, context: Context) -> Result:
         try:
@@ -181,9 +184,9 @@ class SAM2SPLAT_OT_clear_results(Operator):
             layer_build.results_cleared(clip)
         except SplatError as error:
             return report_error(self, error)
-        mask = clip.sam2_splat.mask
+        mask = properties.of_clip(clip).mask
         if mask is not None:
-            for entry in clip.sam2_splat.objects:
+            for entry in properties.of_clip(clip).objects:
                 layers.remove_object_layer(mask, entry.name)
         return {"FINISHED"}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from bpy.types import Context
 
-from ...context import task_runner
+from ...context import properties, task_runner
 from ...context.active_clip import active_clip
 
 
@@ -41,7 +41,7 @@ def has_clip(cls: Any, context: Context) -> bool:
 def has_masks(cls: Any, context: Context, otherwise: str) -> bool:
     """Whether there is a clip with masks and no task runs. ``otherwise`` is the message without masks."""
     clip = active_clip(context)
-    if clip is None or clip.sam2_splat.mask is None:
+    if clip is None or properties.of_clip(clip).mask is None:
         cls.poll_message_set(otherwise)
         return False
     return has_clip(cls, context)

@@ -4,7 +4,7 @@
 No ``from __future__ import annotations`` here: Blender reads property annotations as values.
 """
 
-from typing import Any
+from typing import Annotated, Any, cast
 
 import bpy
 from bpy.props import BoolProperty, EnumProperty, IntProperty
@@ -12,11 +12,12 @@ from bpy.types import Context, Operator
 
 from ....core.errors import SplatError
 from ....core.printable import counted
-from ...context import editors, preferences, worker_session
+from ...context import editors, preferences, properties, worker_session
 from ...context.active_clip import active_clip, require_clip
 from ...context.editors import to_clip
+from ...context.present import present
 from ...context.task_runner import Result, Task, TaskOperator, report_error
-from ...review import live_review, model_proposal
+from ...review import list_properties, live_review, model_proposal
 from ...review.list_properties import go_to
 from ...tasks.report_task import ReportTask
 from .correct import place_of
@@ -51,13 +52,16 @@ class SAM2SPLAT_OT_review_step(Operator):
     bl_label = "Next Frame to Look At"
     bl_options = {"REGISTER"}
 
-    direction: EnumProperty(
-        name="Direction",
-        items=(
-            ("NEXT", "Next", "The next frame to look at"),
-            ("PREVIOUS", "Previous", "The previous frame to look at"),
+    direction: Annotated[
+        str,
+        EnumProperty(
+            name="Direction",
+            items=(
+                ("NEXT", "Next", "The next frame to look at"),
+                ("PREVIOUS", "Previous", "The previous frame to look at"),
+            ),
         ),
-    )
+    ]
 
     @classmethod
     def description(cls, context: Context, properties: bpy.types.OperatorProperties) -> str:
@@ -78,7 +82,7 @@ class SAM2SPLAT_OT_review_step(Operator):
         found = live_review.of_clip(clip)
         assert found is not None  # poll has seen it
         listed = sorted(found.listed(live_review.chosen_object(clip)), key=lambda one: one.frame)
-        now = to_clip(clip, context.scene.frame_current)
+        now = to_clip(clip, present(context.scene).frame_current)
         if self.direction == "NEXT":
             ahead = [one for one in listed if one.frame > now]
         else:
@@ -87,7 +91,7 @@ class SAM2SPLAT_OT_review_step(Operator):
             self.report({"INFO"}, "There is no other frame to look at in this direction")
             return {"CANCELLED"}
         go_to(context, clip, ahead[0].frame, ahead[0].object_id)
-        shown = context.window_manager.sam2_splat_review
+        shown = list_properties.of_window(context.window_manager)
         shown.keep_place((ahead[0].object_id, ahead[0].frame))
         return {"FINISHED"}
 
@@ -99,18 +103,27 @@ class SAM2SPLAT_OT_looks_fine(Operator):
     bl_label = "Looks Fine"
     bl_options = {"REGISTER", "UNDO"}
 
-    frame: IntProperty(
-        name="Frame", description="Frame of the clip; 0: the playhead's", min=0, default=0
-    )
-    object_id: IntProperty(
-        name="Object", description="The object's number; 0: the active one", min=0, default=0
-    )
-    is_fine: BoolProperty(
-        name="Fine",
-        description="Off: put it back onto the list. Without a frame it is changed to what it is not",
-        default=True,
-        options={"SKIP_SAVE"},
-    )
+    frame: Annotated[
+        int,
+        IntProperty(
+            name="Frame", description="Frame of the clip; 0: the playhead's", min=0, default=0
+        ),
+    ]
+    object_id: Annotated[
+        int,
+        IntProperty(
+            name="Object", description="The object's number; 0: the active one", min=0, default=0
+        ),
+    ]
+    is_fine: Annotated[
+        bool,
+        BoolProperty(
+            name="Fine",
+            description="Off: put it back onto the list. Without a frame it is changed to what it is not",
+            default=True,
+            options={"SKIP_SAVE"},
+        ),
+    ]
 
     @classmethod
     def description(cls, context: Context, properties: Any) -> str:
@@ -178,12 +191,12 @@ class SAM2SPLAT_OT_use_sam2(Operator):
         return has_clip(cls, context)
 
     def execute(self, context: Context) -> Result:
-        settings = require_clip(context).sam2_splat
+        settings = properties.of_clip(require_clip(context))
         settings.model, settings.checkpoint = model_proposal.PROPOSED, ""
         if model_proposal.missing() is None:
             self.report({"INFO"}, "SAM 2.1 Tiny is chosen. Propagate again")
         elif worker_session.online():
-            bpy.ops.sam2_splat.download_model("INVOKE_DEFAULT")
+            cast(Any, bpy.ops).sam2_splat.download_model("INVOKE_DEFAULT")
         else:
             self.report({"INFO"}, "SAM 2.1 Tiny is chosen. Allow Online Access to download it")
         return {"FINISHED"}

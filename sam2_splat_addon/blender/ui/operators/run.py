@@ -4,14 +4,15 @@
 No ``from __future__ import annotations`` here: Blender reads property annotations as values.
 """
 
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 from bpy.props import EnumProperty
 from bpy.types import Context, Operator
 
 from ....core.errors import SplatError
-from ...context import editors, last_error, preferences, task_runner, worker_session
+from ...context import editors, last_error, preferences, properties, task_runner, worker_session
 from ...context.active_clip import require_clip
+from ...context.present import present
 from ...context.task_runner import Result, Task, TaskOperator
 from ...tasks import live_preview
 from ...tasks.bake_task import BakeTask
@@ -48,7 +49,9 @@ class SAM2SPLAT_OT_propagate(_ClipTask):
     bl_label = "Propagate"
     bl_options = {"REGISTER"}
 
-    span: EnumProperty(name="Frames", items=SPAN_ITEMS, default="all", options={"SKIP_SAVE"})
+    span: Annotated[
+        str, EnumProperty(name="Frames", items=SPAN_ITEMS, default="all", options={"SKIP_SAVE"})
+    ]
 
     @classmethod
     def description(cls, context: Context, properties: Any) -> str:
@@ -60,7 +63,7 @@ class SAM2SPLAT_OT_propagate(_ClipTask):
         if space is not None and space.type == "CLIP_EDITOR" and space.clip == clip:
             here = editors.clip_frame(space)
         else:
-            here = editors.to_clip(clip, context.scene.frame_current)
+            here = editors.to_clip(clip, present(context.scene).frame_current)
         return PropagateTask(
             clip,
             device=preferences.device(),
@@ -72,7 +75,7 @@ class SAM2SPLAT_OT_propagate(_ClipTask):
     def finished(self, context: Context, task: Task) -> None:
         space = context.space_data
         if space is not None and space.type == "CLIP_EDITOR" and space.clip is not None:
-            space.mask = space.clip.sam2_splat.mask
+            space.mask = properties.of_clip(space.clip).mask
 
 
 class SAM2SPLAT_OT_bake(_ClipTask):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from bpy.types import Context, Operator
 
-from ...context import editors
+from ...context import editors, properties
 from ...context.properties import OVERLAY_ITEMS
 from ...context.task_runner import Result
 
@@ -18,7 +18,7 @@ class SAM2SPLAT_OT_toggle_masks(Operator):
     bl_options = {"INTERNAL"}
 
     def execute(self, context: Context) -> Result:
-        look = context.scene.sam2_splat
+        look = properties.of_scene(context.scene)
         look.show_overlay = not look.show_overlay
         editors.redraw()
         return {"FINISHED"}
@@ -32,7 +32,7 @@ class SAM2SPLAT_OT_next_view(Operator):
     bl_options = {"INTERNAL"}
 
     def execute(self, context: Context) -> Result:
-        look = context.scene.sam2_splat
+        look = properties.of_scene(context.scene)
         names = [name for name, _, _ in OVERLAY_ITEMS]
         look.overlay_mode = names[(names.index(look.overlay_mode) + 1) % len(names)]
         editors.redraw()

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The types that mypy reads in our classes are those of the properties that Blender registers.
+
+No ``from __future__ import annotations`` here: a test declares a class as the add-on does.
+"""
+
+import ast
+import inspect
+import textwrap
+from typing import Annotated, Any, get_type_hints
+
+import bpy
+import pytest
+
+from sam2_splat_addon.core import settings
+
+pytestmark = pytest.mark.usefixtures("addon")
+
+PLAIN = {"BOOLEAN": "bool", "INT": "int", "FLOAT": "float", "STRING": "str", "ENUM": "str"}
+
+
+def body_of(cls: type) -> list[ast.stmt]:
+    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+    assert isinstance(tree, ast.ClassDef)
+    return tree.body
+
+
+def written_types(cls: type) -> dict[str, str]:
+    """The type that is written beside each property that a class declares."""
+    found = {}
+    for line in body_of(cls):
+        note = line.annotation if isinstance(line, ast.AnnAssign) else None
+        if isinstance(note, ast.Subscript) and ast.unparse(note.value) == "Annotated":
+            assert isinstance(line, ast.AnnAssign) and isinstance(note.slice, ast.Tuple)
+            found[ast.unparse(line.target)] = ast.unparse(note.slice.elts[0]).strip("'")
+    return found
+
+
+def registered_types(cls: Any) -> dict[str, str]:
+    """The types, as Blender tells them, of the properties that a class has beside its base's."""
+    base = {"rna_type"}
+    if issubclass(cls, bpy.types.Operator):
+        group, name = cls.bl_idname.split(".")
+        properties = getattr(getattr(bpy.ops, group), name).get_rna_type().properties
+    else:
+        properties = cls.bl_rna.properties
+        base |= set(cls.bl_rna.base.properties.keys())
+    return {one.identifier: type_of(one) for one in properties if one.identifier not in base}
+
+
+def type_of(rna: Any) -> str:
+    if rna.type == "COLLECTION":
+        return f"Rows[{rna.fixed_type.identifier}]"
+    if rna.type == "POINTER":
+        return f"bpy.types.{rna.fixed_type.identifier} | None"
+    return f"Sequence[{PLAIN[rna.type]}]" if getattr(rna, "is_array", False) else PLAIN[rna.type]
+
+
+def test_every_property_has_the_type_that_is_written_beside_it() -> None:
+    from sam2_splat_addon.blender.context.properties import SAM2SPLAT_PG_clip
+    from sam2_splat_addon.blender.registration import CLASSES
+
+    seen = 0
+    for cls in CLASSES:
+        written, found = written_types(cls), registered_types(cls)
+        if cls is SAM2SPLAT_PG_clip:  # `declare` makes the rest
+            for kind in settings.CLIP_SETTINGS:
+                for one in settings.declared(kind):
+                    del found[one.name]
+        assert found == written, cls.__name__
+        seen += len(written)
+    assert seen > 60
+
+
+def test_settings_read_by_name_have_the_type_of_their_declaration() -> None:
+    from sam2_splat_addon.blender.context.properties import SAM2SPLAT_PG_clip
+
+    declared: dict[str, Any] = {}
+    for kind in settings.CLIP_SETTINGS:
+        hints = get_type_hints(kind, include_extras=True)
+        declared |= {one.name: hints[one.name].__origin__ for one in settings.declared(kind)}
+    (typed,) = [line for line in body_of(SAM2SPLAT_PG_clip) if isinstance(line, ast.If)]
+    assert ast.unparse(typed.test) == "TYPE_CHECKING"
+    for line in typed.body:
+        assert isinstance(line, ast.AnnAssign)
+        meant = eval(ast.unparse(line.annotation), vars(settings))
+        assert meant == declared[ast.unparse(line.target)], ast.unparse(line)
+
+
+def test_only_the_property_is_left_of_an_annotation() -> None:
+    from sam2_splat_addon.blender.context.properties import take_properties
+
+    class Base:
+        one: Annotated[int, "first"]
+
+    class Mixed(Base):
+        two: Annotated[str, "second"]
+        three: int
+
+    for _ in range(2):  # an add-on may be enabled again in the same Blender
+        take_properties(Mixed)
+        assert Base.__annotations__ == {"one": "first"}
+        assert Mixed.__annotations__ == {"two": "second", "three": int}
