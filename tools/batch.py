@@ -22,7 +22,9 @@ def _package() -> str:
     """Return the package of the enabled extension, or that of the source tree, registered."""
     import addon_utils  # only available after bpy is imported
 
-    for addon in bpy.context.preferences.addons:
+    preferences = bpy.context.preferences
+    assert preferences is not None
+    for addon in preferences.addons:
         name = addon.module
         ours = name.startswith("bl_ext.") and name.endswith(".sam2_splat")
         if ours and addon_utils.check(name)[1]:

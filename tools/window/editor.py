@@ -37,6 +37,13 @@ class Until:
 Play = Iterator[Until]
 
 
+def manager() -> bpy.types.WindowManager:
+    """What holds Blender's windows and its clipboard."""
+    found = bpy.context.window_manager
+    assert found is not None
+    return found
+
+
 @dataclass
 class _Draws:
     """Count how often the Clip Editor was drawn."""
@@ -66,7 +73,7 @@ class Editor:
     @property
     def area(self) -> bpy.types.Area:
         """The Clip Editor, or the largest area, which will become it."""
-        areas = bpy.context.window_manager.windows[0].screen.areas
+        areas = manager().windows[0].screen.areas
         return max(areas, key=lambda area: area.width * area.height)
 
     @property
@@ -75,8 +82,8 @@ class Editor:
         return self.area.spaces.active
 
     @property
-    def clip(self) -> bpy.types.MovieClip:
-        """The clip in the editor."""
+    def clip(self) -> Any:
+        """The clip in the editor, if any; with properties of the add-on, which no stub has."""
         return self.space.clip
 
     def region(self, kind: str = "WINDOW") -> bpy.types.Region:
@@ -93,11 +100,7 @@ class Editor:
         before = self._draws.count
 
         def twice() -> bool:
-            others = [
-                area
-                for window in bpy.context.window_manager.windows[1:]
-                for area in window.screen.areas
-            ]
+            others = [area for window in manager().windows[1:] for area in window.screen.areas]
             for area in (self.area, *others):
                 area.tag_redraw()
             return self._draws.count >= before + 2
@@ -132,12 +135,12 @@ class Editor:
         u1, v1 = region.view2d.region_to_view(region.width, region.height)
         across, up = region.width / (u1 - u0), region.height / (v1 - v0)
         left, low = region.x - u0 * across, region.y - v0 * up
-        tall = bpy.context.window_manager.windows[0].height
+        tall = manager().windows[0].height
         return [left, tall - (low + up), left + across, tall - low]
 
     @staticmethod
     def _box(region: bpy.types.Region) -> list[float]:
-        tall = bpy.context.window_manager.windows[0].height
+        tall = manager().windows[0].height
         return [
             region.x,
             tall - (region.y + region.height),

@@ -14,7 +14,7 @@ from typing import Any
 
 import bpy
 
-from tools.window.editor import Editor, Play, Until
+from tools.window.editor import Editor, Play, Until, manager
 
 # Px between two places where a button is searched; every button is at least this high.
 _STEP = 12
@@ -31,7 +31,7 @@ class InputEvents(Editor):
     @property
     def front(self) -> bpy.types.Window:
         """The window that gets mouse and keys: the newest one, such as that of a file browser."""
-        return bpy.context.window_manager.windows[-1]
+        return manager().windows[-1]
 
     def point_at(self, x: float, y: float) -> Generator[Until, None, tuple[int, int]]:
         """Move the mouse over a pixel of the photo (origin top left); returns window pixels."""
@@ -155,7 +155,7 @@ class InputEvents(Editor):
     def drop(self, *paths: Path) -> Play:
         """Drop files from outside onto the middle of the editor."""
         across, up = self.middle()
-        down = bpy.context.window_manager.windows[0].height - up
+        down = manager().windows[0].height - up
         dropping = Path(__file__).with_name("drop.py")
         command = [_PYTHON, *map(str, (dropping, across, down, *paths))]
         # Blender must be able to answer in between.
@@ -175,8 +175,7 @@ class InputEvents(Editor):
 
     def _under_mouse(self, region: bpy.types.Region) -> str:
         """Return what the button under the mouse would run, as Python; empty if nothing."""
-        manager = bpy.context.window_manager
-        manager.clipboard = ""
+        manager().clipboard = ""
         area = next(area for area in self.front.screen.areas if region in area.regions.values())
         with bpy.context.temp_override(
             window=self.front, area=area, region=region, space_data=area.spaces.active
@@ -184,4 +183,4 @@ class InputEvents(Editor):
             copy: Any = bpy.ops.ui.copy_python_command_button
             if copy.poll():
                 copy()
-        return str(manager.clipboard)
+        return str(manager().clipboard)

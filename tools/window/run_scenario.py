@@ -29,7 +29,9 @@ def run_scenario(scenario: Callable[[Window], Play], folder: Path) -> None:
     """Play a scenario from Blender's timer, then end Blender: with 0 if all conditions came true."""
     window = Window(folder)
     # The splash screen would take the first click; later it is too late to switch it off.
-    bpy.context.preferences.view.show_splash = False
+    preferences = bpy.context.preferences
+    assert preferences is not None
+    preferences.view.show_splash = False
 
     def whole() -> Play:
         yield from window.open()

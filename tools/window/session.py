@@ -16,7 +16,7 @@ from typing import Any
 
 import bpy
 
-from tools.window.editor import Play, Until
+from tools.window.editor import Play, Until, manager
 from tools.window.input_events import InputEvents
 
 __all__ = ["Play", "Until", "Window"]
@@ -30,7 +30,9 @@ class Window(InputEvents):
 
     def addon(self, module: str) -> Any:
         """One of the modules of the add-on, such as `running`."""
-        names = [entry.module for entry in bpy.context.preferences.addons]
+        preferences = bpy.context.preferences
+        assert preferences is not None
+        names = [entry.module for entry in preferences.addons]
         package = next(name for name in names if name.endswith(".sam2_splat"))
         return importlib.import_module(f"{package}.blender.{module}")
 
@@ -41,7 +43,8 @@ class Window(InputEvents):
     @property
     def look(self) -> Any:
         """The display settings of masks and clicks."""
-        return bpy.context.scene.sam2_splat
+        scene: Any = bpy.context.scene
+        return scene.sam2_splat
 
     def has_mask(self) -> bool:
         """Whether the shown frame has a mask over it, from a preview or a propagation."""
@@ -74,7 +77,7 @@ class Window(InputEvents):
         group, _, name = operator.rpartition(".")
         call = getattr(getattr(bpy.ops, group or "sam2_splat"), name)
         with bpy.context.temp_override(
-            window=bpy.context.window_manager.windows[0],
+            window=manager().windows[0],
             area=self.area,
             region=self.region(),
             space_data=self.space,
@@ -114,7 +117,9 @@ class Window(InputEvents):
 
     def go_to(self, frame: int) -> Play:
         """Move the playhead."""
-        bpy.context.scene.frame_current = frame
+        scene = bpy.context.scene
+        assert scene is not None
+        scene.frame_current = frame
         yield from self.drawn()
 
     def to_end(self, operator: str) -> Play:

@@ -39,7 +39,7 @@ from ...core.settings import BUNDLED, CLIP_SETTINGS, declared
 from ...core.system.links import is_link
 from ...core.system.safe_read import is_there, open_plain
 from ..clip import footage as footage_clip
-from ..clip import markers, matte_cache, opening
+from ..clip import markers, matte_run, opening
 from ..context import preferences, properties
 from ..context.active_clip import active_clip
 from ..context.console import CANCELLED, Interrupts, say, say_lines, write
@@ -183,7 +183,7 @@ def run(options: argparse.Namespace, interrupts: Interrupts | None = None) -> Ba
 
 
 def _torch_of(clip: bpy.types.MovieClip) -> str:
-    manifest = matte_cache.last_run(clip)
+    manifest = matte_run.last_run(clip)
     return "" if manifest is None else manifest.machine.versions.get("torch", "")
 
 
@@ -215,10 +215,10 @@ def _clip(options: argparse.Namespace, interrupts: Interrupts) -> bpy.types.Movi
         return clip
     while not opening.settle(_LOOK):  # the open file's photos, where their disk is slow
         interrupts.check()
-    clip = active_clip(bpy.context)
-    if clip is None:
+    active = active_clip(bpy.context)
+    if active is None:
         raise FootageError("There is no clip to work on.", "Name photos with --footage.")
-    return clip
+    return active
 
 
 def _require_all_whole(clip: bpy.types.MovieClip) -> None:

@@ -27,5 +27,6 @@ class _Command(SessionPart):
 
 def register() -> None:
     """Add the command; Blender's module takes it too, though it can't run it."""
-    handle = bpy.utils.register_cli_command("sam2_splat", batch.main)
+    # The stub says that it gives nothing.
+    handle: object = bpy.utils.register_cli_command("sam2_splat", batch.main)  # type: ignore[func-returns-value]
     session_state.part(_Command).handle = handle

@@ -20,7 +20,7 @@ from ...core.system.background_task import Report, unwatched
 from ...core.system.safe_read import is_folder, is_there
 from ...core.system.steps import at_once, quietly
 from ..context import preferences, properties
-from ..context.active_clip import clip_by_uid, require_clip_by_uid
+from ..context.active_clip import clip_by_uid, is_linked, require_clip_by_uid
 from ..context.present import present
 from . import matte_run, photo_remap
 from .footage import from_file, remember
@@ -214,7 +214,7 @@ def kept_clips() -> list[Kept]:
             blend,
         )
         for clip in bpy.data.movieclips
-        if properties.of_clip(clip).footage_folder and clip.library is None
+        if properties.of_clip(clip).footage_folder and not is_linked(clip)
     ]
 
 

@@ -6,14 +6,15 @@ from __future__ import annotations
 import bpy
 
 from ...core.errors import FootageError
+from .editors import clip_editor_of
 from .present import present
 
 
 def active_clip(context: bpy.types.Context) -> bpy.types.MovieClip | None:
     """The clip of the editor at hand, else the scene's, else the only one there is."""
-    space = context.space_data
-    if space is not None and space.type == "CLIP_EDITOR" and space.clip is not None:
-        return space.clip
+    editor = clip_editor_of(context)
+    if editor is not None and editor.clip is not None:
+        return editor.clip
     if context.scene is not None and present(context.scene).active_clip is not None:
         return present(context.scene).active_clip
     clips = bpy.data.movieclips
@@ -26,6 +27,13 @@ def require_clip(context: bpy.types.Context) -> bpy.types.MovieClip:
     if clip is None:
         raise FootageError("There is no clip.", "Load photos first.")
     return clip
+
+
+def is_linked(clip: bpy.types.MovieClip) -> bool:
+    """Whether a clip lies in another .blend file, and so can't be changed here."""
+    # Blender's stub says that every data-block has a library.
+    library: bpy.types.Library | None = clip.library
+    return library is not None
 
 
 def clip_by_uid(uid: int) -> bpy.types.MovieClip | None:

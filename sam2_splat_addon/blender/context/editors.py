@@ -23,6 +23,12 @@ def clip_editors() -> Iterator[tuple[bpy.types.Window, bpy.types.Area, bpy.types
                 yield window, area, cast(bpy.types.SpaceClipEditor, area.spaces.active)
 
 
+def clip_editor_of(context: bpy.types.Context) -> bpy.types.SpaceClipEditor | None:
+    """The Clip Editor at hand, if it is one."""
+    space = context.space_data
+    return space if isinstance(space, bpy.types.SpaceClipEditor) else None
+
+
 def redraw() -> None:
     """Ask every Clip Editor to draw itself again soon."""
     for _, area, _ in clip_editors():
@@ -30,8 +36,8 @@ def redraw() -> None:
 
 
 def clip_frame(space: bpy.types.SpaceClipEditor) -> int:
-    """The frame of the clip, from 1, that an editor shows."""
-    return to_clip(space.clip, space.clip_user.frame_current)
+    """The frame, from 1, that an editor shows of its clip."""
+    return to_clip(present(space.clip), space.clip_user.frame_current)
 
 
 def to_clip(clip: bpy.types.MovieClip, scene_frame: int) -> int:

@@ -11,6 +11,7 @@ import msgspec
 
 from ...core.system.safe_read import UNREADABLE
 from . import properties
+from .active_clip import is_linked
 from .present import present
 
 T = TypeVar("T")
@@ -51,7 +52,7 @@ def mend_names() -> None:
     name.
     """
     for clip in bpy.data.movieclips:
-        if clip.library is not None:
+        if is_linked(clip):
             continue
         for known in properties.of_clip(clip).objects:
             _mend(known, "Object")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import bpy
 
@@ -162,9 +162,9 @@ class TaskOperator:
             _begin(self.start(context))
         except SplatError as error:
             return report_error(self, error)
-        manager = context.window_manager
+        manager = present(context.window_manager)
         self._timer = manager.event_timer_add(_TICK, window=context.window)
-        manager.modal_handler_add(self)  # type: ignore[arg-type]  # mixed into one
+        manager.modal_handler_add(self._operator())
         return {"RUNNING_MODAL"}
 
     def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
@@ -201,11 +201,15 @@ class TaskOperator:
     def _close(self, context: bpy.types.Context, task: Task) -> Result:
         last_error.forget()
         self.finished(context, task)
-        self.report({"WARNING" if task.cancelled else "INFO"}, task.summary)
+        self._operator().report({"WARNING" if task.cancelled else "INFO"}, task.summary)
         if not bpy.app.background:
             # Without this the user's next Ctrl+Z would also undo what the task changed.
             bpy.ops.ed.undo_push(message=task.title)
         return {"CANCELLED"} if task.cancelled else {"FINISHED"}
+
+    def _operator(self) -> bpy.types.Operator:
+        """This, as the operator that it is mixed into."""
+        return cast(bpy.types.Operator, self)
 
     def _leave(self, context: bpy.types.Context) -> None:
         _end()

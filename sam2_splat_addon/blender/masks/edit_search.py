@@ -174,7 +174,7 @@ def search(
         kept, keyed = set(written.edited), set(written.frames)
         if not written.is_whole:
             kept |= drawn_frames(mask, name)
-            keyed = {written.torn} - {None, NO_FRAME}
+            keyed = set() if written.torn in (None, NO_FRAME) else {written.torn}
         chosen = keyed if frames is None else set(frames) & keyed
         found[name] = kept if frames is None else kept & set(frames)
         for frame in chosen - kept:

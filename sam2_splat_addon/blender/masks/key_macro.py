@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import bpy
 import numpy as np
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from ...core.errors import SplatError
 from ..context import session_state
 from ..context.session_state import SessionPart
+from ..context.task_runner import Result
 from . import keys as mask_keys
 
 Key = tuple[int, NDArray[np.float32]]
@@ -31,8 +32,6 @@ LayerKey = tuple[bpy.types.MaskLayer, int, NDArray[np.float32]]
 
 # Keys that one call sets at most.
 _MOST = 128
-
-_Done = set[Literal["CANCELLED", "FINISHED"]]
 
 
 @dataclass
@@ -63,7 +62,9 @@ class _Work:
         """Let the next key be set for this layer and no other."""
         if layer == self.opened:
             return
-        others = layer.id_data.layers if self.opened is None else (self.opened,)
+        others = (
+            cast(bpy.types.Mask, layer.id_data).layers if self.opened is None else (self.opened,)
+        )
         for other in others:
             other.hide_select = True
         layer.hide_select = False
@@ -160,7 +161,7 @@ class SAM2SPLAT_OT_pick_layer(Operator):
     bl_label = "Pick Layer"
     bl_options = {"INTERNAL"}
 
-    def execute(self, context: Context) -> _Done:
+    def execute(self, context: Context) -> Result:
         chosen = next(session_state.part(_Macros).moves, None)
         if chosen is None:
             return {"CANCELLED"}  # and with it the rest of the macro
@@ -184,7 +185,7 @@ class SAM2SPLAT_OT_place_key(Operator):
     bl_label = "Place Key"
     bl_options = {"INTERNAL"}
 
-    def execute(self, context: Context) -> _Done:
+    def execute(self, context: Context) -> Result:
         work = session_state.part(_Macros).work
         if work is None or (work.done and time.monotonic() >= work.deadline):
             return {"CANCELLED"}  # and with it the rest of the macro
@@ -209,7 +210,7 @@ class SAM2SPLAT_OT_key_placed(Operator):
     bl_label = "Key Placed"
     bl_options = {"INTERNAL"}
 
-    def execute(self, context: Context) -> _Done:
+    def execute(self, context: Context) -> Result:
         work = session_state.part(_Macros).work
         if work is not None and work.placed is not None:
             work.done.append(work.placed)

@@ -106,7 +106,7 @@ def keyed_states(
     """The same of several layers, of those that there are."""
     evaluate(scene, frame)
     # The evaluated copy: in a window, the mask itself follows the window's scene only.
-    layers = mask.evaluated_get(scene.view_layers[0].depsgraph).layers
+    layers = mask.evaluated_get(present(scene.view_layers[0].depsgraph)).layers
     return {name: layer_state(layers[name]) for name in names if name in layers}
 
 

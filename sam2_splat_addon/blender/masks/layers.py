@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -97,7 +97,7 @@ def write_object_layers(
     clip: bpy.types.MovieClip,
     plans: Sequence[LayerPlan],
     size: tuple[int, int],
-) -> Iterator[Sequence[int]]:
+) -> Generator[Sequence[int], None, None]:
     """Make objects' layers again and key them frame by frame, one object after the other.
 
     Parameters

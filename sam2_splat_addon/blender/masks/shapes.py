@@ -41,7 +41,7 @@ def polygon(spline: SplineState) -> NDArray[np.float64]:
     arrive = np.roll(spline.left.astype(np.float64), -1, axis=0)
     straight = ((leave == begin) & (arrive == end)).all(axis=1)
     u = (np.arange(_CUBIC_STEPS) / _CUBIC_STEPS)[None, :, None]
-    curve = (
+    curve: NDArray[np.float64] = (
         (1 - u) ** 3 * begin[:, None]
         + 3 * u * (1 - u) ** 2 * leave[:, None]
         + 3 * u**2 * (1 - u) * arrive[:, None]
@@ -49,7 +49,8 @@ def polygon(spline: SplineState) -> NDArray[np.float64]:
     )  # (n, steps, 2)
     wanted = np.ones(curve.shape[:2], dtype=bool)
     wanted[straight, 1:] = False
-    return curve[wanted]
+    kept: NDArray[np.float64] = curve[wanted]
+    return kept
 
 
 def _touches_picture(outline: NDArray[np.float64], size: tuple[int, int]) -> bool:

@@ -242,7 +242,8 @@ def _unpacked(packed: bytes) -> States | None:
         for points, cyclic in heads:
             values = np.frombuffer(data, "<f4", 6 * points, at).reshape(3, points, 2)
             at += values.nbytes
-            found.append(SplineState(*values.astype(np.float32), cyclic=cyclic))
+            co, left, right = values.astype(np.float32)
+            found.append(SplineState(co, left, right, cyclic))
     except (zlib.error, struct.error, ValueError):
         return None  # a damaged or a stranger's file
     return tuple(found)

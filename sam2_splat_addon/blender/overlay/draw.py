@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import bpy
 import gpu
@@ -21,7 +21,7 @@ from ...core.geometry.coordinates import marker_to_pixel
 from ..clip import markers, matte_cache, preview_key
 from ..clip.matte_cache import ShownMatte
 from ..context import preferences, properties, session_state
-from ..context.editors import clip_frame
+from ..context.editors import clip_editor_of, clip_frame
 from ..context.frame_view import FrameView
 from ..context.present import present
 from ..context.session_state import SessionPart
@@ -78,8 +78,8 @@ def register() -> None:
 
 def _draw() -> None:
     context = bpy.context
-    space = cast(bpy.types.SpaceClipEditor, context.space_data)
-    region = context.region
+    space = present(clip_editor_of(context))
+    region = present(context.region)
     if space.clip is None or space.view != "CLIP" or not space.clip.size[0]:
         return
     # From 5.0 on the editor has a switch for everything that is drawn over the photo.
@@ -152,10 +152,11 @@ def _draw_union(
 ) -> None:
     """All mattes in white off the screen, then over the photo in one go, with the bake's edge."""
     screen = textures.off_screen(region.width, region.height)
-    with screen.bind():
-        framebuffer: Any = gpu.state.active_framebuffer_get()  # type: ignore[call-arg]
+    # The stubs say that these give nothing.
+    with screen.bind():  # type: ignore[func-returns-value, attr-defined]
+        framebuffer: Any = gpu.state.active_framebuffer_get()  # type: ignore[call-arg, func-returns-value]
         framebuffer.clear(color=(0.0, 0.0, 0.0, 0.0))
-        with gpu.matrix.push_pop(), gpu.matrix.push_pop_projection():
+        with gpu.matrix.push_pop(), gpu.matrix.push_pop_projection():  # type: ignore[func-returns-value, attr-defined]
             gpu.matrix.load_identity()
             gpu.matrix.load_projection_matrix(_pixel_projection(region.width, region.height))
             gpu.state.blend_set("ALPHA")
@@ -259,7 +260,7 @@ def _draw_box(
     batch = batch_for_shader(shader, "LINE_STRIP", {"pos": corners})
     gpu.state.blend_set("ALPHA")
     shader.bind()
-    viewport: Any = gpu.state.viewport_get()
+    viewport: Any = gpu.state.viewport_get()  # type: ignore[func-returns-value]  # as above
     shader.uniform_float("viewportSize", viewport[2:])
     for width, tone in ((3.5, (0.0, 0.0, 0.0, 0.6)), (1.5, (*color, 1.0))):
         shader.uniform_float("lineWidth", width * _ui_scale())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import bpy
 import gpu
@@ -18,6 +18,7 @@ from gpu_extras.batch import batch_for_shader
 from ...core.review.judge import FrameState
 from ...core.review.report import STATE_COLORS
 from ..context import session_state
+from ..context.editors import clip_editor_of
 from ..context.present import present
 from ..context.session_state import SessionPart
 from . import live_review
@@ -119,8 +120,8 @@ def _rgba(color: str, alpha: float) -> tuple[float, float, float, float]:
 
 def _draw() -> None:
     context = bpy.context
-    space = cast(bpy.types.SpaceClipEditor, context.space_data)
-    region, scene = context.region, context.scene
+    space = present(clip_editor_of(context))
+    region, scene = present(context.region), present(context.scene)
     if space.clip is None or space.view != "CLIP":
         return
     found = live_review.of_clip(space.clip)

@@ -64,7 +64,7 @@ def is_latest(clip: bpy.types.MovieClip, name: str) -> bool:
     made = clip_state.of(clip).part(_Made).mattes.get(name)
     mask = properties.of_clip(clip).mask
     written = written_layers.remembered(mask, name) if mask is not None else None
-    if written is None or name not in mask.layers:
+    if mask is None or written is None or name not in mask.layers:
         return not made  # it was cleared, or there was none
     return made in (None, written.mattes)
 
@@ -172,8 +172,9 @@ class LayerBuild:
                 yield from self._write_layers(uid, planned)
             except BaseException:
                 mask = _mask_by_clip(uid)
-                for name in together.values() if mask is not None else ():
-                    edit_search.lock(mask, name, is_locked=False)
+                if mask is not None:
+                    for name in together.values():
+                        edit_search.lock(mask, name, is_locked=False)
                 raise
 
     def _next_few(self, left: Mapping[int, str]) -> dict[int, str]:
@@ -191,9 +192,10 @@ class LayerBuild:
         """What the user drew in some layers; from here on, nothing can be drawn there."""
         # Late, as the user may draw until the layer is made again.
         mask = _mask_by_clip(uid)
-        for name in names if mask is not None else ():
-            edit_search.settle_torn(mask, name)
-            edit_search.lock(mask, name, is_locked=True)
+        if mask is not None:
+            for name in names:
+                edit_search.settle_torn(mask, name)
+                edit_search.lock(mask, name, is_locked=True)
         found = yield from quietly(everything(uid, names))
         self.edited |= {name: found.get(name, {}) for name in names}
 
@@ -232,7 +234,9 @@ class LayerBuild:
         finally:
             writing.close()
             mask = _mask_by_clip(uid)
-            for plan in plans if mask is not None else ():
+            for plan in plans:
+                if mask is None:
+                    break
                 if mask_layers.is_written(mask, plan):
                     clip_state.of_uid(uid).part(_Made).mattes[plan.layer] = plan.mattes
                 else:

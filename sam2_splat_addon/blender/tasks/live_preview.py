@@ -44,6 +44,7 @@ from ..context import (
     task_runner,
     worker_session,
 )
+from ..context.active_clip import is_linked
 from ..context.editors import clip_frame
 from ..context.requests import chosen, model_choice, run_settings
 from ..context.session_state import SessionPart
@@ -144,7 +145,8 @@ def _tick() -> float:
     _take_answers()
     clip = space.clip
     if (
-        task_runner.current() is not None
+        clip is None
+        or task_runner.current() is not None
         or not _is_ours(clip)
         or not worker_session.packages_ready()
     ):
@@ -166,7 +168,7 @@ def _editor() -> bpy.types.SpaceClipEditor | None:
 def _is_ours(clip: bpy.types.MovieClip) -> bool:
     """Whether a clip is there to be masked: other people's camera tracking starts no worker."""
     settings = properties.of_clip(clip)
-    if clip.library is not None or clip.frame_offset:
+    if is_linked(clip) or clip.frame_offset:
         return False
     return bool(
         settings.footage_folder
@@ -194,7 +196,7 @@ def _look(clip: bpy.types.MovieClip, frame: int) -> None:
 
 def _question(clip: bpy.types.MovieClip, frame: int) -> _Question:
     model = preview_key.of_clip(properties.of_clip(clip))
-    objects = []
+    objects: list[ObjectPrompts] = []
     if checkpoint_identity.sha256_of(properties.of_clip(clip)) is None:
         # A moment later it is known which file the mattes that are there would have to be of.
         return _Question(clip.session_uid, frame, model, ())

@@ -13,9 +13,9 @@ None of that is an undo step of its own: it follows from what is there, and is d
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import bpy
 from bpy.types import Depsgraph, MovieClip, Scene
@@ -23,7 +23,7 @@ from bpy.types import Depsgraph, MovieClip, Scene
 from ...core.errors import SplatError
 from ..clip import matte_run
 from ..context import clip_state, console, editors, properties, session_state, task_runner
-from ..context.active_clip import clip_by_uid
+from ..context.active_clip import clip_by_uid, is_linked
 from ..context.clip_state import ClipPart
 from ..context.present import present
 from ..context.session_state import SessionPart
@@ -61,10 +61,10 @@ class _Edits(ClipPart):
     def undone(self, clip: MovieClip) -> None:
         """Let what is shown follow what is there: an undo takes back layers, and no mattes."""
         self.is_undone = True
-        for name in _layers(clip):
-            edit_search.notice(
-                properties.of_clip(clip).mask, name, present(bpy.context.scene).frame_current
-            )
+        mask, now = properties.of_clip(clip).mask, present(bpy.context.scene).frame_current
+        if mask is not None:
+            for name in _layers(clip):
+                edit_search.notice(mask, name, now)
 
 
 @dataclass
@@ -176,13 +176,13 @@ def _unsettled(clip: MovieClip, *, here: bool) -> dict[int, str]:
     """The objects whose layers are not what they should be, by id."""
     settings, now = properties.of_clip(clip), present(bpy.context.scene).frame_current
     store = matte_run.current_store(clip)
-    if store is None or clip.library is not None:
+    if store is None or is_linked(clip):
         return {}
     found = {}
     for entry in settings.objects:
         mask = settings.mask
         written = remembered(mask, entry.name) if mask is not None else None
-        is_there = written is not None and entry.name in mask.layers
+        is_there = mask is not None and written is not None and entry.name in mask.layers
         if is_there and written is not None and not written.is_whole:
             # Without mattes there is nothing to write the other frames from.
             if (here or written.torn != now) and store.frames(entry.object_id):
@@ -199,7 +199,7 @@ def _unsettled(clip: MovieClip, *, here: bool) -> dict[int, str]:
 def _layers(clip: MovieClip) -> list[str]:
     """The names of a clip's layers that are objects'."""
     mask = properties.of_clip(clip).mask
-    if mask is None or clip.library is not None:
+    if mask is None or is_linked(clip):
         return []
     return [entry.name for entry in properties.of_clip(clip).objects if entry.name in mask.layers]
 
@@ -275,9 +275,9 @@ def _after_update(scene: Scene, depsgraph: Depsgraph) -> None:
     if scene != bpy.context.scene:
         return
     for clip in bpy.data.movieclips:
+        mask = properties.of_clip(clip).mask
         for name in _layers(clip):
-            mask = properties.of_clip(clip).mask
-            if edit_search.notice(mask, name, scene.frame_current):
+            if mask is not None and edit_search.notice(mask, name, scene.frame_current):
                 edits = _edits(clip)
                 edits.is_touched = True
                 edits.changed.add((mask.session_uid, name, scene.frame_current))
@@ -296,9 +296,8 @@ def _after_frame_change(scene: Scene, *_: object) -> None:
         left |= gone
     for clip in bpy.data.movieclips:
         # A file that was saved in between: who looks at its photos is to see their masks.
-        if properties.of_clip(clip).mask is not None and any(
-            edit_search.is_torn(properties.of_clip(clip).mask, name) for name in _layers(clip)
-        ):
+        mask = properties.of_clip(clip).mask
+        if mask is not None and any(edit_search.is_torn(mask, name) for name in _layers(clip)):
             _edits(clip).is_touched = True
     if not left and not bpy.app.background:
         return
@@ -324,7 +323,7 @@ def _after_render(*_: object) -> None:
     _rewriting().is_rendering = False
 
 
-def _handlers() -> Iterator[tuple[list[object], object]]:
+def _handlers() -> Iterator[tuple[list[Any], Callable[..., None]]]:
     yield bpy.app.handlers.depsgraph_update_post, _after_update
     yield bpy.app.handlers.frame_change_post, _after_frame_change
     yield bpy.app.handlers.render_init, _before_render

@@ -16,6 +16,7 @@ from ..clip import clear_results, markers, matte_run, user_masks
 from ..clip.user_masks import Drawn
 from ..context import changes, properties
 from ..context.editors import to_scene
+from ..context.present import present
 from ..context.requests import model_choice, run_settings
 from ..review import live_review
 from .job_task import WAITS, JobTask, Steps, with_warnings
@@ -121,7 +122,7 @@ class PropagateTask(JobTask):
             self._has_written = True
             matte_run.remember(self.clip(), MatteStore(self._store))
         changes.mattes_changed(self._clip_uid, done.object_id, done.frame)
-        scene = bpy.context.scene
+        scene = present(bpy.context.scene)
         if properties.of_scene(scene).follow and not bpy.app.background:
             scene.frame_current = to_scene(self.clip(), done.frame)
 

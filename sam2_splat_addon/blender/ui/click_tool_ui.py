@@ -93,7 +93,7 @@ def _draw_header(header: bpy.types.Header, context: Context) -> None:
     if space.clip is None or space.view != "CLIP":
         return
     look = properties.of_scene(context.scene)
-    row = header.layout.row(align=True)
+    row = present(header.layout).row(align=True)
     draw_tool(row, context, text="")
     row.prop(look, "show_overlay", text="", icon="MOD_MASK")
     popover = row.row(align=True)
@@ -107,7 +107,7 @@ def _draw_status(header: bpy.types.Header, context: Context) -> None:
     ]
     if not properties.of_window(context.window_manager).use_tool or not editors:
         return
-    row = header.layout.row(align=True)
+    row = present(header.layout).row(align=True)
     if all(click_targets.in_mask_mode(space) for space in editors):
         row.label(text="Mask Point   ", icon="MOUSE_LMB")
         row.label(text="", icon="EVENT_CTRL")

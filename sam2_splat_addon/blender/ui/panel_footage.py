@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import bpy
 from bpy.types import Context, Panel, UILayout, UIList
@@ -11,7 +12,7 @@ from bpy.types import Context, Panel, UILayout, UIList
 from ...core.printable import shown
 from ..clip import footage, markers
 from ..context import properties
-from ..context.active_clip import active_clip
+from ..context.active_clip import active_clip, require_clip
 from ..context.present import present
 from ..context.stored_text import names_of
 from . import click_tool_ui, widgets
@@ -28,26 +29,28 @@ class SAM2SPLAT_UL_objects(UIList):
         self,
         context: Context,
         layout: UILayout,
-        data: object,
-        item: bpy.types.MovieTrackingObject,
-        icon: int,
-        active_data: object,
-        active_property: str,
-        index: int = 0,
-        flt_flag: int = 0,
+        data: Any,
+        item: Any,
+        icon: int | None,
+        active_data: Any,
+        active_property: str | None,
+        index: int | None = 0,
+        flt_flag: int | None = 0,
     ) -> None:
+        subject: bpy.types.MovieTrackingObject = item
         clip = active_clip(context)
         row = layout.row(align=True)
-        entry = properties.of_clip(clip).objects.get(markers.subject_name(item)) if clip else None
+        name = markers.subject_name(subject)
+        entry = properties.of_clip(clip).objects.get(name) if clip else None
         if entry is not None:
             swatch = row.row()
             swatch.ui_units_x = 1.0
             swatch.prop(entry, "color", text="")
-        if item.is_camera:
+        if subject.is_camera:
             row.label(text=markers.CAMERA_SUBJECT)
         else:
-            row.prop(item, "name", text="", emboss=False)
-        row.label(text=str(len(item.tracks)), icon="TRACKER")
+            row.prop(subject, "name", text="", emboss=False)
+        row.label(text=str(len(subject.tracks)), icon="TRACKER")
         if entry is not None:
             row.prop(
                 entry,
@@ -64,8 +67,8 @@ class SAM2SPLAT_UL_objects(UIList):
                 emboss=False,
             )
 
-    def filter_items(
-        self, context: Context, data: bpy.types.MovieTracking, property: str
+    def filter_items(  # type: ignore[override]  # lists are what Blender's manual says
+        self, context: Context, data: Any, property: str | None
     ) -> tuple[list[int], list[int]]:
         clip = active_clip(context)
         names = {entry.name for entry in markers.subjects(clip)} if clip else set()
@@ -106,8 +109,7 @@ class SAM2SPLAT_PT_objects(widgets.ClipSidebar, Panel):
 
     def draw(self, context: Context) -> None:
         layout = present(self.layout)
-        clip = active_clip(context)
-        tracking = clip.tracking
+        tracking = present(require_clip(context).tracking)
         row = layout.row()
         row.template_list(
             "SAM2SPLAT_UL_objects",

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from bpy.types import Context, Panel, UILayout, UIList
 
 from ...core.review.judge import FrameReview, FrameState
 from ..clip import mask_prompts, matte_cache
 from ..context import properties
-from ..context.active_clip import active_clip
+from ..context.active_clip import active_clip, require_clip
 from ..context.present import present
 from ..review import list_properties, live_review, model_proposal
 from ..review.list_properties import SAM2SPLAT_PG_review_row
@@ -37,23 +39,24 @@ class SAM2SPLAT_UL_review(UIList):
         self,
         context: Context,
         layout: UILayout,
-        data: object,
-        item: SAM2SPLAT_PG_review_row,
-        icon: int,
-        active_data: object,
-        active_property: str,
-        index: int = 0,
-        flt_flag: int = 0,
+        data: Any,
+        item: Any,
+        icon: int | None,
+        active_data: Any,
+        active_property: str | None,
+        index: int | None = 0,
+        flt_flag: int | None = 0,
     ) -> None:
+        listed: SAM2SPLAT_PG_review_row = item
         row = layout.row(align=True)
         number = row.row()
         number.ui_units_x = 1.8
         number.alignment = "RIGHT"
-        number.label(text=str(item.frame))
+        number.label(text=str(listed.frame))
         row.separator()
-        row.label(text=f"{item.name}: {item.summary}" if _several(context) else item.summary)
+        row.label(text=f"{listed.name}: {listed.summary}" if _several(context) else listed.summary)
         fine = row.operator("sam2_splat.looks_fine", text="", icon="CHECKBOX_DEHLT", emboss=False)
-        fine.frame, fine.object_id = item.frame, item.object_id
+        fine.frame, fine.object_id = listed.frame, listed.object_id
 
     def draw_filter(self, context: Context, layout: UILayout) -> None:
         """Nothing: the toggle below the list narrows it."""
@@ -75,7 +78,7 @@ class SAM2SPLAT_PT_review(Sidebar, Panel):
 
     def draw(self, context: Context) -> None:
         layout = present(self.layout)
-        clip = active_clip(context)
+        clip = require_clip(context)
         found = live_review.of_clip(clip)
         shown = list_properties.of_window(context.window_manager)
         row = layout.row(align=True)

@@ -13,7 +13,7 @@ from ...core.checkpoint_catalogue import CHECKPOINTS
 from ...core.errors import BakeError
 from ...core.settings import BUNDLED, BakeSettings, RunSettings, declared
 from ..context import preferences, properties, worker_session
-from ..context.active_clip import active_clip
+from ..context.active_clip import require_clip
 from ..context.present import present
 from ..context.properties import SAM2SPLAT_PG_clip
 from ..tasks.bake_task import bake_folder
@@ -27,7 +27,7 @@ class SAM2SPLAT_PT_propagate(widgets.ClipSidebar, Panel):
         layout = present(self.layout)
         layout.use_property_split = True
         layout.use_property_decorate = False
-        settings = properties.of_clip(active_clip(context))
+        settings = properties.of_clip(require_clip(context))
         widgets.draw_environment(layout)
         widgets.draw_problem(layout, settings)
         column = layout.column()
@@ -64,12 +64,12 @@ class SAM2SPLAT_PT_bake(widgets.ClipSidebar, Panel):
         layout = present(self.layout)
         layout.use_property_split = True
         layout.use_property_decorate = False
-        settings = properties.of_clip(active_clip(context))
+        settings = properties.of_clip(require_clip(context))
         column = layout.column()
         for one in declared(BakeSettings):
             column.prop(settings, one.name)
         column.prop(settings, "bake_folder", placeholder="Beside the photos")
-        _draw_next_folder(layout, active_clip(context))
+        _draw_next_folder(layout, require_clip(context))
         row = layout.row()
         row.scale_y = 1.5
         row.operator("sam2_splat.bake", icon="RENDER_RESULT")

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from bpy.types import Context, UILayout
 
 from ...client.packages import installer
@@ -15,14 +17,17 @@ from ..tasks import live_preview
 from ..tasks.job_task import JobTask
 from . import error_panel
 
+if TYPE_CHECKING:
+    from bpy.stub_internal.rna_enums import RegionTypeItems, SpaceTypeItems
+
 _LETTERS = 28  # on a line of the sidebar, beside an icon
 
 
 class Sidebar:
     """Where the add-on's panels are."""
 
-    bl_space_type = "CLIP_EDITOR"
-    bl_region_type = "UI"
+    bl_space_type: SpaceTypeItems = "CLIP_EDITOR"
+    bl_region_type: RegionTypeItems = "UI"
     bl_category = "SAM2 Splat"
 
 

@@ -104,6 +104,8 @@ def _moments(
 
     import sam2_splat_addon
     from sam2_splat_addon.blender.clip import footage, loading, markers
+    from sam2_splat_addon.blender.context import properties
+    from sam2_splat_addon.blender.context.present import present
     from sam2_splat_addon.blender.context.task_runner import run_to_end
     from sam2_splat_addon.blender.tasks.bake_task import BakeTask
     from sam2_splat_addon.blender.tasks.propagate_task import PropagateTask
@@ -113,8 +115,8 @@ def _moments(
     moments = [_moment("start")]
     try:
         clip = loading.load(photos)
-        bpy.context.scene.active_clip = clip
-        clip.sam2_splat.store_folder = str(scratch / "store")
+        present(bpy.context.scene).active_clip = clip
+        properties.of_clip(clip).store_folder = str(scratch / "store")
         markers.apply(clip, clicks(footage.footage_of(clip), options.objects))
         moments.append(_moment("clip and clicks"))
         propagate = PropagateTask(clip, device="cpu", threads=options.threads)

@@ -49,7 +49,9 @@ def develop(
     light = cv2.GaussianBlur(np.maximum(linear * gains, 0.0), (0, 0), _LENS_BLUR)
     height, width = light.shape[:2]
     y, x = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
-    light *= (1.0 - 0.11 * (x * x + y * y)).astype(np.float32)[..., None]  # the lens's fall-off
+    light = (
+        light * (1.0 - 0.11 * (x * x + y * y)).astype(np.float32)[..., None]
+    )  # the lens's fall-off
     # Bright tones are compressed, as in cameras. Below the middle tones everything stays linear.
     knee = np.float32(0.55)
     over = np.maximum(light - knee, 0.0)

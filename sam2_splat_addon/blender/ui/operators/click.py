@@ -9,17 +9,16 @@ No ``from __future__ import annotations`` here: Blender reads property annotatio
 """
 
 import math
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
-import bpy
 from bpy.props import BoolProperty, FloatProperty, IntProperty
 from bpy.types import Context, Event, Operator
 
 from ....core.prompts import BoxPrompt, PointPrompt
 from ...clip import markers
 from ...context import properties, session_state
-from ...context.active_clip import active_clip
-from ...context.editors import clip_frame, redraw
+from ...context.active_clip import require_clip
+from ...context.editors import clip_editor_of, clip_frame, redraw
 from ...context.frame_view import FrameView
 from ...context.present import present
 from ...context.task_runner import Result
@@ -111,7 +110,7 @@ class SAM2SPLAT_OT_click(Operator):
             _FRAME_STRIP
         ):
             return {"PASS_THROUGH"}
-        space = cast(bpy.types.SpaceClipEditor, context.space_data)
+        space = present(clip_editor_of(context))
         self.frame = clip_frame(space)
         self.use_box = False
         self._begin = (event.mouse_region_x, event.mouse_region_y)
@@ -120,7 +119,7 @@ class SAM2SPLAT_OT_click(Operator):
         self._moved = False
         if taken is not None:
             owner, track = taken
-            click_targets.select(space.clip, owner, track)
+            click_targets.select(present(space.clip), owner, track)
             marker = track.markers.find_frame(self.frame)
             self._taken = (owner.name, track.name, (marker.co[0], marker.co[1]))
         self._point_at(context, event)
@@ -141,7 +140,7 @@ class SAM2SPLAT_OT_click(Operator):
         return {"RUNNING_MODAL"}
 
     def execute(self, context: Context) -> Result:
-        clip = active_clip(context)
+        clip = require_clip(context)
         width, height = clip.size
         frames = properties.of_clip(clip).frame_count or clip.frame_duration
         if not 1 <= self.frame <= frames:
@@ -164,8 +163,8 @@ class SAM2SPLAT_OT_click(Operator):
             return {"CANCELLED"}
         # Neither selected nor active: Blender draws such a track on every frame.
         markers.sync_objects(clip)
-        space = cast(Any, context.space_data)
-        if click_targets.in_mask_mode(space):
+        space = clip_editor_of(context)
+        if space is not None and click_targets.in_mask_mode(space):
             space.mode = "TRACKING"  # where clicks are
         live_preview.look_now()
         return {"FINISHED"}
@@ -175,8 +174,8 @@ class SAM2SPLAT_OT_click(Operator):
         session_state.part(Drag).rubber = None
 
     def _point_at(self, context: Context, event: Event) -> None:
-        clip = cast(bpy.types.SpaceClipEditor, context.space_data).clip
-        view = FrameView.of(context.region, clip)
+        clip = present(present(clip_editor_of(context)).clip)
+        view = FrameView.of(present(context.region), clip)
         x, y = view.to_pixel(event.mouse_region_x, event.mouse_region_y)
         # Kept as it is, so that a box may begin beside the photo; cut when it is made.
         self._corner = (x, y)
@@ -196,23 +195,23 @@ class SAM2SPLAT_OT_click(Operator):
         if not self.include:
             return {"RUNNING_MODAL"}
         self.use_box = True
-        clip = cast(bpy.types.SpaceClipEditor, context.space_data).clip
-        view = FrameView.of(context.region, clip)
+        clip = present(present(clip_editor_of(context)).clip)
+        view = FrameView.of(present(context.region), clip)
         x1, y1 = view.to_pixel(event.mouse_region_x, event.mouse_region_y)
         x0, y0 = self._corner
         self.x, self.x1 = (min(max(x, 0.0), float(view.width)) for x in (x0, x1))
         self.y, self.y1 = (min(max(y, 0.0), float(view.height)) for y in (y0, y1))
         box = Rubber(clip.session_uid, self.x, self.y, self.x1, self.y1)
         session_state.part(Drag).rubber = box
-        context.area.tag_redraw()
+        present(context.area).tag_redraw()
         return {"RUNNING_MODAL"}
 
     def _move(self, context: Context, right: float, up: float) -> None:
         """Put the taken click so many px of the screen beside where it was."""
         assert self._taken is not None
-        clip = cast(bpy.types.SpaceClipEditor, context.space_data).clip
+        clip = present(present(clip_editor_of(context)).clip)
         owner_name, track_name, (x, y) = self._taken
-        view = FrameView.of(context.region, clip)
+        view = FrameView.of(present(context.region), clip)
         track = present(clip.tracking).objects[owner_name].tracks[track_name]
         # Looked up anew each time: insertions and undo leave references stale.
         marker = track.markers.find_frame(self.frame)
@@ -220,7 +219,7 @@ class SAM2SPLAT_OT_click(Operator):
             min(max(x + right * view.scale[0], 0.0), 1.0),
             min(max(y + up * view.scale[1], 0.0), 1.0),
         )
-        context.area.tag_redraw()
+        present(context.area).tag_redraw()
 
     def _leave(self, context: Context, result: Result) -> Result:
         session_state.part(Drag).rubber = None
@@ -246,9 +245,9 @@ class SAM2SPLAT_OT_click_delete(Operator):
         )
         if taken is None:
             return {"PASS_THROUGH"}
-        space = cast(bpy.types.SpaceClipEditor, context.space_data)
-        click_targets.delete(context, space.clip, *taken, clip_frame(space))
-        context.area.tag_redraw()
+        space = present(clip_editor_of(context))
+        click_targets.delete(context, present(space.clip), *taken, clip_frame(space))
+        present(context.area).tag_redraw()
         return {"FINISHED"}
 
 
@@ -264,7 +263,7 @@ class SAM2SPLAT_OT_click_hover(Operator):
         return click_targets.tool_on(context)
 
     def invoke(self, context: Context, event: Event) -> Result:
-        window = context.window
+        window = present(context.window)
         if event.mouse_region_y < click_targets.scaled(_FRAME_STRIP):
             window.cursor_set("DEFAULT")
         elif event.alt:
@@ -294,15 +293,14 @@ class SAM2SPLAT_OT_tool(Operator):
 
     @classmethod
     def poll(cls, context: Context) -> bool:
-        space = cast(Any, context.space_data)
-        if space is None or space.type != "CLIP_EDITOR":
+        if clip_editor_of(context) is None:
             cls.poll_message_set("Go to a Movie Clip Editor")
             return False
         return True
 
     def execute(self, context: Context) -> Result:
         state = properties.of_window(context.window_manager)
-        space = cast(bpy.types.SpaceClipEditor, context.space_data)
+        space = present(clip_editor_of(context))
         # In Mask mode it is off, however it was before.
         state.use_tool = click_targets.in_mask_mode(space) or not state.use_tool
         if state.use_tool:

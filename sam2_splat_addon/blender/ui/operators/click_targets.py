@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import Any
 
 import bpy
 from bpy.types import Context, Event
@@ -13,7 +13,7 @@ from ....core.geometry.coordinates import marker_to_pixel
 from ....core.prompts import BoxPrompt
 from ...clip import markers
 from ...context import properties
-from ...context.editors import clip_frame
+from ...context.editors import clip_editor_of, clip_frame
 from ...context.frame_view import FrameView
 from ...context.present import present
 
@@ -25,10 +25,9 @@ _FIRST_OBJECT = "Object"
 
 def ready(context: Context) -> bool:
     """Whether the editor at hand shows a clip with its clicks."""
-    space = cast(Any, context.space_data)
+    space = clip_editor_of(context)
     return (
         space is not None
-        and space.type == "CLIP_EDITOR"
         and space.clip is not None
         and space.view == "CLIP"
         and space.mode == "TRACKING"
@@ -59,11 +58,12 @@ def under_mouse(
     context: Context, event: Event
 ) -> tuple[bpy.types.MovieTrackingObject, bpy.types.MovieTrackingTrack] | None:
     """The nearest click or box edge within reach, with its object."""
-    space = cast(bpy.types.SpaceClipEditor, context.space_data)
-    view = FrameView.of(context.region, space.clip)
+    space = present(clip_editor_of(context))
+    clip = present(space.clip)
+    view = FrameView.of(present(context.region), clip)
     frame = clip_frame(space)
     best, found = scaled(_REACH), None
-    for owner in markers.subjects(space.clip):
+    for owner in markers.subjects(clip):
         for track, marker in markers.markers_on(owner, frame):
             if markers.is_box(track):
                 box = markers.box_of(marker, view.width, view.height)
@@ -91,14 +91,15 @@ def _to_edge(view: FrameView, box: BoxPrompt, x: float, y: float) -> float:
 def subject_to_click(clip: bpy.types.MovieClip) -> bpy.types.MovieTrackingObject:
     """The object that a click goes to: the active one, or the first, or a new one."""
     objects = present(clip.tracking).objects
-    if not objects.active.is_camera:
-        return objects.active
+    active = present(objects.active)
+    if not active.is_camera:
+        return active
     named = [entry for entry in objects if not entry.is_camera]
     if named:
         objects.active = named[0]
-    elif not len(objects.active.tracks):
+    elif not len(active.tracks):
         objects.active = objects.new(_FIRST_OBJECT)
-    return objects.active
+    return present(objects.active)
 
 
 def select(

@@ -39,16 +39,20 @@ class Place(NamedTuple):
 def place_of(context: Context) -> Place | None:
     """What the buttons work on; None when the active object has no mask layer."""
     clip = active_clip(context)
-    if clip is None or properties.of_clip(clip).mask is None:
+    if clip is None:
+        return None
+    settings = properties.of_clip(clip)
+    mask = settings.mask
+    if mask is None:
         return None
     entry = present(clip.tracking).objects.active
     name = markers.subject_name(entry) if entry is not None else ""
-    known = properties.of_clip(clip).objects.get(name)
-    if known is None or name not in properties.of_clip(clip).mask.layers:
+    known = settings.objects.get(name)
+    if known is None or name not in mask.layers:
         return None
     now = present(context.scene).frame_current
     frame = to_clip(clip, now)
-    return Place(clip, properties.of_clip(clip).mask, known.object_id, name, frame, now)
+    return Place(clip, mask, known.object_id, name, frame, now)
 
 
 class _OnFrame:
@@ -171,6 +175,7 @@ class SAM2SPLAT_OT_remove_contour(Operator):
     def execute(self, context: Context) -> Result:
         clip = require_clip(context)
         mask, now = properties.of_clip(clip).mask, present(context.scene).frame_current
+        assert mask is not None  # poll has seen it
         count = 0
         try:
             for entry in properties.of_clip(clip).objects:
@@ -193,8 +198,9 @@ class SAM2SPLAT_OT_remove_contour(Operator):
 
 def draw_mask_menu(menu: bpy.types.Menu, context: Context) -> None:
     """The entry in the editor's Mask menu."""
-    menu.layout.separator()
-    menu.layout.operator(SAM2SPLAT_OT_remove_contour.bl_idname)
+    layout = present(menu.layout)
+    layout.separator()
+    layout.operator(SAM2SPLAT_OT_remove_contour.bl_idname)
 
 
 class SAM2SPLAT_OT_clear_masks(Operator):

@@ -14,6 +14,7 @@ from bpy.types import Context, Event, Operator
 from ...clip import proxies
 from ...context import properties
 from ...context.active_clip import require_clip
+from ...context.editors import clip_editor_of
 from ...context.present import present
 from ...context.task_runner import Result, Task, TaskOperator
 from ...tasks.load_task import LoadTask
@@ -74,11 +75,11 @@ class SAM2SPLAT_OT_load(TaskOperator, Operator):
 
 def show(context: Context, clip: bpy.types.MovieClip) -> None:
     """Put the clip into the Clip Editor at hand and fit the scene's range to it."""
-    scene = context.scene
+    scene = present(context.scene)
     scene.frame_start = clip.frame_start
     scene.frame_end = clip.frame_start + properties.of_clip(clip).frame_count - 1
-    space = context.space_data
-    if space is not None and space.type == "CLIP_EDITOR":
+    space = clip_editor_of(context)
+    if space is not None:
         space.clip = clip
         # A click is muted beside its frame, so that it shows on its own alone.
         space.show_disabled = False

@@ -45,7 +45,7 @@ class SAM2SPLAT_OT_object_add(Operator):
         return has_clip(cls, context)
 
     def execute(self, context: Context) -> Result:
-        clip = active_clip(context)
+        clip = require_clip(context)
         objects = present(clip.tracking).objects
         objects.active = objects.new(self.name)
         markers.sync_objects(clip)
@@ -63,7 +63,7 @@ class SAM2SPLAT_OT_object_remove(Operator):
     def poll(cls, context: Context) -> bool:
         if not has_clip(cls, context):
             return False
-        entry = active_clip(context).tracking.objects.active
+        entry = present(present(require_clip(context).tracking).objects.active)
         space = context.space_data
         if entry.is_camera and (space is None or space.type != "CLIP_EDITOR"):
             cls.poll_message_set("Remove the Camera's clicks in a Clip Editor")
@@ -74,9 +74,9 @@ class SAM2SPLAT_OT_object_remove(Operator):
         return True
 
     def execute(self, context: Context) -> Result:
-        clip = active_clip(context)
+        clip = require_clip(context)
         settings = properties.of_clip(clip)
-        entry = present(clip.tracking).objects.active
+        entry = present(present(clip.tracking).objects.active)
         name = markers.subject_name(entry)
         if entry.is_camera:
             _delete_clicks(entry)
@@ -101,16 +101,17 @@ class SAM2SPLAT_OT_toggle_exclude(Operator):
     def poll(cls, context: Context) -> bool:
         if not has_clip(cls, context):
             return False
-        entry = active_clip(context).tracking.objects.active
+        entry = present(require_clip(context).tracking).objects.active
         if entry is None or entry.tracks.active is None:
             cls.poll_message_set("Select a click first")
             return False
         return True
 
     def execute(self, context: Context) -> Result:
-        tracks = active_clip(context).tracking.objects.active.tracks
-        chosen = [track for track in tracks if track.select] or [tracks.active]
-        exclude = not tracks.active.name.startswith(markers.EXCLUDE_PREFIX)
+        tracks = present(present(require_clip(context).tracking).objects.active).tracks
+        active = present(tracks.active)
+        chosen = [track for track in tracks if track.select] or [active]
+        exclude = not active.name.startswith(markers.EXCLUDE_PREFIX)
         for track in chosen:
             markers.set_exclude(track, exclude)
         return {"FINISHED"}
@@ -133,9 +134,9 @@ class SAM2SPLAT_OT_start_anew(Operator):
         return True
 
     def execute(self, context: Context) -> Result:
-        clip = active_clip(context)
+        clip = require_clip(context)
         markers.sync_objects(clip)
-        name = markers.subject_name(present(clip.tracking).objects.active)
+        name = markers.subject_name(present(present(clip.tracking).objects.active))
         object_id = properties.of_clip(clip).objects[name].object_id
         frame = to_clip(clip, present(context.scene).frame_current)
         anew = frame not in anew_frames.of_object(clip, object_id)
@@ -152,7 +153,9 @@ def can_start_anew(context: Context) -> bool:
 def active_prompts(context: Context) -> FramePrompts | None:
     """Return the active subject's prompts on this photo, if there are any."""
     clip = active_clip(context)
-    entry = present(clip.tracking).objects.active if clip is not None else None
+    if clip is None:
+        return None
+    entry = present(clip.tracking).objects.active
     if entry is None:
         return None
     frame = to_clip(clip, present(context.scene).frame_current)

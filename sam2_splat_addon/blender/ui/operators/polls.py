@@ -8,7 +8,7 @@ from typing import Any
 from bpy.types import Context
 
 from ...context import properties, task_runner
-from ...context.active_clip import active_clip
+from ...context.active_clip import active_clip, is_linked
 
 
 def nothing_runs(cls: Any) -> bool:
@@ -25,7 +25,7 @@ def own_clip(cls: Any, context: Context) -> bool:
     if clip is None:
         cls.poll_message_set("Load photos first")
         return False
-    if clip.library is not None:
+    if is_linked(clip):
         cls.poll_message_set(
             "This clip is linked from another file. Make it local or open that file"
         )

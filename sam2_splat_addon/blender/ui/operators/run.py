@@ -4,7 +4,7 @@
 No ``from __future__ import annotations`` here: Blender reads property annotations as values.
 """
 
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 from bpy.props import EnumProperty
 from bpy.types import Context, Operator
@@ -59,8 +59,8 @@ class SAM2SPLAT_OT_propagate(_ClipTask):
 
     def start(self, context: Context) -> Task:
         clip = require_clip(context)
-        space = cast(Any, context.space_data)
-        if space is not None and space.type == "CLIP_EDITOR" and space.clip == clip:
+        space = editors.clip_editor_of(context)
+        if space is not None and space.clip == clip:
             here = editors.clip_frame(space)
         else:
             here = editors.to_clip(clip, present(context.scene).frame_current)
@@ -73,8 +73,8 @@ class SAM2SPLAT_OT_propagate(_ClipTask):
         )
 
     def finished(self, context: Context, task: Task) -> None:
-        space = context.space_data
-        if space is not None and space.type == "CLIP_EDITOR" and space.clip is not None:
+        space = editors.clip_editor_of(context)
+        if space is not None and space.clip is not None:
             space.mask = properties.of_clip(space.clip).mask
 
 
