@@ -39,8 +39,8 @@ class MaskRenderer:
         render.image_settings.color_depth = "8"
         if hasattr(render, "compositor_device"):
             render.compositor_device = "CPU"
-        scene.view_settings.view_transform = "Raw"
-        scene.view_settings.look = "None"
+        view: Any = scene.view_settings  # the names are those of the colour configuration
+        view.view_transform, view.look = "Raw", "None"
         tree: Any
         if hasattr(scene, "compositing_node_group"):
             tree = bpy.data.node_groups.new("mask_render", "CompositorNodeTree")
@@ -64,7 +64,7 @@ class MaskRenderer:
         path = self.folder / f"mask_{frame:04d}.png"
         self.scene.render.filepath = str(path)
         bpy.ops.render.render(write_still=True, scene=self.scene.name)
-        image = bpy.data.images.load(str(path))
+        image: Any = bpy.data.images.load(str(path))
         image.colorspace_settings.name = "Non-Color"
         flat = np.empty(self.width * self.height * 4, dtype=np.float32)
         image.pixels.foreach_get(flat)

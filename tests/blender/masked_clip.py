@@ -44,6 +44,7 @@ def store_of(clip: bpy.types.MovieClip) -> MatteStore:
 def write_mattes(clip: bpy.types.MovieClip) -> None:
     """What a propagation writes into the store."""
     store = store_of(clip)
+    width, height = clip.size
     y, x = (np.mgrid[:SIDE, :SIDE] + 0.5) / SIDE
     for number, entry in enumerate(clip.sam2_splat.objects):
         for frame in range(1, clip.sam2_splat.frame_count + 1):
@@ -53,7 +54,8 @@ def write_mattes(clip: bpy.types.MovieClip) -> None:
                 MatteRecord(
                     entry.object_id,
                     frame,
-                    *clip.size,
+                    width,
+                    height,
                     logits.astype(np.float16),
                     scores,
                     frame == 1,

@@ -56,7 +56,7 @@ FRAME = FramePrompts(
     1, (PointPrompt(1.5, 2.25, include=False),), BoxPrompt(1, 2, 3, 4), MaskPrompt(2, 2, (1, 3))
 )
 PROMPTS = PromptSet((ObjectPrompts(1, "chair", (FRAME,)),), 1200, 1800)
-REQUESTS = [
+REQUESTS: list[Request] = [
     PropagateRequest(
         FOOTAGE, PROMPTS, "/store", ModelChoice("bundled", "", "cpu", 2),
         RunSettings(3, 9, "forward", speed="balanced"),
@@ -72,7 +72,7 @@ REQUESTS = [
     ),
     CancelRequest(),
 ]  # fmt: skip
-EVENTS = [
+EVENTS: list[Event] = [
     Ready(PROTOCOL_VERSION, 4711, {"torch": "2.13.0"}),
     Log("warning", "zwölf\nlines"),
     Progress("propagating", 3, 48, 3, "chair", 0.42, 18.9, 812.5),

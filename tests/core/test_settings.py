@@ -63,8 +63,12 @@ def test_every_setting_says_what_it_is(one: Declared) -> None:
 
 
 def test_options_names_and_labels_are_each_one_settings_own() -> None:
-    for of in (lambda one: one.name, lambda one: one.setting.option, lambda one: one.setting.label):
-        assert len({of(one) for one in EVERY}) == len(EVERY)
+    for names in (
+        [one.name for one in EVERY],
+        [one.setting.option for one in EVERY],
+        [one.setting.label for one in EVERY],
+    ):
+        assert len(set(names)) == len(EVERY)
 
 
 def test_every_field_that_a_run_and_a_bake_have_is_declared_but_the_range() -> None:

@@ -77,7 +77,7 @@ class _There(Tensor):
             raise TypeError(f"{NAME} has no float64, as Apple's GPUs")
         # Tensors of inference mode can't be views of parameters.
         with torch.inference_mode(mode=False):
-            return Tensor._make_wrapper_subclass(  # type: ignore[attr-defined, no-any-return]
+            return Tensor._make_wrapper_subclass(
                 cls,
                 here.size(),
                 strides=here.stride(),
@@ -94,7 +94,7 @@ class _There(Tensor):
         return f"{NAME}: {self.here!r}"
 
     @classmethod
-    def __torch_dispatch__(
+    def __torch_dispatch__(  # type: ignore[override]  # torch calls it on the class
         cls, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         return _run(func, args, kwargs or {})
@@ -138,7 +138,7 @@ def _copy_from(source: Tensor, target: Tensor, non_blocking: bool = False) -> Te
 
 def _converting(operation: Any, *, narrow: bool) -> Callable[..., Any]:
     """Return the operation as it runs under autocast."""
-    key = torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastPrivateUse1)
+    key = torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastPrivateUse1)  # type: ignore[attr-defined]  # no stub has it
 
     def converted(value: Any) -> Any:
         if not isinstance(value, Tensor) or not value.is_floating_point():

@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
@@ -195,7 +196,7 @@ def test_applying_twice_replaces(clip: bpy.types.MovieClip) -> None:
 def test_a_marker_lies_where_blender_says_the_pixel_is(clip: bpy.types.MovieClip) -> None:
     """A marker's ``co`` and the image's own pixels agree; Blender's row 0 is the bottom one."""
     width, height = clip.size
-    image = bpy.data.images.load(bpy.path.abspath(clip.filepath))
+    image: Any = bpy.data.images.load(bpy.path.abspath(clip.filepath))
     pixels = np.array(image.pixels[:]).reshape(height, width, 4)
     # The bright square begins at (width // 4, height // 3) in stored pixels, top row first.
     x, y = width // 4 + 10.5, height // 3 + 10.5

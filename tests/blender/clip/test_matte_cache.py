@@ -39,7 +39,8 @@ def clip(make_photos: Callable[..., Path]) -> bpy.types.MovieClip:
 def record(clip: bpy.types.MovieClip, frame: int, value: float) -> MatteRecord:
     """A matte of one value all over."""
     logits = np.full((6, 4), value, dtype=np.float16)
-    return MatteRecord(1, frame, *clip.size, logits, SCORES, prompted=frame == 2)
+    width, height = clip.size
+    return MatteRecord(1, frame, width, height, logits, SCORES, prompted=frame == 2)
 
 
 def shown(clip: bpy.types.MovieClip, frame: int, prompts: FramePrompts | None = None) -> object:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import bpy
 import pytest
@@ -105,7 +106,8 @@ def test_a_linked_clip_can_only_be_looked_at(make_photos: MakePhotos, tmp_path: 
     masked_clip(make_photos(), ("chair",))
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "library.blend"))
     bpy.ops.wm.read_factory_settings(use_empty=True)
-    with bpy.data.libraries.load(str(tmp_path / "library.blend"), link=True) as (there, here):
+    libraries: Any = bpy.data.libraries
+    with libraries.load(str(tmp_path / "library.blend"), link=True) as (there, here):
         here.movieclips = there.movieclips
     bpy.context.scene.active_clip = bpy.data.movieclips[0]
     for name in ("object_add", "object_remove", "click", "propagate", "bake", "clear_masks"):

@@ -110,10 +110,12 @@ def _propagated(clip: bpy.types.MovieClip) -> None:
     from sam2_splat_addon.blender.clip import footage as footage_clip
 
     footage = footage_clip.footage_of(clip)
+    width, height = clip.size
     machine = Machine("cpu", "float32", 1, "", {})
     manifest = RunManifest(
         footage.fingerprint(),
-        *clip.size,
+        width,
+        height,
         len(footage),
         "bundled",
         "",
@@ -248,7 +250,9 @@ def test_photos_gone_from_the_end_take_their_clicks_and_leave_all_else(
         "Photos at the end, from frame 4 on, are gone: clicks and drawn masks went along"
         " (2 clicks and 1 drawn mask were on photos that are gone). Propagate again"
     )
-    found = clip_prompts.collect(clip).checked(*clip.size, len(footage_clip.footage_of(clip)))
+    width, height = clip.size
+    count = len(footage_clip.footage_of(clip))
+    found = clip_prompts.collect(clip).checked(width, height, count)
     assert [one.frame for one in found.objects[0].frames] == [1]
     assert matte_cache.matte_of(clip, 1, "chair", 3, None, "bundled") is not None
 

@@ -22,8 +22,8 @@ def test_the_log_goes_to_the_console_from_its_level_on(
     assert "\x1b" not in said
     assert said.endswith("can't be read.\nLoad it again.\n")
     monkeypatch.setattr(console.log, "level", logging.WARNING)
-    console.log._cache.clear()  # type: ignore[attr-defined]  # of which levels are on
+    console.log._cache.clear()  # of which levels are on
     console.log.log(console.level_of("info"), "Device: CPU")
     console.log.log(console.level_of("warning"), "Left out.")
-    console.log._cache.clear()  # type: ignore[attr-defined]
+    console.log._cache.clear()
     assert capfd.readouterr().out == "SAM2 Splat: Left out.\n"

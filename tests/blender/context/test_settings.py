@@ -59,17 +59,15 @@ NEW = ("lens", "strength", "patient")
 @pytest.fixture
 def invented() -> Iterator[Any]:
     """A registered property group with the clip's own settings and the invented ones."""
-    from sam2_splat_addon.blender.context.properties import declare
+    from sam2_splat_addon.blender.context.properties import declare, pointer
 
-    group = type(
-        "SAM2SPLAT_PG_invented",
-        (bpy.types.PropertyGroup,),
-        {"__annotations__": {"checkpoint": bpy.props.StringProperty()}},
-    )
+    group = type("SAM2SPLAT_PG_invented", (bpy.types.PropertyGroup,), {"__annotations__": {}})
+    checkpoint: Any = bpy.props.StringProperty()  # type: ignore[func-returns-value]  # it does
+    group.__annotations__["checkpoint"] = checkpoint
     for kind in (ModelSettings, Invented, BakeSettings):
         declare(group, kind)
     bpy.utils.register_class(group)
-    bpy.types.Scene.invented = bpy.props.PointerProperty(type=group)
+    bpy.types.Scene.invented = pointer(group)
     yield bpy.context.scene.invented
     del bpy.types.Scene.invented
     bpy.utils.unregister_class(group)

@@ -33,13 +33,16 @@ def many(folder: Path, objects: int) -> bpy.types.MovieClip:
     markers.sync_objects(clip)
     store_folder(clip, footage_of(clip).folder)
     store = store_of(clip)
+    width, height = clip.size
     y, x = (np.mgrid[:24, :24] + 0.5) / 24
     for entry in clip.sam2_splat.objects:
         for frame in range(1, FRAMES + 1):
             middle = 0.3 + 0.4 * entry.object_id / objects + 0.01 * frame
             logits = (0.2 - np.hypot(x - middle, y - 0.5)).astype(np.float16)
             scores = MatteScores(9.0, 0.9, 0.1)
-            store.write(MatteRecord(entry.object_id, frame, *clip.size, logits, scores, frame == 1))
+            store.write(
+                MatteRecord(entry.object_id, frame, width, height, logits, scores, frame == 1)
+            )
     return clip
 
 

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import bpy
 import msgspec
@@ -299,9 +300,12 @@ def test_the_review_says_how_far_it_is_and_edits_of_new_layers_are_known(
     live_review.layers_written(clip, {"square": {2: []}, "ground": {}})
     searched = []
     search = edit_search.search
-    monkeypatch.setattr(
-        edit_search, "search", lambda *given: searched.append(given) or search(*given)
-    )
+
+    def noted(*given: Any) -> Any:
+        searched.append(given)
+        return search(*given)
+
+    monkeypatch.setattr(edit_search, "search", noted)
     settle()
     assert searched == []
     assert live_review.edited_frames(clip) == {"square": {2}, "ground": set()}

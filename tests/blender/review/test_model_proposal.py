@@ -53,9 +53,10 @@ def clip(make_photos: MakePhotos) -> bpy.types.MovieClip:
 def made_by(clip: bpy.types.MovieClip, model: str) -> None:
     """Note that a run with this model made the mattes."""
     store = store_of(clip)
+    width, height = clip.size
     machine = Machine("cpu", "float32", 1, "", {})
     manifest = RunManifest(
-        "", *clip.size, COUNT, model, "0" * 64, RunSettings(), machine, PromptSet(())
+        "", width, height, COUNT, model, "0" * 64, RunSettings(), machine, PromptSet(())
     )
     write_manifest(store.manifest_path, manifest)
 

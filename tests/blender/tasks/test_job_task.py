@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import pytest
 
@@ -19,11 +19,11 @@ def test_no_piece_of_work_is_begun_that_would_end_too_late(
 
     now, begun = [100.0], [0]
 
-    def pieces() -> Iterator[None]:
+    def pieces() -> Generator[bool, None, None]:
         while True:
             begun[0] += 1
             now[0] += each
-            yield None
+            yield False
 
     task = object.__new__(job_task.JobTask)
     task._steps = pieces()

@@ -226,11 +226,12 @@ def propagated_anew(clip: bpy.types.MovieClip) -> None:
     from sam2_splat_addon.core.mattes.store import MatteRecord
 
     store = store_of(clip)
+    width, height = clip.size
     for entry in clip.sam2_splat.objects:
         for frame in range(1, FRAMES + 1):
             old = store.read(entry.object_id, frame)
             logits = np.roll(old.logits, 12, axis=0)
-            store.write(MatteRecord(entry.object_id, frame, *clip.size, logits, old.scores))
+            store.write(MatteRecord(entry.object_id, frame, width, height, logits, old.scores))
     matte_run.remember(clip, store)
     changes.mattes_changed(clip.session_uid)
     build_layers(clip)

@@ -79,9 +79,9 @@ def test_include_and_exclude_have_different_colours_and_neither_is_red(
     bpy.ops.sam2_splat.click(frame=1, x=10.5, y=12.5, include=False)
     include, exclude = clip.tracking.objects["Object"].tracks
     assert include.use_custom_color and exclude.use_custom_color
-    assert tuple(include.color) != tuple(exclude.color)
+    assert include.color[:] != exclude.color[:]
     for track in (include, exclude):
-        red, green, blue = track.color
+        red, green, blue = track.color[:]
         assert red < max(green, blue)
 
 

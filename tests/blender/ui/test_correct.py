@@ -56,7 +56,9 @@ def shown(clip: bpy.types.MovieClip, frame: int) -> NDArray[np.bool_]:
     """The layer's matte on a frame."""
     from sam2_splat_addon.blender.masks import layers
 
-    outlines = layers.read_object_layer(clip.sam2_splat.mask, "square", frame, tuple(clip.size))
+    outlines = layers.read_object_layer(
+        clip.sam2_splat.mask, "square", frame, (clip.size[0], clip.size[1])
+    )
     return rasterize.fill(outlines, *clip.size)
 
 

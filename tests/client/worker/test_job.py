@@ -43,7 +43,8 @@ def worker_id(pool: WorkerPool) -> int:
 
 def test_a_job_runs_to_its_end_and_hands_out_every_frame_once(pool: WorkerPool, ask: Ask) -> None:
     job = Job(pool, ask("count", frames=30))
-    assert job.state is JobState.STARTING
+    before = job.state
+    assert before is JobState.STARTING
     seen: list[int] = []
     fractions: list[float] = []
     while not job.poll(time.monotonic() + 0.05, wait=True).is_over:
@@ -63,15 +64,15 @@ def test_a_job_runs_to_its_end_and_hands_out_every_frame_once(pool: WorkerPool, 
 
 
 def test_consecutive_jobs_share_one_warm_worker(pool: WorkerPool, ask: Ask) -> None:
-    assert not pool.is_warm
+    warm = [pool.is_warm]
     ids = set()
     for _ in range(3):
         assert Job(pool, ask("well")).wait() is JobState.DONE
         ids.add(worker_id(pool))
     assert len(ids) == 1
-    assert pool.is_warm
+    warm.append(pool.is_warm)
     pool.shutdown()
-    assert not pool.is_warm
+    assert [*warm, pool.is_warm] == [False, True, False]
     assert Job(pool, ask("well")).wait() is JobState.DONE
     assert worker_id(pool) not in ids
 

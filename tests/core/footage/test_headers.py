@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -108,7 +109,7 @@ def test_png_of_16_bit_of_1_bit_and_palette_with_transparency(tmp_path: Path) ->
     [("uint8", 8, False), ("uint16", 16, False), ("float32", 32, True), ("float16", 16, True)],
 )
 def test_tiff(
-    tmp_path: Path, dtype: str, depth: int, is_float: bool, order: str, big: bool
+    tmp_path: Path, dtype: str, depth: int, is_float: bool, order: Literal["<", ">"], big: bool
 ) -> None:
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, array(dtype, 3), byteorder=order, bigtiff=big, photometric="rgb")
@@ -119,7 +120,7 @@ def test_tiff(
 
 
 @pytest.mark.parametrize("layout", [{"tile": (16, 16)}, {"rowsperstrip": 4}, {"planarconfig": 2}])
-def test_tiff_layouts_and_alpha(tmp_path: Path, layout: dict[str, object]) -> None:
+def test_tiff_layouts_and_alpha(tmp_path: Path, layout: dict[str, Any]) -> None:
     path = tmp_path / "a.tif"
     pixels = array("uint8", 4)
     if "planarconfig" in layout:
@@ -141,7 +142,7 @@ def test_tiff_layouts_and_alpha(tmp_path: Path, layout: dict[str, object]) -> No
     ],
 )
 def test_webp_lossy_lossless_and_extended(
-    tmp_path: Path, mode: str, options: dict[str, object], alpha: bool
+    tmp_path: Path, mode: str, options: dict[str, Any], alpha: bool
 ) -> None:
     path = tmp_path / "a.webp"
     image(mode).save(path, **options)

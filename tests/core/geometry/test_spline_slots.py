@@ -13,6 +13,7 @@ from sam2_splat_addon.core.geometry.spline_slots import SlotPlan
 from sam2_splat_addon.core.geometry.trace import Contour, trace
 from tests.core.shapes import (
     HARD_SHAPES,
+    Shape,
     disc,
     intersection_over_union,
     logits_of,
@@ -26,7 +27,7 @@ from tests.core.shapes import (
 SIZE = (300, 200)
 
 
-def _trace(shape: object, size: tuple[int, int] = SIZE) -> list[Contour]:
+def _trace(shape: Shape, size: tuple[int, int] = SIZE) -> list[Contour]:
     return trace(logits_of(shape), *size)
 
 

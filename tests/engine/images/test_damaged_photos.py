@@ -9,6 +9,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -205,11 +206,11 @@ def test_lzw_of_every_table_size_is_whole(tmp_path: Path) -> None:
 def tiff_with(tag: int, place: int, value: int, compression: str | None) -> bytes:
     """A TIFF of many strips with another number in one of its tags."""
     file = io.BytesIO()
-    strips = {"rowsperstrip": 16, "photometric": "rgb", "compression": compression}
+    strips: dict[str, Any] = {"rowsperstrip": 16, "photometric": "rgb", "compression": compression}
     tifffile.imwrite(file, np.asarray(picture()).astype(np.uint16) * 257, **strips)
     file.seek(0)
     with tifffile.TiffFile(file) as tiff:
-        found = tiff.pages[0].tags[tag]
+        found = tiff.pages.first.tags[tag]
     data = bytearray(file.getvalue())
     size = found.valuebytecount // found.count
     at = found.valueoffset + place * size
@@ -250,7 +251,7 @@ def test_planes_apart_that_opencv_would_scramble_are_refused(tmp_path: Path) -> 
     zeros = np.zeros((3, height, width), np.uint16)
     tifffile.imwrite(path, zeros, photometric="rgb", planarconfig="separate", rowsperstrip=height)
     with tifffile.TiffFile(path) as tiff:
-        tags = {name: tiff.pages[0].tags[name] for name in (259, 273, 279)}
+        tags = {name: tiff.pages.first.tags[name] for name in (259, 273, 279)}
     data = bytearray(path.read_bytes())
     ends = len(data)
     struct.pack_into("<H", data, tags[259].valueoffset, 5)

@@ -113,7 +113,7 @@ def test_same_pixels_give_the_same_bytes(tmp_path: Path) -> None:
 
 def test_smooth_photos_are_not_larger_than_from_other_encoders(tmp_path: Path) -> None:
     small = np.random.default_rng(1).integers(0, 256, (12, 9, 3), dtype=np.uint8)
-    rgb = cv2.resize(small, (600, 800), interpolation=cv2.INTER_CUBIC)
+    rgb = cv2.resize(small, (600, 800), interpolation=cv2.INTER_CUBIC).astype(np.uint8)
     alpha = np.full((800, 600), 255, dtype=np.uint8)
     write_rgba(tmp_path / "ours.png", rgb, alpha)
     cv2.imwrite(str(tmp_path / "theirs.png"), np.dstack([rgb, alpha]))

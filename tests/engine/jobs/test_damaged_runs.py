@@ -12,7 +12,7 @@ import torch
 from sam2_splat_addon.core.errors import DamagedPhoto
 from sam2_splat_addon.core.footage.damaged_photos import DAMAGED_NAME, read_damaged
 from sam2_splat_addon.core.mattes.store import MatteStore
-from sam2_splat_addon.core.protocol import FootageFiles, Log, ReportRequest
+from sam2_splat_addon.core.protocol import FootageFiles, Log, PropagateRequest, ReportRequest
 from sam2_splat_addon.core.review.report import CSV_NAME, HTML_NAME
 from sam2_splat_addon.core.settings import RunSettings
 from sam2_splat_addon.engine.jobs import propagate
@@ -25,7 +25,7 @@ _A = clicked(1, 3, 70.0, 40.0, "a")
 _FRAMES = 7
 
 
-def _run(wish: propagate.PropagateRequest) -> tuple[propagate.PropagateReport, list[str]]:
+def _run(wish: PropagateRequest) -> tuple[propagate.PropagateReport, list[str]]:
     log: list[Log] = []
     report = propagate.run(
         wish,

@@ -95,7 +95,7 @@ def gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
     if choice.device.type == "cuda":
         yield "cuda"
         return
-    own = propagate.choose_device
+    own = choose_device
     for module in (propagate, preview, devices_found):  # a bake asks the last when it needs one
         monkeypatch.setattr(
             module,

@@ -13,7 +13,7 @@ from sam2_splat_addon.core.errors import Cancelled
 from sam2_splat_addon.core.mattes.store import MatteStore
 from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt
 from sam2_splat_addon.core.protocol import FootageFiles, FrameRange, PropagateRequest
-from sam2_splat_addon.core.settings import RunSettings
+from sam2_splat_addon.core.settings import Look, Memory, RunSettings, SpeedName
 from sam2_splat_addon.engine.jobs import propagate, run_store
 from sam2_splat_addon.engine.refine import zoom_refine
 
@@ -27,6 +27,17 @@ _CORRECTED = replace(_THING, frames=(_THING.frames[0], _EXCLUDED, _THING.frames[
 _OTHER = clicked(2, 3, 110.0, 60.0, "other")
 
 # Any two values of any two settings occur together at least once.
+_ROWS: tuple[tuple[Look, bool, Memory, bool, SpeedName, int], ...] = (
+    ("off", False, "exact", False, "quality", 0),
+    ("off", True, "guarded", True, "fast", 1),
+    ("off", True, "exact", True, "balanced", 0),
+    ("whole", True, "guarded", False, "quality", 1),
+    ("whole", False, "exact", True, "fast", 1),
+    ("whole", False, "guarded", False, "balanced", 0),
+    ("parts", True, "guarded", True, "quality", 0),
+    ("details", True, "exact", False, "fast", 0),
+    ("parts", False, "guarded", True, "balanced", 1),
+)
 _MIXES = [
     RunSettings(
         second_look=look,
@@ -36,17 +47,7 @@ _MIXES = [
         speed=speed,
         nearby_prompts=nearby,
     )
-    for look, sides, memory, panorama, speed, nearby in (
-        ("off", False, "exact", False, "quality", 0),
-        ("off", True, "guarded", True, "fast", 1),
-        ("off", True, "exact", True, "balanced", 0),
-        ("whole", True, "guarded", False, "quality", 1),
-        ("whole", False, "exact", True, "fast", 1),
-        ("whole", False, "guarded", False, "balanced", 0),
-        ("parts", True, "guarded", True, "quality", 0),
-        ("details", True, "exact", False, "fast", 0),
-        ("parts", False, "guarded", True, "balanced", 1),
-    )
+    for look, sides, memory, panorama, speed, nearby in _ROWS
 ]
 _mixes = pytest.mark.parametrize("settings", _MIXES, ids=lambda mix: "-".join(_values(mix)))
 
@@ -160,7 +161,7 @@ def test_no_two_mixes_share_a_key(ask: _Ask) -> None:
 
 @pytest.mark.parametrize("look", ["whole", "parts"])
 def test_a_run_cancelled_between_two_looks_at_a_frame_goes_on_from_the_frame_before(
-    look: str, ask: _Ask, monkeypatch: pytest.MonkeyPatch
+    look: Look, ask: _Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The memory of a frame whose look was cancelled must not be saved as the frame before's."""
     monkeypatch.setattr(run_store, "SHELF_FRAMES", 100)  # so only what a cancelled run saves counts

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -76,17 +77,19 @@ def test_at_any_moment_of_a_run_over_another_ones_mattes(
     """Each frame has the old matte or the new one. Every frame that was reported has the new one."""
     store = tmp_path / "store"
     _run(replace(footage.before, store=str(store)))
-    disk, done = Disk(store), []
+    disk = Disk(store)
+    done: list[Any] = []
+    number = 0
     seen: set[tuple[int, ...]] = set()
 
     def cut() -> None:
+        nonlocal number
         for way in WAYS:
-            left = disk.left(tmp_path / f"{way}{cut.number}", way, cut.number)
+            left = disk.left(tmp_path / f"{way}{number}", way, number)
             new = _look(left, footage, done)
             seen.add(new)
-        cut.number += 1
+        number += 1
 
-    cut.number = 0  # type: ignore[attr-defined]
     with disk.looking_on(cut):
         try:
             _run(replace(footage.wish, store=str(store)), done, stop_after)
@@ -124,7 +127,8 @@ def test_a_first_run_that_was_cut_goes_on_to_the_same_mattes(
 ) -> None:
     """Nothing syncs the memories, so they are missing or torn, and some names are not there yet."""
     (tmp_path / "disk").mkdir()
-    disk, done = Disk(tmp_path / "disk"), []
+    disk = Disk(tmp_path / "disk")
+    done: list[Any] = []
     store, wish = tmp_path / "disk" / "store", footage.wish
 
     def cut() -> None:

@@ -328,14 +328,19 @@ def test_frames_beyond_the_bound_are_forgotten_the_oldest_first(
     image = previewer._features.get(photo_key(footage.paths[0]))
     assert image is not None
     size = sum(entry.nbytes for entry in image.maps)
+
+    def key_of(name: str) -> Any:
+        """Short for a photo's whole key."""
+        return name, 0, 0
+
     features = FeatureCache(2 * size + 1, exact=True)
     for key in ("a", "b", "a", "c"):
-        if features.get((key, 0, 0)) is None:
-            features.keep((key, 0, 0), image)
-    assert [features.get((key, 0, 0)) is not None for key in "abc"] == [True, False, True]
+        if features.get(key_of(key)) is None:
+            features.keep(key_of(key), image)
+    assert [features.get(key_of(key)) is not None for key in "abc"] == [True, False, True]
     tiny = FeatureCache(1, exact=True)
-    tiny.keep(("a", 0, 0), image)
-    assert tiny.get(("a", 0, 0)) is not None
+    tiny.keep(key_of("a"), image)
+    assert tiny.get(key_of("a")) is not None
 
 
 @pytest.mark.parametrize("step", [0, 1, 2])

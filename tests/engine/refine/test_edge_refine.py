@@ -30,8 +30,8 @@ GRID = 48
 def picture(dtype: type = np.uint8) -> tuple[np.ndarray, np.ndarray]:
     """A grainy photo of a ring on a pole, and the mask of both."""
     truth = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
-    cv2.circle(truth, (360, 300), 180, 1, 60)
-    cv2.line(truth, (360, 480), (400, 880), 1, 50)
+    cv2.circle(truth, (360, 300), 180, (1,), 60)
+    cv2.line(truth, (360, 480), (400, 880), (1,), 50)
     rng = np.random.default_rng(0)
     photo = np.where(truth[..., None] > 0, (170.0, 90.0, 50.0), (70.0, 90.0, 110.0))
     photo = cv2.GaussianBlur(photo, (0, 0), 0.8) + rng.normal(0, 3, photo.shape)

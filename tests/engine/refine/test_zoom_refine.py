@@ -19,7 +19,7 @@ from sam2_splat_addon.core.geometry.resample import upsample_binary
 from sam2_splat_addon.core.mattes.store import MatteStore
 from sam2_splat_addon.core.prompts import FramePrompts, MaskPrompt, PointPrompt, read_json
 from sam2_splat_addon.core.protocol import ModelChoice
-from sam2_splat_addon.core.settings import RunSettings
+from sam2_splat_addon.core.settings import Look, RunSettings
 from sam2_splat_addon.engine.images.frame_source import FrameSource
 from sam2_splat_addon.engine.jobs import propagate
 from sam2_splat_addon.engine.models import model_cache
@@ -95,14 +95,15 @@ def _look(steps: Sam2Adapter, photo: Path) -> SecondLook:
     return SecondLook(steps, [photo], (_WIDTH, _HEIGHT), _CHOICE)
 
 
-def _iou(logits: NDArray[np.floating], truth: NDArray[np.bool_]) -> float:
+def _iou(logits: NDArray[np.float32], truth: NDArray[np.bool_]) -> float:
     height, width = truth.shape
     mask = upsample_binary(logits, width, height)
     return float((mask & truth).sum() / (mask | truth).sum())
 
 
 def _finer(first: NDArray[np.float32]) -> NDArray[np.float32]:
-    return cv2.resize(first, (FINER * first.shape[1], FINER * first.shape[0]))
+    finer = cv2.resize(first, (FINER * first.shape[1], FINER * first.shape[0]))
+    return finer.astype(np.float32)
 
 
 def _sample() -> tuple[Path, NDArray[np.bool_], FramePrompts]:
@@ -274,7 +275,8 @@ def test_a_run_with_second_looks_remembers_the_first_ones(tmp_path: Path) -> Non
     footage = write_photos(tmp_path / "photos", 4)
     checkpoint = write_checkpoint(tmp_path / "random.safetensors")
     scores = {}
-    for look, finer in (("off", 1), ("whole", FINER), ("parts", FINEST), ("details", FINEST)):
+    looks: dict[Look, int] = {"off": 1, "whole": FINER, "parts": FINEST, "details": FINEST}
+    for look, finer in looks.items():
         settings = RunSettings(second_look=look)
         wanted = request(
             footage,

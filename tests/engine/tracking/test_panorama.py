@@ -33,7 +33,7 @@ from sam2_splat_addon.engine.tracking.panorama import (
     tensors_seen,
     view_of,
 )
-from sam2_splat_addon.engine.tracking.plan import plan_object
+from sam2_splat_addon.engine.tracking.plan import Step, plan_object
 from sam2_splat_addon.engine.tracking.prompt_tensors import PromptTensors
 from sam2_splat_addon.engine.tracking.results import FrameResult
 from sam2_splat_addon.engine.tracking.schedule import ObjectSchedule, schedule_for
@@ -89,7 +89,7 @@ def _turned(points: Sequence[PointPrompt], share: float) -> tuple[PointPrompt, .
 @pytest.mark.parametrize("points", [_POINTS, _FAR_POINTS], ids=["near", "whole"])
 @pytest.mark.parametrize("share", [0.25, 0.5, 0.75])
 def test_footage_turned_by_whole_steps_gives_the_same_mattes_turned_to_the_bit(
-    share: float, points: Sequence[PointPrompt]
+    share: float, points: tuple[PointPrompt, ...]
 ) -> None:
     frames = _frames(4)
     around = frames.tensors.shape[-1]
@@ -156,16 +156,16 @@ def test_a_correction_beyond_a_near_view_changes_nothing() -> None:
 def test_a_run_that_goes_on_from_a_bank_looks_where_the_whole_run_looked() -> None:
     frames = _frames(5)
     prompts = [FramePrompts(1, _turned(_POINTS, 0.5))]
-    banks: dict[int, BankState] = {}
+    banks: dict[Step, BankState] = {}
 
-    def remembered(object_id: int, frame: int, bank: MemoryBank) -> None:
-        banks[frame] = bank.state()
+    def remembered(object_id: int, step: Step, bank: MemoryBank) -> None:
+        banks[step] = bank.state()
 
     whole: dict[int, FrameResult] = {}
     works = _works(prompts, 5)
     _session(frames, works).run(lambda r: whole.update({r.frame: r}), on_remembered=remembered)
     rest: list[FrameResult] = []
-    works = [schedule_for(works[0].plan, {4, 5}, banks.get)]
+    works = [schedule_for(works[0].plan, {4, 5}, lambda step: banks.get(step))]
     _session(frames, works).run(rest.append)
     tracked = [result for result in rest if result.frame > 1]
     assert [result.frame for result in tracked] == [4, 5]

@@ -25,11 +25,11 @@ from sam2_splat_addon.core.prompts import (
 from sam2_splat_addon.core.settings import RunSettings
 from sam2_splat_addon.engine.models.architectures import BUNDLED
 from sam2_splat_addon.engine.models.device import choose_device
-from sam2_splat_addon.engine.tracking.memory_bank import MemoryBank
+from sam2_splat_addon.engine.tracking.memory_bank import BankState, MemoryBank
 from sam2_splat_addon.engine.tracking.plan import ObjectPlan, Step, plan_object
 from sam2_splat_addon.engine.tracking.prompt_tensors import prompt_tensors
 from sam2_splat_addon.engine.tracking.results import FrameResult
-from sam2_splat_addon.engine.tracking.schedule import BankState, schedule_for
+from sam2_splat_addon.engine.tracking.schedule import schedule_for
 from sam2_splat_addon.engine.tracking.session import Session
 
 from ..random_models import HEIGHT, WIDTH, TensorFrames, propagated, random_frames, random_model

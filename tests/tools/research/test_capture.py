@@ -9,6 +9,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import bpy
 import numpy as np
@@ -151,8 +152,9 @@ def test_the_truth_is_where_cycles_draws_the_subject(tmp_path: Path) -> None:
     del stage.items[1:]
     renderer = CyclesRenderer(stage, CyclesSettings(16, threads=1, bounces=0, denoise=False))
     renderer.set_frame(1)
-    bpy.context.scene.cycles.pixel_filter_type = "BOX"  # no pixel looks into its neighbours
-    render = bpy.context.scene.render
+    scene: Any = bpy.context.scene
+    scene.cycles.pixel_filter_type = "BOX"  # no pixel looks into its neighbours
+    render = scene.render
     render.film_transparent = True
     render.image_settings.file_format = "PNG"
     render.image_settings.color_mode = "RGBA"

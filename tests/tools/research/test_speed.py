@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 
 from sam2_splat_addon.core.settings import SPEEDS
-from tools.research.bench.timing.propagation import OURS, OURS_BITWISE, SAM2
-from tools.research.bench.timing.rows import Row
+from tools.research.bench.timing.propagation import OURS_BITWISE, SAM2
+from tools.research.bench.timing.rows import OURS, Row
 
 ROOT = Path(__file__).parents[3]
 SPEED = ROOT / "tools" / "research" / "bench" / "speed.py"

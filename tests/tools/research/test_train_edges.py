@@ -25,7 +25,7 @@ def captures(tmp_path: Path) -> Path:
         folder = tmp_path / "scenes" / f"disk_{number}"
         folder.mkdir(parents=True)
         ids = np.zeros((360, 240), np.uint8)
-        cv2.circle(ids, (110 + 10 * number, 180), 70, 1, -1)
+        cv2.circle(ids, (110 + 10 * number, 180), 70, (1,), -1)
         picture = np.where(ids[..., None] > 0, (60, 120, 220), (90, 80, 70)).astype(np.uint8)
         cv2.imwrite(str(folder / "0000.jpg"), picture)
         cv2.imwrite(str(folder / "0000.png"), ids)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from tools.window.session import Play, Until, Window
@@ -24,10 +25,8 @@ def scenario(window: Window) -> Play:
     window.run("tool")
     for number, at in enumerate(CLICKS, start=1):
         yield from window.click(*at)
-        yield Until(
-            lambda wanted=number: len(window.tracks()) == wanted,
-            f"click {number} is there",
-        )
+        clicked = functools.partial(lambda wanted: len(window.tracks()) == wanted, number)
+        yield Until(clicked, f"click {number} is there")
     yield from window.settled_preview()
     yield from window.picture("3_clicked")
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import bpy
@@ -112,13 +113,12 @@ def scenario(window: Window) -> Play:
     count = len(layer_of(window).splines)
     for number, corner in enumerate(CORNERS, start=1):
         yield from window.click(*corner, ctrl=True)
-        yield Until(
-            lambda number=number: (
-                len(layer_of(window).splines) == count + 1
-                and len(layer_of(window).splines[-1].points) == number
-            ),
-            f"Ctrl+click makes point {number}",
-        )
+
+        def drawn(wanted: int) -> bool:
+            splines = layer_of(window).splines
+            return len(splines) == count + 1 and len(splines[-1].points) == wanted
+
+        yield Until(functools.partial(drawn, number), f"Ctrl+click makes point {number}")
     yield from window.press("C", alt=True)
     yield Until(lambda: layer_of(window).splines[-1].use_cyclic, "Alt+C closes it")
     yield from window.press("I")

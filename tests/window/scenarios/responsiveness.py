@@ -53,7 +53,8 @@ class Steps:
         modal = self._timed("task", task.modal)
         # Blender counts the parameters of a method, and gives it as many.
         task.modal = lambda self, context, event: modal(self, context, event)
-        for panel in bpy.types.Panel.__subclasses__():
+        panels: list[Any] = bpy.types.Panel.__subclasses__()
+        for panel in panels:
             if panel.__name__.startswith("SAM2SPLAT_"):
                 panel.draw = _drawing(self._timed(panel.__name__, panel.draw))
 
@@ -100,11 +101,11 @@ class Answers:
 
     def _noted(self, step: str, plain: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(plain)
-        def noted(*arguments: object) -> object:
+        def noted(*arguments: Any) -> object:
             if step == "asked":  # the last question is the one that counts
                 self.times.pop("answered", None)
             # Answers without a matte only say that the worker is ready for the frame.
-            if step == "asked" or arguments[0].mattes:  # type: ignore[attr-defined]
+            if step == "asked" or arguments[0].mattes:
                 self.times[step] = time.perf_counter()
             return plain(*arguments)
 
