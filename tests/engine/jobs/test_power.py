@@ -79,16 +79,16 @@ def test_at_any_moment_of_a_run_over_another_ones_mattes(
     _run(replace(footage.before, store=str(store)))
     disk = Disk(store)
     done: list[Any] = []
-    number = 0
+    cuts = 0
     seen: set[tuple[int, ...]] = set()
 
     def cut() -> None:
-        nonlocal number
+        nonlocal cuts
         for way in WAYS:
-            left = disk.left(tmp_path / f"{way}{number}", way, number)
+            left = disk.left(tmp_path / f"{way}{cuts}", way, cuts)
             new = _look(left, footage, done)
             seen.add(new)
-        number += 1
+        cuts += 1
 
     with disk.looking_on(cut):
         try:
@@ -100,7 +100,7 @@ def test_at_any_moment_of_a_run_over_another_ones_mattes(
     assert set(_look(finished, footage, done)) == set(done)
     assert {len(new) for new in seen} == set(range((_FRAMES if stop_after < 0 else stop_after) + 1))
     disk.close()
-    for number in (cut.number // 3, cut.number // 2, cut.number - 3):  # type: ignore[attr-defined]
+    for number in (cuts // 3, cuts // 2, cuts - 3):
         for way in WAYS:
             _run(replace(footage.wish, store=str(tmp_path / f"{way}{number}")))
             assert _mattes(tmp_path / f"{way}{number}") == footage.new
