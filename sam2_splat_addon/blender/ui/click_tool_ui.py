@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import bpy
 from bpy.types import Context, Panel, UILayout
 
 from ..context import properties
 from ..context.active_clip import active_clip
+from ..context.editors import clip_editor_of
 from ..context.present import present
 from ..tasks import live_preview
 from .operators import click_targets
@@ -89,7 +90,7 @@ class SAM2SPLAT_PT_overlay(Panel):
 
 
 def _draw_header(header: bpy.types.Header, context: Context) -> None:
-    space = cast(Any, context.space_data)
+    space = present(clip_editor_of(context))
     if space.clip is None or space.view != "CLIP":
         return
     look = properties.of_scene(context.scene)
