@@ -115,7 +115,6 @@ class Job:
         self._kill_at = 0.0
         self._latest: Progress | None = None
         self._frames: list[FrameDone] = []
-        self._frames_done = 0
         self._log: collections.deque[Log] = collections.deque(maxlen=_KEPT_LOG_LINES)
         self._worker: WorkerProcess | None = None
         try:
@@ -199,11 +198,6 @@ class Job:
         return lines
 
     @property
-    def frames_done(self) -> int:
-        """Number of mattes or images finished so far."""
-        return self._frames_done
-
-    @property
     def progress(self) -> JobProgress:
         """The progress, with a sentence for a status bar."""
         latest = self._latest
@@ -276,7 +270,6 @@ class Job:
                 self._latest = event
             case FrameDone():
                 self._frames.append(event)
-                self._frames_done += 1
             case Log():
                 self._log.append(event)
             case Finished():

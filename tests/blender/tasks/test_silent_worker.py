@@ -58,7 +58,7 @@ def test_a_silent_worker_is_said_so_with_a_button_that_starts_another(
 
     def look(_: task_runner.Task) -> None:
         job = task._job
-        if not stopped and job is not None and job.frames_done >= 2 and job._worker is not None:
+        if not stopped and job is not None and task.fraction > 0.1 and job._worker is not None:
             stopped.append(job._worker.process_id)
             assert not task.silence
             os.kill(stopped[0], signal.SIGSTOP)

@@ -15,18 +15,19 @@ from pathlib import Path
 import pytest
 
 from sam2_splat_addon.client.packages.environment import WorkerEnvironment
-from sam2_splat_addon.client.worker.job import Job, JobState, describe, duration
+from sam2_splat_addon.client.worker.job import JobState, describe, duration
 from sam2_splat_addon.client.worker.worker_pool import WorkerPool
 from sam2_splat_addon.core.errors import BakeError, WorkerError
 from sam2_splat_addon.core.mattes.store import MatteStore
 from sam2_splat_addon.core.protocol import Progress, PropagateRequest
+from ..counted_job import CountedJob
 
 Ask = Callable[..., PropagateRequest]
 ROOT = Path(__file__).resolve().parents[3]
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 
 
-def poll_until(job: Job, ready: Callable[[], bool], timeout: float = 30.0) -> None:
+def poll_until(job: CountedJob, ready: Callable[[], bool], timeout: float = 30.0) -> None:
     """Poll as the timer of a window does, until the condition is true."""
     end = time.monotonic() + timeout
     while not ready():
@@ -42,7 +43,7 @@ def worker_id(pool: WorkerPool) -> int:
 
 
 def test_a_job_runs_to_its_end_and_hands_out_every_frame_once(pool: WorkerPool, ask: Ask) -> None:
-    job = Job(pool, ask("count", frames=30))
+    job = CountedJob(pool, ask("count", frames=30))
     before = job.state
     assert before is JobState.STARTING
     seen: list[int] = []
@@ -67,25 +68,25 @@ def test_consecutive_jobs_share_one_warm_worker(pool: WorkerPool, ask: Ask) -> N
     warm = [pool.is_warm]
     ids = set()
     for _ in range(3):
-        assert Job(pool, ask("well")).wait() is JobState.DONE
+        assert CountedJob(pool, ask("well")).wait() is JobState.DONE
         ids.add(worker_id(pool))
     assert len(ids) == 1
     warm.append(pool.is_warm)
     pool.shutdown()
     assert [*warm, pool.is_warm] == [False, True, False]
-    assert Job(pool, ask("well")).wait() is JobState.DONE
+    assert CountedJob(pool, ask("well")).wait() is JobState.DONE
     assert worker_id(pool) not in ids
 
 
 def test_polling_never_waits_unless_asked_to(pool: WorkerPool, ask: Ask) -> None:
-    job = Job(pool, ask("well"))
+    job = CountedJob(pool, ask("well"))
     # Even the interpreter of the worker takes longer to start than all these polls.
     assert [job.poll(time.monotonic() + 60) for _ in range(20)] == [JobState.STARTING] * 20
     assert job.wait() is JobState.DONE
 
 
 def test_a_poll_ends_at_its_deadline_and_the_rest_waits(pool: WorkerPool, ask: Ask) -> None:
-    job = Job(pool, ask("well", frames=200))
+    job = CountedJob(pool, ask("well", frames=200))
     poll_until(job, lambda: job.state is JobState.RUNNING)
     time.sleep(1.0)  # all is sent by now, in about 400 events
     for _ in range(5):
@@ -96,8 +97,8 @@ def test_a_poll_ends_at_its_deadline_and_the_rest_waits(pool: WorkerPool, ask: A
 
 
 def test_one_job_at_a_time_and_the_second_fails_without_harm(pool: WorkerPool, ask: Ask) -> None:
-    first = Job(pool, ask("well"))
-    second = Job(pool, ask("well"))
+    first = CountedJob(pool, ask("well"))
+    second = CountedJob(pool, ask("well"))
     assert second.state is JobState.FAILED
     assert isinstance(second.error, WorkerError)
     assert "running" in second.error.message
@@ -107,17 +108,17 @@ def test_one_job_at_a_time_and_the_second_fails_without_harm(pool: WorkerPool, a
 
 
 def test_a_typed_error_arrives_as_itself_with_its_fix(pool: WorkerPool, ask: Ask) -> None:
-    job = Job(pool, ask("typed"))
+    job = CountedJob(pool, ask("typed"))
     assert job.wait() is JobState.FAILED
     assert type(job.error) is BakeError
     assert job.progress.sentence == "The folder is read-only. Choose another."
     assert job.frames_done == 2
     assert job.trace == ""
-    assert Job(pool, ask("well")).wait() is JobState.DONE
+    assert CountedJob(pool, ask("well")).wait() is JobState.DONE
 
 
 def test_an_unforeseen_error_brings_its_trace(pool: WorkerPool, ask: Ask) -> None:
-    job = Job(pool, ask("bug"))
+    job = CountedJob(pool, ask("bug"))
     assert job.wait() is JobState.FAILED
     assert isinstance(job.error, WorkerError)
     assert "KeyError: 'missing'" in job.trace
@@ -128,7 +129,7 @@ def test_an_unforeseen_error_brings_its_trace(pool: WorkerPool, ask: Ask) -> Non
 def test_a_worker_killed_at_work_is_an_error_and_the_next_job_works(
     pool: WorkerPool, ask: Ask
 ) -> None:
-    job = Job(pool, ask("slow", frames=10_000))
+    job = CountedJob(pool, ask("slow", frames=10_000))
     poll_until(job, lambda: job.frames_done > 3)
     assert job._worker is not None
     os.kill(job._worker.process_id, signal.SIGKILL)
@@ -137,19 +138,19 @@ def test_a_worker_killed_at_work_is_an_error_and_the_next_job_works(
     assert isinstance(job.error, WorkerError)
     assert "SIGKILL" in job.error.message
     assert not pool.is_warm
-    assert Job(pool, ask("well")).wait() is JobState.DONE
+    assert CountedJob(pool, ask("well")).wait() is JobState.DONE
 
 
 @posix
 def test_a_worker_that_died_while_idle_is_replaced_unnoticed(pool: WorkerPool, ask: Ask) -> None:
-    assert Job(pool, ask("well")).wait() is JobState.DONE
+    assert CountedJob(pool, ask("well")).wait() is JobState.DONE
     os.kill(worker_id(pool), signal.SIGKILL)
     time.sleep(0.2)
-    assert Job(pool, ask("well")).wait() is JobState.DONE
+    assert CountedJob(pool, ask("well")).wait() is JobState.DONE
 
 
 def test_a_crash_brings_the_workers_last_lines(pool: WorkerPool, ask: Ask) -> None:
-    job = Job(pool, ask("exit"))
+    job = CountedJob(pool, ask("exit"))
     assert job.wait() is JobState.FAILED
     assert "a driver that ends the process" in str(job.error)
     assert "a driver that ends the process" in job.progress.sentence
@@ -159,7 +160,7 @@ def test_a_python_that_is_not_there_fails_the_job_and_not_its_maker(
     tmp_path: Path, ask: Ask
 ) -> None:
     pool = WorkerPool(WorkerEnvironment(tmp_path / "python", ()))
-    job = Job(pool, ask("well"))
+    job = CountedJob(pool, ask("well"))
     assert job.state is JobState.FAILED
     assert job.wait() is JobState.FAILED
     assert job.error is not None
@@ -171,7 +172,7 @@ def test_cancel_leaves_every_finished_frame_on_disk_and_the_worker_warm(
     pool: WorkerPool, ask: Ask
 ) -> None:
     request = ask("slow", frames=10_000)
-    job = Job(pool, request, cancel_grace=30)
+    job = CountedJob(pool, request, cancel_grace=30)
     poll_until(job, lambda: job.frames_done > 5)
     pid = job._worker.process_id if job._worker else 0
     job.cancel()
@@ -182,7 +183,7 @@ def test_cancel_leaves_every_finished_frame_on_disk_and_the_worker_warm(
     store = MatteStore.open(Path(request.store))
     assert store.frames(1) == [event.frame for event in job.new_frames()]
     assert all(store.read(1, frame).logits[0, 0] == frame for frame in store.frames(1))
-    assert Job(pool, ask("well")).wait() is JobState.DONE
+    assert CountedJob(pool, ask("well")).wait() is JobState.DONE
     assert worker_id(pool) == pid
 
 
@@ -190,7 +191,7 @@ def test_a_worker_deaf_to_cancel_is_killed_and_its_finished_frames_stay(
     pool: WorkerPool, ask: Ask
 ) -> None:
     request = ask("deaf", frames=10_000)
-    job = Job(pool, request)
+    job = CountedJob(pool, request)
     poll_until(job, lambda: job.frames_done > 5)
     job.cancel()
     began = time.monotonic()
@@ -203,24 +204,24 @@ def test_a_worker_deaf_to_cancel_is_killed_and_its_finished_frames_stay(
     assert told
     assert told <= set(store.frames(1))
     assert all(store.read(1, frame).logits[0, 0] == frame for frame in store.frames(1))
-    assert Job(pool, ask("well")).wait() is JobState.DONE
+    assert CountedJob(pool, ask("well")).wait() is JobState.DONE
 
 
 def test_cancel_before_the_worker_is_up_keeps_it_for_the_next_job(
     pool: WorkerPool, ask: Ask
 ) -> None:
-    job = Job(pool, ask("well"))
+    job = CountedJob(pool, ask("well"))
     pid = job._worker.process_id if job._worker else 0
     job.cancel()
     assert job.state is JobState.CANCELLED
-    following = Job(pool, ask("well", frames=3))
+    following = CountedJob(pool, ask("well", frames=3))
     assert following.wait() is JobState.DONE
     assert following.frames_done == 3
     assert worker_id(pool) == pid
 
 
 def test_a_job_that_is_over_can_not_be_cancelled(pool: WorkerPool, ask: Ask) -> None:
-    job = Job(pool, ask("well"))
+    job = CountedJob(pool, ask("well"))
     job.wait()
     job.cancel()
     job.abort()
@@ -229,7 +230,7 @@ def test_a_job_that_is_over_can_not_be_cancelled(pool: WorkerPool, ask: Ask) -> 
 
 
 def test_abort_ends_job_and_worker_at_once(pool: WorkerPool, ask: Ask) -> None:
-    job = Job(pool, ask("deaf", frames=10_000))
+    job = CountedJob(pool, ask("deaf", frames=10_000))
     poll_until(job, lambda: job.frames_done > 0)
     job.abort()
     assert job.state is JobState.CANCELLED
@@ -238,17 +239,17 @@ def test_abort_ends_job_and_worker_at_once(pool: WorkerPool, ask: Ask) -> None:
 
 
 def test_shutdown_under_a_running_job_ends_the_job(pool: WorkerPool, ask: Ask) -> None:
-    job = Job(pool, ask("slow", frames=10_000))
+    job = CountedJob(pool, ask("slow", frames=10_000))
     poll_until(job, lambda: job.frames_done > 0)
     pool.shutdown()
     assert job.wait() is JobState.FAILED
-    assert Job(pool, ask("well")).wait() is JobState.DONE
+    assert CountedJob(pool, ask("well")).wait() is JobState.DONE
 
 
 def test_an_interrupt_while_waiting_cancels_and_goes_on(pool: WorkerPool, ask: Ask) -> None:
-    job = Job(pool, ask("slow", frames=10_000))
+    job = CountedJob(pool, ask("slow", frames=10_000))
 
-    def press_ctrl_c(job: Job) -> None:
+    def press_ctrl_c(job: CountedJob) -> None:
         if job.frames_done > 3:
             raise KeyboardInterrupt
 
@@ -280,8 +281,10 @@ def test_no_orphan_when_blender_is_killed(
         pool = WorkerPool(environment, addon_folder=Path(sys.argv[1]))
         request = Path(sys.argv[2]).read_bytes()
         job = Job(pool, msgspec.msgpack.decode(request, type=PropagateRequest))
-        while job.frames_done < 3:
+        done = []
+        while len(done) < 3:
             job.poll(time.monotonic() + 1, wait=True)
+            done += job.new_frames()
         print(job._worker.process_id, flush=True)
         time.sleep(60)
         """
@@ -309,7 +312,7 @@ def test_a_silent_worker_is_told_until_it_speaks_again(
     pool: WorkerPool, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sam2_splat_addon.client.worker.job.SILENCE", 1.0)
-    job = Job(pool, ask("slow", frames=100_000))
+    job = CountedJob(pool, ask("slow", frames=100_000))
     poll_until(job, lambda: job.frames_done > 3)
     assert job.silence == 0.0
     assert job.progress.sentence.startswith("Propagating chair")
@@ -325,7 +328,7 @@ def test_a_silent_worker_is_told_until_it_speaks_again(
     assert job.state is JobState.CANCELLED
 
 
-def worker_of(job: Job) -> int:
+def worker_of(job: CountedJob) -> int:
     assert job._worker is not None
     return job._worker.process_id
 

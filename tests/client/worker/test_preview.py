@@ -14,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from sam2_splat_addon.client.packages.environment import WorkerEnvironment
-from sam2_splat_addon.client.worker.job import Job, JobState
+from sam2_splat_addon.client.worker.job import JobState
 from sam2_splat_addon.client.worker.preview import Preview
 from sam2_splat_addon.client.worker.worker_pool import WorkerPool
 from sam2_splat_addon.core.errors import FootageError, WorkerError
@@ -25,6 +25,8 @@ from sam2_splat_addon.core.protocol import (
     PreviewRequest,
     PropagateRequest,
 )
+
+from ..counted_job import CountedJob
 
 Ask = Callable[..., PropagateRequest]
 
@@ -96,7 +98,7 @@ def test_a_preview_gives_way_to_a_job_and_comes_after_it(
     preview.ask(wish(1))
     answered(preview)
     ticket = preview.ask(wish(2, "patient"))
-    job = Job(pool, ask("slow", frames=40))
+    job = CountedJob(pool, ask("slow", frames=40))
     assert preview.waiting
     state = JobState.RUNNING
     while not state.is_over:
@@ -112,7 +114,7 @@ def test_a_preview_gives_way_to_a_job_and_comes_after_it(
 def test_a_request_made_during_a_job_is_answered_after_it(
     pool: WorkerPool, preview: Preview, ask: Ask
 ) -> None:
-    job = Job(pool, ask("slow", frames=20))
+    job = CountedJob(pool, ask("slow", frames=20))
     preview.ask(wish(1))
     preview.ask(wish(2))
     assert preview.waiting
@@ -126,7 +128,7 @@ def test_a_job_that_has_to_be_killed_takes_no_preview_with_it(
     preview.ask(wish(1))
     answered(preview)
     preview.ask(wish(2, "patient"))
-    job = Job(pool, ask("deaf", frames=5000))
+    job = CountedJob(pool, ask("deaf", frames=5000))
     job.cancel()
     assert job.wait() is JobState.CANCELLED
     preview.ask(wish(3))
@@ -184,7 +186,7 @@ def test_after_closing_nothing_comes_and_the_worker_is_free(
     until(preview, lambda: at_work(preview) is not None)
     preview.close()
     assert not preview.busy
-    assert Job(pool, ask("well")).wait() is JobState.DONE
+    assert CountedJob(pool, ask("well")).wait() is JobState.DONE
     assert preview.poll() == []
 
 
