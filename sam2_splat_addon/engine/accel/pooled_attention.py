@@ -26,31 +26,13 @@ _POOL: Final = 2  # side of the square of cells that become one
 class PooledAttention(RoPEAttention):
     """`RoPEAttention` from an image to memories that are pooled first.
 
-    Channels: C of queries and keys, M of memories. Tokens: N = side * side of the image, K of the
-    memories. All memory tokens except the last P have a rotary position. They are T frames of N
-    tokens.
+    Shapes are those of `FoldedAttention`.
     """
 
     freqs_cis: Tensor
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, num_k_exclude_rope: int = 0) -> Tensor:
-        """Attend.
-
-        Parameters
-        ----------
-        q
-            (B, N, C).
-        k
-            (B, K, M), memories plus their position encodings.
-        v
-            (B, K, M), the memories.
-        num_k_exclude_rope
-            P.
-
-        Returns
-        -------
-        Tensor
-            (B, N, C).
+        """Attend; see `FoldedAttention.forward`.
 
         Raises
         ------

@@ -134,16 +134,21 @@ def decode(path: Path, *, exposure: float = 0.0) -> ImagePixels:
             pixels = _decode_jpeg(path, header)
         else:
             pixels = _decode_png_or_webp(path, header)
-    except FileNotFoundError as problem:
-        raise FootageError(
-            f"{path.name} can't be opened: {problem.strerror}.",
-            "Check that the file is there and that you may read it.",
-        ) from problem
-    except DAMAGED as problem:
-        raise damaged(path, reason(problem)) from problem
+    except (FileNotFoundError, *DAMAGED) as problem:
+        raise unreadable(path, problem) from problem
     if pixels.array.shape != (header.height, header.width, 3):
         raise damaged(path, "its header gives another size")
     return pixels
+
+
+def unreadable(path: Path, problem: Exception) -> FootageError:
+    """Return the error for a photo that is not there, or that can't be decoded."""
+    if isinstance(problem, FileNotFoundError):
+        return FootageError(
+            f"{path.name} can't be opened: {problem.strerror}.",
+            "Check that the file is there and that you may read it.",
+        )
+    return damaged(path, reason(problem))
 
 
 def damaged(path: Path, reason: str) -> DamagedPhoto:

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ...core.errors import DamagedPhoto, FootageError
+from ...core.errors import DamagedPhoto
 from ...core.footage.headers import read_header
-from .decode import DAMAGED, damaged, decode, reason, to_8_bit
+from .decode import DAMAGED, decode, to_8_bit, unreadable
 from .jpeg import UnusualJpeg, decode_jpeg
 
 # SAM 2 was trained with this normalisation (ImageNet's mean and deviation, RGB in 0..1).
@@ -193,13 +193,8 @@ def jpeg_at_least(
             if scale not in decoded:
                 decoded[scale] = _whole_jpeg(data, image, width)
             return decoded[scale], taken
-    except FileNotFoundError as problem:
-        raise FootageError(
-            f"{path.name} can't be opened: {problem.strerror}.",
-            "Check that the file is there and that you may read it.",
-        ) from problem
-    except DAMAGED as problem:
-        raise damaged(path, reason(problem)) from problem
+    except (FileNotFoundError, *DAMAGED) as problem:
+        raise unreadable(path, problem) from problem
 
 
 def _whole_jpeg(data: bytes, image: Image.Image, width: int) -> Image.Image:

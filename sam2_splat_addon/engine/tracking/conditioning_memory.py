@@ -21,7 +21,7 @@ import torch
 
 from ...core.errors import StoreError
 from .memory_bank import FrameMemory
-from .memory_checkpoints import read_memories, write_memories
+from .memory_checkpoints import MEMORY_SUFFIX, read_memories, sweep_memories, write_memories
 
 HELD: Final = 48
 """Memories of an object that stay in the process even though they lie on disk. They take 24 MB at 1024 px.
@@ -30,7 +30,6 @@ A frame attends to at most 16, and to those within 15 frames.
 """
 
 _METADATA_KEY: Final = "conditioning"
-_SUFFIX: Final = ".safetensors"
 
 
 @dataclass(frozen=True)
@@ -107,20 +106,10 @@ class ConditioningStore:
 
     def sweep(self, frames: Container[int]) -> None:
         """Remove all files except those of these frames with the right keys; raises StoreError."""
-        try:
-            for path in sorted(self._folder.glob(f"[0-9]*{_SUFFIX}")):
-                name = path.name.removesuffix(_SUFFIX)
-                if name.isdecimal() and not (int(name) in frames and self.has(int(name))):
-                    path.unlink(missing_ok=True)
-        except OSError as error:
-            raise StoreError(
-                f"Memory files of earlier runs can't be removed from {self._folder}:"
-                f" {error.strerror}.",
-                "Close programs that use that folder, and check that it is writable.",
-            ) from error
+        sweep_memories(self._folder, lambda frame, _: frame in frames and self.has(frame))
 
     def _path(self, frame: int) -> Path:
-        return self._folder / f"{frame:06d}{_SUFFIX}"
+        return self._folder / f"{frame:06d}{MEMORY_SUFFIX}"
 
 
 class ConditioningMemories:

@@ -26,12 +26,13 @@ from torch import Tensor
 from ...core.errors import StoreError
 from ...core.system.atomic_file import write_atomic
 from .memory_bank import BankState, FrameMemory, FrameQuality, LastView
-from .plan import DIRECTIONS, Step
+from .plan import DIRECTIONS, Direction, Step
 
 Header = TypeVar("Header", bound=msgspec.Struct)
 
 _METADATA_KEY: Final = "bank"
-_SUFFIX: Final = ".safetensors"
+MEMORY_SUFFIX: Final = ".safetensors"
+"""Of the files of memories."""
 _GROUPS: Final = ("corrected", "recent")
 # The errors that a damaged safetensors file, or the JSON inside it, can raise.
 _UNREADABLE: Final = (
@@ -107,29 +108,40 @@ class MemoryCheckpoints:
 
     def sweep(self, keeps: Callable[[Step], bool], keys: Mapping[Step, str]) -> None:
         """Remove all files except those to keep that have these keys; raises StoreError."""
-        try:
-            for direction in DIRECTIONS:
-                for path in sorted((self._folder / direction).glob(f"[0-9]*{_SUFFIX}")):
-                    name = path.name.removesuffix(_SUFFIX)
-                    if not name.isdecimal():
-                        continue
-                    step = Step(direction, int(name))
-                    header = _header(path)
-                    if header is None or not keeps(step) or header.key != keys.get(step):
-                        path.unlink(missing_ok=True)
-        except OSError as error:
-            raise StoreError(
-                f"Memory files of earlier runs can't be removed from {self._folder}:"
-                f" {error.strerror}.",
-                "Close programs that use that folder, and check that it is writable.",
-            ) from error
+        for direction in DIRECTIONS:
+
+            def stays(frame: int, path: Path, direction: Direction = direction) -> bool:
+                step, header = Step(direction, frame), _header(path)
+                return header is not None and keeps(step) and header.key == keys.get(step)
+
+            sweep_memories(self._folder / direction, stays)
 
     def remove(self, step: Step) -> None:
         """Remove the file of one frame in one pass."""
         self._path(step).unlink(missing_ok=True)
 
     def _path(self, step: Step) -> Path:
-        return self._folder / step.direction / f"{step.frame:06d}{_SUFFIX}"
+        return self._folder / step.direction / f"{step.frame:06d}{MEMORY_SUFFIX}"
+
+
+def sweep_memories(folder: Path, stays: Callable[[int, Path], bool]) -> None:
+    """Remove the memory files of a folder, except those that stay; raises StoreError.
+
+    Parameters
+    ----------
+    stays
+        Asked for each file, with its frame's number.
+    """
+    try:
+        for path in sorted(folder.glob(f"[0-9]*{MEMORY_SUFFIX}")):
+            name = path.name.removesuffix(MEMORY_SUFFIX)
+            if name.isdecimal() and not stays(int(name), path):
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"Memory files of earlier runs can't be removed from {folder}: {error.strerror}.",
+            "Close programs that use that folder, and check that it is writable.",
+        ) from error
 
 
 def write_memories(
