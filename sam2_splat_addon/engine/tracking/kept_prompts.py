@@ -67,6 +67,19 @@ def keep_prompts(
     tracked
         Whether the logits were tracked. Then the user had seen them before the first click.
     """
+    with torch.autocast(logits.device.type, enabled=False):  # a rounded kernel would miss clicks
+        return _kept(logits.float(), points, features, side, in_turn=in_turn, tracked=tracked)
+
+
+def _kept(
+    logits: Tensor,
+    points: dict[str, Tensor],
+    features: Tensor,
+    side: int,
+    *,
+    in_turn: bool,
+    tracked: bool,
+) -> Tensor:
     coordinates, labels = points["point_coords"][0].float(), points["point_labels"][0]
     kept = _inside_box(logits, coordinates, labels, side)
     is_click = (labels == _INCLUDE) | (labels == _EXCLUDE)
