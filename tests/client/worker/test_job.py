@@ -20,6 +20,7 @@ from sam2_splat_addon.client.worker.worker_pool import WorkerPool
 from sam2_splat_addon.core.errors import BakeError, WorkerError
 from sam2_splat_addon.core.mattes.store import MatteStore
 from sam2_splat_addon.core.protocol import Progress, PropagateRequest
+
 from ..counted_job import CountedJob
 
 Ask = Callable[..., PropagateRequest]
