@@ -250,7 +250,7 @@ def test_shutdown_under_a_running_job_ends_the_job(pool: WorkerPool, ask: Ask) -
 def test_an_interrupt_while_waiting_cancels_and_goes_on(pool: WorkerPool, ask: Ask) -> None:
     job = CountedJob(pool, ask("slow", frames=10_000))
 
-    def press_ctrl_c(job: CountedJob) -> None:
+    def press_ctrl_c(_: object) -> None:
         if job.frames_done > 3:
             raise KeyboardInterrupt
 
