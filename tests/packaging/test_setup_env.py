@@ -41,9 +41,9 @@ def repository(tmp_path: Path) -> Path:
     shutil.copy(ROOT / "tools" / "setup_env.py", tmp_path / "tools")
     (tmp_path / "tools" / "command.py").write_text(COMMAND)
     (tmp_path / "wheels").mkdir()
-    client = tmp_path / "sam2_splat_addon" / "client"
-    client.mkdir(parents=True)
-    shutil.copy(ROOT / "sam2_splat_addon" / "client" / "torch_build.py", client)
+    packages = Path("sam2_splat_addon", "client", "packages")
+    (tmp_path / packages).mkdir(parents=True)
+    shutil.copy(ROOT / packages / "torch_build.py", tmp_path / packages)
     for lock, names in PACKAGES.items():
         path = tmp_path / lock
         path.parent.mkdir(parents=True, exist_ok=True)
