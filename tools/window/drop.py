@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Drop files onto a window, as a file manager does (XDND, version 5), with python-xlib.
+"""Drop files onto a window, as a file manager does, or a link, as a browser does. With python-xlib.
 
 python3 drop.py X Y FILE...
+python3 drop.py X Y http://ADDRESS
 
 The place is in pixels of the screen, from its upper left corner. The exit code is 0 after the window has
 taken the files. If it refuses them or does not answer in time, a sentence says so.
@@ -28,22 +29,27 @@ class Source:
     ----------
     x, y
         Where to, pixels of the screen.
-    paths
-        What is dragged.
+    dragged
+        Files, or one address.
     """
 
-    def __init__(self, x: int, y: int, paths: list[Path]) -> None:
+    def __init__(self, x: int, y: int, dragged: list[str]) -> None:
         self.display = display.Display()
         root = self.display.screen().root
         self.x, self.y = x, y
-        self.content = "".join(f"{path.absolute().as_uri()}\r\n" for path in paths).encode()
+        if dragged[0].startswith("http"):
+            self.kind, text = "text/plain", dragged[0]
+        else:
+            uris = [Path(path).absolute().as_uri() for path in dragged]
+            self.kind, text = "text/uri-list", "".join(f"{uri}\r\n" for uri in uris)
+        self.content = text.encode()
         self.window = root.create_window(0, 0, 1, 1, 0, X.CopyFromParent)
         self.target = self._aware(root)
         self.window.set_selection_owner(self._atom("XdndSelection"), X.CurrentTime)
 
     def drop(self) -> None:
         """Enter the target window, move to the place, and drop there."""
-        self._tell("XdndEnter", _VERSION << 24, self._atom("text/uri-list"), 0, 0)
+        self._tell("XdndEnter", _VERSION << 24, self._atom(self.kind), 0, 0)
         place = self.x << 16 | self.y
         self._tell("XdndPosition", 0, place, X.CurrentTime, self._atom("XdndActionCopy"))
         status = self._answer("XdndStatus")
@@ -99,5 +105,5 @@ class Source:
 
 
 if __name__ == "__main__":
-    left, top, *files = sys.argv[1:]
-    Source(int(left), int(top), [Path(file) for file in files]).drop()
+    left, top, *what = sys.argv[1:]
+    Source(int(left), int(top), what).drop()

@@ -117,6 +117,10 @@ class InstalledBlender:
         """Run Blender without a screen; paths are those inside."""
         return self._run(["blender", *arguments], seconds)
 
+    def in_window(self, *arguments: str, seconds: float = 300.0) -> Ended:
+        """Run Blender with a screen; paths as they are inside."""
+        return self._run([*_SCREENED, "blender", *arguments], seconds)
+
     def opens_window(self) -> Ended:
         """Open a window without the extension, and close it; exit code 0 if this machine can."""
         return self._run([*_SCREENED, "blender", "--factory-startup", *_QUIT_SOON], 120.0)
