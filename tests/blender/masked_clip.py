@@ -9,6 +9,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 
+from sam2_splat_addon.blender.context.present import present
 from sam2_splat_addon.core.mattes.store import MatteRecord, MatteScores, MatteStore
 
 SIDE = 96
@@ -24,7 +25,7 @@ def masked_clip(folder: Path, names: Sequence[str]) -> bpy.types.MovieClip:
     from sam2_splat_addon.blender.clip.matte_run import store_folder
 
     bpy.ops.sam2_splat.load(filepath=str(folder))
-    clip = bpy.context.scene.active_clip
+    clip = present(bpy.context.scene.active_clip)
     for number, name in enumerate(names):
         owner = clip.tracking.objects.new(name)
         track = owner.tracks.new(name="Track", frame=1)

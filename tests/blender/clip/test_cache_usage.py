@@ -12,6 +12,7 @@ import bpy
 import pytest
 from PIL import Image
 
+from sam2_splat_addon.blender.context.present import present
 from sam2_splat_addon.core.errors import FootageError
 
 pytestmark = pytest.mark.usefixtures("addon")
@@ -24,7 +25,7 @@ def test_clearing_the_cache_keeps_mattes_and_open_clips(
     from sam2_splat_addon.blender.clip import footage as footage_clip
 
     bpy.ops.sam2_splat.load(filepath=str(make_photos(count=3)))
-    clip = bpy.context.scene.active_clip
+    clip = present(bpy.context.scene.active_clip)
     (staged,) = footage_clip.staged_folders()
     small = staged / "proxies" / "frame_000001.jpg" / "proxy_25"
     small.mkdir(parents=True)
@@ -50,7 +51,7 @@ def test_a_file_that_names_a_folder_that_none_can_be_is_no_traceback(
     from sam2_splat_addon.blender.clip import matte_run
 
     bpy.ops.sam2_splat.load(filepath=str(make_photos(count=2)))
-    clip = bpy.context.scene.active_clip
+    clip = present(bpy.context.scene.active_clip)
     setattr(clip.sam2_splat, name, "/" + "x" * 300)
     assert bpy.ops.sam2_splat.clear_cache() == {"FINISHED"}
     store = matte_run.known_store(clip)

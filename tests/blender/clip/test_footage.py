@@ -12,6 +12,7 @@ import numpy as np
 import OpenEXR
 import pytest
 
+from sam2_splat_addon.blender.context.present import present
 from sam2_splat_addon.core.errors import FootageError
 
 pytestmark = pytest.mark.usefixtures("addon")
@@ -97,7 +98,7 @@ def test_photos_swapped_for_others_are_noticed_and_loading_says_from_where_on(
 
     folder = make_photos(count=4)
     bpy.ops.sam2_splat.load(filepath=str(folder))
-    clip = bpy.context.scene.active_clip
+    clip = present(bpy.context.scene.active_clip)
     assert "other photos than before" not in capfd.readouterr().out
     _, second, _, last = sorted(folder.glob("*.JPG"))
     second.unlink()

@@ -10,6 +10,7 @@ from pathlib import Path
 import bpy
 import pytest
 
+from sam2_splat_addon.blender.context.present import present
 from sam2_splat_addon.core.protocol import FrameDone
 
 pytestmark = pytest.mark.usefixtures("addon")
@@ -18,7 +19,7 @@ MakePhotos = Callable[..., Path]
 
 def _clip_with_click(folder: Path, name: str, x: float, y: float) -> bpy.types.MovieClip:
     bpy.ops.sam2_splat.load(filepath=str(folder))
-    clip = bpy.context.scene.active_clip
+    clip = present(bpy.context.scene.active_clip)
     track = clip.tracking.objects.new(name).tracks.new(name="Track", frame=1)
     track.markers.insert_frame(1, co=(x / clip.size[0], 1.0 - y / clip.size[1]))
     return clip

@@ -11,6 +11,7 @@ from typing import Any
 import bpy
 import pytest
 
+from sam2_splat_addon.blender.context.present import present
 from sam2_splat_addon.core.errors import FootageError
 from sam2_splat_addon.core.system.steps import at_once
 from tests.blender.masked_clip import build_layers, masked_clip
@@ -38,7 +39,7 @@ def test_photos_that_moved_together_with_the_file_are_found(
     folder.mkdir()
     masked_clip(make_photos(name="project/photos"), ("chair",))
     saved_elsewhere(folder)
-    clip = bpy.context.scene.active_clip
+    clip = present(bpy.context.scene.active_clip)
     assert len(footage_clip.footage_of(clip)) == 4
     store = matte_run.known_store(clip)
     assert store is not None
@@ -146,7 +147,7 @@ def test_names_in_any_script_and_as_long_as_blender_allows_name_layers_too(
     assert mask.layers.keys() == [long, "a.b", 'a\\"b']
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "ü ö.blend"))
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "ü ö.blend"))
-    clip = bpy.context.scene.active_clip
+    clip = present(bpy.context.scene.active_clip)
     mask = clip.sam2_splat.mask
     for name in mask.layers.keys():
         assert written_layers.remembered(mask, name) is not None

@@ -10,6 +10,7 @@ import bpy
 import numpy as np
 import pytest
 
+from sam2_splat_addon.blender.context.present import present
 from sam2_splat_addon.core.prompts import (
     BoxPrompt,
     FramePrompts,
@@ -33,7 +34,7 @@ def loaded(make_photos: MakePhotos) -> Loaded:
 
     folder = make_photos(count=6)
     bpy.ops.sam2_splat.load(filepath=str(folder))
-    clip = bpy.context.scene.active_clip
+    clip = present(bpy.context.scene.active_clip)
     width, height = clip.size
     mask = np.zeros((height, width), dtype=bool)
     mask[20:40, 30:50] = True

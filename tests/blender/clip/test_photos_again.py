@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from sam2_splat_addon.blender.context import changes
+from sam2_splat_addon.blender.context.present import present
 from sam2_splat_addon.core.errors import FootageError
 from sam2_splat_addon.core.mattes.run_manifest import Machine, RunManifest, write_manifest
 from sam2_splat_addon.core.prompts import FramePrompts, PointPrompt, PromptSet
@@ -163,7 +164,7 @@ def test_a_propagation_shows_its_mattes_again_also_of_photos_that_are_back(
     folder = make_photos(count=3)
     bpy.ops.sam2_splat.load(filepath=str(folder))
     bpy.ops.sam2_splat.click(frame=2, x=50.5, y=90.5)
-    clip = bpy.context.scene.active_clip
+    clip = present(bpy.context.scene.active_clip)
     bpy.ops.sam2_splat.propagate()
     first = photos(folder)[0]
     data = first.read_bytes()

@@ -13,6 +13,7 @@ import pytest
 
 from sam2_splat_addon.blender.context import changes, clip_state, session_state
 from sam2_splat_addon.blender.context.clip_state import ClipPart
+from sam2_splat_addon.blender.context.present import present
 from sam2_splat_addon.blender.context.session_state import SessionPart
 
 pytestmark = pytest.mark.usefixtures("addon")
@@ -149,7 +150,7 @@ def test_an_undo_is_told_to_every_clip_in_the_order_of_the_rooms(
     )
     bpy.ops.sam2_splat.load(filepath=str(make_photos(count=2)))
     bpy.ops.ed.undo_push(message="loaded")
-    bpy.context.scene.active_clip.sam2_splat.grow_px = 2.0
+    present(bpy.context.scene.active_clip).sam2_splat.grow_px = 2.0
     bpy.ops.ed.undo_push(message="grown")
     bpy.ops.ed.undo()
     assert told == [*((kind.__name__, "photos") for kind in kinds), ("_Rewriting", "")]
@@ -173,6 +174,6 @@ def test_the_mattes_of_a_clip_are_forgotten_with_it_and_told_of_undo(
     bpy.ops.ed.undo_push(message="grown")
     bpy.ops.ed.undo()
     assert len(stored) == 0
-    bpy.data.movieclips.remove(bpy.context.scene.active_clip)
+    bpy.data.movieclips.remove(present(bpy.context.scene.active_clip))
     bpy.context.view_layer.update()
     assert clip_state.of_uid(uid).known(matte_cache._Mattes) is None

@@ -9,6 +9,7 @@ from pathlib import Path
 import bpy
 import pytest
 
+from sam2_splat_addon.blender.context.present import present
 from sam2_splat_addon.core import errors
 
 pytestmark = pytest.mark.usefixtures("addon")
@@ -17,7 +18,7 @@ MakePhotos = Callable[..., Path]
 
 def load(folder: Path) -> bpy.types.MovieClip:
     bpy.ops.sam2_splat.load(filepath=str(folder))
-    return bpy.context.scene.active_clip
+    return present(bpy.context.scene.active_clip)
 
 
 def test_an_error_stays_until_it_is_closed(make_photos: MakePhotos) -> None:

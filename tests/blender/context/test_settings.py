@@ -214,6 +214,7 @@ def test_a_run_has_the_preview_key_of_the_clip_that_asked_for_it(
     settings = make_clip(64, 48).sam2_splat
     settings.speed, settings.panorama, settings.second_look = "fast", True, "whole"
     digest = checkpoint_identity.sha256_of(settings)
+    assert digest is not None
     run = RunManifest(
         "f", 64, 48, 3, "bundled", digest, run_settings(settings, 3), MACHINE, PromptSet(())
     )

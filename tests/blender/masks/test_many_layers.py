@@ -13,6 +13,7 @@ import bpy
 import numpy as np
 import pytest
 
+from sam2_splat_addon.blender.context.present import present
 from sam2_splat_addon.core.mattes.store import MatteRecord, MatteScores
 from tests.blender.masked_clip import build_layers, store_of
 
@@ -27,7 +28,7 @@ def many(folder: Path, objects: int) -> bpy.types.MovieClip:
 
     bpy.ops.wm.read_factory_settings(use_empty=True)
     bpy.ops.sam2_splat.load(filepath=str(folder))
-    clip = bpy.context.scene.active_clip
+    clip = present(bpy.context.scene.active_clip)
     for number in range(objects):
         clip.tracking.objects.new(f"object {number + 1}")
     markers.sync_objects(clip)

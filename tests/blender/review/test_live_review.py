@@ -15,6 +15,7 @@ import bpy
 import msgspec
 import pytest
 
+from sam2_splat_addon.blender.context.present import present
 from tests.blender.masked_clip import masked_clip, store_of
 
 pytestmark = pytest.mark.usefixtures("addon")
@@ -262,7 +263,7 @@ def test_a_frame_that_looks_fine_leaves_the_list_until_its_matte_is_another(
     # It is saved with the file.
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "saved.blend"))
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "saved.blend"))
-    clip = bpy.context.scene.active_clip
+    clip = present(bpy.context.scene.active_clip)
     settle()
     assert rows() == []
     # Another matte has not been looked at.

@@ -11,6 +11,7 @@ import bpy
 import pytest
 
 from sam2_splat_addon.blender.context import changes
+from sam2_splat_addon.blender.context.present import present
 from sam2_splat_addon.core.mattes.store import MatteStore
 from sam2_splat_addon.core.prompts import PointPrompt
 
@@ -26,7 +27,7 @@ def clip(make_photos: Callable[..., Path]) -> Iterator[bpy.types.MovieClip]:
     from sam2_splat_addon.blender.tasks import live_preview
 
     bpy.ops.sam2_splat.load(filepath=str(make_photos(count=4)))
-    clip = bpy.context.scene.active_clip
+    clip = present(bpy.context.scene.active_clip)
     click(clip, 1, 50.0, 90.0, include=True)
     markers.sync_objects(clip)
     area = bpy.context.window_manager.windows[0].screen.areas[0]

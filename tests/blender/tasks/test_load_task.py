@@ -10,6 +10,7 @@ from pathlib import Path
 import bpy
 import pytest
 
+from sam2_splat_addon.blender.context.present import present
 from sam2_splat_addon.core.errors import FootageError
 
 pytestmark = pytest.mark.usefixtures("addon")
@@ -55,7 +56,7 @@ def test_a_propagation_that_is_stopped_while_it_looks_at_photos_starts_no_job(
 
     bpy.ops.sam2_splat.load(filepath=str(make_photos(count=3)))
     bpy.ops.sam2_splat.click(frame=1, x=50.5, y=90.5)
-    clip = bpy.context.scene.active_clip
+    clip = present(bpy.context.scene.active_clip)
     task = propagate_task.PropagateTask(clip, device="cpu", threads=1)
     task.cancel()
     assert task.step(time.monotonic() + 10.0)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sam2_splat_addon.blender.context import changes
+from sam2_splat_addon.blender.context.present import present
 from sam2_splat_addon.core.geometry import rasterize
 from sam2_splat_addon.core.geometry.resample import upsample_binary
 from tests.blender.masked_clip import build_layers, masked_clip, store_of
@@ -267,7 +268,7 @@ def test_an_undo_past_the_first_propagation_shows_what_is_baked(make_photos: Mak
     from sam2_splat_addon.blender.clip import markers, matte_run
 
     bpy.ops.sam2_splat.load(filepath=str(make_photos(count=FRAMES)))
-    clip = bpy.context.scene.active_clip
+    clip = present(bpy.context.scene.active_clip)
     for name in ("chair", "lamp"):
         owner = clip.tracking.objects.new(name)
         owner.tracks.new(name="Track", frame=1).markers.insert_frame(1, co=(0.4, 0.5))

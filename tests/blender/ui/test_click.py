@@ -9,6 +9,7 @@ from pathlib import Path
 import bpy
 import pytest
 
+from sam2_splat_addon.blender.context.present import present
 from sam2_splat_addon.core.prompts import BoxPrompt, FramePrompts
 
 pytestmark = pytest.mark.usefixtures("addon")
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("addon")
 def clip(make_photos: Callable[..., Path]) -> bpy.types.MovieClip:
     """Three photos, loaded with the button."""
     bpy.ops.sam2_splat.load(filepath=str(make_photos(count=3)))
-    return bpy.context.scene.active_clip
+    return present(bpy.context.scene.active_clip)
 
 
 def prompts(clip: bpy.types.MovieClip, frame: int) -> dict[str, FramePrompts]:

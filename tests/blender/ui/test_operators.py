@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sam2_splat_addon.blender.context.present import present
 from sam2_splat_addon.core.geometry import rasterize
 
 pytestmark = pytest.mark.usefixtures("addon")
@@ -19,7 +20,7 @@ MakePhotos = Callable[..., Path]
 
 def load(folder: Path) -> bpy.types.MovieClip:
     bpy.ops.sam2_splat.load(filepath=str(folder))
-    return bpy.context.scene.active_clip
+    return present(bpy.context.scene.active_clip)
 
 
 def click(clip: bpy.types.MovieClip, name: str, frame: int, x: float, y: float) -> None:
