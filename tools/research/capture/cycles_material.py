@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import bpy
 
 from .finishes import BRICKS, CHECKER, NOISE, SPOTS, STRIPES, Colour, Finish
 
-Socket = bpy.types.NodeSocket
+# Blender's stubs know of a node and a socket only what all kinds of them share.
+Node = Any
+Socket = Any
 
 
 def build_material(name: str, finish: Finish) -> bpy.types.Material:
@@ -30,7 +34,7 @@ def build_material(name: str, finish: Finish) -> bpy.types.Material:
 class _Nodes:
     """Adds nodes to a material's tree."""
 
-    def __init__(self, tree: bpy.types.ShaderNodeTree) -> None:
+    def __init__(self, tree: Any) -> None:
         self.tree = tree
         self.object_coordinates = tree.nodes.new("ShaderNodeTexCoord").outputs["Object"]
 
@@ -56,7 +60,7 @@ class _Nodes:
             self.tree.links.new(split.outputs[source], join.inputs[target])
         return join.outputs["Vector"]
 
-    def texture(self, kind: str, vector: Socket, **inputs: float | Colour) -> bpy.types.Node:
+    def texture(self, kind: str, vector: Socket, **inputs: float | Colour) -> Node:
         """Add a texture node of a type such as ``"Noise"`` and set its inputs by name."""
         node = self.tree.nodes.new(f"ShaderNodeTex{kind}")
         self.tree.links.new(vector, node.inputs["Vector"])

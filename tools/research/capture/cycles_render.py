@@ -7,13 +7,14 @@ import math
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
 import numpy.typing as npt
 import OpenEXR
 
-from .cycles_material import build_material
+from .cycles_material import Node, build_material
 from .identity import OCCLUDER
 from .scene import Item, LightState, Sky
 from .stage import Stage
@@ -49,7 +50,7 @@ class CyclesRenderer:
     def __init__(self, stage: Stage, settings: CyclesSettings) -> None:
         bpy.ops.wm.read_factory_settings(use_empty=True)
         self._stage = stage
-        self._scene = bpy.context.scene
+        self._scene = _scene()
         for item in stage.items:
             _place(item)
         self._occluder = None
@@ -95,17 +96,25 @@ class CyclesRenderer:
         matrix[:3, :3] = pose.axes
         matrix[:3, 3] = pose.position
         self._camera.matrix_world = matrix.T.tolist()  # Blender takes columns from a list
-        self._camera.data.lens = pose.lens
+        camera: Any = self._camera.data
+        camera.lens = pose.lens
 
     def _set_light(self, state: LightState) -> None:
         x, y, z = state.to_sun
         self._sun.rotation_euler = (math.acos(float(z)), 0.0, math.atan2(x, -y))
-        lamp = self._sun.data
+        lamp: Any = self._sun.data
         power = max(state.sun)
         lamp.energy = power
         lamp.color = tuple(c / power for c in state.sun)
         lamp.angle = state.softness
         self._background.inputs["Strength"].default_value = state.sky
+
+
+def _scene() -> bpy.types.Scene:
+    """The scene that is rendered."""
+    scene = bpy.context.scene
+    assert scene is not None
+    return scene
 
 
 def _place(item: Item) -> bpy.types.Object:
@@ -129,14 +138,14 @@ def _place(item: Item) -> bpy.types.Object:
         placed.visible_glossy = False
     if item.instance == OCCLUDER:
         placed.visible_glossy = False  # it waits below the ground and must not show in mirrors
-    bpy.context.scene.collection.objects.link(placed)
+    _scene().collection.objects.link(placed)
     return placed
 
 
-def _add_sky(sky: Sky) -> bpy.types.Node:
+def _add_sky(sky: Sky) -> Node:
     """Make the world a gradient from the ground over the horizon to the zenith."""
-    world = bpy.data.worlds.new("Sky")
-    bpy.context.scene.world = world
+    world: Any = bpy.data.worlds.new("Sky")
+    _scene().world = world
     world.use_nodes = True
     world.cycles.sampling_method = "MANUAL"
     world.cycles.sample_map_resolution = 64
@@ -161,7 +170,8 @@ def _add_sky(sky: Sky) -> bpy.types.Node:
 def _configure(
     scene: bpy.types.Scene, size: tuple[int, int], settings: CyclesSettings, seed: int
 ) -> None:
-    render, cycles = scene.render, scene.cycles
+    render = scene.render
+    cycles: Any = scene.cycles
     render.engine = "CYCLES"  # type: ignore[assignment]  # the stubs know of EEVEE alone
     render.resolution_x, render.resolution_y = size
     render.resolution_percentage = 100
