@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which clip an operator or a panel works on; imports bpy."""
+"""The clip that an operator or a panel works on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .present import present
 
 
 def active_clip(context: bpy.types.Context) -> bpy.types.MovieClip | None:
-    """The clip of the editor at hand, else the scene's, else the only one there is."""
+    """Return the current editor's clip, else the scene's clip, else the only clip."""
     editor = clip_editor_of(context)
     if editor is not None and editor.clip is not None:
         return editor.clip
@@ -22,7 +22,7 @@ def active_clip(context: bpy.types.Context) -> bpy.types.MovieClip | None:
 
 
 def require_clip(context: bpy.types.Context) -> bpy.types.MovieClip:
-    """The active clip; raises FootageError when there is none."""
+    """Return the active clip. Raises FootageError if there is none."""
     clip = active_clip(context)
     if clip is None:
         raise FootageError("There is no clip.", "Load photos first.")
@@ -30,26 +30,26 @@ def require_clip(context: bpy.types.Context) -> bpy.types.MovieClip:
 
 
 def is_linked(clip: bpy.types.MovieClip) -> bool:
-    """Whether a clip lies in another .blend file, and so can't be changed here."""
-    # Blender's stub says that every data-block has a library.
+    """Whether a clip is in another .blend file. It then can't be changed here."""
+    # Blender's stub wrongly says that every data-block has a library.
     library: bpy.types.Library | None = clip.library
     return library is not None
 
 
 def clip_by_uid(uid: int) -> bpy.types.MovieClip | None:
-    """A clip by its session uid: references die when the user undoes between two steps."""
+    """Return a clip by its session uid. An undo between two steps makes references invalid."""
     return next((clip for clip in bpy.data.movieclips if clip.session_uid == uid), None)
 
 
 def require_clip_by_uid(uid: int) -> bpy.types.MovieClip:
-    """Find a clip again after an undo or a long wait made the old reference stale.
+    """Find a clip again after an undo or a long wait, which may have made the old reference invalid.
 
-    Raises FootageError when it was deleted meanwhile.
+    Raises FootageError if the clip was deleted meanwhile.
     """
     clip = clip_by_uid(uid)
     if clip is not None:
         return clip
     raise FootageError(
         "The clip was deleted while its frames were computed.",
-        "Load the photos again: what was finished is kept and found again.",
+        "Load the photos again. Finished masks are kept and used again.",
     )

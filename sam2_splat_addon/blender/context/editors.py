@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The open Clip Editors, and the frames they show; imports bpy.
+"""The open Clip Editors, and the frames they show.
 
-A clip counts its frames from 1; the scene's playhead and the keys of masks stand on scene frames,
-which begin at the clip's ``frame_start``.
+A clip counts its frames from 1. The playhead and the keys of masks are on scene frames, and frame 1
+of the clip is the scene frame ``frame_start``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .present import present
 
 
 def clip_editors() -> Iterator[tuple[bpy.types.Window, bpy.types.Area, bpy.types.SpaceClipEditor]]:
-    """Every Clip Editor on the screen, with where it is."""
+    """Yield every Clip Editor on the screen, with its window and its area."""
     for window in present(bpy.context.window_manager).windows:
         for area in window.screen.areas:
             if area.type == "CLIP_EDITOR":
@@ -24,27 +24,27 @@ def clip_editors() -> Iterator[tuple[bpy.types.Window, bpy.types.Area, bpy.types
 
 
 def clip_editor_of(context: bpy.types.Context) -> bpy.types.SpaceClipEditor | None:
-    """The Clip Editor at hand, if it is one."""
+    """Return the current editor, if it is a Clip Editor."""
     space = context.space_data
     return space if isinstance(space, bpy.types.SpaceClipEditor) else None
 
 
 def redraw() -> None:
-    """Ask every Clip Editor to draw itself again soon."""
+    """Ask every Clip Editor to redraw soon."""
     for _, area, _ in clip_editors():
         area.tag_redraw()
 
 
 def clip_frame(space: bpy.types.SpaceClipEditor) -> int:
-    """The frame, from 1, that an editor shows of its clip."""
+    """Return the frame of its clip that an editor shows, from 1."""
     return to_clip(present(space.clip), space.clip_user.frame_current)
 
 
 def to_clip(clip: bpy.types.MovieClip, scene_frame: int) -> int:
-    """The clip's frame, from 1, on a scene frame."""
+    """Convert a scene frame to a frame of the clip, from 1."""
     return int(scene_frame) - int(clip.frame_start) + 1
 
 
 def to_scene(clip: bpy.types.MovieClip, frame: int) -> int:
-    """The scene frame of a frame of the clip."""
+    """Convert a frame of the clip to a scene frame."""
     return frame + int(clip.frame_start) - 1

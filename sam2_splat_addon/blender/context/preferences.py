@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the user's preferences say, and where the add-on's files lie.
+"""The values of the user's preferences, and the folders of the add-on's files.
 
 The class that Blender draws is in `ui/preferences.py`.
 """
@@ -20,31 +20,31 @@ if TYPE_CHECKING:
     from ..ui.preferences import SAM2SPLAT_AP_preferences
 
 DEVICE_ITEMS = (
-    ("auto", "Automatic", "The graphics card when there is one that can, else the processor"),
+    ("auto", "Automatic", "Use the graphics card if it is supported, else the processor"),
     ("cpu", "Processor", ""),
     ("cuda", "NVIDIA (CUDA)", ""),
     ("mps", "Apple (MPS)", ""),
 )
 
 CONSOLE_ITEMS = (
-    ("INFO", "Everything", "What each run does, on which device, and what went wrong"),
-    ("WARNING", "Problems Only", "Only what went wrong"),
+    ("INFO", "Everything", "Print what each run does, on which device, and what went wrong"),
+    ("WARNING", "Problems Only", "Print only what went wrong"),
 )
 
 TORCH_ITEMS = (
-    ("auto", "Automatic", "For the NVIDIA card that is there, else for the processor"),
-    ("cpu", "Processor", "The smallest download; leaves graphics cards alone"),
-    ("cu126", "CUDA 12.6", "NVIDIA cards up to the RTX 40 series; older drivers"),
-    ("cu130", "CUDA 13.0", "NVIDIA cards from the RTX 20 series on; driver 580 or newer"),
+    ("auto", "Automatic", "Choose the build for your NVIDIA card, else for the processor"),
+    ("cpu", "Processor", "The smallest download, which does not use graphics cards"),
+    ("cu126", "CUDA 12.6", "For NVIDIA cards up to the RTX 40 series, also with older drivers"),
+    ("cu130", "CUDA 13.0", "For NVIDIA cards from the RTX 20 series on, with driver 580 or newer"),
 )
 
-# Overrides for scripts, tests and machines without preferences.
+# These variables replace the preferences for scripts, tests and machines without a window.
 CACHE_VARIABLE = "SAM2_SPLAT_CACHE"
 MODELS_VARIABLE = "SAM2_SPLAT_MODELS"
 
 
-# Colours that can be told apart, also by the colour-blind, and none of them red: Blender draws
-# disabled markers in red.
+# Colours that colour-blind people can tell apart too. None is red, because Blender draws disabled
+# markers in red.
 OBJECT_COLORS = (
     (0.00, 0.62, 0.90),
     (0.95, 0.65, 0.00),
@@ -59,7 +59,7 @@ Color = tuple[float, float, float]
 
 
 def _preferences() -> SAM2SPLAT_AP_preferences | None:
-    """The preferences, or None where the package runs without being enabled as an add-on."""
+    """Return the preferences, or None if the package runs without being enabled as an add-on."""
     addon: bpy.types.Addon | None = present(bpy.context.preferences).addons.get(ADDON_PACKAGE)
     return cast("SAM2SPLAT_AP_preferences", addon.preferences) if addon else None
 
@@ -72,76 +72,76 @@ def _folder(attribute: str, name: str, variable: str = "") -> Path:
 
 
 def user_folder() -> Path:
-    """The one folder the add-on may write to without being asked."""
+    """Return the only folder that the add-on may write to without being asked."""
     if ADDON_PACKAGE.startswith("bl_ext."):
         return Path(bpy.utils.extension_path_user(ADDON_PACKAGE, create=True))
-    # Run from the source tree: there is no extension folder.
+    # There is no extension folder when the add-on runs from the source tree.
     return Path(bpy.utils.user_resource("DATAFILES", path="sam2_splat", create=True))
 
 
 def cache_folder() -> Path:
-    """Where staged links to photos are kept."""
+    """Return the folder for links to photos and small copies."""
     return _folder("cache_folder", "cache", CACHE_VARIABLE)
 
 
 def staging_folder(photos: Path, cache: Path | None = None) -> Path:
-    """The folder in the cache for the photos of a folder; it need not be there."""
+    """Return the folder in the cache for the photos of a folder. It may not exist yet."""
     digest = hashlib.sha256(os.fsencode(photos)).hexdigest()[:16]
     return (cache or cache_folder()) / "footage" / digest
 
 
 def model_folder() -> Path:
-    """Where downloaded checkpoints are looked for."""
+    """Return the folder of downloaded checkpoints."""
     return _folder("model_folder", "models", MODELS_VARIABLE)
 
 
 def packages_folder() -> Path:
-    """Where the worker's packages are installed."""
+    """Return the folder in which the worker's packages are installed."""
     return _folder("packages_folder", "packages")
 
 
 def torch_build() -> str:
-    """The build of PyTorch the user chose: auto, or a name in `client.torch_build.BUILDS`."""
+    """Return the chosen build of PyTorch: auto, or a name in `client.torch_build.BUILDS`."""
     preferences = _preferences()
     return preferences.torch_build if preferences else "auto"
 
 
 def device() -> str:
-    """The device the user chose: auto, cpu, cuda or mps."""
+    """Return the chosen device: auto, cpu, cuda or mps."""
     preferences = _preferences()
     return preferences.device if preferences else "auto"
 
 
 def threads() -> int:
-    """Processor threads of the worker; 0 is as many as there are cores."""
+    """Return the number of processor threads of the worker. 0 means all cores."""
     preferences = _preferences()
     return preferences.threads if preferences else 0
 
 
 def console_level() -> str:
-    """From which level on the console shows the add-on's log, as the standard library names it."""
+    """Return the lowest level that the console shows, as the standard library names it."""
     preferences = _preferences()
     return preferences.console_level if preferences else "INFO"
 
 
 def proposes_sam2() -> bool:
-    """Whether the user may be told of SAM 2.1; not where there are no preferences to keep a no in."""
+    """Whether the review may propose SAM 2.1. False without preferences, which could not keep a refusal."""
     preferences = _preferences()
     return preferences is not None and bool(preferences.propose_sam2)
 
 
 def stop_proposing_sam2() -> None:
-    """The user has said no, once and for all."""
+    """Never propose SAM 2.1 again, because the user has refused."""
     preferences = _preferences()
     if preferences is not None:
         preferences.propose_sam2 = False
         present(
             bpy.context.preferences
-        ).is_dirty = True  # else Blender would not save it at its end
+        ).is_dirty = True  # else Blender does not save it when it quits
 
 
 def object_color(object_id: int) -> Color:
-    """The colour that an object of that id begins with."""
+    """Return the first colour of an object with an id."""
     index = (object_id - 1) % len(OBJECT_COLORS)
     preferences = _preferences()
     if preferences is None:
@@ -151,7 +151,7 @@ def object_color(object_id: int) -> Color:
 
 
 def exclude_color() -> Color:
-    """The colour of clicks that exclude."""
+    """Return the colour of exclude clicks."""
     preferences = _preferences()
     if preferences is None:
         return EXCLUDE_COLOR

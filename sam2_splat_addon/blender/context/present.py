@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What Blender always has where it is asked for, though the types of its API say "or None"."""
+"""Values that Blender always has, although the types of its API say "or None"."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ T = TypeVar("T")
 
 
 def present(value: T | None) -> T:
-    """The value itself, which can't be None here: ``present(context.scene)``.
+    """Return the value, which can't be None here, as in ``present(context.scene)``.
 
-    For what Blender gives for certain, such as a panel's layout or a clip's tracking data. What may be
-    missing, such as a script's window or region, is asked for with ``if``.
+    Use it for what always exists, such as a panel's layout or a clip's tracking data. Ask with ``if`` for
+    what may be missing, such as a script's window or region.
     """
     assert value is not None, "Blender has none of what it always has"
     return value

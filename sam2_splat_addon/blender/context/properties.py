@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The settings a clip carries (``MovieClip.sam2_splat``), saved in the .blend.
+"""The settings of a clip (``MovieClip.sam2_splat``), saved in the .blend file.
 
-`of_clip`, `of_scene` and `of_window` give them with their types. A property is declared as
-``Annotated[type, XProperty(...)]``: the type is for readers and mypy, the call is what Blender registers.
+`of_clip`, `of_scene` and `of_window` return them with their types. A property is declared as
+``Annotated[type, XProperty(...)]``. The type is for readers and mypy, and Blender registers the call.
 
 No ``from __future__ import annotations`` here: `take_properties` reads annotations as values.
 """
@@ -31,20 +31,20 @@ if TYPE_CHECKING:
     from ...core.settings import Alpha, ModelName
 
 T = TypeVar("T")
-# What our settings are called on each of Blender's types.
+# The name of our settings on each of Blender's types.
 _NAME = "sam2_splat"
 
 OVERLAY_ITEMS = (
-    ("color", "Overlay", "The photo, with every object in its colour"),
-    ("matte", "Matte", "What is kept in white, the rest in black"),
-    ("cutout", "Cut-Out", "What is kept of the photo, before a checkerboard"),
+    ("color", "Color", "Show the photo, with every subject in its colour"),
+    ("matte", "Black-White", "Show what is kept in white, and the rest in black"),
+    ("cutout", "Cut-Out", "Show only what is kept of the photo, over a checkerboard"),
 )
 
 
 if TYPE_CHECKING:
 
     class Rows(Generic[T]):
-        """A ``CollectionProperty``, as far as we use it: Blender's stub forgets what it holds."""
+        """The parts of a ``CollectionProperty`` that we use. Blender's stub does not know the item type."""
 
         def __iter__(self) -> Iterator[T]: ...
         def __len__(self) -> int: ...
@@ -59,10 +59,10 @@ if TYPE_CHECKING:
 
 
 class SAM2SPLAT_PG_object(PropertyGroup):
-    """What a subject has beside its tracking object, which can carry no data of its own."""
+    """The data of a subject. Its tracking object can't have data of ours."""
 
     object_id: Annotated[int, IntProperty(min=1)]
-    # Display values, so that the swatch and the overlay are the same on the screen.
+    # Display values, so that the swatch and the overlay have the same colour on the screen.
     color: Annotated[
         Sequence[float],
         FloatVectorProperty(name="Color", subtype="COLOR_GAMMA", size=3, min=0.0, max=1.0),
@@ -71,20 +71,18 @@ class SAM2SPLAT_PG_object(PropertyGroup):
         bool,
         BoolProperty(
             name="Show",
-            description="Show this object's mask and clicks in the editor",
+            description="Show this subject's mask and clicks in the editor",
             default=True,
         ),
     ]
     use_in_bake: Annotated[
         bool,
-        BoolProperty(
-            name="Bake", description="This object is kept in the baked images", default=True
-        ),
+        BoolProperty(name="Bake", description="Keep this subject in the baked PNGs", default=True),
     ]
 
 
 class SAM2SPLAT_PG_clip(PropertyGroup):
-    """Everything SAM2 Splat keeps with a movie clip; also all settings of `core/settings.py`."""
+    """All data of a movie clip, including the settings of `core/settings.py`."""
 
     footage_folder: Annotated[
         str,
@@ -97,7 +95,7 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
     first_file: Annotated[
         str,
         StringProperty(
-            description="The photo that frame 1 shows, when the clip doesn't begin with the first one"
+            description="The photo on frame 1, if the clip does not begin with the first photo"
         ),
     ]
     frame_count: Annotated[int, IntProperty()]
@@ -107,7 +105,7 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
     outdated_run: Annotated[
         str,
         StringProperty(
-            description="The run whose mattes are of these photos as they were before some came or went"
+            description="The run whose masks belong to these photos before some were added or removed"
         ),
     ]
     unreadable_count: Annotated[int, IntProperty()]
@@ -116,35 +114,40 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
     ]
     damaged_names: Annotated[
         str,
-        StringProperty(description="Photos that the last job found damaged and left out, as JSON"),
+        StringProperty(
+            description="Photos that the last run left out because they are damaged, as JSON"
+        ),
     ]
     store_folder: Annotated[
         str,
-        StringProperty(name="Mattes", description="Where the results are kept", subtype="DIR_PATH"),
+        StringProperty(name="Masks", description="The folder of the masks", subtype="DIR_PATH"),
     ]
-    # Of the run that its mattes are of; see `clip/matte_run.py`.
+    # The stamp of the run that made the mattes; see `clip/matte_run.py`.
     run_stamp: Annotated[str, StringProperty()]
     mask: Annotated[
         bpy.types.Mask | None,
         PointerProperty(
-            type=bpy.types.Mask, name="Mask", description="The mask that shows the results"
+            type=bpy.types.Mask, name="Mask", description="The Blender mask that shows the results"
         ),
     ]
     objects: Annotated["Rows[SAM2SPLAT_PG_object]", CollectionProperty(type=SAM2SPLAT_PG_object)]
-    # As they were when last looked at; see `clip/markers.py`.
+    # The subjects at the last look; see `clip/markers.py`.
     seen_subjects: Annotated[str, StringProperty()]
-    # Ids are not given twice: the mattes of a removed object may still be on disk.
+    # An id is never used twice, because the mattes of a removed object may still be on disk.
     next_object_id: Annotated[int, IntProperty(default=1, min=1)]
     fine_frames: Annotated[
         str, StringProperty(description="Frames that the user has ticked in the review, as JSON")
     ]
     anew_frames: Annotated[
-        str, StringProperty(description="Frames whose clicks alone say where an object is, as JSON")
+        str,
+        StringProperty(
+            description="Frames on which only the clicks say where a subject is, as JSON"
+        ),
     ]
     mask_prompts: Annotated[
         str,
         StringProperty(
-            description="Mask prompts as JSON; clicks and boxes are markers, masks have no marker"
+            description="Masks that are prompts, as JSON. Clicks and boxes are markers instead"
         ),
     ]
 
@@ -152,7 +155,7 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
         str,
         StringProperty(
             name="Checkpoint",
-            description="A checkpoint file of your own; empty: the model folder of the preferences",
+            description="Your own checkpoint file. Leave it empty for the model folder",
             subtype="FILE_PATH",
         ),
     ]
@@ -160,15 +163,14 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
         bool,
         BoolProperty(
             name="Learn from Edits",
-            description="A frame whose mask you edited is a prompt for the frames around it, in place of"
-            " its clicks; off: it is kept as you drew it, and the others don't follow it",
+            description="Let the frames around an edited mask follow it. The edit itself is always kept",
             default=True,
         ),
     ]
     use_range: Annotated[
         bool,
         BoolProperty(
-            name="Range", description="Propagate over a part of the footage only", default=False
+            name="Range", description="Propagate over a part of the photos only", default=False
         ),
     ]
     first_frame: Annotated[
@@ -182,19 +184,19 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
         str,
         StringProperty(
             name="Bake To",
-            description="The folder that gets a new folder with each bake; empty: beside the photos",
+            description="Each bake makes a new folder in this folder. Empty means beside the photos",
             subtype="DIR_PATH",
         ),
     ]
     output_folder: Annotated[
         str,
         StringProperty(
-            name="Last Bake", description="Where the last bake went", subtype="DIR_PATH"
+            name="Last Bake", description="The folder of the last bake", subtype="DIR_PATH"
         ),
     ]
 
     if TYPE_CHECKING:
-        # Those of `core/settings.py` that Blender's side reads by name. `declare` makes all of them.
+        # The settings of `core/settings.py` that Blender's side reads by name. `declare` makes all of them.
         model: ModelName
         panorama: bool
         alpha: Alpha
@@ -206,7 +208,7 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
 
 
 def property_of(one: Declared) -> Any:
-    """The Blender property of a declared setting, as a class has it among its annotations."""
+    """Return the Blender property of a declared setting, for a class's annotations."""
     setting = one.setting
     about = {"name": setting.label, "description": setting.text, "default": one.default}
     if one.values:
@@ -223,7 +225,7 @@ def property_of(one: Declared) -> Any:
 
 
 def declare(group: type[PropertyGroup], kind: type[Settings]) -> None:
-    """Give a class that is not yet registered the properties of a struct's settings."""
+    """Add the properties of a struct's settings to a class. It must not be registered yet."""
     group.__annotations__.update((one.name, property_of(one)) for one in declared(kind))
 
 
@@ -232,7 +234,7 @@ for _kind in CLIP_SETTINGS:
 
 
 class SAM2SPLAT_PG_scene(PropertyGroup):
-    """How the results look in this scene's Clip Editors."""
+    """How masks and clicks look in this scene's Clip Editors."""
 
     show_overlay: Annotated[
         bool, BoolProperty(name="Masks", description="Show the masks over the photo", default=True)
@@ -242,7 +244,7 @@ class SAM2SPLAT_PG_scene(PropertyGroup):
         float,
         FloatProperty(
             name="Opacity",
-            description="Of the colours over the photo",
+            description="Opacity of the colours over the photo",
             subtype="FACTOR",
             default=0.4,
             min=0.0,
@@ -259,7 +261,7 @@ class SAM2SPLAT_PG_scene(PropertyGroup):
         bool,
         BoolProperty(
             name="Follow",
-            description="The playhead goes along with the frames as their masks arrive",
+            description="Move the playhead to each frame when its mask arrives",
             default=False,
         ),
     ]
@@ -274,14 +276,13 @@ class SAM2SPLAT_PG_scene(PropertyGroup):
 
 
 class SAM2SPLAT_PG_window(PropertyGroup):
-    """What is neither saved nor undone."""
+    """Settings that are neither saved nor undone."""
 
     use_tool: Annotated[
         bool,
         BoolProperty(
             name="Mask Clicks",
-            description="Click to include, Alt+click to exclude, drag a box, X to delete what is under"
-            " the mouse; off: Blender's own mouse buttons",
+            description="Click to include, Alt+click to exclude, drag a box, or press X to delete a click",
             default=False,
         ),
     ]
@@ -303,9 +304,9 @@ _OWNERS = (
 
 
 def take_properties(cls: type) -> None:
-    """Leave of a class's annotations what Blender reads: of ``Annotated[type, property]`` the property.
+    """Replace each ``Annotated[type, property]`` in a class's annotations by the property, for Blender.
 
-    Called before the class is registered.
+    Call it before the class is registered.
     """
     for base in cls.__mro__:
         notes = vars(base).get("__annotations__", {})
@@ -315,35 +316,35 @@ def take_properties(cls: type) -> None:
 
 
 def pointer(group: type[PropertyGroup]) -> Any:
-    """The property through which one of Blender's types gets a group of ours."""
+    """Return the property that adds our group to one of Blender's types."""
     return PointerProperty(type=group)
 
 
 def attach() -> None:
-    """Hang the settings onto Blender's types, once the classes are registered."""
+    """Add the settings to Blender's types, after the classes are registered."""
     for owner, group in _OWNERS:
         setattr(owner, _NAME, pointer(group))
 
 
 def detach() -> None:
-    """Take the settings off Blender's types."""
+    """Remove the settings from Blender's types."""
     for owner, _ in reversed(_OWNERS):
         delattr(owner, _NAME)
 
 
 def of_clip(clip: bpy.types.MovieClip) -> SAM2SPLAT_PG_clip:
-    """What SAM2 Splat keeps with a clip."""
+    """Return our data of a clip."""
     settings: SAM2SPLAT_PG_clip = getattr(clip, _NAME)
     return settings
 
 
 def of_scene(scene: bpy.types.Scene | None) -> SAM2SPLAT_PG_scene:
-    """How the results look in a scene, such as ``context.scene``."""
+    """Return how masks and clicks look in a scene, such as ``context.scene``."""
     look: SAM2SPLAT_PG_scene = getattr(present(scene), _NAME)
     return look
 
 
 def of_window(manager: bpy.types.WindowManager | None) -> SAM2SPLAT_PG_window:
-    """What is neither saved nor undone, of ``context.window_manager``."""
+    """Return the settings that are neither saved nor undone, of ``context.window_manager``."""
     state: SAM2SPLAT_PG_window = getattr(present(manager), _NAME)
     return state

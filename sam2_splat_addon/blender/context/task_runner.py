@@ -39,7 +39,7 @@ class Task(Protocol):
     title
         What the task does, for the panel, such as "Propagating".
     fraction
-        How much is done, 0 to 1.
+        How much is done, How much is done, 0 to 1.
     sentence
         How far the task is: frame, seconds per frame, time left.
     summary
@@ -208,7 +208,7 @@ class TaskOperator:
         return {"CANCELLED"} if task.cancelled else {"FINISHED"}
 
     def _operator(self) -> bpy.types.Operator:
-        """This, as the operator that it is mixed into."""
+        """Return self, typed as the operator that it is mixed into."""
         return cast(bpy.types.Operator, self)
 
     def _leave(self, context: bpy.types.Context) -> None:

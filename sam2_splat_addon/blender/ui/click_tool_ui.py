@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The click tool's switch and the overlay's settings in toolbar, header and status bar; imports bpy."""
+"""The switch of the click tool and the settings of the overlay, in toolbar, header and status bar."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from ..tasks import live_preview
 from .operators import click_targets
 from .widgets import wrapped
 
-# What the mouse and the keys do in Mask mode, which is Blender's own.
+# What the mouse and the keys do in Blender's own Mask mode.
 _MASK_MODE: tuple[tuple[str, Any], ...] = (
-    ("Click: mask point", "RESTRICT_SELECT_OFF"),
-    ("Ctrl+click: new mask point", "ADD"),
-    ("X: delete on this photo", "X"),
-    ("K: back to mask clicks", "EVENT_K"),
+    ("Click for a mask point", "RESTRICT_SELECT_OFF"),
+    ("Ctrl+click for a new point", "ADD"),
+    ("X to delete on this photo", "X"),
+    ("K to go back to clicks", "EVENT_K"),
 )
 
 
 def draw_tool(layout: UILayout, context: Context, *, text: str = "Mask Clicks") -> None:
-    """The switch of the click tool, which is off in Mask mode."""
+    """Draw the switch of the click tool. In Mask mode the tool is off."""
     is_masking = click_targets.in_mask_mode(context.space_data)
     layout.operator(
         "sam2_splat.tool",
@@ -57,10 +57,10 @@ class SAM2SPLAT_PT_tool(Panel):
                 column.label(text=text, icon=icon)
         elif properties.of_window(context.window_manager).use_tool:
             column = layout.column(align=True)
-            column.label(text="Click: include", icon="ADD")
-            column.label(text="Alt+click: exclude", icon="REMOVE")
-            column.label(text="Drag: box", icon="SELECT_SET")
-            column.label(text="X: delete", icon="X")
+            column.label(text="Click to include", icon="ADD")
+            column.label(text="Alt+click to exclude", icon="REMOVE")
+            column.label(text="Drag for a box", icon="SELECT_SET")
+            column.label(text="X to delete", icon="X")
 
 
 class SAM2SPLAT_PT_overlay(Panel):
@@ -84,7 +84,7 @@ class SAM2SPLAT_PT_overlay(Panel):
         column.prop(look, "show_clicks")
         column.prop(look, "live_preview")
         if live_preview.problem():
-            column.label(text="There is no preview:", icon="INFO")
+            column.label(text="The preview does not work", icon="INFO")
             for line in wrapped(live_preview.problem(), 38):
                 column.label(text=line)
 
@@ -102,7 +102,7 @@ def _draw_header(header: bpy.types.Header, context: Context) -> None:
 
 
 def _draw_status(header: bpy.types.Header, context: Context) -> None:
-    """What the mouse does while the tool is on, as Blender shows it for its own tools."""
+    """Draw what the mouse does while the tool is on, as Blender does for its own tools."""
     editors = [
         area.spaces.active for area in present(context.screen).areas if area.type == "CLIP_EDITOR"
     ]
@@ -124,13 +124,13 @@ def _draw_status(header: bpy.types.Header, context: Context) -> None:
 
 
 def register() -> None:
-    """Add what is drawn in Blender's own bars."""
+    """Add our parts to Blender's own bars."""
     bpy.types.CLIP_HT_header.append(_draw_header)
     bpy.types.STATUSBAR_HT_header.prepend(_draw_status)
 
 
 def unregister() -> None:
-    """Take it out again."""
+    """Take our parts out of Blender's own bars."""
     bpy.types.STATUSBAR_HT_header.remove(_draw_status)
     bpy.types.CLIP_HT_header.remove(_draw_header)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The button or the field that mends the last error."""
+"""The button or the field that helps after an error."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..context.properties import SAM2SPLAT_PG_clip
 def draw_fix(
     layout: bpy.types.UILayout, problem: Problem, settings: SAM2SPLAT_PG_clip | None
 ) -> None:
-    """The button or the field that mends it, where there is one."""
+    """Draw the button or the field that helps with a problem, if there is one."""
     for kind, draw in _FIXES.items():
         if issubclass(problem.kind, kind):
             draw(layout, settings)
@@ -34,12 +34,12 @@ def _fix_checkpoint(layout: bpy.types.UILayout, settings: SAM2SPLAT_PG_clip | No
     row = layout.row(align=True)
     if worker_session.online() and not settings.checkpoint:
         row.operator("sam2_splat.download_model", icon="IMPORT")
-    row.prop_enum(settings, "model", BUNDLED, text="Use the Bundled One")
+    row.prop_enum(settings, "model", BUNDLED, text="Use the Bundled Model")
 
 
 def _fix_prompts(layout: bpy.types.UILayout, settings: SAM2SPLAT_PG_clip | None) -> None:
     if not properties.of_window(bpy.context.window_manager).use_tool:
-        layout.operator("sam2_splat.tool", text="Begin to Click", icon="RESTRICT_SELECT_OFF")
+        layout.operator("sam2_splat.tool", text="Start Clicking", icon="RESTRICT_SELECT_OFF")
 
 
 def _fix_edit(layout: bpy.types.UILayout, settings: SAM2SPLAT_PG_clip | None) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The add-on's keys in the Clip Editor, changeable in the preferences; imports bpy."""
+"""The add-on's keys in the Clip Editor. The user can change them in the preferences."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class _Key:
     Attributes
     ----------
     operator
-        What it calls.
+        The operator that the key calls.
     type, value
-        As in Blender's events.
+        The event, in Blender's names.
     properties
-        What the operator gets.
+        Properties that the operator gets.
     listed
-        Whether the preferences list it: the mouse's buttons are the tool itself.
+        Whether the preferences list the key. They do not list moves of the mouse.
     """
 
     operator: str
@@ -60,19 +60,19 @@ _KEYS = (
 
 @dataclass
 class _Keys(SessionPart):
-    """The keys that were added."""
+    """The keys that we added."""
 
     made: list[tuple[bpy.types.KeyMap, bpy.types.KeyMapItem]] = field(default_factory=list)
 
     def closes(self) -> None:
-        """Take the keys away."""
+        """Remove the keys."""
         for keymap, item in self.made:
             keymap.keymap_items.remove(item)
         self.made.clear()
 
 
 def register() -> None:
-    """Add the keys; in background there are none."""
+    """Add the keys. Blender without a window has none."""
     configuration = present(bpy.context.window_manager).keyconfigs.addon
     if configuration is None or bpy.app.background:
         return
@@ -88,7 +88,7 @@ def register() -> None:
 
 
 def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-    """Show the keys for changing, as the user has them."""
+    """Draw the keys as the user has set them, so that they can be changed."""
     import rna_keymap_ui
 
     user: Any = present(context.window_manager).keyconfigs.user
@@ -99,7 +99,7 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
 
 
 def _user_items(keymap: bpy.types.KeyMap) -> Iterator[Any]:
-    """The user's own versions of the listed keys."""
+    """Yield the listed keys as the user has set them."""
     wanted = {(key.operator, key.properties) for key in _KEYS if key.listed}
     for item in keymap.keymap_items:
         for operator, properties in wanted:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Footage and Objects panels in the Clip Editor's sidebar; imports bpy."""
+"""The Footage and Subjects panels in the Clip Editor's sidebar."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from ..context.stored_text import names_of
 from . import click_tool_ui, widgets
 from .operators.objects import active_prompts, can_start_anew
 
-# How many odd photos the panel names.
+# How many photos with a problem the panel names.
 _NAMED = 3
 
 
 class SAM2SPLAT_UL_objects(UIList):
-    """The subjects: colour, name, number of clicks, and whether they are baked."""
+    """The list of subjects, with colour, name, number of clicks and two switches."""
 
     def draw_item(
         self,
@@ -95,8 +95,8 @@ class SAM2SPLAT_PT_footage(widgets.Sidebar, Panel):
         else:
             column.label(text=f"{clip.name}, {clip.size[0]} x {clip.size[1]} px")
             if clip.source == "SEQUENCE":
-                # Blender's own Open Clip, which also takes what is dropped onto the picture, stops at
-                # the first gap in the numbers.
+                # Blender's own Open Clip stops at the first gap in the numbers. Blender also uses it
+                # for a photo that is dropped onto the picture.
                 whole = column.operator(
                     "sam2_splat.load", text="Load Its Folder", icon="IMAGE_DATA"
                 )
@@ -105,7 +105,7 @@ class SAM2SPLAT_PT_footage(widgets.Sidebar, Panel):
 
 
 class SAM2SPLAT_PT_objects(widgets.ClipSidebar, Panel):
-    bl_label = "Objects"
+    bl_label = "Subjects"
 
     def draw(self, context: Context) -> None:
         layout = present(self.layout)
@@ -132,7 +132,7 @@ class SAM2SPLAT_PT_objects(widgets.ClipSidebar, Panel):
             excludes = track.name.startswith(markers.EXCLUDE_PREFIX)
             layout.operator(
                 "sam2_splat.toggle_exclude",
-                text="Make It Include" if excludes else "Make It Exclude",
+                text="Change to Include" if excludes else "Change to Exclude",
                 icon="ADD" if excludes else "REMOVE",
             )
         if can_start_anew(context):
@@ -152,21 +152,21 @@ def _draw_list(column: UILayout, names: list[str]) -> None:
 
 
 def _draw_odd_photos(column: UILayout, clip: bpy.types.MovieClip) -> None:
-    """Photos that can't be read or are gone."""
+    """Name the photos that can't be read, are damaged or are gone."""
     settings = properties.of_clip(clip)
     names = [shown(name) for name in names_of(settings, "unreadable_names")]
     if settings.unreadable_count:
-        column.label(text=f"{settings.unreadable_count} can't be read, left out:", icon="ERROR")
+        column.label(text=f"{settings.unreadable_count} left out, can't be read", icon="ERROR")
         _draw_list(column, names)
     damaged = footage.damaged_names(clip)
     if damaged:
-        column.label(text=f"{len(damaged)} damaged, left out:", icon="ERROR")
+        column.label(text=f"{len(damaged)} left out, damaged", icon="ERROR")
         _draw_list(column, damaged)
     if clip.source == "SEQUENCE" and footage.photo_of(clip, 1) is None:
         column.label(text="The photos are not where they were", icon="ERROR")
         column.operator("sam2_splat.load", text="Find Them", icon="FILE_FOLDER").relink = True
     elif clip.frame_offset:
-        column.label(text=f"Frame Offset is {clip.frame_offset}, it must be 0", icon="ERROR")
+        column.label(text=f"Frame Offset is {clip.frame_offset}, but must be 0", icon="ERROR")
         again = column.operator("sam2_splat.load", text="Load Again", icon="FILE_REFRESH")
         again.filepath = settings.footage_folder
     elif clip.use_proxy:

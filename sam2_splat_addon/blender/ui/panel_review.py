@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Review panel in the Clip Editor's sidebar; imports bpy."""
+"""The Review panel in the Clip Editor's sidebar."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .operators import click_targets
 from .operators.correct import Place, place_of
 from .widgets import Sidebar, wrapped
 
-# A label's letters in a sidebar of the usual width, beside an icon.
+# How many letters a label holds beside an icon, in a sidebar of the usual width.
 _LETTERS = 30
 _WORDS: dict[FrameState, str] = {
     "good": "good",
@@ -33,7 +33,7 @@ _WORDS: dict[FrameState, str] = {
 
 
 class SAM2SPLAT_UL_review(UIList):
-    """Frames to look at, worst first: frame, object, and why."""
+    """The list of frames to look at, worst first, with frame, subject and reason."""
 
     def draw_item(
         self,
@@ -59,7 +59,7 @@ class SAM2SPLAT_UL_review(UIList):
         fine.frame, fine.object_id = listed.frame, listed.object_id
 
     def draw_filter(self, context: Context, layout: UILayout) -> None:
-        """Nothing: the toggle below the list narrows it."""
+        """Draw nothing. The switch below the list filters it."""
 
 
 def _several(context: Context) -> bool:
@@ -72,7 +72,7 @@ class SAM2SPLAT_PT_review(Sidebar, Panel):
 
     @classmethod
     def poll(cls, context: Context) -> bool:
-        """Shown once there are masks."""
+        """Show the panel when there are masks."""
         clip = active_clip(context)
         return clip is not None and properties.of_clip(clip).mask is not None
 
@@ -125,9 +125,9 @@ class SAM2SPLAT_PT_correct(Sidebar, Panel):
         column = layout.column(align=True)
         written = local_edits.progress(place.clip) if place is not None else None
         if written is not None:
-            column.progress(factor=written, text="Putting the other photos' masks back")
+            column.progress(factor=written, text="Restoring the other photos' masks")
         if place is None:
-            column.label(text="Choose an object that has a mask")
+            column.label(text="Choose a subject with a mask")
         else:
             here = _review_of(place)
             edited = _is_edited(place, here)
@@ -145,15 +145,15 @@ class SAM2SPLAT_PT_correct(Sidebar, Panel):
                 row.operator("sam2_splat.remove_mask_prompt", text="", icon="X")
             elif not (
                 edited and properties.of_clip(place.clip).edits_prompt
-            ):  # else it is one already
+            ):  # else it already is one
                 row.operator("sam2_splat.mask_to_prompt", icon="MOD_MASK")
         layout.operator_menu_enum("sam2_splat.clear_masks", "what", icon="TRASH")
 
 
 def _draw_tick(layout: UILayout, here: FrameReview) -> None:
-    """The user's own word on the frame."""
+    """Draw the box in which the user says that a frame is good."""
     is_fine = here.state == "fine"
-    # As the key calls it, so that its tooltip names the key.
+    # The same call as the key's, so that the tooltip names the key.
     layout.operator(
         "sam2_splat.looks_fine",
         icon="CHECKBOX_HLT" if is_fine else "CHECKBOX_DEHLT",
@@ -168,14 +168,14 @@ def _review_of(place: Place) -> FrameReview | None:
 
 
 def _is_edited(place: Place, here: FrameReview | None) -> bool:
-    """Whether the user drew the frame; one without a matte has no review."""
+    """Whether the user drew the mask of the frame. A frame without a matte has no review."""
     if here is not None:
         return here.state == "corrected"
     return matte_cache.is_drawn(place.clip, place.name, place.frame)
 
 
 def _describe(column: UILayout, place: Place, here: FrameReview | None, *, edited: bool) -> None:
-    """The object's state on the frame, and all reasons."""
+    """Draw the subject's state on the frame, with all reasons."""
     if edited:
         state = _WORDS["corrected"]
     elif here is not None:
@@ -186,13 +186,13 @@ def _describe(column: UILayout, place: Place, here: FrameReview | None, *, edite
     if edited:
         _list(column, "It is baked as you drew it")
         if properties.of_clip(place.clip).edits_prompt:
-            _list(column, "The frames around it follow it when you propagate")
+            _list(column, "Propagate learns from it for the photos around")
     for reason in here.reasons if here is not None else ():
         _list(column, reason)
 
 
 def _list(column: UILayout, sentence: str) -> None:
-    """A sentence with a dot before it, in as many lines as it takes."""
+    """Draw a sentence with a dot before it, in as many lines as it needs."""
     for number, line in enumerate(wrapped(sentence, _LETTERS)):
         column.label(text=line, icon="BLANK1" if number else "DOT")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Propagate and Bake panels in the Clip Editor's sidebar; imports bpy."""
+"""The Propagate and Bake panels in the Clip Editor's sidebar."""
 
 from __future__ import annotations
 
@@ -82,14 +82,14 @@ class SAM2SPLAT_PT_bake(widgets.ClipSidebar, Panel):
 
 
 def _draw_settings(column: UILayout, settings: SAM2SPLAT_PG_clip, group: str) -> None:
-    """A run's settings of one group, in the order that they are declared in."""
+    """Draw a run's settings of one group, in the order of their declaration."""
     for one in declared(RunSettings):
         if one.setting.group == group:
             column.prop(settings, one.name)
 
 
 def _draw_next_folder(layout: UILayout, clip: bpy.types.MovieClip) -> None:
-    """Where the next bake goes."""
+    """Draw the name of the next bake's folder."""
     if not properties.of_clip(clip).footage_folder:
         return
     photos = Path(bpy.path.abspath(properties.of_clip(clip).footage_folder))
@@ -102,7 +102,7 @@ def _draw_next_folder(layout: UILayout, clip: bpy.types.MovieClip) -> None:
 
 
 def _draw_spans(row: UILayout) -> None:
-    """Propagation over a part of the frames."""
+    """Draw the buttons that propagate over a part of the frames."""
     row.operator(
         "sam2_splat.propagate", text="Back", icon="TRACKING_BACKWARDS_SINGLE"
     ).span = "backward"
@@ -113,7 +113,7 @@ def _draw_spans(row: UILayout) -> None:
 
 
 def _draw_results(layout: UILayout, context: Context) -> None:
-    """Switch the editor between the clicks and the masks they gave; forget the masks."""
+    """Draw the switch between clicks and masks, and the button that deletes the masks."""
     space = context.space_data
     if space is not None and space.type == "CLIP_EDITOR":
         row = layout.row(align=True)
@@ -124,7 +124,7 @@ def _draw_results(layout: UILayout, context: Context) -> None:
 
 
 def _draw_model(column: UILayout, settings: SAM2SPLAT_PG_clip) -> None:
-    """The checkpoint's path, and the button that gets the official one."""
+    """Draw the checkpoint's path, and the button that downloads the official one."""
     if settings.model == BUNDLED:
         return
     column.prop(settings, "checkpoint", placeholder="From the model folder")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The add-on's preferences as the user sets them; `context/preferences.py` reads them.
+"""The add-on's preferences, as the user sets them. `context/preferences.py` reads them.
 
 No ``from __future__ import annotations`` here: Blender reads property annotations as values.
 """
@@ -31,7 +31,7 @@ from . import keymap, widgets
 def _object_color(index: int) -> Any:
     return FloatVectorProperty(
         name=f"Color {index + 1}",
-        description="Colour of a new object; objects that are there keep theirs",
+        description="Colour of a new subject. Subjects that exist keep their colour",
         subtype="COLOR_GAMMA",
         size=3,
         min=0.0,
@@ -51,7 +51,7 @@ class SAM2SPLAT_AP_preferences(AddonPreferences):
         str,
         StringProperty(
             name="Models",
-            description="Where SAM 2.1 checkpoints lie; empty: the add-on's own folder",
+            description="Folder of SAM 2.1 checkpoints. Leave it empty for the add-on's own folder",
             subtype="DIR_PATH",
         ),
     ]
@@ -59,7 +59,7 @@ class SAM2SPLAT_AP_preferences(AddonPreferences):
         str,
         StringProperty(
             name="Cache",
-            description="Where links to the photos are kept; empty: the add-on's own folder",
+            description="Folder for links and small copies. Leave it empty for the add-on's own folder",
             subtype="DIR_PATH",
         ),
     ]
@@ -67,7 +67,7 @@ class SAM2SPLAT_AP_preferences(AddonPreferences):
         str,
         StringProperty(
             name="Packages",
-            description="Where torch and sam2 are installed; empty: the add-on's own folder",
+            description="Folder of PyTorch and SAM 2. Leave it empty for the add-on's own folder",
             subtype="DIR_PATH",
         ),
     ]
@@ -75,7 +75,7 @@ class SAM2SPLAT_AP_preferences(AddonPreferences):
         str,
         EnumProperty(
             name="PyTorch",
-            description="Which build of PyTorch is installed",
+            description="The build of PyTorch that Install SAM 2 installs",
             items=TORCH_ITEMS,
             default="auto",
         ),
@@ -85,7 +85,7 @@ class SAM2SPLAT_AP_preferences(AddonPreferences):
         int,
         IntProperty(
             name="Threads",
-            description="Processor threads of the worker; 0: as many as there are cores",
+            description="Processor threads of the SAM 2 process. 0 uses all cores",
             default=0,
             min=0,
             max=256,
@@ -95,7 +95,7 @@ class SAM2SPLAT_AP_preferences(AddonPreferences):
         str,
         EnumProperty(
             name="Console",
-            description="What the add-on prints into Blender's console",
+            description="What the add-on prints to Blender's console",
             items=CONSOLE_ITEMS,
             default="INFO",
             update=_set_console_level,
@@ -105,12 +105,12 @@ class SAM2SPLAT_AP_preferences(AddonPreferences):
         bool,
         BoolProperty(
             name="Propose SAM 2.1",
-            description="The review proposes SAM 2.1 where the bundled model is lost on many photos",
+            description="Propose SAM 2.1 when the bundled model loses the subject on many photos",
             default=True,
         ),
     ]
 
-    # Display values, as the overlay draws them.
+    # Display values, not linear ones: the overlay draws them as they are.
     color_1: Annotated[Sequence[float], _object_color(0)]
     color_2: Annotated[Sequence[float], _object_color(1)]
     color_3: Annotated[Sequence[float], _object_color(2)]
@@ -121,7 +121,7 @@ class SAM2SPLAT_AP_preferences(AddonPreferences):
         Sequence[float],
         FloatVectorProperty(
             name="Exclude",
-            description="Colour of clicks that exclude",
+            description="Colour of exclude clicks",
             subtype="COLOR_GAMMA",
             size=3,
             min=0.0,
@@ -133,7 +133,7 @@ class SAM2SPLAT_AP_preferences(AddonPreferences):
     def draw(self, context: Context) -> None:
         layout = present(self.layout)
         layout.use_property_split = True
-        if sys.platform != "darwin":  # PyTorch for Macs comes in one build
+        if sys.platform != "darwin":  # there is one build of PyTorch for Macs
             layout.prop(self, "torch_build")
             widgets.draw_torch(layout)
         widgets.draw_environment(layout)
@@ -154,7 +154,7 @@ class SAM2SPLAT_AP_preferences(AddonPreferences):
         if body is not None:
             row = body.row(align=True)
             row.use_property_split = False
-            row.label(text="New objects")
+            row.label(text="New subjects")
             for number in range(1, len(OBJECT_COLORS) + 1):
                 row.prop(self, f"color_{number}", text="")
             body.prop(self, "exclude_color")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What several panels of the sidebar draw: the last problem, a running task; imports bpy."""
+"""Parts that several panels of the sidebar draw, such as the last problem and a running task."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from . import error_panel
 if TYPE_CHECKING:
     from bpy.stub_internal.rna_enums import RegionTypeItems, SpaceTypeItems
 
-_LETTERS = 28  # on a line of the sidebar, beside an icon
+_LETTERS = 28  # that fit on a line of the sidebar, beside an icon
 
 
 class Sidebar:
-    """Where the add-on's panels are."""
+    """A panel in the add-on's tab of the sidebar."""
 
     bl_space_type: SpaceTypeItems = "CLIP_EDITOR"
     bl_region_type: RegionTypeItems = "UI"
@@ -36,12 +36,12 @@ class ClipSidebar(Sidebar):
 
     @classmethod
     def poll(cls, context: Context) -> bool:
-        """Shown once there is a clip."""
+        """Show the panel when there is a clip."""
         return active_clip(context) is not None
 
 
 def draw_problem(layout: UILayout, settings: SAM2SPLAT_PG_clip | None) -> None:
-    """What went wrong last, and what mends it."""
+    """Draw what went wrong last, and what helps."""
     if task_runner.current() is not None:
         return
     if live_preview.silence():
@@ -63,7 +63,7 @@ def draw_problem(layout: UILayout, settings: SAM2SPLAT_PG_clip | None) -> None:
 
 
 def draw_progress(layout: UILayout) -> bool:
-    """The running task's bar and Cancel button; False when nothing runs."""
+    """Draw the running task's bar and its Cancel button. Return False when no task runs."""
     task = task_runner.current()
     if task is None:
         return False
@@ -75,7 +75,7 @@ def draw_progress(layout: UILayout) -> bool:
         row.operator("sam2_splat.cancel", icon="CANCEL")
         row.operator("sam2_splat.restart_worker", text="Restart", icon="FILE_REFRESH")
         return True
-    # The sidebar is narrow: what and which frame on one line, speed and time left on the next.
+    # The sidebar is narrow. One line says what runs and on which frame, the next says how fast and how long.
     parts = task.sentence.split(", ")
     for words in (parts[:2], parts[2:]):
         if words:
@@ -85,7 +85,7 @@ def draw_progress(layout: UILayout) -> bool:
 
 
 def _draw_lines(column: UILayout, sentence: str) -> None:
-    """A warning in as many labels as it takes."""
+    """Draw a warning in as many labels as it needs."""
     first, *rest = wrapped(sentence, _LETTERS)
     column.label(text=first, icon="ERROR")
     for line in rest:
@@ -93,7 +93,7 @@ def _draw_lines(column: UILayout, sentence: str) -> None:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """A sentence in lines of at most so many letters: labels don't wrap."""
+    """Break a sentence into lines of at most ``width`` letters, since Blender's labels don't wrap."""
     lines = [""]
     for word in text.split():
         if lines[-1] and len(lines[-1]) + 1 + len(word) > width:
@@ -103,7 +103,7 @@ def wrapped(text: str, width: int) -> list[str]:
 
 
 def draw_environment(layout: UILayout) -> None:
-    """Say when the worker's packages are missing, with the button that gets them."""
+    """Say when the worker's packages are missing, and draw the button that installs them."""
     if worker_session.packages_ready():
         return
     box = layout.box().column()
@@ -112,19 +112,19 @@ def draw_environment(layout: UILayout) -> None:
         box.operator("sam2_splat.install_packages", icon="IMPORT")
         box.label(text=f"Downloads {installer.DOWNLOAD_SIZE}")
     else:
-        box.label(text="Needs Online Access (preferences)")
+        box.label(text="Allow Online Access (preferences)")
     draw_progress(box)
 
 
 def draw_torch(layout: UILayout) -> None:
-    """Say which build of PyTorch is installed, and offer the chosen one where it is another."""
+    """Say which build of PyTorch is installed, and offer the chosen build if it is another."""
     wish = preferences.torch_build()
     stamp = installer.read_stamp(preferences.packages_folder())
     if stamp is None:
         return
     build = BUILDS.get(stamp.torch)
     box = layout.box().column()
-    box.label(text=f"Installed: for {build.title}" if build else "Installed: the standard one")
+    box.label(text=f"Installed for {build.title}" if build else "Installed as the standard build")
     if wish not in ("auto", stamp.torch) and worker_session.online():
         box.operator("sam2_splat.install_packages", text="Install This One", icon="IMPORT")
         draw_progress(box)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The mask click tool: click, Alt+click, drag and X in the Clip Editor; imports bpy.
+"""The mask click tool: click, Alt+click, drag and X in the Clip Editor.
 
-The Clip Editor has no tool system, so the tool is a switch and keymap items: while it is off, every
-event goes on to Blender's own. What it makes are ordinary tracks (see ``clip/markers.py``), one undo
-step each.
+The Clip Editor has no tool system, so the tool is a switch and some keymap items. While the switch
+is off, Blender's own tools get every event. The tool makes ordinary tracks (see ``clip/markers.py``).
+Each click is one undo step.
 
 No ``from __future__ import annotations`` here: Blender reads property annotations as values.
 """
@@ -27,20 +27,20 @@ from ...tasks import live_preview
 from . import click_targets
 from .polls import own_clip
 
-# How far the mouse goes before a click becomes a drag, px of the screen at normal size.
+# How far the mouse moves before a click becomes a drag, in px of the screen at normal size.
 _DRAG = 6.0
-# At the editor's lower edge a click sets the frame.
+# Height of the strip at the editor's lower edge, where a click sets the frame, in px.
 _FRAME_STRIP = 18.0
 
 
 class SAM2SPLAT_OT_click(Operator):
-    """Say where the object is: click to include, Alt+click to exclude, drag a box"""
+    """Click to include, Alt+click to exclude, or drag a box around the subject"""
 
     bl_idname = "sam2_splat.click"
     bl_label = "Mask Click"
     bl_options = {"REGISTER", "UNDO"}
 
-    # Not remembered from one click to the next.
+    # SKIP_SAVE: not remembered from one click to the next.
     frame: Annotated[
         int,
         IntProperty(
@@ -50,20 +50,26 @@ class SAM2SPLAT_OT_click(Operator):
     x: Annotated[
         float,
         FloatProperty(
-            name="X", description="From the left, px of the photo", min=0.0, options={"SKIP_SAVE"}
+            name="X",
+            description="Distance from the left, in px of the photo",
+            min=0.0,
+            options={"SKIP_SAVE"},
         ),
     ]
     y: Annotated[
         float,
         FloatProperty(
-            name="Y", description="From the top, px of the photo", min=0.0, options={"SKIP_SAVE"}
+            name="Y",
+            description="Distance from the top, in px of the photo",
+            min=0.0,
+            options={"SKIP_SAVE"},
         ),
     ]
     include: Annotated[
         bool,
         BoolProperty(
             name="Include",
-            description="Off: this is not the object",
+            description="This place belongs to the subject",
             default=True,
             options={"SKIP_SAVE"},
         ),
@@ -72,7 +78,7 @@ class SAM2SPLAT_OT_click(Operator):
         bool,
         BoolProperty(
             name="Box",
-            description="A box around the object, not a click",
+            description="Make a box around the subject, not a click",
             default=False,
             options={"SKIP_SAVE"},
         ),
@@ -80,13 +86,19 @@ class SAM2SPLAT_OT_click(Operator):
     x1: Annotated[
         float,
         FloatProperty(
-            name="Right", description="The box's other corner, px", min=0.0, options={"SKIP_SAVE"}
+            name="Right",
+            description="The box's other corner, in px from the left",
+            min=0.0,
+            options={"SKIP_SAVE"},
         ),
     ]
     y1: Annotated[
         float,
         FloatProperty(
-            name="Bottom", description="The box's other corner, px", min=0.0, options={"SKIP_SAVE"}
+            name="Bottom",
+            description="The box's other corner, in px from the top",
+            min=0.0,
+            options={"SKIP_SAVE"},
         ),
     ]
 
@@ -144,7 +156,7 @@ class SAM2SPLAT_OT_click(Operator):
         width, height = clip.size
         frames = properties.of_clip(clip).frame_count or clip.frame_duration
         if not 1 <= self.frame <= frames:
-            self.report({"WARNING"}, f"Go to a photo first: they are on frames 1 to {frames}.")
+            self.report({"WARNING"}, f"Go to a photo first. Photos are on frames 1 to {frames}.")
             return {"CANCELLED"}
         if self.use_box:
             x0, x1 = sorted((min(self.x, width), min(self.x1, width)))
@@ -161,25 +173,25 @@ class SAM2SPLAT_OT_click(Operator):
             markers.add_point(owner, self.frame, point, width, height)
         else:
             return {"CANCELLED"}
-        # Neither selected nor active: Blender draws such a track on every frame.
+        # The track is neither selected nor active, because Blender draws such a track on every frame.
         markers.sync_objects(clip)
         space = clip_editor_of(context)
         if space is not None and click_targets.in_mask_mode(space):
-            space.mode = "TRACKING"  # where clicks are
+            space.mode = "TRACKING"  # the mode that shows clicks
         live_preview.look_now()
         return {"FINISHED"}
 
     def cancel(self, context: Context) -> None:
-        """Blender calls this when the window closes under the drag."""
+        """Forget the drag. Blender calls this when the window closes during it."""
         session_state.part(Drag).rubber = None
 
     def _point_at(self, context: Context, event: Event) -> None:
         clip = present(present(clip_editor_of(context)).clip)
         view = FrameView.of(present(context.region), clip)
         x, y = view.to_pixel(event.mouse_region_x, event.mouse_region_y)
-        # Kept as it is, so that a box may begin beside the photo; cut when it is made.
+        # Not clamped yet, so that a box may begin beside the photo. `_drag` clamps it.
         self._corner = (x, y)
-        # Outside there is nothing to click on; a place beyond the photo says so.
+        # Beside the photo there is nothing to click on. A place beyond its edge tells `execute` so.
         outside = not (0.0 <= x <= view.width and 0.0 <= y <= view.height)
         self.x, self.y = (view.width + 1.0, 0.0) if outside else (x, y)
 
@@ -207,13 +219,13 @@ class SAM2SPLAT_OT_click(Operator):
         return {"RUNNING_MODAL"}
 
     def _move(self, context: Context, right: float, up: float) -> None:
-        """Put the taken click so many px of the screen beside where it was."""
+        """Move the taken click from its old place, by px of the screen."""
         assert self._taken is not None
         clip = present(present(clip_editor_of(context)).clip)
         owner_name, track_name, (x, y) = self._taken
         view = FrameView.of(present(context.region), clip)
         track = present(clip.tracking).objects[owner_name].tracks[track_name]
-        # Looked up anew each time: insertions and undo leave references stale.
+        # Look it up each time, because insertions and undo make old references invalid.
         marker = track.markers.find_frame(self.frame)
         marker.co = (
             min(max(x + right * view.scale[0], 0.0), 1.0),
@@ -252,7 +264,7 @@ class SAM2SPLAT_OT_click_delete(Operator):
 
 
 class SAM2SPLAT_OT_click_hover(Operator):
-    """Show by the mouse cursor what a click would do"""
+    """Show with the mouse cursor what a click would do"""
 
     bl_idname = "sam2_splat.click_hover"
     bl_label = "Mask Click Cursor"
@@ -276,7 +288,7 @@ class SAM2SPLAT_OT_click_hover(Operator):
 
 
 class SAM2SPLAT_OT_tool(Operator):
-    """Switch the mask click tool on or off: click to include, Alt+click to exclude, drag a box"""
+    """Switch on clicks on the subject (click to include, Alt+click to exclude, drag a box)"""
 
     bl_idname = "sam2_splat.tool"
     bl_label = "Mask Clicks"
@@ -286,8 +298,8 @@ class SAM2SPLAT_OT_tool(Operator):
     def description(cls, context: Context, properties: Any) -> str:
         if click_targets.in_mask_mode(context.space_data):
             return (
-                "In Mask mode clicks edit the points of the mask. Go back to clicks on the subject:"
-                " click to include, Alt+click to exclude, drag a box"
+                "Go back to clicks on the subject, because in Mask mode a click edits the points of"
+                " the mask"
             )
         return cls.__doc__ or ""
 
@@ -301,11 +313,11 @@ class SAM2SPLAT_OT_tool(Operator):
     def execute(self, context: Context) -> Result:
         state = properties.of_window(context.window_manager)
         space = present(clip_editor_of(context))
-        # In Mask mode it is off, however it was before.
+        # In Mask mode the tool is always off, so this switches it on.
         state.use_tool = click_targets.in_mask_mode(space) or not state.use_tool
         if state.use_tool:
             space.mode, space.view = "TRACKING", "CLIP"
-            # A click is muted beside its frame, so that it shows on its own alone.
+            # A click is muted on all other frames. Hide muted tracks, so that it shows on its own frame only.
             space.show_disabled = False
         elif context.window is not None:
             context.window.cursor_set("DEFAULT")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the click tool acts on: the click under the mouse, the object to click on; imports bpy."""
+"""What the click tool acts on: the click under the mouse, and the subject to click on."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ...context.editors import clip_editor_of, clip_frame
 from ...context.frame_view import FrameView
 from ...context.present import present
 
-# How near the mouse must come to a click to take it, px of the screen at normal size.
+# How near the mouse must be to a click to take it, in px of the screen at normal size.
 _REACH = 11.0
 
 _FIRST_OBJECT = "Object"
 
 
 def ready(context: Context) -> bool:
-    """Whether the editor at hand shows a clip with its clicks."""
+    """Whether the current editor shows a clip with its clicks."""
     space = clip_editor_of(context)
     return (
         space is not None
@@ -35,12 +35,12 @@ def ready(context: Context) -> bool:
 
 
 def tool_on(context: Context) -> bool:
-    """Whether the click tool is on in the editor at hand."""
+    """Whether the click tool is on in the current editor."""
     return ready(context) and bool(properties.of_window(context.window_manager).use_tool)
 
 
 def in_mask_mode(space: Any) -> bool:
-    """Whether an editor is one in which clicks edit the points of masks, whatever tool is on."""
+    """Whether clicks in an editor edit the points of masks, whatever tool is on."""
     return (
         space is not None
         and space.type == "CLIP_EDITOR"
@@ -50,14 +50,14 @@ def in_mask_mode(space: Any) -> bool:
 
 
 def scaled(length: float) -> float:
-    """A length in px at normal size, in px of this screen."""
+    """Convert a length in px at normal size to px of this screen."""
     return length * float(present(bpy.context.preferences).system.ui_scale)
 
 
 def under_mouse(
     context: Context, event: Event
 ) -> tuple[bpy.types.MovieTrackingObject, bpy.types.MovieTrackingTrack] | None:
-    """The nearest click or box edge within reach, with its object."""
+    """Find the nearest click or box edge within reach. Return its subject and its track."""
     space = present(clip_editor_of(context))
     clip = present(space.clip)
     view = FrameView.of(present(context.region), clip)
@@ -78,7 +78,7 @@ def under_mouse(
 
 
 def _to_edge(view: FrameView, box: BoxPrompt, x: float, y: float) -> float:
-    """Distance in region px from a place to the edge of a box."""
+    """Return the distance from a place to the edge of a box, in px of the region."""
     left, high = view.to_region(box.x0, box.y0)
     right, low = view.to_region(box.x1, box.y1)
     beside = max(left - x, x - right)
@@ -89,7 +89,7 @@ def _to_edge(view: FrameView, box: BoxPrompt, x: float, y: float) -> float:
 
 
 def subject_to_click(clip: bpy.types.MovieClip) -> bpy.types.MovieTrackingObject:
-    """The object that a click goes to: the active one, or the first, or a new one."""
+    """Return the subject that a click goes to: the active one, the first one, or a new one."""
     objects = present(clip.tracking).objects
     active = present(objects.active)
     if not active.is_camera:
@@ -107,7 +107,7 @@ def select(
     owner: bpy.types.MovieTrackingObject,
     track: bpy.types.MovieTrackingTrack,
 ) -> None:
-    """Make a track the only selected one and its object the active one."""
+    """Select one track only, and make its subject the active one."""
     present(clip.tracking).objects.active = owner
     for other in owner.tracks:
         other.select = False
@@ -122,15 +122,15 @@ def delete(
     track: bpy.types.MovieTrackingTrack,
     frame: int,
 ) -> None:
-    """Take a click off its frame; a track that prompts nowhere else goes too.
+    """Delete a click on its frame. Delete its track too, if it has no click elsewhere.
 
-    The context must be that of a Clip Editor which shows the clip.
+    The context must have a Clip Editor that shows the clip.
     """
     others = [m for m in track.markers if m.is_keyed and not m.mute and m.frame != frame]
     if others:
         track.markers.delete_frame(frame)
         return
-    # Tracks have no remove of their own.
+    # Blender's list of tracks has no ``remove``.
     select(clip, owner, track)
     bpy.ops.clip.delete_track()
 
@@ -141,7 +141,7 @@ def remove_boxes(
     owner: bpy.types.MovieTrackingObject,
     frame: int,
 ) -> None:
-    """SAM 2 takes one box of an object and frame: a new one replaces the old one."""
+    """Remove a subject's boxes on a frame. SAM 2 takes one box, so a new box replaces the old one."""
     boxes = [track for track, _ in markers.markers_on(owner, frame)]
     for name in [track.name for track in boxes if markers.is_box(track)]:
         if ready(context):

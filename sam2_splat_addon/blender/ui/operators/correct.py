@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Correct single frames: drop an edit, make it a prompt, clear masks; imports bpy.
+"""Correct single frames: undo an edit, make it a prompt, clear masks.
 
 No ``from __future__ import annotations`` here: Blender reads property annotations as values.
 """
@@ -26,7 +26,7 @@ from .polls import has_masks, nothing_runs
 
 
 class Place(NamedTuple):
-    """The active object on the current frame."""
+    """The active subject on the current frame."""
 
     clip: bpy.types.MovieClip
     mask: bpy.types.Mask
@@ -37,7 +37,7 @@ class Place(NamedTuple):
 
 
 def place_of(context: Context) -> Place | None:
-    """What the buttons work on; None when the active object has no mask layer."""
+    """Return what the buttons work on, or None when the active subject has no mask layer."""
     clip = active_clip(context)
     if clip is None:
         return None
@@ -56,20 +56,20 @@ def place_of(context: Context) -> Place | None:
 
 
 class _OnFrame:
-    """What the operators on the active object and the current frame have in common."""
+    """The common part of operators on the active subject and the current frame."""
 
     @classmethod
     def poll(cls, context: Context) -> bool:
         if not nothing_runs(cls):
             return False
         if place_of(context) is None:
-            cls.poll_message_set("Choose an object that has a mask layer")  # type: ignore[attr-defined]
+            cls.poll_message_set("Choose a subject with a mask")  # type: ignore[attr-defined]
             return False
         return True
 
 
 class SAM2SPLAT_OT_restore_mask(_OnFrame, Operator):
-    """Drop your edit of the active object's mask on this frame"""
+    """Undo your edit of the active subject's mask on this frame"""
 
     bl_idname = "sam2_splat.restore_mask"
     bl_label = "Back to SAM 2's Mask"
@@ -94,7 +94,7 @@ class SAM2SPLAT_OT_restore_mask(_OnFrame, Operator):
         if _was_prompt(place):
             self.report(
                 {"INFO"},
-                "SAM 2 has learnt from your edit here; propagate to see its own mask again",
+                "SAM 2 has learned from your edit here. Propagate to see its own mask again",
             )
         return {"FINISHED"}
 
@@ -112,7 +112,7 @@ def _was_prompt(place: Place) -> bool:
 
 
 class SAM2SPLAT_OT_mask_to_prompt(_OnFrame, Operator):
-    """Make the active object's mask on this frame a prompt for the next propagation"""
+    """Keep the active subject's mask on this frame, and let the next Propagate learn from it"""
 
     bl_idname = "sam2_splat.mask_to_prompt"
     bl_label = "Use as Prompt"
@@ -130,12 +130,12 @@ class SAM2SPLAT_OT_mask_to_prompt(_OnFrame, Operator):
             mask_prompts.set_from_outlines(place.clip, place.object_id, place.frame, outlines)
         except SplatError as error:
             return report_error(self, error)
-        self.report({"INFO"}, f"Frame {place.frame} is a prompt for {place.name} now")
+        self.report({"INFO"}, f"The mask of {place.name} on frame {place.frame} is now a prompt")
         return {"FINISHED"}
 
 
 class SAM2SPLAT_OT_remove_mask_prompt(_OnFrame, Operator):
-    """Let the mask on this frame be a prompt no longer; the mask itself stays"""
+    """Stop using the mask on this frame as a prompt, and keep the mask itself"""
 
     bl_idname = "sam2_splat.remove_mask_prompt"
     bl_label = "Remove Mask Prompt"
@@ -159,7 +159,7 @@ class SAM2SPLAT_OT_remove_mask_prompt(_OnFrame, Operator):
 
 
 class SAM2SPLAT_OT_remove_contour(Operator):
-    """Take the contours with selected points off this photo; they stay on all others"""
+    """Remove the contours with selected points from this photo only"""
 
     bl_idname = "sam2_splat.remove_contour"
     bl_label = "Remove Contour Here"
@@ -192,19 +192,19 @@ class SAM2SPLAT_OT_remove_contour(Operator):
             self.report({"WARNING"}, "Select a point of the contour first")
             return {"CANCELLED"}
         changes.edits_changed(clip.session_uid)
-        self.report({"INFO"}, f"{counted(count, 'contour')} taken off this photo, and off no other")
+        self.report({"INFO"}, f"{counted(count, 'contour')} removed from this photo only")
         return {"FINISHED"}
 
 
 def draw_mask_menu(menu: bpy.types.Menu, context: Context) -> None:
-    """The entry in the editor's Mask menu."""
+    """Draw our entry in the editor's Mask menu."""
     layout = present(menu.layout)
     layout.separator()
     layout.operator(SAM2SPLAT_OT_remove_contour.bl_idname)
 
 
 class SAM2SPLAT_OT_clear_masks(Operator):
-    """Remove masks; the clicks stay"""
+    """Remove masks and keep the clicks"""
 
     bl_idname = "sam2_splat.clear_masks"
     bl_label = "Clear"
@@ -215,9 +215,9 @@ class SAM2SPLAT_OT_clear_masks(Operator):
         EnumProperty(
             name="Clear",
             items=(
-                ("FRAME", "This Frame", "The active object is not on this frame"),
-                ("OBJECT", "Active Object", "All masks of the active object"),
-                ("ALL", "All Objects", "All masks of this clip"),
+                ("FRAME", "This Frame", "Remove the active subject's mask on this frame"),
+                ("OBJECT", "Active Subject", "Remove all masks of the active subject"),
+                ("ALL", "All Subjects", "Remove all masks of this clip"),
             ),
         ),
     ]
@@ -243,7 +243,7 @@ class SAM2SPLAT_OT_clear_masks(Operator):
     def _clear_one(self, context: Context, clip: bpy.types.MovieClip) -> None:
         place = place_of(context)
         if place is None:
-            raise SplatError("The active object has no mask.", "Choose another object.")
+            raise SplatError("The active subject has no mask.", "Choose another subject.")
         if self.what == "OBJECT":
             clear_results.clear_objects(clip, {place.object_id})
         else:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Get what the worker needs from the network: packages and checkpoints; imports bpy and client."""
+"""Download what the worker needs: packages and checkpoints."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from ...context.active_clip import active_clip, require_clip
 from ...context.task_runner import Task, TaskOperator
 from .polls import nothing_runs
 
-# A wheels/ folder beside the add-on is used when there is one: that is the offline installation.
+# If there is a wheels/ folder beside the add-on, it is used. This is how to install without a network.
 _WHEELS = Path(__file__).parents[3] / "wheels"
 _OFFLINE_FIX = "Allow Online Access in the preferences, under System."
 
-# What the steps of a fetching task yield: 0 to 1, and a sentence.
+# Each step of a download yields a fraction, 0 to 1, and a sentence.
 Steps = Generator[tuple[float, str], None, None]
 
 
 class FetchTask:
-    """Runs a generator of (fraction, sentence) as a task; see :class:`running.Task`."""
+    """Run a generator of (fraction, sentence) as a task. See `task_runner.Task`."""
 
     def __init__(self, title: str, steps: Steps, summary: str) -> None:
         self.title = title
@@ -40,7 +40,7 @@ class FetchTask:
         self._steps = steps
 
     def step(self, deadline: float) -> bool:
-        """Work until the deadline; True at the end."""
+        """Work until the deadline. Return True at the end."""
         while not self.cancelled:
             progress = next(self._steps, None)
             if progress is None:
@@ -49,11 +49,11 @@ class FetchTask:
             self.fraction, self.sentence = progress
             if time.monotonic() >= deadline:
                 return False
-        self.summary = "Cancelled; the next try goes on where this one stopped"
+        self.summary = "Cancelled. The next try goes on where this one stopped"
         return True
 
     def cancel(self) -> None:
-        """Stop; what has arrived stays."""
+        """Stop, and keep what has arrived."""
         self.abort()
         self.cancelled = True
 
@@ -63,7 +63,7 @@ class FetchTask:
 
 
 def _install_steps() -> Steps:
-    # A worker that runs holds the files that are to be replaced.
+    # A running worker holds the files that are to be replaced.
     worker_session.shut_down()
     for progress in installer.install(
         preferences.packages_folder(),
@@ -84,7 +84,7 @@ def _download_steps(entry: Checkpoint) -> Steps:
 
 
 class SAM2SPLAT_OT_install_packages(TaskOperator, Operator):
-    """Get PyTorch and SAM 2 into the add-on's own folder; nothing else is touched"""
+    """Download PyTorch and SAM 2 into the add-on's own folder"""
 
     bl_idname = "sam2_splat.install_packages"
     bl_label = "Install SAM 2"
@@ -101,7 +101,7 @@ class SAM2SPLAT_OT_install_packages(TaskOperator, Operator):
 
 
 class SAM2SPLAT_OT_download_model(TaskOperator, Operator):
-    """Download the chosen SAM 2.1 checkpoint, from its authors, into the model folder"""
+    """Download the chosen SAM 2.1 checkpoint from its authors"""
 
     bl_idname = "sam2_splat.download_model"
     bl_label = "Download Model"
@@ -119,7 +119,7 @@ class SAM2SPLAT_OT_download_model(TaskOperator, Operator):
         if not worker_session.online():
             raise CheckpointError("Blender is offline.", _OFFLINE_FIX)
         entry = CHECKPOINTS[properties.of_clip(require_clip(context)).model]
-        return FetchTask("Downloading", _download_steps(entry), f"{entry.file_name} is here")
+        return FetchTask("Downloading", _download_steps(entry), f"{entry.file_name} is downloaded")
 
 
 CLASSES = (SAM2SPLAT_OT_install_packages, SAM2SPLAT_OT_download_model)

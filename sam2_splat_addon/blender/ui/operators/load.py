@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Load photos as a clip; imports bpy.
+"""Load photos as a clip.
 
 No ``from __future__ import annotations`` here: Blender reads property annotations as values.
 """
@@ -22,11 +22,11 @@ from .polls import nothing_runs
 
 
 class SAM2SPLAT_OT_load(TaskOperator, Operator):
-    """Open a folder of photos as one clip, whatever their names"""
+    """Open a folder of photos as one clip, whatever the photos' names are"""
 
     bl_idname = "sam2_splat.load"
     bl_label = "Load Photos"
-    # In a window the task makes its own undo step, once the clip is there.
+    # In a window the task makes its own undo step when the clip is there.
     bl_options = {"REGISTER"}
 
     filepath: Annotated[str, StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})]
@@ -34,8 +34,7 @@ class SAM2SPLAT_OT_load(TaskOperator, Operator):
         bool,
         BoolProperty(
             name="Moved Photos",
-            description="They are the photos of the clip at hand, which were moved: its clicks and masks"
-            " stay",
+            description="Load the moved photos of the current clip, and keep its clicks and masks",
             default=False,
             options={"SKIP_SAVE"},
         ),
@@ -48,7 +47,7 @@ class SAM2SPLAT_OT_load(TaskOperator, Operator):
         return nothing_runs(cls)
 
     def invoke(self, context: Context, event: Event) -> Result:
-        if self.filepath:  # a script's, the panel's, or chosen just now
+        if self.filepath:  # from a script or the panel, or chosen just now
             return super().invoke(context, event)
         self._chosen = True
         present(context.window_manager).fileselect_add(self)
@@ -56,7 +55,7 @@ class SAM2SPLAT_OT_load(TaskOperator, Operator):
 
     def execute(self, context: Context) -> Result:
         if getattr(self, "_chosen", False) and not bpy.app.background:
-            # The file browser ends with this call, so the task needs an operator of its own.
+            # The file browser's operator ends with this call, so the task needs a new one.
             result: Result = cast(Any, bpy.ops).sam2_splat.load(
                 "INVOKE_DEFAULT", filepath=self.filepath, relink=self.relink
             )
@@ -74,18 +73,18 @@ class SAM2SPLAT_OT_load(TaskOperator, Operator):
 
 
 def show(context: Context, clip: bpy.types.MovieClip) -> None:
-    """Put the clip into the Clip Editor at hand and fit the scene's range to it."""
+    """Show the clip in the current Clip Editor, and set the scene's range to the clip's."""
     scene = present(context.scene)
     scene.frame_start = clip.frame_start
     scene.frame_end = clip.frame_start + properties.of_clip(clip).frame_count - 1
     space = clip_editor_of(context)
     if space is not None:
         space.clip = clip
-        # A click is muted beside its frame, so that it shows on its own alone.
+        # A click is muted on all other frames. Hide muted tracks, so that it shows on its own frame only.
         space.show_disabled = False
         if not bpy.app.background and proxies.is_wanted(clip):
             proxies.begin(context, clip)
-    # Scripts have no editor: the scene's clip is what the operators fall back to.
+    # Scripts have no editor. The operators then use the scene's clip.
     scene.active_clip = clip
 
 

@@ -57,8 +57,8 @@ class SAM2SPLAT_OT_review_step(Operator):
         EnumProperty(
             name="Direction",
             items=(
-                ("NEXT", "Next", "The next frame to look at"),
-                ("PREVIOUS", "Previous", "The previous frame to look at"),
+                ("NEXT", "Next", "Go to the next frame to look at"),
+                ("PREVIOUS", "Previous", "Go to the previous frame to look at"),
             ),
         ),
     ]
@@ -106,20 +106,26 @@ class SAM2SPLAT_OT_looks_fine(Operator):
     frame: Annotated[
         int,
         IntProperty(
-            name="Frame", description="Frame of the clip; 0: the playhead's", min=0, default=0
+            name="Frame",
+            description="Frame of the clip. 0 is the frame at the playhead",
+            min=0,
+            default=0,
         ),
     ]
     object_id: Annotated[
         int,
         IntProperty(
-            name="Object", description="The object's number; 0: the active one", min=0, default=0
+            name="Subject",
+            description="The subject's number. 0 is the active subject",
+            min=0,
+            default=0,
         ),
     ]
     is_fine: Annotated[
         bool,
         BoolProperty(
             name="Fine",
-            description="Off: put it back onto the list. Without a frame it is changed to what it is not",
+            description="Take the frame off the list. Without a frame number, switch the state",
             default=True,
             options={"SKIP_SAVE"},
         ),
