@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The whole job from a command line.
+"""Run the whole job from a command line.
 
-Both ``blender --command sam2_splat`` and ``tools/batch.py`` end here. Exit codes: 0 done, 1 an
-unforeseen error, 2 wrong usage, 3 footage, 4 prompts, 5 checkpoint or packages, 6 worker, 7 bake or
-store, 8 done but for damaged photos, which were left out, 130 cancelled with Ctrl+C.
+Both ``blender --command sam2_splat`` and ``tools/batch.py`` call this. Exit codes: 0 done, 1 unforeseen
+error, 2 wrong usage, 3 photos, 4 prompts, 5 checkpoint or packages, 6 SAM 2 process, 7 bake or store,
+8 done without some damaged photos, 130 cancelled with Ctrl+C.
 """
 
 from __future__ import annotations
@@ -65,28 +65,28 @@ _EXIT_CODES: tuple[tuple[type[SplatError], int], ...] = (
     (StoreError, 7),
 )
 _DAMAGED = 8
-# What is written to find out whether a place can be written to.
+# Content of the file that is written to find out whether a folder is writable.
 _TRIED_BYTES = 1 << 12
 _LOOK = 0.2  # s between two looks at Ctrl+C
 _TRIED_NAME = ".sam2_splat_tried"
-_BLENDERS_PATH = 1024  # bytes, with the zero at the end
-# How .blend files begin: as they are, compressed with Zstandard, and with gzip before Blender 3.0.
+_BLENDERS_PATH = 1024  # bytes, including the zero at the end
+# First bytes of .blend files: not compressed, compressed with Zstandard, and with gzip before Blender 3.0.
 _BLEND_BEGINS = (b"BLENDER", b"\x28\xb5\x2f\xfd", b"\x1f\x8b")
-# Without a terminal, a progress line every so many seconds, so that logs stay short.
+# Seconds between two progress lines without a terminal, so that logs stay short.
 _LOG_INTERVAL = 10.0
 
 
 def main(arguments: Sequence[str], program: str = "sam2_splat") -> int:
-    """Run the job and return the exit code; errors are printed, one sentence and its remedy."""
+    """Run the job and return the exit code. An error is printed: what is wrong and what to do."""
     try:
         options = parser(program).parse_args(list(arguments))
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2
     if options.output and not options.bake:
-        say("sam2_splat: --output goes with --bake", error=True)
+        say("sam2_splat: --output needs --bake", error=True)
         return 2
     if options.save and not _may_be_file(options.save.absolute()):
-        say(f"sam2_splat: --save {options.save}: no such file can be made", error=True)
+        say(f"sam2_splat: --save {options.save} can't be made", error=True)
         return 2
     interrupts = Interrupts()
     if bpy.app.background:
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str], program: str = "sam2_splat") -> int:
 
 
 def _may_be_file(path: Path) -> bool:
-    """Whether a path is no folder, but in one."""
+    """Whether a path could be a file: it is not a folder, and its folder exists."""
     return is_there(path.parent) and path.parent.is_dir() and not (is_there(path) and path.is_dir())
 
 
@@ -105,7 +105,7 @@ def _run_to_code(options: argparse.Namespace, interrupts: Interrupts) -> int:
     try:
         result = run(options, interrupts)
     except KeyboardInterrupt:
-        say("Cancelled; the frames that were finished are kept.", error=True)
+        say("Cancelled. The finished frames are kept.", error=True)
         return CANCELLED
     except SplatError as error:
         say_lines(f"Error: {error}", error=True)
@@ -119,10 +119,10 @@ def _run_to_code(options: argparse.Namespace, interrupts: Interrupts) -> int:
 
 @dataclass(frozen=True)
 class BatchResult:
-    """What a run came to: the clip, object id -> name, frame -> photo, and what it cost.
+    """The result of a run: the clip, object id -> name, frame -> photo, and the cost.
 
-    ``torch`` is the worker's version with its build, on which the peak depends (``2.13.0+cpu``).
-    ``damaged`` has the names of photos that were left out of propagation or bake.
+    ``torch`` is the worker's version with its build (``2.13.0+cpu``). The peak depends on it.
+    ``damaged`` holds the names of photos that were left out of propagation or bake.
     """
 
     clip: bpy.types.MovieClip
@@ -137,7 +137,7 @@ class BatchResult:
 def run(options: argparse.Namespace, interrupts: Interrupts | None = None) -> BatchResult:
     """Load, prompt, propagate and bake as the options say.
 
-    Raises SplatError, and KeyboardInterrupt where Ctrl+C was pressed.
+    Raises SplatError, and KeyboardInterrupt if Ctrl+C was pressed.
     """
     interrupts = interrupts or Interrupts()
     clip = _clip(options, interrupts)
@@ -158,9 +158,9 @@ def run(options: argparse.Namespace, interrupts: Interrupts | None = None) -> Ba
             run_to_end(task, _ProgressLine(interrupts))
         except (KeyboardInterrupt, SplatError):
             folder = task.output_folder if isinstance(task, BakeTask) else Path()
-            if folder != Path() and folder.is_dir():  # it has a name once the bake has begun
+            if folder != Path() and folder.is_dir():  # it has a name after the bake has begun
                 count = len(list(folder.glob("*.png")))
-                say(f"{folder} is not complete: {count} images.", error=True)
+                say(f"{folder} is not complete. It has {count} images.", error=True)
             raise
         say(task.summary)
         done.append(task)
@@ -168,7 +168,7 @@ def run(options: argparse.Namespace, interrupts: Interrupts | None = None) -> Ba
         _save(options.save)
     footage = footage_clip.footage_of(clip)
     damaged: set[str] = set()
-    if options.bake:  # the images lack these too
+    if options.bake:  # the images of these are missing too
         damaged = {file.path.name for file in footage.unreadable if file.is_damaged}
     damaged.update(name for task in done for name in task.damaged)
     return BatchResult(
@@ -188,13 +188,13 @@ def _torch_of(clip: bpy.types.MovieClip) -> str:
 
 
 def _save(path: Path) -> None:
-    """Save the .blend; raises StoreError where that is not possible after all."""
+    """Save the .blend file. Raises StoreError if that fails."""
     try:
         bpy.ops.wm.save_as_mainfile(filepath=str(path.absolute()))
     except RuntimeError as error:
         told = " ".join(str(error).removeprefix("Error: ").split())
         raise StoreError(
-            f"{path} could not be saved: {told}.", "Free some space there, or name another file."
+            f"{path} could not be saved: {told}.", "Free some space there or name another file."
         ) from error
     say(f"Saved {path}")
 
@@ -213,23 +213,23 @@ def _clip(options: argparse.Namespace, interrupts: Interrupts) -> bpy.types.Movi
                 _require_all_whole(clip)
             say(f"Can't be read, left out: {shorten(left_out)}", error=True)
         return clip
-    while not opening.settle(_LOOK):  # the open file's photos, where their disk is slow
+    while not opening.settle(_LOOK):  # wait for the open file's photos on a slow disk
         interrupts.check()
     active = active_clip(bpy.context)
     if active is None:
-        raise FootageError("There is no clip to work on.", "Name photos with --footage.")
+        raise FootageError("There is no clip.", "Name photos with --footage.")
     return active
 
 
 def _require_all_whole(clip: bpy.types.MovieClip) -> None:
-    """Raise DamagedPhoto for the first damaged photo that loading has left out."""
+    """Raise DamagedPhoto for the first damaged photo that was left out while loading."""
     for file in footage_clip.footage_of(clip).unreadable:
         if file.is_damaged:
-            raise DamagedPhoto(file.reason, "Copy or export this photo again, or remove it.")
+            raise DamagedPhoto(file.reason, "Copy or export this photo again or remove it.")
 
 
 def _require_all_before(prompts: PromptSet, footage: Footage) -> None:
-    """Raise FootageError where a photo that was left out makes a file's frame numbers doubtful."""
+    """Raise FootageError if a photo that was left out makes the frame numbers of a file doubtful."""
     last = max(at.frame for entry in prompts.objects for at in entry.frames)
     there = natural_key(footage.path_of(last).name)
     before = [
@@ -239,20 +239,20 @@ def _require_all_before(prompts: PromptSet, footage: Footage) -> None:
     ]
     if before:
         raise FootageError(
-            f"{shorten(before)} can't be read, and the prompts name frames behind: these might lie"
-            " on other photos than were meant.",
-            "Put a good copy in its place; or move it away, if the frames were counted without it.",
+            f"{shorten(before)} can't be read. So the prompts on later frames might be on the wrong"
+            " photos.",
+            "Replace it by a good copy. If the frames were counted without it, move it to another folder.",
         )
 
 
 def _require_places(clip: bpy.types.MovieClip, options: argparse.Namespace) -> None:
-    """Raise StoreError or BakeError for what would be found out after the run only."""
+    """Raise StoreError or BakeError for a problem that would only appear after the run."""
     if options.bake:
         _require_room_for_images(clip, options)
     if options.save is not None:
         path = options.save.absolute()
         if len(os.fsencode(path)) >= _BLENDERS_PATH:
-            raise StoreError(f"{path} is longer than Blender takes.", "Name another with --save.")
+            raise StoreError(f"{path} is too long for Blender.", "Name a shorter path with --save.")
         _require_no_other_file(path)
         _require_writable(path, path.with_name(f"{path.name}@"), "--save")  # Blender's temporary
     if options.report is not None:
@@ -268,25 +268,25 @@ def _require_places(clip: bpy.types.MovieClip, options: argparse.Namespace) -> N
 
 
 def _require_no_other_file(path: Path) -> None:
-    """Raise StoreError where saving would replace a file that is no .blend file, such as a photo."""
+    """Raise StoreError if saving would replace a file that is not a .blend file, such as a photo."""
     try:
         with open_plain(path) as file:
             begin = file.read(len(_BLEND_BEGINS[0]))
     except (OSError, ValueError):
-        return  # not there, or nothing can be written there either
+        return  # there is no such file, or `_require_writable` will find out
     if begin and not begin.startswith(_BLEND_BEGINS):
         raise StoreError(
-            f"{path} is there, and is no .blend file: --save would replace it.",
+            f"{path} exists and is not a .blend file. --save would replace it.",
             "Name another file with --save.",
         )
 
 
 def _require_writable(path: Path, beside: Path, option: str) -> None:
-    """Raise StoreError where a file can't be written, found out by writing another beside it."""
+    """Raise StoreError if a file can't be written. Try it by writing another file beside it."""
     try:
         if path.exists() and not (path.is_file() and os.access(path, os.W_OK)):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        if is_link(beside):  # writing would make or change what it leads to
+        if is_link(beside):  # writing would make or change the link's target
             raise FileExistsError(errno.EEXIST, f"{beside.name} is a link")
         taken = beside.exists()
         with beside.open("ab") as file:
@@ -305,19 +305,19 @@ def _told(problem: OSError | ValueError) -> str:
 
 
 def _require_room_for_images(clip: bpy.types.MovieClip, options: argparse.Namespace) -> None:
-    """Raise BakeError for what would be found out after the propagation only."""
+    """Raise BakeError for a problem that would only appear after the propagation."""
     if options.output is None:
         folder = bake_folder(clip, footage_clip.place_of(clip))
         if folder.is_dir() and not os.access(folder, os.W_OK):
             raise BakeError(
                 f"The folder {folder} can't be written to.",
-                "Name another one for the PNGs with --output.",
+                "Name another folder for the PNGs with --output.",
             )
         return
     if is_there(options.output):
         raise BakeError(
-            f"{options.output} exists already, and a bake never overwrites.",
-            "Name a folder that is not there yet.",
+            f"{options.output} exists already. A bake never overwrites files.",
+            "Name a folder that does not exist yet.",
         )
     try:
         options.output.absolute().mkdir(parents=True)
@@ -340,8 +340,8 @@ def _apply_settings(settings: SAM2SPLAT_PG_clip, options: argparse.Namespace) ->
             setattr(settings, name, value)
     if options.checkpoint is not None and settings.model == BUNDLED:
         raise CheckpointError(
-            f"{options.checkpoint} would not be used: the model is the bundled one.",
-            "Say with --model of which model it is.",
+            f"{options.checkpoint} would not be used, because the model is the bundled one.",
+            "Name the checkpoint's model with --model.",
         )
     if options.frames:
         settings.use_range = True
@@ -349,7 +349,7 @@ def _apply_settings(settings: SAM2SPLAT_PG_clip, options: argparse.Namespace) ->
 
 
 def _tasks(clip: bpy.types.MovieClip, options: argparse.Namespace) -> Iterator[JobTask]:
-    """Each is made when the one before has ended: the bake needs what propagation leaves."""
+    """Yield the tasks. Each is made after the one before has ended, because the bake needs the mattes."""
     device = options.device or preferences.device()
     threads = preferences.threads() if options.threads is None else options.threads
     yield PropagateTask(clip, device=device, threads=threads, strict=options.strict)
@@ -363,7 +363,7 @@ def _tasks(clip: bpy.types.MovieClip, options: argparse.Namespace) -> Iterator[J
 
 
 class _ProgressLine:
-    """Shows a task's progress: one living line in a terminal, a line now and then in a log."""
+    """Print a task's progress: one line that changes in a terminal, a line now and then in a log."""
 
     def __init__(self, interrupts: Interrupts) -> None:
         self._interrupts = interrupts

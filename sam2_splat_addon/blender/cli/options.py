@@ -22,7 +22,7 @@ from ..context import preferences
 
 
 def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
-    """The command line; its help is the reference."""
+    """Return the command line's parser. Its help text is the reference."""
     own = argparse.ArgumentParser(
         prog=program,
         description="Mask a folder of photos with SAM 2 and bake RGBA PNGs for a splat trainer.",
@@ -34,56 +34,59 @@ def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
         "--footage",
         type=_path,
         metavar="DIR",
-        help="folder of photos; default: the open file's clip",
+        help="folder of photos (default: the open file's clip)",
     )
     own.add_argument(
-        "--prompts", type=_path, metavar="FILE", help="prompts as JSON; default: the clip's markers"
+        "--prompts", type=_path, metavar="FILE", help="prompts as JSON (default: the clip's clicks)"
     )
     add_settings(own, ModelSettings)
     own.add_argument(
-        "--checkpoint", type=_path, metavar="FILE", help="weights of your own for --model (.pt)"
+        "--checkpoint", type=_path, metavar="FILE", help="your own weights for --model (.pt)"
     )
     own.add_argument(
         "--device",
         choices=[item[0] for item in preferences.DEVICE_ITEMS],
-        help="default: the preferences'",
+        help="where SAM 2 runs (default: as in the preferences)",
     )
     own.add_argument(
         "--threads",
         type=_number(int, 0, 1024),
-        help="processor threads, 0 for all; default: the preferences'",
+        help="processor threads, 0 for all (default: as in the preferences)",
     )
     own.add_argument(
         "--frames",
         type=_frame_range,
         metavar="A-B",
-        help="propagate over these frames only, from 1",
+        help="propagate over these frames only (the first frame is 1)",
     )
     add_settings(own, RunSettings)
     own.add_argument(
         "--store",
         type=_path,
         metavar="DIR",
-        help="where the mattes are kept, one folder for each capture; default: beside the photos",
+        help="folder of the masks, one for each capture (default: beside the photos)",
     )
-    own.add_argument("--bake", action="store_true", help="bake PNGs when propagation is done")
+    own.add_argument("--bake", action="store_true", help="bake PNGs after the propagation")
     own.add_argument("--output", type=_path, metavar="DIR", help="a new folder for the PNGs")
     add_settings(own, BakeSettings)
     own.add_argument(
-        "--report", type=_path, metavar="DIR", help="write which frames to look at: CSV and HTML"
+        "--report",
+        type=_path,
+        metavar="DIR",
+        help="write a report of the frames to look at, as CSV and HTML",
     )
     own.add_argument(
         "--strict",
         action="store_true",
-        help="stop at the first damaged photo (exit code 3); default: leave it out and name it"
-        " (exit code 8)",
+        help="stop at the first damaged photo, with exit code 3 (default: leave it out and name it,"
+        " with exit code 8)",
     )
     own.add_argument("--save", type=_path, metavar="FILE", help="save the result as a .blend")
     return own
 
 
 def add_settings(own: argparse.ArgumentParser, kind: type[Settings]) -> None:
-    """Add the option of each setting that a struct declares; None where it is not given."""
+    """Add the option of each setting that a struct declares. An option that is not given is None."""
     for one in declared(kind):
         own.add_argument(
             one.setting.option, dest=one.name, default=None, help=one.setting.help, **_taken(one)
@@ -91,7 +94,7 @@ def add_settings(own: argparse.ArgumentParser, kind: type[Settings]) -> None:
 
 
 def _taken(one: Declared) -> dict[str, Any]:
-    """What the option of a setting takes, in argparse's words."""
+    """Return argparse's arguments for the option of a setting."""
     if one.kind is bool:
         return {"action": argparse.BooleanOptionalAction if one.setting.has_no else "store_true"}
     if one.values:
@@ -103,9 +106,9 @@ def _taken(one: Declared) -> dict[str, Any]:
 
 
 def _path(text: str) -> Path:
-    """What argparse calls for a path: the settings that keep it take text alone."""
+    """Read a path for argparse. It must be text, because Blender's properties hold only text."""
     if not is_text(text):
-        raise argparse.ArgumentTypeError(f"{as_text(text)!r} is no text in UTF-8; rename it")
+        raise argparse.ArgumentTypeError(f"{as_text(text)!r} is no text in UTF-8, so rename it")
     return Path(text)
 
 
@@ -113,7 +116,7 @@ Number = int | float
 
 
 def _number(kind: type[Number], low: float, high: float) -> Callable[[str], Number]:
-    """What argparse calls for a number within bounds."""
+    """Return a function that reads a number within bounds for argparse."""
 
     def read(text: str) -> Number:
         try:
@@ -136,5 +139,5 @@ def _frame_range(text: str) -> tuple[int, int]:
     except ValueError:
         numbers = 0, 0
     if not 1 <= numbers[0] <= numbers[1]:
-        raise argparse.ArgumentTypeError(f"{text!r} is no range of frames; write it as 1-48")
+        raise argparse.ArgumentTypeError(f"{text!r} is no range of frames. Write it as 1-48")
     return numbers

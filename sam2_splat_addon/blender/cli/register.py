@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Registers ``blender --command sam2_splat``."""
+"""Register ``blender --command sam2_splat``."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from . import batch
 
 @dataclass
 class _Command(SessionPart):
-    """What Blender knows the command by."""
+    """The command as Blender knows it."""
 
     handle: object | None = None
 
     def closes(self) -> None:
-        """Take the command away."""
+        """Remove the command."""
         if self.handle is not None:
             bpy.utils.unregister_cli_command(self.handle)
             self.handle = None
 
 
 def register() -> None:
-    """Add the command; Blender's module takes it too, though it can't run it."""
+    """Add the command. Blender as a Python module takes it too, although it can't run it."""
     # The stub says that it gives nothing.
     handle: object = bpy.utils.register_cli_command("sam2_splat", batch.main)  # type: ignore[func-returns-value]
     session_state.part(_Command).handle = handle

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Frames whose prompts alone say where an object is, kept with the clip.
+"""Frames on which only the prompts say where an object is, kept with the clip.
 
-They are a property of the clip, so that they are saved, and Ctrl+Z takes them back.
+They are a property of the clip, so that they are saved and Ctrl+Z undoes them.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ _Frames = dict[int, frozenset[int]]  # object id -> frames of the clip
 
 
 def of_object(clip: bpy.types.MovieClip, object_id: int) -> frozenset[int]:
-    """The frames that an object starts anew on, prompted there or not."""
+    """Return the frames on which an object starts anew, with or without prompts."""
     return _of_clip(clip).get(object_id, frozenset())
 
 
 def mark(clip: bpy.types.MovieClip, object_id: int, frame: int, *, anew: bool) -> None:
-    """Let an object start anew on a frame, or no longer."""
+    """Set whether an object starts anew on a frame."""
     own = of_object(clip, object_id)
     own = own | {frame} if anew else own - {frame}
     _keep(clip, {**_of_clip(clip), object_id: own})
 
 
 def move(clip: bpy.types.MovieClip, moves: Mapping[int, int]) -> None:
-    """Take the marks along to other frames, frame -> frame; those of other frames go."""
+    """Move the marks to other frames, frame -> frame. Marks of frames that are not named are dropped."""
     _keep(
         clip,
         {

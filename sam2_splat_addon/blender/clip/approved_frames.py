@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Frames that the user has looked at and found nothing wrong with, kept with the clip.
+"""Frames that the user has ticked as fine, kept with the clip.
 
-A tick holds for the matte that was looked at: once that is computed anew, it is looked at anew. It
-is a property of the clip, so that it is saved, and Ctrl+Z takes it back.
+A tick counts only for the matte that the user has seen, not for a new one. The ticks are a property of
+the clip, so that they are saved and Ctrl+Z undoes them.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ import msgspec
 from ..context import properties
 from ..context.stored_text import decoded, text_of
 
-# Of a matte's key, which is a hash.
+# Letters that are kept of a matte's key, which is a hash.
 _KEY_LETTERS = 16
 
 Ticks = dict[int, dict[int, str]]
-"""Object id -> frame of the clip -> the matte that was looked at."""
+"""Object id -> frame of the clip -> key of the matte that the user has seen."""
 
 
 def of_clip(clip: bpy.types.MovieClip) -> Ticks:
-    """All ticks of a clip, of mattes that may be others by now; not to be changed."""
+    """Return all ticks of a clip, also of mattes that have changed since. Don't modify the result."""
     return _decoded(text_of(properties.of_clip(clip), "fine_frames"))
 
 
 def still_fine(clip: bpy.types.MovieClip, object_id: int, keys: dict[int, str]) -> set[int]:
-    """The ticked frames of an object whose matte is still the one that was looked at.
+    """Return the ticked frames of an object whose matte is still the one that the user has seen.
 
     Parameters
     ----------
     keys
-        Frame -> the key of its matte now.
+        Frame -> key of its present matte.
     """
     ticks = of_clip(clip).get(object_id, {})
     return {at for at, key in ticks.items() if at in keys and keys[at][:_KEY_LETTERS] == key}
 
 
 def tick(clip: bpy.types.MovieClip, object_id: int, frame: int, key: str, *, is_fine: bool) -> None:
-    """Say that the matte with a key looks fine on a frame of an object, or take that back."""
+    """Set whether the matte with a key is ticked as fine, on a frame of an object."""
     ticks = {one: dict(frames) for one, frames in of_clip(clip).items()}
     own = ticks.setdefault(object_id, {})
     if is_fine:
@@ -52,7 +52,7 @@ def tick(clip: bpy.types.MovieClip, object_id: int, frame: int, key: str, *, is_
 
 
 def move(clip: bpy.types.MovieClip, moves: Mapping[int, int]) -> None:
-    """Take the ticks along to other frames, frame -> frame; those of other frames go."""
+    """Move the ticks to other frames, frame -> frame. Ticks of frames that are not named are dropped."""
     kept = {
         one: {moves[at]: key for at, key in frames.items() if at in moves}
         for one, frames in of_clip(clip).items()

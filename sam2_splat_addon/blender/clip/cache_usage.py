@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How much the add-on's cache holds, and emptying it.
+"""Measure and empty the add-on's cache.
 
-The cache holds links to photos, small copies for the editor, and the mattes of photos whose own folder
-can't be written. Only the last can't be made again in minutes, and stay.
+The cache holds links to photos, small copies for the editor, and mattes if the photos' own folder is
+read-only. Emptying keeps the mattes, because only they can't be made again in minutes.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from ..context import preferences, session_state
 from ..context.session_state import SessionPart
 from . import footage, loading
 
-# A folder of thousands of links takes a moment to walk; the preferences are drawn often.
+# A folder of thousands of links takes a moment to read, and the preferences are drawn often.
 _FRESH = 10.0
 
 
 @dataclass
 class _Measured(SessionPart):
-    """The bytes that a folder held at a time, monotonic seconds."""
+    """The size of a folder in bytes, and when it was measured, monotonic seconds."""
 
     when: float = 0.0
     folder: Path | None = None
@@ -33,7 +33,7 @@ class _Measured(SessionPart):
 
 
 def size() -> int:
-    """Bytes of ours in the cache, as they were some seconds ago at most; links count for nothing."""
+    """Return the size of our files in the cache, in bytes, at most some seconds old. Links count as 0."""
     last = session_state.part(_Measured)
     now, wanted = time.monotonic(), preferences.cache_folder()
     if last.folder != wanted or now - last.when > _FRESH:
@@ -42,9 +42,9 @@ def size() -> int:
 
 
 def clear() -> int:
-    """Delete what can be made again; returns how many bytes that were. Raises SplatError.
+    """Delete what can be made again. Return how many bytes were deleted. Raises SplatError.
 
-    Links of open clips are made again at once.
+    The links of open clips are made again at once.
     """
     before = _bytes()
     try:
@@ -53,7 +53,7 @@ def clear() -> int:
     except OSError as error:
         raise StoreError(
             f"{error.filename} can't be deleted: {error.strerror}.",
-            "Close programs that use it, and see that it is writable.",
+            "Close programs that use it and make it writable.",
         ) from error
     finally:
         session_state.drop(_Measured)

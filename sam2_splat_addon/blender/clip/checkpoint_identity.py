@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which checkpoint file a clip's model is read from now, by its check sum.
+"""The checksum of the checkpoint file of a clip's model, as the file is now.
 
-A file of the same name may be another one than a moment ago. Reading it takes seconds, so threads do:
-a look at its size and times every now and then, and the sum whenever these have changed.
+A file may be replaced by another one of the same name. Reading it takes seconds, so threads do it. They
+look at its size and times now and then, and compute the checksum when these have changed.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from ..context.session_state import SessionPart
 _EVERY = 2.0  # s between two looks at a file
 _CHUNK = 1 << 20  # bytes between two reports
 
-# Size, times and number of a file; None where there is none.
+# Size, times and number of a file. None if there is no file.
 _Status = tuple[int, int, int, int] | None
 
 
 @dataclass
 class _Look:
-    """What is known of a file, and the thread that looks at it."""
+    """What we know about a file, and the thread that looks at it."""
 
     status: _Status = None
     sha256: str | None = None
@@ -39,16 +39,16 @@ class _Look:
 
 @dataclass
 class _Looks(SessionPart):
-    """What is known of each checkpoint file that was asked about."""
+    """What we know about each checkpoint file that was asked for."""
 
     by_file: dict[Path, _Look] = field(default_factory=dict)
 
 
 def sha256_of(settings: SAM2SPLAT_PG_clip) -> str | None:
-    """The sha-256 of the checkpoint that a clip's settings mean, in hex.
+    """Return the SHA-256 of the checkpoint of a clip's settings, in hex.
 
-    Empty where there is no such file; None while it is not known yet, which is for a moment after it
-    was chosen or has changed. In background it is waited for.
+    Empty if there is no such file. None if it is not known yet, for a moment after the file was chosen
+    or has changed. Without a window, wait for it.
     """
     path = checkpoint_file(settings)
     look = session_state.part(_Looks).by_file.setdefault(path, _Look())
@@ -60,7 +60,7 @@ def sha256_of(settings: SAM2SPLAT_PG_clip) -> str | None:
             10.0 if bpy.app.background else 0.0
         ):
             look.status, look.sha256 = look.background.result()
-            # With another file there, its sum is read at once.
+            # If the file is another one, its checksum is computed at once.
             look.background, look.at = (
                 None,
                 time.monotonic() if look.sha256 is not None else -_EVERY,

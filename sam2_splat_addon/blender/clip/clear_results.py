@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Clears objects so that Ctrl+Z brings them back, mattes on disk included.
+"""Clear objects so that Ctrl+Z brings them back, also their mattes on disk.
 
-Which objects are cleared is a property of the clip, which Blender undoes; the store then follows.
-Mattes of cleared objects lie aside until the object gets new ones. Opening a file moves nothing: what
-it says waits until the user presses something that needs it.
+A property of the clip names the cleared objects. Blender undoes it, and then the store follows. Mattes
+of a cleared object are set aside until the object gets new ones. Opening a file moves nothing. The
+store follows only when the user presses a button that needs it.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _CLEARED = "sam2_splat_cleared"
 
 @dataclass
 class _Cleared(ClipPart):
-    """Where the mattes were that the user cleared in this session.
+    """The folder of the mattes that the user has cleared in this session.
 
-    An undo moves mattes of this folder alone, since the place that a file names may be anybody's.
+    An undo moves mattes of this folder only, because a file may name anybody's folder.
     """
 
     outlives_removal: ClassVar[bool] = True
     folder: Path | None = None
 
     def undone(self, clip: bpy.types.MovieClip) -> None:
-        """Let the store follow; nobody can be told what goes wrong, so it is printed."""
+        """Let the store follow. An undo can't report errors, so they are printed."""
         store = known_store(clip)
         if store is None or self.folder != store.folder:
             return
@@ -50,7 +50,7 @@ class _Cleared(ClipPart):
 
 
 def clear_objects(clip: bpy.types.MovieClip, object_ids: Collection[int]) -> None:
-    """Remove mask layers and mattes of some objects; the clicks stay. Raises SplatError."""
+    """Remove the mask layers and mattes of some objects, and keep the clicks. Raises SplatError."""
     store = matte_run.proven_store(clip)
     settings = properties.of_clip(clip)
     for entry in settings.objects:
@@ -63,10 +63,10 @@ def clear_objects(clip: bpy.types.MovieClip, object_ids: Collection[int]) -> Non
 
 
 def reconcile(clip: bpy.types.MovieClip) -> None:
-    """Make the store follow the clip, as a file may find it otherwise than it was saved with.
+    """Let the store follow the clip. The store may have changed since the file was saved.
 
-    For what the user presses. Raises SplatError where mattes would have to be moved that are not
-    known as the clip's.
+    Call it only when the user presses a button. Raises SplatError if it would have to move mattes
+    that may not be the clip's.
     """
     store = known_store(clip)
     if store is None:
@@ -79,7 +79,7 @@ def reconcile(clip: bpy.types.MovieClip) -> None:
 
 
 def propagated(clip: bpy.types.MovieClip, store: MatteStore, object_ids: Collection[int]) -> None:
-    """Take note that these objects have new mattes, which count from now on. Raises StoreError."""
+    """Note that these objects have new mattes, so they are no longer cleared. Raises StoreError."""
     renewed = {object_id for object_id in object_ids if store.frames(object_id)}
     for object_id in renewed.intersection(store.aside()):
         store.drop_aside(object_id)
@@ -88,7 +88,7 @@ def propagated(clip: bpy.types.MovieClip, store: MatteStore, object_ids: Collect
 
 
 def _follow(clip: bpy.types.MovieClip, store: MatteStore) -> None:
-    """Set aside what the clip says is cleared, and put back what it doesn't."""
+    """Set aside the mattes of objects that are cleared in the clip, and put back all others."""
     cleared, aside = _cleared(clip), set(store.aside())
     if not cleared and not aside:
         return
@@ -98,7 +98,7 @@ def _follow(clip: bpy.types.MovieClip, store: MatteStore) -> None:
         if not store.frames(object_id):
             continue
         if object_id in aside:
-            # Propagated since: that is what counts now.
+            # Propagated since, so the new mattes count.
             store.drop_aside(object_id)
             cleared = cleared - {object_id}
         else:
@@ -118,14 +118,14 @@ def _remember(clip: bpy.types.MovieClip, object_ids: set[int]) -> None:
 
 
 def _property() -> Any:
-    return bpy.props.StringProperty(description="Objects whose mattes are set aside, as JSON")
+    return bpy.props.StringProperty(description="Subjects whose masks are set aside, as JSON")
 
 
 def attach() -> None:
-    """Hang the property onto clips."""
+    """Add the property to clips."""
     setattr(bpy.types.MovieClip, _CLEARED, _property())
 
 
 def detach() -> None:
-    """Take the property off again."""
+    """Remove the property from clips."""
     delattr(bpy.types.MovieClip, _CLEARED)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The photos behind a movie clip.
+"""The photos of a movie clip.
 
-A clip that the user opened without us is taken as it is when its photos have no gap.
+A clip that the user has opened with Blender's own Open Clip is accepted if its photos have no gap.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from ...core.system.safe_read import is_folder, is_there
 from ..context import preferences, properties
 from ..context.stored_text import names_to_text, text_of
 
-# What loading photos again does, for errors that ask for it.
+# What happens when photos are loaded again, for errors that ask for it.
 _ALONG = "clicks and drawn masks go along with their photos"
 
 
 def remember(clip: bpy.types.MovieClip, footage: Footage) -> None:
-    """Keep with a clip which photos it shows."""
+    """Store in a clip which photos it shows."""
     settings = properties.of_clip(clip)
     settings.frame_count = len(footage)
     settings.unreadable_count = len(footage.unreadable)
@@ -39,7 +39,7 @@ def remember(clip: bpy.types.MovieClip, footage: Footage) -> None:
 
 
 def damaged_names(clip: bpy.types.MovieClip) -> list[str]:
-    """The photos that the last job found damaged; none where the property is not as we write it."""
+    """Return the photos that the last job found damaged. None if the property is invalid."""
     try:
         return msgspec.json.decode(properties.of_clip(clip).damaged_names or "[]", type=list[str])
     except (msgspec.MsgspecError, RecursionError):
@@ -47,21 +47,21 @@ def damaged_names(clip: bpy.types.MovieClip) -> list[str]:
 
 
 def cache_folder_of(clip: bpy.types.MovieClip) -> Path:
-    """The folder in the cache that is for a loaded clip's photos; it need not be there."""
+    """Return the folder in the cache for a loaded clip's photos. It may not exist."""
     return preferences.staging_folder(
         Path(bpy.path.abspath(properties.of_clip(clip).footage_folder))
     )
 
 
 def proxy_folder(clip: bpy.types.MovieClip) -> Path:
-    """Where Blender's small copies of a loaded clip's photos go."""
+    """Return the folder of Blender's small copies of a loaded clip's photos."""
     return cache_folder_of(clip) / PROXIES
 
 
 def staged_folders() -> list[Path]:
-    """Every folder in the cache that holds links to photos and what was made of them.
+    """Return every folder in the cache that holds links to photos and files made from them.
 
-    The cache may be a folder that holds others' things too: those of ours are told by their marker.
+    The cache may be a folder with other files too. Our folders have a marker.
     """
     root = preferences.cache_folder() / "footage"
     if is_link(root) or not is_folder(root):
@@ -70,33 +70,33 @@ def staged_folders() -> list[Path]:
 
 
 def footage_of(clip: bpy.types.MovieClip) -> Footage:
-    """The photos behind a clip, frame 1 first; raises FootageError with what to do."""
+    """Return the photos of a clip, frame 1 first. Raises FootageError."""
     return accept(clip, scan(place_of(clip)))
 
 
 def place_of(clip: bpy.types.MovieClip) -> Path:
-    """Where a clip's photos are, for `scan`; raises FootageError for a clip that has none."""
+    """Return the place of a clip's photos, for `scan`. Raises FootageError for a clip without photos."""
     if properties.of_clip(clip).footage_folder:
         return Path(bpy.path.abspath(properties.of_clip(clip).footage_folder))
     if clip.source != "SEQUENCE":
         raise FootageError(
-            f"{clip.name!r} is a movie file; the trainer needs photos.",
+            f"{clip.name!r} is a movie file, but the trainer needs photos.",
             "Export its frames as images and load their folder.",
         )
     return Path(bpy.path.abspath(clip.filepath))
 
 
 def accept(clip: bpy.types.MovieClip, footage: Footage) -> Footage:
-    """What was scanned at a clip's place as that clip shows it; raises FootageError.
+    """Return the scanned photos in the way that a clip shows them. Raises FootageError.
 
-    A clip that was opened with Blender's own Open Clip is ours from then on.
+    A clip that was opened with Blender's own Open Clip becomes one of ours.
     """
     settings = properties.of_clip(clip)
     if clip.frame_offset:
         raise FootageError(
-            f"{clip.name!r} has a Frame Offset of {clip.frame_offset}, so that masks would lie on"
-            " other photos than those you see.",
-            "Load the photos again, or set it to 0 in the Footage tab; clicks stay on their frames.",
+            f"{clip.name!r} has a Frame Offset of {clip.frame_offset}, so masks would not be on"
+            " the photos that you see.",
+            "Load the photos again, or set it to 0 in the Footage tab. Clicks stay on their frames.",
         )
     if not settings.footage_folder:
         return _adopted(clip, footage)
@@ -110,7 +110,7 @@ def accept(clip: bpy.types.MovieClip, footage: Footage) -> Footage:
     if other is not None and len(footage) == settings.frame_count:
         raise FootageError(
             f"Frame {other} showed another photo when {footage.folder} was loaded.",
-            f"Load the photos again; {_ALONG}.",
+            f"Load the photos again: {_ALONG}.",
         )
     if len(footage) != settings.frame_count:
         raise FootageError(
@@ -118,22 +118,22 @@ def accept(clip: bpy.types.MovieClip, footage: Footage) -> Footage:
             f" {len(footage)} now.",
             f"Load the photos again; {_ALONG if before else 'the clicks and settings stay'}.",
         )
-    if not before:  # the list is lost, or was never one
+    if not before:  # the list is lost or was never there
         settings.photos = matching.to_text(now)
     return footage
 
 
 def photo_of(clip: bpy.types.MovieClip, frame: int) -> Path | None:
-    """The file that a clip shows on its frame, or None; quick, where :func:`footage_of` is sure."""
+    """Return the file on a frame of a clip, or None. Quick, but less exact than :func:`footage_of`."""
     names = shown_paths(clip, range(frame, frame + 1)) if frame >= 1 else ()
     photo = Path(names[0]) if names else None
     return photo if photo is not None and is_there(photo) and photo.is_file() else None
 
 
 def shown_paths(clip: bpy.types.MovieClip, frames: range) -> tuple[str, ...]:
-    """The files that a clip shows on its frames, whether they are there or not.
+    """Return the files that a clip shows on its frames. They may not exist.
 
-    A name without a number has frame 1 only.
+    A name without a number is on frame 1 only.
     """
     first = Path(bpy.path.abspath(clip.filepath))
     numbers = list(re.finditer(r"[0-9]+", first.stem))
@@ -147,14 +147,14 @@ def shown_paths(clip: bpy.types.MovieClip, frames: range) -> tuple[str, ...]:
 
 
 def _adopted(clip: bpy.types.MovieClip, footage: Footage) -> Footage:
-    """Take a clip that was opened with Blender's own Open Clip."""
+    """Accept a clip that was opened with Blender's own Open Clip."""
     first = Path(bpy.path.abspath(clip.filepath))
     footage = from_file(footage, first.name)
     if clip.frame_duration != len(footage):
         raise FootageError(
-            f"Blender's own Open Clip shows {clip.frame_duration} of the {len(footage)} photos in"
-            f" {first.parent} from {first.name} on: it stops where the numbers have gaps.",
-            "Press Load Its Folder, which shows all of them.",
+            f"Blender's own Open Clip shows only {clip.frame_duration} of the {len(footage)} photos in"
+            f" {first.parent} from {first.name} on, because the numbers have a gap.",
+            "Press Load Its Folder to see all of them.",
         )
     settings = properties.of_clip(clip)
     settings.footage_folder = str(first.parent)
@@ -164,7 +164,7 @@ def _adopted(clip: bpy.types.MovieClip, footage: Footage) -> Footage:
 
 
 def from_file(footage: Footage, name: str) -> Footage:
-    """The footage from that photo on, since the frame a clip was opened at is its frame 1."""
+    """Return the photos from one photo on, because a clip's frame 1 is the photo it was opened at."""
     start = footage.frame_of(Path(name)) - 1
     frames = tuple(
         dataclasses.replace(frame, index=index)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Photos become a movie clip, and a clip's photos are found again.
+"""Load photos as a movie clip, and find a clip's photos again.
 
-Blender ends a sequence at the first gap in its numbers, so photos become a clip through a staged
-folder of contiguous links.
+Blender ends a sequence at the first gap in its numbers. So the clip shows a folder of links with
+numbers without gaps.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from . import matte_run, photo_remap
 from .footage import from_file, remember
 from .user_masks import search
 
-# What Blender says of a clip whose photos it can't decode.
+# The size that Blender gives a clip whose photos it can't decode.
 _SIZE_OF_UNREADABLE = (256, 256)
 
 Opened = tuple[bpy.types.MovieClip, str]
-"""A clip, and what the user is to know of it or nothing."""
+"""A clip, and a sentence that the user must know, or nothing."""
 
 
 def load(path: Path) -> bpy.types.MovieClip:
-    """Open a folder of photos (or one of its photos) as a clip; raises FootageError.
+    """Open a folder of photos, or one of its photos, as a clip. Raises FootageError.
 
-    Photos that are a clip already give that clip, with its prompts and settings, refreshed.
+    If the photos already have a clip, that clip is updated. It keeps its prompts and settings.
     """
     return at_once(open_staged(*read_and_stage(path, preferences.cache_folder())))[0]
 
@@ -44,7 +44,7 @@ def load(path: Path) -> bpy.types.MovieClip:
 def read_and_stage(
     path: Path, cache_folder: Path, report: Report = unwatched
 ) -> tuple[Footage, Path]:
-    """The first half of `load`, which waits for disks and asks nothing of Blender."""
+    """Do the first half of `load`, which waits for disks and does not use Blender."""
     footage = scan(path, report)
     return footage, stage(footage, preferences.staging_folder(footage.folder, cache_folder), report)
 
@@ -52,12 +52,12 @@ def read_and_stage(
 def open_staged(
     footage: Footage, first_link: Path, into: bpy.types.MovieClip | None = None
 ) -> Generator[None, None, Opened]:
-    """The second half of `load`, in small steps; all that changes something is in the last one.
+    """Do the second half of `load`, in small steps. Only the last step changes something.
 
     Parameters
     ----------
     into
-        A clip whose photos these are, in another place than they were; its clicks and masks stay.
+        A clip whose photos were moved here. Its clicks and masks stay.
     """
     if into is not None:
         _relocate(into, footage)
@@ -72,7 +72,7 @@ def open_staged(
 def _taken_along(
     clip: bpy.types.MovieClip, footage: Footage
 ) -> Generator[None, None, tuple[bpy.types.MovieClip, str]]:
-    """Let clicks and drawn masks follow their photos; the clip found anew, and what to know of it."""
+    """Move clicks and drawn masks along with their photos. Return the clip and what to tell the user."""
     moved = photo_remap.compared(clip, footage)
     if moved is None:
         return clip, ""
@@ -88,11 +88,11 @@ def _taken_along(
 def _made_or_pointed(
     clip: bpy.types.MovieClip | None, footage: Footage, first_link: Path
 ) -> bpy.types.MovieClip:
-    """A clip that shows the staged photos: the one that there was, or a new one."""
+    """Return a clip that shows the staged photos: the one that exists, or a new one."""
     if clip is None:
         clip = bpy.data.movieclips.load(str(first_link))
         clip.name = footage.folder.name
-        # A clip nobody shows has no user and would be lost on saving.
+        # A clip that no editor shows has no user, and would be lost on saving.
         clip.use_fake_user = True
         properties.of_clip(clip).panorama = footage.width == 2 * footage.height
     else:
@@ -105,25 +105,25 @@ def _made_or_pointed(
 
 
 def _require_shown(clip: bpy.types.MovieClip, footage: Footage, first_link: Path) -> None:
-    """Raise FootageError where Blender shows the photos otherwise than they are, or not at all."""
+    """Raise FootageError if Blender can't show the photos, or shows them in another size."""
     size = (footage.width, footage.height)
     may_be_unreadable = tuple(clip.size) != size or size == _SIZE_OF_UNREADABLE
     if may_be_unreadable and not _can_be_shown(first_link):
         raise FootageError(
-            f"Blender can't read {footage.paths[0].name}: it is damaged, or a kind of"
+            f"Blender can't read {footage.paths[0].name}. It is damaged, or a kind of"
             f" {footage.paths[0].suffix.lower()} file that Blender does not know.",
-            "Export the photos again, as 16 bit TIFF or PNG or as an EXR of plain RGB.",
+            "Export the photos again as 16 bit TIFF, PNG or plain RGB EXR.",
         )
     if tuple(clip.size) != size:
         raise FootageError(
-            f"Blender reads {footage.paths[0].name} as {clip.size[0]}x{clip.size[1]} px,"
+            f"Blender reads {footage.paths[0].name} as {clip.size[0]}x{clip.size[1]} px, but"
             f" its header says {footage.width}x{footage.height} px.",
             "Export that photo again.",
         )
 
 
 def _can_be_shown(photo: Path) -> bool:
-    """Whether Blender can decode a photo; a clip does not tell."""
+    """Whether Blender can decode a photo. A clip does not say it."""
     image = bpy.data.images.load(str(photo))
     try:
         return all(image.size)
@@ -132,23 +132,23 @@ def _can_be_shown(photo: Path) -> bool:
 
 
 def _point_to(clip: bpy.types.MovieClip, first_link: Path) -> None:
-    """Set the clip's path; Blender then reads the files anew, even at the same path."""
+    """Set the clip's path. Blender then reads the files again, even with the same path."""
     clip.filepath = str(first_link)
-    # It does so when it evaluates the scene, and not before.
+    # Blender does so only when it evaluates the scene.
     present(bpy.context.view_layer).update()
 
 
 def _relocate(clip: bpy.types.MovieClip, footage: Footage) -> None:
-    """Take note that a clip's photos lie elsewhere now, and mattes beside them too.
+    """Note that a clip's photos are in another place now, with the mattes beside them.
 
-    Raises FootageError when there are more or fewer of them.
+    Raises FootageError if their number has changed.
     """
     settings = properties.of_clip(clip)
     if settings.frame_count not in (0, len(footage)):
         raise FootageError(
-            f"{footage.folder} has {len(footage)} photos, and {clip.name!r} was made of"
+            f"{footage.folder} has {len(footage)} photos, but {clip.name!r} was made of"
             f" {settings.frame_count}.",
-            "Choose the folder of those photos, or load this one as a clip of its own.",
+            "Choose the folder of those photos, or load this folder as a new clip.",
         )
     old = Path(bpy.path.abspath(settings.footage_folder))
     if settings.store_folder and Path(bpy.path.abspath(settings.store_folder)).parent == old:
@@ -157,7 +157,7 @@ def _relocate(clip: bpy.types.MovieClip, footage: Footage) -> None:
 
 
 def _existing_clip(footage: Footage) -> bpy.types.MovieClip | None:
-    """The clip of these photos; one that begins with another photo numbers its frames otherwise."""
+    """Return the clip of these photos. It must begin with the same photo, for the same frame numbers."""
     for clip in bpy.data.movieclips:
         settings = properties.of_clip(clip)
         if settings.first_file not in ("", footage.paths[0].name):
@@ -170,18 +170,18 @@ def _existing_clip(footage: Footage) -> bpy.types.MovieClip | None:
 
 @dataclass(frozen=True)
 class Kept:
-    """What a clip of a .blend says of its photos, to be compared with the disk elsewhere.
+    """What a clip of a .blend file says about its photos, to compare it with the disk in a thread.
 
     Attributes
     ----------
     uid
         The clip's session uid.
     folder, first_file, count
-        Where the photos were, with which one frame 1 begins, and how many there were.
+        The photos' folder, the photo on frame 1, and the number of photos.
     shown
-        The file of frame 1.
+        The file on frame 1.
     blend
-        The .blend file; None where it has none yet.
+        The .blend file. None if it was never saved.
     """
 
     uid: int
@@ -194,7 +194,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class Found:
-    """What of a clip is elsewhere now: its photos, or the first of its links; None where as before."""
+    """The new place of a clip's photos, or of its first link. None if it has not changed."""
 
     uid: int
     moved: Footage | None
@@ -202,7 +202,7 @@ class Found:
 
 
 def kept_clips() -> list[Kept]:
-    """The clips of this file that have photos; asks no disk."""
+    """Return the clips of this file that have photos, without reading a disk."""
     blend = Path(bpy.data.filepath) if bpy.data.filepath else None
     return [
         Kept(
@@ -219,11 +219,10 @@ def kept_clips() -> list[Kept]:
 
 
 def found_on_disk(kept: Kept, cache_folder: Path) -> Found:
-    """Make a clip's links again where they are gone, as after a cleared cache or on another machine.
+    """Make a clip's links again if they are missing, as after Clear Cache or on another machine.
 
-    Waits for disks, and asks nothing of Blender. Photos that were moved together with the .blend file are
-    found; those that are gone are left to the operators, which say so when they are needed. Raises
-    FootageError.
+    This waits for disks and does not use Blender. It finds photos that were moved together with the
+    .blend file. If photos are missing, the operators say so when they need them. Raises FootageError.
     """
     folder, moved = kept.folder, None
     if not is_folder(folder):
@@ -238,7 +237,7 @@ def found_on_disk(kept: Kept, cache_folder: Path) -> Found:
 
 
 def take_found(found: Found) -> None:
-    """Let a clip show what was found, if it is still there; raises FootageError."""
+    """Let a clip show what was found, if the clip still exists. Raises FootageError."""
     clip = clip_by_uid(found.uid)
     if clip is None:
         return
@@ -249,15 +248,15 @@ def take_found(found: Found) -> None:
 
 
 def restage_missing() -> None:
-    """Do both for all clips, and wait for it; for those who have just emptied the cache."""
+    """Find the photos of all clips and show them, and wait for it. Used after emptying the cache."""
     for kept in kept_clips():
         take_found(found_on_disk(kept, preferences.cache_folder()))
 
 
 def _moved_along(kept: Kept) -> Footage | None:
-    """A clip's photos where they are now, if they lie to the .blend file as they may have before."""
+    """Find a clip's photos if they were moved together with the .blend file."""
     if kept.first_file:
-        places = [kept.shown.parent]  # kept by Blender
+        places = [kept.shown.parent]  # Blender keeps it
     elif kept.blend is not None:
         beside = kept.blend.parent
         places = [beside / kept.folder.name, beside.parent / kept.folder.name]

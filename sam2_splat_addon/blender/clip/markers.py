@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Prompts as Blender's own markers, both ways.
+"""Convert prompts to Blender's own markers and back.
 
-A tracking object is a subject, a track is a click, a keyed and unmuted marker is a point on its
-frame. A track whose name begins with ``-`` excludes. A track whose name begins with ``box`` is a
-box: its marker's pattern area. Mask prompts have no marker; they are kept as JSON on the clip, and
-so are the frames that start anew.
+A tracking object is a subject, and a track is a click. A keyed marker that is not muted is a point on
+its frame. A track whose name begins with ``-`` excludes. A track whose name begins with ``box`` is a
+box: the pattern area of its marker. Mask prompts have no marker. The clip keeps them as JSON, like the
+frames that start anew.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ EXCLUDE_PREFIX = "-"
 BOX_PREFIX = "box"
 INCLUDE_COLOR = (0.3, 0.95, 0.75)
 
-# The name a subject gets when the user clicked without making an object of it first.
+# The name of the subject if the user clicked without adding a subject first.
 CAMERA_SUBJECT = "Subject"
-_NAME_BYTES = 63  # what Blender has room for, and cuts off without a look at the letters
+_NAME_BYTES = 63  # Blender cuts longer names, even in the middle of a letter
 _MANY_DIGITS = 10
 
 
 def subjects(clip: bpy.types.MovieClip) -> list[bpy.types.MovieTrackingObject]:
-    """The tracking objects that stand for a subject.
+    """Return the tracking objects that are subjects.
 
-    The Camera object counts only when no other object has a track, so that a user who just
-    Ctrl+clicks gets a mask, and one who tracks the camera as well is not surprised; or when it was
-    a subject already, so that a second one does not take the first one's place.
+    The Camera object counts in two cases. If no other object has a track, so that a user who only
+    Ctrl+clicks gets a mask. And if it was a subject already, so that a second subject does not replace
+    it. Else its tracks may be a camera solve.
     """
     objects = list(present(clip.tracking).objects)
     named = [entry for entry in objects if not entry.is_camera]
@@ -62,20 +62,20 @@ def subjects(clip: bpy.types.MovieClip) -> list[bpy.types.MovieTrackingObject]:
 def camera_clicks(
     camera: bpy.types.MovieTrackingObject,
 ) -> list[bpy.types.MovieTrackingTrack]:
-    """The Camera's tracks that were clicked only: a tracked one may be of a camera solve."""
+    """Return the Camera's tracks that are only clicks. Tracks with motion may be a camera solve."""
     return [track for track in camera.tracks if all(marker.is_keyed for marker in track.markers)]
 
 
 def subject_name(tracking_object: bpy.types.MovieTrackingObject) -> str:
-    """The name of the subject that a tracking object stands for."""
+    """Return the name of a tracking object's subject."""
     return CAMERA_SUBJECT if tracking_object.is_camera else str(tracking_object.name)
 
 
 def sync_objects(clip: bpy.types.MovieClip) -> dict[str, int]:
-    """Give every subject a stable id and a colour; return name -> id.
+    """Give every subject a stable id and a colour. Return name -> id.
 
-    A renamed subject keeps its id and its mask layer; one that stands where another was deleted is
-    a subject of its own.
+    A renamed subject keeps its id and its mask layer. A new subject in the place of a deleted one gets
+    a new id.
     """
     settings = properties.of_clip(clip)
     names = [subject_name(entry) for entry in subjects(clip)]
@@ -93,10 +93,10 @@ def sync_objects(clip: bpy.types.MovieClip) -> dict[str, int]:
 
 
 def _renamed(clip: bpy.types.MovieClip) -> dict[str, str]:
-    """Names that are gone, each with the one that stands in its place in Blender's list now.
+    """Return the names that are gone, each with the name that is now in its place in Blender's list.
 
-    Blender puts a new object at the end of its list, where a deleted one may just have been: but
-    that has none of the clicks.
+    Blender adds a new object at the end of its list, where a deleted one may just have been. But a new
+    object has no clicks.
     """
     known = properties.of_clip(clip).objects
     now = subjects(clip)
@@ -106,7 +106,7 @@ def _renamed(clip: bpy.types.MovieClip) -> dict[str, str]:
     if len(before) == len(now):
         places = zip(before, now, strict=True)
         pairs = [(*was, entry) for was, entry in places if was[0] in gone and entry in new]
-    else:  # some were deleted, or are hidden behind others: what is left must speak for itself
+    else:  # some were deleted or are not listed, so compare the names that are left
         pairs = [(gone[0], 0, new[0])] if len(gone) == len(new) == 1 else []
     return {
         name: subject_name(entry) for name, clicks, entry in pairs if entry.tracks or not clicks
@@ -114,12 +114,12 @@ def _renamed(clip: bpy.types.MovieClip) -> dict[str, str]:
 
 
 def _as_seen(clip: bpy.types.MovieClip) -> str:
-    """The subjects' names, and how many clicks each has, in the order of Blender's list."""
+    """Return the subjects' names and numbers of clicks as text, in the order of Blender's list."""
     return names_to_text([f"{len(entry.tracks)} {subject_name(entry)}" for entry in subjects(clip)])
 
 
 def _seen(clip: bpy.types.MovieClip) -> list[tuple[str, int]]:
-    """The same as it was at the last look; empty before the first."""
+    """Return names and numbers of clicks at the last look. Empty before the first look."""
     parts = [line.partition(" ") for line in names_of(properties.of_clip(clip), "seen_subjects")]
     return [(name, int(clicks)) for clicks, _, name in parts if _is_count(clicks)]
 
@@ -144,7 +144,7 @@ def _add_entry(clip: bpy.types.MovieClip, name: str, object_id: int) -> None:
 
 
 def collect(clip: bpy.types.MovieClip) -> PromptSet:
-    """All prompts of the clip, in footage pixels; raises PromptError when there are none."""
+    """Return all prompts of the clip, in px of the photo. Raises PromptError if there are none."""
     width, height = clip.size
     ids = sync_objects(clip)
     masks = _stored_masks(clip)
@@ -163,15 +163,15 @@ def collect(clip: bpy.types.MovieClip) -> PromptSet:
     if not objects:
         raise PromptError(
             f"There is no click on {clip.name!r} yet.",
-            "Ctrl+click on the subject in the Clip Editor, then propagate.",
+            "Ctrl+click on the subject in the Clip Editor and propagate.",
         )
     return PromptSet(tuple(sorted(objects, key=lambda item: item.id)), width, height)
 
 
 def on_frame(clip: bpy.types.MovieClip, frame: int) -> dict[str, FramePrompts]:
-    """What is said on one frame, by subject's name; quick enough to ask on every redraw.
+    """Return the prompts on one frame, by subject's name. Quick enough for every redraw.
 
-    Damaged mask prompts are passed over: a redraw has nobody to tell. `collect` does.
+    Damaged mask prompts are left out, because a redraw can't report. `collect` reports them.
     """
     width, height = clip.size
     try:
@@ -196,7 +196,7 @@ def on_frame(clip: bpy.types.MovieClip, frame: int) -> dict[str, FramePrompts]:
 def markers_on(
     tracking_object: bpy.types.MovieTrackingObject, frame: int
 ) -> Iterator[tuple[bpy.types.MovieTrackingTrack, bpy.types.MovieTrackingMarker]]:
-    """The tracks that prompt on a frame, each with its marker there."""
+    """Yield the tracks that prompt on a frame, each with its marker there."""
     for track in tracking_object.tracks:
         marker = track.markers.find_frame(frame, exact=True)
         if marker is not None and _is_prompt(marker):
@@ -209,7 +209,7 @@ def is_box(track: bpy.types.MovieTrackingTrack) -> bool:
 
 
 def excludes(track: bpy.types.MovieTrackingTrack) -> bool:
-    """Whether a track's clicks say where the object is not."""
+    """Whether a track's clicks exclude."""
     return track.name.startswith(EXCLUDE_PREFIX)
 
 
@@ -233,12 +233,12 @@ def _gathered(
 
 
 def _is_prompt(marker: bpy.types.MovieTrackingMarker) -> bool:
-    # A tracker's own markers are not keyed, and disabled ones are muted: neither is a click.
+    # Markers that Blender tracked are not keyed, and disabled markers are muted. Neither is a click.
     return bool(marker.is_keyed and not marker.mute)
 
 
 def box_of(marker: bpy.types.MovieTrackingMarker, width: int, height: int) -> BoxPrompt:
-    """The box that a marker's pattern area makes, cut to the frame, footage pixels."""
+    """Return the box of a marker's pattern area, clamped to the photo, in px of the photo."""
     corners = [
         marker_to_pixel(marker.co[0] + x, marker.co[1] + y, width, height)
         for x, y in marker.pattern_corners
@@ -266,9 +266,9 @@ def _decoded_masks(text: str, name: str) -> dict[int, dict[int, FramePrompts]]:
 
 
 def apply(clip: bpy.types.MovieClip, prompts: PromptSet) -> None:
-    """Replace the clip's prompts: one tracking object per object, one track per click.
+    """Replace the clip's prompts by a set, with one tracking object per object and one track per click.
 
-    The set's ids are kept. ``prompts`` must have been checked against the footage.
+    The set's ids are kept. ``prompts`` must have been checked against the photos.
     """
     width, height = clip.size
     remove_all(clip)
@@ -315,9 +315,9 @@ def add_point(
 
 
 def _next_name(tracking_object: bpy.types.MovieTrackingObject) -> str:
-    """A name for one more click, that is most likely free.
+    """Return a name for one more click, which is most likely free.
 
-    Where it is not, Blender counts up from it; from a bare "click" on it would compare every name
+    If it is not, Blender adds a number. Starting from a bare "click", Blender would compare every name
     with every number, and thousands of clicks would take minutes.
     """
     count = len(tracking_object.tracks)
@@ -327,18 +327,18 @@ def _next_name(tracking_object: bpy.types.MovieTrackingObject) -> str:
 def _only_on(
     track: bpy.types.MovieTrackingTrack, frame: int, co: tuple[float, float]
 ) -> bpy.types.MovieTrackingMarker:
-    """Put a new track's marker on its frame and keep Blender from drawing it on others."""
+    """Put a new track's marker on its frame, and hide it on all other frames."""
     for beside in (frame - 1, frame + 1):
         track.markers.insert_frame(beside, co=co).mute = True
-    # Last: an insertion leaves earlier references stale.
+    # Do this last, because an insertion makes earlier references invalid.
     return track.markers.insert_frame(frame, co=co)
 
 
 def set_exclude(track: bpy.types.MovieTrackingTrack, exclude: bool) -> None:
-    """Make a click exclude or include: the name's first character says it."""
+    """Make a click exclude or include. The first character of its name says which."""
     plain = track.name.lstrip(EXCLUDE_PREFIX)
     track.name = f"{EXCLUDE_PREFIX}{plain}" if exclude else plain
-    # Neither is the red of a disabled marker, and the colour-blind can tell them apart.
+    # Colour-blind people can tell these colours apart, and neither is the red of a disabled marker.
     track.use_custom_color = True
     track.color = preferences.exclude_color() if exclude else INCLUDE_COLOR
 
@@ -350,7 +350,7 @@ def add_box(
     width: int,
     height: int,
 ) -> bpy.types.MovieTrackingTrack:
-    """Add a box as a track whose pattern area it is, on ``frame`` only."""
+    """Add a box as the pattern area of a track, on ``frame`` only."""
     track = tracking_object.tracks.new(name=BOX_PREFIX, frame=frame)
     track.use_custom_color = True
     track.color = INCLUDE_COLOR
@@ -367,7 +367,7 @@ def add_box(
 
 
 def remove_all(clip: bpy.types.MovieClip) -> None:
-    """Remove every subject but the Camera, whose tracks may be the user's camera solve."""
+    """Remove all subjects except the Camera, whose tracks may be the user's camera solve."""
     for entry in list(present(clip.tracking).objects):
         if not entry.is_camera:
             present(clip.tracking).objects.remove(entry)

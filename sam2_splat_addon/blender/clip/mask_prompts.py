@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Mask prompts that a clip carries, which have no marker: saved in the .blend."""
+"""A clip's mask prompts, which have no marker. They are saved in the .blend file."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def set_from_outlines(
     frame: int,
     outlines: Sequence[NDArray[Any]],
 ) -> None:
-    """Make drawn outlines, (n, 2) footage pixels each, an object's mask prompt on a frame.
+    """Make drawn outlines, (n, 2) px of the photo each, an object's mask prompt on a frame.
 
-    Raises PromptError when they enclose nothing: SAM 2 knows no prompt for "not there".
+    Raises PromptError if they enclose nothing, because SAM 2 has no prompt for "not there".
     """
     flat = tuple(tuple(outline.ravel().tolist()) for outline in outlines)
     width, height = clip.size
@@ -39,13 +39,13 @@ def set_from_outlines(
     if not any(mask.runs[1::2]):
         raise PromptError(
             f"The mask on frame {frame} is empty, and SAM 2 can't be told that nothing is there.",
-            "Draw the object's outline, or use exclude clicks.",
+            "Draw the subject's outline or use exclude clicks.",
         )
     _set(clip, object_id, frame, mask)
 
 
 def remove(clip: bpy.types.MovieClip, object_id: int, frame: int) -> None:
-    """Forget an object's mask prompt on a frame, if it has one."""
+    """Remove an object's mask prompt on a frame, if it has one."""
     _set(clip, object_id, frame, None)
 
 

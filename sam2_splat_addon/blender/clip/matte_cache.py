@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which matte of an object the overlay shows on a frame, kept in memory.
+"""The matte of an object that the overlay shows on a frame, kept in memory.
 
-In this order: what the user drew in the mask layer, which is what the bake takes; the live preview of
-the clicks as they are now; what the store has. Files are read once; who writes one tells
+What the user drew in the mask layer comes first, as in the bake. Then comes the live preview of the
+present clicks, then the matte in the store. Files are read once. Code that writes one tells
 `context/changes.py`.
 """
 
@@ -33,23 +33,23 @@ Source = Literal["preview", "edited", "stored"]
 # 256 x 256 float16 each.
 _KEPT_STORED = 192
 _KEPT_PREVIEWS = 64
-# What the user drew is filled anew whenever it changes, at this size at most, px.
+# Largest size at which drawn outlines are filled after each change, px.
 _EDITED_SIDE = 1024
 _KEPT_EDITED = 12
 
 
 @dataclass(frozen=True, eq=False)
 class ShownMatte:
-    """A matte to look at; compared by identity, so that it can name its texture.
+    """A matte to show. It is compared by identity, so that it can be the key of its texture.
 
     Attributes
     ----------
     source
-        Where it is from.
+        Where the matte comes from.
     values
-        (h, w), any size: stretched over the photo by bilinear interpolation; inside is > 0.
+        Shape (h, w), any size, stretched over the photo by bilinear interpolation. Inside is > 0.
     scores
-        What the model thinks of it; None for what the user drew.
+        The model's scores. None for what the user drew.
     """
 
     source: Source
@@ -59,7 +59,7 @@ class ShownMatte:
 
 @dataclass(frozen=True)
 class _Previewed:
-    """A preview and what it was made of."""
+    """A preview, with the prompts and the model that it was made with."""
 
     prompts: FramePrompts
     model: str
@@ -76,11 +76,11 @@ class _Mattes(ClipPart):
     Attributes
     ----------
     previews, stored
-        Of the clicks, and of the store; None where the store has none.
+        Mattes of the clicks, and of the store. None if the store has no matte.
     edited
-        What the user drew, by the outlines' checksum besides.
+        What the user drew, with the outlines' checksum.
     void
-        Whether an unfinished run has left a matte of the run before it.
+        Whether a matte belongs to an earlier run, because the last run was not finished.
     """
 
     previews: Lru[_Place, _Previewed] = field(default_factory=lambda: Lru(_KEPT_PREVIEWS))
@@ -90,7 +90,7 @@ class _Mattes(ClipPart):
 
     def mattes_changed(self, object_id: int | None, frame: int | None) -> None:
         self.void.clear()
-        # Previews too: what a frame shows may depend on what was tracked to it.
+        # Previews too, because a frame's mask may depend on what was tracked to it.
         for kept in (self.stored, self.previews):
             kept.discard(lambda at: object_id in (None, at[0]) and frame in (None, at[1]))
 
@@ -109,18 +109,18 @@ def matte_of(
     prompts: FramePrompts | None,
     model: str,
 ) -> ShownMatte | None:
-    """The matte to show, None when there is none.
+    """Return the matte to show. None if there is none.
 
     Parameters
     ----------
     object_id, name
-        Of the object.
+        The object's id and name.
     frame
-        Of the clip, from 1.
+        Frame of the clip, from 1.
     prompts
-        What stands on the frame for this object now.
+        The object's present prompts on the frame.
     model
-        The key that previews are made with now (`preview_key`).
+        The present key of previews (`preview_key`).
     """
     key = (clip.session_uid, object_id, frame)
     preview = previewed(key, prompts, model) if prompts is not None else None
@@ -128,7 +128,7 @@ def matte_of(
 
 
 def is_drawn(clip: bpy.types.MovieClip, name: str, frame: int) -> bool:
-    """Whether the user drew an object's mask on the frame that the window's scene is on."""
+    """Whether the user drew an object's mask on the current frame of the window's scene."""
     mask = properties.of_clip(clip).mask
     return (
         mask is not None and edit_search.shown_edit(mask, name, to_scene(clip, frame)) is not None
@@ -136,7 +136,7 @@ def is_drawn(clip: bpy.types.MovieClip, name: str, frame: int) -> bool:
 
 
 def previewed(key: tuple[int, int, int], prompts: FramePrompts, model: str) -> ShownMatte | None:
-    """The preview of exactly these prompts with this model, if it is still there."""
+    """Return the preview of exactly these prompts with this model, if it is still kept."""
     uid, *at = key
     kept = clip_state.of_uid(uid).part(_Mattes).previews.get((at[0], at[1]))
     if kept is None or kept.prompts != prompts or kept.model != model:
@@ -145,10 +145,10 @@ def previewed(key: tuple[int, int, int], prompts: FramePrompts, model: str) -> S
 
 
 def is_settled(clip: bpy.types.MovieClip, object_id: int, prompts: FramePrompts) -> bool:
-    """Whether the store's matte is what a preview of these prompts would show.
+    """Whether the store's matte is the same as a preview of these prompts.
 
-    Once propagated with the same model and settings (`preview_key`), both are the same, bit for bit.
-    After a run with second looks, the store's is what came of them: a preview does not wait for these.
+    After a run with the same model and settings (`preview_key`), both are the same, bit for bit. After
+    a run with second looks, the store's matte is the better one, because a preview has no second look.
     """
     manifest = last_run(clip)
     if manifest is None:
@@ -162,7 +162,7 @@ def is_settled(clip: bpy.types.MovieClip, object_id: int, prompts: FramePrompts)
 
 
 def _is_void(clip: bpy.types.MovieClip, object_id: int, frame: int) -> bool:
-    """Whether an unfinished run has left the matte of the run before it there."""
+    """Whether the matte is from an earlier run, because the last run was not finished."""
     known, at = clip_state.of(clip).part(_Mattes).void, (object_id, frame)
     if at not in known:
         store = known_store(clip)
@@ -182,12 +182,12 @@ def keep_preview(
     values: NDArray[Any],
     scores: MatteScores,
 ) -> None:
-    """Take in a preview of (clip's session uid, object, frame).
+    """Keep a preview. ``key`` is (clip's session uid, object, frame).
 
     Parameters
     ----------
     model
-        The key that it was made with (`preview_key`); it shows as long as this is the same.
+        The key that it was made with (`preview_key`). The preview shows as long as the key is the same.
     """
     uid, *at = key
     preview = _Previewed(prompts, model, ShownMatte("preview", values, scores))
@@ -209,7 +209,7 @@ def _read(clip: bpy.types.MovieClip, object_id: int, frame: int) -> ShownMatte |
     try:
         record = store.read(object_id, frame)
     except StoreError as error:
-        # Drawing can't report; the operators meet the same file and do.
+        # Drawing can't report errors. The operators read the same file and do.
         console.log.warning(str(error))
         return None
     return ShownMatte("stored", record.logits, record.scores)

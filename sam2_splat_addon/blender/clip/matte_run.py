@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which mattes are a clip's, and whether they are current.
+"""Find the mattes of a clip, and whether they are up to date.
 
-Mattes lie beside the photos, where every .blend file with these photos finds them: another one may
-have written its own in their place since.
+Mattes are beside the photos, so every .blend file with these photos finds them. Another .blend file may
+have replaced them by its own.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..context import clip_state, console, preferences, properties
 from ..context.clip_state import ClipPart
 from .footage import cache_folder_of, footage_of, shown_paths
 
-# The folder of mattes, beside the photos or in the cache.
+# Name of the folder of mattes, beside the photos or in the cache.
 STORE_NAME = "sam2_splat_mattes"
 
 
@@ -35,9 +35,9 @@ class _OwnRuns(ClipPart):
     Attributes
     ----------
     stamps
-        What tells them apart.
+        One stamp for each run.
     folder, last
-        Where the mattes of the last one are, and its stamp; empty before it.
+        Folder of the last run's mattes, and its stamp. Empty before the first run.
     """
 
     outlives_removal: ClassVar[bool] = True
@@ -46,7 +46,7 @@ class _OwnRuns(ClipPart):
     last: str = ""
 
     def undone(self, clip: bpy.types.MovieClip) -> None:
-        """Let the clip know its last run again: an undo takes back no mattes."""
+        """Store the last run in the clip again, because an undo does not undo mattes."""
         settings = properties.of_clip(clip)
         if not self.folder:
             return
@@ -57,7 +57,7 @@ class _OwnRuns(ClipPart):
 
 @dataclass
 class _Manifest(ClipPart):
-    """The manifest of the clip's store, once it was read; None where there is none."""
+    """The manifest of the clip's store, after it was read. None if there is none."""
 
     is_read: bool = False
     run: RunManifest | None = None
@@ -73,7 +73,7 @@ class _Manifest(ClipPart):
 
 
 def store_folder(clip: bpy.types.MovieClip, photos: Path) -> Path:
-    """Where the clip's mattes are: beside the photos, or in the cache where that is read-only."""
+    """Return the folder of the clip's mattes: beside the photos, or in the cache if that is read-only."""
     settings = properties.of_clip(clip)
     if not settings.store_folder:
         beside = photos / STORE_NAME
@@ -85,24 +85,24 @@ def store_folder(clip: bpy.types.MovieClip, photos: Path) -> Path:
 
 
 def known_store(clip: bpy.types.MovieClip) -> MatteStore | None:
-    """The clip's mattes, which need not be there; None before its first propagation."""
+    """Return the clip's mattes, which may be missing. None before the first propagation."""
     folder = properties.of_clip(clip).store_folder
     return MatteStore(Path(bpy.path.abspath(folder))) if folder else None
 
 
 def last_run(clip: bpy.types.MovieClip) -> RunManifest | None:
-    """What the clip's last propagation was asked; None when there was none, or none to go by."""
+    """Return the request of the clip's last propagation. None if there was none or it is unknown."""
     return None if is_outdated(clip) else _run_of(clip)
 
 
 def is_outdated(clip: bpy.types.MovieClip) -> bool:
-    """Whether the store's mattes are of the photos as they were before some came or went."""
+    """Whether photos were added or removed after the store's mattes were made."""
     mark = properties.of_clip(clip).outdated_run
     return bool(mark) and mark == run_mark(_run_of(clip))
 
 
 def current_store(clip: bpy.types.MovieClip) -> MatteStore | None:
-    """The clip's mattes, as far as they are of the photos on its frames now."""
+    """Return the clip's mattes, if they belong to the photos that are now on its frames."""
     return None if is_outdated(clip) else known_store(clip)
 
 
@@ -119,19 +119,19 @@ def _run_of(clip: bpy.types.MovieClip) -> RunManifest | None:
 
 
 def outdate(clip: bpy.types.MovieClip) -> None:
-    """Take note that the mattes that there are go by other frames than the clip's now."""
+    """Note that the present mattes have other frame numbers than the clip now."""
     store = known_store(clip)
     if store is not None:
         properties.of_clip(clip).outdated_run = run_mark(run_record.last_run(store))
 
 
 def run_mark(run: RunManifest | None) -> str:
-    """What tells the mattes of other photos apart, for `outdated_run`."""
+    """Return a run's mark, for `outdated_run`."""
     return run.footage if run is not None else "unknown"
 
 
 def remember(clip: bpy.types.MovieClip, store: MatteStore) -> None:
-    """Take the store's last run for the clip's own."""
+    """Note that the store's last run is the clip's own."""
     stamp = run_stamp(store)
     properties.of_clip(clip).run_stamp = stamp
     runs = clip_state.of(clip).part(_OwnRuns)
@@ -140,40 +140,40 @@ def remember(clip: bpy.types.MovieClip, store: MatteStore) -> None:
 
 
 def _is_own_run(clip: bpy.types.MovieClip, stamp: str) -> bool:
-    """Whether the clip made a run in this session: an undo takes back what a clip remembers of it."""
+    """Whether the clip made a run in this session. An undo may have removed it from the clip's data."""
     return stamp in clip_state.of(clip).part(_OwnRuns).stamps
 
 
 def own_store(clip: bpy.types.MovieClip, photos: Path) -> MatteStore:
-    """The clip's mattes; raises StoreError where they are of another run than the clip's last.
+    """Return the clip's mattes. Raises StoreError if they are not from the clip's last run.
 
-    Where the manifest is lost, which says whose mattes these are, it goes by what is there.
+    If the manifest is lost, nothing says whose mattes they are. Then the mattes are accepted.
     """
     store = MatteStore(store_folder(clip, photos))
     stamp = run_stamp(store)
     if stamp and stamp != properties.of_clip(clip).run_stamp and not _is_own_run(clip, stamp):
         raise StoreError(
-            f"The mattes in {store.folder} are not those that this file made last: they stay as they"
-            " are. Another .blend file with these photos, or one that was not saved, has propagated"
-            " since.",
-            "Press Propagate, which makes again what is not up to date, or choose another folder for"
-            " this file's mattes first.",
+            f"The masks in {store.folder} are not from this file's last run, so they stay as they are."
+            " Another .blend file with these photos has propagated since, or this file was not saved"
+            " then.",
+            "Press Propagate to make this file's masks again, or choose another folder for its masks"
+            " first.",
         )
     return store
 
 
 def proven_store(clip: bpy.types.MovieClip) -> MatteStore | None:
-    """The clip's mattes, for moving or deleting them; None where there is nothing of the kind.
+    """Return the clip's mattes, to move or delete them. None if there are none.
 
-    The place stands in the file, which may be a stranger's. So the file must know the run that made
-    what is there, or show the very photos that it was made of.
+    The file names their folder, and the file may be a stranger's. So it must know the run that made the
+    mattes, or show exactly the photos that they were made of.
 
     Raises
     ------
     StoreError
-        The mattes are not known as the clip's, or the folder is no matte folder of ours.
+        The mattes may not be the clip's, or the folder is not a matte folder of ours.
     FootageError
-        The photos, which are looked at where the file knows no run, can't be used.
+        The photos can't be used. They are read only if the file does not know the run.
     """
     store = known_store(clip)
     try:
@@ -188,16 +188,15 @@ def proven_store(clip: bpy.types.MovieClip) -> MatteStore | None:
     is_own = bool(stamp) and (stamp == known or _is_own_run(clip, stamp))
     if not is_own and ((known and stamp) or not _is_of_photos(clip, store)):
         raise StoreError(
-            f"It is not known that this file made the mattes in {store.folder}: they stay as they"
-            " are.",
-            "Press Propagate first, which makes again what is not up to date, or choose another"
-            " folder for this file's mattes.",
+            f"The masks in {store.folder} may not be from this file, so they stay as they are.",
+            "Press Propagate first to make this file's masks again, or choose another folder for its"
+            " masks.",
         )
     return store
 
 
 def _is_of_photos(clip: bpy.types.MovieClip, store: MatteStore) -> bool:
-    """Whether a store's mattes are of the photos that a clip shows, by content where they say so."""
+    """Whether a store's mattes are of a clip's photos. Compare the photos' content if it is known."""
     footage = footage_of(clip)
     shown = shown_paths(clip, range(1, len(footage) + 1))
     if [Path(path).resolve() for path in shown] != [path.resolve() for path in footage.paths]:

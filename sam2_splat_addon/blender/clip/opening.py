@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a file's clips need of disks when it is opened, looked for in a thread.
+"""Look for the photos of a file's clips in a thread, when the file is opened.
 
-A disk may be slow, or a network drive that answers no more: Blender opens the file all the same, and its
-photos come when their disk does.
+A disk may be slow, and a network drive may not answer. Blender still opens the file, and the photos
+appear when their disk answers.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from ..context.session_state import SessionPart
 from . import loading, proxies
 from .loading import Found
 
-# s that opening a file waits at most: for a disk at hand, so that all is there at once. In background
-# nobody sees a window stand still, and no timer comes later.
+# Longest wait when a file is opened, s. A local disk answers in this time, so all is there at once.
+# Without a window the wait may be longer, because no timer comes later.
 _TIMEOUT = 0.1
 _TIMEOUT_IN_BACKGROUND = 2.0
 _TICK = 0.2  # s between two looks
@@ -28,7 +28,7 @@ _TICK = 0.2  # s between two looks
 
 @dataclass(frozen=True)
 class _Looked:
-    """What was found of the clips, which of them lack their small copies, and what went wrong."""
+    """What was found for the clips, the clips without their small copies, and the errors."""
 
     found: tuple[Found, ...]
     without_copies: tuple[int, ...]
@@ -37,13 +37,13 @@ class _Looked:
 
 @dataclass
 class _Opening(SessionPart):
-    """The look at the disks, as long as it goes on."""
+    """The running look at the disks."""
 
     of_file: ClassVar[bool] = True
     background: BackgroundTask[_Looked] | None = None
 
     def closes(self) -> None:
-        """Look no further."""
+        """Stop looking."""
         if self.background is not None:
             self.background.cancel()
             self.background = None
@@ -52,7 +52,7 @@ class _Opening(SessionPart):
 
 
 def begin() -> None:
-    """Look for the photos of the file that was opened; waits a moment at most."""
+    """Start to look for the photos of the file that was opened. Wait only a moment."""
     session_state.drop(_Opening)
     clips, copies = loading.kept_clips(), proxies.shown_copies()
     if not clips and not copies:
@@ -75,14 +75,14 @@ def begin() -> None:
     if not settle(_TIMEOUT_IN_BACKGROUND if bpy.app.background else _TIMEOUT):
         if bpy.app.background:
             console.log.warning(
-                "The photos of this file are not there yet: their disk does not answer."
+                "The photos of this file are not there yet, because their disk does not answer."
             )
         else:
             bpy.app.timers.register(_tick, first_interval=_TICK)
 
 
 def settle(timeout: float = 0.0) -> bool:
-    """Take in what was found, once it is; waits so many seconds at most. Whether all is done."""
+    """Show what was found. Wait at most ``timeout`` seconds for it. Return whether all is done."""
     opening = session_state.part(_Opening)
     background = opening.background
     if background is None:
@@ -101,7 +101,7 @@ def settle(timeout: float = 0.0) -> bool:
     except (SplatError, OSError) as error:
         problems = [str(error)]
     for problem in problems:
-        # Nobody can be told here; the operators meet the same fault and do.
+        # No error can be reported here. The operators find the same problem and report it.
         console.log.warning(problem)
     return True
 

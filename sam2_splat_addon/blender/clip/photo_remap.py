@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Clicks and drawn masks go along with their photos when others come or go."""
+"""Move clicks and drawn masks along with their photos when photos are added or removed."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from ..masks import layers
 from . import anew_frames, approved_frames, user_masks
 from . import markers as clip_prompts
 
-# Beyond all frames, where markers wait until every place is free.
+# A frame beyond all others, where markers wait until every place is free.
 _FAR = 1_000_000
 
 
 @dataclass(frozen=True)
 class Moved:
-    """What loading photos again found.
+    """What has changed when photos were loaded again.
 
     Attributes
     ----------
     first
-        The first frame that shows another photo than before, or none.
+        The first frame with another photo than before, or none.
     count
-        How many photos there are now.
+        Number of photos now.
     places
-        Where photos of before are now, frame -> frame; empty where none is known again, and clicks
-        stay on their frames.
+        Old frame -> new frame of each photo. Empty if no photo was recognized. Clicks then stay on their
+        frames.
     """
 
     first: int
@@ -44,9 +44,9 @@ class Moved:
 
 
 def compared(clip: bpy.types.MovieClip, footage: Footage) -> Moved | None:
-    """What is other than when the clip was loaded last.
+    """Return what has changed since the clip was loaded last.
 
-    None where every frame of before shows the same photo, or where it is not known which they were.
+    None if every old frame shows the same photo, or if the old photos are not known.
     """
     before = from_text(text_of(properties.of_clip(clip), "photos"))
     places = moved_frames(before, known_photos(footage))
@@ -59,24 +59,24 @@ def compared(clip: bpy.types.MovieClip, footage: Footage) -> Moved | None:
 def take_along(
     clip: bpy.types.MovieClip, moved: Moved, drawn_frames: Mapping[str, Collection[int]]
 ) -> str:
-    """Move clicks and drawn masks along with their photos, before the clip shows these.
+    """Move clicks and drawn masks along with their photos, before the clip shows the new photos.
 
     Parameters
     ----------
     drawn_frames
-        The frames of before that the user has drawn on, by object.
+        The old frames that the user has drawn on, by object.
 
     Returns
     -------
     str
-        What the user must know.
+        A sentence for the user.
     """
     if moved.first <= moved.count:
-        said = f"From frame {moved.first} on these are other photos than before"
+        said = f"The photos from frame {moved.first} on are not the same as before"
     else:
         said = f"Photos at the end, from frame {moved.first} on, are gone"
     if not moved.places:
-        return f"{said}: look whether clicks and drawn masks are still on the right ones, propagate"
+        return f"{said}. Check that clicks and drawn masks are on the right photos, then propagate"
     clicks = follow(clip, moved.places)
     masks = _follow_drawn(clip, drawn_frames, moved.places)
     approved_frames.move(clip, moved.places)
@@ -86,14 +86,14 @@ def take_along(
     lost = " and ".join(counted(count, what) for count, what in counts if count)
     were = "was" if clicks + masks == 1 else "were"
     lost = f" ({lost} {were} on photos that are gone)" if lost else ""
-    return f"{said}: clicks and drawn masks went along{lost}. Propagate again"
+    return f"{said}. Clicks and drawn masks went along{lost}. Propagate again"
 
 
 def follow(clip: bpy.types.MovieClip, places: Mapping[int, int]) -> int:
-    """Move every click, box and mask prompt to its photo's frame of now.
+    """Move every click, box and mask prompt to the new frame of its photo.
 
-    Those of photos that are gone are muted, mask prompts dropped; returns how many these are. What
-    Blender tracked stays where it is.
+    On photos that are gone, clicks and boxes are muted, and mask prompts are dropped. Return their
+    number. Markers that Blender tracked stay on their frames.
     """
     gone = 0
     for owner in clip_prompts.subjects(clip):
@@ -121,7 +121,7 @@ def _follow_drawn(
     drawn_frames: Mapping[str, Collection[int]],
     places: Mapping[int, int],
 ) -> int:
-    """Move what was drawn; returns on how many frames of an object it was on photos that are gone."""
+    """Move the drawn masks of an object. Return how many were on photos that are gone."""
     mask = properties.of_clip(clip).mask
     if mask is None:
         return 0
@@ -138,7 +138,7 @@ def _follow_drawn(
 
 
 def _follow_range(clip: bpy.types.MovieClip, places: Mapping[int, int]) -> None:
-    """Let the range that the user chose begin and end with the same photos, if any of it is left."""
+    """Let the user's range begin and end with the same photos, if some of them are left."""
     settings = properties.of_clip(clip)
     left = [places[at] for at in places if settings.first_frame <= at <= settings.last_frame]
     if settings.use_range and left:
@@ -153,23 +153,23 @@ def _follow(track: bpy.types.MovieTrackingTrack, places: Mapping[int, int]) -> i
     kept = [frame for frame in prompts if frame in places]
     if [places.get(frame) for frame in prompts] == prompts:
         return 0
-    if not kept:  # a track can't be without any marker
+    if not kept:  # a track needs at least one marker
         for marker in markers:
             marker.mute = True
         return len(prompts)
     muted = {marker.frame for marker in markers if marker.mute}
     beside = {frame for frame in muted if not {frame - 1, frame + 1}.isdisjoint(prompts)}
-    # A muted one by itself is a click that the user has switched off.
+    # A single muted marker is a click that the user has switched off.
     moving = [*kept, *(frame for frame in sorted(muted - beside) if frame in places)]
     for frame in {*muted, *prompts} - set(moving):
         markers.delete_frame(frame)
-    # Looked up anew each time, since a marker that moves leaves the references to others stale; and
-    # in two goes, since it takes the place of one that is there.
+    # Look up each marker again, because moving one makes references to others invalid. Move in two
+    # steps, because a marker replaces another one on its frame.
     for frame in moving:
         markers.find_frame(frame, exact=True).frame = frame + _FAR
     for frame in moving:
         markers.find_frame(frame + _FAR, exact=True).frame = places[frame]
-    if beside:  # again at each click, so that Blender draws it on its frame alone
+    if beside:  # again at each click, so that Blender draws it on its own frame only
         for frame in kept:
             at = markers.find_frame(places[frame], exact=True).co
             co = (at[0], at[1])

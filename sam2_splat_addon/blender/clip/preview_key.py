@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a preview of a frame's clicks is made with: its model and settings, as a key.
+"""The key of a preview: the model and the settings that it was made with.
 
-A preview shows as long as its clip has the key that it was made with. A matte in the store is what a
-preview would show where its run has the clip's key.
+A preview shows as long as its clip still has its key. If the run of a matte in the store has the clip's
+key, a preview would show the same matte.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from . import checkpoint_identity
 
 
 def of_clip(settings: SAM2SPLAT_PG_clip) -> str:
-    """The key that a clip's previews are made with now."""
+    """Return the present key of a clip's previews."""
     return _key(checkpoint_identity.sha256_of(settings), lambda name: getattr(settings, name))
 
 
 def of_run(run: RunManifest) -> str:
-    """The key that a preview with a run's model and settings would have."""
+    """Return the key of a preview with a run's model and settings."""
     values = {"model": run.model, **msgspec.structs.asdict(run.settings)}
     return _key(run.checkpoint_sha256, values.__getitem__)
 
 
 def _key(checkpoint_sha256: str | None, value: Callable[[str], Any]) -> str:
-    """The check sum is None while it is not known yet: such a key is no run's."""
+    """Make a key. The checksum is None if it is not known yet, and no run has such a key."""
     shown = [
         f"{one.name}={value(one.name)}"
         for kind in CLIP_SETTINGS

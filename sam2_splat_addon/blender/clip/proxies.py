@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Quarter-size copies of large photos, so that the editor stays quick.
+"""Quarter-size copies of large photos, for a quick editor.
 
-Blender's own proxies, built by Blender's own job in the background. Only what the editor shows comes from
-them: SAM 2 and the bake read the photos.
+These are Blender's own proxies, which Blender builds in the background. Only the editor shows them.
+SAM 2 and the bake read the photos.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from ..context.editors import clip_editors
 from ..context.present import present
 from . import footage
 
-# A frame of 6000 x 9000 px fills 200 MB of Blender's cache, its quarter 13 MB.
+# A photo of 6000 x 9000 px takes 200 MB in Blender's cache, its quarter 13 MB.
 _LARGE = 4000
 _QUARTER = 4
-# How Blender calls the folder of these.
+# Blender's name for the folder of these copies.
 _SIZE = "proxy_25"
-# Seconds between two looks at how far the job has come.
+# Seconds between two looks at Blender's progress.
 _LOOK = 2.0
 
 
@@ -44,19 +44,19 @@ class _Copies(ClipPart):
 
 
 def is_wanted(clip: bpy.types.MovieClip) -> bool:
-    """Whether a clip's photos are large and a quarter of them is a whole number of pixels.
+    """Whether a clip's photos are large and their size can be divided by 4.
 
-    Blender takes four times the proxy's size for the clip's: with a remainder every click would lie a
-    little beside its place.
+    Blender takes four times the proxy's size as the clip's size. With a remainder every click would be
+    a little beside its place.
     """
     width, height = clip.size
     return max(width, height) > _LARGE and not width % _QUARTER and not height % _QUARTER
 
 
 def begin(context: bpy.types.Context, clip: bpy.types.MovieClip) -> None:
-    """Have the quarter-size copies built that are missing; the editor shows them when all are there.
+    """Let Blender build the missing quarter-size copies. The editor shows them when all are built.
 
-    The context must be that of a Clip Editor which shows the clip.
+    The context must have a Clip Editor that shows the clip.
     """
     clip.use_proxy = clip.use_proxy_custom_directory = True
     present(clip.proxy).directory = str(footage.proxy_folder(clip))
@@ -65,7 +65,7 @@ def begin(context: bpy.types.Context, clip: bpy.types.MovieClip) -> None:
     try:
         discard_others(clip)
     except FootageError as error:
-        clip.use_proxy = False  # slower, and as sharp as the photos are
+        clip.use_proxy = False  # slower, but the full photos
         console.log.warning(str(error))
         return
     if not _is_built(clip):
@@ -77,10 +77,9 @@ def begin(context: bpy.types.Context, clip: bpy.types.MovieClip) -> None:
 
 
 def discard_others(clip: bpy.types.MovieClip) -> None:
-    """Delete the copies if they are not of the photos as they are now. Raises FootageError.
+    """Delete the copies if the photos have changed since. Raises FootageError.
 
-    Blender knows them by the frame's number alone. Copies in another folder than the cache's are not
-    of our making, and stay.
+    Blender knows copies only by the frame's number. Copies outside the cache are not ours, and stay.
     """
     cache, below = footage.cache_folder_of(clip), f"{PROXIES}/{_folder(clip).parent.name}"
     if _folder(clip) != cache / below / _SIZE:
@@ -100,12 +99,12 @@ def discard_others(clip: bpy.types.MovieClip) -> None:
 
 
 def drop_missing() -> None:
-    """Show photos themselves where their small copies are gone, as from a cleared cache."""
+    """Show the photos themselves if their small copies are gone, as after Clear Cache."""
     drop(uid for uid, folder, count in shown_copies() if not are_built(folder, count))
 
 
 def shown_copies() -> list[tuple[int, Path, int]]:
-    """The clips that show small copies: session uid, their folder, and how many there are to be."""
+    """Return the clips that show small copies: session uid, folder, and number of copies."""
     return [
         (clip.session_uid, _folder(clip), properties.of_clip(clip).frame_count)
         for clip in bpy.data.movieclips
@@ -114,13 +113,13 @@ def shown_copies() -> list[tuple[int, Path, int]]:
 
 
 def are_built(folder: Path, count: int) -> bool:
-    """Whether all copies are in their folder; waits for its disk."""
-    # The job goes frame by frame; the last ones are there when the count is right.
+    """Whether all copies are in their folder. This waits for the disk."""
+    # Blender builds them frame by frame, so all are there when the number is right.
     return is_folder(folder) and sum(1 for _ in folder.glob("*.jpg")) >= count > 0
 
 
 def drop(uids: Iterable[int]) -> None:
-    """Show the photos themselves in clips of these session uids."""
+    """Show the photos themselves in the clips with these session uids."""
     gone = set(uids)
     for clip in bpy.data.movieclips:
         if clip.session_uid in gone:
@@ -128,7 +127,7 @@ def drop(uids: Iterable[int]) -> None:
 
 
 def _watch() -> float | None:
-    """Show the copies of every clip whose copies are all there; ends when none is waited for."""
+    """Show the copies of every clip whose copies are all built. Stop when no clip waits for copies."""
     awaited = False
     for uid, copies in clip_state.known(_Copies):
         clip = clip_by_uid(uid)
@@ -149,11 +148,11 @@ def _folder(clip: bpy.types.MovieClip) -> Path:
 
 
 def _photos(clip: bpy.types.MovieClip) -> str:
-    """Name, size and time of the photo on every frame, a line each."""
+    """Return name, size and time of the photo on every frame, one line each."""
     lines = []
     for path in footage.shown_paths(clip, range(1, properties.of_clip(clip).frame_count + 1)):
         photo = Path(path).resolve()
-        with contextlib.suppress(OSError):  # gone: whoever needs it says so
+        with contextlib.suppress(OSError):  # the photo is gone, and code that needs it will say so
             status = photo.stat()
             lines.append(f"{photo.name} {status.st_size} {status.st_mtime_ns}")
     return "\n".join(lines)

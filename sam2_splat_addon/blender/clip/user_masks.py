@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the user drew in a clip's mask layers, found a few frames a step."""
+"""Find what the user drew in a clip's mask layers, a few frames a step."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..masks import edit_search, layers, written_layers
 from . import markers
 
 Drawn = dict[str, dict[int, list[NDArray[np.float64]]]]
-"""Object -> frame of the clip -> closed outlines, (n, 2) footage pixels each."""
+"""Object -> frame of the clip -> closed outlines, (n, 2) px of the photo each."""
 
 
 def search(
@@ -27,16 +27,16 @@ def search(
     names: Collection[str] | None = None,
     among: Mapping[str, Collection[int]] | None = None,
 ) -> Generator[tuple[int, int], None, dict[str, set[int]]]:
-    """The frames of a clip whose masks were edited, by object; see `edit_search.search`.
+    """Find the frames of a clip whose masks were edited, by object. See `edit_search.search`.
 
     Parameters
     ----------
     uid
         The clip's session uid.
     names
-        The objects to look at; None is all.
+        The objects to look at. None means all.
     among
-        Object -> the clip's frames to look at; all of objects that it doesn't name.
+        Object -> the clip's frames to look at. An object that is not named is looked at on all frames.
     """
     clip = clip_by_uid(uid)
     mask = properties.of_clip(clip).mask if clip is not None else None
@@ -65,7 +65,7 @@ def search(
 
 
 def require_keyed(clip: bpy.types.MovieClip) -> None:
-    """Raise EditError where the window shows an edit that is in no key, and would be left out."""
+    """Raise EditError if the window shows an edit that has no key. It would be lost."""
     mask, frame = properties.of_clip(clip).mask, present(bpy.context.scene).frame_current
     if mask is None:
         return
@@ -75,15 +75,15 @@ def require_keyed(clip: bpy.types.MovieClip) -> None:
     if names:
         raise EditError(
             f"The mask of {shorten(names)} was changed on this frame, and is not kept yet.",
-            "Press I with the mouse over the photo in Mask mode to keep it, or go to another frame and"
-            " back to drop it. With Auto Keying on, edits are kept by themselves.",
+            "Press I with the mouse over the photo in Mask mode to keep it. Go to another frame and back to"
+            " drop it. With Auto Keying on, edits are kept by themselves.",
         )
 
 
 def outlines(
     uid: int, frames: Mapping[str, Collection[int]]
 ) -> Generator[tuple[int, int], None, Drawn]:
-    """What objects' layers enclose on some frames of a clip, a frame a step."""
+    """Read the outlines of objects' layers on some frames of a clip, one frame a step."""
     found: Drawn = {}
     total = sum(len(at) for at in frames.values())
     for name in frames:
@@ -103,21 +103,21 @@ def outlines(
 def everything(
     uid: int, names: Collection[str] | None = None
 ) -> Generator[tuple[int, int], None, Drawn]:
-    """All that was drawn on a clip, or of some objects: `search`, then `outlines`."""
+    """Find all that was drawn on a clip, or for some objects: `search`, then `outlines`."""
     return (yield from outlines(uid, (yield from search(uid, names))))
 
 
 def frames_before(clip: bpy.types.MovieClip, mask: bpy.types.Mask, name: str) -> int:
-    """Scene frames before the clip's first one, when the layer was written.
+    """Return the number of scene frames before the clip's first one when the layer was written.
 
-    A clip that begins elsewhere since has its masks on the old frames until they are made anew.
+    If the clip was moved since, its masks are on the old frames until they are made again.
     """
     written = written_layers.remembered(mask, name)
     return (written.start if written is not None else int(clip.frame_start)) - 1
 
 
 def as_mattes(clip: bpy.types.MovieClip, drawn: Drawn) -> tuple[EditedMatte, ...]:
-    """Drawn outlines as the worker takes them, in a fixed order."""
+    """Convert drawn outlines to the worker's form, in a fixed order."""
     ids = markers.sync_objects(clip)
     return tuple(
         EditedMatte(ids[name], frame, tuple(tuple(one.ravel().tolist()) for one in shapes))

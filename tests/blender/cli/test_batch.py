@@ -199,9 +199,7 @@ def test_a_photo_that_cant_be_read_is_named_and_stops_a_run_whose_frames_it_make
     assert f"left out: {last.name}" in capfd.readouterr().err
     first.write_bytes(b"")
     assert run("--footage", folder, "--prompts", prompts) == 3
-    assert (
-        f"{first.name} can't be read, and the prompts name frames behind" in capfd.readouterr().err
-    )
+    assert f"{first.name} can't be read. So the prompts on later frames" in capfd.readouterr().err
 
 
 def test_a_damaged_photo_is_left_out_of_the_bake_with_an_exit_code_of_its_own(

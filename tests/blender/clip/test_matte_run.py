@@ -40,7 +40,7 @@ def test_another_files_mattes_are_not_baked_and_propagating_makes_the_own_again(
 
     bpy.ops.wm.read_homefile(use_empty=True)
     _clip_with_click(folder, "ground", 10.5, 10.5)
-    with pytest.raises(RuntimeError, match=r"not those that this file made.*Press Propagate"):
+    with pytest.raises(RuntimeError, match=r"not from this file.s last run.*Press Propagate"):
         bpy.ops.sam2_splat.bake()
     bpy.ops.sam2_splat.propagate()
     assert bpy.ops.sam2_splat.bake() == {"FINISHED"}
@@ -48,7 +48,7 @@ def test_another_files_mattes_are_not_baked_and_propagating_makes_the_own_again(
 
     _open(mine)
     for button in (bpy.ops.sam2_splat.bake, bpy.ops.sam2_splat.report):
-        with pytest.raises(RuntimeError, match=r"not those that this file made.*Press Propagate"):
+        with pytest.raises(RuntimeError, match=r"not from this file.s last run.*Press Propagate"):
             button()
     assert len(list(folder.glob("postshot_v*"))) == 1
     bpy.ops.sam2_splat.propagate()
@@ -77,7 +77,7 @@ def test_a_file_that_names_mattes_and_knows_no_run_bakes_them_after_propagating(
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "strange.blend"))
     bpy.ops.wm.read_homefile(use_empty=True)
     _open(tmp_path / "strange.blend")
-    with pytest.raises(RuntimeError, match=r"not those that this file made.*Press Propagate"):
+    with pytest.raises(RuntimeError, match=r"not from this file.s last run.*Press Propagate"):
         bpy.ops.sam2_splat.bake()
     bpy.ops.sam2_splat.propagate()
     assert bpy.ops.sam2_splat.bake() == {"FINISHED"}
@@ -134,7 +134,7 @@ def test_a_cancelled_run_says_what_is_of_before_and_bakes_the_rest(make_photos: 
     while not task.step(time.monotonic() + 0.2):
         pass
     assert task.cancelled
-    assert "show the masks of before, and a bake leaves them out" in task.summary
+    assert "still show old masks, and a bake leaves them out" in task.summary
     assert bpy.ops.sam2_splat.bake() == {"FINISHED"}
     assert 1 <= len(list(folder.glob("postshot_v001/*.png"))) < 4
     bpy.ops.sam2_splat.propagate()

@@ -61,7 +61,7 @@ def test_photos_that_were_moved_alone_are_found_with_the_button_and_clicks_and_m
     with pytest.raises(FootageError, match="does not exist"):
         footage_clip.footage_of(clip)
     few = make_photos(count=3, name="few")
-    with pytest.raises(RuntimeError, match="has 3 photos, and 'photos' was made of 4"):
+    with pytest.raises(RuntimeError, match="has 3 photos, but 'photos' was made of 4"):
         bpy.ops.sam2_splat.load(filepath=str(few), relink=True)
     bpy.ops.sam2_splat.load(filepath=str(tmp_path / "elsewhere"), relink=True)
     assert list(bpy.data.movieclips) == [clip]

@@ -104,7 +104,7 @@ def test_what_was_on_photos_that_are_gone_is_told_and_counts_no_more(
     _load(clip)
     assert _prompts(clip) == {3: (1, True, False)}
     said = capfd.readouterr().out
-    assert "From frame 2 on these are other photos than before" in said
+    assert "The photos from frame 2 on are not the same as before" in said
     assert "(3 clicks were on photos that are gone)" in said
 
 

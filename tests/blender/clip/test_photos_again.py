@@ -146,7 +146,7 @@ def test_mattes_of_the_photos_in_another_order_show_nowhere_until_they_are_made_
     assert shown(3) and matte_run.last_run(clip) is not None
     assert len(live_review.ensure(clip).states()) == 5
     photos(folder)[1].unlink()
-    assert load_again(folder).endswith("clicks and drawn masks went along. Propagate again")
+    assert load_again(folder).endswith("Clicks and drawn masks went along. Propagate again")
     assert not shown(3) and matte_run.last_run(clip) is None
     assert live_review.ensure(clip).states() == {}
     _propagated(clip)
@@ -248,7 +248,7 @@ def test_photos_gone_from_the_end_take_their_clicks_and_leave_all_else(
     for photo in photos(folder)[3:]:
         photo.unlink()
     assert load_again(folder).endswith(
-        "Photos at the end, from frame 4 on, are gone: clicks and drawn masks went along"
+        "Photos at the end, from frame 4 on, are gone. Clicks and drawn masks went along"
         " (2 clicks and 1 drawn mask were on photos that are gone). Propagate again"
     )
     width, height = clip.size
@@ -312,7 +312,7 @@ def test_an_undo_of_the_load_brings_clicks_back_and_asks_for_a_load(
     bpy.ops.ed.undo()
     (clip,) = bpy.data.movieclips
     assert places(clip) == {1: [10.0], 2: [20.0]}
-    with pytest.raises(FootageError, match="Load the photos again; clicks and drawn masks go"):
+    with pytest.raises(FootageError, match="Load the photos again: clicks and drawn masks go"):
         footage_clip.footage_of(clip)
     load_again(folder)
     assert places(clip) == {1: [20.0]}
