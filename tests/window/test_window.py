@@ -165,7 +165,7 @@ def test_meanwhile(played: Played) -> None:
 def test_worker_dies(played: Played) -> None:
     """An error stays in the panel with its remedy; after the worker's death the next run goes on."""
     assert "Ctrl+click" in played.seen["refused"]
-    assert "worker" in played.seen["died"]
+    assert "SAM 2 process" in played.seen["died"]
     assert played.seen["finished"] == FRAMES
 
 

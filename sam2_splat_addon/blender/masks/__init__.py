@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Mask layers and their keys; knows no clip."""
+"""Mask layers and their keys, without their clip."""

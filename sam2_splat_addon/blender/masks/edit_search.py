@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which frames of mask layers the user has edited.
+"""Find the frames of mask layers that the user has edited.
 
-The keys of a frame are seen by evaluating the mask there, some milliseconds each: so all layers are
-looked at together, and a caller with a window to keep alive takes the search in steps.
+To see the keys of a frame, the mask must be evaluated there, which takes some milliseconds. So all
+layers are looked at together, and a caller with a window takes the search in steps.
 """
 
 from __future__ import annotations
@@ -33,15 +33,16 @@ from .written_layers import (
     splines_of,
 )
 
-# How long a step of a search takes, s; at least one frame.
+# Time of one step of a search, s. A step looks at one frame at least.
 _STEP = 0.008
 
 
 def notice(mask: bpy.types.Mask, layer_name: str, scene_frame: int) -> bool:
-    """See whether the user has changed an object's layer, on the frame that the window is on.
+    """Find out whether the user has changed an object's layer on the window's current frame.
 
-    Splines that are others by now were made so there: that frame holds what they are now, and all
-    others what they were. Returns whether the frame looks otherwise than it was written.
+    If the splines themselves have changed, the user has changed them on this frame. So only this frame
+    keeps the new splines, and all others the old ones. Return whether the frame differs from what was
+    written.
     """
     written, layer = remembered(mask, layer_name), named(mask.layers, layer_name)
     if written is None or layer is None or not written.is_whole:
@@ -58,20 +59,20 @@ def notice(mask: bpy.types.Mask, layer_name: str, scene_frame: int) -> bool:
 
 
 def leave_unfinished(mask: bpy.types.Mask, layer_name: str) -> None:
-    """Take note that a layer was not written to its end: its keys count on no frame."""
+    """Note that a layer was not written to its end. Its keys then count on no frame."""
     written = remembered(mask, layer_name)
     if written is not None and written.is_whole:
         remember(mask, layer_name, replace(written, torn=NO_FRAME))
 
 
 def is_torn(mask: bpy.types.Mask, layer_name: str) -> bool:
-    """Whether a layer's splines were made others, and it has not been written anew since."""
+    """Whether a layer's splines were changed, and the layer was not written again since."""
     written = remembered(mask, layer_name)
     return written is not None and written.torn is not None
 
 
 def _is_turned(layer: bpy.types.MaskLayer, state: States, expected: WrittenFrame) -> bool:
-    """Whether the selected splines go the other way round now, which they then do on all frames."""
+    """Whether the direction of the selected splines was switched, which applies to all frames."""
     chosen = set(keys.selected_splines(layer))
     back = tuple(
         replace_state(one, co=one.co[::-1], left=one.right[::-1], right=one.left[::-1])
@@ -83,7 +84,7 @@ def _is_turned(layer: bpy.types.MaskLayer, state: States, expected: WrittenFrame
 
 
 def keep_left(mask: bpy.types.Mask, layer_name: str, scene_frame: int) -> None:
-    """Keep what the user has drawn on a frame, once the window is on another one."""
+    """Keep what the user has drawn on a frame, after the window has left it."""
     written = remembered(mask, layer_name)
     if written is None or layer_name not in mask.layers or not written.is_whole:
         return
@@ -93,7 +94,7 @@ def keep_left(mask: bpy.types.Mask, layer_name: str, scene_frame: int) -> None:
 
 
 def drawn_at(mask: bpy.types.Mask, layer_name: str, scene_frame: int) -> States | None:
-    """What the user drew on a frame: what is kept of it, or else its keys; None without a layer."""
+    """Return what the user drew on a frame: the kept copy, else its keys. None without a layer."""
     if layer_name not in mask.layers:
         return None
     kept = drawn_on(mask, layer_name, scene_frame)
@@ -104,20 +105,20 @@ def drawn_at(mask: bpy.types.Mask, layer_name: str, scene_frame: int) -> States 
 
 
 def lock(mask: bpy.types.Mask, layer_name: str, *, is_locked: bool) -> None:
-    """Keep the user from drawing in a layer that is about to be written anew, or no longer."""
+    """Lock a layer that will be written again, so that the user can't draw in it, or unlock it."""
     written, layer = remembered(mask, layer_name), named(mask.layers, layer_name)
     if written is None or layer is None or written.locked == is_locked:
         return
     if is_locked and layer.hide_select:
-        return  # by the user
+        return  # the user has locked it
     layer.hide_select = is_locked
     remember(mask, layer_name, replace(written, locked=is_locked))
 
 
 def settle_torn(mask: bpy.types.Mask, layer_name: str, *, drop: int | None = None) -> None:
-    """Take what the user drew on the frame on which a layer was torn, or drop it on that frame.
+    """Keep what the user drew on the frame on which the layer was torn, or drop it on frame ``drop``.
 
-    From then on the layer's keys count on no frame, until it is written anew.
+    After that the layer's keys count on no frame, until it is written again.
     """
     written = remembered(mask, layer_name)
     if written is None or written.torn in (None, NO_FRAME) or layer_name not in mask.layers:
@@ -140,26 +141,26 @@ def search(
 ) -> Generator[tuple[int, int], None, dict[str, set[int]]]:
     """Find the edited frames of several layers by their keys, a few frames a step.
 
-    Frames that were written as edited count, and so do the empty frames beside tracked ones where
-    the user has drawn something. Changes that are not keyed yet do not. What is found is kept, for
-    when the layer's splines become others.
+    Frames that were written as edited count. So do empty frames beside tracked ones, if the user has
+    drawn there. Changes without a key don't count. What is found is kept, because the layer's splines
+    may change later.
 
     Parameters
     ----------
     mask_uid
-        Session uid of the mask, which may be gone between two steps.
+        Session uid of the mask, which may be removed between two steps.
     among
-        Layer -> the scene frames to look at; None is all that were written.
+        Layer -> the scene frames to look at. None means all frames that were written.
 
     Yields
     ------
     tuple
-        Frames looked at so far, and how many there are to look at.
+        Number of frames looked at so far, and of all frames to look at.
 
     Returns
     -------
     dict
-        Layer -> its edited scene frames; layers that are gone have none.
+        Layer -> its edited scene frames. A removed layer has none.
     """
     found: dict[str, set[int]] = {name: set() for name in among}
     mask = keys.mask_by_uid(mask_uid)
@@ -190,7 +191,7 @@ def search(
             with keys.points_restored(mask), keys.scratch_scene() as scene:
                 while done < len(order):
                     frame = order[done]
-                    # All layers at once: Blender evaluates the whole mask.
+                    # All layers at once, because Blender evaluates the whole mask.
                     states = keys.keyed_states(scene, mask, wanted[frame], frame)
                     for name, state in states.items():
                         if _is_drawn_at(mask, name, frame, state):
@@ -203,25 +204,25 @@ def search(
 
 
 def edited_frames(mask: bpy.types.Mask, layer_name: str) -> tuple[int, ...]:
-    """Scene frames on which the user has changed an object's layer, rising; see `search`."""
+    """Return the scene frames on which the user has changed an object's layer, rising. See `search`."""
     return tuple(sorted(at_once(search(mask.session_uid, {layer_name: None}))[layer_name]))
 
 
 def is_edited(mask: bpy.types.Mask, layer_name: str, scene_frame: int) -> bool:
-    """Whether the user has changed an object's layer on a scene frame, going by its keys."""
+    """Whether the user has changed an object's layer on a scene frame, according to its keys."""
     return bool(at_once(search(mask.session_uid, {layer_name: (scene_frame,)}))[layer_name])
 
 
 def shown_edit(mask: bpy.types.Mask, layer_name: str, scene_frame: int) -> int | None:
-    """What tells the user's drawing on a frame apart from others; None where the frame has none.
+    """Return a checksum of the user's drawing on a frame. None if the user drew nothing there.
 
-    Looks at the points as they stand in the window now, unkeyed changes included, and is quick
-    enough for drawing; :func:`edited_frames` looks at the keys of all frames.
+    This looks at the present points in the window, also at changes without a key. It is quick enough
+    for drawing. :func:`edited_frames` looks at the keys of all frames.
 
     Parameters
     ----------
     scene_frame
-        The frame that the window's scene is on.
+        The current frame of the window's scene.
     """
     written = remembered(mask, layer_name)
     layer = named(mask.layers, layer_name)
@@ -237,7 +238,7 @@ def shown_edit(mask: bpy.types.Mask, layer_name: str, scene_frame: int) -> int |
 
 
 def shown_state(mask: bpy.types.Mask, layer_name: str, scene_frame: int) -> States:
-    """The points that `shown_edit` goes by, where it finds an edit."""
+    """Return the points of the edit that `shown_edit` has found."""
     written = remembered(mask, layer_name)
     if written is not None and not written.is_whole and scene_frame != written.torn:
         return drawn_on(mask, layer_name, scene_frame) or ()
@@ -245,14 +246,14 @@ def shown_state(mask: bpy.types.Mask, layer_name: str, scene_frame: int) -> Stat
 
 
 def unkeyed(mask: bpy.types.Mask, names: Collection[str], scene_frame: int) -> list[str]:
-    """The layers whose points on a frame that was written are not those of their keys.
+    """Return the layers with changes that have no key, on a frame that was written.
 
     Parameters
     ----------
     names
-        Layers to look at.
+        The layers to look at.
     scene_frame
-        The frame that the window's scene is on.
+        The current frame of the window's scene.
     """
     found = []
     with keys.points_restored(mask), keys.scratch_scene() as scene:
@@ -282,7 +283,7 @@ def _is_drawn_at(mask: bpy.types.Mask, name: str, frame: int, state: States) -> 
 def _keep(
     mask: bpy.types.Mask, name: str, written: WrittenLayer, frame: int, state: States
 ) -> bool:
-    """Keep what a frame's keys show if the user drew it; returns whether that is so."""
+    """Keep what a frame's keys show, if the user drew it. Return whether the user drew it."""
     is_other = _is_other(written, frame, state)
     if is_other or frame not in written.edited:
         keep_drawn(mask, name, frame, state if is_other else None)
@@ -292,8 +293,8 @@ def _keep(
 
 
 def _is_other(written: WrittenLayer, frame: int, state: States) -> bool:
-    """Whether points show something else than what was written on a frame."""
+    """Whether points differ from what was written on a frame."""
     expected = written.frames.get(frame)
     if expected is None:
-        return written.torn == frame  # drawn where nothing was
+        return written.torn == frame  # nothing was written there, so the user drew it
     return differs(state, expected)

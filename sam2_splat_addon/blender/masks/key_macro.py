@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sets several keys of mask layers in one go, and moves layers.
+"""Set many keys of mask layers at once, and move layers.
 
-Blender brings its data up to date before and after every operator that a script calls, and for that
-copies the mask with all its keys: a thousand keys of a thousand points are 30 MB, several times a
-frame. Between the operators of a macro it does not, so one call of a macro sets many keys.
+Blender updates its data before and after every operator that a script calls. For that it copies the
+mask with all its keys: a thousand keys of a thousand points are 30 MB, several times a frame. Between
+the operators of a macro it does not, so one call of a macro sets many keys.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ from ..context.task_runner import Result
 from . import keys as mask_keys
 
 Key = tuple[int, NDArray[np.float32]]
-"""A scene frame, and the points of all splines on it: see `keys.set_layer_points`."""
+"""A scene frame, and the points of all splines on it. See `keys.set_layer_points`."""
 LayerKey = tuple[bpy.types.MaskLayer, int, NDArray[np.float32]]
-"""The same of a layer."""
+"""A layer, with a scene frame and its points."""
 
-# Keys that one call sets at most.
+# Most keys that one call sets.
 _MOST = 128
 
 
 @dataclass
 class _Work:
-    """What the macro that runs now writes.
+    """What the running macro writes.
 
     Attributes
     ----------
     keys
-        Those still to be set.
+        The keys that are not set yet.
     seconds, deadline
-        How long to go on once the first key is placed, and until when; one key is always set.
+        Time to go on after the first key, and when it ends. At least one key is set.
     placed
-        The key whose points are in the layer, but which is not set yet.
+        The key whose points are in the layer already, but which is not set yet.
     opened
-        The one layer that can be selected, and so gets keys.
+        The only layer that can be selected, and so gets keys.
     """
 
     scene: bpy.types.Scene
@@ -59,7 +59,7 @@ class _Work:
     done: list[LayerKey] = field(default_factory=list)
 
     def open_alone(self, layer: bpy.types.MaskLayer) -> None:
-        """Let the next key be set for this layer and no other."""
+        """Let this layer alone get the next key."""
         if layer == self.opened:
             return
         others = (
@@ -73,7 +73,7 @@ class _Work:
 
 @dataclass
 class _Macros(SessionPart):
-    """What the macros that run now are to do; nothing of it outlives their call.
+    """The work of the running macros. It ends with their call.
 
     Attributes
     ----------
@@ -94,7 +94,7 @@ def insert_keys(
     *,
     seconds: float = 0.0,
 ) -> list[Key]:
-    """`insert_keys_of` for one layer."""
+    """Set keys of one layer, as `insert_keys_of` does."""
     of_layer = ((layer, *key) for key in keys)
     return [
         (frame, points) for _, frame, points in insert_keys_of(scene, of_layer, seconds=seconds)
@@ -104,15 +104,15 @@ def insert_keys(
 def insert_keys_of(
     scene: bpy.types.Scene, keys: Iterable[LayerKey], *, seconds: float = 0.0
 ) -> list[LayerKey]:
-    """Set keys until so many seconds have gone, one at least; call it within `mask_editor`.
+    """Set keys for some seconds, at least one key. Call it within `mask_editor`.
 
     Parameters
     ----------
     scene
-        A scene to set keys in, which is left on the last key's frame.
+        A scene to set keys in. Afterwards it is on the last key's frame.
     keys
-        As many are taken as are set; all of the layers that the editor is opened for. A layer's points
-        are those of its last key afterwards.
+        The keys, all of layers that the editor is opened for. Only keys that are set are taken. Afterwards
+        a layer has the points of its last key.
 
     Returns
     -------
@@ -141,9 +141,9 @@ def insert_keys_of(
 
 
 def move_up(mask: bpy.types.Mask, names: Sequence[str]) -> None:
-    """Move layers up by one place, one after the other; call it within `mask_editor`.
+    """Move layers up by one place, one after the other. Call it within `mask_editor`.
 
-    The last one is active afterwards.
+    Afterwards the last one is active.
     """
     macros = session_state.part(_Macros)
     for start in range(0, len(names), _MOST):
@@ -155,7 +155,7 @@ def move_up(mask: bpy.types.Mask, names: Sequence[str]) -> None:
 
 
 class SAM2SPLAT_OT_pick_layer(Operator):
-    """Choose the layer that is moved next"""
+    """Choose the next layer to move"""
 
     bl_idname = "sam2_splat.pick_layer"
     bl_label = "Pick Layer"
@@ -193,10 +193,10 @@ class SAM2SPLAT_OT_place_key(Operator):
         if work.placed is None:
             return {"CANCELLED"}
         if not work.done:
-            # Not from the call on: before it, Blender brings its data up to date.
+            # The time does not count from the call on, because Blender updates its data first.
             work.deadline = time.monotonic() + work.seconds
         layer, frame, points = work.placed
-        # Nothing is evaluated on that frame: that would bring back the points of its key.
+        # Don't evaluate the frame, because that would restore the points of its old key.
         work.scene.frame_current = frame
         mask_keys.set_layer_points(layer, points)
         work.open_alone(layer)
@@ -204,7 +204,7 @@ class SAM2SPLAT_OT_place_key(Operator):
 
 
 class SAM2SPLAT_OT_key_placed(Operator):
-    """Take note that the key is set"""
+    """Note that the key is set"""
 
     bl_idname = "sam2_splat.key_placed"
     bl_label = "Key Placed"
@@ -236,14 +236,14 @@ CLASSES: tuple[Any, ...] = (
 
 
 def define_macros() -> None:
-    """Fill the macros, once their operators are registered."""
+    """Fill the macros with their operators, after these are registered."""
     moves: Any = SAM2SPLAT_OT_move_layers
     for _ in range(_MOST):
         moves.define("SAM2_SPLAT_OT_pick_layer")
         moves.define("MASK_OT_layer_move").properties.direction = "UP"
     macro: Any = SAM2SPLAT_OT_write_keys
     for _ in range(_MOST):
-        # Blender's own names, made of `bl_idname`; it crashes over one that it doesn't know.
+        # Blender's own form of `bl_idname`. An unknown name would crash Blender.
         macro.define("SAM2_SPLAT_OT_place_key")
         macro.define("MASK_OT_shape_key_insert")
         macro.define("SAM2_SPLAT_OT_key_placed")

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sets and reads keys of mask layers, leaving the user's view alone.
+"""Set and read keys of mask layers, without changing the user's view.
 
-Blender offers no access to the keys of a mask layer. A key is set by an operator of the Clip
-Editor, for the scene's current frame and every layer with selected points, and read by evaluating
-the mask on its frame. Both happen here in an empty scene of our own, so that the user's playhead
-stays where it is and nothing but masks is evaluated.
+Scripts can't reach the keys of a mask layer. An operator of the Clip Editor sets a key, on the scene's
+current frame and for every layer with selected points. To read a key, the mask is evaluated on its
+frame. Both use an empty scene of our own. So the user's playhead stays where it is, and only masks are
+evaluated.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ _CHANNELS = ("co", "handle_left", "handle_right")
 
 @dataclass
 class _Restored(SessionPart):
-    """What `points_restored` will put back, by the mask's session uid: layer -> points."""
+    """What `points_restored` will restore, by the mask's session uid: layer -> points."""
 
     by_mask: dict[int, dict[str, tuple[SplineState, ...]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class SplineState:
-    """The points of one spline in mask space, float32: what a key holds of it.
+    """The points of one spline in mask space, float32, as a key holds them.
 
     Attributes
     ----------
     co, left, right
-        (n, 2) points, their left and their right handles.
+        Points, their left and their right handles, (n, 2) each.
     cyclic
-        Whether the spline is closed; an open one encloses nothing.
+        Whether the spline is closed. An open one encloses nothing.
     """
 
     co: NDArray[np.float32]
@@ -65,18 +65,18 @@ class SplineState:
 
 
 def named(collection: Any, name: str) -> Any:
-    """The entry of one of Blender's collections with a name, or None."""
+    """Return the entry with a name in one of Blender's collections, or None."""
     return collection.get(name)
 
 
 def mask_by_uid(uid: int) -> bpy.types.Mask | None:
-    """A mask by its session uid: references die when the user undoes between two steps."""
+    """Return a mask by its session uid. An undo between two steps makes references invalid."""
     return next((mask for mask in bpy.data.masks if mask.session_uid == uid), None)
 
 
 @contextmanager
 def scratch_scene() -> Iterator[bpy.types.Scene]:
-    """An empty scene to evaluate masks in; removed afterwards unless it was there before."""
+    """Give an empty scene to evaluate masks in. It is removed afterwards if it was made here."""
     existing = named(bpy.data.scenes, _SCRATCH_SCENE)
     scene = existing or bpy.data.scenes.new(_SCRATCH_SCENE)
     try:
@@ -88,7 +88,7 @@ def scratch_scene() -> Iterator[bpy.types.Scene]:
 
 
 def evaluate(scene: bpy.types.Scene, frame: int) -> None:
-    """Bring all masks to a frame, without the handlers that `frame_set` calls."""
+    """Evaluate all masks on a frame, without the handlers that `frame_set` calls."""
     scene.frame_current = frame
     scene.view_layers[0].update()
 
@@ -96,26 +96,26 @@ def evaluate(scene: bpy.types.Scene, frame: int) -> None:
 def keyed_state(
     scene: bpy.types.Scene, mask: bpy.types.Mask, layer_name: str, frame: int
 ) -> tuple[SplineState, ...]:
-    """The points of a layer's splines as its keys have them on a frame."""
+    """Return the points of a layer's splines on a frame, according to its keys."""
     return keyed_states(scene, mask, (layer_name,), frame)[layer_name]
 
 
 def keyed_states(
     scene: bpy.types.Scene, mask: bpy.types.Mask, names: Collection[str], frame: int
 ) -> dict[str, tuple[SplineState, ...]]:
-    """The same of several layers, of those that there are."""
+    """Return the points of several layers on a frame, without layers that don't exist."""
     evaluate(scene, frame)
-    # The evaluated copy: in a window, the mask itself follows the window's scene only.
+    # Read the evaluated copy, because in a window the mask itself follows the window's scene only.
     layers = mask.evaluated_get(present(scene.view_layers[0].depsgraph)).layers
     return {name: layer_state(layers[name]) for name in names if name in layers}
 
 
 @contextmanager
 def points_restored(mask: bpy.types.Mask, but: Collection[str] = ()) -> Iterator[None]:
-    """Leave the points as they were, unkeyed edits included, in all layers but those named.
+    """Restore the points at the end, also edits without a key, in all layers but those in ``but``.
 
-    Without a window, Blender lets a mask itself follow every scene that is evaluated; in a window it
-    follows the window's alone. Within another call for the same mask, that one puts the points back.
+    Without a window, a mask itself follows every scene that is evaluated. In a window it follows the
+    window's scene only. Within another call for the same mask, the outer call restores the points.
     """
     uid, restored = mask.session_uid, session_state.part(_Restored).by_mask
     if not bpy.app.background or uid in restored:
@@ -133,7 +133,7 @@ def points_restored(mask: bpy.types.Mask, but: Collection[str] = ()) -> Iterator
 
 
 def to_be_restored(mask: bpy.types.Mask, layer_name: str) -> None:
-    """Let the `points_restored` that goes on, if one does, put a layer back as it is now."""
+    """Let a running `points_restored` restore a layer to its present points."""
     before = session_state.part(_Restored).by_mask.get(mask.session_uid)
     if before is not None:
         before[layer_name] = layer_state(mask.layers[layer_name])
@@ -142,24 +142,24 @@ def to_be_restored(mask: bpy.types.Mask, layer_name: str) -> None:
 def _put_back(
     mask: bpy.types.Mask | None, layer_name: str, states: tuple[SplineState, ...]
 ) -> None:
-    """Set a layer's points, unless it was made another since."""
+    """Set a layer's points, unless its splines have changed since."""
     layer = named(mask.layers, layer_name) if mask is not None else None
     if layer is None or len(layer.splines) != len(states):
         return
     for spline, state in zip(layer.splines, states, strict=True):
-        # Blender copies a mask that was changed.
+        # Only set points that differ, because Blender copies a mask that was changed.
         if len(spline.points) == len(state.co) and not _spline_state(spline).has_points_of(state):
             set_points(spline, state.co, state.left, state.right)
 
 
 def show_keys(mask: bpy.types.Mask) -> None:
-    """Let a mask show its keys on the user's frame; unkeyed edits are lost."""
+    """Let a mask show its keys on the user's frame. Edits without a key are lost."""
     mask.update_tag(refresh={"TIME"})
     present(bpy.context.view_layer).update()
 
 
 def layer_state(layer: bpy.types.MaskLayer) -> tuple[SplineState, ...]:
-    """The points of a layer's splines as they are now."""
+    """Return the present points of a layer's splines."""
     return tuple(_spline_state(spline) for spline in layer.splines)
 
 
@@ -173,7 +173,7 @@ def _spline_state(spline: bpy.types.MaskSpline) -> SplineState:
 
 
 def selected_splines(layer: bpy.types.MaskLayer) -> list[int]:
-    """The numbers of the splines of which a point or a handle is selected."""
+    """Return the numbers of the splines with a selected point or handle."""
     found = []
     for number, spline in enumerate(layer.splines):
         points = spline.points
@@ -194,7 +194,7 @@ def set_points(
     left: NDArray[np.float32],
     right: NDArray[np.float32],
 ) -> None:
-    """Set a spline's points and handles in bulk, (n, 2) each, mask space."""
+    """Set all points and handles of a spline, (n, 2) each, in mask space."""
     points = spline.points
     for channel, values in zip(_CHANNELS, (co, left, right), strict=True):
         points.foreach_set(channel, np.ascontiguousarray(values).ravel())
@@ -206,7 +206,7 @@ def set_layer_points(layer: bpy.types.MaskLayer, points: NDArray[np.float32]) ->
     Parameters
     ----------
     points
-        (n, 2) with straight edges, or (3, n, 2) with their left and right handles.
+        (n, 2) for straight edges, or (3, n, 2) with their left and right handles.
     """
     channels = np.broadcast_to(points, (len(_CHANNELS), *points.shape[-2:]))
     start = 0
@@ -217,7 +217,7 @@ def set_layer_points(layer: bpy.types.MaskLayer, points: NDArray[np.float32]) ->
 
 
 def stacked(states: tuple[SplineState, ...]) -> NDArray[np.float32]:
-    """The points of a layer as `set_layer_points` takes them, (3, n, 2)."""
+    """Return the points of a layer in the form for `set_layer_points`, (3, n, 2)."""
     return np.concatenate([np.stack([one.co, one.left, one.right]) for one in states], axis=1)
 
 
@@ -229,23 +229,23 @@ def add_layer(mask: bpy.types.Mask, name: str) -> bpy.types.MaskLayer:
 
 
 def remove_layer(mask: bpy.types.Mask, layer: bpy.types.MaskLayer) -> None:
-    """Remove a layer; references to it and to its splines are void afterwards."""
+    """Remove a layer. References to it and to its splines are invalid afterwards."""
     mask.layers.remove(layer)
     _structure_changed(mask)
 
 
 def _structure_changed(mask: bpy.types.Mask) -> None:
-    """Let Blender copy a mask anew before it evaluates it again.
+    """Let Blender copy a mask again before the next evaluation.
 
-    Layers and splines that a script adds or removes don't make it do so. On the next frame it would
-    write the points of the old copy's layers, one after the other, into the mask's new ones: past the
-    ends of shorter splines, and through a null pointer where there are more.
+    Blender does not do so by itself when a script adds or removes layers or splines. On the next frame
+    it would write the points of the old copy into the mask's new layers. That writes past the end of
+    shorter splines, and to a null pointer if there are more.
     """
     mask.update_tag()
 
 
 def add_splines(layer: bpy.types.MaskLayer, counts: tuple[int, ...]) -> None:
-    """Give an empty layer closed splines of straight edges with so many points each."""
+    """Add closed splines of straight edges to an empty layer. ``counts`` are their numbers of points."""
     for count in counts:
         spline = layer.splines.new()
         spline.points.add(count - len(spline.points))
@@ -261,9 +261,9 @@ def mask_editor(
     clip: bpy.types.MovieClip,
     *more: bpy.types.MaskLayer,
 ) -> Iterator[None]:
-    """A context in which mask operators act on one layer alone, or on some more with it.
+    """Give a context in which mask operators act on one layer only, or on some more.
 
-    Borrows a Clip Editor, or any other editor where none is open, and gives it back as it was.
+    This borrows a Clip Editor, or another editor if none is open, and restores it afterwards.
     """
     window = bpy.context.window or present(bpy.context.window_manager).windows[0]
     areas = list(window.screen.areas)
@@ -283,7 +283,7 @@ def mask_editor(
             one.hide = one.hide_select = False
             _select(one, is_selected=True)
         for one, _ in others:
-            # The operator keys every layer that has selected points and can be selected.
+            # The operator sets a key for every layer that has selected points and can be selected.
             one.hide_select = True
         space.clip, space.mask, space.mode = clip, mask, "MASK"
         region = next(one for one in area.regions if one.type == "WINDOW")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Mask layers that show mattes and can be edited: write them, read them.
+"""Write and read mask layers that show mattes and can be edited.
 
-One mask a clip, one layer an object, named after it, one key a frame. A layer's splines are the
-slots of a plan (`core/geometry/spline_slots.py`). Frames that are not tracked show nothing: beside
-every run of tracked frames stands a key on which all splines are parked outside the picture.
+Each clip has one mask, each object one layer with its name, and each frame one key. A layer's splines
+are the slots of a plan (`core/geometry/spline_slots.py`). Frames that are not tracked show nothing:
+beside every series of tracked frames there is a key with all splines parked outside the picture.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from .written_layers import (
     splines_of,
 )
 
-# How long a step sets keys, s; one at least. Without a window nobody waits for its end.
+# Time in which a step sets keys, s. It sets one at least. Without a window a step may take longer.
 _SLICE = 0.25 if bpy.app.background else 0.008
 _LAYER_SETTINGS = (
     "alpha",
@@ -58,7 +58,7 @@ _LAYER_SETTINGS = (
 
 
 def get_mask(clip: bpy.types.MovieClip) -> bpy.types.Mask:
-    """The mask that shows a clip's results; made on first use."""
+    """Return the mask that shows a clip's results. It is made on first use."""
     settings = properties.of_clip(clip)
     if settings.mask is None:
         settings.mask = bpy.data.masks.new(clip.name)
@@ -67,22 +67,22 @@ def get_mask(clip: bpy.types.MovieClip) -> bpy.types.Mask:
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """What an object's layer is to show.
+    """What an object's layer should show.
 
     Attributes
     ----------
     layer
-        Name of the object; an existing layer of that name is replaced in its place, with its
+        Name of the object. An existing layer of that name is replaced, and keeps its place and its
         settings.
     plan
-        The object's splines, one frame of the plan for each of `scene_frames`.
+        The object's splines. The plan has one frame for each of `scene_frames`.
     scene_frames
-        Scene frames that the plan's frames stand on, rising.
+        Scene frames of the plan's frames, rising.
     edited
-        Those of `scene_frames` whose outlines are the user's own: they are written first and stay
-        edited frames.
+        The frames of `scene_frames` with outlines by the user. They are written first and stay edited
+        frames.
     mattes
-        A checksum of the mattes that the outlines are from.
+        A checksum of the mattes that the outlines were traced from.
     """
 
     layer: str
@@ -98,7 +98,7 @@ def write_object_layers(
     plans: Sequence[LayerPlan],
     size: tuple[int, int],
 ) -> Generator[Sequence[int], None, None]:
-    """Make objects' layers again and key them frame by frame, one object after the other.
+    """Make objects' layers again and set their keys frame by frame, one object after the other.
 
     Parameters
     ----------
@@ -107,16 +107,16 @@ def write_object_layers(
     clip
         The clip that the mask belongs to.
     plans
-        One an object. Many small ones together take less time than each alone: Blender copies the
-        whole mask for every step.
+        One plan for each object. Many small ones together take less time than each alone, because
+        Blender copies the whole mask for every step.
     size
-        Width and height of the footage in px.
+        Width and height of the photos in px.
 
     Yields
     ------
     sequence of int
-        Scene frames that have just been written, none after some of the steps. Closed early, the
-        layers hold the frames so far.
+        Scene frames that have just been written, none after some steps. If the generator is closed
+        early, the layers hold the frames so far.
 
     Raises
     ------
@@ -140,7 +140,7 @@ def write_object_layers(
 
 
 def is_written(mask: bpy.types.Mask, wanted: LayerPlan) -> bool:
-    """Whether a layer holds all that it is to show."""
+    """Whether a layer holds all that it should show."""
     written = remembered(mask, wanted.layer)
     return (
         written is not None
@@ -153,21 +153,21 @@ def is_written(mask: bpy.types.Mask, wanted: LayerPlan) -> bool:
 def read_object_layer(
     mask: bpy.types.Mask, layer_name: str, scene_frame: int, size: tuple[int, int]
 ) -> list[NDArray[np.float64]]:
-    """What an object's layer encloses on a frame, as the keys have it.
+    """Return what an object's layer encloses on a frame, according to its keys.
 
-    Where the layer's splines have become others on another frame since, what is kept of what the user
-    drew on this one.
+    If the layer's splines were changed on another frame since, return the kept copy of what the user
+    drew on this frame.
 
     Parameters
     ----------
     size
-        Width and height of the footage in px.
+        Width and height of the photos in px.
 
     Returns
     -------
     list of (n, 2) arrays
-        Closed outlines in footage pixels, as `shapes.outlines` gives them. Feather and the
-        layer's opacity count for nothing. Empty when there is no such layer.
+        Closed outlines in px of the photo, as from `shapes.outlines`. Feather and the layer's opacity
+        are ignored. Empty if there is no such layer.
     """
     if layer_name not in mask.layers:
         return []
@@ -184,12 +184,12 @@ def read_object_layer(
 def shown_outlines(
     mask: bpy.types.Mask, layer_name: str, scene_frame: int, size: tuple[int, int]
 ) -> list[NDArray[np.float64]]:
-    """The closed outlines of what the user drew, as they stand in the window now.
+    """Return the closed outlines of what the user drew, as the window shows them now.
 
     Parameters
     ----------
     scene_frame
-        The frame that the window's scene is on.
+        The current frame of the window's scene.
     size
         Width and height to scale to, px.
     """
@@ -197,7 +197,7 @@ def shown_outlines(
 
 
 def remove_object_layer(mask: bpy.types.Mask, layer_name: str) -> None:
-    """Remove an object's layer and what is remembered of it; nothing happens when it has none."""
+    """Remove an object's layer and what is stored about it. Do nothing if it has no layer."""
     layer = named(mask.layers, layer_name)
     if layer is not None:
         mask_keys.remove_layer(mask, layer)
@@ -205,7 +205,7 @@ def remove_object_layer(mask: bpy.types.Mask, layer_name: str) -> None:
 
 
 def rename_object_layer(mask: bpy.types.Mask, layer_name: str, new_name: str) -> None:
-    """Rename an object's layer together with what is remembered of it."""
+    """Rename an object's layer, with what is stored about it."""
     layer = named(mask.layers, layer_name)
     written = remembered(mask, layer_name)
     if layer is None:
@@ -221,9 +221,9 @@ def rename_object_layer(mask: bpy.types.Mask, layer_name: str, new_name: str) ->
 def move_edited(
     mask: bpy.types.Mask, clip: bpy.types.MovieClip, name: str, places: Mapping[int, int | None]
 ) -> None:
-    """Give what the user drew on some scene frames of a layer to others; None drops it.
+    """Move what the user drew on some scene frames of a layer to other frames. None drops it.
 
-    What was written on all these frames counts as outdated from then on.
+    After that, what was written on all these frames counts as outdated.
     """
     edit_search.settle_torn(mask, name)
     written, layer = remembered(mask, name), named(mask.layers, name)
@@ -235,7 +235,7 @@ def move_edited(
             for frame, place in places.items()
             if place is not None
         }
-        # The keys of a torn layer are of other splines; it is written anew by the next propagation.
+        # The keys of a torn layer belong to other splines. The next propagation writes the layer again.
         keys = sorted((at, mask_keys.stacked(one)) for at, one in drawn.items())
         keys = keys if written.is_whole else []
         while keys:
@@ -256,16 +256,16 @@ def move_edited(
 
 
 def _kept(mask: bpy.types.Mask, name: str) -> dict[int, States]:
-    """What is kept of what the user drew in a layer."""
+    """Return the kept copies of what the user drew in a layer."""
     found = {frame: drawn_on(mask, name, frame) for frame in drawn_frames(mask, name)}
     return {frame: state for frame, state in found.items() if state is not None}
 
 
 def name_back(mask: bpy.types.Mask, names: Collection[str]) -> None:
-    """Give layers of objects that were renamed in Blender's list their objects' names again.
+    """Restore the names of layers that the user has renamed in Blender's list.
 
-    Under another one they and the user's edits in them would be lost. Such a layer is known by its
-    points.
+    Under another name they would be lost, with the user's edits in them. Such a layer is recognized by
+    its points.
     """
     for name in names:
         written = remembered(mask, name)
@@ -285,14 +285,14 @@ def name_back(mask: bpy.types.Mask, names: Collection[str]) -> None:
 
 @dataclass(frozen=True)
 class LayerTarget:
-    """Where keys go: references die when the user undoes between two frames, these do not.
+    """The layer to write. Its ids stay valid when an undo between two frames makes references invalid.
 
     Attributes
     ----------
     mask, clip
-        Session uids, which no other file's data shares.
+        Session uids, which are unique, even among several files.
     writing
-        `WrittenLayer.writing` of the layer while it is written; after an undo it is another.
+        `WrittenLayer.writing` of the layer while it is written. After an undo it is another number.
     """
 
     mask: int
@@ -302,7 +302,7 @@ class LayerTarget:
     writing: int = 0
 
     def is_ours(self) -> bool:
-        """Whether the layer is still the one that is being written, and not an earlier one."""
+        """Whether the layer is still the one that is being written, not an earlier one."""
         mask = mask_keys.mask_by_uid(self.mask)
         written = None if mask is None else remembered(mask, self.layer)
         return not self.writing or (written is not None and written.writing == self.writing)
@@ -315,7 +315,7 @@ class LayerTarget:
 
 
 def _found(mask_uid: int, clip_uid: int) -> tuple[bpy.types.Mask, bpy.types.MovieClip] | None:
-    """A mask and a clip by their session uids, which no other file's data shares."""
+    """Find a mask and a clip by their session uids, which are unique, even among several files."""
     mask, clip = mask_keys.mask_by_uid(mask_uid), clip_by_uid(clip_uid)
     return (mask, clip) if mask is not None and clip is not None else None
 
@@ -334,19 +334,19 @@ def write_frame(target: LayerTarget, frame: int, points: NDArray[np.float64]) ->
 
 @dataclass
 class _Writer:
-    """Writes one object's layer.
+    """Write one object's layer.
 
     Attributes
     ----------
     wanted
-        What it is to show.
+        What the layer should show.
     unfinished
-        What is remembered of the layer while it is written: a file that is saved then must not take
-        what is half written for the user's drawing.
+        What is stored about the layer while it is written. If the file is saved then, a half-written
+        layer must not look like the user's drawing.
     todo
-        The scene frames still to be keyed, in this order.
+        The scene frames without a key so far, in this order.
     written
-        Those that are.
+        The scene frames with a key.
     """
 
     target: LayerTarget
@@ -364,7 +364,7 @@ class _Writer:
         wanted: LayerPlan,
         size: tuple[int, int],
     ) -> _Writer:
-        """Make the layer, without keys."""
+        """Make the layer without keys."""
         name, frames = wanted.layer, wanted.scene_frames
         if len(frames) != len(wanted.plan):
             raise ValueError("the plan and the frames differ in number")
@@ -375,20 +375,20 @@ class _Writer:
         mask_keys.add_splines(_remade_layer(mask, name), counts)
         unfinished = WrittenLayer({}, (), int(clip.frame_start), writing, locked=locked)
         remember(mask, name, unfinished)
-        # What the user drew is written back first, then what the user looks at.
+        # Write first what the user drew, then the frame that the user looks at.
         now = present(bpy.context.scene).frame_current
         first = sorted(frames, key=lambda frame: (frame not in wanted.edited, frame != now))
         target = LayerTarget(mask.session_uid, clip.session_uid, name, size, writing)
         return cls(target, wanted, unfinished, [*_empty_frames(frames), *first])
 
     def place(self, frame: int) -> int | None:
-        """Which frame of the plan stands on a scene frame; None where the layer is empty."""
+        """Return the plan's frame on a scene frame. None if the layer is empty there."""
         frames = self.wanted.scene_frames
         place = bisect_left(frames, frame)
         return place if place < len(frames) and frames[place] == frame else None
 
     def points(self, frame: int | None) -> NDArray[np.float32]:
-        """Of the layer on a scene frame, (n, 2) mask space; of the empty layer on None."""
+        """Return the layer's points on a scene frame, (n, 2) in mask space. None means an empty frame."""
         plan, size = self.wanted.plan, self.target.size
         place = self.place(frame) if frame is not None else None
         pixels = plan.points(place, *size) if place is not None else plan.parked(*size)
@@ -400,7 +400,7 @@ class _Writer:
         layer: bpy.types.MaskLayer,
         done: Mapping[int, NDArray[np.float32]],
     ) -> None:
-        """Take note of keys that are set, and let the layer show the user's frame again."""
+        """Note the keys that were set, and let the layer show the user's frame again."""
         self.written |= {frame: _signed(layer, co) for frame, co in done.items()}
         self.todo = [frame for frame in self.todo if frame not in done]
         now = present(bpy.context.scene).frame_current
@@ -410,7 +410,7 @@ class _Writer:
             remember(mask, layer.name, replace(self.unfinished, edited=self._kept()))
 
     def end(self) -> None:
-        """Remember what the layer holds, once; when the file has been closed there is no layer."""
+        """Store once what the layer holds. There is no layer if the file was closed."""
         found = self.target.found()
         if self.has_ended or found is None or not self.target.is_ours():
             return
@@ -430,7 +430,7 @@ class _Writer:
         remember(mask, self.target.layer, whole)
 
     def park_the_rest(self) -> None:
-        """Key an unfinished layer empty on the frames to come: it would go on with its shapes."""
+        """Set an empty key after an unfinished layer's frames, where its shapes would stay visible."""
         if not self.todo or self.target.found() is None or not self.target.is_ours():
             return
         frames = self.wanted.scene_frames
@@ -445,9 +445,9 @@ class _Writer:
 
 
 def _write_frames(writers: Sequence[_Writer]) -> list[int]:
-    """Key some frames of the layers, one to its end before the next; returns those of the plans.
+    """Set keys on some frames, one layer after the other. Return the plans' frames among them.
 
-    The layers show the user's frame afterwards.
+    Afterwards the layers show the user's frame.
     """
     at_work = {writer.target.layer: writer for writer in writers if writer.todo}
     layers: dict[str, bpy.types.MaskLayer] = {}
@@ -460,7 +460,7 @@ def _write_frames(writers: Sequence[_Writer]) -> list[int]:
             for frame in writer.todo:
                 if writer.wanted.plan.slots:
                     yield layers[name], frame, writer.points(frame)
-                else:  # Blender has no keys of nothing
+                else:  # Blender has no keys for a layer without points
                     done[name][frame] = np.zeros((0, 2), dtype=np.float32)
 
     first, *others = layers.values()
@@ -488,7 +488,7 @@ def _write_frames(writers: Sequence[_Writer]) -> list[int]:
 def _checked(
     target: LayerTarget, count: int
 ) -> tuple[bpy.types.Mask, bpy.types.MovieClip, bpy.types.MaskLayer]:
-    """The layer to write so many points into; raises SplatError."""
+    """Return the layer to write points into. Raises SplatError if it was removed or changed."""
     found = target.found()
     if found is None:
         raise SplatError(
@@ -505,22 +505,22 @@ def _checked(
 
 
 def _signed(layer: bpy.types.MaskLayer, co: NDArray[np.float32]) -> WrittenFrame:
-    """What to remember of a key of straight edges."""
+    """Return the signature of a key with straight edges."""
     stops = np.cumsum([len(spline.points) for spline in layer.splines])[:-1]
     parts = np.split(co, stops) if len(co) else []
     return signature([SplineState(part, part, part, cyclic=True) for part in parts])
 
 
 def _empty_frames(scene_frames: Sequence[int]) -> list[int]:
-    """The frames beside tracked ones that are not tracked, rising."""
+    """Return the frames beside tracked ones that are not tracked, rising."""
     tracked = set(scene_frames)
     return sorted({frame + step for frame in tracked for step in (-1, 1)} - tracked)
 
 
 def _remade_layer(mask: bpy.types.Mask, layer_name: str) -> bpy.types.MaskLayer:
-    """An empty layer without keys, with the settings of the one before; the last one of the mask.
+    """Replace a layer by an empty one without keys, with the same settings, at the end of the mask.
 
-    Splines can't be added to a layer that has keys, and Blender can't take keys away.
+    Splines can't be added to a layer that has keys, and Blender can't remove keys.
     """
     old = named(mask.layers, layer_name)
     active = mask.layers.active.name if old is not None and mask.layers.active else layer_name
@@ -529,7 +529,7 @@ def _remade_layer(mask: bpy.types.Mask, layer_name: str) -> bpy.types.MaskLayer:
         settings = {name: getattr(old, name) for name in _LAYER_SETTINGS}
         mask_keys.remove_layer(mask, old)
     layer = mask_keys.add_layer(mask, layer_name)
-    # Without it Blender fills outlines inside others, whatever their direction.
+    # Without this Blender fills holes too, whatever the direction of their outlines.
     layer.use_fill_holes = True
     for name, value in settings.items():
         setattr(layer, name, value)
@@ -539,17 +539,17 @@ def _remade_layer(mask: bpy.types.Mask, layer_name: str) -> bpy.types.MaskLayer:
 
 @dataclass
 class _Ordered(SessionPart):
-    """The masks of which `order_kept` will put the layers in order, by session uid."""
+    """The masks whose layers `order_kept` will put in order, by session uid."""
 
     masks: set[int] = field(default_factory=set)
 
 
 @contextmanager
 def order_kept(mask: bpy.types.Mask, clip: bpy.types.MovieClip) -> Iterator[None]:
-    """Leave the layers in the order in which they were, new ones behind them.
+    """Restore the order of the layers at the end, with new layers last.
 
-    Within another call for the same mask, that one does so: Blender moves a layer place by place, and
-    where all are made anew one after the other, none has to be moved in the end.
+    Within another call for the same mask, only the outer call does so. Blender moves a layer place by
+    place, and if all are made again one after the other, none has to be moved at the end.
     """
     uid, clip_uid = mask.session_uid, clip.session_uid
     ordered = session_state.part(_Ordered).masks

@@ -12,19 +12,19 @@ from ...core.geometry.coordinates import mask_to_pixels
 from ...core.geometry.trace import from_outlines
 from .keys import SplineState
 
-# Blender draws every cubic as this many straight pieces.
+# Blender draws every curve between two points as this many straight pieces.
 _CUBIC_STEPS = 24
 
 
 def outlines(state: Sequence[SplineState], size: tuple[int, int]) -> list[NDArray[np.float64]]:
-    """What splines enclose on a picture of a size in px.
+    """Return what splines enclose on a picture of a size in px.
 
     Returns
     -------
     list of (n, 2) arrays
-        Closed outlines in px: outer ones counter-clockwise as seen on screen, holes (outlines
-        inside an odd number of others) clockwise. Curves are sampled as Blender draws them; open
-        splines and those outside the picture count for nothing.
+        Closed outlines in px. As seen on screen, outer ones go counter-clockwise, and holes (outlines
+        inside an odd number of others) go clockwise. Curves are sampled as Blender draws them. Open
+        splines and splines outside the picture are ignored.
     """
     closed = [mask_to_pixels(polygon(spline), *size) for spline in state if spline.cyclic]
     seen = [outline for outline in closed if _touches_picture(outline, size)]
@@ -32,7 +32,7 @@ def outlines(state: Sequence[SplineState], size: tuple[int, int]) -> list[NDArra
 
 
 def polygon(spline: SplineState) -> NDArray[np.float64]:
-    """A closed spline as straight pieces, (n, 2) in mask space."""
+    """Convert a closed spline to straight pieces, (n, 2) in mask space."""
     begin = spline.co.astype(np.float64)
     if np.array_equal(spline.co, spline.left) and np.array_equal(spline.co, spline.right):
         return begin

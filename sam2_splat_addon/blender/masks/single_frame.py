@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Other shapes on one frame of an object's mask layer: SAM 2's again, or none.
+"""Put other shapes on one frame of an object's mask layer: SAM 2's again, or none.
 
-A layer has the same splines on all frames, so what is put on one frame has to fit into those.
+A layer has the same splines on all frames, so new shapes must fit into these splines.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ def restore_frame(
     scene_frame: int,
     contours: Sequence[Contour],
 ) -> None:
-    """Put SAM 2's mask back onto a frame that the user edited: it no longer counts as edited.
+    """Restore SAM 2's mask on a frame that the user edited. The frame no longer counts as edited.
 
     Parameters
     ----------
     contours
-        What the store has on that frame; nothing where it has no matte.
+        The store's outlines on that frame. Empty if there is no matte.
 
     Raises
     ------
     SplatError
-        The layer is gone, or Blender would not set the key.
+        The layer was removed, or Blender did not set the key.
     """
     signature = _put(mask, clip, layer_name, scene_frame, contours)
     written = remembered(mask, layer_name)
@@ -52,7 +52,7 @@ def restore_frame(
 def empty_frame(
     mask: bpy.types.Mask, clip: bpy.types.MovieClip, layer_name: str, scene_frame: int
 ) -> None:
-    """Take an object off a frame, as an edit of the user's; raises SplatError."""
+    """Remove an object from a frame, as an edit by the user. Raises SplatError."""
     _put(mask, clip, layer_name, scene_frame, ())
     written = remembered(mask, layer_name)
     if written is not None and scene_frame not in written.edited:
@@ -68,9 +68,9 @@ def remove_contours(
     scene_frame: int,
     chosen: Collection[int],
 ) -> None:
-    """Take some contours off one frame, which is the one in view, and off no other.
+    """Remove some contours from the current frame only.
 
-    What else was changed there, and not kept yet, is kept too.
+    Other changes on this frame that have no key yet are kept too.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def remove_contours(
     Raises
     ------
     SplatError
-        Blender would not set the key.
+        Blender did not set the key.
     """
     layer = mask.layers[layer_name]
     counts = [len(spline.points) for spline in layer.splines]
@@ -108,9 +108,7 @@ def _put(
 ) -> WrittenFrame:
     layer = keys.named(mask.layers, layer_name)
     if layer is None:
-        raise SplatError(
-            f'There is no mask layer "{layer_name}".', "Propagate, which makes the layers."
-        )
+        raise SplatError(f'There is no mask layer "{layer_name}".', "Propagate to make the layers.")
     size = (int(clip.size[0]), int(clip.size[1]))
     plan = plan_frame(contours, [len(spline.points) for spline in layer.splines])
     target = LayerTarget(mask.session_uid, clip.session_uid, layer_name, size)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What was written into a mask's layers, kept in the mask itself.
+"""Store in a mask what was written into its layers.
 
-One signature a frame: a frame that the user has edited is known by its points being others. A layer's
-splines are shared by all its keys: a point deleted, added or of another kind on one frame is so on all,
-and the keys then no longer say how the other frames were. So what the user drew is kept a second time.
+Each frame has a signature. If its points differ from it, the user has edited the frame. All keys of a
+layer share its splines. So a point that is deleted or added on one frame changes on all frames, and the
+keys no longer say how the other frames were. Therefore a copy of what the user drew is kept.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from .shapes import polygon
 
 # Custom property of the mask: layer name -> WrittenLayer as JSON.
 _WRITTEN = "sam2_splat_written"
-# Another one: layer name -> scene frame -> what the user drew there, packed.
+# Another custom property: layer name -> scene frame -> what the user drew there, packed.
 _DRAWN = "sam2_splat_drawn"
-# Bytes that the packed points of a frame may have: a file may be a stranger's.
+# Most bytes of a frame's packed points. It is checked because a file may be a stranger's.
 _MOST_BYTES = 64 << 20
-# `WrittenLayer.torn` where the keys of no frame count, since the playhead has gone on.
+# `WrittenLayer.torn` if the keys count on no frame, because the playhead has moved on.
 NO_FRAME = -(1 << 31)
-# How far area and first moments, in units of the longer side, may differ when the user has added
-# or removed points: float32 rounding, far below the change that a visible edit makes.
+# How far area and first moments may differ after the user has added or removed points, in units of
+# the longer side. This is the rounding of float32, far less than a visible edit changes.
 _SAME_SHAPE = 2e-6
 
 
@@ -40,16 +40,16 @@ States = tuple[SplineState, ...]
 
 
 class WrittenFrame(msgspec.Struct, frozen=True, array_like=True):
-    """What was written on one scene frame, in short.
+    """The signature of what was written on one scene frame.
 
     Attributes
     ----------
     checksum
         CRC-32 of all points and handles as float32.
     points
-        How many points there were.
+        Number of points.
     moments
-        Area and its first moments in mask space.
+        Area and first moments in mask space.
     """
 
     checksum: int
@@ -63,23 +63,23 @@ class WrittenLayer(msgspec.Struct, frozen=True):
     Attributes
     ----------
     frames
-        By scene frame.
+        Scene frame -> signature.
     edited
-        Those that hold a user's edit already.
+        The frames that were written with an edit by the user.
     start
-        The scene frame that the clip began on then.
+        The clip's first scene frame at that time.
     writing
-        Which writing of the layer is under way, or was when the file was saved; 0: none.
+        Number of the writing that runs, or ran when the file was saved. 0 means none.
     splines
-        What tells the layer's splines from others (`splines_of`); 0 while it is being written.
+        Checksum of the layer's splines (`splines_of`). 0 while the layer is being written.
     torn
-        The scene frame on which the user has made them others since, or `NO_FRAME`; None while they
-        are as they were written. Until the layer is written anew, its keys count on that frame
-        alone: on all others, what the user drew there counts (`drawn_on`), and else the store.
+        The scene frame on which the user has changed the splines since, or `NO_FRAME`. None if they
+        have not changed. Until the layer is written again, its keys count on that frame only. On
+        all others, what the user drew there counts (`drawn_on`), else the store.
     mattes
-        A checksum of the mattes that the layer is made of; 0 while it is being written.
+        Checksum of the mattes that the layer was made from. 0 while it is being written.
     locked
-        Whether the layer can't be selected only because it is being written anew.
+        Whether we have locked the layer, because it is being written again.
     """
 
     frames: dict[int, WrittenFrame]
@@ -93,12 +93,12 @@ class WrittenLayer(msgspec.Struct, frozen=True):
 
     @property
     def is_whole(self) -> bool:
-        """Whether the layer's keys say what it shows on all frames."""
+        """Whether the layer's keys are valid on all frames."""
         return self.torn is None and not self.writing
 
 
 def splines_of(layer: bpy.types.MaskLayer) -> int:
-    """A checksum of what a layer's splines have in common on all frames: not 0."""
+    """Return a checksum of what a layer's splines have in common on all frames. It is never 0."""
     value = 1
     for spline in layer.splines:
         points = spline.points
@@ -111,7 +111,7 @@ def splines_of(layer: bpy.types.MaskLayer) -> int:
 
 
 def checksum(splines: Sequence[SplineState]) -> int:
-    """CRC-32 of all points and handles."""
+    """Return the CRC-32 of all points and handles."""
     value = 0
     for spline in splines:
         for values in (spline.co, spline.left, spline.right):
@@ -120,7 +120,7 @@ def checksum(splines: Sequence[SplineState]) -> int:
 
 
 def signature(splines: Sequence[SplineState]) -> WrittenFrame:
-    """What to remember of a frame."""
+    """Return the signature of a frame."""
     shapes = [polygon(spline) for spline in splines if spline.cyclic]
     x, y = np.concatenate([np.zeros((0, 2)), *shapes]).T - 0.5
     ahead = _following([len(shape) for shape in shapes])
@@ -137,7 +137,7 @@ def signature(splines: Sequence[SplineState]) -> WrittenFrame:
 
 
 def _following(counts: Sequence[int]) -> NDArray[np.intp]:
-    """The place of each point's next one, of closed outlines of so many points in a row."""
+    """Return the index of each point's next point. ``counts`` are the points of closed outlines."""
     ahead = np.arange(1, sum(counts) + 1)
     stops = np.cumsum(counts, dtype=np.intp)
     ahead[stops - 1] = stops - counts
@@ -145,12 +145,12 @@ def _following(counts: Sequence[int]) -> NDArray[np.intp]:
 
 
 def differs(splines: Sequence[SplineState], expected: WrittenFrame) -> bool:
-    """Whether a layer shows something else than what was written.
+    """Whether a layer differs from what was written.
 
-    A point that the user adds on one frame appears on the outline of all frames; the other frames
-    keep their shape, and are not edited.
+    If the user adds a point on one frame, it appears on the outlines of all frames. The other frames
+    keep their shape, so they do not count as edited.
     """
-    is_closed = all(one.cyclic for one in splines)  # as all are written
+    is_closed = all(one.cyclic for one in splines)  # all are written closed
     if is_closed and checksum(splines) == expected.checksum:
         return False
     found = signature(splines)
@@ -160,21 +160,21 @@ def differs(splines: Sequence[SplineState], expected: WrittenFrame) -> bool:
 
 
 def remember(mask: bpy.types.Mask, layer_name: str, written: WrittenLayer) -> None:
-    """Keep with the mask what was written into an object's layer."""
+    """Store in the mask what was written into an object's layer."""
     if named(mask, _WRITTEN) is None:
         mask[_WRITTEN] = {}
     mask[_WRITTEN][layer_name] = msgspec.json.encode(written).decode()
 
 
 def remembered(mask: bpy.types.Mask, layer_name: str) -> WrittenLayer | None:
-    """What was written into an object's layer; None when nothing was."""
+    """Return what was written into an object's layer. None if nothing was."""
     group = named(mask, _WRITTEN)
     text = group.get(layer_name) if group is not None else None
     return _decoded(text) if isinstance(text, str) and text else None
 
 
 def forget(mask: bpy.types.Mask, layer_name: str) -> None:
-    """Forget what was written and drawn into an object's layer."""
+    """Delete what is stored about an object's layer, and the kept drawings."""
     for name in (_WRITTEN, _DRAWN):
         group = named(mask, name)
         if group is not None and layer_name in group:
@@ -182,7 +182,7 @@ def forget(mask: bpy.types.Mask, layer_name: str) -> None:
 
 
 def keep_drawn(mask: bpy.types.Mask, layer_name: str, frame: int, state: States | None) -> None:
-    """Keep what the user drew on a scene frame of a layer; None: nothing is drawn there."""
+    """Keep what the user drew on a scene frame of a layer. None means that nothing is drawn there."""
     packed = _packed(state) if state is not None else None
     group = named(mask, _DRAWN)
     frames = group.get(layer_name) if group is not None else None
@@ -199,7 +199,7 @@ def keep_drawn(mask: bpy.types.Mask, layer_name: str, frame: int, state: States 
 
 
 def keep_all_drawn(mask: bpy.types.Mask, layer_name: str, drawn: Mapping[int, States]) -> None:
-    """Keep what the user drew on a layer's scene frames, and on no others."""
+    """Keep what the user drew on a layer's scene frames, and drop all other frames."""
     group = named(mask, _DRAWN)
     if group is not None and layer_name in group:
         del group[layer_name]
@@ -208,14 +208,14 @@ def keep_all_drawn(mask: bpy.types.Mask, layer_name: str, drawn: Mapping[int, St
 
 
 def drawn_frames(mask: bpy.types.Mask, layer_name: str) -> set[int]:
-    """The scene frames of a layer of which it is kept what the user drew."""
+    """Return the scene frames of a layer with a kept drawing."""
     group = named(mask, _DRAWN)
     frames = group.get(layer_name) if group is not None else None
     return {int(frame) for frame in frames or () if frame.lstrip("-").isdecimal()}
 
 
 def drawn_on(mask: bpy.types.Mask, layer_name: str, frame: int) -> States | None:
-    """What is kept of what the user drew on a scene frame; None where nothing is."""
+    """Return the kept drawing on a scene frame. None if there is none."""
     group = named(mask, _DRAWN)
     frames = group.get(layer_name) if group is not None else None
     packed = frames.get(str(frame)) if frames is not None else None
@@ -223,7 +223,7 @@ def drawn_on(mask: bpy.types.Mask, layer_name: str, frame: int) -> States | None
 
 
 def _packed(state: States) -> bytes:
-    """Counts and kinds of the splines, then all points and handles."""
+    """Pack the numbers of points and kinds of the splines, then all points and handles."""
     head = struct.pack("<I", len(state))
     head += b"".join(struct.pack("<I?", len(one.co), one.cyclic) for one in state)
     values = [np.stack([one.co, one.left, one.right]) for one in state]
@@ -245,7 +245,7 @@ def _unpacked(packed: bytes) -> States | None:
             co, left, right = values.astype(np.float32)
             found.append(SplineState(co, left, right, cyclic))
     except (zlib.error, struct.error, ValueError):
-        return None  # a damaged or a stranger's file
+        return None  # the file is damaged or a stranger's
     return tuple(found)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The mattes of a frame as the bake's options make them, kept as long as they show."""
+"""The mattes of a frame after the bake's options, kept as long as they are shown."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..context import session_state
 from ..context.properties import SAM2SPLAT_PG_clip
 from ..context.session_state import SessionPart
 
-# Frames, about: each is as large as the mattes it was made of.
+# About this many frames are kept. Each is as large as the mattes it was made from.
 _KEPT = 24
 
 _Key = tuple[tuple[ShownMatte, ...], tuple[int, int], bool, int, int]
@@ -33,9 +33,9 @@ class _Baked(SessionPart):
 def baked(
     mattes: Sequence[ShownMatte], size: tuple[int, int], settings: SAM2SPLAT_PG_clip
 ) -> tuple[ShownMatte, ...]:
-    """Mattes with holes filled, specks dropped and a soft edge, as far as the options say so.
+    """Fill holes, drop specks and make a soft edge, as the options say.
 
-    Growing, feathering and inverting are the shaders' work.
+    The shaders grow, feather and invert.
 
     Parameters
     ----------
@@ -64,5 +64,5 @@ def baked(
 
 
 def is_soft(matte: ShownMatte) -> bool:
-    """Whether a matte can have a soft edge: what the user drew is hard."""
+    """Whether a matte can have a soft edge. What the user drew has a hard one."""
     return matte.source != "edited"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Draws mattes and clicks over the photo in the Clip Editor.
+"""Draw masks and clicks over the photo in the Clip Editor.
 
-A draw handler of the editor alone: nothing of it is in a render. It reads what
-`clip/matte_cache.py` has and changes no data-block.
+This is a draw handler of the editor, so renders don't show it. It reads from `clip/matte_cache.py` and
+changes no data-block.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from ..context.present import present
 from ..context.session_state import SessionPart
 from . import bake_look, shaders, textures
 
-# From this many px of the screen for one of the photo on, the matte is shown pixel by pixel, as it
-# will be baked; below, with a smooth edge.
+# From this zoom on (px of the screen for one px of the photo), the mask is shown pixel by pixel, as it
+# will be baked. Below, it has a smooth edge.
 _PIXELS_FROM = 4.0
-# Half the width of the outline in the coloured view, px of the screen.
+# Half the width of the outline in the coloured view, in px of the screen.
 _LINE = 0.75
 _CHECKER = 8.0
 _POINT_RADIUS = 7.0
@@ -38,7 +38,7 @@ _POINT_RADIUS = 7.0
 
 @dataclass
 class DrawHandle(SessionPart):
-    """What Blender calls the drawing by."""
+    """Blender's handle of our drawing."""
 
     handle: Any = None
 
@@ -51,7 +51,7 @@ class DrawHandle(SessionPart):
 
 @dataclass
 class Rubber:
-    """The box being dragged, footage pixels; drawn in the clip it belongs to."""
+    """The box that the user drags, in px of the photo, and its clip."""
 
     uid: int
     x0: float
@@ -62,14 +62,14 @@ class Rubber:
 
 @dataclass
 class Drag(SessionPart):
-    """Set by the click tool while the user drags."""
+    """The box that the click tool shows while the user drags."""
 
     of_file: ClassVar[bool] = True
     rubber: Rubber | None = None
 
 
 def register() -> None:
-    """Begin to draw."""
+    """Start to draw."""
     if not bpy.app.background:
         session_state.part(DrawHandle).handle = bpy.types.SpaceClipEditor.draw_handler_add(
             _draw, (), "WINDOW", "POST_PIXEL"
@@ -82,7 +82,7 @@ def _draw() -> None:
     region = present(context.region)
     if space.clip is None or space.view != "CLIP" or not space.clip.size[0]:
         return
-    # From 5.0 on the editor has a switch for everything that is drawn over the photo.
+    # From Blender 5.0 on the editor has a switch for everything that is drawn over the photo.
     overlays: Any = getattr(space, "overlay", None)
     if overlays is not None and not overlays.show_overlays:
         return
@@ -110,7 +110,7 @@ def _draw() -> None:
 def _shown(
     clip: bpy.types.MovieClip, frame: int
 ) -> Iterator[tuple[ShownMatte, tuple[float, float, float]]]:
-    """The mattes of all objects that are switched on, with their colours."""
+    """Return the mattes of all visible objects, with their colours."""
     settings = properties.of_clip(clip)
     prompts = markers.on_frame(clip, frame)
     for name, entry in _visible(clip):
@@ -150,9 +150,9 @@ def _draw_union(
     *,
     cutout: bool,
 ) -> None:
-    """All mattes in white off the screen, then over the photo in one go, with the bake's edge."""
+    """Draw all mattes in white off the screen, then all together over the photo, with the bake's edge."""
     screen = textures.off_screen(region.width, region.height)
-    # The stubs say that these give nothing.
+    # Blender's stubs wrongly say that these calls return nothing.
     with screen.bind():  # type: ignore[func-returns-value, attr-defined]
         framebuffer: Any = gpu.state.active_framebuffer_get()  # type: ignore[call-arg, func-returns-value]
         framebuffer.clear(color=(0.0, 0.0, 0.0, 0.0))
@@ -182,7 +182,7 @@ def _draw_matte(
     settings: Any,
     line: float,
 ) -> None:
-    """One object's matte, its edge moved and soft as the clip's settings for the bake say."""
+    """Draw one object's matte, with its edge moved and softened as the clip's bake settings say."""
     shader = shaders.matte()
     shader.bind()
     as_pixels = float(view.zoom >= _PIXELS_FROM)
@@ -199,7 +199,7 @@ def _draw_matte(
 
 
 def _on_screen(region: bpy.types.Region, view: FrameView) -> tuple[float, float, float, float]:
-    """The part of the region that shows the photo: left, low, right, high, px."""
+    """Return the part of the region that shows the photo: left, low, right, high, px."""
     left, high = view.to_region(0.0, 0.0)
     right, low = view.to_region(float(view.width), float(view.height))
     return (
@@ -218,7 +218,7 @@ def _draw_rectangle(shader: gpu.types.GPUShader, bounds: tuple[float, float, flo
 
 
 def _draw_clicks(clip: bpy.types.MovieClip, frame: int, view: FrameView) -> None:
-    """Boxes, then clicks as discs with a plus or a minus."""
+    """Draw boxes, then clicks as discs with a plus or a minus."""
     names = dict(_visible(clip))
     marks: list[tuple[tuple[float, float], bool, tuple[float, float, float]]] = []
     for tracking_object in markers.subjects(clip):
@@ -252,7 +252,7 @@ def _draw_box(
     box: tuple[float, float, float, float],
     color: tuple[float, float, float],
 ) -> None:
-    """A box in footage pixels, as a dark line with a bright one on it."""
+    """Draw a box, given in px of the photo, as a dark line with a bright line on it."""
     x0, y0 = view.to_region(box[0], box[1])
     x1, y1 = view.to_region(box[2], box[3])
     corners = ((x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0))
@@ -270,7 +270,7 @@ def _draw_box(
 
 
 def _pixel_projection(width: int, height: int) -> Matrix:
-    """The projection in which a picture's px are units, origin bottom left."""
+    """Return the projection in which units are px of a picture, from its bottom left."""
     return Matrix(
         (
             (2.0 / width, 0.0, 0.0, -1.0),

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The overlay's shaders, made on first use and dropped with the add-on.
 
-All of them draw one rectangle in the region's pixels and find out for each pixel of the screen where in
-the photo it lies. Colours go to the screen as they are: the Clip Editor's region is not colour
-managed.
+Each draws one rectangle in px of the region, and computes the place in the photo for each px of the
+screen. Colours go to the screen as they are, because the Clip Editor's region has no colour management.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ from gpu.types import GPUShader
 from ..context import session_state
 from ..context.session_state import SessionPart
 
-# Its stubs know no constructors.
+# Blender's stubs have no constructors for these.
 _types: Any = gpu.types
 
-# `uv` is (0, 0) at the photo's bottom left corner and (1, 1) at its top right one.
+# `uv` is (0, 0) at the photo's bottom left corner and (1, 1) at its top right corner.
 _VERTEX = """
 void main()
 {
@@ -30,8 +29,8 @@ void main()
 }
 """
 
-# Bilinear with half-pixel centres and clamped ends, as core/geometry/resample does; in floats of our own,
-# since the filters of graphics cards round their weights to 8 bit.
+# Bilinear with half-pixel centres and clamped ends, as in core/geometry/resample. It is computed in
+# floats here, because the filters of graphics cards round their weights to 8 bit.
 _MATTE = """
 float logit_at(vec2 uv)
 {
@@ -128,7 +127,7 @@ void main()
 }
 """
 
-# A disc with a ring and a plus or a minus, `mark.xyz` being its centre and radius.
+# A disc with a ring and a plus or a minus. `mark.xyz` is its centre and radius.
 _POINT = """
 float edge(float distance_to)
 {
@@ -158,7 +157,7 @@ void main()
 
 @dataclass
 class _Shaders(SessionPart):
-    """The shaders by name: they must not outlive the window's graphics context."""
+    """The shaders by name. They must be dropped before the window's graphics context."""
 
     of_file: ClassVar[bool] = True
     made: dict[str, GPUShader] = field(default_factory=dict)
@@ -172,28 +171,29 @@ def _once(name: str, make: Callable[[], GPUShader]) -> GPUShader:
 
 
 def matte() -> GPUShader:
-    """One object's matte: `logits`, `place` (region px to uv: scale, offset), `color` and more.
+    """Return the shader for one object's matte. It takes `logits`, `place`, `color` and more.
 
-    `footage` is the photo's width and height in px, whether to show its pixels, and half the width
-    of the outline in px of the screen (0: none). `grow` is how far the edge is moved outwards, in px
-    of the photo. `soft` is the logit from which a soft edge is wholly inside; 0 is a hard edge.
+    `place` is scale and offset from region px to uv. `footage` is the photo's width and height in px,
+    whether to show its pixels, and half the width of the outline in px of the screen (0: none). `grow`
+    moves the edge outwards, in px of the photo. `soft` is the logit from which a soft edge is fully
+    inside. 0 is a hard edge.
     """
     vectors, floats = ("place", "color", "footage"), ("grow", "soft")
     return _once("matte", lambda: _make(_MATTE, {"logits": "FLOAT_2D"}, vectors, floats))
 
 
 def union() -> GPUShader:
-    """All mattes together: `coverage` of the region's size, `place`, `look`.
+    """Return the shader for all mattes together. It takes `coverage` (region's size), `place`, `look`.
 
-    `look.x` is 0 for black and white and 1 for a checker around the photo's kept part, `look.y` the
-    checker's square in px, `look.z` 1 to keep what the mattes leave out, `look.w` the sigma of the
-    blur in px of the screen.
+    `look.x` is 0 for black and white, and 1 for a checkerboard around the kept part. `look.y` is the size
+    of the checkerboard's squares in px. `look.z` is 1 to keep what is outside the mattes. `look.w` is
+    the sigma of the blur in px of the screen.
     """
     return _once("union", lambda: _make(_UNION, {"coverage": "FLOAT_2D"}, ("place", "look")))
 
 
 def point() -> GPUShader:
-    """One click: `mark` (centre x and y, radius, 1 for plus or 0 for minus), `color`."""
+    """Return the shader for one click. It takes `mark` (x, y, radius, 1 plus or 0 minus) and `color`."""
     return _once("point", lambda: _make(_POINT, {}, ("mark", "color")))
 
 

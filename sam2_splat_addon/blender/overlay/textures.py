@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The textures and the off-screen picture that the overlay draws with.
 
-They live as long as something shows them, within bounds, and not longer than the window's graphics
-context: they go when another file is opened.
+They stay as long as they are shown, up to a limit. They are dropped when another file is opened,
+because they must not outlive the window's graphics context.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from ..clip.matte_cache import ShownMatte
 from ..context import session_state
 from ..context.session_state import SessionPart
 
-# Texels of all textures together: 32 MB at 2 bytes each, or 256 mattes of the largest model.
+# Most texels of all textures together: 32 MB at 2 bytes each, or 256 mattes of the largest model.
 _KEPT_TEXELS = 1 << 24
 
-# Its stubs know no constructors.
+# Blender's stubs have no constructors for these.
 _types: Any = gpu.types
 
 
@@ -37,7 +37,7 @@ class _OnCard(SessionPart):
 
 
 def texture_of(matte: ShownMatte) -> gpu.types.GPUTexture:
-    """The matte's values as a float texture, its first row the matte's uppermost."""
+    """Return the matte's values as a float texture. Its first row is the matte's top row."""
 
     def made() -> gpu.types.GPUTexture:
         rows, columns = matte.values.shape
@@ -50,10 +50,10 @@ def texture_of(matte: ShownMatte) -> gpu.types.GPUTexture:
 
 
 def off_screen(width: int, height: int) -> gpu.types.GPUOffScreen:
-    """A picture of that size in px to draw into."""
+    """Return a picture of a size in px, to draw into."""
     on_card = session_state.part(_OnCard)
     screen = on_card.screen
     if screen is None or (screen.width, screen.height) != (width, height):
-        on_card.screen = None  # first, so that both are never there
+        on_card.screen = None  # drop it first, so that there are never two
         screen = on_card.screen = _types.GPUOffScreen(width, height, format="RGBA8")
     return screen

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The strip at the bottom of the Clip Editor, a cell a frame.
+"""The strip at the bottom of the Clip Editor, with one cell for each frame.
 
-It lies above Blender's own line of cached frames and has its scale: from the scene's first frame to
-its last.
+It is above Blender's own line of cached frames and has the same scale, from the scene's first frame to
+its last frame.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from ..context.present import present
 from ..context.session_state import SessionPart
 from . import live_review
 
-# Px at a resolution scale of 1: Blender's cache line is 8 high.
+# Px at a resolution scale of 1. Blender's cache line is 8 px high.
 _BOTTOM, _HEIGHT = 10.0, 7.0
 _BACK = (0.0, 0.0, 0.0, 0.55)
 _PLAYHEAD = (1.0, 1.0, 1.0, 1.0)
 _SHADOW = (0.0, 0.0, 0.0, 1.0)
-# The many good ones stay in the background.
+# There are many good frames, so their colour stays in the background.
 _FADED = 0.6
-# Cells of frames worth a look stand out of the strip, so that colour is not all that tells them.
+# Cells of frames to look at are taller, so that they differ by more than colour.
 _RISE: dict[FrameState, float] = {"doubtful": 4.0, "absent": 4.0}
 
 _Rectangle = tuple[float, float, float, float, tuple[float, float, float, float]]
@@ -38,7 +38,7 @@ _Rectangle = tuple[float, float, float, float, tuple[float, float, float, float]
 
 @dataclass
 class DrawHandle(SessionPart):
-    """What Blender calls the drawing by."""
+    """Blender's handle of our drawing."""
 
     handle: Any = None
 
@@ -51,7 +51,7 @@ class DrawHandle(SessionPart):
 
 @dataclass
 class _Drawn(SessionPart):
-    """The cells drawn last: what they show, and the batch, which goes before the graphics card does."""
+    """The last cells: what they show, and their batch. Drop it before the graphics context."""
 
     of_file: ClassVar[bool] = True
     shows: object = None
@@ -59,7 +59,7 @@ class _Drawn(SessionPart):
 
 
 def register() -> None:
-    """Begin to draw."""
+    """Start to draw."""
     if not bpy.app.background:
         session_state.part(DrawHandle).handle = bpy.types.SpaceClipEditor.draw_handler_add(
             _draw, (), "WINDOW", "POST_PIXEL"
@@ -69,18 +69,18 @@ def register() -> None:
 def cells(
     states: dict[int, FrameState], span: tuple[int, int], width: float, scale: float = 1.0
 ) -> list[_Rectangle]:
-    """The strip, back to front: (left, bottom, right, top, colour), px.
+    """Return the strip's rectangles, back to front: (left, bottom, right, top, colour), px.
 
     Parameters
     ----------
     states
         Scene frame -> state.
     span
-        The scene's first and last frame, which fill the width.
+        The scene's first and last frame. They fill the width.
     width
-        Of the region, px.
+        The region's width, px.
     scale
-        Of the user's interface.
+        Scale of Blender's interface.
     """
     first, last = span
     step = width / max(last - first + 1, 1)
@@ -90,7 +90,7 @@ def cells(
         if not first <= frame <= last:
             continue
         left = (frame - first) * step
-        # A gap between the cells as long as there is room for one.
+        # Leave a gap between the cells if there is room for it.
         right = left + (step - scale if step > 4.0 * scale else step)
         rise = _RISE.get(state, 0.0) * scale
         color = _rgba(STATE_COLORS[state], _FADED if state == "good" else 1.0)
@@ -101,7 +101,7 @@ def cells(
 def playhead(
     frame: int, span: tuple[int, int], width: float, scale: float = 1.0
 ) -> list[_Rectangle]:
-    """The mark on the current frame, like `cells`; nothing when it lies outside."""
+    """Return the mark on the current frame, like `cells`. Empty if the frame is outside."""
     first, last = span
     if not first <= frame <= last:
         return []
@@ -146,7 +146,7 @@ def _draw() -> None:
 
 
 def _batch(shapes: Iterable[_Rectangle]) -> gpu.types.GPUBatch:
-    """All rectangles as one thing to draw."""
+    """Return all rectangles as one batch to draw."""
     places: list[tuple[float, float]] = []
     colors: list[tuple[float, float, float, float]] = []
     corners: list[tuple[int, int, int]] = []

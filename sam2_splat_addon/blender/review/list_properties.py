@@ -32,15 +32,15 @@ _NAME = "sam2_splat_review"
 
 @dataclass
 class _Filling(SessionPart):
-    """Whether the list is being filled: its active row then changes without the user's doing."""
+    """Whether the list is being filled. Then a new active row does not come from the user."""
 
     is_on: bool = False
 
 
 def go_to(context: Context, clip: bpy.types.MovieClip, frame: int, object_id: int) -> None:
-    """Bring the playhead to a frame of the clip, and make an object the one that clicks go to."""
+    """Move the playhead to a frame of the clip, and make an object active, so that it gets the clicks."""
     scene_frame = to_scene(clip, frame)
-    # Not frame_set, which leaves a window's Clip Editor where it is.
+    # Not frame_set, because it does not move a window's Clip Editor.
     present(context.scene).frame_current = scene_frame
     space = context.space_data
     if bpy.app.background and isinstance(space, bpy.types.SpaceClipEditor):
@@ -53,7 +53,7 @@ def go_to(context: Context, clip: bpy.types.MovieClip, frame: int, object_id: in
 
 
 class SAM2SPLAT_PG_review_row(PropertyGroup):
-    """A frame worth a look; its name is the object's."""
+    """A frame to look at. Its name is the object's."""
 
     object_id: Annotated[int, IntProperty()]
     frame: Annotated[int, IntProperty()]
@@ -74,7 +74,7 @@ def _clicked(self: "SAM2SPLAT_PG_review", context: Context) -> None:
 
 
 class SAM2SPLAT_PG_review(PropertyGroup):
-    """The list, its active row and what it is narrowed to."""
+    """The list, its active row and its filter."""
 
     rows: Annotated[
         "Rows[SAM2SPLAT_PG_review_row]", CollectionProperty(type=SAM2SPLAT_PG_review_row)
@@ -82,28 +82,28 @@ class SAM2SPLAT_PG_review(PropertyGroup):
     active_index: Annotated[
         int,
         IntProperty(
-            name="Frame to Look At", description="Click to go to that frame", update=_clicked
+            name="Frame to Look At", description="Click to go to this frame", update=_clicked
         ),
     ]
     only_active: Annotated[
         bool,
         BoolProperty(
-            name="Active Object Only",
-            description="List and show the frames of the active object alone",
+            name="Active Subject Only",
+            description="List only frames of the active subject",
             default=False,
         ),
     ]
     shown_for: Annotated[str, StringProperty()]
 
     def place(self) -> tuple[int, int]:
-        """The active row's (object id, frame); zeros when there is none."""
+        """Return the active row's (object id, frame), or zeros if there is none."""
         if not 0 <= self.active_index < len(self.rows):
             return 0, 0
         row = self.rows[self.active_index]
         return row.object_id, row.frame
 
     def keep_place(self, place: tuple[int, int]) -> None:
-        """Make the row of an (object id, frame) the active one, without going there."""
+        """Make the row of an (object id, frame) active, without going to the frame."""
         places = [(row.object_id, row.frame) for row in self.rows]
         if place in places:
             index = places.index(place)
@@ -121,16 +121,16 @@ CLASSES = (SAM2SPLAT_PG_review_row, SAM2SPLAT_PG_review)
 
 
 def attach() -> None:
-    """Hang the list onto Blender's window manager, once the classes are registered."""
+    """Add the list to Blender's window manager, after the classes are registered."""
     setattr(bpy.types.WindowManager, _NAME, properties.pointer(SAM2SPLAT_PG_review))
 
 
 def detach() -> None:
-    """Take it off again."""
+    """Remove the list from Blender's window manager."""
     delattr(bpy.types.WindowManager, _NAME)
 
 
 def of_window(manager: bpy.types.WindowManager | None) -> SAM2SPLAT_PG_review:
-    """The list of ``context.window_manager``."""
+    """Return the list of ``context.window_manager``."""
     shown: SAM2SPLAT_PG_review = getattr(present(manager), _NAME)
     return shown

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The review of the clip in the editor, kept up to date a few milliseconds at a time.
+"""Keep the review of the editor's clip up to date, a few milliseconds at a time.
 
-In a window a timer looks whether the store or the mask layers have changed and reviews the clip
-anew (`review_builder.py`); in background :func:`ensure` does it at once. What was found is kept here
-and, for the list in the sidebar, in the window manager: neither is saved, and neither is undone.
+In a window a timer looks whether the store or the mask layers have changed, and then reviews the clip
+again (`review_builder.py`). Without a window :func:`ensure` does it at once. The result is kept here
+and, for the list in the sidebar, in the window manager. Neither is saved or undone.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ _FIRST = 0.5  # s until the first look
 _IDLE = 0.4  # s between two looks at what has changed
 _BUSY = 0.02  # s between two steps of a review
 _STEP = 0.008  # s that a step may take
-# Nobody reads more lines, and thousands take Blender as long as a frame of the window. The buttons,
-# the strip and the report have all.
+# Most lines in the list. Nobody reads more, and Blender is slow with thousands. The buttons, the strip
+# and the report have all frames.
 _LISTED = 500
-_TELL = 0.25  # s between two drawings of how far a review has come
+_TELL = 0.25  # s between two redraws of a review's progress
 
 
 @dataclass
 class _Reviewed(ClipPart):
-    """What is known of a clip's review, and the one that is being made in the window."""
+    """The review of a clip, and the review that is being made in the window."""
 
     watched: Watched | None = None
     steps: Generator[bool, None, None] | None = None
 
     def stop(self) -> None:
-        """Give up the review that is being made."""
+        """Stop the review that is being made."""
         if self.steps is not None:
             self.steps.close()
             self.steps = None
@@ -57,7 +57,7 @@ class _Reviewed(ClipPart):
         self.watched = None
 
     def edits_changed(self) -> None:
-        """Look at the drawn frames anew: an operator or a task may have changed them."""
+        """Look at the drawn frames again, because an operator or a task may have changed them."""
         if self.watched is not None:
             self.watched.is_stale = True
 
@@ -70,20 +70,20 @@ class _Reviewed(ClipPart):
 
 @dataclass
 class _Telling(SessionPart):
-    """When it was drawn last how far a review has come, monotonic seconds."""
+    """Time of the last redraw of a review's progress, monotonic seconds."""
 
     of_file: ClassVar[bool] = True
     last: float = 0.0
 
 
 def register() -> None:
-    """Begin to look, soon: when Blender has come up."""
+    """Start to look for changes, soon after Blender has started."""
     if not bpy.app.background:
         bpy.app.timers.register(tick, first_interval=_FIRST, persistent=True)
 
 
 def unregister() -> None:
-    """Look no more."""
+    """Stop looking for changes."""
     if bpy.app.timers.is_registered(tick):
         bpy.app.timers.unregister(tick)
 
@@ -93,13 +93,13 @@ def _known(clip: bpy.types.MovieClip) -> Watched | None:
 
 
 def of_clip(clip: bpy.types.MovieClip) -> ClipReview | None:
-    """What is known of a clip now; None before it was reviewed."""
+    """Return the review of a clip. None before its first review."""
     watched = _known(clip)
     return watched.review if watched is not None else None
 
 
 def progress(clip: bpy.types.MovieClip) -> tuple[int, int] | None:
-    """How far a review that is being made has come, of how much; None when it is up to date."""
+    """Return how much of a running review is done, and of how much. None if it is up to date."""
     watched = _known(clip)
     if watched is None:
         return (0, 0) if current_store(clip) is not None else None
@@ -110,7 +110,7 @@ def progress(clip: bpy.types.MovieClip) -> tuple[int, int] | None:
 
 
 def ensure(clip: bpy.types.MovieClip) -> ClipReview:
-    """Review a clip now, all of it; raises SplatError."""
+    """Review the whole clip now. Raises SplatError."""
     watched = _watch(clip)
     watched.edited = None
     for waits in review_builder.steps(clip.session_uid, watched):
@@ -122,7 +122,7 @@ def ensure(clip: bpy.types.MovieClip) -> ClipReview:
 
 
 def layers_written(clip: bpy.types.MovieClip, drawn_in_them: user_masks.Drawn) -> None:
-    """Take note that the mask layers were made anew: what is drawn in them is known for certain."""
+    """Note that the mask layers were made again, and what the user drew in them."""
     watched = _watch(clip)
     edited = dict(watched.edited or {})
     for entry in properties.of_clip(clip).objects:
@@ -135,7 +135,7 @@ def layers_written(clip: bpy.types.MovieClip, drawn_in_them: user_masks.Drawn) -
 
 
 def edited_frames(clip: bpy.types.MovieClip) -> dict[str, set[int]]:
-    """The frames that are known to be drawn, by object; all of them once the review is made."""
+    """Return the known frames with drawings, by object. After the review, these are all."""
     watched = _known(clip)
     if watched is None or watched.edited is None:
         return {}
@@ -144,9 +144,9 @@ def edited_frames(clip: bpy.types.MovieClip) -> dict[str, set[int]]:
 
 
 def fine_frames_of(clip: bpy.types.MovieClip) -> dict[int, tuple[int, ...]]:
-    """The frames that the user has ticked, by object id, as far as their mattes are the same.
+    """Return the frames that the user has ticked, by object id, if their mattes are still the same.
 
-    Reads the mattes' keys, a file each.
+    This reads the mattes' keys, one file each.
     """
     store = current_store(clip)
     found = {}
@@ -158,7 +158,7 @@ def fine_frames_of(clip: bpy.types.MovieClip) -> dict[int, tuple[int, ...]]:
 
 
 def tick_frame(clip: bpy.types.MovieClip, object_id: int, frame: int, *, is_fine: bool) -> bool:
-    """Say that an object looks fine on a frame, or take it back; False where it has no matte."""
+    """Tick an object's frame as fine, or remove the tick. Return False if it has no matte."""
     store = current_store(clip)
     if store is None or not store.has(object_id, frame):
         return False
@@ -171,7 +171,7 @@ def tick_frame(clip: bpy.types.MovieClip, object_id: int, frame: int, *, is_fine
 
 
 def chosen_object(clip: bpy.types.MovieClip) -> int | None:
-    """The object that the list is narrowed to; None for all."""
+    """Return the only object that the list shows, or None for all."""
     if not list_properties.of_window(bpy.context.window_manager).only_active:
         return None
     entry = present(clip.tracking).objects.active
@@ -181,7 +181,7 @@ def chosen_object(clip: bpy.types.MovieClip) -> int | None:
 
 
 def fill_list(clip: bpy.types.MovieClip) -> None:
-    """Show a clip's frames worth a look in the window manager's list."""
+    """Put a clip's frames to look at into the window manager's list."""
     shown = list_properties.of_window(bpy.context.window_manager)
     found = of_clip(clip) or ClipReview()
     place = shown.place()
@@ -208,14 +208,14 @@ def _watch(clip: bpy.types.MovieClip) -> Watched:
 
 
 def _show(clip: bpy.types.MovieClip, watched: Watched) -> None:
-    """Put what is drawn and ticked now into the review: the mattes are judged already."""
+    """Put the present drawings and ticks into the review. The mattes are judged already."""
     watched.review = made(clip, watched)
     fill_list(clip)
     editors.redraw()
 
 
 def _other_layers(clip: bpy.types.MovieClip, names: Collection[str]) -> bool:
-    """Whether the clip's mask has layers of objects beside these."""
+    """Whether the clip's mask has layers of other objects too."""
     mask = properties.of_clip(clip).mask
     known = {entry.name for entry in properties.of_clip(clip).objects}
     return mask is not None and any(
@@ -224,7 +224,7 @@ def _other_layers(clip: bpy.types.MovieClip, names: Collection[str]) -> bool:
 
 
 def _look_at_playhead(clip: bpy.types.MovieClip, watched: Watched) -> None:
-    """See whether the user edits the frame in view, or has left one edited or not."""
+    """Find out whether the user is editing the current frame, or has left an edited frame."""
     mask, scene = properties.of_clip(clip).mask, bpy.context.scene
     if mask is None or scene is None or watched.edited is None:
         return
@@ -239,8 +239,8 @@ def _look_at_playhead(clip: bpy.types.MovieClip, watched: Watched) -> None:
         if before == now:
             edited = edit_search.shown_edit(mask, name, now) is not None
         elif frame in frames:
-            # Left behind: only what was keyed has stayed. (The points of the new frame may not be
-            # in place yet, so that is looked at next time.)
+            # On the frame that was left, only keys have stayed. (The points of the new frame may not
+            # be in place yet, so it is looked at next time.)
             edited = edit_search.is_edited(mask, name, before)
         else:
             continue
@@ -252,7 +252,7 @@ def _look_at_playhead(clip: bpy.types.MovieClip, watched: Watched) -> None:
 
 
 def _clip_in_view() -> bpy.types.MovieClip | None:
-    """The clip of the first Clip Editor, else the one that the operators would take."""
+    """Return the clip of the first Clip Editor, else the clip that operators would use."""
     for _, _, space in editors.clip_editors():
         if space.clip is not None:
             return space.clip
@@ -260,7 +260,7 @@ def _clip_in_view() -> bpy.types.MovieClip | None:
 
 
 def tick() -> float:
-    """Look for changes and work a little; the timer's function. Returns seconds to the next."""
+    """Look for changes and work a little. The timer calls it. Return the seconds to the next call."""
     if task_runner.current() is not None:
         for _, reviewed in clip_state.known(_Reviewed):
             reviewed.stop()
@@ -282,7 +282,7 @@ def tick() -> float:
             return _BUSY
         _look_at_playhead(clip, watched)
     except SplatError as error:
-        # A timer can't report: the panel shows it, until the store changes.
+        # A timer can't report an error. The panel shows it until the store changes.
         watched.state = state_of(clip, watched.folder)
         watched.edited, watched.is_stale = watched.edited or {}, False
         watched.review = ClipReview(names=names_of(clip), error=str(error))

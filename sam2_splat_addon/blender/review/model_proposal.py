@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""SAM 2.1, proposed where the bundled model is lost on many photos."""
+"""Propose SAM 2.1 when the bundled model is lost on many photos."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ..context import preferences, properties
 from .review_builder import ClipReview
 
 PROPOSED: Final = "sam2.1_hiera_tiny"
-"""The smallest of them: right where the bundled one is lost, and bearable on a processor."""
+"""The smallest SAM 2.1 model. It is much better than the bundled model, and still usable on a processor."""
 
 
 def is_due(clip: bpy.types.MovieClip, found: ClipReview) -> bool:
-    """Whether the masks are the bundled model's, many are lost, and the user wants to hear it."""
+    """Whether to propose: the bundled model made the masks, many are lost, and the user wants to know."""
     return (
         properties.of_clip(clip).model == BUNDLED
         and found.model == BUNDLED
@@ -28,18 +28,18 @@ def is_due(clip: bpy.types.MovieClip, found: ClipReview) -> bool:
 
 
 def missing() -> Checkpoint | None:
-    """The proposed model's checkpoint where it has to be downloaded first."""
+    """Return the proposed model's checkpoint if it must be downloaded first."""
     entry = CHECKPOINTS[PROPOSED]
     return None if (preferences.model_folder() / entry.file_name).is_file() else entry
 
 
 def draw(layout: bpy.types.UILayout, clip: bpy.types.MovieClip, found: ClipReview) -> None:
-    """A line that says it, a button that does it, and a cross that ends it for good."""
+    """Draw a line that says it, a button that does it, and a cross that ends proposals."""
     if not is_due(clip, found):
         return
     box = layout.box().column(align=True)
     row = box.row()
-    row.label(text=f"Lost on {found.lost} of {found.counts[1]} photos", icon="INFO")
+    row.label(text=f"Subject lost on {found.lost} of {found.counts[1]} photos", icon="INFO")
     row.operator("sam2_splat.dismiss_proposal", text="", icon="X", emboss=False)
     entry = missing()
     size = f" ({entry.bytes / 1e6:.0f} MB)" if entry is not None else ""

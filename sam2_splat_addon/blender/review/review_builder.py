@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One review of a clip, made in small steps beside a living window.
+"""Make one review of a clip in small steps, so that the window stays quick.
 
-A thread measures and judges the mattes; the frames that the user drew are looked for here, and the
-user's ticks are put in at the end.
+A thread measures and judges the mattes. The main thread looks for frames that the user drew, and adds
+the user's ticks at the end.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ from ..context.present import present
 from ..masks import written_layers
 
 State = tuple[tuple[int, str, int], ...]
-"""What tells a store apart from others: object id, name, time of its last change."""
+"""The state of a store: object id, name and time of the last change, for each object."""
 
 
 @dataclass(frozen=True)
 class ClipReview:
-    """What is known of one clip.
+    """The review of one clip.
 
     Attributes
     ----------
     reviews
-        Object id -> its frames' reviews, rising.
+        Object id -> reviews of its frames, rising.
     names
         Object id -> name.
     error
-        Why there is no review, as a sentence; empty when there is one.
+        A sentence that says why there is no review. Empty if there is one.
     model
-        Which model the mattes are of; empty where that is unknown.
+        The model that made the mattes. Empty if it is unknown.
     revision
-        Another number whenever something of this has changed.
+        A number that changes with every change of this review.
     """
 
     reviews: dict[int, list[FrameReview]] = field(default_factory=dict)
@@ -63,7 +63,7 @@ class ClipReview:
     revision: int = field(default_factory=itertools.count(1).__next__)
 
     def listed(self, object_id: int | None = None) -> list[FrameReview]:
-        """The frames worth a look, worst first; of one object or of all."""
+        """Return the frames to look at, worst first, of one object or of all."""
         if object_id is None:
             return self._worst
         return [one for one in self._worst if one.object_id == object_id]
@@ -74,17 +74,17 @@ class ClipReview:
 
     @cached_property
     def counts(self) -> tuple[int, int]:
-        """Frames worth a look, and frames that have a matte: the panel asks at every redraw."""
+        """Numbers of frames to look at and of frames with a matte. Every redraw asks for them."""
         listed = {one.frame for one in self._worst}
         return len(listed), len({one.frame for own in self.reviews.values() for one in own})
 
     @cached_property
     def lost(self) -> int:
-        """Frames on which the model is lost."""
+        """Number of frames on which the model is lost."""
         return len({one.frame for one in self._worst if one.badness >= LOST})
 
     def states(self, object_id: int | None = None) -> dict[int, FrameState]:
-        """Frame -> the state most worth knowing of any object there."""
+        """Return for each frame the most important state of its objects."""
         found: dict[int, FrameState] = {}
         for key, reviews in self.reviews.items():
             if object_id is None or key == object_id:
@@ -94,7 +94,7 @@ class ClipReview:
         return found
 
 
-# The heaviest state of several objects is shown.
+# Of several objects, the state with the largest weight is shown.
 _WEIGHTS: Mapping[FrameState, int] = {
     "good": 0,
     "fine": 1,
@@ -106,7 +106,7 @@ _WEIGHTS: Mapping[FrameState, int] = {
 
 @dataclass(frozen=True)
 class Judged:
-    """What the mattes alone say.
+    """The judgement of the mattes alone, without drawings and ticks.
 
     Attributes
     ----------
@@ -115,7 +115,7 @@ class Judged:
     keys
         Object id -> frame -> matte's key.
     model
-        Which model the last run was with; empty where that is unknown.
+        The model of the last run. Empty if it is unknown.
     """
 
     reviews: dict[int, list[FrameReview]] = field(default_factory=dict)
@@ -125,29 +125,29 @@ class Judged:
 
 @dataclass
 class Watched:
-    """What the review of a clip was made from, to see when it is out of date."""
+    """What a clip's review was made from, to see when it is out of date."""
 
     state: State = ()
     reader: ShapeReader | None = None
     folder: str = ""
     judged: Judged = field(default_factory=Judged)
-    # Object id -> frames that the user has drawn; None until all frames were looked at.
+    # Object id -> frames that the user has drawn. None until all frames were looked at.
     edited: dict[int, set[int]] | None = None
-    # Whether those may have changed since, by an undo, an operator or a task.
+    # Whether an undo, an operator or a task may have changed these since.
     is_stale: bool = False
     # The ticks that the review was made with.
     ticks: approved_frames.Ticks = field(default_factory=dict)
     review: ClipReview | None = None
-    # How far a review that is being made has come, of how much.
+    # How much of the running review is done, and of how much.
     progress: tuple[int, int] | None = None
-    # The frame the playhead was on, whose mask the user may be editing.
+    # The last frame of the playhead, whose mask the user may be editing.
     frame: int = 0
 
 
 def steps(uid: int, watched: Watched) -> Generator[bool, None, None]:
-    """Review a clip in small steps, True while waiting; raises SplatError for a damaged matte.
+    """Review a clip in small steps. Yield True while waiting. Raises SplatError for a damaged matte.
 
-    The clip goes by its uid: an undo between two steps puts another in its place.
+    The clip is given by its uid, because an undo between two steps makes a reference invalid.
     """
     clip = clip_by_uid(uid)
     if clip is None:
@@ -191,13 +191,13 @@ def steps(uid: int, watched: Watched) -> Generator[bool, None, None]:
 def _judge_all(
     reader: ShapeReader | None, object_ids: list[int], folder: str, report: Report
 ) -> Judged:
-    """Measure and judge all mattes, in a thread; raises StoreError."""
+    """Measure and judge all mattes in a thread. Raises StoreError."""
     run = read_manifest(MatteStore(Path(folder)).manifest_path) if folder else None
     found = Judged(model=run.model if run is not None else "")
     total = sum(reader.count(one) for one in object_ids) if reader is not None else 0
     done = 0
     for object_id in object_ids:
-        assert reader is not None  # there are no objects without
+        assert reader is not None  # without a reader there are no objects
         shapes = []
         for shape in reader.read(object_id):
             shapes.append(shape)
@@ -210,7 +210,7 @@ def _judge_all(
 
 
 def made(clip: bpy.types.MovieClip, watched: Watched) -> ClipReview:
-    """What the mattes say, and what the user has drawn and ticked."""
+    """Put the judgement of the mattes together with the user's drawings and ticks."""
     watched.ticks = approved_frames.of_clip(clip)
     edited, judged = watched.edited or {}, watched.judged
     reviews = {
@@ -229,7 +229,7 @@ def names_of(clip: bpy.types.MovieClip) -> dict[int, str]:
 
 
 def state_of(clip: bpy.types.MovieClip, folder: str) -> State:
-    """Changes whenever a matte is written or removed: each changes its folder's time."""
+    """Return the store's state. Each matte that is written or removed changes its folder's time."""
     found = []
     for object_id, name in names_of(clip).items():
         path = Path(folder) / "objects" / f"{object_id:03d}"
@@ -243,10 +243,10 @@ def state_of(clip: bpy.types.MovieClip, folder: str) -> State:
 def _candidates(
     clip: bpy.types.MovieClip, watched: Watched, names: Mapping[int, str]
 ) -> dict[str, set[int]]:
-    """The clip's frames on which objects' layers may hold an edit since the last look.
+    """Return the clip's frames that may have a new edit in objects' layers.
 
-    Those that were edited, those that were written as edited, and the ones the playhead is on and
-    was on: nobody edits another.
+    These are the edited frames, those that were written as edited, and the present and the last frame
+    of the playhead. The user can't edit other frames.
     """
     mask = properties.of_clip(clip).mask
     if mask is None:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Long work, one task at a time: load, propagate, bake, report, previews, layers."""
+"""Long work, one task at a time: load, propagate, bake and report, previews, mask layers."""

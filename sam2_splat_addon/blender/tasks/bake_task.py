@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The bake from mattes and edited mask layers to PNGs."""
+"""Bake mattes and edited mask layers to PNGs."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from .job_task import JobTask, Steps, with_warnings
 
 
 class BakeTask(JobTask):
-    """Writes one RGBA PNG a photo into a new folder.
+    """Write one RGBA PNG for each photo into a new folder.
 
     Parameters
     ----------
     clip
-        A propagated clip.
+        A clip after propagation.
     device, threads
-        Where edges are refined, and how many photos are worked on at once, 0 by the machine.
+        Where edges are refined, and how many photos are baked at once. 0 lets the machine decide.
     output_folder
-        A folder that does not exist yet; None is the next ``postshot_vNNN`` beside the photos.
+        A folder that does not exist yet. None means the next ``postshot_vNNN`` beside the photos.
     strict
-        Fail at the first damaged photo, in place of leaving it out.
+        Fail at the first damaged photo, instead of leaving it out.
 
     Raises (when made)
     ------------------
     SplatError
-        No object takes part, no packages.
+        No object is baked, or the packages are missing.
     """
 
     title = "Baking"
@@ -58,7 +58,7 @@ class BakeTask(JobTask):
         self.output_folder = output_folder or Path()
 
     def request(self, footage: FootageFiles, edited: Drawn) -> BakeRequest:
-        """What there is of mattes, with what the user drew in place of them."""
+        """Return the request: all mattes, replaced by what the user drew."""
         clip, photos = self.clip(), Path(footage.folder)
         store = matte_run.own_store(clip, photos)
         clear_results.reconcile(clip)
@@ -75,10 +75,10 @@ class BakeTask(JobTask):
         )
 
     def follow_up(self) -> Steps:
-        """Remember where the images are."""
+        """Store the folder of the images in the clip."""
         assert self._job is not None  # it has just ended
         if self.cancelled:
-            self.summary = f"Cancelled; the images that were finished are in {self.output_folder}"
+            self.summary = f"Cancelled. The finished images are in {self.output_folder}"
             return
         assert self._job.result is not None
         self.fraction = 1.0
@@ -88,7 +88,7 @@ class BakeTask(JobTask):
 
 
 def bake_folder(clip: bpy.types.MovieClip, footage_folder: Path) -> Path:
-    """The folder that the next bake's own folder will be in."""
+    """Return the folder in which the next bake makes its own folder."""
     chosen = properties.of_clip(clip).bake_folder
     return Path(bpy.path.abspath(chosen)) if chosen else footage_folder
 
@@ -99,6 +99,6 @@ def _options(clip: bpy.types.MovieClip) -> BakeOptions:
     kept = [ids[e.name] for e in settings.objects if e.use_in_bake and e.name in ids]
     if ids and not kept:
         raise BakeError(
-            "No object takes part in the bake.", "Switch one on in the list of objects."
+            "No subject takes part in the bake.", "Switch one on in the list of subjects."
         )
     return BakeOptions(objects=tuple(sorted(kept)), **chosen(settings, BakeSettings))

@@ -23,9 +23,9 @@ from ..context import console, preferences, properties, worker_session
 from ..context.active_clip import require_clip_by_uid
 from . import local_edits
 
-# Yielded by a step that waits for a disk or the worker; other steps are done with a piece of work.
+# A step that waits for a disk or the worker yields this. Other steps have done a piece of work.
 WAITS = True
-_HASHES_NAME = "photo_hashes"  # in the cache
+_HASHES_NAME = "photo_hashes"  # name of a file in the cache
 
 Steps = Generator[bool | None, None, None]
 
@@ -33,17 +33,17 @@ T = TypeVar("T")
 
 
 class JobTask:
-    """Gets a request together, sees the worker do it, and follows it up, all in small steps.
+    """Prepare a request, let the worker do it, and use the result, all in small steps.
 
-    Subclasses say what the request is and what follows. See
+    Subclasses make the request and use the result. See
     :class:`sam2_splat_addon.blender.context.task_runner.Task` for the attributes that panels read.
 
     Parameters
     ----------
     clip
-        What to work on.
+        The clip to work on.
     share
-        The part of the progress bar that the job has; what follows has the rest.
+        The job's part of the progress bar. `follow_up` has the rest.
 
     Raises (when made)
     ------------------
@@ -64,7 +64,7 @@ class JobTask:
         self.seconds_per_frame = 0.0
         self.warnings: tuple[str, ...] = ()
         self.damaged: tuple[str, ...] = ()
-        # References to data-blocks don't outlive an undo, so the clip is looked up when needed.
+        # An undo makes references to data-blocks invalid, so the clip is looked up when needed.
         self._clip_uid = clip.session_uid
         local_edits.work_on(clip)
         self._place = place_of(clip)
@@ -77,15 +77,15 @@ class JobTask:
         self._steps = self._run()
 
     def request(self, footage: FootageFiles, edited: Drawn) -> JobRequest:
-        """What to ask the worker; raises SplatError where nothing can be asked."""
+        """Return the request to the worker. Raises SplatError if there is nothing to ask."""
         raise NotImplementedError
 
     def follow_up(self) -> Steps:
-        """What comes after the job, and the summary."""
+        """Use the result of the job, and set the summary."""
         raise NotImplementedError
 
     def step(self, deadline: float) -> bool:
-        """Work until the deadline, and while waiting for news return at once in a window."""
+        """Work until the deadline. In a window, return at once while waiting for the worker."""
         self._deadline = deadline
         now = time.monotonic()
         while True:
@@ -95,12 +95,12 @@ class JobTask:
             except StopIteration:
                 return True
             now = time.monotonic()
-            # Not another piece of work that would end late, going by the one before.
+            # Don't start a piece of work that would end too late. The last one tells how long it takes.
             if waits or now + (now - began) >= deadline:
                 return False
 
     def frame_done(self, done: FrameDone) -> None:
-        """Called for every matte or image that has come onto disk."""
+        """Note a matte or an image that was written to disk."""
 
     def cancel(self) -> None:
         self.cancelled = self.cancelled or self._job is None
@@ -118,13 +118,13 @@ class JobTask:
 
     @property
     def silence(self) -> float:
-        """Seconds that the worker has said nothing, once that is long; else 0."""
+        """Seconds in which the worker has said nothing, if it is a long time, else 0."""
         return self._job.silence if self._job is not None else 0.0
 
     def restart(self) -> None:
-        """End a worker that says nothing and ask another one; what is finished is not done again.
+        """End a silent worker and ask a new one. Finished frames are not computed again.
 
-        Raises SplatError where nothing can be asked any more.
+        Raises SplatError if no new request is possible.
         """
         if self._job is None or self._asked is None or self._job.state.is_over:
             return
@@ -132,11 +132,11 @@ class JobTask:
         self._job = Job(self._pool, self.request(*self._asked))
 
     def clip(self) -> bpy.types.MovieClip:
-        """The clip the task works on; raises FootageError when it was deleted meanwhile."""
+        """Return the task's clip. Raises FootageError if it was deleted meanwhile."""
         return require_clip_by_uid(self._clip_uid)
 
     def drawn_so_far(self) -> Generator[bool | None, None, Drawn]:
-        """Everything that the user drew, found in steps."""
+        """Find everything that the user drew, in steps."""
         looking = user_masks.everything(self._clip_uid)
         while True:
             try:
@@ -161,24 +161,26 @@ class JobTask:
             self.summary = "Cancelled before anything was done"
             return
         self._job = Job(self._pool, request)
-        while not self._poll(self._job):  # may be another one each time: see `restart`
+        while not self._poll(self._job):  # the job may have changed, see `restart`
             yield WAITS
         yield from self.follow_up()
 
     def _prepare(self) -> Generator[bool | None, None, JobRequest]:
-        if not bpy.app.background:  # where nothing is edited, and points may be of any frame
+        if (
+            not bpy.app.background
+        ):  # without a window nobody edits, and points may belong to any frame
             user_masks.require_keyed(self.clip())
         place = self._place
         found = yield from self._fetched(lambda report: scan(place, report))
         footage = accept(self.clip(), found)
         hashes = ContentHashes(preferences.cache_folder() / _HASHES_NAME)
-        # Reads every photo that is new or has changed.
+        # This reads every photo that is new or has changed.
         files = yield from self._fetched(lambda report: FootageFiles.of(footage, hashes, report))
         self._asked = (files, (yield from self.drawn_so_far()))
         return self.request(*self._asked)
 
     def _fetched(self, work: Callable[[Report], T]) -> Generator[bool | None, None, T]:
-        """What work gives that waits for disks: thousands of photos take seconds."""
+        """Do work in a thread that waits for disks. Thousands of photos take seconds."""
         background = BackgroundTask(work)
         self._background = background
         timeout = self._deadline - time.monotonic() if bpy.app.background else 0.0
@@ -193,7 +195,7 @@ class JobTask:
         return background.result()
 
     def _poll(self, job: Job) -> bool:
-        """One look at the job; waits for news until the deadline in background only."""
+        """Look at the job once. Only without a window, wait for the worker until the deadline."""
         state = job.poll(self._deadline, wait=bpy.app.background)
         progress = job.progress
         self.fraction = progress.fraction * self._share
@@ -209,7 +211,7 @@ class JobTask:
         if job.trace:
             console.log.warning(job.trace)
         if state is JobState.FAILED:
-            raise job.error or WorkerError("The worker failed without a word.")
+            raise job.error or WorkerError("The SAM 2 process failed without a message.")
         self.cancelled = state is JobState.CANCELLED
         if job.result is not None:
             self.warnings, self.damaged = job.result.warnings, job.result.damaged
@@ -219,5 +221,5 @@ class JobTask:
 
 
 def with_warnings(summary: str, warnings: tuple[str, ...]) -> str:
-    """A summary that ends with what the user should know."""
+    """Add warnings to the end of a summary."""
     return " ".join((summary, *warnings))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Mask layers made from the matte store, a frame at a time."""
+"""Make mask layers from the matte store, frame by frame."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from ..masks import keys as mask_keys
 from ..masks import layers as mask_layers
 from ..masks.layers import LayerPlan
 
-# Tracing takes about as long as writing the keys, so a frame counts once in either.
+# Tracing takes about as long as writing keys, so each counts once for a frame's progress.
 _PASSES = 2
-# How long a step may wait for the thread in background, s.
+# How long a step without a window may wait for the thread, s.
 _TIMEOUT = 0.05
-# Objects are written together as long as they have no more frames than this.
+# Most frames of objects that are written together.
 _TOGETHER = 64
 
 
 @dataclass
 class _Made(ClipPart):
-    """Which mattes each layer was made of last, by the object's name (`WrittenLayer.mattes`).
+    """The mattes that each layer was last made from, by the object's name (`WrittenLayer.mattes`).
 
-    An undo brings back layers, and no mattes. 0: of none.
+    An undo restores layers but no mattes. 0 means no mattes.
     """
 
     outlives_removal: ClassVar[bool] = True
@@ -49,23 +49,23 @@ class _Made(ClipPart):
 
 @dataclass
 class _Writing(SessionPart):
-    """Whether layers are written right now: what changes in them then is none of the user's doing."""
+    """Whether layers are being written. Changes in them then do not come from the user."""
 
     is_on: bool = False
 
 
 def is_writing() -> bool:
-    """Whether layers are written right now."""
+    """Whether layers are being written now."""
     return session_state.part(_Writing).is_on
 
 
 def is_latest(clip: bpy.types.MovieClip, name: str) -> bool:
-    """Whether an object's layer is of the mattes that it was made of last in this session, if it was."""
+    """Whether an object's layer is the one that was made last in this session, if one was made."""
     made = clip_state.of(clip).part(_Made).mattes.get(name)
     mask = properties.of_clip(clip).mask
     written = written_layers.remembered(mask, name) if mask is not None else None
     if mask is None or written is None or name not in mask.layers:
-        return not made  # it was cleared, or there was none
+        return not made  # it was cleared, or never made
     return made in (None, written.mattes)
 
 
@@ -75,14 +75,14 @@ def has_written(clip: bpy.types.MovieClip) -> bool:
 
 
 def results_cleared(clip: bpy.types.MovieClip) -> None:
-    """Take note that all mattes of a clip are deleted for good, and its layers with them."""
+    """Note that all mattes and layers of a clip were deleted for good."""
     for entry in properties.of_clip(clip).objects:
         clip_state.of(clip).part(_Made).mattes[entry.name] = 0
 
 
 @dataclass(frozen=True)
 class _Planned:
-    """A layer to be written: the clip's frames, and those of them that the user drew on."""
+    """A layer to write: the clip's frames, and the frames among them that the user drew on."""
 
     name: str
     plan: SlotPlan
@@ -92,25 +92,25 @@ class _Planned:
 
 
 class LayerBuild:
-    """Makes one layer an object from everything the store holds for it, in small steps.
+    """Make one layer for each object from all its mattes in the store, in small steps.
 
     Parameters
     ----------
     names
-        Object id -> name, of the objects to do.
+        Object id -> name of the objects to do.
 
     Attributes
     ----------
     fraction
-        0 to 1.
+        How much is done, 0 to 1.
     waits
-        Whether there was nothing to do at the last step but to wait.
+        Whether the last step could only wait.
     frame
-        The frame just worked on.
+        The last frame that was worked on.
     frame_count
-        Frames that have a matte of at least one object.
+        Number of frames with a matte of at least one object.
     edited
-        What the user had drawn, of the objects done so far: it wins over the store.
+        What the user had drawn, for the objects done so far. It replaces the store's mattes.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class LayerBuild:
         self.edited: Drawn = {}
         mask = properties.of_clip(clip).mask
         layers = {layer.name for layer in mask.layers} if mask is not None else set()
-        # A layer without mattes is to show what the user drew, which is all that is baked.
+        # A layer without mattes must show what the user drew, because the bake uses it.
         self._names = {i: name for i, name in names.items() if store.frames(i) or name in layers}
         self._total = _PASSES * sum(len(store.frames(i)) for i in self._names)
         self.frame_count = len({frame for i in self._names for frame in store.frames(i)})
@@ -134,7 +134,7 @@ class LayerBuild:
         self._steps = self._run(clip.session_uid)
 
     def step(self) -> bool:
-        """Work on one frame, or look whether there is one; True once everything is there."""
+        """Work on one frame, or look whether one is ready. Return True when everything is done."""
         writing = session_state.part(_Writing)
         writing.is_on = True
         try:
@@ -148,7 +148,7 @@ class LayerBuild:
         return False
 
     def close(self) -> None:
-        """Stop where it is: a layer that is not finished is written anew later."""
+        """Stop here. An unfinished layer is written again later."""
         self._steps.close()
 
     def _run(self, uid: int) -> Generator[bool | None, None, None]:
@@ -159,7 +159,7 @@ class LayerBuild:
                 yield from self._write(uid)
 
     def _write(self, uid: int) -> Generator[bool | None, None, None]:
-        """Yields whether it waits: for a thread that traces, while the layers are written here."""
+        """Write the layers that a thread has traced. Yield whether it waits for the thread."""
         left = dict(self._names)
         while left:
             together = self._next_few(left)
@@ -178,7 +178,7 @@ class LayerBuild:
                 raise
 
     def _next_few(self, left: Mapping[int, str]) -> dict[int, str]:
-        """The next objects, few enough to be written in one go; one at least."""
+        """Return the next objects, few enough to write them together, but at least one."""
         together: dict[int, str] = {}
         frames = 0
         for object_id, name in left.items():
@@ -189,8 +189,8 @@ class LayerBuild:
         return together
 
     def _find_drawn(self, uid: int, names: Collection[str]) -> Generator[None, None, None]:
-        """What the user drew in some layers; from here on, nothing can be drawn there."""
-        # Late, as the user may draw until the layer is made again.
+        """Find what the user drew in some layers. From here on the user can't draw there."""
+        # Do this late, because the user may draw until the layer is made again.
         mask = _mask_by_clip(uid)
         if mask is not None:
             for name in names:
@@ -202,9 +202,9 @@ class LayerBuild:
     def _planned(
         self, uid: int, object_id: int, name: str
     ) -> Generator[bool | None, None, _Planned]:
-        """What an object's layer is to show: what the user drew, and else the store."""
+        """Return what an object's layer should show: what the user drew, else the store's mattes."""
         drawn = self.edited[name]
-        # Looked up anew for each object: an undo between two steps leaves stale references.
+        # Look it up for each object, because an undo between two steps makes references invalid.
         clip = require_clip_by_uid(uid)
         size = (int(clip.size[0]), int(clip.size[1]))
         frames = sorted({*self._store.frames(object_id), *drawn})
@@ -227,7 +227,7 @@ class LayerBuild:
         try:
             for written in writing:
                 if written:
-                    # Looked up anew: an undo between two steps leaves the reference stale.
+                    # Look it up again, because an undo between two steps makes the reference invalid.
                     self.frame = to_clip(require_clip_by_uid(uid), written[-1])
                     self._done += len(written)
                 yield False
@@ -249,9 +249,9 @@ class LayerBuild:
         drawn: Mapping[int, list[NDArray[np.float64]]],
         size: tuple[int, int],
     ) -> Generator[bool, None, tuple[SlotPlan, int]]:
-        """The outlines of an object on all its frames; what the user drew wins over the model.
+        """Trace an object's outlines on all its frames. What the user drew replaces the model's.
 
-        And a checksum of its mattes.
+        Return them with a checksum of its mattes.
         """
         store = self._store
 
@@ -263,7 +263,7 @@ class LayerBuild:
                 mattes = zlib.crc32(repr((frame, mark)).encode(), mattes)
                 if frame in drawn:
                     planner.add(from_outlines(drawn[frame]))
-                elif mark is None:  # damaged, and so none
+                elif mark is None:  # a damaged matte counts as none
                     planner.add(from_outlines([]))
                 else:
                     planner.add(trace(store.read(object_id, frame).logits, *size))
@@ -283,7 +283,7 @@ class LayerBuild:
 
 
 def _keep_drawn(clip: bpy.types.MovieClip, name: str, frames: Collection[int]) -> None:
-    """Keep what the user drew on some frames of the clip for the layer that is made next."""
+    """Keep what the user drew on some frames of the clip, for the next layer."""
     mask = mask_layers.get_mask(clip)
     before = frames_before(clip, mask, name)
     found = {frame: edit_search.drawn_at(mask, name, frame + before) for frame in frames}
@@ -297,7 +297,7 @@ def _mask_by_clip(uid: int) -> bpy.types.Mask | None:
 
 
 def _mask_of(clip: bpy.types.MovieClip) -> bpy.types.Mask:
-    """The clip's mask, as long as its footage."""
+    """Return the clip's mask, with the length of its photos."""
     mask = mask_layers.get_mask(clip)
     mask.frame_start = clip.frame_start
     mask.frame_end = clip.frame_start + properties.of_clip(clip).frame_count - 1

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Asks the worker for the mask of the frame at hand when its clicks change.
+"""Ask the worker for the mask of the current frame when its clicks change.
 
-A timer compares the clicks of the shown frame with those that were asked about last, so that Blender's
-own markers, scripts, undo and our tool all count alike. It never waits for the worker.
+A timer compares the clicks of the shown frame with the last question. So Blender's own markers, scripts,
+undo and our tool all count alike. The timer never waits for the worker.
 """
 
 from __future__ import annotations
@@ -50,27 +50,27 @@ from ..context.requests import chosen, model_choice, run_settings
 from ..context.session_state import SessionPart
 from ..review import live_review
 
-# Seconds between two looks: while an answer is awaited, while there is something to click on, and
-# while there is not.
+# Seconds between two looks: while an answer is awaited, while there is a photo to click on, and while
+# there is none.
 _TICK_BUSY = 0.03
 _TICK = 0.1
 _TICK_IDLE = 0.5
-# How long the playhead rests on a frame before the worker is troubled with it, s.
+# How long the playhead must rest on a frame before the worker is asked, s.
 _REST = 0.3
 
 
 @dataclass(frozen=True)
 class _Question:
-    """What a preview is asked for: the clicks without an answer on a clip's frame.
+    """The question for a preview: the clicks on a clip's frame that have no answer yet.
 
     Attributes
     ----------
     uid
         The clip's session uid.
     model
-        The key that it is made with (`preview_key`).
+        The key of the preview (`preview_key`).
     prompts
-        By object; none means that the worker only gets ready for the frame.
+        Prompts by object. Empty means that the worker only gets ready for the frame.
     """
 
     uid: int
@@ -81,7 +81,7 @@ class _Question:
 
 @dataclass
 class _State(SessionPart):
-    """What the timer knows from look to look."""
+    """What the timer remembers between two looks."""
 
     of_file: ClassVar[bool] = True
     place: tuple[int, int] = (0, 0)
@@ -96,7 +96,7 @@ def _state() -> _State:
 
 
 def register() -> None:
-    """Begin to look; in background nothing is previewed."""
+    """Start to look. Without a window there is no preview."""
     if not bpy.app.background:
         bpy.app.timers.register(_tick, first_interval=1.0, persistent=True)
 
@@ -108,17 +108,17 @@ def unregister() -> None:
 
 
 def invalidate() -> None:
-    """Forget what was asked about: it is gone."""
+    """Forget the last question, because its answer is gone."""
     session_state.drop(_State)
 
 
 def problem() -> str:
-    """Why there is no preview, when one was asked for in vain; else empty."""
+    """Return why the last question got no preview, else an empty text."""
     return _state().problem or silence()
 
 
 def silence() -> str:
-    """That the worker has said nothing for long while a preview is awaited; else empty."""
+    """Return a sentence if the worker is silent for long while a preview is awaited, else an empty text."""
     preview = worker_session.asked_preview()
     if not is_busy() or preview is None or preview.silence < SILENCE:
         return ""
@@ -126,13 +126,13 @@ def silence() -> str:
 
 
 def is_busy() -> bool:
-    """Whether an answer to clicks is awaited."""
+    """Whether we wait for an answer to clicks."""
     state = _state()
     return state.asked is not None and bool(state.asked.prompts) and state.ticket != 0
 
 
 def look_now() -> None:
-    """Look at once, when a click was made: the timer comes up to 0.1 s later, and after a redraw."""
+    """Look at once after a click. The timer comes up to 0.1 s later, after a redraw."""
     if bpy.app.timers.is_registered(_tick):
         _tick()
 
@@ -156,7 +156,7 @@ def _tick() -> float:
 
 
 def _editor() -> bpy.types.SpaceClipEditor | None:
-    """The first Clip Editor on the screen that shows a clip; none while an animation plays."""
+    """Return the first Clip Editor on the screen that shows a clip. None during playback."""
     for window, _, space in editors.clip_editors():
         if window.screen.is_animation_playing:
             return None
@@ -166,7 +166,7 @@ def _editor() -> bpy.types.SpaceClipEditor | None:
 
 
 def _is_ours(clip: bpy.types.MovieClip) -> bool:
-    """Whether a clip is there to be masked: other people's camera tracking starts no worker."""
+    """Whether a clip is used for masking. Camera tracking alone starts no worker."""
     settings = properties.of_clip(clip)
     if is_linked(clip) or clip.frame_offset:
         return False
@@ -198,7 +198,7 @@ def _question(clip: bpy.types.MovieClip, frame: int) -> _Question:
     model = preview_key.of_clip(properties.of_clip(clip))
     objects: list[ObjectPrompts] = []
     if checkpoint_identity.sha256_of(properties.of_clip(clip)) is None:
-        # A moment later it is known which file the mattes that are there would have to be of.
+        # A moment later the checkpoint's checksum is known, which the present mattes must match.
         return _Question(clip.session_uid, frame, model, ())
     for name, prompts in markers.on_frame(clip, frame).items():
         entry = properties.of_clip(clip).objects.get(name)
@@ -213,7 +213,7 @@ def _question(clip: bpy.types.MovieClip, frame: int) -> _Question:
 
 
 def _can_show(clip: bpy.types.MovieClip, object_id: int, name: str, prompts: FramePrompts) -> bool:
-    """Whether prompts give a matte by themselves, or correct one; what is drawn wins over both."""
+    """Whether prompts give a matte or correct one. Not if the user drew the mask."""
     if matte_cache.is_drawn(clip, name, prompts.frame):
         return False
     return prompts.includes_something or matte_cache.is_tracked(clip, object_id, prompts.frame)
@@ -240,14 +240,14 @@ def _ask(clip: bpy.types.MovieClip, question: _Question) -> None:
         )
         _state().ticket = worker_session.preview().ask(request)
     except SplatError as error:
-        # No preview is no failure: the panel says why, Propagate says it aloud.
+        # A missing preview is no error. The panel says why, and Propagate reports the problem.
         _state().problem = str(error)
 
 
 def _with_other_frames(
     clip: bpy.types.MovieClip, prompts: tuple[ObjectPrompts, ...]
 ) -> tuple[ObjectPrompts, ...]:
-    """The same objects with their prompts on all frames, where these decide how a frame is seen."""
+    """Return the objects with their prompts on all frames, if these matter for this frame."""
     if not properties.of_clip(clip).panorama:
         return prompts
     every = {entry.id: entry for entry in markers.collect(clip).objects}
@@ -255,10 +255,10 @@ def _with_other_frames(
 
 
 def _propagation(clip: bpy.types.MovieClip) -> PropagateRequest | None:
-    """What Propagate would ask now, as far as it can be said without a look at the photos.
+    """Return what Propagate would ask now, without looking at the photos.
 
-    They are taken to be those of the last propagation. Without one nothing that is kept counts, but
-    it can still be told which frames tracking starts at.
+    The photos are taken from the last propagation. Without one, no kept matte counts, but it is still
+    known at which frames tracking starts.
     """
     settings = properties.of_clip(clip)
     count = settings.frame_count
@@ -284,7 +284,7 @@ def _propagation(clip: bpy.types.MovieClip) -> PropagateRequest | None:
 
 
 def _known_edits(clip: bpy.types.MovieClip) -> tuple[EditedMatte, ...]:
-    """What the user drew, as far as the review knows: a few frames."""
+    """Return what the user drew on the few frames that the review knows."""
     looking = user_masks.outlines(clip.session_uid, live_review.edited_frames(clip))
     return user_masks.as_mattes(clip, at_once(looking))
 
@@ -309,7 +309,7 @@ def _keep(done: PreviewDone) -> None:
     state = _state()
     asked = state.asked
     if asked is None or done.ticket != state.ticket:
-        return  # the clicks have changed since, and were asked about again
+        return  # the clicks have changed since, and there is a new question
     state.ticket = 0
     prompts: dict[int, FramePrompts] = {entry.id: entry.frames[0] for entry in asked.prompts}
     for matte in done.mattes:
@@ -317,7 +317,7 @@ def _keep(done: PreviewDone) -> None:
         matte_cache.keep_preview(
             key, prompts[matte.object_id], asked.model, matte.array(), matte.scores
         )
-    # What is answered is no question at the next look; what can't be is not asked again and again.
+    # An answered question is not asked again, and one without an answer not again and again.
     answered = {matte.object_id for matte in done.mattes}
     rest = tuple(entry for entry in asked.prompts if entry.id not in answered)
     state.asked = _Question(asked.uid, asked.frame, asked.model, rest)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Loading photos without stopping the window."""
+"""Load photos without blocking the window."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from ..context.active_clip import require_clip_by_uid
 
 
 class LoadTask:
-    """Looks at photos and links them in a thread, then opens them as a clip.
+    """Look at photos and link them in a thread, then open them as a clip.
 
     Parameters
     ----------
     path
         A folder of photos, or one of its photos.
     into
-        The session uid of a clip whose photos they are, after these were moved; None: any clip.
+        Session uid of the clip whose photos were moved here. None means any clip.
 
     See :class:`sam2_splat_addon.blender.context.task_runner.Task` for the attributes that panels read.
 
     Attributes
     ----------
     clip_name
-        Of the clip, once it is there.
+        Name of the clip, when it is there.
     """
 
     title = "Loading"
@@ -51,9 +51,9 @@ class LoadTask:
         )
 
     def step(self, deadline: float) -> bool:
-        """Look whether the thread is done; in background wait for it until the deadline."""
+        """Look whether the thread is done. Without a window, wait for it until the deadline."""
         if self.cancelled:
-            self.summary = "Cancelled; nothing was loaded"
+            self.summary = "Cancelled. Nothing was loaded"
             return True
         timeout = deadline - time.monotonic() if bpy.app.background else 0.0
         if not self._background.poll(timeout):
@@ -64,7 +64,7 @@ class LoadTask:
         if self._opening is None:
             into = require_clip_by_uid(self._into) if self._into is not None else None
             self._opening = loading.open_staged(*self._background.result(), into)
-        self.fraction, self.sentence = 1.0, "Looking for what goes along with its photo"
+        self.fraction, self.sentence = 1.0, "Moving clicks and masks with their photos"
         while True:
             try:
                 next(self._opening)
@@ -80,7 +80,7 @@ class LoadTask:
         width, height = clip.size
         left_out = settings.unreadable_count
         self.summary = f"{clip.name}: {settings.frame_count} photos of {width}x{height} px" + (
-            f"; {left_out} can't be read and were left out" if left_out else ""
+            f". {left_out} can't be read and were left out" if left_out else ""
         )
         if news:
             self.summary += f". {news}"

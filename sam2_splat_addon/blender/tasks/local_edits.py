@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An edit holds on the photo where it was made, and layers show what is baked.
+"""Keep an edit on its own photo, and let layers show what is baked.
 
-All keys of a mask layer share its splines: a contour that is deleted or added on one frame is so on all
-of them, and Blender has changed the keys by the time anybody hears of it. So the layer is *torn* on that
-frame (`written_layers.py`): what the user did there counts there, and on all others what they were. When
-the playhead goes on, the layer is written anew from the store and from what the user drew. So it is
-where an undo has brought back a layer that was made of other mattes than those there are.
+All keys of a mask layer share its splines. So a contour that the user deletes or adds on one frame
+changes on all frames, and Blender has changed the keys before we are told. The layer is then *torn* on
+that frame (`written_layers.py`): the change counts there only, and all other frames stay as they were.
+When the playhead moves on, the layer is written again from the store and from what the user drew. The
+same happens when an undo restores a layer of older mattes.
 
-None of that is an undo step of its own: it follows from what is there, and is done again after an undo.
+None of this is an undo step of its own. It follows from the present data, and is done again after an
+undo.
 """
 
 from __future__ import annotations
@@ -40,17 +41,16 @@ _STEP = 0.008  # s that a step may take
 
 @dataclass
 class _Edits(ClipPart):
-    """What has been done to a clip's layers.
+    """What has happened to a clip's layers.
 
     Attributes
     ----------
     is_touched
-        Whether the user has worked on the clip in this session: a file that is opened has nothing read
-        for it.
+        Whether the user has worked on the clip in this session. Opening a file reads nothing.
     is_undone
-        Whether an undo may have brought back layers that were made of other mattes.
+        Whether an undo may have restored layers that were made from other mattes.
     changed
-        Layers whose points the user has changed, and where: mask's session uid, layer, scene frame.
+        Layers whose points the user has changed: the mask's session uid, layer, scene frame.
     """
 
     outlives_removal: ClassVar[bool] = True
@@ -59,7 +59,7 @@ class _Edits(ClipPart):
     changed: set[tuple[int, str, int]] = field(default_factory=set)
 
     def undone(self, clip: MovieClip) -> None:
-        """Let what is shown follow what is there: an undo takes back layers, and no mattes."""
+        """Let the layers follow the mattes, because an undo restores layers but no mattes."""
         self.is_undone = True
         mask, now = properties.of_clip(clip).mask, present(bpy.context.scene).frame_current
         if mask is not None:
@@ -69,18 +69,18 @@ class _Edits(ClipPart):
 
 @dataclass
 class _Rewriting(SessionPart):
-    """The layers that are written anew now.
+    """The layers that are being written again.
 
     Attributes
     ----------
     uid, build
-        Of which clip, and how; None while nothing has to be.
+        The clip and its build. None if there is nothing to write.
     is_undone
-        Whether an undo came between two steps.
+        Whether there was an undo between two steps.
     is_busy
-        Whether what changes now is our own doing.
+        Whether we make the present changes ourselves.
     is_rendering
-        Whether Blender renders: the masks then follow the render.
+        Whether Blender renders. The masks then follow the render.
     """
 
     of_file: ClassVar[bool] = True
@@ -96,7 +96,7 @@ class _Rewriting(SessionPart):
             _settle_all()
 
     def stop(self) -> None:
-        """Write no further."""
+        """Stop writing."""
         if self.build is not None:
             self.build.close()
         self.build = None
@@ -114,18 +114,18 @@ def _rewriting() -> _Rewriting:
 
 
 def progress(clip: MovieClip) -> float | None:
-    """How much of a clip's layers is written anew, 0 to 1; None when they are as they should be."""
+    """Return how much of a clip's layers is written again, 0 to 1. None if all are up to date."""
     now = _rewriting()
     return now.build.fraction if now.build is not None and now.uid == clip.session_uid else None
 
 
 def settle(clip: MovieClip, *, here: bool = False) -> None:
-    """Write the layers anew that have to be, now and to the end; raises SplatError.
+    """Write again all layers that are out of date, now and to the end. Raises SplatError.
 
     Parameters
     ----------
     here
-        Also those that were torn on the frame in view.
+        Also write layers that were torn on the current frame.
     """
     work_on(clip)
     _rewriting().stop()
@@ -141,17 +141,17 @@ def settle(clip: MovieClip, *, here: bool = False) -> None:
 
 
 def work_on(clip: MovieClip) -> None:
-    """Take note that the user works on a clip: its layers may be written anew from now on."""
+    """Note that the user works on a clip. From now on its layers may be written again."""
     _edits(clip).is_touched = True
 
 
 def _is_ours(clip: MovieClip) -> bool:
-    """Whether the user has worked on a clip since the file was opened."""
+    """Whether the user has worked on a clip after the file was opened."""
     return _edits(clip).is_touched or layer_build.has_written(clip)
 
 
 def _settle_all() -> None:
-    """Settle every clip of this session, for handlers, which can't report and print what goes wrong."""
+    """Settle every clip of this session. Used by handlers, which can't report, so errors are printed."""
     now = _rewriting()
     now.is_busy = True
     try:
@@ -165,7 +165,7 @@ def _settle_all() -> None:
 
 
 def _builds(clip: MovieClip, *, here: bool = False) -> Iterator[LayerBuild]:
-    """What there is to write anew of a clip, if anything; raises StoreError."""
+    """Yield what must be written again for a clip, if anything. Raises StoreError."""
     store = matte_run.current_store(clip)
     names = _unsettled(clip, here=here)
     if names and store is not None:
@@ -173,7 +173,7 @@ def _builds(clip: MovieClip, *, here: bool = False) -> Iterator[LayerBuild]:
 
 
 def _unsettled(clip: MovieClip, *, here: bool) -> dict[int, str]:
-    """The objects whose layers are not what they should be, by id."""
+    """Return the objects whose layers are out of date, by id."""
     settings, now = properties.of_clip(clip), present(bpy.context.scene).frame_current
     store = matte_run.current_store(clip)
     if store is None or is_linked(clip):
@@ -184,7 +184,7 @@ def _unsettled(clip: MovieClip, *, here: bool) -> dict[int, str]:
         written = remembered(mask, entry.name) if mask is not None else None
         is_there = mask is not None and written is not None and entry.name in mask.layers
         if is_there and written is not None and not written.is_whole:
-            # Without mattes there is nothing to write the other frames from.
+            # Without mattes the other frames can't be written again.
             if (here or written.torn != now) and store.frames(entry.object_id):
                 found[entry.object_id] = entry.name
         elif (
@@ -197,7 +197,7 @@ def _unsettled(clip: MovieClip, *, here: bool) -> dict[int, str]:
 
 
 def _layers(clip: MovieClip) -> list[str]:
-    """The names of a clip's layers that are objects'."""
+    """Return the names of the layers that belong to the clip's objects."""
     mask = properties.of_clip(clip).mask
     if mask is None or is_linked(clip):
         return []
@@ -205,7 +205,7 @@ def _layers(clip: MovieClip) -> list[str]:
 
 
 def tick() -> float:
-    """Look whether a layer has to be written anew, and work a little; the timer's function."""
+    """Look whether a layer must be written again, and work a little. The timer calls it."""
     now = _rewriting()
     if task_runner.current() is not None or now.is_undone:
         now.stop()
@@ -224,7 +224,7 @@ def tick() -> float:
                     _edits(clip).is_undone = False
         return _work(now, now.build) if now.build is not None else _IDLE
     except SplatError as error:
-        # An undo or a deletion came between two steps, or a matte is damaged: the operators say that.
+        # There was an undo or a deletion, or a matte is damaged. The operators report it.
         console.log.warning(str(error))
         now.stop()
     return _IDLE
@@ -251,14 +251,14 @@ def _work(now: _Rewriting, build: LayerBuild) -> float:
 
 
 def _show_mask(clip: MovieClip) -> None:
-    """Show a mask that an undo had taken away in the editors of its clip."""
+    """Show the mask again in the editors of its clip, after an undo has removed it there."""
     for _, _, space in editors.clip_editors():
         if space.clip == clip and space.mask is None:
             space.mask = properties.of_clip(clip).mask
 
 
 def _hands_are_full() -> bool:
-    """Whether the user is in the middle of something that holds on to points: a drag, a playback."""
+    """Whether the user is doing something that needs the present points, such as a drag or a playback."""
     for window in present(bpy.context.window_manager).windows:
         if window.screen.is_animation_playing or len(getattr(window, "modal_operators", ())):
             return True
@@ -295,7 +295,7 @@ def _after_frame_change(scene: Scene, *_: object) -> None:
         edits.changed -= gone
         left |= gone
     for clip in bpy.data.movieclips:
-        # A file that was saved in between: who looks at its photos is to see their masks.
+        # The file was saved during the work. Its photos should still show their masks.
         mask = properties.of_clip(clip).mask
         if mask is not None and any(edit_search.is_torn(mask, name) for name in _layers(clip)):
             _edits(clip).is_touched = True
@@ -332,7 +332,7 @@ def _handlers() -> Iterator[tuple[list[Any], Callable[..., None]]]:
 
 
 def register() -> None:
-    """Begin to watch the mask layers."""
+    """Start to watch the mask layers."""
     for handlers, own in _handlers():
         handlers.append(own)
     if not bpy.app.background:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Propagation from the clip's clicks to its mask layers."""
+"""Propagate the clip's clicks to its mask layers."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from ..review import live_review
 from .job_task import WAITS, JobTask, Steps, with_warnings
 from .layer_build import LayerBuild
 
-# The part of the progress bar that the worker's job has; the mask layers have the rest.
+# The worker's part of the progress bar. The mask layers have the rest.
 _JOB_SHARE = 0.9
 
 
 class PropagateTask(JobTask):
-    """Collects prompts, lets the worker propagate, and makes the mask layers.
+    """Collect prompts, let the worker propagate, and make the mask layers.
 
     Parameters
     ----------
     span
-        ``all`` frames of the range, or of those only ``forward`` or ``backward`` from ``here`` or
-        the ``frame`` itself; the mattes of others stay as they are.
+        ``all`` frames of the range, ``forward`` or ``backward`` from ``here``, or the ``frame``
+        itself. The mattes of other frames stay as they are.
     here
         A frame of the clip.
     strict
-        Fail at the first damaged photo, in place of leaving it out.
+        Fail at the first damaged photo, instead of leaving it out.
 
     Raises (when made)
     ------------------
     SplatError
-        No prompts, no checkpoint, no packages.
+        There are no prompts, or the checkpoint or the packages are missing.
     """
 
     title = "Propagating"
@@ -59,17 +59,17 @@ class PropagateTask(JobTask):
     ) -> None:
         super().__init__(clip, _JOB_SHARE)
         self._strict = strict
-        markers.collect(clip)  # says at once that there is no click
+        markers.collect(clip)  # raises at once if there is no click
         self._model = model_choice(properties.of_clip(clip), device=device, threads=threads)
         self._span, self._here = span, here
         self._names: dict[int, str] = {}
-        self._store = Path()  # from the request on
+        self._store = Path()  # set by the request
         self._has_written = False
-        self._of_before = 0  # frames that a cancelled run has left as they were
+        self._of_before = 0  # number of frames that a cancelled run has not changed
         self._build: LayerBuild | None = None
 
     def request(self, footage: FootageFiles, edited: Drawn) -> PropagateRequest:
-        """The clicks as they are now, and what the user drew where that counts as prompts."""
+        """Return the request: the present clicks, and the drawn masks that count as prompts."""
         clip = self.clip()
         settings, count = properties.of_clip(clip), len(footage.paths)
         prompts = markers.collect(clip).checked(footage.width, footage.height, count)
@@ -77,7 +77,7 @@ class PropagateTask(JobTask):
         run = run_settings(settings, count)
         self._store = matte_run.store_folder(clip, Path(footage.folder))
         if settings.outdated_run == footage.fingerprint:
-            # Photos that had gone are back: the mattes are of these.
+            # Photos that were gone are back, and the mattes belong to them.
             settings.outdated_run = ""
         return PropagateRequest(
             footage=footage,
@@ -91,15 +91,15 @@ class PropagateTask(JobTask):
         )
 
     def follow_up(self) -> Steps:
-        """Make the mask layers, of what there is when the job was cancelled."""
-        # An undo meanwhile has taken back where the mattes are.
+        """Make the mask layers. If the job was cancelled, make them from the mattes so far."""
+        # An undo may have removed the folder of the mattes from the clip.
         settings = properties.of_clip(self.clip())
         settings.store_folder = settings.store_folder or str(self._store)
-        if self._has_written or not self.cancelled:  # else the store may be another run's still
+        if self._has_written or not self.cancelled:  # else the store may still hold another run
             matte_run.remember(self.clip(), MatteStore(self._store))
         changes.mattes_changed(self._clip_uid)
         if matte_run.is_outdated(self.clip()):
-            # Cancelled before the worker came to what the photos of before have left.
+            # It was cancelled before the worker removed the mattes of the old photos.
             self.summary = "Cancelled before anything was done"
             return
         store = MatteStore(self._store)
@@ -117,8 +117,8 @@ class PropagateTask(JobTask):
         self.sentence = self.summary = self._summary()
 
     def frame_done(self, done: FrameDone) -> None:
-        """The overlay shows the new matte from its next drawing on."""
-        if not self._has_written:  # a run that fails from here on was this clip's too
+        """Note a new matte, so that the next redraw shows it."""
+        if not self._has_written:  # from here on the run is this clip's, even if it fails
             self._has_written = True
             matte_run.remember(self.clip(), MatteStore(self._store))
         changes.mattes_changed(self._clip_uid, done.object_id, done.frame)
@@ -131,18 +131,18 @@ class PropagateTask(JobTask):
         count = self._build.frame_count
         if self.cancelled and self._of_before:
             return (
-                f"Cancelled; {count - self._of_before} of {count} frames are finished. The others show"
-                " the masks of before, and a bake leaves them out. Propagate again to go on"
+                f"Cancelled. {count - self._of_before} of {count} frames are finished. The others still show"
+                " old masks, and a bake leaves them out. Propagate again to go on"
             )
         if self.cancelled:
-            return f"Cancelled; {count} frames are finished and shown. Propagate again to go on"
+            return f"Cancelled. {count} frames are finished and shown. Propagate again to go on"
         what = ", ".join(self._names.values())
         speed = f" at {self.seconds_per_frame:.2f} s a frame" if self.seconds_per_frame else ""
         return with_warnings(f"Propagated {what} over {count} frames{speed}", self.warnings)
 
 
 def _update(span: str, here: int, run: RunSettings) -> FrameRange | None:
-    """The frames to bring up to date, None for all; raises PromptError when there are none."""
+    """Return the frames to update, None for all. Raises PromptError if there are none."""
     if span == "all":
         return None
     first = run.first_frame if span == "backward" else max(here, run.first_frame)
@@ -150,6 +150,6 @@ def _update(span: str, here: int, run: RunSettings) -> FrameRange | None:
     if first > last:
         raise PromptError(
             f"Frame {here} is outside the frames {run.first_frame} to {run.last_frame}.",
-            "Move the playhead, or propagate all frames.",
+            "Move the playhead or propagate all frames.",
         )
     return FrameRange(first, last)

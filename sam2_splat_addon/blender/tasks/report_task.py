@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The review written into a folder by the worker."""
+"""Let the worker write the review into a folder."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ _FOLDER_NAME = "sam2_splat_review"
 
 
 def written_page(clip: bpy.types.MovieClip) -> Path | None:
-    """The page that the button wrote beside a clip's photos; None when there is none."""
+    """Return the page that Write Report has written beside a clip's photos. None if there is none."""
     folder = properties.of_clip(clip).footage_folder
     page = Path(bpy.path.abspath(folder)) / _FOLDER_NAME / HTML_NAME if folder else None
     return page if page is not None and page.is_file() else None
 
 
 class ReportTask(JobTask):
-    """Writes ``review.csv`` and ``review.html``.
+    """Write ``review.csv`` and ``review.html``.
 
     Parameters
     ----------
     clip
-        A propagated clip.
+        A clip after propagation.
     folder
-        Where to; None is ``sam2_splat_review`` beside the photos. What is there is replaced.
+        The folder. None means ``sam2_splat_review`` beside the photos. Old files there are replaced.
 
     Raises (when made)
     ------------------
     SplatError
-        The clip has no photos, no packages.
+        The clip has no photos, or the packages are missing.
     """
 
     title = "Reporting"
@@ -48,7 +48,7 @@ class ReportTask(JobTask):
         self._wanted_folder = folder
 
     def request(self, footage: FootageFiles, edited: Drawn) -> ReportRequest:
-        """All objects of the clip."""
+        """Return the request for all objects of the clip."""
         clip, photos = self.clip(), Path(footage.folder)
         names = {object_id: name for name, object_id in markers.sync_objects(clip).items()}
         store = matte_run.own_store(clip, photos)
@@ -63,10 +63,10 @@ class ReportTask(JobTask):
         )
 
     def follow_up(self) -> Steps:
-        """Nothing to do but to say so."""
+        """Set the summary."""
         assert self._job is not None  # it has just ended
         if self.cancelled:
-            self.summary = "Cancelled; no report was written"
+            self.summary = "Cancelled. No report was written"
             return
         assert self._job.result is not None
         self.fraction = 1.0
