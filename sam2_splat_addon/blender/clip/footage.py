@@ -116,7 +116,7 @@ def accept(clip: bpy.types.MovieClip, footage: Footage) -> Footage:
         raise FootageError(
             f"{footage.folder} had {settings.frame_count} photos when it was loaded and has"
             f" {len(footage)} now.",
-            f"Load the photos again; {_ALONG if before else 'the clicks and settings stay'}.",
+            f"Load the photos again: {_ALONG if before else 'the clicks and settings stay'}.",
         )
     if not before:  # the list is lost or was never there
         settings.photos = matching.to_text(now)
