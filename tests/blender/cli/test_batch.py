@@ -153,8 +153,8 @@ def test_the_number_format_reaches_the_run(make_photos: MakePhotos, prompts: Pat
         (["--fill-holes", "99999999999"], 2, "whole number"),
         (["--save", "nowhere/x.blend"], 2, "nowhere"),
         (["--prompts", "huge_id.json"], 4, "numbers from 1 to"),
-        (["--frames", "8-9"], 4, "holds no frame"),
-        (["--bake", "--output", "taken"], 7, "not there yet"),
+        (["--frames", "8-9"], 4, "has no photo"),
+        (["--bake", "--output", "taken"], 7, "does not exist yet"),
         (["--bake", "--output", "taken/file/new"], 7, "can't be made"),
         (["--output", "somewhere"], 2, "--bake"),
         (["--modle", "x"], 2, "--modle"),
@@ -322,7 +322,7 @@ def test_save_replaces_no_file_that_is_no_blend(
     beside, letter = tmp_path / "new.blend", tmp_path / "letter.txt"
     Path(f"{beside}@").symlink_to(letter)
     before = photo.read_bytes()
-    for place, words in ((photo, "no .blend file"), (beside, "is a link")):
+    for place, words in ((photo, "not a .blend file"), (beside, "is a link")):
         told = refused(["--footage", folder, "--prompts", prompts, "--save", place], capfd)
         assert told[0] == 7, told
         assert words in told[1]

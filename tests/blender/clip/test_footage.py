@@ -99,7 +99,7 @@ def test_photos_swapped_for_others_are_noticed_and_loading_says_from_where_on(
     folder = make_photos(count=4)
     bpy.ops.sam2_splat.load(filepath=str(folder))
     clip = present(bpy.context.scene.active_clip)
-    assert "other photos than before" not in capfd.readouterr().out
+    assert "not the same as before" not in capfd.readouterr().out
     _, second, _, last = sorted(folder.glob("*.JPG"))
     second.unlink()
     last.with_name("Z_later.JPG").write_bytes(last.read_bytes())
@@ -113,7 +113,7 @@ def test_photos_swapped_for_others_are_noticed_and_loading_says_from_where_on(
     last.unlink()
     last.with_name("Z_later.JPG").unlink()
     bpy.ops.sam2_splat.load(filepath=str(folder))
-    assert "other photos than before" not in capfd.readouterr().out
+    assert "not the same as before" not in capfd.readouterr().out
 
 
 def test_a_clip_opened_by_hand_is_taken_from_the_frame_it_was_opened_at(
