@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Renders a mask through Blender's own compositor, to compare layers with mattes."""
+"""Render a mask with Blender's own compositor, to compare layers with mattes."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from numpy.typing import NDArray
 
 
 class MaskRenderer:
-    """Renders a mask at the footage's size, frame by frame, from the current scene.
+    """Render a mask in the photos' size, frame by frame, from the current scene.
 
     Parameters
     ----------
     mask
         The mask to render.
     width, height
-        Size of the footage in px.
+        Size of the photos in px.
     folder
-        Where the rendered pictures are written.
+        Folder of the rendered pictures.
     """
 
     def __init__(self, mask: bpy.types.Mask, width: int, height: int, folder: Path) -> None:
         self.width, self.height, self.folder = width, height, folder
-        # The current scene, since Blender evaluates masks for that one alone.
+        # Use the current scene, because Blender evaluates masks for this scene only.
         scene = bpy.context.scene
         self.scene = scene
         render = scene.render
@@ -39,7 +39,7 @@ class MaskRenderer:
         render.image_settings.color_depth = "8"
         if hasattr(render, "compositor_device"):
             render.compositor_device = "CPU"
-        view: Any = scene.view_settings  # the names are those of the colour configuration
+        view: Any = scene.view_settings  # the names come from the colour configuration
         view.view_transform, view.look = "Raw", "None"
         tree: Any
         if hasattr(scene, "compositing_node_group"):
@@ -59,7 +59,7 @@ class MaskRenderer:
         tree.links.new(node.outputs[0], output.inputs[0])
 
     def values(self, frame: int) -> NDArray[np.float64]:
-        """What the compositor gives on a scene frame, (height, width), 0 to 1, y down."""
+        """Return the compositor's result on a scene frame, (height, width), 0 to 1, y down."""
         self.scene.frame_set(frame)
         path = self.folder / f"mask_{frame:04d}.png"
         self.scene.render.filepath = str(path)
@@ -73,6 +73,6 @@ class MaskRenderer:
         return pixels.astype(np.float64)
 
     def matte(self, frame: int) -> NDArray[np.bool_]:
-        """The pixels that the compositor covers by at least half, (height, width)."""
+        """Return the pixels that the compositor covers by at least half, (height, width)."""
         inside: NDArray[np.bool_] = self.values(frame) >= 0.5
         return inside

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A real Blender (the bpy module) for every test, with a fresh file each."""
+"""A real Blender (the bpy module) with a new file for every test."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from PIL import Image
 
 @pytest.fixture(autouse=True)
 def fresh_file() -> Iterator[None]:
-    """An empty file before every test."""
+    """Open an empty file before every test."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
     yield
 
 
 @pytest.fixture(scope="session")
 def addon_session() -> Iterator[None]:
-    """The add-on registered once: Blender dies at its exit when classes stay registered."""
+    """Register the add-on once. Blender crashes at its exit if classes stay registered."""
     import sam2_splat_addon
 
     sam2_splat_addon.register()
@@ -31,13 +31,13 @@ def addon_session() -> Iterator[None]:
 
 @pytest.fixture
 def addon(addon_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The registered add-on, with a cache folder of the test's own."""
+    """The registered add-on, with its own cache folder for each test."""
     monkeypatch.setenv("SAM2_SPLAT_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
 def make_photos(tmp_path: Path) -> Callable[..., Path]:
-    """Write photos of a bright square moving over a dark ground; returns their folder."""
+    """Write photos of a bright square that moves over a dark ground. Return their folder."""
 
     def make(
         count: int = 4,
@@ -54,7 +54,7 @@ def make_photos(tmp_path: Path) -> Callable[..., Path]:
             left, top = width // 4 + 3 * index, height // 3
             pixels[top : top + height // 3, left : left + width // 3] += 180
             image = Image.fromarray(pixels.astype(np.uint8))
-            # Numbers with gaps, as a camera leaves them when shots are deleted.
+            # Numbers with gaps, as after some photos are deleted in the camera.
             image.save(folder / pattern.format(2041 + index + index // 2), quality=95)
         return folder
 
@@ -63,7 +63,7 @@ def make_photos(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def make_clip(addon: None, tmp_path: Path) -> Callable[[int, int], bpy.types.MovieClip]:
-    """Make a clip of one plain frame of a size, in px; masks need no more."""
+    """Make a clip of one plain frame of a size in px. Masks need no more."""
 
     def make(width: int, height: int) -> bpy.types.MovieClip:
         path = tmp_path / f"plain_{width}x{height}_0001.png"

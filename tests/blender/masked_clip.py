@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A clip with mattes and mask layers as a propagation leaves them, made without a model."""
+"""A clip with mattes and mask layers, as after a propagation, but made without a model."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ SIDE = 96
 
 
 def masked_clip(folder: Path, names: Sequence[str]) -> bpy.types.MovieClip:
-    """Load photos and give each object a click on frame 1, mattes and a layer.
+    """Load photos, and give each object a click on frame 1, mattes and a layer.
 
-    Every object is a disc that wanders a little; the first is the active one.
+    Every object is a disc that moves a little. The first object is active.
     """
     from sam2_splat_addon.blender.clip import markers
     from sam2_splat_addon.blender.clip.footage import footage_of
@@ -43,7 +43,7 @@ def store_of(clip: bpy.types.MovieClip) -> MatteStore:
 
 
 def write_mattes(clip: bpy.types.MovieClip) -> None:
-    """What a propagation writes into the store."""
+    """Write mattes into the store, as a propagation does."""
     store = store_of(clip)
     width, height = clip.size
     y, x = (np.mgrid[:SIDE, :SIDE] + 0.5) / SIDE
@@ -65,7 +65,7 @@ def write_mattes(clip: bpy.types.MovieClip) -> None:
 
 
 def build_layers(clip: bpy.types.MovieClip) -> None:
-    """What a propagation makes of the store at its end."""
+    """Make layers from the store, as a propagation does at its end."""
     from sam2_splat_addon.blender.tasks.layer_build import LayerBuild
 
     names = {entry.object_id: entry.name for entry in clip.sam2_splat.objects}
@@ -75,5 +75,5 @@ def build_layers(clip: bpy.types.MovieClip) -> None:
 
 
 def _middle(number: int, frame: int) -> float:
-    """Across the picture, 0 to 1."""
+    """Return the middle of an object across the picture, 0 to 1."""
     return 0.35 + 0.3 * number + 0.01 * frame

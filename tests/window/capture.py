@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A short capture for plays: the sample's first photos, scaled down; Pillow."""
+"""A short capture for plays: the sample's first photos, scaled down."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from PIL import Image
 from tools.window.launcher import ROOT
 
 SAMPLE = ROOT / "sample"
-# Enough of the sample to carry a mask along, small enough to be quick; scaled to a half.
+# Enough photos to carry a mask along, and few enough to be quick. They are scaled to a half.
 FRAMES = 6
 SIZE = (600, 900)
 
 
 @dataclass(frozen=True)
 class Capture:
-    """A few photos of the sample's chair with what is known of them.
+    """Some photos of the sample's chair, with ground truth and clicks.
 
     Attributes
     ----------
     photos, truth
-        Folders of the photos and of their ground truth, by the same stems.
+        Folders of the photos and of their ground truth, with the same stems.
     prompts
         Three clicks on the first photo, as JSON.
     """
@@ -47,8 +47,7 @@ class Capture:
 
 
 def make_photos(folder: Path, size: tuple[int, int], frames: int = 2) -> None:
-    """Write the sample's first photos into a folder, in place of what was there, drawn out to a size
-    in px: no chair is like it."""
+    """Write the sample's first photos into a folder, stretched to a size in px. Replace the folder."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for path in sorted((SAMPLE / "photos").iterdir())[:frames]:
@@ -57,7 +56,7 @@ def make_photos(folder: Path, size: tuple[int, int], frames: int = 2) -> None:
 
 
 def make_capture(folder: Path, frames: int = FRAMES) -> Capture:
-    """Write a capture of so many photos into a folder, in place of what was there."""
+    """Write a capture with a number of photos into a folder. Replace the folder."""
     shutil.rmtree(folder, ignore_errors=True)
     made = Capture(folder / "photos", folder / "truth", folder / "prompts.json")
     for target in (made.photos, made.truth):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A real Blender in a real window for each Debian that is ready, the built zip installed in it."""
+"""A real Blender in a real window, with the built zip installed, for each Debian that is ready."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tools.window.launcher import InstalledBlender, Played
 from tools.window.machine import obstacle
 
 SCENARIOS = Path(__file__).parent / "scenarios"
-# What went wrong in tests that passed at the second try.
+# The first errors of tests that passed at the second try.
 _FIRST_TRIES = pytest.StashKey[dict[str, str]]()
 _FIRST_TRY = pytest.StashKey[str]()
 
@@ -27,7 +27,7 @@ _FIRST_TRY = pytest.StashKey[str]()
 def installed(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[InstalledBlender]:
-    """A Blender with the extension installed from its zip."""
+    """A Blender with the extension, installed from its zip."""
     release: Release = request.param
     skip_without(release)
     with in_use(release):
@@ -44,33 +44,33 @@ def installed(
 
 @pytest.fixture
 def blender(installed: InstalledBlender) -> InstalledBlender:
-    """That Blender, while there is time for another test."""
+    """This Blender, if there is time for another test."""
     skip_when_late()
     return installed
 
 
 @pytest.fixture
 def capture(blender: InstalledBlender, request: pytest.FixtureRequest) -> Capture:
-    """Photos in a folder of the test's own, which its play finds: test_cancel_..., cancel."""
+    """Photos in the test's own folder, where its play finds them."""
     return make_capture(blender.session / request.node.originalname.removeprefix("test_"))
 
 
 @pytest.fixture
 def played(blender: InstalledBlender, capture: Capture, request: pytest.FixtureRequest) -> Played:
-    """The play that has the test's name, played: test_first_try plays scenarios/first_try.py."""
+    """Play the scenario with the test's name. So test_first_try plays scenarios/first_try.py."""
     name = request.node.originalname.removeprefix("test_")
     return blender.play(SCENARIOS / f"{name}.py")
 
 
 def skip_when_late() -> None:
-    """Skip the test where no time is left for another one."""
+    """Skip the test if no time is left for another one."""
     until = os.environ.get(UNTIL_VARIABLE)
     if until and time.monotonic() > float(until):
         pytest.skip("No time is left for another test in a window.")
 
 
 def skip_without(release: Release) -> None:
-    """Skip the test where a release's Debian can't be used."""
+    """Skip the test if a release's Debian can't be used."""
     if problem := obstacle():
         pytest.skip(problem)
     if not is_ready(release):
@@ -81,7 +81,7 @@ def skip_without(release: Release) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give a play that failed a second try: a busy machine can make a window miss an event."""
+    """Try a play that failed again, because on a busy machine a window can miss an event."""
     for item in items:
         if "blender" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.flaky(reruns=1))
@@ -91,7 +91,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Note a second try in the report, and keep what went wrong in the first."""
+    """Note a second try in the report, and keep the error of the first."""
     report = yield
     tries = getattr(item, "execution_count", 1)
     if tries > 1 and call.when == "setup":
@@ -106,7 +106,7 @@ def pytest_runtest_makereport(
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Say which tests passed at the second try, and what went wrong at the first."""
+    """Say which tests passed at the second try, with their first error."""
     for name, text in config.stash.get(_FIRST_TRIES, {}).items():
         terminalreporter.section(f"{name} passed at the second try; the first")
         terminalreporter.write_line(text[-4000:])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads what the pictures of Blender's window show of the photo; numpy and Pillow."""
+"""Read the photo off pictures of Blender's window."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tools.window.launcher import Played
 Rgb = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-# Px of the screen at the editor's lower edge that show more than the photo.
+# Height of the strip at the editor's lower edge that shows more than the photo, in px of the screen.
 _LOWER_EDGE = 60
 
 
@@ -31,8 +31,8 @@ def photo_on(played: Played, name: str, size: tuple[int, int]) -> Rgb:
     Returns
     -------
     Rgb
-        (height, width, 3), 0 to 255: the picture where the centre of each pixel of the photo is; NaN
-        where that is outside the editor.
+        (height, width, 3), 0 to 255: the picture at the centre of each pixel of the photo. NaN where
+        this is outside the editor.
     """
     seen = played.seen["pictures"][name]
     left, top, right, bottom = seen["photo"]
@@ -40,7 +40,7 @@ def photo_on(played: Played, name: str, size: tuple[int, int]) -> Rgb:
     y = np.floor(top + (np.arange(size[1]) + 0.5) * (bottom - top) / size[1]).astype(int)
     with Image.open(played.folder / f"{name}.png") as picture:
         screen = np.asarray(picture.convert("RGB"), dtype=np.float32)
-    # Blender draws rulers and its name of the last step over the editor's lower edge.
+    # Blender draws rulers and the name of the last step over the editor's lower edge.
     edge_left, edge_top, edge_right, edge_bottom = seen["editor"]
     seen_x = (x >= edge_left) & (x < edge_right)
     seen_y = (y >= edge_top) & (y < edge_bottom - _LOWER_EDGE)
@@ -55,7 +55,7 @@ def visible(pixels: Rgb) -> Mask:
 
 
 def changed(before: Rgb, after: Rgb, levels: float = 12.0) -> Mask:
-    """Return where two pictures differ by more than some levels of 255 in any channel."""
+    """Return where two pictures differ in any channel by more than ``levels`` of 255."""
     return np.asarray(np.abs(after - before).max(axis=2) > levels)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What runs inside a Debian leaves nothing on the machine."""
+"""A command inside a Debian leaves nothing on the machine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def root() -> Path:
 
 
 def test_mounts_and_processes_end_with_the_command(root: Path, tmp_path: Path) -> None:
-    # Ended from outside in the middle, with a process in the background that writes on and on.
+    # End the command from outside. It has a process in the background that keeps writing.
     script = "while :; do date >> /shared/ticks; sleep 0.05; done & sleep 60"
     command = command_inside(root, ["sh", "-c", script], binds=(Bind(tmp_path, "/shared", True),))
     before = Path("/proc/mounts").read_text()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The installed extension without a window: both command lines do the job and say how it went."""
+"""Both command lines of the installed extension do the job without a window, and tell the result."""
 
 from __future__ import annotations
 

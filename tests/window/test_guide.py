@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The pictures of docs/guide.md can be taken anew, and show what the guide says.
+"""The pictures of docs/guide.md can be taken again, and show what the guide says.
 
 To put them into the guide:
 
@@ -20,10 +20,10 @@ from tests.window.conftest import SCENARIOS
 from tools.window.debian import RELEASES
 from tools.window.launcher import InstalledBlender
 
-# Enough of the sample for somebody to walk past.
+# Enough photos of the sample, so that somebody walks past.
 FRAMES = 24
 VARIABLE = "SAM2_SPLAT_GUIDE_PICTURES"
-# Of Blender's window: the Clip Editor; of the empty one no more than says something.
+# Parts of Blender's window: the Clip Editor, and the part of an empty one with text.
 CUT = (0, 27, 1313, 906)
 CUT_EMPTY = (600, 27, 1313, 360)
 WIDTH = 1000

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The overlay shows what the bake writes, to the pixel."""
+"""The overlay shows exactly the pixels that the bake writes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SIZES = {"portrait": (600, 900), "landscape": (900, 600), "panorama": (1200, 600
 
 
 def test_overlay_pixels(blender: InstalledBlender) -> None:
-    """At any zoom, pan, shape and pixel aspect, white is where the matte's pixels are inside."""
+    """At any zoom, pan, shape and pixel aspect, the pixels inside the matte are white."""
     for name, size in SIZES.items():
         make_photos(blender.session / "overlay_pixels" / name, size)
     seen = blender.play(SCENARIOS / "overlay_pixels.py").seen

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A release served on this machine lives its whole life in Blender's own command line."""
+"""A release on this machine's server is added, installed, updated and removed by Blender."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def bare(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Insta
     skip_when_late()
     skip_without(release)
     whole = build("linux-x64", release.zip_python, tmp_path / "dist")
-    # Debian's Python is another than the wheels', and has msgspec.
+    # Debian's Python has another version than the wheels, and has msgspec.
     archive = tmp_path / whole.name
     without_wheels(whole, archive)
     session = tmp_path / "session"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a user does in Blender's window, played there with mouse and keys and looked at after.
+"""Play with mouse and keys what a user does in Blender's window, and check the results.
 
-Each test plays the scenario of its own name (scenarios/), which fails by itself where Blender's answer is
-wrong; what is left to the test is to look at the pictures and files.
+Each test plays the scenario of its own name (scenarios/). The scenario fails by itself if Blender's
+answer is wrong. The test then looks at the pictures and files.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from tests.window.conftest import SCENARIOS
 from tests.window.pictures import changed, iou, photo_on, visible
 from tools.window.launcher import InstalledBlender, Played
 
-# Large enough for Blender to show small copies.
+# Large enough, so that the editor shows small copies.
 LARGE = (2672, 4008)
-# 54 megapixels, and what Blender may hold at most for a run on such photos, MB.
+# 54 megapixels, and the most memory of Blender for a run on such photos, MB.
 HUGE, HUGE_COUNT, ADDED_MB = (6000, 9000), 6, 1500
 
 
 def test_first_try(played: Played, capture: Capture) -> None:
-    """Three clicks give a preview, masks on every photo that are drawn where they are, and PNGs."""
+    """Three clicks give a preview, then masks in the right place on every photo, and PNGs."""
     assert played.seen["frames"] == FRAMES
     assert played.seen["layers"] == ["chair"]
     clicked = np.array(played.seen["clicked"])
@@ -40,7 +40,7 @@ def test_first_try(played: Played, capture: Capture) -> None:
         alphas[stem] = pixels[..., 3] > 127
     assert np.mean([iou(alphas[stem], capture.truth_of(stem)) for stem in stems]) > 0.7
 
-    # The preview, in the object's colour, where the chair is.
+    # The preview has the object's colour where the chair is.
     bare, preview = photo_on(played, "loaded", SIZE), photo_on(played, "clicked", SIZE)
     chair = capture.truth_of(stems[0])
     assert iou(changed(bare, preview), chair) > 0.6
@@ -49,7 +49,7 @@ def test_first_try(played: Played, capture: Capture) -> None:
     was, became = (np.abs(view[inside] - color).mean() for view in (bare, preview))
     assert became < 0.8 * was, "the chair is not in its object's colour"
 
-    # What is drawn on the fourth photo is what is baked there.
+    # The overlay on the fourth photo equals the baked PNG.
     alpha = alphas[stems[3]]
     plain = photo_on(played, "plain", SIZE)
     assert iou(changed(plain, photo_on(played, "color", SIZE)), alpha) > 0.9
@@ -66,20 +66,20 @@ def test_first_try(played: Played, capture: Capture) -> None:
 
 
 def test_click_tool(played: Played) -> None:
-    """Each gesture of the click tool is one click, one box or one deletion, and one undo step."""
+    """Each action of the click tool is one click, one box or one deletion, and one undo step."""
     box = np.array(played.seen["boxes"])
     assert np.abs(box - [150, 140, 470, 760]).max() < 3.0
 
 
 def test_cancel(played: Played) -> None:
-    """ESC stops a propagation; what was finished stays, and the next one does the rest."""
+    """ESC stops a propagation. Finished masks stay, and the next propagation does the rest."""
     assert 2 <= played.seen["kept"] < FRAMES
     assert played.seen["finished"] == FRAMES
 
 
 def test_buttons(blender: InstalledBlender) -> None:
     """Propagate, Cancel and Bake do what they say when they are clicked in the sidebar."""
-    # Enough photos for the mouse to find Cancel before all are done.
+    # Enough photos, so that the mouse finds Cancel before all are done.
     capture = make_capture(blender.session / "buttons", 16)
     played = blender.play(SCENARIOS / "buttons.py")
     assert played.seen["output"]
@@ -87,7 +87,7 @@ def test_buttons(blender: InstalledBlender) -> None:
 
 
 def test_file_browser(blender: InstalledBlender) -> None:
-    """Load Photos takes a folder or a photo from Blender's file browser; large ones get small copies."""
+    """Load Photos takes a folder or a photo from the file browser. Large photos get small copies."""
     photos = blender.session / "file_browser" / "photos"
     make_photos(photos, LARGE, 3)
     played = blender.play(SCENARIOS / "file_browser.py")
@@ -103,7 +103,7 @@ def test_file_browser(blender: InstalledBlender) -> None:
 
 
 def test_culled(blender: InstalledBlender) -> None:
-    """A photo is deleted and the folder loaded again: clicks go along, and the editor shows what is there."""
+    """After a photo is deleted and the folder loaded again, clicks go along and the right photos show."""
     photos = blender.session / "culled" / "photos"
     make_photos(photos, LARGE, 4)
     played = blender.play(SCENARIOS / "culled.py")
@@ -117,7 +117,7 @@ def test_culled(blender: InstalledBlender) -> None:
 
 
 def test_large_photos(blender: InstalledBlender) -> None:
-    """Three objects in photos of 54 megapixels, from loading to PNGs: Blender's own memory is bounded."""
+    """A job with three objects in photos of 54 megapixels keeps Blender's memory below a limit."""
     make_photos(blender.session / "large_photos" / "photos", HUGE, HUGE_COUNT)
     played = blender.play(SCENARIOS / "large_photos.py")
     assert played.seen["frames"] == HUGE_COUNT
@@ -129,17 +129,17 @@ def test_large_photos(blender: InstalledBlender) -> None:
 
 
 def test_preferences(played: Played) -> None:
-    """The add-on's preferences open, and their buttons are there."""
+    """The add-on's preferences open and have their buttons."""
     assert played.seen["pictures"].keys() == {"preferences"}
 
 
 def test_drop(played: Played) -> None:
-    """Photos dropped onto the editor, one or several, are opened; a button loads their folder."""
+    """One or several photos that are dropped onto the editor open, and a button loads their folder."""
     assert played.seen["frames"] == FRAMES
 
 
 def test_responsiveness(played: Played) -> None:
-    """Every click shows a mask; how soon, and how long the add-on held the window up, is printed."""
+    """Every click shows a mask. The times are printed, also how long the add-on blocked the window."""
     assert len(played.seen["seconds"]) == 3
     for number, (asked, answered, drawn) in enumerate(played.seen["seconds"], start=1):
         print(f"click {number}: asked {asked} s, answered {answered} s, drawn {drawn} s")
@@ -150,7 +150,7 @@ def test_responsiveness(played: Played) -> None:
 
 
 def test_quit(played: Played, capture: Capture) -> None:
-    """Blender quits in the middle of a propagation, the worker with it; what was done is whole."""
+    """Blender quits during a propagation, and the worker ends too. Finished files are whole."""
     store = MatteStore.open(capture.photos / "sam2_splat_mattes")
     kept = [frame for frame in range(1, FRAMES + 1) if store.has(1, frame)]
     assert kept
@@ -163,7 +163,7 @@ def test_meanwhile(played: Played) -> None:
 
 
 def test_worker_dies(played: Played) -> None:
-    """An error stays in the panel with its remedy; after the worker's death the next run goes on."""
+    """An error stays in the panel with what to do. After the worker's death the next run goes on."""
     assert "Ctrl+click" in played.seen["refused"]
     assert "SAM 2 process" in played.seen["died"]
     assert played.seen["finished"] == FRAMES
@@ -179,7 +179,7 @@ def test_review_mouse(blender: InstalledBlender, capture: Capture) -> None:
 
 
 def test_review(blender: InstalledBlender, capture: Capture) -> None:
-    """A photo without the chair is listed; an edited mask counts as corrected until taken back."""
+    """A photo without the chair is listed. An edited mask counts as corrected until it is undone."""
     grey = capture.photos / f"{capture.stems()[3]}.JPG"
     Image.new("RGB", SIZE, (128, 128, 128)).save(grey)
     played = blender.play(SCENARIOS / "review.py")
@@ -194,7 +194,7 @@ def test_review(blender: InstalledBlender, capture: Capture) -> None:
 
 
 def test_own_work(played: Played, capture: Capture) -> None:
-    """Contours deleted and drawn on one photo change that photo alone, in Blender and in the PNGs."""
+    """Contours that are deleted or drawn on one photo change only that photo, in Blender and in PNGs."""
     assert played.seen["corrected"] == [3, 4]
     baked = [sorted((capture.photos / f"postshot_v00{n}").glob("*.png")) for n in (1, 2, 3)]
     assert [len(images) for images in baked] == [FRAMES] * 3

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command line: what it refuses, with which exit code, and the whole job with the bundled model."""
+"""The command line: its errors and exit codes, and the whole job with the bundled model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MakePhotos = Callable[..., Path]
 
 @pytest.fixture
 def prompts(tmp_path: Path) -> Path:
-    """One click in the middle of the bright square of frame 1."""
+    """A prompts file with one click, in the middle of the bright square on frame 1."""
     path = tmp_path / "prompts.json"
     frames = [{"frame": 1, "points": [{"x": 50.5, "y": 90.5}]}]
     path.write_text(
@@ -223,7 +223,7 @@ def test_a_damaged_photo_is_left_out_of_the_bake_with_an_exit_code_of_its_own(
     ]
     (clip,) = bpy.data.movieclips
     assert json.loads(clip.sam2_splat.damaged_names) == [photos[2].name]
-    # Strictly, each of the two stops the run.
+    # With --strict each of the two stops the run.
     assert run(*given, "--output", tmp_path / "two", "--strict") == 3
     assert photos[3].name in capfd.readouterr().err
     photos[3].unlink()
@@ -346,7 +346,7 @@ def test_a_place_that_is_read_only_is_found_out_before_the_run(
     real_open = Path.open
 
     def refuse(self: Path, *arguments: Any, **more: Any) -> Any:
-        if self.parent == closed:  # as on a disk that is mounted read-only, for root as well
+        if self.parent == closed:  # as on a disk that is mounted read-only, also for root
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
         return real_open(self, *arguments, **more)
 
@@ -379,7 +379,7 @@ def test_a_name_longer_than_blenders_is_cut_between_letters(
 
 
 def as_process(*arguments: object, **more: Any) -> subprocess.Popen[bytes]:
-    """The batch as a process of its own, as from a shell."""
+    """Start the batch as its own process, as from a shell."""
     code = (
         "import bpy, sys\n"
         "bpy.ops.wm.read_factory_settings(use_empty=True)\n"
@@ -436,7 +436,7 @@ def test_ctrl_c_ends_a_run_clean_however_often_it_is_pressed(
 
 
 def _as_in_a_terminal() -> None:
-    # What runs in a shell's background ignores Ctrl+C, and so does what it starts.
+    # A process in a shell's background ignores Ctrl+C, and so do the processes that it starts.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

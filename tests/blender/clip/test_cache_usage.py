@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The cache is measured and emptied without harm to open clips and to results."""
+"""The cache is measured and emptied. Open clips and results keep working."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_project_folder_as_the_cache_keeps_all_that_is_the_users(
     before = _contents(project)
     monkeypatch.setenv("SAM2_SPLAT_CACHE", str(project))
     bpy.ops.sam2_splat.load(filepath=str(make_photos(count=2)))
-    assert cache_usage.size() < 2000  # what is the user's counts for nothing
+    assert cache_usage.size() < 2000  # the user's own files don't count
     bpy.ops.sam2_splat.clear_cache()
     assert before.items() <= _contents(project).items()
     bpy.ops.wm.read_homefile(use_empty=True)
@@ -159,13 +159,13 @@ def test_small_copies_go_when_photos_change_come_or_go(make_photos: Callable[...
     copies = footage_clip.proxy_folder(clip) / Path(clip.filepath).name / "proxy_25"
 
     def keeps() -> bool:
-        """Whether the copies that are there now outlast the next look."""
+        """Whether the present copies stay after the next look."""
         (copies / "00000001.jpg").write_bytes(b"")
         proxies.discard_others(clip)
         return (copies / "00000001.jpg").exists()
 
     copies.mkdir(parents=True)
-    assert not keeps()  # nothing says what they were made of
+    assert not keeps()  # nothing says what they were made from
     assert keeps()
     first, second, _ = sorted(folder.glob("*.JPG"))
     os.utime(second, ns=(0, 0))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Photos with any names become one contiguous clip, and the clip leads back to the photos."""
+"""Photos with any names become one clip without gaps, and the clip knows its photos."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_names_without_digits_become_one_clip(tmp_path: Path, make_photos: MakeP
     assert names == ["a.JPG", "b.jpg", "c (1).jpg"]
 
 
-@pytest.mark.parametrize("side", [120, 256])  # 256 px is what Blender says of what it can't read
+@pytest.mark.parametrize("side", [120, 256])  # Blender says 256 px for a file that it can't read
 def test_a_kind_of_photo_that_blender_does_not_know_is_named(tmp_path: Path, side: int) -> None:
     from sam2_splat_addon.blender.clip import loading
 
@@ -50,7 +50,7 @@ def test_a_kind_of_photo_that_blender_does_not_know_is_named(tmp_path: Path, sid
     photo = tmp_path / "a.exr"
     OpenEXR.File({}, {"BY": plane, "RY": plane, "Y": plane}).write(str(photo))
     data = photo.read_bytes()
-    for chroma in (b"BY\0", b"RY\0"):  # of half the size, as luminance and chroma are stored
+    for chroma in (b"BY\0", b"RY\0"):  # half the size, as in files of luminance and chroma
         at = data.index(chroma) + len(chroma) + 8
         data = data[:at] + struct.pack("<ii", 2, 2) + data[at + 8 :]
     photo.write_bytes(data)

@@ -41,7 +41,7 @@ def collect(clip: bpy.types.MovieClip) -> PromptSet:
 def click(
     owner: bpy.types.MovieTrackingObject, frame: int, co: tuple[float, float], name: str = "Track"
 ) -> bpy.types.MovieTrackingTrack:
-    """What a Ctrl+click leaves behind."""
+    """Make what a Ctrl+click makes."""
     track = owner.tracks.new(name=name, frame=frame)
     track.markers.insert_frame(frame, co=co)
     return track
@@ -194,7 +194,7 @@ def test_applying_twice_replaces(clip: bpy.types.MovieClip) -> None:
 
 
 def test_a_marker_lies_where_blender_says_the_pixel_is(clip: bpy.types.MovieClip) -> None:
-    """A marker's ``co`` and the image's own pixels agree; Blender's row 0 is the bottom one."""
+    """A marker's ``co`` agrees with the pixels of Blender's image, whose row 0 is the bottom row."""
     width, height = clip.size
     image: Any = bpy.data.images.load(bpy.path.abspath(clip.filepath))
     pixels = np.array(image.pixels[:]).reshape(height, width, 4)
@@ -223,4 +223,4 @@ def test_four_times_the_clicks_take_about_four_times_as_long(clip: bpy.types.Mov
         found = markers.collect(clip)
         seconds[clicks] = time.process_time() - begin
         assert len(found.objects[0].frames[0].points) == clicks
-    assert seconds[2000] < 9 * seconds[500] + 0.05  # the square would be 16
+    assert seconds[2000] < 9 * seconds[500] + 0.05  # quadratic time would be 16 times

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which matte the overlay shows, and where it lies; no drawing, which background can't do."""
+"""The matte that the overlay shows, and its place. Nothing is drawn here, as that needs a window."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CLICK = FramePrompts(2, (PointPrompt(50.5, 90.5),))
 
 @pytest.fixture
 def clip(make_photos: Callable[..., Path]) -> bpy.types.MovieClip:
-    """Three photos whose object 1, "square", has a matte on frames 2 and 3."""
+    """Three photos. Object 1, "square", has a matte on frames 2 and 3."""
     from sam2_splat_addon.blender.clip import footage as footage_clip
     from sam2_splat_addon.blender.clip import loading, markers, matte_run
 
@@ -37,7 +37,7 @@ def clip(make_photos: Callable[..., Path]) -> bpy.types.MovieClip:
 
 
 def record(clip: bpy.types.MovieClip, frame: int, value: float) -> MatteRecord:
-    """A matte of one value all over."""
+    """Make a matte with the same value everywhere."""
     logits = np.full((6, 4), value, dtype=np.float16)
     width, height = clip.size
     return MatteRecord(1, frame, width, height, logits, SCORES, prompted=frame == 2)
@@ -126,7 +126,7 @@ def test_the_prompts_of_one_frame_are_those_of_all(clip: bpy.types.MovieClip) ->
 def test_the_view_maps_pixels_there_and_back_to_a_hundredth() -> None:
     from sam2_splat_addon.blender.context.frame_view import FrameView
 
-    # A photo of 6000 x 9000 px shown at 250 %, its lower left corner 1234.5 px left of the region.
+    # A photo of 6000 x 9000 px at 250 %. Its lower left corner is 1234.5 px left of the region.
     scale = (1.0 / 15000.0, 1.0 / 22500.0)
     view = FrameView(scale, (1234.5 / 15000.0, 0.25), 6000, 9000)
     assert view.zoom == pytest.approx(2.5)

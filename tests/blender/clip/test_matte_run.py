@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Mattes of another .blend file with the same photos are never baked for a clip's own."""
+"""A bake never takes mattes of another .blend file with the same photos."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_file_saved_under_another_name_and_an_undo_bake_what_they_have(
     clip = _clip_with_click(make_photos(count=2), "square", 50.5, 90.5)
     bpy.ops.sam2_splat.propagate()
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "one.blend"))
-    clip.sam2_splat.run_stamp = "of the run before"  # as an undo leaves it
+    clip.sam2_splat.run_stamp = "of the run before"  # as after an undo
     assert bpy.ops.sam2_splat.bake() == {"FINISHED"}
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "two.blend"))
     clip = _open(tmp_path / "one.blend")

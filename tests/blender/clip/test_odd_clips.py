@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Clips as they occur in other people's files: moved, linked, offset, late, oddly named."""
+"""Unusual clips in other people's files: moved, linked, with an offset, late, or with odd names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("addon")
 
 
 def saved_elsewhere(folder: Path, name: str = "capture.blend") -> None:
-    """Save the file into a folder, close it, and move the folder with all that is in it."""
+    """Save the file into a folder, close it, and move the folder with all its files."""
     bpy.ops.wm.save_as_mainfile(filepath=str(folder / name))
     bpy.ops.wm.read_factory_settings(use_empty=True)
     shutil.move(folder, folder.with_name("moved"))

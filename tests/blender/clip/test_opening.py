@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A file opens whatever its photos' disk does and whatever texts it holds."""
+"""A file opens even with a slow disk of photos or with damaged texts."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_thousands_of_clicks_are_made_in_time_that_grows_with_their_number(
 def test_photos_beside_the_folder_of_the_file_are_found_when_both_were_moved(
     make_photos: MakePhotos, tmp_path: Path
 ) -> None:
-    """As in a project with a folder of scenes and one of photos."""
+    """A project may have one folder of scenes and one of photos."""
     from sam2_splat_addon.blender.clip import markers, opening
 
     project = tmp_path / "project"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Clicks stay on their photos when others are taken out, put in or renamed."""
+"""Clicks stay on their photos when other photos are removed, added or renamed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Loaded = tuple[bpy.types.MovieClip, list[Path]]
 
 @pytest.fixture
 def loaded(make_photos: MakePhotos) -> Loaded:
-    """Six photos, and prompts of every kind on the second, fourth and fifth."""
+    """Six photos, with prompts of every kind on the second, fourth and fifth photo."""
     from sam2_splat_addon.blender.clip import markers
 
     folder = make_photos(count=6)
@@ -48,7 +48,7 @@ def loaded(make_photos: MakePhotos) -> Loaded:
 
 
 def _prompts(clip: bpy.types.MovieClip) -> dict[int, tuple[int, bool, bool]]:
-    """Frame -> how many points, whether a box, whether a mask."""
+    """Frame -> number of points, whether there is a box, whether there is a mask."""
     from sam2_splat_addon.blender.clip import markers
 
     (entry,) = markers.collect(clip).objects
@@ -120,7 +120,7 @@ def test_masks_that_the_user_drew_go_along_with_their_curves(make_photos: MakePh
         for frame in (2, 4, 5):
             points = keys.stacked(keys.keyed_state(scene, mask, "chair", frame))
             points = points * np.float32(1 - frame / 50)
-            points[1:] += np.float32(0.01)  # handles that make curves
+            points[1:] += np.float32(0.01)  # these handles make curves
             with keys.mask_editor(mask, layer, clip):
                 key_macro.insert_keys(layer, scene, [(frame, points)])
     assert edit_search.edited_frames(mask, "chair") == (2, 4, 5)

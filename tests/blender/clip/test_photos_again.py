@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Photos come or go: what else stays with them, what is not shown meanwhile, and renamed ones."""
+"""Photos are added, removed or renamed: what goes along with them, and what is not shown meanwhile."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def photos(folder: Path) -> list[Path]:
 
 
 def load_again(folder: Path) -> str:
-    """Press Load Photos; return what it reports."""
+    """Press Load Photos, and return its report."""
     from sam2_splat_addon.blender.context import task_runner
     from sam2_splat_addon.blender.tasks.load_task import LoadTask
 
@@ -37,7 +37,7 @@ def load_again(folder: Path) -> str:
 
 
 def clicked(folder: Path, frames: tuple[int, ...]) -> bpy.types.MovieClip:
-    """A clip with a click on some frames, each at a place that tells its frame."""
+    """Make a clip with a click on some frames. The place of each click tells its frame."""
     from sam2_splat_addon.blender.clip import loading
     from sam2_splat_addon.blender.clip import markers as clip_prompts
 
@@ -50,7 +50,7 @@ def clicked(folder: Path, frames: tuple[int, ...]) -> bpy.types.MovieClip:
 
 
 def places(clip: bpy.types.MovieClip) -> dict[int, list[float]]:
-    """Frame -> how far right its clicks are, px."""
+    """Frame -> x of its clicks, px."""
     from sam2_splat_addon.blender.clip import markers as clip_prompts
 
     (entry,) = clip_prompts.collect(clip).objects
@@ -95,7 +95,7 @@ def test_ticks_and_the_chosen_range_go_along(make_photos: MakePhotos) -> None:
 
 
 def _draw(clip: bpy.types.MovieClip, frame: int, by: float) -> None:
-    """Move a point of the chair's mask on a frame, as a user does."""
+    """Move a point of the chair's mask on a frame, as a user would."""
     from sam2_splat_addon.blender.masks import keys
 
     mask = clip.sam2_splat.mask
@@ -107,7 +107,7 @@ def _draw(clip: bpy.types.MovieClip, frame: int, by: float) -> None:
 
 
 def _propagated(clip: bpy.types.MovieClip) -> None:
-    """Mattes, and the note of what they are of, as a propagation leaves them."""
+    """Write mattes and their manifest, as a propagation does."""
     from sam2_splat_addon.blender.clip import footage as footage_clip
 
     footage = footage_clip.footage_of(clip)
@@ -172,7 +172,7 @@ def test_a_propagation_shows_its_mattes_again_also_of_photos_that_are_back(
         step()
         load_again(folder)
         assert not matte_cache.is_tracked(clip, 1, 2)
-        if not first.exists():  # the first change is undone without a propagation between
+        if not first.exists():  # the first change is undone with no propagation in between
             continue
         bpy.ops.sam2_splat.propagate()
         assert matte_cache.is_tracked(clip, 1, 2)
@@ -221,7 +221,7 @@ def test_photos_that_were_all_renamed_keep_their_clicks(make_photos: MakePhotos)
     folder = make_photos(count=5)
     clip = clicked(folder, (1, 4))
     for number, photo in enumerate(photos(folder)):
-        # Sizes of their own, as a camera's have.
+        # Each has its own size, as photos of a camera do.
         photo.write_bytes(photo.read_bytes() + bytes(5000 * number))
     load_again(folder)
     photos(folder)[2].unlink()
@@ -274,7 +274,7 @@ def test_the_search_for_drawn_masks_leaves_the_window_alive(make_photos: MakePho
         steps = 0
         for _ in opening:
             steps += 1
-            assert clip.sam2_splat.frame_count == count, "it is changed in the last step alone"
+            assert clip.sam2_splat.frame_count == count, "only the last step changes it"
     assert steps >= count
     assert clip.sam2_splat.frame_count == count - 1
 

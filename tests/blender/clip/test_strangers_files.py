@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a .blend file of a stranger names on this disk stays as it is, opened and with its buttons."""
+"""A stranger's .blend file changes nothing on this disk, when it is opened or a button is pressed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def press(button: Callable[[], object]) -> str:
-    """What the user is told; empty where nothing was wrong."""
+    """Press a button and return its error, or an empty text."""
     try:
         button()
     except RuntimeError as error:
@@ -50,7 +50,7 @@ def press(button: Callable[[], object]) -> str:
 
 @pytest.fixture
 def victim(make_photos: MakePhotos) -> Path:
-    """The mattes of another capture, of two objects, one set aside too, with a manifest."""
+    """The mattes of another capture with a manifest. It has two objects, and one is also set aside."""
     folder = make_photos(count=2, name="victim") / "sam2_splat_mattes"
     store = MatteStore.open(folder, create=True)
     scores = MatteScores(1.0, 0.5, 1.0)
@@ -69,7 +69,7 @@ def victim(make_photos: MakePhotos) -> Path:
 
 
 def opened(clip: bpy.types.MovieClip, file: Path, **values: str) -> bpy.types.MovieClip:
-    """Save a file that says these things of its clip, and open it as any other."""
+    """Save a file with these values in its clip, and open it."""
     settings = clip.sam2_splat
     for name, value in values.items():
         owner = clip if name == "sam2_splat_cleared" else settings
@@ -199,7 +199,7 @@ def test_nothing_behind_a_link_in_a_download_is_deleted(
 def test_a_file_of_ones_own_finds_its_mattes_as_it_was_saved(
     make_photos: MakePhotos, tmp_path: Path
 ) -> None:
-    """Cleared after saving: opened again, the file has its masks, and its buttons the mattes."""
+    """Masks are cleared after saving. The opened file has them again, and its buttons find the mattes."""
     folder, file = make_photos(count=2), tmp_path / "mine.blend"
     clip = masked_clip(folder, ["square", "ground"])
     store = MatteStore(folder / "sam2_splat_mattes")
@@ -207,7 +207,7 @@ def test_a_file_of_ones_own_finds_its_mattes_as_it_was_saved(
     bpy.ops.sam2_splat.clear_masks(what="OBJECT")
     assert store.aside() == [1]
     bpy.ops.wm.open_mainfile(filepath=str(file))
-    assert store.aside() == [1]  # nothing moves by opening alone
+    assert store.aside() == [1]  # opening alone moves nothing
     assert press(BUTTONS["bake"]) == ""
     assert store.objects() == [1, 2]
     clip = bpy.data.movieclips[0]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is kept of a clip goes with it, with its file and with the add-on; undo and changes are told."""
+"""Kept parts go with their clip, their file and the add-on, and are told of changes and undo."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _said: list[str] = []
 
 @dataclass
 class Watcher(ClipPart):
-    """Takes note of what it is told."""
+    """A part that notes what it is told."""
 
     told: list[object] = field(default_factory=list)
 
@@ -97,7 +97,7 @@ def test_a_removed_clip_leaves_nothing_but_the_record_of_what_was_done(
     bpy.context.view_layer.update()
     assert _said == ["closed"]
     assert clip_state.of_uid(uid).known(Watcher) is None
-    # An undo brings the clip back, and with it what it has done to its folder.
+    # An undo restores the clip, which must still know what it has done to its folder.
     assert clip_state.of_uid(uid).part(Record).value == 7
     assert clip_state.of(stays).known(Watcher) is kept
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the add-on's log brings into Blender's console."""
+"""What the add-on's log prints to Blender's console."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_the_log_goes_to_the_console_from_its_level_on(
     assert "\x1b" not in said
     assert said.endswith("can't be read.\nLoad it again.\n")
     monkeypatch.setattr(console.log, "level", logging.WARNING)
-    console.log._cache.clear()  # of which levels are on
+    console.log._cache.clear()  # the cache of enabled levels
     console.log.log(console.level_of("info"), "Device: CPU")
     console.log.log(console.level_of("warning"), "Left out.")
     console.log._cache.clear()

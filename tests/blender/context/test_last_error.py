@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What goes wrong stays in the panel with its fix, and parts of the footage are propagated alone."""
+"""An error stays in the panel with what helps, and a part of the photos can be propagated alone."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_every_kind_of_error_that_can_be_mended_has_a_fix() -> None:
         for kind in vars(errors).values()
         if isinstance(kind, type) and errors.SplatError in kind.__bases__
     }
-    assert kinds == set(error_panel._FIXES)  # each also mends the kinds below it
+    assert kinds == set(error_panel._FIXES)  # each also helps with its subclasses
 
 
 def test_parts_of_the_footage_are_brought_up_to_date_and_the_rest_stays(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The types that mypy reads in our classes are those of the properties that Blender registers.
+"""The types in our classes, which mypy reads, are the types of the properties in Blender.
 
-No ``from __future__ import annotations`` here: a test declares a class as the add-on does.
+No ``from __future__ import annotations`` here, because a test declares a class as the add-on does.
 """
 
 import ast
@@ -26,7 +26,7 @@ def body_of(cls: type) -> list[ast.stmt]:
 
 
 def written_types(cls: type) -> dict[str, str]:
-    """The type that is written beside each property that a class declares."""
+    """Return the type beside each property that a class declares."""
     found = {}
     for line in body_of(cls):
         note = line.annotation if isinstance(line, ast.AnnAssign) else None
@@ -37,7 +37,7 @@ def written_types(cls: type) -> dict[str, str]:
 
 
 def registered_types(cls: Any) -> dict[str, str]:
-    """The types, as Blender tells them, of the properties that a class has beside its base's."""
+    """Return the types in Blender of a class's own properties, without those of its base."""
     base = {"rna_type"}
     if issubclass(cls, bpy.types.Operator):
         group, name = cls.bl_idname.split(".")
@@ -97,7 +97,7 @@ def test_only_the_property_is_left_of_an_annotation() -> None:
         two: Annotated[str, "second"]
         three: int
 
-    for _ in range(2):  # an add-on may be enabled again in the same Blender
+    for _ in range(2):  # the user may enable an add-on twice in one Blender
         take_properties(Mixed)
         assert Base.__annotations__ == {"one": "first"}
         assert Mixed.__annotations__ == {"two": "second", "three": int}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A setting that is declared appears everywhere: property, option, request, keys. No other place names it."""
+"""A declared setting appears everywhere, with no other code: property, option, request and keys."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MACHINE = Machine("cpu", "float32", 2, "AVX2", {})
 
 
 class Invented(RunSettings, frozen=True):
-    """Settings as a newcomer would add them: nothing else in the code knows them."""
+    """Settings that somebody might add. No other code knows them."""
 
     lens: Annotated[
         Literal["flat", "fisheye"],
@@ -121,8 +121,8 @@ def test_a_declared_setting_goes_into_the_request_and_the_manifest_with_its_key(
     assert (settings.lens, settings.strength, settings.patient) == ("fisheye", 0.5, False)
     assert msgspec.json.decode(msgspec.json.encode(settings), type=Invented) == settings
     assert b'"lens":"fisheye"' in msgspec.json.encode(run(settings))
-    assert run(settings).key() != run(before).key()  # it changes every matte
-    assert run(Invented(strength=0.5)).key() == run(before).key()  # the way alone
+    assert run(settings).key() != run(before).key()  # this changes every matte
+    assert run(Invented(strength=0.5)).key() == run(before).key()  # this changes only the way
 
 
 def test_the_preview_key_knows_a_declared_setting_that_previews_show(
@@ -139,7 +139,7 @@ def test_the_preview_key_knows_a_declared_setting_that_previews_show(
 
 
 def _others(kind: Any) -> Iterator[tuple[str, Any]]:
-    """Each declared setting with a value that is not its default."""
+    """Yield each declared setting with a value that is not its default."""
     for one in declared(kind):
         if one.values:
             yield one.name, next(value for value in one.values if value != one.default)
@@ -227,7 +227,7 @@ def test_a_run_has_the_preview_key_of_the_clip_that_asked_for_it(
 def test_a_value_that_another_file_brought_is_a_clear_error(
     make_clip: Callable[[int, int], bpy.types.MovieClip],
 ) -> None:
-    """Blender reads what a .blend says without a look at the bounds."""
+    """Blender does not check the bounds of values in a .blend file."""
     from sam2_splat_addon.blender.context.requests import run_settings
 
     settings = make_clip(64, 48).sam2_splat
@@ -237,7 +237,7 @@ def test_a_value_that_another_file_brought_is_a_clear_error(
 
 
 def test_what_blend_files_keep_stands_where_it_stood() -> None:
-    """A .blend keeps a choice by its place: new ones go to the end."""
+    """A .blend file stores the place of a choice, so new choices go to the end."""
     from sam2_splat_addon.blender.context.properties import SAM2SPLAT_PG_clip
 
     kept = {

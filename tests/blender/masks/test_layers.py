@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Mask layers against Blender's own compositor, and the way back from the layer to outlines."""
+"""Compare mask layers with Blender's own compositor, and read outlines back from layers."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def write_object_layer(
     size: tuple[int, int],
     **options: Any,
 ) -> Iterator[Sequence[int]]:
-    """Write the layer of one object, in steps."""
+    """Write the layer of one object in steps."""
     one = layers.LayerPlan(name, plan, scene_frames, **options)
     return layers.write_object_layers(mask, clip, [one], size)
 
@@ -74,7 +74,7 @@ def a_key_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _next_frame(writing: Iterator[Sequence[int]]) -> int:
-    """The next frame that is written, past the steps that write none."""
+    """Return the next frame that is written, and skip steps that write none."""
     (frame,) = next(frames for frames in writing if frames)
     return frame
 
@@ -89,7 +89,7 @@ def _straight(points: NDArray[np.float32]) -> keys.SplineState:
 
 
 def _edit_point(mask: bpy.types.Mask, clip: bpy.types.MovieClip, frame: int, by: float) -> None:
-    """Move one point and key it, as a user does."""
+    """Move one point and set a key, as a user would."""
     layer = mask.layers["chair"]
     bpy.context.scene.frame_set(frame)
     point = layer.splines[0].points[0]
@@ -270,7 +270,7 @@ def test_writing_and_reading_leave_playhead_editors_and_unkeyed_edits_alone(
         mask, clip, "chair", _plan(frames, 120, 80), [1, 2, 3, 4], (120, 80)
     )
     for _ in writing:
-        # Between any two frames the user sees the frame of the playhead.
+        # Between two frames the user always sees the frame of the playhead.
         assert scene.frame_current == 3
         assert [area.ui_type for area in bpy.context.window.screen.areas] == areas
         assert mask.layers["table"].splines[0].points[0].co[:] == (0.125, 0.25)
@@ -444,12 +444,12 @@ def test_a_layer_takes_no_more_memory_than_blender_keeps_of_its_keys(make_clip: 
     for _ in write_object_layer(mask, clip, "chair", plan, range(1, frames + 1), (300, 200)):
         pass
     points = plan.point_count * frames
-    # The keys, the copy that Blender evaluates, and a copy or two on the way that are freed.
+    # The keys, the copy that Blender evaluates, and one or two temporary copies.
     assert held() - before < 5 * 32 * points + 20_000_000
 
 
 def test_blender_copies_a_mask_anew_whose_layers_came_or_went(make_clip: MakeClip) -> None:
-    """Else it writes the points of the old copy over the new layers: memory that isn't theirs."""
+    """Else Blender writes the points of the old copy past the end of the new layers' memory."""
     clip = make_clip(120, 90)
 
     def shapes(mask: bpy.types.Mask) -> list[tuple[str, list[int]]]:

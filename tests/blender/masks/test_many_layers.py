@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Many objects: their layers take time that grows with their number, and not with its square."""
+"""With many objects, the time for their layers grows with their number, not with its square."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FRAMES = 3
 
 
 def many(folder: Path, objects: int) -> bpy.types.MovieClip:
-    """A clip with a small matte of every object on every frame, and no layers yet."""
+    """Make a clip with a small matte of every object on every frame, without layers."""
     from sam2_splat_addon.blender.clip import markers
     from sam2_splat_addon.blender.clip.footage import footage_of
     from sam2_splat_addon.blender.clip.matte_run import store_folder
@@ -64,7 +64,7 @@ def test_four_times_the_objects_take_about_four_times_the_work(
 
     folder = make_photos(FRAMES, (60, 90))
     counts: Counter[str] = Counter()
-    # Points of a spline read, looks at what the user changed, copies of the whole mask.
+    # Reads of a spline's points, looks at changes by the user, copies of the whole mask.
     for owner, name in (
         (keys, "_spline_state"),
         (edit_search, "notice"),
@@ -88,7 +88,7 @@ def test_four_times_the_objects_take_about_four_times_the_work(
         for name in counts:
             assert work[what, 200][name] <= 5 * work[what, 50][name], (what, name)
         assert work[what, 200]["insert_keys_of"] < 200 / 4
-        # Of the processor; the square would be 16.
+        # Processor time. Quadratic time would be 16 times.
         assert seconds[what, 200] < 9 * seconds[what, 50], what
 
 

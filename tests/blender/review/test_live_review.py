@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The list of frames to look at, in Blender: what it holds, where it leads, and what it follows."""
+"""The list of frames to look at in Blender: its rows, what a click does, and when it changes."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ COUNT = 5
 
 @pytest.fixture
 def clip(make_photos: MakePhotos) -> bpy.types.MovieClip:
-    """Five frames of two objects; on frame 3 the model was unsure of the square."""
+    """Five frames of two objects. On frame 3 the model was unsure of the square."""
     clip = masked_clip(make_photos(count=COUNT), ("square", "ground"))
     spoil(clip, 1, 3, predicted_iou=0.4)
     return clip
 
 
 def spoil(clip: bpy.types.MovieClip, object_id: int, frame: int, **scores: float) -> None:
-    """Give a matte other scores, and it and its folder another time of writing."""
+    """Give a matte other scores, and give it and its folder a new time."""
     store = store_of(clip)
     record = store.read(object_id, frame)
     store.write(
@@ -45,7 +45,7 @@ def spoil(clip: bpy.types.MovieClip, object_id: int, frame: int, **scores: float
 
 
 def settle() -> None:
-    """What the window's timer does in a while: until nothing is left to be done."""
+    """Work as the window's timer does, until nothing is left to do."""
     from sam2_splat_addon.blender.review import live_review
 
     quiet = 0
@@ -188,7 +188,7 @@ def test_the_report_button_writes_beside_the_photos(clip: bpy.types.MovieClip) -
         ("square", "2", "good"),
         ("square", "3", "fine"),
     }
-    # The folder of the report is no footage.
+    # The folder of the report holds no photos of the capture.
     bpy.ops.sam2_splat.load(filepath=clip.sam2_splat.footage_folder)
     assert clip.sam2_splat.frame_count == COUNT
 
@@ -227,11 +227,11 @@ def test_an_edit_is_seen_while_the_playhead_stays_and_only_then(
         point.co = (point.co[0] + 0.1, point.co[1])
     settle()
     assert corrected() == [2]
-    # Nothing was keyed: what the user sees on coming back is SAM 2's mask again.
+    # There was no key, so the user sees SAM 2's mask again after coming back.
     scene.frame_set(4)
     settle()
     assert corrected() == []
-    # The playhead is elsewhere before Blender has moved the points.
+    # The playhead moves before Blender has moved the points.
     scene.frame_current = 1
     live_review.tick()
     assert corrected() == []
@@ -266,7 +266,7 @@ def test_a_frame_that_looks_fine_leaves_the_list_until_its_matte_is_another(
     clip = present(bpy.context.scene.active_clip)
     settle()
     assert rows() == []
-    # Another matte has not been looked at.
+    # The user has not seen a new matte.
     store.write(msgspec.structs.replace(store.read(1, 3), key="two"))
     spoil(clip, 1, 3)
     settle()
@@ -321,5 +321,5 @@ def test_a_clip_that_is_gone_before_its_review_begins_raises_nothing(
     from sam2_splat_addon.blender.review import review_builder
 
     steps = review_builder.steps(clip.session_uid, review_builder.Watched())
-    bpy.data.movieclips.remove(clip)  # as an undo does, which puts another in its place
+    bpy.data.movieclips.remove(clip)  # as an undo does, which makes a new clip in its place
     assert list(steps) == []

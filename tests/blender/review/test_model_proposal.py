@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""SAM 2.1 is proposed where the bundled model is lost, and never again once that was declined."""
+"""SAM 2.1 is proposed when the bundled model is lost, and never again after the user has refused."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TINY = "sam2.1_hiera_tiny"
 def enabled(
     addon: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[bpy.types.Addon]:
-    """The add-on with preferences, as when the user enabled it, and a model folder of the test's."""
+    """The add-on with preferences, as if the user had enabled it, and with its own model folder."""
     monkeypatch.setenv("SAM2_SPLAT_MODELS", str(tmp_path / "models"))
     entry = bpy.context.preferences.addons.new()
     entry.module = "sam2_splat_addon"
@@ -44,7 +44,7 @@ def enabled(
 
 @pytest.fixture
 def clip(make_photos: MakePhotos) -> bpy.types.MovieClip:
-    """A dozen frames that the bundled model made; it was sure of all."""
+    """Twelve frames with masks of the bundled model, which was sure of all."""
     clip = masked_clip(make_photos(count=COUNT), ("square",))
     made_by(clip, "bundled")
     return clip
@@ -72,7 +72,7 @@ def doubt(clip: bpy.types.MovieClip, frames: range, predicted_iou: float = 0.3) 
 
 
 class Layout:
-    """Takes down what a panel draws."""
+    """A stand-in that notes what a panel draws."""
 
     def __init__(self) -> None:
         self.drawn: list[tuple[str, str]] = []
@@ -96,7 +96,7 @@ class Layout:
 
 
 def drawn() -> list[tuple[str, str]]:
-    """What the Review panel shows between its headline and its list."""
+    """Return what the Review panel shows between its first line and its list."""
     from sam2_splat_addon.blender.ui.panel_review import SAM2SPLAT_PT_review
 
     layout = Layout()
@@ -203,7 +203,7 @@ def test_declined_once_it_is_never_proposed_again_until_the_preferences_say_so(
     bpy.context.preferences.is_dirty = False
     assert bpy.ops.sam2_splat.dismiss_proposal() == {"FINISHED"}
     assert drawn() == []
-    assert bpy.context.preferences.is_dirty  # so Blender saves them at its end
+    assert bpy.context.preferences.is_dirty  # so Blender saves them when it quits
     other = masked_clip(make_photos(count=COUNT, name="others"), ("square",))
     made_by(other, "bundled")
     doubt(other, range(2, COUNT))

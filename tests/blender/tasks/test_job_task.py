@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A task's steps leave the window its time."""
+"""A task's steps leave enough time for the window."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("addon")
 def test_no_piece_of_work_is_begun_that_would_end_too_late(
     each: float, done: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Going by the piece before it: of 10 ms, with pieces of 2, 6 and 30 ms."""
+    """A piece is expected to take as long as the one before: here 10 ms, with pieces of 2, 6 and 30 ms."""
     from sam2_splat_addon.blender.tasks import job_task
 
     now, begun = [100.0], [0]

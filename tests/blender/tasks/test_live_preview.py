@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The timer behind the live preview, with a real worker: what it asks, and what then shows."""
+"""The timer of the live preview with a real worker: what it asks, and what shows then."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PATIENCE = 120.0  # s
 
 @pytest.fixture
 def clip(make_photos: Callable[..., Path]) -> Iterator[bpy.types.MovieClip]:
-    """Four photos in a Clip Editor, one click on the square on frame 1, propagated."""
+    """Four photos in a Clip Editor, with one click on the square on frame 1, after a propagation."""
     from sam2_splat_addon.blender.clip import markers
     from sam2_splat_addon.blender.context import worker_session
     from sam2_splat_addon.blender.tasks import live_preview
@@ -53,7 +53,7 @@ def go_to(frame: int) -> None:
 
 
 def look(seconds: float = 1.0) -> None:
-    """Let the timer look for a while, and as long as it awaits an answer."""
+    """Let the timer look for some time, and as long as it awaits an answer."""
     from sam2_splat_addon.blender.tasks import live_preview
 
     began = time.monotonic()
@@ -63,7 +63,7 @@ def look(seconds: float = 1.0) -> None:
 
 
 def shown(clip: bpy.types.MovieClip, frame: int) -> tuple[str, bytes]:
-    """Where the matte that shows is from, and its logits."""
+    """Return the source of the shown matte, and its logits."""
     from sam2_splat_addon.blender.clip import markers, matte_cache, preview_key
 
     prompts = markers.on_frame(clip, frame).get("square")
@@ -83,7 +83,7 @@ def test_a_click_shows_on_a_tracked_frame_what_propagating_gives(
     look()
     source, tracked = shown(clip, 3)
     assert source == "stored"
-    # Where the mask is otherwise: the bundled model's stays as it is where it agrees with a click.
+    # Click where the mask is wrong, because a click that agrees does not change the bundled model's mask.
     logits = MatteStore(Path(clip.sam2_splat.store_folder)).read(1, 3).logits
     against = int(logits.argmin() if include else logits.argmax())
     row, column = divmod(against, logits.shape[1])
@@ -97,7 +97,7 @@ def test_a_click_shows_on_a_tracked_frame_what_propagating_gives(
     bpy.ops.sam2_splat.propagate()
     store = MatteStore(Path(clip.sam2_splat.store_folder))
     assert store.read(1, 3).logits.astype("<f2").tobytes() == corrected
-    # The store has it now: what was previewed may not outlive what it was made of.
+    # The store has it now, so the preview must be gone.
     assert shown(clip, 3) == ("stored", corrected)
     look()
     assert shown(clip, 3) == ("stored", corrected)
@@ -116,7 +116,7 @@ def test_a_click_that_a_cancelled_run_never_came_to_shows_its_preview_again(
     assert source == "preview"
     bpy.ops.sam2_splat.propagate()
     store = MatteStore(Path(clip.sam2_splat.store_folder))
-    # As a run leaves it that was cancelled after its first matte.
+    # As after a run that was cancelled after its first matte.
     run, left = store.manifest_path.read_bytes(), {1: {2: store.key(1, 2) or ""}}
     store.manifest_path.unlink()
     unfinished_run.note_void(store, run, (1, 1, store.key(1, 1) or ""), left)

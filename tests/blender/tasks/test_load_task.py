@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Loading as a task: it reads in a thread, ends in a clip, and leaves nothing when it is stopped."""
+"""The task that loads photos reads in a thread and makes a clip. Nothing is left if it is stopped."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What changes a layer's splines on one photo changes that photo alone, and undo shows what is baked."""
+"""A change of splines on one photo stays on this photo, and after an undo layers show what is baked."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HERE = 2
 
 @pytest.fixture
 def clip(make_photos: MakePhotos) -> bpy.types.MovieClip:
-    """Four frames of two objects, the playhead on frame 2."""
+    """Four frames of two objects, with the playhead on frame 2."""
     clip = masked_clip(make_photos(count=FRAMES), ("chair", "lamp"))
     bpy.context.scene.frame_set(HERE)
     return clip
@@ -36,7 +36,7 @@ def clip(make_photos: MakePhotos) -> bpy.types.MovieClip:
 def in_mask_mode(
     clip: bpy.types.MovieClip, do: Callable[[], Any], chosen: Callable[[int], bool], name: str
 ) -> None:
-    """Run an operator of the Mask mode with the points chosen by their place in the layer."""
+    """Run an operator of Mask mode on points that are selected by their place in the layer."""
     from sam2_splat_addon.blender.masks import keys
 
     mask = clip.sam2_splat.mask
@@ -79,7 +79,7 @@ ACTIONS: dict[str, tuple[Callable[[], Any], Callable[[int], bool]]] = {
 
 
 def keyed(clip: bpy.types.MovieClip, frame: int, name: str = "chair") -> NDArray[np.bool_]:
-    """What Blender's own data have on a frame, whatever the add-on makes of it."""
+    """Return the shape in Blender's own data on a frame, without the add-on."""
     from sam2_splat_addon.blender.masks import keys, shapes
 
     with (
@@ -112,7 +112,7 @@ def baked(clip: bpy.types.MovieClip) -> list[NDArray[np.bool_]]:
 
 
 def move_a_point(clip: bpy.types.MovieClip, frame: int, name: str = "chair") -> None:
-    """Move points and key them, as a user does."""
+    """Move points and set a key, as a user would."""
     from sam2_splat_addon.blender.masks import keys
 
     mask = clip.sam2_splat.mask
@@ -132,7 +132,7 @@ def test_an_edit_of_splines_holds_on_its_photo_alone(clip: bpy.types.MovieClip, 
     here = keyed(clip, HERE)
     alphas = baked(clip)
     assert edited(clip) == (HERE,)
-    bpy.context.scene.frame_set(3)  # the playhead goes on, and the layer is written anew
+    bpy.context.scene.frame_set(3)  # the playhead moves on, and the layer is written again
     assert edited(clip) == (HERE,)
     assert overlap(keyed(clip, HERE), here) > 0.99 or not here.any()
     for frame in (1, 3, 4):
@@ -222,7 +222,7 @@ def test_an_undo_takes_back_the_deletion_on_its_photo_and_nothing_else(
 
 
 def propagated_anew(clip: bpy.types.MovieClip) -> None:
-    """What a propagation with other clicks leaves: other mattes, and layers made of them."""
+    """Write other mattes and their layers, as a propagation with other clicks does."""
     from sam2_splat_addon.blender.clip import matte_run
     from sam2_splat_addon.core.mattes.store import MatteRecord
 
@@ -239,7 +239,7 @@ def propagated_anew(clip: bpy.types.MovieClip) -> None:
 
 
 def assert_shown_is_baked(clip: bpy.types.MovieClip) -> None:
-    """The layers, in Blender's own data, against the PNGs."""
+    """Compare the layers in Blender's own data with the PNGs."""
     bpy.context.scene.active_clip = clip
     for frame, alpha in enumerate(baked(clip), start=1):
         union = keyed(clip, frame) | keyed(clip, frame, "lamp")
@@ -299,7 +299,7 @@ def test_an_undo_past_cleared_results_brings_back_no_masks_without_mattes(
     bpy.ops.ed.undo()
     clip = bpy.data.movieclips[0]
     assert not keyed(clip, 1).any()
-    assert overlap(keyed(clip, 4), moved) > 0.98, "what the user drew is the user's"
+    assert overlap(keyed(clip, 4), moved) > 0.98, "the user's drawing stays"
 
 
 def test_a_contour_is_taken_off_one_photo_alone_and_undone(clip: bpy.types.MovieClip) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A worker that says nothing is noticed, and another one goes on where it stopped."""
+"""A silent worker is noticed, and a new worker goes on where it stopped."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MakePhotos = Callable[..., Path]
 
 
 class Drawn:
-    """Stands in for a panel's layout, and notes what is drawn."""
+    """A stand-in for a panel's layout that notes what is drawn."""
 
     def __init__(self) -> None:
         self.words: list[str] = []

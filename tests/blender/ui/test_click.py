@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The click tool's operators, run as a script runs them; real mouse clicks are in tests/window."""
+"""The click tool's operators, called from a script. Real mouse clicks are in tests/window."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("addon")
 
 @pytest.fixture
 def clip(make_photos: Callable[..., Path]) -> bpy.types.MovieClip:
-    """Three photos, loaded with the button."""
+    """Three photos that were loaded with the button."""
     bpy.ops.sam2_splat.load(filepath=str(make_photos(count=3)))
     return present(bpy.context.scene.active_clip)
 
@@ -142,4 +142,4 @@ def test_in_mask_mode_the_tool_is_off_and_choosing_it_goes_back_to_clicks(
         assert not state.use_tool
         space.mode = "MASK"
         bpy.ops.sam2_splat.click(frame=1, x=20.0, y=20.0)
-        assert space.mode == "TRACKING", "a click of the tool is among clicks"
+        assert space.mode == "TRACKING", "a click of the tool shows the clicks"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Corrections of single frames: dropped, made prompts, cleared and brought back."""
+"""Corrections of single frames: undone, made prompts, cleared and restored."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ CORNERS = np.array([(20.0, 30.0), (100.0, 30.0), (60.0, 150.0)])
 
 @pytest.fixture
 def clip(make_photos: MakePhotos) -> bpy.types.MovieClip:
-    """Three frames of one object, the playhead on frame 2."""
+    """Three frames of one object, with the playhead on frame 2."""
     clip = masked_clip(make_photos(count=3), ("square",))
     bpy.context.scene.frame_current = 2
     return clip
 
 
 def draw_triangle(clip: bpy.types.MovieClip, frame: int) -> NDArray[np.bool_]:
-    """What a user does with the layer's points: a triangle on one frame; returns its matte."""
+    """Draw a triangle with the layer's points on one frame, as a user would. Return its matte."""
     from sam2_splat_addon.blender.masks import key_macro, keys
 
     mask = clip.sam2_splat.mask
@@ -53,7 +53,7 @@ def edited(clip: bpy.types.MovieClip) -> tuple[int, ...]:
 
 
 def shown(clip: bpy.types.MovieClip, frame: int) -> NDArray[np.bool_]:
-    """The layer's matte on a frame."""
+    """Return the layer's matte on a frame."""
     from sam2_splat_addon.blender.masks import layers
 
     outlines = layers.read_object_layer(
@@ -92,7 +92,7 @@ def test_back_to_sam2s_mask_drops_the_edit_of_this_frame_alone(
 def test_back_to_sam2s_mask_works_after_the_edit_went_through_a_propagation(
     clip: bpy.types.MovieClip,
 ) -> None:
-    # Then the layer's splines were planned with the drawn outline in the place of SAM 2's.
+    # The layer's splines were then planned with the drawn outline, not with SAM 2's.
     draw_triangle(clip, 2)
     build_layers(clip)
     assert edited(clip) == (2,)

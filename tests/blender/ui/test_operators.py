@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The buttons, pressed in background: what they do, and what they say when they can't."""
+"""The buttons, called without a window: what they do, and what they say when they can't."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def load(folder: Path) -> bpy.types.MovieClip:
 
 
 def click(clip: bpy.types.MovieClip, name: str, frame: int, x: float, y: float) -> None:
-    """What a Ctrl+click at footage pixel (x, y) leaves behind."""
+    """Make what a Ctrl+click at (x, y) in px of the photo makes."""
     owner = clip.tracking.objects.get(name) or clip.tracking.objects.new(name)
     track = owner.tracks.new(name="Track", frame=frame)
     track.markers.insert_frame(frame, co=(x / clip.size[0], 1.0 - y / clip.size[1]))
@@ -130,7 +130,7 @@ def test_clear_results_removes_layers_and_mattes_and_keeps_the_clicks(
 
 
 def draw_triangle(clip: bpy.types.MovieClip, frame: int) -> np.ndarray:
-    """What the user draws with the first spline of "square", the others moved off the frame."""
+    """Draw with the first spline of "square", and move the others off the frame, as a user would."""
     from sam2_splat_addon.blender.masks import key_macro, keys
     from sam2_splat_addon.core.geometry.coordinates import pixels_to_mask
 

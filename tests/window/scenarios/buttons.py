@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The sidebar's own buttons, found and clicked with the mouse; played inside Blender."""
+"""Find the sidebar's buttons and click on them with the mouse. Played inside Blender."""
 
 from __future__ import annotations
 

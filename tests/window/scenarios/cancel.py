@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Propagate, stop with ESC, propagate again; played inside Blender."""
+"""Propagate, stop with ESC, and propagate again. Played inside Blender."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SEAT = (304, 444)
 
 
 def mattes(window: Window) -> dict[Path, int]:
-    """The mattes on disk, with the time each was written."""
+    """Return the mattes on disk, each with its time."""
     store = window.folder / "photos" / "sam2_splat_mattes"
     return {path: path.stat().st_mtime_ns for path in store.glob("objects/*/*.matte")}
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The click tool: click, Alt+click, drag, X, each undone with one Ctrl+Z; played inside Blender."""
+"""Click, Alt+click, drag and X of the click tool, each undone with one Ctrl+Z. Played inside Blender."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ BOX = ((150, 140), (470, 760))
 
 
 def clicks(window: Window) -> list[str]:
-    """The names of all clicks: `-` before one that excludes, `box` for a box."""
+    """Return the names of all clicks. An exclude click begins with `-`, a box with `box`."""
     prompts = window.addon("clip.markers")
     return [track.name for entry in prompts.subjects(window.clip) for track in entry.tracks]
 
 
 def grown(window: Window, count: int) -> Until:
-    """There are so many clicks."""
+    """Wait until there is a number of clicks."""
     return Until(lambda: len(clicks(window)) == count, f"there are {count} clicks")
 
 
@@ -28,7 +28,7 @@ def scenario(window: Window) -> Play:
     manager = bpy.context.window_manager.sam2_splat
     yield from window.load(window.folder / "photos")
 
-    # Off, a click is Blender's own: it selects.
+    # While the tool is off, a click is Blender's own and selects.
     yield from window.click(*SEAT)
     yield from window.drawn()
     assert not clicks(window), "a click does something while the tool is off"
@@ -54,7 +54,7 @@ def scenario(window: Window) -> Play:
     window.note(boxes=boxes(window))
     yield from window.picture("box")
 
-    # X takes what is under the mouse, here the exclude.
+    # X deletes the click under the mouse, here the exclude click.
     yield from window.point_at(*FLOOR)
     yield from window.press("X")
     yield grown(window, 2)
@@ -62,18 +62,18 @@ def scenario(window: Window) -> Play:
 
     yield from window.click(*BACK)
     yield grown(window, 3)
-    # Back to the beginning and again, a step each: back's click, X, box, exclude, seat's click.
+    # Undo all and redo all, one step each: back's click, X, box, exclude, seat's click.
     for count in (2, 3, 2, 1, 0):
         yield from window.press("Z", ctrl=True)
         yield grown(window, count)
     for count in (1, 2, 3, 2, 3):
         yield from window.press("Z", ctrl=True, shift=True)
         yield grown(window, count)
-    # Pressed on a click and let go, nothing is added: it is selected.
+    # A click on a click adds nothing, but selects it.
     yield from window.click(*BACK)
     yield from window.drawn()
     assert len(clicks(window)) == 3, "a click on a click made another"
-    # A click is dragged elsewhere, and ESC gives it back.
+    # A click is dragged away, and ESC puts it back.
     before = places(window)
     at = yield from window.point_at(*BACK)
     window.send("LEFTMOUSE", "PRESS", at)
@@ -95,14 +95,14 @@ def scenario(window: Window) -> Play:
 
 
 def places(window: Window) -> list[tuple[float, float]]:
-    """Where all clicks are on this frame."""
+    """Return the places of all clicks on this frame."""
     prompts = window.addon("clip.markers")
     points = prompts.collect(window.clip).objects[0].frames[0].points
     return [(point.x, point.y) for point in points]
 
 
 def boxes(window: Window) -> list[list[float]]:
-    """The boxes on this frame, left, top, right, bottom, in pixels of the photo."""
+    """Return the boxes on this frame: left, top, right, bottom, in px of the photo."""
     prompts = window.addon("clip.markers")
     found = prompts.collect(window.clip).objects[0].frames[0].box
     return [[found.x0, found.y0, found.x1, found.y1]]

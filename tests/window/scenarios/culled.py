@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A photo is deleted after clicks and masks were made, and the folder loaded again; played inside Blender."""
+"""Delete a photo after clicks and masks were made, and load the folder again. Played inside Blender."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tools.window.session import Play, Until, Window
 
 
 def small_copies(window: Window) -> Until:
-    """The editor shows small copies of large photos."""
+    """Wait until the editor shows small copies of large photos."""
     return Until(
         lambda: window.space.clip_user.proxy_render_size == "PROXY_25",
         "the editor shows small copies of large photos",
@@ -18,7 +18,7 @@ def small_copies(window: Window) -> Until:
 
 
 def frames_clicked(window: Window) -> list[int]:
-    """The frames of the active object's clicks."""
+    """Return the frames of the active object's clicks."""
     return [m.frame for track in window.tracks() for m in track.markers if not m.mute]
 
 
@@ -37,9 +37,9 @@ def scenario(window: Window) -> Play:
 
     min(photos.glob("*.*")).unlink()
     yield from window.load(photos)
-    assert frames_clicked(window) == [2], "the click goes along with its photo"
+    assert frames_clicked(window) == [2], "the click did not go along with its photo"
     yield from window.go_to(1)
-    assert not window.has_mask(), "a mask lies over another photo than its own"
+    assert not window.has_mask(), "a mask is shown over the wrong photo"
     yield small_copies(window)
     window.look.show_clicks = False
     yield from window.picture("first")
@@ -51,4 +51,4 @@ def scenario(window: Window) -> Play:
     for _ in range(2):  # the propagation, then the load
         bpy.ops.ed.undo()
         yield from window.drawn()
-    assert frames_clicked(window) == [3], "undo takes the load back"
+    assert frames_clicked(window) == [3], "undo does not undo the load"

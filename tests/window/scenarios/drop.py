@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files dragged from outside onto the Clip Editor; played inside Blender."""
+"""Drop files from outside onto the Clip Editor. Played inside Blender."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ def scenario(window: Window) -> Play:
     for dropped in (photos[2:3], photos[1:4]):
         window.space.clip = None
         yield from window.drawn()
-        # The editor's own answer to files: it opens what it takes for a sequence.
+        # Blender itself handles dropped files. It opens what it takes for a sequence.
         yield from window.drop(*dropped)
         yield Until(lambda: window.clip is not None, "the dropped photo is open")
-        assert not window.clip.sam2_splat.frame_count, "Blender leaves the drop to the add-on"
+        assert not window.clip.sam2_splat.frame_count, "the add-on took the drop"
         yield from window.picture(f"dropped_{len(dropped)}")
-        # The panel has the rest.
+        # The panel has the button for the rest.
         sidebar = window.region("UI")
         yield from window.push("load(filepath=", near=sidebar.y + sidebar.height - 100)
         yield from window.loaded(photos[0].parent)

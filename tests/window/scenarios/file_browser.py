@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Blender's own file browser: a folder typed, then a photo chosen in it; played inside Blender."""
+"""Type a folder into Blender's file browser, then choose a photo in it. Played inside Blender."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from tools.window.session import Play, Until, Window
 
 
 def browser(window: Window) -> bpy.types.Area:
-    """The file browser, which lies in a window of its own."""
+    """Return the file browser, which has its own window."""
     return next(area for area in window.front.screen.areas if area.type == "FILE_BROWSER")
 
 
 def part(window: Window, kind: str) -> bpy.types.Region:
-    """One region of it."""
+    """Return one region of the file browser."""
     return next(region for region in browser(window).regions if region.type == kind)
 
 
 def shows(window: Window, folder: Path) -> bool:
-    """Whether it lists a folder."""
+    """Whether the file browser lists a folder."""
     params = browser(window).spaces.active.params
     return Path(params.directory.decode()) == folder
 
@@ -35,21 +35,21 @@ def opened(window: Window) -> Play:
 
 
 def closed(window: Window) -> Until:
-    """The file browser is gone."""
+    """Wait until the file browser is closed."""
     return Until(lambda: len(bpy.context.window_manager.windows) == 1, "the file browser closes")
 
 
 def scenario(window: Window) -> Play:
     photos = window.folder / "photos"
 
-    # Left with Escape, nothing happens.
+    # Escape closes it, and nothing happens.
     yield from opened(window)
     yield from window.picture("browser")
     yield from window.strike("ESC", window.middle(part(window, "WINDOW")))
     yield closed(window)
-    assert window.clip is None, "a file browser that was left loads something"
+    assert window.clip is None, "a file browser that was closed with Escape loads something"
 
-    # The folder, typed into the line above the list.
+    # Type the folder into the line above the list.
     yield from opened(window)
     yield from typed(window, photos)
     yield from window.picture("folder")
@@ -65,7 +65,7 @@ def scenario(window: Window) -> Play:
     yield from window.picture("loaded")
     window.note(frames=window.clip.sam2_splat.frame_count)
 
-    # The same by a photo of it, with a double click in the list.
+    # Then choose one of its photos with a double click in the list.
     window.space.clip = None
     yield from window.drawn()
     yield from opened(window)
@@ -93,6 +93,6 @@ def typed(window: Window, folder: Path) -> Play:
     yield from window.type(str(folder))
     yield from window.strike("RET", place)
     yield Until(lambda: shows(window, folder), f"the file browser lists {folder.name}")
-    # An empty place of the list: the text field is left.
+    # Click on an empty place of the list to leave the text field.
     yield from window.strike("LEFTMOUSE", window.middle(part(window, "WINDOW")))
     yield from window.drawn()

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Load, click, propagate, look, bake: what a user does first; played inside Blender."""
+"""Load, click, propagate, look and bake, as a user does first. Played inside Blender."""
 
 from __future__ import annotations
 
 from tools.window.session import Play, Until, Window
 
-# On the chair's seat, back and leg, in pixels of the photo.
+# On the chair's seat, back and leg, in px of the photo.
 CLICKS = ((304, 444), (183, 261), (241, 643))
 
 
@@ -43,7 +43,7 @@ def scenario(window: Window) -> Play:
     yield from window.press("Z")
     yield from window.picture("cutout")
     window.look.overlay_mode = "matte"
-    # Close to the chair's seat, a pixel of the photo on several of the screen.
+    # Close to the chair's seat, with several px of the screen for one px of the photo.
     window.run("clip.view_zoom_ratio", ratio=4.0)
     window.run("clip.view_pan", offset=(-200.0, 500.0))
     yield from window.picture("matte_close")

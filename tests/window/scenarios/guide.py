@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The steps of docs/guide.md, a picture of each; played inside Blender."""
+"""Do the steps of docs/guide.md, and take a picture of each. Played inside Blender."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 from tools.window.session import Play, Until, Window
 
-# On the chair's seat, back and leg, in pixels of the photo.
+# On the chair's seat, back and leg, in px of the photo.
 CLICKS = ((304, 444), (183, 261), (241, 643))
-# On the last photo, where somebody has just walked past: the seat and the back; the floor between.
+# On the last photo, where somebody has just walked past: seat, back, and the floor between them.
 ON_CHAIR = ((375, 430), (360, 172))
 BESIDE = ((360, 318),)
 
@@ -42,7 +42,7 @@ def scenario(window: Window) -> Play:
     listed = found().listed()
     worst = listed[0].frame if listed else 1
     yield from window.go_to(worst)
-    # The whole of what the panel says about the frame.
+    # Show all that the panel says about the frame.
     yield from window.scroll("UI", 10)
     yield from window.picture("5_review")
     yield from window.scroll("UI", -10)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Photos of 54 megapixels from loading to looking at their masks; played inside Blender.
+"""Load photos of 54 megapixels, make masks and look at them. Played inside Blender.
 
-Notes Blender's memory after each step: the most it has held so far, MB.
+After each step it notes the most memory that Blender has used so far, MB.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ OBJECTS = 3
 
 
 def peak_mb() -> float:
-    """The high-water mark of Blender's resident memory, MB (10^6 bytes)."""
+    """Return the largest resident memory of Blender so far, MB (10^6 bytes)."""
     for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024 / 1e6

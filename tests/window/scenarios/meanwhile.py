@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Undo, delete the clip, open a new file, all while SAM 2 works; played inside Blender."""
+"""Undo, delete the clip and open a new file, all while SAM 2 works. Played inside Blender."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ SEAT = (304, 444)
 
 
 def forget(window: Window) -> None:
-    """Forget what was computed: found again, it would leave the next run with nothing to do."""
+    """Delete the mattes, because with them the next run would have nothing to do."""
     shutil.rmtree(window.folder / "photos" / "sam2_splat_mattes")
 
 
 def mattes(window: Window) -> Iterator[Path]:
-    """The mattes on disk."""
+    """Yield the mattes on disk."""
     return (window.folder / "photos" / "sam2_splat_mattes").glob("objects/*/*.matte")
 
 
@@ -42,7 +42,7 @@ def scenario(window: Window) -> Play:
     assert not window.tracks(), "Ctrl+Z does not take back the click"
     yield from window.picture("after_undo")
 
-    # Undone and done again at once: the click is back, and its masks are found.
+    # Undo and redo at once: the click is back, and its masks are found.
     forget(window)
     yield from started(window)
     yield from window.press("Z", ctrl=True)
@@ -59,16 +59,16 @@ def scenario(window: Window) -> Play:
     bpy.data.movieclips.remove(window.clip)
     yield from window.idle()
     yield from window.picture("clip_deleted")
-    # The report of it stays under the mouse and takes what is clicked there.
+    # Its report stays under the mouse and gets clicks there.
     yield from window.press("ESC")
 
     forget(window)
     yield from started(window)
-    # File > New > General, as its keys do it.
+    # File > New > General, with the keys.
     bpy.context.preferences.view.use_save_prompt = False
     yield from window.press("N", ctrl=True)
     yield from window.picture("file_new")
-    # It shows no Clip Editor that could be waited for.
+    # The new file has no Clip Editor to wait for.
     window.send("G", "PRESS", window.middle())
     window.send("G", "RELEASE", window.middle())
     yield Until(lambda: not bpy.data.movieclips, "the new file is there")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compare the matte on the screen with the bake's, at several zooms; played inside Blender."""
+"""Compare the matte on the screen with the bake's at several zooms. Played inside Blender."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import numpy as np
 
 from tools.window.session import Play, Window
 
-# Ratios of the screen's pixels to the photo's, and pans in px of the photo: far off to very close.
+# Px of the screen for one px of the photo, and pans in px of the photo, from far off to very close.
 VIEWS = (
     *((0.1, (0.0, 0.0)), (0.37, (0.0, 0.0)), (1.0, (31.0, -17.0)), (2.5, (-40.0, 60.0))),
     *((8.0, (200.0, 150.0)), (30.0, (-170.0, 120.0))),
 )
-# Folders of photos, and the pixel aspects to look at them with.
+# Folders of photos, with the pixel aspects of the clips.
 PHOTOS = {"portrait": (1.0, 1.6), "landscape": (1.0,), "panorama": (1.0,)}
-# Near the edge the overlay is smoothed over a pixel of the screen or so.
+# Near the edge the overlay is smooth over about one px of the screen.
 _EDGE = 1.0
-# Of a pixel of the photo.
+# In px of the photo.
 _BORDER = 0.02
 
 
@@ -33,7 +33,7 @@ def scenario(window: Window) -> Play:
         logits = _store_matte(window, clip)
         window.look.show_clicks = False
         window.look.overlay_mode = "matte"
-        # The sidebars lie over the photo.
+        # Hide the sidebars, which are over the photo.
         window.space.show_region_ui = window.space.show_region_toolbar = False
         for aspect in aspects:
             clip.display_aspect = (aspect, 1.0)
@@ -49,8 +49,8 @@ def scenario(window: Window) -> Play:
 
 
 def _as_baked(window: Window, resample: Any, logits: Any, clip: Any) -> Play:
-    """The same with small holes filled and specks dropped, then with a soft edge, near enough to
-    see the photo's own pixels."""
+    """Compare with small holes filled and specks dropped, then with a soft edge. The zoom is near
+    enough to see the photo's own pixels."""
     look = _core(window, "geometry.bake_preview")
     settings, size = clip.sam2_splat, (int(clip.size[0]), int(clip.size[1]))
     window.run("clip.view_all")
@@ -66,7 +66,7 @@ def _as_baked(window: Window, resample: Any, logits: Any, clip: Any) -> Play:
 
 
 def _pan(window: Window, offset: tuple[float, float]) -> None:
-    """Pan at once; as its key does it, the operator would wait for the mouse."""
+    """Pan at once. The key's way would wait for the mouse."""
     with bpy.context.temp_override(
         window=bpy.context.window_manager.windows[0],
         area=window.area,
@@ -104,7 +104,7 @@ def _store_matte(window: Window, clip: Any) -> Any:
 
 
 def _compare(window: Window, resample: Any, logits: Any, clip: Any) -> list[float]:
-    """How many pixels were looked at, and how many are wrong where no rounding decides."""
+    """Return how many pixels were compared, and how many are clearly wrong, not only by rounding."""
     shown, x, y = _seen(window, clip)
     view = window.addon("context.frame_view").FrameView.of(window.region(), clip)
     width, height = view.width, view.height
@@ -122,7 +122,7 @@ def _compare(window: Window, resample: Any, logits: Any, clip: Any) -> list[floa
 
 
 def _seen(window: Window, clip: Any) -> tuple[Any, Any, Any]:
-    """The picture's brightness where it shows the photo alone, and where in the photo that is."""
+    """Return the brightness of the picture where it shows only the photo, with places in the photo."""
     image = bpy.data.images.load(str(window.folder / "matte.png"))
     wide, tall = image.size
     seen = np.empty(wide * tall * image.channels, dtype=np.float32)
@@ -138,14 +138,14 @@ def _seen(window: Window, clip: Any) -> tuple[Any, Any, Any]:
     y = np.array([view.to_pixel(0.0, row)[1] for row in rows])
     width, height = view.width, view.height
     inside_x, inside_y = (x > 1) & (x < width - 1), (y > 1) & (y < height - 1)
-    # Clear of the frame strip below, of gizmos on the right, and of reports above.
+    # Without the frame strip below, gizmos on the right, and reports above.
     inside_y &= (rows > 60) & (rows < region.height - 60)
     inside_x &= (columns > 60) & (columns < region.width - 120)
     return part[np.ix_(inside_y, inside_x)], x[inside_x], y[inside_y]
 
 
 def _soft_error(window: Window, resample: Any, look: Any, logits: Any, clip: Any) -> list[float]:
-    """How many pixels have neither colour of a hard edge, and how far any is from its own."""
+    """Return how many pixels have no colour of a hard edge, and the largest error of all pixels."""
     shown, x, y = _seen(window, clip)
     values = resample.upsample(look.soft_band(logits), int(clip.size[0]), int(clip.size[1]))
     low = 1.0 / (1.0 + np.exp(look.SOFT_LOGIT))
@@ -157,7 +157,7 @@ def _soft_error(window: Window, resample: Any, look: Any, logits: Any, clip: Any
 
 
 def _between_borders(at: Any) -> Any:
-    """Where a pixel of the screen does not lie on the border of two of the photo."""
+    """Return which px of the screen are not on the border of two px of the photo."""
     return np.abs(at - np.round(at)) > _BORDER
 
 

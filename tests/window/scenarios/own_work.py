@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Contours deleted and drawn on one photo, clicks in Mask mode, undo past a run; played inside Blender."""
+"""Delete and draw contours on one photo, click in Mask mode, undo past a run. Played inside Blender."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tools.window.session import Play, Until, Window
 
 SEAT = (304, 444)
 HERE = 3
-# Far enough from the chair that no click adds a point to its outline.
+# Far enough from the chair, so that no click adds a point to its outline.
 CORNERS = ((30, 30), (110, 30), (110, 110), (30, 110))
 
 
@@ -21,7 +21,7 @@ def layer_of(window: Window) -> Any:
 
 
 def shape(window: Window) -> Any:
-    """What the layer encloses in the window now, (height, width)."""
+    """Return what the layer encloses now in the window, (height, width)."""
     size = (int(window.clip.size[0]), int(window.clip.size[1]))
     state = window.addon("masks.keys").layer_state(layer_of(window))
     outlines = window.addon("masks.shapes").outlines(state, size)
@@ -29,7 +29,7 @@ def shape(window: Window) -> Any:
 
 
 def alike(one: Any, other: Any) -> bool:
-    """Whether two shapes are the same, but for where their outlines have points."""
+    """Whether two shapes are the same, even with other points on their outlines."""
     return bool((one & other).sum() > 0.97 * (one | other).sum())
 
 
@@ -53,7 +53,7 @@ def scenario(window: Window) -> Play:
         return written is not None and written.is_whole and bool(written.frames)
 
     def step(key: str, frame: int) -> Play:
-        """Go to another photo as the user does, and wait until its mask is as it should be."""
+        """Go to another photo as a user does, and wait until its mask is right."""
         yield from window.press(key)
         yield Until(
             lambda: bpy.context.scene.frame_current == frame, f"{key} goes to frame {frame}"
@@ -78,7 +78,7 @@ def scenario(window: Window) -> Play:
         yield from window.go_to(frame)
         before[frame] = shape(window)
 
-    # All contours are deleted on one photo.
+    # Delete all contours on one photo.
     yield from window.go_to(HERE)
     yield from mask_mode()
     yield from window.press("A")
@@ -96,7 +96,7 @@ def scenario(window: Window) -> Play:
     yield from window.drawn()
     assert not shape(window).any(), "the deletion does not stay"
 
-    # Undone: the changes of frame, which are one step, then the deletion.
+    # Undo the changes of frame, which are one step, then the deletion.
     for _ in range(2):
         yield from window.press("Z", ctrl=True)
     yield Until(
@@ -107,7 +107,7 @@ def scenario(window: Window) -> Play:
     yield Until(is_whole, "the layer is whole", 60)
     yield Until(lambda: alike(shape(window), before[HERE]), "the mask is back")
 
-    # A contour is drawn on the same photo, with Blender's own Ctrl+click.
+    # Draw a contour on the same photo, with Blender's own Ctrl+click.
     yield from mask_mode()
     yield from window.press("A", alt=True)
     count = len(layer_of(window).splines)
@@ -127,14 +127,14 @@ def scenario(window: Window) -> Play:
     yield from step("RIGHT_ARROW", HERE + 1)
     assert alike(shape(window), before[HERE + 1]), "the next photo's mask is another"
 
-    # A contour is taken off that photo.
+    # Remove a contour from that photo.
     yield from mask_mode()
     yield from window.press("A")
     yield from window.press("X", shift=True)
-    yield Until(lambda: not shape(window).any(), "the contours are off")
+    yield Until(lambda: not shape(window).any(), "the contours are removed")
     yield Until(lambda: corrected() == [HERE, HERE + 1], "it is an edit of that photo", 60)
 
-    # In Mask mode the click tool is off, and says so; chosen, it goes back to clicks.
+    # In Mask mode the click tool is off and says so. Its key goes back to clicks.
     manager.use_tool = True
     yield from window.picture("mask_mode")
     made = len(window.tracks())
@@ -152,7 +152,7 @@ def scenario(window: Window) -> Play:
     yield Until(lambda: len(window.tracks()) == made, "undo takes the click back")
     yield from window.to_end("bake")
 
-    # Another run, and past it with undo: what is shown is what is there.
+    # Make another run and undo past it. The layers show the present mattes.
     yield from window.ctrl_click(SEAT[0] - 100, SEAT[1] - 150)
     yield from window.to_end("propagate")
     yield Until(lambda: corrected() == [HERE, HERE + 1], "drawn masks stay", 60)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The add-on's preferences, opened and used with the mouse; played inside Blender."""
+"""Open the add-on's preferences and use them with the mouse. Played inside Blender."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tools.window.session import Play, Until, Window
 def scenario(window: Window) -> Play:
     preferences = window.addon("context.preferences")
     module = preferences.ADDON_PACKAGE
-    # Installed for another card than is chosen: both are said.
+    # One build is installed and another is chosen, so the preferences show both.
     folder = preferences.packages_folder()
     folder.mkdir(parents=True, exist_ok=True)
     stamp = {"python": "{}.{}".format(*sys.version_info), "done": {}, "torch": "cu126"}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Quit Blender while SAM 2 works; played inside Blender."""
+"""Quit Blender while SAM 2 works. Played inside Blender."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How long the add-on holds Blender's window up, and how soon a click shows; played inside Blender."""
+"""Measure how long the add-on blocks the window and how soon a click shows. Played inside Blender."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import bpy
 from tools.window.session import Play, Until, Window
 
 SEAT, BACK, LEG = (304, 444), (183, 261), (241, 643)
-# How long the window is left alone with the masks shown, s.
+# How long the window rests with the masks shown, s.
 IDLE = 4.0
 
 
 class Steps:
-    """Times every entry from Blender into the add-on.
+    """Measure the time of every call from Blender to the add-on.
 
     Attributes
     ----------
     phase
-        What the user does now.
+        What the user is doing.
     longest
-        Phase -> entry -> the longest call, ms of the clock and of this thread's processor.
+        Phase -> function -> the longest call: ms of the clock, and ms of processor time.
     """
 
     def __init__(self, window: Window) -> None:
@@ -34,7 +34,7 @@ class Steps:
         self._window = window
 
     def watch(self) -> None:
-        """Put a clock around each timer, draw handler, running task and panel."""
+        """Measure each timer, draw handler, running task and panel."""
         addon = self._window.addon
         for module, name in (("tasks.live_preview", "_tick"), ("review.live_review", "tick")):
             plain = getattr(addon(module), name)
@@ -51,7 +51,7 @@ class Steps:
             drawn.handle = editor.draw_handler_add(timed, (), "WINDOW", "POST_PIXEL")
         task = addon("context.task_runner").TaskOperator
         modal = self._timed("task", task.modal)
-        # Blender counts the parameters of a method, and gives it as many.
+        # Blender counts the parameters of a method and gives it as many arguments.
         task.modal = lambda self, context, event: modal(self, context, event)
         panels: list[Any] = bpy.types.Panel.__subclasses__()
         for panel in panels:
@@ -77,7 +77,7 @@ def _drawing(draw: Callable[..., Any]) -> Callable[[Any, Any], None]:
 
 
 class Answers:
-    """Times a preview on its way: when it is asked for, when answered, when on the screen."""
+    """Measure when a preview is asked for, answered and drawn."""
 
     def __init__(self, window: Window) -> None:
         live, self._space = window.addon("tasks.live_preview"), window.space
@@ -87,7 +87,7 @@ class Answers:
         bpy.types.SpaceClipEditor.draw_handler_add(self._drawn, (), "WINDOW", "POST_PIXEL")
 
     def begin(self) -> None:
-        """The mouse is pressed."""
+        """Start the time when the mouse is pressed."""
         self.times = {"pressed": time.perf_counter()}
 
     def done(self) -> bool:
@@ -95,14 +95,14 @@ class Answers:
         return "drawn" in self.times
 
     def seconds(self) -> list[float]:
-        """From the press until it was asked, answered and drawn."""
+        """Return the seconds from the press until the preview was asked for, answered and drawn."""
         began = self.times["pressed"]
         return [round(self.times[step] - began, 3) for step in ("asked", "answered", "drawn")]
 
     def _noted(self, step: str, plain: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(plain)
         def noted(*arguments: Any) -> object:
-            if step == "asked":  # the last question is the one that counts
+            if step == "asked":  # only the last question counts
                 self.times.pop("answered", None)
             # Answers without a matte only say that the worker is ready for the frame.
             if step == "asked" or arguments[0].mattes:

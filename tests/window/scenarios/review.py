@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Find the photo that is no good, correct the next, edit a mask, take it back; played inside Blender."""
+"""Find the bad photo, correct the next, edit a mask and undo the edit. Played inside Blender."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import bpy
 from tools.window.session import Play, Until, Window
 
 SEAT = (304, 444)
-# The test has made the photo of this frame grey all over.
+# The test has made the photo of this frame grey everywhere.
 GREY = 4
 EDITED = 3
 
 
 def points(window: Window) -> list[tuple[float, float]]:
-    """Where the points of the mask layer are."""
+    """Return the places of the mask layer's points."""
     layer = window.clip.sam2_splat.mask.layers[0]
     return [tuple(point.co) for spline in layer.splines for point in spline.points]
 
@@ -35,7 +35,7 @@ def scenario(window: Window) -> Play:
     window.note(states={str(frame): state for frame, state in states().items()})
     yield from window.picture("reviewed")
 
-    # The keys go through what is listed.
+    # The keys go through the list.
     for key, start in (("PAGE_DOWN", 1), ("PAGE_UP", window.clip.sam2_splat.frame_count)):
         yield from window.go_to(start)
         yield from window.press(key)
@@ -45,13 +45,13 @@ def scenario(window: Window) -> Play:
         )
         assert states()[bpy.context.scene.frame_current] != "good"
 
-    # Another click, after the grey photo, and again.
+    # Click again after the grey photo, and propagate again.
     yield from window.go_to(GREY + 1)
     yield from window.ctrl_click(SEAT[0] - 20, SEAT[1])
     yield from window.to_end("propagate")
     yield from window.picture("corrected")
 
-    # Move the whole mask by hand and keep it: that frame is the user's own.
+    # Move the whole mask by hand and keep it, so that this frame is the user's own.
     yield from window.go_to(EDITED)
     window.space.mode = "MASK"
     window.space.mask = window.clip.sam2_splat.mask

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Go through what is listed, say that it looks fine, go to a frame on the strip, with the mouse;
-played inside Blender."""
+"""Go through the list, tick a frame, and go to a frame on the strip, all with the mouse. Played inside
+Blender."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import bpy
 from tools.window.session import Play, Until, Window
 
 SEAT = (304, 444)
-# The test has made the photo of this frame grey all over.
+# The test has made the photo of this frame grey everywhere.
 GREY = 4
-# Px above the editor's lower edge, in the middle of the strip's cells.
+# Middle of the strip's cells, in px above the editor's lower edge.
 STRIP = 13
 
 
 def at_frame(frame: int) -> Until:
-    """The playhead is there."""
+    """Wait until the playhead is on a frame."""
     return Until(lambda: bpy.context.scene.frame_current == frame, f"the playhead is on {frame}")
 
 
 def click_strip(window: Window, frame: int) -> Play:
-    """Click on a frame's cell of the strip."""
+    """Click on a frame's cell in the strip."""
     region = window.region()
     frames = window.clip.sam2_splat.frame_count
     place = (region.x + int((frame - 0.5) * region.width / frames), region.y + STRIP)
@@ -53,7 +53,7 @@ def scenario(window: Window) -> Play:
     assert GREY in listed(), f"the grey photo is not listed: {listed()}"
     window.note(listed=listed())
 
-    # Every frame of the strip, with the click tool off and on: it makes no click there.
+    # Click on every frame of the strip, with the click tool off and on. The tool makes no click there.
     yield from click_strip(window, 2)
     window.run("tool")
     yield from click_strip(window, frames)
@@ -63,7 +63,7 @@ def scenario(window: Window) -> Play:
     yield from window.picture("strip")
 
     yield from window.scroll("UI", 12)
-    # The buttons on the right and on the left go through what is listed, in the frames' order.
+    # The right and the left button go through the list, in order of frames.
     for frame in listed():
         at = yield from window.push("review_step", across=0.7)
         yield at_frame(frame)
@@ -73,16 +73,16 @@ def scenario(window: Window) -> Play:
 
     yield from click_strip(window, GREY)
     yield from window.picture("grey")
-    # Below the list, as large as a button gets.
+    # It is below the list, and as large as a button can be.
     yield from window.push("looks_fine")
     yield Until(lambda: states()[GREY] == "fine", "the grey photo looks fine")
-    assert GREY not in listed(), "what looks fine is listed still"
+    assert GREY not in listed(), "a frame that looks fine is still in the list"
     yield from window.picture("fine")
-    # Taken back by the same button.
+    # The same button puts it back.
     yield from window.push("looks_fine")
     yield Until(lambda: GREY in listed(), "the grey photo is listed again")
 
-    # The key is for the frame at hand, whatever the button was pressed for.
+    # The key works on the current frame, not on the frame of the button.
     yield from click_strip(window, 2)
     yield from window.point_at(*SEAT)
     yield from window.press("Y")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The worker is killed in the middle, and the next run goes on; played inside Blender."""
+"""Kill the worker during a run, and let the next run go on. Played inside Blender."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SEAT = (304, 444)
 
 
 def workers() -> list[int]:
-    """The process ids of this Blender's workers."""
+    """Return the process ids of this Blender's workers."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -29,7 +29,7 @@ def scenario(window: Window) -> Play:
     running, problems = window.addon("context.task_runner"), window.addon("context.last_error")
     yield from window.load(window.folder / "photos")
 
-    # Without a click there is nothing to propagate, and the panel goes on saying so.
+    # Without a click there is nothing to propagate, and the panel keeps saying so.
     try:
         window.run("propagate")
     except RuntimeError as refused:
