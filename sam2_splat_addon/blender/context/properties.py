@@ -36,7 +36,7 @@ _NAME = "sam2_splat"
 
 OVERLAY_ITEMS = (
     ("color", "Color", "Show the photo, with every subject in its colour"),
-    ("matte", "Black-White", "Show what is kept in white, and the rest in black"),
+    ("matte", "Mask", "Show what is kept in white, and the rest in black"),
     ("cutout", "Cut-Out", "Show only what is kept of the photo, over a checkerboard"),
 )
 

@@ -39,7 +39,7 @@ def draw(layout: bpy.types.UILayout, clip: bpy.types.MovieClip, found: ClipRevie
         return
     box = layout.box().column(align=True)
     row = box.row()
-    row.label(text=f"Subject lost on {found.lost} of {found.counts[1]} photos", icon="INFO")
+    row.label(text=f"Lost on {found.lost} of {found.counts[1]} photos", icon="INFO")
     row.operator("sam2_splat.dismiss_proposal", text="", icon="X", emboss=False)
     entry = missing()
     size = f" ({entry.bytes / 1e6:.0f} MB)" if entry is not None else ""

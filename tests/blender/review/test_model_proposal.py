@@ -131,7 +131,7 @@ def test_frames_that_are_only_worth_a_look_propose_nothing(clip: bpy.types.Movie
 def test_many_lost_frames_propose_sam2_with_what_it_costs(clip: bpy.types.MovieClip) -> None:
     doubt(clip, range(3, 9))
     assert drawn() == [
-        ("label", "Subject lost on 6 of 12 photos"),
+        ("label", "Lost on 6 of 12 photos"),
         ("sam2_splat.dismiss_proposal", ""),
         ("sam2_splat.use_sam2", "Use SAM 2.1 (156 MB)"),
     ]
