@@ -241,7 +241,7 @@ def _require_all_before(prompts: PromptSet, footage: Footage) -> None:
         raise FootageError(
             f"{shorten(before)} can't be read. So the prompts on later frames might be on the wrong"
             " photos.",
-            "Replace it by a good copy. If the frames were counted without it, move it to another folder.",
+            "Replace it with a good copy. If the frames were counted without it, move it to another folder.",
         )
 
 

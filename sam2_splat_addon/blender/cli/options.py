@@ -26,8 +26,8 @@ def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
     own = argparse.ArgumentParser(
         prog=program,
         description="Mask a folder of photos with SAM 2 and bake RGBA PNGs for a splat trainer.",
-        epilog="Exit codes: 0 done, 1 unforeseen, 2 usage, 3 footage, 4 prompts, 5 checkpoint or packages,"
-        " 6 worker, 7 bake or store,"
+        epilog="Exit codes: 0 done, 1 unforeseen, 2 usage, 3 photos, 4 prompts, 5 checkpoint or packages,"
+        " 6 SAM 2 process, 7 bake or store,"
         " 8 done, but damaged photos were left out, 130 cancelled.",
     )
     own.add_argument(

@@ -154,8 +154,8 @@ def own_store(clip: bpy.types.MovieClip, photos: Path) -> MatteStore:
     if stamp and stamp != properties.of_clip(clip).run_stamp and not _is_own_run(clip, stamp):
         raise StoreError(
             f"The masks in {store.folder} are not from this file's last run, so they stay as they are."
-            " Another .blend file with these photos has propagated since, or this file was not saved"
-            " then.",
+            " Another .blend file with these photos has propagated since, or this file was closed"
+            " without saving.",
             "Press Propagate to make this file's masks again, or choose another folder for its masks"
             " first.",
         )

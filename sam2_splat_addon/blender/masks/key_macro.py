@@ -122,7 +122,7 @@ def insert_keys_of(
     Raises
     ------
     SplatError
-        Blender would not set a key.
+        Blender did not set a key.
     """
     work = _Work(scene, iter(keys), seconds)
     session_state.part(_Macros).work = work
@@ -134,7 +134,7 @@ def insert_keys_of(
     if work.placed is not None:
         layer, frame, _ = work.placed
         raise SplatError(
-            f'Blender would not set a key on frame {frame} of the mask layer "{layer.name}".',
+            f'Blender did not set a key on frame {frame} of the mask layer "{layer.name}".',
             "Unlock the layer and try again.",
         )
     return work.done

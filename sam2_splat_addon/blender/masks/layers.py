@@ -321,7 +321,7 @@ def _found(mask_uid: int, clip_uid: int) -> tuple[bpy.types.Mask, bpy.types.Movi
 
 
 def write_frame(target: LayerTarget, frame: int, points: NDArray[np.float64]) -> WrittenFrame:
-    """Key the layer's points, (n, 2) footage pixels, on one scene frame; raises SplatError."""
+    """Set a key for the layer's points, (n, 2) px of the photo, on a scene frame. Raises SplatError."""
     mask, clip, layer = _checked(target, len(points))
     co = pixels_to_mask(points, *target.size).astype(np.float32)
     if len(co):
