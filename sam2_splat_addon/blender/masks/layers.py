@@ -430,7 +430,7 @@ class _Writer:
         remember(mask, self.target.layer, whole)
 
     def park_the_rest(self) -> None:
-        """Set an empty key after an unfinished layer's frames, where its shapes would stay visible."""
+        """Set empty keys beside an unfinished layer's frames, else its shapes would stay visible there."""
         if not self.todo or self.target.found() is None or not self.target.is_ours():
             return
         frames = self.wanted.scene_frames

@@ -14,7 +14,7 @@ from ..context import preferences, properties
 from .review_builder import ClipReview
 
 PROPOSED: Final = "sam2.1_hiera_tiny"
-"""The smallest SAM 2.1 model. It is much better than the bundled model, and still usable on a processor."""
+"""The smallest SAM 2.1 model. It is right where the bundled model is lost, and usable on a processor."""
 
 
 def is_due(clip: bpy.types.MovieClip, found: ClipReview) -> bool:

@@ -28,11 +28,11 @@ from ..masks import keys as mask_keys
 from ..masks import layers as mask_layers
 from ..masks.layers import LayerPlan
 
-# Tracing takes about as long as writing keys, so each counts once for a frame's progress.
+# Each frame counts twice, once for tracing and once for writing keys. Both take about the same time.
 _PASSES = 2
 # How long a step without a window may wait for the thread, s.
 _TIMEOUT = 0.05
-# Most frames of objects that are written together.
+# Small objects are written together, up to this many frames in all.
 _TOGETHER = 64
 
 
@@ -60,7 +60,7 @@ def is_writing() -> bool:
 
 
 def is_latest(clip: bpy.types.MovieClip, name: str) -> bool:
-    """Whether an object's layer is the one that was made last in this session, if one was made."""
+    """Whether an object's layer is from its last mattes in this session. True if none was made."""
     made = clip_state.of(clip).part(_Made).mattes.get(name)
     mask = properties.of_clip(clip).mask
     written = written_layers.remembered(mask, name) if mask is not None else None
