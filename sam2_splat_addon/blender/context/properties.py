@@ -309,10 +309,13 @@ def take_properties(cls: type) -> None:
     Call it before the class is registered.
     """
     for base in cls.__mro__:
-        notes = vars(base).get("__annotations__", {})
-        for name, note in notes.items():
-            if get_origin(note) is Annotated:
-                notes[name] = note.__metadata__[0]
+        notes = getattr(base, "__annotations__", {})
+        if any(get_origin(note) is Annotated for note in notes.values()):
+            # Set as a whole: from Python 3.14 on, a class makes its annotations when they are asked for.
+            base.__annotations__ = {
+                name: note.__metadata__[0] if get_origin(note) is Annotated else note
+                for name, note in notes.items()
+            }
 
 
 def pointer(group: type[PropertyGroup]) -> Any:

@@ -26,8 +26,12 @@ _LETTERS = 28  # that fit on a line of the sidebar, beside an icon
 class Sidebar:
     """A panel in the add-on's tab of the sidebar."""
 
-    bl_space_type: SpaceTypeItems = "CLIP_EDITOR"
-    bl_region_type: RegionTypeItems = "UI"
+    # Blender 5.2 evaluates a panel's annotations, and only its stubs have these types.
+    if TYPE_CHECKING:
+        bl_space_type: SpaceTypeItems
+        bl_region_type: RegionTypeItems
+    bl_space_type = "CLIP_EDITOR"
+    bl_region_type = "UI"
     bl_category = "SAM2 Splat"
 
 
