@@ -42,7 +42,7 @@ _AND_WORKER = """
 "$@"
 code=$?
 for _ in $(seq 50); do
-    grep -aql 'worker_star[t]' /proc/[0-9]*/cmdline || exit $code
+    grep -aql 'engine/worker/entry.p[y]' /proc/[0-9]*/cmdline || exit $code
     sleep 0.2
 done
 echo "A worker outlives Blender, which ended with $code."
