@@ -80,7 +80,12 @@ def test_loss_is_about_the_coarse_edge_alone() -> None:
 
 def test_training_goes_on_where_it_was_and_exports_what_the_engine_loads(captures: Path) -> None:
     state, out = captures / "edges.pt", captures / "edges.safetensors"
-    command = [sys.executable, str(ROOT / "tools" / "train" / "edges.py"), "--state", str(state)]
+    command = [
+        sys.executable,
+        str(ROOT / "tools" / "research" / "train" / "edges.py"),
+        "--state",
+        str(state),
+    ]
     data = ["--scenes", str(captures / "scenes"), "--coarse", str(captures / "coarse")]
     for steps in ("2", "3"):
         subprocess.run([*command, *data, "--steps", steps, "--batch", "2"], check=True)
@@ -95,7 +100,12 @@ def test_training_goes_on_where_it_was_and_exports_what_the_engine_loads(capture
 
 def test_a_new_state_begins_with_another_ones_weights_and_keeps_its_norms(captures: Path) -> None:
     first, second = captures / "first.pt", captures / "second.pt"
-    command = [sys.executable, str(ROOT / "tools" / "train" / "edges.py"), "--batch", "2"]
+    command = [
+        sys.executable,
+        str(ROOT / "tools" / "research" / "train" / "edges.py"),
+        "--batch",
+        "2",
+    ]
     command += ["--scenes", str(captures / "scenes"), "--coarse", str(captures / "coarse")]
     subprocess.run([*command, "--state", str(first), "--steps", "2"], check=True)
     begin = ["--start", str(first), "--state", str(second), "--steps", "1", "--lr", "0"]
