@@ -190,7 +190,7 @@ def bake(
     job = _Job(request, store, mattes.marks, edited, seen, stop, net)
     count = threads or request.threads or _threads_for(request)
     with _output_folders(plan):
-        with job.synced(plan.folder):
+        with job.synced():
             damaged = _run(plan, job, stop, count, on_progress, on_frame_done, cancelled)
         whole = tuple(item for item in plan.items if item.frame not in damaged)
         if not whole:
@@ -366,7 +366,7 @@ class _Job:
     folders: FolderSync = field(default_factory=FolderSync)
 
     @contextlib.contextmanager
-    def synced(self, folder: Path) -> Iterator[None]:
+    def synced(self) -> Iterator[None]:
         """Make sure that everything is on the disk when this ends, even after an error."""
         try:
             yield
@@ -374,8 +374,7 @@ class _Job:
             with contextlib.suppress(OSError):  # the first error is the one to report
                 self.folders.flush()
             raise
-        with _said_as_bake_error(folder):
-            self.folders.flush()
+        self.flush()
 
     def flush(self) -> None:
         """Make sure that all images so far are on the disk with their names; raises BakeError."""
