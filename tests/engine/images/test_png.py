@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import signal
 import struct
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,8 @@ from PIL import Image, ImageCms
 
 from sam2_splat_addon.engine.images import png
 from sam2_splat_addon.engine.images.png import write_grey, write_rgba
+
+from ..full_disk import file_size_limit
 
 
 def pixels(dtype: Any, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -119,20 +119,6 @@ def test_smooth_photos_are_not_larger_than_from_other_encoders(tmp_path: Path) -
     cv2.imwrite(str(tmp_path / "theirs.png"), np.dstack([rgb, alpha]))
     ours, theirs = ((tmp_path / f"{n}.png").stat().st_size for n in ("ours", "theirs"))
     assert ours < 1.3 * theirs
-
-
-@contextmanager
-def file_size_limit(size: int) -> Iterator[None]:
-    """Writing more than ``size`` bytes fails as on a full disk."""
-    resource = pytest.importorskip("resource")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_rendered_photos_are_at_most_a_tenth_larger_than_pillows(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -43,6 +42,8 @@ from sam2_splat_addon.engine.jobs import bake as bake_module
 from sam2_splat_addon.engine.jobs.bake import BakeReport, _threads_for, bake
 from sam2_splat_addon.engine.jobs.bake_manifest import MANIFEST_NAME, BakeManifest
 from sam2_splat_addon.engine.refine.edge_refine import refine
+
+from ..full_disk import file_size_limit
 
 WIDTH, HEIGHT = 90, 130
 
@@ -487,19 +488,6 @@ def test_a_read_only_folder_is_named() -> None:
         finally:
             capture.folder.chmod(0o755)
         assert not list(capture.folder.glob("postshot*"))
-
-
-@contextmanager
-def file_size_limit(size: int) -> Iterator[None]:
-    resource = pytest.importorskip("resource")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_a_disk_that_fills_up_leaves_whole_images_only(capture: Capture) -> None:
