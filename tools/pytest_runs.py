@@ -9,7 +9,7 @@ import sys
 import tempfile
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 ROOT = Path(__file__).resolve().parents[1]
 # The property of a test in the report if its first try failed and its second one passed.
@@ -45,8 +45,12 @@ def run_pytest(
     *,
     python: str = sys.executable,
     variables: dict[str, str] | None = None,
+    output: TextIO | None = None,
 ) -> Count:
-    """Run pytest once, from the root of the repository. A run that crashed counts as one failure."""
+    """Run pytest once, from the root of the repository. A run that crashed counts as one failure.
+
+    `output` is a file that takes what pytest prints; without it the terminal does.
+    """
     environment = dict(os.environ, **(variables or {}))
     # One thread gives the same bits on every machine, and leaves the other core to the worker.
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -54,11 +58,18 @@ def run_pytest(
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [python, "-m", "pytest", "-q", f"--junitxml={report}", *arguments]
-        ran = subprocess.run(command, cwd=ROOT, env=environment, check=False)
-        return _count(ran.returncode, report)
+        ran = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdout=output,
+            stderr=None if output is None else subprocess.STDOUT,
+            check=False,
+        )
+        return _count(ran.returncode, report, output)
 
 
-def _count(returncode: int, report: Path) -> Count:
+def _count(returncode: int, report: Path, output: TextIO | None) -> Count:
     tests = failed = skipped = 0
     again: tuple[str, ...] = ()
     if report.exists():
@@ -77,6 +88,6 @@ def _count(returncode: int, report: Path) -> Count:
     passed = max(tests - failed - skipped, 0)
     # 0: all passed, 1: some failed, 5: none selected. Other codes mean an error of pytest or a crash.
     if returncode not in (0, 1, 5) or (returncode == 1 and not failed):
-        print(f"pytest ended with exit code {returncode}.", flush=True)
+        print(f"pytest ended with exit code {returncode}.", file=output, flush=True)
         failed += 1
     return Count(passed, failed, skipped, again)

@@ -13,12 +13,15 @@ python tools/test.py tests/core -k natural  # these tests, with pytest's own arg
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Optional, TextIO
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -139,13 +142,33 @@ def _check(name: str, command: List[str]) -> bool:
 
 
 def _test(arguments: List[str]) -> Count:
-    """Run pytest once per group of folders, and add up the results."""
+    """Run pytest once per group of folders, and add up the results.
+
+    Where there are two processors, the first group runs beside all the others. What the others print
+    comes after it.
+    """
     paths = [argument for argument in arguments if _is_test(argument)]
     options = [a for a in arguments if a not in paths]
+    first, *others = _groups(paths)
+    if not others or (os.cpu_count() or 1) < 2:
+        return _run_groups([first, *others], options)
+    with tempfile.TemporaryFile("w+", errors="replace") as printed, ThreadPoolExecutor(1) as beside:
+        print(f"\nIn the background: {', '.join(' '.join(group) for group in others)}", flush=True)
+        counting = beside.submit(_run_groups, others, options, printed)
+        total = _run_groups([first], options).plus(counting.result())
+        printed.seek(0)
+        print(printed.read(), end="", flush=True)
+    return total
+
+
+def _run_groups(
+    groups: List[List[str]], options: List[str], output: Optional[TextIO] = None
+) -> Count:
+    """Run pytest once per group, one after the other."""
     total = Count()
-    for group in _groups(paths):
-        print(f"\npytest {' '.join(group)}", flush=True)
-        total = total.plus(run_pytest([*options, *group]))
+    for group in groups:
+        print(f"\npytest {' '.join(group)}", file=output, flush=True)
+        total = total.plus(run_pytest([*options, *group], output=output))
     return total
 
 

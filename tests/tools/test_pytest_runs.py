@@ -49,6 +49,15 @@ def test_run_that_dies_is_a_failure(tmp_path: Path) -> None:
     assert _run(tmp_path, dies) == Count(0, 1, 0)
 
 
+def test_run_in_the_background_keeps_its_words_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "test_some.py").write_text("def test_wrong(): assert 'black' == 'white'\n")
+    with (tmp_path / "printed").open("w+") as printed:
+        arguments = ["-p", "no:cacheprovider", f"--rootdir={tmp_path}", str(tmp_path)]
+        assert run_pytest(arguments, output=printed) == Count(0, 1, 0)
+        printed.seek(0)
+        assert "'black' == 'white'" in printed.read()
+
+
 def test_counts_add_up() -> None:
     total = Count(1, 2, 3).plus(Count(4, 0, 0, ("one",))).plus(Count(0, 0, 0, ("two",)))
     assert total == Count(5, 2, 3, ("one", "two"))
