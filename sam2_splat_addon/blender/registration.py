@@ -16,7 +16,7 @@ from .masks import key_macro
 from .overlay import draw
 from .review import frame_strip, list_properties, live_review
 from .tasks import live_preview, local_edits
-from .ui import click_tool_ui, keymap, panel_footage, panel_review, panel_run, preferences
+from .ui import click_tool_ui, keymap, panel_footage, panel_review, panel_run, preferences, presets
 from .ui.operators import cache, click, correct, environment, load, objects, run, view
 from .ui.operators import review as review_operators
 
@@ -31,6 +31,7 @@ CLASSES = (
     *run.CLASSES,
     *environment.CLASSES,
     *cache.CLASSES,
+    *presets.CLASSES,
     *panel_footage.CLASSES,
     *panel_run.CLASSES,
     *list_properties.CLASSES,
@@ -60,6 +61,7 @@ def register() -> None:
     bpy.types.MASK_MT_mask.append(correct.draw_mask_menu)
     click_tool_ui.register()
     keymap.register()
+    presets.register()
     for handlers, own in _handlers():
         handlers.append(own)
 
@@ -68,6 +70,7 @@ def unregister() -> None:
     """End what runs and unregister everything, in reverse order."""
     for handlers, own in _handlers():
         handlers.remove(own)
+    presets.unregister()
     click_tool_ui.unregister()
     bpy.types.MASK_MT_mask.remove(correct.draw_mask_menu)
     live_review.unregister()

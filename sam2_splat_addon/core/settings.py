@@ -62,6 +62,19 @@ Precision = Literal["automatic", "float32", "bfloat16"]
 Alpha = Literal["binary", "soft"]
 Sidecar = Literal["none", "postshot", "colmap", "colmap_photos"]
 
+Group = Literal["front", "lost", "edges", "slow", "holes", "photos", "other"]
+
+QUESTIONS: Final[Mapping[Group, str]] = {
+    "lost": "It loses the subject",
+    "edges": "Edges are rough",
+    "holes": "It has holes or crumbs",
+    "slow": "It is slow",
+    "photos": "Which photos",
+    "other": "Something else is wanted",
+}
+"""What a user asks who looks for an option, in the order of the panel. The guide's tables use the same
+questions."""
+
 OBEYING: Final[Mapping[ObeyClicks, bool | None]] = {"automatic": None, "on": True, "off": False}
 """Whether clicks are always obeyed; None decides by the model."""
 
@@ -95,7 +108,8 @@ class Setting:
     previews
         Whether a preview of the clicks on one frame shows a change.
     group
-        Part of the panel.
+        What the setting helps with, as a question of `QUESTIONS`. ``front``: everyone needs it, so it is
+        in sight.
     """
 
     label: str
@@ -109,7 +123,7 @@ class Setting:
     has_no: bool = False
     affects: Literal["mattes", "way", "bake"] = "mattes"
     previews: bool = False
-    group: Literal["front", "options"] = "options"
+    group: Group = "front"
 
 
 @dataclass(frozen=True)
@@ -190,18 +204,18 @@ class ModelSettings(Settings, frozen=True):
         ModelName,
         Setting(
             "Model",
-            "The model that finds the subjects. Larger models are more exact and slower",
+            "The model that finds the subjects, where a larger one is more exact and slower",
             "--model",
             "default: bundled",
             choices={
                 "bundled": (
                     "Bundled (small)",
-                    "Comes with the add-on. It is quick and needs no download, but is less exact",
+                    "Comes with the add-on, is quick and needs no download, but is less exact",
                 ),
                 "sam2.1_hiera_tiny": ("SAM 2.1 Tiny", "156 MB checkpoint"),
                 "sam2.1_hiera_small": ("SAM 2.1 Small", "184 MB checkpoint"),
                 "sam2.1_hiera_base_plus": ("SAM 2.1 Base+", "324 MB checkpoint"),
-                "sam2.1_hiera_large": ("SAM 2.1 Large", "898 MB checkpoint. The most exact model"),
+                "sam2.1_hiera_large": ("SAM 2.1 Large", "898 MB checkpoint, the most exact model"),
             },
             previews=True,
             group="front",
@@ -266,6 +280,7 @@ class RunSettings(Settings, frozen=True):
                 "backward": ("Backwards", "From the frames with clicks to the start of the range"),
             },
             affects="way",
+            group="photos",
         ),
     ] = "both"
     nearby_prompts: Annotated[
@@ -273,46 +288,45 @@ class RunSettings(Settings, frozen=True):
         Meta(ge=0, le=MANY),
         Setting(
             "Nearby Clicks",
-            "How many frames with clicks, on either side, a frame learns from. 0 means all. With"
-            " another number, memory starts anew at each frame with clicks, so a new click changes"
-            " fewer frames",
+            "How many frames with clicks, on either side, a frame learns from, so that a new click"
+            " changes fewer frames (0 means all)",
             "--nearby-clicks",
             "learn from this many frames with prompts on either side; default: 0, which means all",
             unit="frames",
             soft=(0, 8),
             affects="way",
+            group="photos",
         ),
     ] = 0
     speed: Annotated[
         SpeedName,
         Setting(
             "Speed",
-            "How much exactness to give up for speed. A new choice computes all masks anew",
+            "How much exactness to give up for speed, where a new choice computes all masks anew",
             "--speed",
             "quicker, with coarser masks; default: quality",
             choices={
                 "quality": ("Quality", "The best that the model can do"),
                 "balanced": (
                     "Balanced",
-                    "The model sees the photos smaller and remembers them more coarsely. On a CPU about"
-                    " 1.5 times as fast with the bundled model, 3 times with SAM 2.1. Thin parts suffer"
-                    " first",
+                    "About 1.5 times as fast on a processor with the bundled model, 3 times with SAM 2.1,"
+                    " but thin parts suffer first",
                 ),
                 "fast": (
                     "Fast",
-                    "Smaller still. On a CPU about twice as fast with the bundled model, 7 times with"
-                    " SAM 2.1. Edges get coarser, and thin parts may get lost",
+                    "About twice as fast on a processor with the bundled model, 7 times with SAM 2.1, but"
+                    " edges get coarser and thin parts may get lost",
                 ),
             },
             previews=True,
-            group="front",
+            group="slow",
         ),
     ] = "quality"
     memory: Annotated[
         Memory,
         Setting(
             "Memory",
-            "What a frame learns from the frames before it. A new choice computes all masks anew",
+            "What a frame learns from the frames before it, where a new choice computes all masks anew",
             "--memory",
             "guarded: forget doubtful frames, for subjects that are hidden at times;"
             " default: exact",
@@ -320,23 +334,23 @@ class RunSettings(Settings, frozen=True):
                 "exact": ("Exact", "Remember every frame, as SAM 2 does"),
                 "guarded": (
                     "Guarded",
-                    "Remember no doubtful frame, and leave the mask empty where the subject is hardly"
-                    " found. For subjects that get hidden, or that stand among things that look like"
-                    " them",
+                    "Remember no doubtful frame, for subjects that get hidden or stand among things that"
+                    " look like them",
                 ),
             },
+            group="lost",
         ),
     ] = "exact"
     both_sides: Annotated[
         bool,
         Setting(
             "Both Sides",
-            "Track a frame between two frames with clicks from both, and take the better mask. So"
-            " clicks also help the frames before them. Takes about twice the time between the first"
-            " and the last frame with clicks",
+            "Track the frames between two frames with clicks from both, and take the better mask, in"
+            " about twice the time",
             "--both-sides",
             "track each frame between two frames with prompts from both, and take the better mask",
             affects="way",
+            group="lost",
         ),
     ] = False
     second_look: Annotated[
@@ -351,43 +365,41 @@ class RunSettings(Settings, frozen=True):
                 "off": ("Off", "Masks are what SAM 2 finds in the whole photo"),
                 "whole": (
                     "Whole Subject",
-                    "Once more in a crop around the subject. About twice the time, and masks twice as"
-                    " fine",
+                    "Once more in a crop around the subject, for masks twice as fine in about twice the"
+                    " time",
                 ),
                 "parts": (
                     "Subject and Parts",
-                    "In a crop around the subject, then in four parts of it if the photos are large"
-                    " enough. For thin legs and rails. In real photos of 480 to 1,200 px it gained"
-                    " nothing over Whole Subject. About five times the time, and masks four times as"
-                    " fine",
+                    "Also in four parts of that crop, for thin legs and rails in photos of more than 1,200"
+                    " px, in about five times the time",
                 ),
                 "details": (
                     "Parts and Details",
-                    "The same, then in nine smaller parts. The best masks of large photos. About ten"
-                    " times the time",
+                    "Also in nine smaller parts, for the best masks of large photos in about ten times the"
+                    " time",
                 ),
             },
             without_word=WHOLE_LOOK,
+            group="edges",
         ),
     ] = "off"
     panorama: Annotated[
         bool,
         Setting(
             "Panorama (360°)",
-            "The photos go all the way round and are twice as wide as high. A subject may lie across"
-            " their left and right edges. If all its clicks are close together, SAM 2 looks at the"
-            " half of the photo around them",
+            "The photos go all the way round, so a subject may lie across their left and right edges",
             "--panorama",
             "photos that go all the way round; default: when twice as wide as high",
             has_no=True,
             previews=True,
+            group="photos",
         ),
     ] = False
     obey_clicks: Annotated[
         ObeyClicks,
         Setting(
             "Obey Clicks",
-            "Move a mask where it goes against a click. A new choice computes all masks anew",
+            "Move a mask where it goes against a click, where a new choice computes all masks anew",
             "--obey-clicks",
             "move a mask where it goes against a click; default: automatic, with the bundled model",
             choices={
@@ -400,28 +412,29 @@ class RunSettings(Settings, frozen=True):
                 "off": ("Never", "Masks stay as the model makes them"),
             },
             previews=True,
+            group="lost",
         ),
     ] = "automatic"
     precision: Annotated[
         Precision,
         Setting(
             "Number Format",
-            "How exactly SAM 2 multiplies. A new choice computes all masks anew",
+            "How exactly SAM 2 multiplies, where a new choice computes all masks anew",
             "--precision",
             "the number format of SAM 2's products; default: automatic, what is quicker",
             choices={
                 "automatic": (
                     "Automatic",
-                    "bfloat16 on graphics cards that have it. On a processor the quicker one, which is"
-                    " timed once",
+                    "bfloat16 on graphics cards that have it, and the quicker one on a processor",
                 ),
                 "float32": ("float32", "Seven digits"),
                 "bfloat16": (
                     "bfloat16",
-                    "Three digits in SAM 2's image encoder. Masks are nearly the same",
+                    "Three digits in SAM 2's image encoder, which gives nearly the same masks",
                 ),
             },
             previews=True,
+            group="slow",
         ),
     ] = "automatic"
 
@@ -474,23 +487,23 @@ class BakeSettings(Settings, frozen=True):
             "--alpha",
             "default: binary, a hard edge",
             choices={
-                "binary": ("Binary", "Keep each pixel or mask it. Postshot wants this"),
+                "binary": ("Binary", "Keep each pixel or mask it, as Postshot wants it"),
                 "soft": ("Soft", "Make a smooth edge, from how sure the model is"),
             },
             affects="bake",
+            group="edges",
         ),
     ] = "binary"
     refine_edges: Annotated[
         bool,
         Setting(
             "Refine Edges",
-            "Take the edge from the photo's own pixels, not from the mask's coarse grid. For sharp"
-            " photos of 1,200 px and more. Small or compressed photos, such as 480p video frames, gain"
-            " hardly anything, and a wrong mask stays wrong. Slower; uses an NVIDIA card if there is"
-            " one. Masks that you edited stay as you drew them",
+            "Take the edge from the photo's own pixels in the bake, in sharp photos of 1,200 px and"
+            " more, at some seconds a photo",
             "--refine-edges",
             "take edges from the photo's own pixels",
             affects="bake",
+            group="edges",
         ),
     ] = False
     grow_px: Annotated[
@@ -504,6 +517,7 @@ class BakeSettings(Settings, frozen=True):
             unit="px",
             soft=(-20, 20),
             affects="bake",
+            group="front",
         ),
     ] = 0.0
     feather_px: Annotated[
@@ -517,6 +531,7 @@ class BakeSettings(Settings, frozen=True):
             unit="px",
             soft=(0, 20),
             affects="bake",
+            group="front",
         ),
     ] = 0.0
     fill_holes_px: Annotated[
@@ -530,6 +545,7 @@ class BakeSettings(Settings, frozen=True):
             unit="px",
             soft=(0, 10000),
             affects="bake",
+            group="holes",
         ),
     ] = 0
     drop_specks_px: Annotated[
@@ -543,6 +559,7 @@ class BakeSettings(Settings, frozen=True):
             unit="px",
             soft=(0, 10000),
             affects="bake",
+            group="holes",
         ),
     ] = 0
     invert: Annotated[
@@ -553,17 +570,18 @@ class BakeSettings(Settings, frozen=True):
             "--invert",
             "mask the subjects and keep the rest",
             affects="bake",
+            group="other",
         ),
     ] = False
     black_rgb: Annotated[
         bool,
         Setting(
             "Black Background",
-            "Multiply the colour by the alpha, for trainers that ignore the alpha. Postshot wants"
-            " this off",
+            "Multiply the colour by the alpha, for trainers that ignore the alpha (not for Postshot)",
             "--black-rgb",
             "multiply colour by alpha",
             affects="bake",
+            group="other",
         ),
     ] = False
     sidecar_masks: Annotated[
@@ -577,18 +595,19 @@ class BakeSettings(Settings, frozen=True):
                 "none": ("None", "Write only the RGBA images"),
                 "postshot": (
                     "Postshot",
-                    "A folder of masks beside the images. Masks have the names of the images",
+                    "A folder of masks beside the images, with the names of the images",
                 ),
                 "colmap": (
                     "COLMAP (PNGs)",
-                    "A folder of masks for COLMAP, if it reads the PNGs. The mask of a.png is a.png.png",
+                    "A folder of masks for COLMAP run on the PNGs, where the mask of a.png is a.png.png",
                 ),
                 "colmap_photos": (
                     "COLMAP (Photos)",
-                    "A folder of masks for COLMAP, if it reads the photos. The mask of a.jpg is a.jpg.png",
+                    "A folder of masks for COLMAP run on the photos, where the mask of a.jpg is a.jpg.png",
                 ),
             },
             affects="bake",
+            group="other",
         ),
     ] = "none"
     exposure: Annotated[
@@ -602,6 +621,7 @@ class BakeSettings(Settings, frozen=True):
             unit="stops",
             soft=(-8, 8),
             affects="bake",
+            group="other",
         ),
     ] = 0.0
 

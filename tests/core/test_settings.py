@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,7 +19,9 @@ from sam2_splat_addon.core.settings import (
     CLIP_SETTINGS,
     FAST,
     QUALITY,
+    QUESTIONS,
     SPEEDS,
+    BakeSettings,
     Declared,
     ModelSettings,
     RunSettings,
@@ -124,3 +127,22 @@ def test_what_decides_the_way_alone_is_reset_and_nothing_else() -> None:
     assert settings.without_way() == RunSettings(
         speed="fast", memory="guarded", second_look="parts", panorama=True
     )
+
+
+def test_the_guide_answers_the_questions_of_the_panel() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "guide.md").read_text(encoding="utf-8")
+    rows = [line.strip("|").split("|") for line in guide.splitlines() if line.startswith("| ")]
+    asked = ""
+    answers: dict[str, str] = {}
+    for row in rows:
+        asked = row[0].strip() or asked
+        asked = "" if asked in ("question", "---") else asked
+        answers[asked] = answers.get(asked, "") + "|".join(row[1:])
+    for kind in (RunSettings, BakeSettings):
+        for one in declared(kind):
+            if one.setting.group == "front" or one.name == "precision":  # in the text below
+                assert one.setting.label in guide
+            else:
+                question = QUESTIONS[one.setting.group]
+                label = one.setting.label.partition(" (")[0]
+                assert label in answers.get(question, ""), f"{label} does not answer {question!r}"

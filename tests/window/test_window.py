@@ -77,6 +77,15 @@ def test_cancel(played: Played) -> None:
     assert played.seen["finished"] == FRAMES
 
 
+def test_steps(blender: InstalledBlender) -> None:
+    """On a small screen all four steps are in sight, and the whole job can be done from them."""
+    capture = make_capture(blender.session / "steps")
+    played = blender.play(SCENARIOS / "steps.py", screen=(1366, 768))
+    assert len(list((capture.photos / "postshot_v001").glob("*.png"))) == FRAMES
+    saved = played.seen["saved"]
+    assert saved["speed"] == "fast" and saved["preset"].startswith("import bpy")
+
+
 def test_buttons(blender: InstalledBlender) -> None:
     """Propagate, Cancel and Bake do what they say when they are clicked in the sidebar."""
     # Enough photos, so that the mouse finds Cancel before all are done.
@@ -163,7 +172,7 @@ def test_meanwhile(played: Played) -> None:
 
 
 def test_worker_dies(played: Played) -> None:
-    """An error stays in the panel with what to do. After the worker's death the next run goes on."""
+    """Without a click the button says what to do. After the worker's death the next run goes on."""
     assert "Ctrl+click" in played.seen["refused"]
     assert "SAM 2 process" in played.seen["died"]
     assert played.seen["finished"] == FRAMES

@@ -21,8 +21,6 @@ ROOT = Path(__file__).resolve().parents[2]
 _REPOSITORY = "/repository"
 _SESSION = "/session"
 _SCREEN = (1600, 1000)
-# Run a command with a screen of its own.
-_SCREENED = ("xvfb-run", "-a", "-s", f"-screen 0 {_SCREEN[0]}x{_SCREEN[1]}x24")
 _QUIT_SOON = (
     "--python-expr",
     "import bpy; bpy.app.timers.register(lambda: bpy.ops.wm.quit_blender(), first_interval=0.5)",
@@ -36,6 +34,13 @@ _VARIABLES = {
     # Blender's shaders take seconds to compile in software; the second start uses the compiled ones.
     "MESA_SHADER_CACHE_DIR": "/var/cache/mesa",
 }
+
+
+def _screened(size: tuple[int, int] = _SCREEN) -> tuple[str, ...]:
+    """Return what runs a command with a screen of its own, of a size in px."""
+    return ("xvfb-run", "-a", "-s", f"-screen 0 {size[0]}x{size[1]}x24")
+
+
 _FAULT = "Traceback (most recent call last)"
 # Run a Blender, then wait until its worker has ended too.
 _AND_WORKER = """
@@ -119,13 +124,15 @@ class InstalledBlender:
 
     def in_window(self, *arguments: str, seconds: float = 300.0) -> Ended:
         """Run Blender with a screen; paths as they are inside."""
-        return self._run([*_SCREENED, "blender", *arguments], seconds)
+        return self._run([*_screened(), "blender", *arguments], seconds)
 
     def opens_window(self) -> Ended:
         """Open a window without the extension, and close it; exit code 0 if this machine can."""
-        return self._run([*_SCREENED, "blender", "--factory-startup", *_QUIT_SOON], 120.0)
+        return self._run([*_screened(), "blender", "--factory-startup", *_QUIT_SOON], 120.0)
 
-    def play(self, scenario: Path, seconds: float = 300.0) -> Played:
+    def play(
+        self, scenario: Path, seconds: float = 300.0, screen: tuple[int, int] = _SCREEN
+    ) -> Played:
         """Play a scenario in a window; its folder in the session has the name of the scenario.
 
         It passes if Blender and its worker end well.
@@ -137,10 +144,10 @@ class InstalledBlender:
         """
         folder = self.session / scenario.stem
         folder.mkdir(exist_ok=True)
-        width, height = _SCREEN
+        width, height = screen
         ended = self._run(
             [
-                *("sh", "-c", _AND_WORKER, "sh", *_SCREENED),
+                *("sh", "-c", _AND_WORKER, "sh", *_screened(screen)),
                 *("blender", "--enable-event-simulate", "--python-exit-code", "9"),
                 *("-p", "0", "0", str(width), str(height)),
                 *("-P", f"{_REPOSITORY}/tools/window/run_scenario.py"),

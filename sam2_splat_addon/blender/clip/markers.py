@@ -48,15 +48,36 @@ def subjects(clip: bpy.types.MovieClip) -> list[bpy.types.MovieTrackingObject]:
 
     The Camera object counts in two cases. If no other object has a track, so that a user who only
     Ctrl+clicks gets a mask. And if it was a subject already, so that a second subject does not replace
-    it. Else its tracks may be a camera solve.
+    it. Else its tracks may be a camera solve. It never counts beside another object with its name.
     """
     objects = list(present(clip.tracking).objects)
     named = [entry for entry in objects if not entry.is_camera]
     camera = [entry for entry in objects if entry.is_camera and len(entry.tracks)]
     if any(len(entry.tracks) for entry in named):
-        was_subject = CAMERA_SUBJECT in properties.of_clip(clip).objects
+        was_subject = CAMERA_SUBJECT in properties.of_clip(clip).objects and all(
+            subject_name(entry) != CAMERA_SUBJECT for entry in named
+        )
         camera = [entry for entry in camera if was_subject and camera_clicks(entry)]
     return named + camera
+
+
+def free_name(clip: bpy.types.MovieClip, name: str) -> str:
+    """Return a name for a new subject, with a number if another subject has it.
+
+    Blender itself compares it with other tracking objects, but does not know the Camera's subject.
+    """
+    camera = (entry for entry in present(clip.tracking).objects if entry.is_camera)
+    taken = {CAMERA_SUBJECT} if any(len(entry.tracks) for entry in camera) else set[str]()
+    return cut_and_numbered(name, taken, _NAME_BYTES)
+
+
+def has_clicks(clip: bpy.types.MovieClip) -> bool:
+    """Whether there is something to propagate: a click, a box or a mask prompt of a subject.
+
+    Quick enough for every redraw.
+    """
+    clicks = (m for entry in subjects(clip) for track in entry.tracks for m in track.markers)
+    return any(map(_is_prompt, clicks)) or bool(text_of(properties.of_clip(clip), "mask_prompts"))
 
 
 def camera_clicks(

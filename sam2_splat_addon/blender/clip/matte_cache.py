@@ -135,6 +135,16 @@ def is_drawn(clip: bpy.types.MovieClip, name: str, frame: int) -> bool:
     )
 
 
+def is_empty(clip: bpy.types.MovieClip, object_id: int, name: str, frame: int) -> bool:
+    """Whether an object's mask on the current frame of the window's scene has nothing in it.
+
+    A frame that nothing is known of does not count as empty.
+    """
+    key = (clip.session_uid, object_id, frame)
+    found = _edited_matte(clip, key, name) or _stored_matte(clip, key)
+    return found is not None and not bool((found.values > 0).any())
+
+
 def previewed(key: tuple[int, int, int], prompts: FramePrompts, model: str) -> ShownMatte | None:
     """Return the preview of exactly these prompts with this model, if it is still kept."""
     uid, *at = key

@@ -20,6 +20,7 @@ from ...core.mattes.run_manifest import RunManifest, read_manifest
 from ...core.mattes.store import MATTES, MatteStore
 from ...core.mattes.unfinished_run import run_stamp
 from ...core.system.links import is_link
+from ...core.system.safe_read import is_folder
 from ..context import clip_state, console, preferences, properties
 from ..context.clip_state import ClipPart
 from .footage import cache_folder_of, footage_of, shown_paths
@@ -104,6 +105,15 @@ def is_outdated(clip: bpy.types.MovieClip) -> bool:
 def current_store(clip: bpy.types.MovieClip) -> MatteStore | None:
     """Return the clip's mattes, if they belong to the photos that are now on its frames."""
     return None if is_outdated(clip) else known_store(clip)
+
+
+def has_masks(clip: bpy.types.MovieClip) -> bool:
+    """Whether there is a mask to bake: in the clip's layers or in its store. Quick enough for a redraw."""
+    mask = properties.of_clip(clip).mask
+    if mask is not None and len(mask.layers):
+        return True
+    store = current_store(clip)
+    return store is not None and is_folder(store.folder / "objects")
 
 
 def _run_of(clip: bpy.types.MovieClip) -> RunManifest | None:

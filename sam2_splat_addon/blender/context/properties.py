@@ -155,7 +155,7 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
         str,
         StringProperty(
             name="Checkpoint",
-            description="Your own checkpoint file. Leave it empty for the model folder",
+            description="Your own checkpoint file, or empty for the model folder",
             subtype="FILE_PATH",
         ),
     ]
@@ -163,7 +163,7 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
         bool,
         BoolProperty(
             name="Learn from Edits",
-            description="Let the frames around an edited mask follow it. The edit itself is always kept",
+            description="Let the frames around an edited mask follow it",
             default=True,
         ),
     ]
@@ -184,7 +184,7 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
         str,
         StringProperty(
             name="Bake To",
-            description="Each bake makes a new folder in this folder. Empty means beside the photos",
+            description="Where each bake makes a new folder, or empty for beside the photos",
             subtype="DIR_PATH",
         ),
     ]
@@ -205,6 +205,7 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
         fill_holes_px: int
         drop_specks_px: int
         invert: bool
+        exposure: float
 
 
 def property_of(one: Declared) -> Any:
@@ -219,6 +220,8 @@ def property_of(one: Declared) -> Any:
         return BoolProperty(**about)
     bounds = {"min": one.low, "max": one.high}
     about |= {name: bound for name, bound in bounds.items() if math.isfinite(bound)}
+    if setting.unit == "px":
+        about["subtype"] = "PIXEL"  # Blender writes the unit behind the number
     if setting.soft is not None:
         about["soft_min"], about["soft_max"] = setting.soft
     return (IntProperty if one.kind is int else FloatProperty)(**about)

@@ -55,9 +55,9 @@ def mend_names() -> None:
         if is_linked(clip):
             continue
         for known in properties.of_clip(clip).objects:
-            _mend(known, "Object")
+            _mend(known, "Subject")
         for entry in present(clip.tracking).objects:
-            _mend(entry, "Object")
+            _mend(entry, "Subject")
             for track in entry.tracks:
                 _mend(track, "click")
 

@@ -25,6 +25,12 @@ _MASK_MODE: tuple[tuple[str, Any], ...] = (
 )
 
 
+def is_clicking(context: Context) -> bool:
+    """Whether a click in the current editor is a mask click."""
+    is_masking = click_targets.in_mask_mode(context.space_data)
+    return properties.of_window(context.window_manager).use_tool and not is_masking
+
+
 def draw_tool(layout: UILayout, context: Context, *, text: str = "Mask Clicks") -> None:
     """Draw the switch of the click tool. In Mask mode the tool is off."""
     is_masking = click_targets.in_mask_mode(context.space_data)
@@ -32,7 +38,7 @@ def draw_tool(layout: UILayout, context: Context, *, text: str = "Mask Clicks") 
         "sam2_splat.tool",
         text="Back to Mask Clicks" if text and is_masking else text,
         icon="RESTRICT_SELECT_OFF",
-        depress=properties.of_window(context.window_manager).use_tool and not is_masking,
+        depress=is_clicking(context),
     )
 
 

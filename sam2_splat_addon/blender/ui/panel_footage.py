@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Footage and Subjects panels in the Clip Editor's sidebar."""
+"""The steps at the top of the Clip Editor's sidebar, and the Subjects panel."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ from typing import Any
 import bpy
 from bpy.types import Context, Panel, UILayout, UIList
 
-from ...core.printable import shown
-from ..clip import footage, markers
-from ..context import properties
+from ...core.printable import counted, shown
+from ..clip import footage, markers, matte_run
+from ..context import properties, task_runner
 from ..context.active_clip import active_clip, require_clip
 from ..context.present import present
 from ..context.stored_text import names_of
+from ..context.task_runner import Task
+from ..review import live_review
+from ..tasks.bake_task import BakeTask
+from ..tasks.load_task import LoadTask
+from ..tasks.propagate_task import PropagateTask
 from . import click_tool_ui, widgets
 from .operators.objects import active_prompts, can_start_anew
 
@@ -77,23 +82,33 @@ class SAM2SPLAT_UL_objects(UIList):
 
 
 class SAM2SPLAT_PT_footage(widgets.Sidebar, Panel):
-    bl_label = "Footage"
+    """The four steps of the work, always in sight, and what is odd about the photos"""
+
+    bl_label = "Steps"
+    bl_options = {"HIDE_HEADER"}
 
     def draw(self, context: Context) -> None:
         layout = present(self.layout)
         clip = active_clip(context)
-        layout.operator("sam2_splat.load", icon="FILE_FOLDER")
         if clip is None:
+            row = layout.row()
+            row.scale_y = 1.5
+            row.operator("sam2_splat.load", icon="FILE_FOLDER")
             if not widgets.draw_progress(layout):
                 layout.label(text="Load a folder of photos to begin", icon="INFO")
             widgets.draw_problem(layout, None)
             return
         settings = properties.of_clip(clip)
         column = layout.column(align=True)
+        _draw_steps(column, context)
+        column.separator(factor=0.5)
+        column.label(text=next_step(clip), icon="FORWARD")
         if settings.frame_count:
-            column.label(text=f"{settings.frame_count} photos, {clip.size[0]} x {clip.size[1]} px")
+            what = f"{settings.frame_count} photos, {clip.size[0]} x {clip.size[1]} px"
+            column.label(text=what, icon="IMAGE_DATA")
         else:
-            column.label(text=f"{clip.name}, {clip.size[0]} x {clip.size[1]} px")
+            what = f"{clip.name}, {clip.size[0]} x {clip.size[1]} px"
+            column.label(text=what, icon="IMAGE_DATA")
             if clip.source == "SEQUENCE":
                 # Blender's own Open Clip stops at the first gap in the numbers. Blender also uses it
                 # for a photo that is dropped onto the picture.
@@ -118,7 +133,7 @@ class SAM2SPLAT_PT_objects(widgets.ClipSidebar, Panel):
             "objects",
             tracking,
             "active_object_index",
-            rows=3,
+            rows=2,
         )
         column = row.column(align=True)
         column.operator("sam2_splat.object_add", text="", icon="ADD")
@@ -142,6 +157,48 @@ class SAM2SPLAT_PT_objects(widgets.ClipSidebar, Panel):
                 icon="MARKER",
                 depress=prompts is not None and prompts.anew,
             )
+
+
+def _draw_steps(column: UILayout, context: Context) -> None:
+    """Draw the four steps as buttons. A step that can't be done is grey, and its tooltip says why.
+
+    A running task shows in its own step how far it is.
+    """
+    task = task_runner.current()
+    row = column.row(align=True)
+    row.scale_y = 1.5
+    for text, name, kind in _STEPS:
+        if kind is not None and isinstance(task, kind):
+            row.progress(factor=task.fraction, text=f"{task.fraction:.0%}")
+            row.operator("sam2_splat.cancel", text="", icon="X")
+        elif name == "sam2_splat.tool":
+            row.operator(name, text=text, depress=click_tool_ui.is_clicking(context))
+        else:
+            row.operator(name, text=text)
+
+
+_STEPS: tuple[tuple[str, str, type[Task] | None], ...] = (
+    ("Load", "sam2_splat.load", LoadTask),
+    ("Click", "sam2_splat.tool", None),
+    ("Propagate", "sam2_splat.propagate", PropagateTask),
+    ("Bake", "sam2_splat.bake", BakeTask),
+)
+
+
+def next_step(clip: bpy.types.MovieClip) -> str:
+    """Return in a few words what to do next, or what is being done."""
+    task = task_runner.current()
+    if task is not None:
+        return task.title
+    if not markers.has_clicks(clip):
+        return "Next: click on the subject"
+    if not matte_run.has_masks(clip):
+        return "Next: propagate"
+    found = live_review.of_clip(clip)
+    listed = found.counts[0] if found is not None else 0
+    if listed:
+        return f"Next: look at {counted(listed, 'photo')}, then bake"
+    return "Baked" if properties.of_clip(clip).output_folder else "Next: bake"
 
 
 def _draw_list(column: UILayout, names: list[str]) -> None:

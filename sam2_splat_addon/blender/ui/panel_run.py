@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import bpy
@@ -11,17 +12,28 @@ from bpy.types import Context, Panel, UILayout
 from ...core.bake_plan import next_output_folder
 from ...core.checkpoint_catalogue import CHECKPOINTS
 from ...core.errors import BakeError
-from ...core.settings import BUNDLED, BakeSettings, RunSettings, declared
+from ...core.settings import (
+    BUNDLED,
+    QUESTIONS,
+    BakeSettings,
+    Group,
+    RunSettings,
+    Settings,
+    declared,
+)
 from ..context import preferences, properties, worker_session
 from ..context.active_clip import require_clip
 from ..context.present import present
 from ..context.properties import SAM2SPLAT_PG_clip
 from ..tasks.bake_task import bake_folder
-from . import widgets
+from . import presets, widgets
 
 
 class SAM2SPLAT_PT_propagate(widgets.ClipSidebar, Panel):
     bl_label = "Propagate"
+
+    def draw_header_preset(self, context: Context) -> None:
+        presets.SAM2SPLAT_PT_propagate_presets.draw_panel_header(present(self.layout))
 
     def draw(self, context: Context) -> None:
         layout = present(self.layout)
@@ -33,19 +45,18 @@ class SAM2SPLAT_PT_propagate(widgets.ClipSidebar, Panel):
         column = layout.column()
         column.prop(settings, "model")
         _draw_model(column, settings)
-        _draw_settings(column, settings, "front")
+        _draw_settings(column, settings, RunSettings, "front")
         header, body = layout.panel("sam2_splat_propagate_options", default_closed=True)
         header.label(text="Options")
         if body is not None:
-            column = body.column()
-            column.prop(settings, "use_range")
-            if settings.use_range:
-                span = column.column(align=True)
-                span.prop(settings, "first_frame")
-                span.prop(settings, "last_frame")
-            _draw_settings(column, settings, "options")
-            column.prop(settings, "edits_prompt")
-            column.prop(properties.of_scene(context.scene), "follow")
+            for group, column in _questions(body, RunSettings):
+                if group == "photos":
+                    _draw_range(column, settings)
+                _draw_settings(column, settings, RunSettings, group)
+                if group == "lost":
+                    column.prop(settings, "edits_prompt")
+                if group == "photos":
+                    column.prop(properties.of_scene(context.scene), "follow")
         if not widgets.draw_progress(layout):
             column = layout.column(align=True)
             row = column.row(align=True)
@@ -60,16 +71,24 @@ class SAM2SPLAT_PT_bake(widgets.ClipSidebar, Panel):
     bl_label = "Bake"
     bl_order = 1  # below Review
 
+    def draw_header_preset(self, context: Context) -> None:
+        presets.SAM2SPLAT_PT_bake_presets.draw_panel_header(present(self.layout))
+
     def draw(self, context: Context) -> None:
         layout = present(self.layout)
         layout.use_property_split = True
         layout.use_property_decorate = False
         settings = properties.of_clip(require_clip(context))
         column = layout.column()
-        for one in declared(BakeSettings):
-            column.prop(settings, one.name)
+        _draw_settings(column, settings, BakeSettings, "front")
         column.prop(settings, "bake_folder", placeholder="Beside the photos")
         _draw_next_folder(layout, require_clip(context))
+        header, body = layout.panel("sam2_splat_bake_options", default_closed=True)
+        header.label(text="Options")
+        if body is not None:
+            hidden = () if _has_exposure(require_clip(context)) else ("exposure",)
+            for group, column in _questions(body, BakeSettings):
+                _draw_settings(column, settings, BakeSettings, group, hidden)
         row = layout.row()
         row.scale_y = 1.5
         row.operator("sam2_splat.bake", icon="RENDER_RESULT")
@@ -81,11 +100,42 @@ class SAM2SPLAT_PT_bake(widgets.ClipSidebar, Panel):
             row.operator("wm.path_open", text="Open Folder").filepath = settings.output_folder
 
 
-def _draw_settings(column: UILayout, settings: SAM2SPLAT_PG_clip, group: str) -> None:
-    """Draw a run's settings of one group, in the order of their declaration."""
-    for one in declared(RunSettings):
-        if one.setting.group == group:
+def _draw_settings(
+    column: UILayout,
+    settings: SAM2SPLAT_PG_clip,
+    kind: type[Settings],
+    group: Group,
+    hidden: Collection[str] = (),
+) -> None:
+    """Draw a struct's settings of one group, in the order of their declaration."""
+    for one in declared(kind):
+        if one.setting.group == group and one.name not in hidden:
             column.prop(settings, one.name)
+
+
+def _questions(body: UILayout, kind: type[Settings]) -> Iterator[tuple[Group, UILayout]]:
+    """Draw the questions that a struct's options answer. Yield each with a column for its settings."""
+    asked = {one.setting.group for one in declared(kind)}
+    for group, question in QUESTIONS.items():
+        if group in asked:
+            column = body.column()
+            column.label(text=question)
+            yield group, column
+
+
+def _draw_range(column: UILayout, settings: SAM2SPLAT_PG_clip) -> None:
+    """Draw the switch for a part of the photos, and that part's ends."""
+    column.prop(settings, "use_range")
+    if settings.use_range:
+        span = column.column(align=True)
+        span.prop(settings, "first_frame")
+        span.prop(settings, "last_frame")
+
+
+def _has_exposure(clip: bpy.types.MovieClip) -> bool:
+    """Whether an exposure changes anything: the photos are EXR files, or one is set already."""
+    is_exr = Path(clip.filepath).suffix.lower() == ".exr"
+    return is_exr or bool(properties.of_clip(clip).exposure)
 
 
 def _draw_next_folder(layout: UILayout, clip: bpy.types.MovieClip) -> None:

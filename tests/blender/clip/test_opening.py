@@ -162,7 +162,7 @@ def test_names_that_are_no_text_are_mended_when_a_file_is_opened(
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "scene.blend"))
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "scene.blend"))
     (clip,) = bpy.data.movieclips
-    assert [one.name for one in clip.tracking.objects if not one.is_camera] == ["Object"]
+    assert [one.name for one in clip.tracking.objects if not one.is_camera] == ["Subject"]
     assert markers.collect(clip).objects
 
 

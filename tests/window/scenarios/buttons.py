@@ -17,8 +17,8 @@ def scenario(window: Window) -> Play:
     yield Until(lambda: running.current() is not None, "the button propagates")
     task = running.current()
     yield Until(lambda: task.fraction > 0.1, "frames come in", 120)
-    # Cancel is where Propagate was, or a little lower.
-    yield from window.push("cancel", near=at[1])
+    # Cancel is beside the bar, in the row of steps.
+    yield from window.push("cancel", near=at[1], across=0.64)
     yield Until(lambda: running.current() is not task, "the button cancels", 30)
     assert task.cancelled, "the task does not say that it was cancelled"
     yield from window.picture("cancelled")

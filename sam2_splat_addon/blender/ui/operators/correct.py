@@ -13,7 +13,7 @@ from bpy.types import Context, Operator
 from ....core.errors import PromptError, SplatError
 from ....core.geometry.trace import trace
 from ....core.printable import counted
-from ...clip import clear_results, markers, mask_prompts, matte_run
+from ...clip import clear_results, markers, mask_prompts, matte_cache, matte_run
 from ...context import changes, properties
 from ...context.active_clip import active_clip, require_clip
 from ...context.editors import to_clip
@@ -117,6 +117,18 @@ class SAM2SPLAT_OT_mask_to_prompt(_OnFrame, Operator):
     bl_idname = "sam2_splat.mask_to_prompt"
     bl_label = "Use as Prompt"
     bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        if not super().poll(context):
+            return False
+        place = place_of(context)
+        if place is None or matte_cache.is_empty(
+            place.clip, place.object_id, place.name, place.frame
+        ):
+            cls.poll_message_set("The subject has no mask on this photo")
+            return False
+        return True
 
     def execute(self, context: Context) -> Result:
         place = place_of(context)

@@ -38,7 +38,7 @@ class SAM2SPLAT_OT_object_add(Operator):
     bl_label = "Add Subject"
     bl_options = {"REGISTER", "UNDO"}
 
-    name: Annotated[str, StringProperty(name="Name", default="Object")]
+    name: Annotated[str, StringProperty(name="Name", default="Subject")]
 
     @classmethod
     def poll(cls, context: Context) -> bool:
@@ -47,7 +47,7 @@ class SAM2SPLAT_OT_object_add(Operator):
     def execute(self, context: Context) -> Result:
         clip = require_clip(context)
         objects = present(clip.tracking).objects
-        objects.active = objects.new(self.name)
+        objects.active = objects.new(markers.free_name(clip, self.name))
         markers.sync_objects(clip)
         return {"FINISHED"}
 
@@ -172,7 +172,12 @@ class SAM2SPLAT_OT_clear_results(Operator):
 
     @classmethod
     def poll(cls, context: Context) -> bool:
-        return has_clip(cls, context)
+        if not has_clip(cls, context):
+            return False
+        if not matte_run.has_masks(require_clip(context)):
+            cls.poll_message_set("There are no masks to delete")
+            return False
+        return True
 
     def invoke(self, context: Context, event: bpy.types.Event) -> Result:
         return present(context.window_manager).invoke_confirm(self, event)

@@ -10,6 +10,7 @@ from bpy.props import EnumProperty
 from bpy.types import Context, Operator
 
 from ....core.errors import SplatError
+from ...clip import markers, matte_run
 from ...context import editors, last_error, preferences, properties, task_runner, worker_session
 from ...context.active_clip import require_clip
 from ...context.present import present
@@ -24,7 +25,11 @@ SPAN_ITEMS = (
     ("all", "All Frames", "Carry the clicks through all frames with SAM 2"),
     ("forward", "From Here On", "Carry the clicks to this frame and all frames after it"),
     ("backward", "Back From Here", "Carry the clicks to this frame and all frames before it"),
-    ("frame", "This Frame", "Carry the clicks to this frame only"),
+    (
+        "frame",
+        "This Frame",
+        "Carry the clicks to this frame only, which takes the time of one frame",
+    ),
 )
 
 
@@ -57,6 +62,15 @@ class SAM2SPLAT_OT_propagate(_ClipTask):
     def description(cls, context: Context, properties: Any) -> str:
         return {name: text for name, _, text in SPAN_ITEMS}[properties.span]
 
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        if not super().poll(context):
+            return False
+        if not markers.has_clicks(require_clip(context)):
+            cls.poll_message_set("Click (or Ctrl+click) on the subject first")
+            return False
+        return True
+
     def start(self, context: Context) -> Task:
         clip = require_clip(context)
         space = editors.clip_editor_of(context)
@@ -84,6 +98,20 @@ class SAM2SPLAT_OT_bake(_ClipTask):
     bl_idname = "sam2_splat.bake"
     bl_label = "Bake PNGs"
     bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        if not super().poll(context):
+            return False
+        clip = require_clip(context)
+        if not matte_run.has_masks(clip):
+            cls.poll_message_set("Propagate first, so that there are masks to bake")
+            return False
+        subjects = properties.of_clip(clip).objects
+        if len(subjects) and not any(entry.use_in_bake for entry in subjects):
+            cls.poll_message_set("No subject is baked. Switch one on in the list of subjects")
+            return False
+        return True
 
     def start(self, context: Context) -> Task:
         return BakeTask(

@@ -1,0 +1,12 @@
+import bpy
+
+settings = bpy.context.edit_movieclip.sam2_splat
+
+settings.nearby_prompts = 0
+settings.speed = "quality"
+settings.memory = "exact"
+settings.both_sides = False
+settings.second_look = "whole"
+settings.obey_clicks = "automatic"
+settings.precision = "automatic"
+settings.edits_prompt = True

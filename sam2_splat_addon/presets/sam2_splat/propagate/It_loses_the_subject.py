@@ -1,0 +1,12 @@
+import bpy
+
+settings = bpy.context.edit_movieclip.sam2_splat
+
+settings.nearby_prompts = 0
+settings.speed = "quality"
+settings.memory = "guarded"
+settings.both_sides = True
+settings.second_look = "off"
+settings.obey_clicks = "automatic"
+settings.precision = "automatic"
+settings.edits_prompt = True
