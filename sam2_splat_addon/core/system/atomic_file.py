@@ -22,8 +22,6 @@ from .links import is_link
 
 # Machine, process, number. Short, because a name can have only 255 bytes.
 _TEMPORARY: Final = re.compile(r"\.s2s_([0-9a-f]{8})_([0-9]{1,10})_[0-9]+\.tmp")
-# As versions before named them: after the file and the process of a machine that nobody knows.
-_EARLIER: Final = re.compile(r"\.[0-9]{6,}\.(?:matte|safetensors)\.[0-9]+\.tmp")
 # A file that another machine began so long ago belongs to a process that has ended.
 _ABANDONED_AFTER: Final = 24 * 3600.0  # s
 
@@ -204,10 +202,10 @@ def sweep_temporaries(folder: Path, *, below: bool = True) -> None:
 def _is_abandoned(path: Path) -> bool:
     """Whether a file is a temporary file of ours that no process writes any more."""
     ours = _TEMPORARY.fullmatch(path.name)
-    if ours is not None and ours[1] == _this_machine():
-        return not _is_running(ours[2])
-    if ours is None and _EARLIER.fullmatch(path.name) is None:
+    if ours is None:
         return False
+    if ours[1] == _this_machine():
+        return not _is_running(ours[2])
     try:
         return time.time() - path.lstat().st_mtime > _ABANDONED_AFTER
     except FileNotFoundError:

@@ -2,13 +2,15 @@
 """Run work in a thread, while the caller keeps a window alive and looks at it now and then.
 
 For work that waits for disks: thousands of headers on a slow disk would freeze a window. The thread
-ends with the process, and must not touch any data of Blender.
+must not touch any data of Blender. It ends with the process; an executor of `concurrent.futures` would
+keep a closed Blender alive until its work is over.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from typing import Generic, TypeVar
 
 from ..errors import Cancelled
@@ -37,24 +39,19 @@ class BackgroundTask(Generic[T]):
         self.done = 0
         self.total = 0
         self._work = work
-        self._result: list[T] = []
-        self._error: BaseException | None = None
+        self._outcome: Future[T] = Future()
         self._cancelled = False
-        self._thread = threading.Thread(target=self._run, name="sam2_splat background", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._run, name="sam2_splat background", daemon=True).start()
 
     def poll(self, timeout: float = 0.0) -> bool:
         """Whether the work is over; waits for its end for so many seconds at most."""
         if timeout > 0.0:
-            self._thread.join(timeout)
-        return not self._thread.is_alive()
+            wait([self._outcome], timeout)
+        return self._outcome.done()
 
     def result(self) -> T:
         """Wait for the end, and return the result; raises what the work raised."""
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-        return self._result[0]
+        return self._outcome.result()
 
     def cancel(self) -> None:
         """End the work with Cancelled at its next report; does not wait."""
@@ -62,9 +59,11 @@ class BackgroundTask(Generic[T]):
 
     def _run(self) -> None:
         try:
-            self._result.append(self._work(self._report))
+            result = self._work(self._report)
         except BaseException as error:  # noqa: BLE001 - raised again by `result`
-            self._error = error
+            self._outcome.set_exception(error)
+        else:
+            self._outcome.set_result(result)
 
     def _report(self, done: int, total: int) -> None:
         if self._cancelled:

@@ -173,12 +173,12 @@ def test_clear_forgets_everything_and_the_store_goes_on(store: MatteStore) -> No
 def test_sweeping_removes_what_killed_runs_left_and_nothing_else(store: MatteStore) -> None:
     store.write(record())
     mattes = store.path(1, 1).parent
-    old = mattes / ".000002.matte.4711.tmp"  # another name for temporary files
-    fresh = mattes / ".000003.matte.4711.tmp"  # perhaps of a run on another machine
+    old = mattes / ".s2s_00000000_4711_1.tmp"  # of a run on another machine
+    fresh = mattes / ".s2s_00000000_4711_2.tmp"
     others = [
         store.folder / ".config.tmp",
         store.folder / ".~lock.letter.odt.tmp",
-        store.folder / "sub" / ".000002.matte.4711.tmp",
+        store.folder / "sub" / ".s2s_00000000_4711_1.tmp",
         mattes / ".notes.1.tmp",
     ]
     for path in (old, fresh, *others):

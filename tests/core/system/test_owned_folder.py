@@ -185,7 +185,7 @@ def test_mattes_that_lost_their_marker_are_known_and_get_it_again(
     elif lost == "torn manifest too":
         store.manifest_path.write_bytes(b"\0" * 100)
         store.path(1, 1).write_bytes(b"")
-    write_all(store.folder, "objects/001/.000009.matte.4711.tmp", "run.lock", ".DS_Store")
+    write_all(store.folder, "objects/001/.s2s_00000000_4711_1.tmp", "run.lock", ".DS_Store")
     before = contents(store.folder)
     MatteStore.open(store.folder, create=True)
     after = contents(store.folder)

@@ -160,6 +160,9 @@ def scenario(window: Window) -> Play:
     ran = shape(window)
     yield from window.press("Z", ctrl=True)
     yield Until(is_whole, "the layer is there", 60)
+    window.note(frame_after_undo=bpy.context.scene.frame_current)
+    # Undo gives back the frame of its step too.
+    yield from window.go_to(5)
     yield Until(lambda: alike(shape(window), ran), "the mask is that of the mattes", 60)
     window.note(corrected=corrected())
     yield from window.to_end("bake")
