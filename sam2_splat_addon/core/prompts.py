@@ -199,14 +199,21 @@ class PromptSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 " photos do not exist.",
                 "Use the prompts of these photos.",
             )
-        scale_x, scale_y = width / self.width, height / self.height
-        if abs(scale_x - scale_y) * max(self.width, self.height) > 1.0:
+        if not _have_one_shape((self.width, self.height), (width, height)):
             raise PromptError(
                 f"The prompts are for photos of {self.width}x{self.height} px, but these photos have"
                 f" {width}x{height} px.",
                 "Use the prompts of these photos.",
             )
-        return scale_x, scale_y
+        return width / self.width, height / self.height
+
+
+def _have_one_shape(copy: tuple[int, int], photo: tuple[int, int]) -> bool:
+    """Whether a picture of size `copy` can be a smaller or larger copy of a photo.
+
+    Each of its sides may be up to a pixel beside the exact one, because sides are whole numbers.
+    """
+    return abs(copy[0] * photo[1] - copy[1] * photo[0]) <= max(photo)
 
 
 def _checked_object(
@@ -269,7 +276,7 @@ def _checked_frame(
     mask = prompts.mask
     if mask is not None:
         mask.check()
-        if abs(mask.width * height - mask.height * width) > max(width, height):
+        if not _have_one_shape((mask.width, mask.height), (width, height)):
             raise PromptError(
                 f"{where}: the mask has {mask.width}x{mask.height} px, but the photo has"
                 f" {width}x{height} px.",

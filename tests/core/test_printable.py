@@ -87,6 +87,33 @@ def test_other_numbers_are_written_out() -> None:
     assert number(12.34) == "12.3"
 
 
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (2**64 - 1, "18446744073709551615"),
+        (1 - 2**64, "-18446744073709551615"),
+        (2**64, "184467... (of about 20 digits)"),
+        (-(2**64), "-184467... (of about 20 digits)"),
+        (123456789 * 10**391, "123456... (of about 400 digits)"),
+        (2.0**63, "9223372036854775808.0"),
+        (2.0**64, "1.84e+19"),
+    ],
+)
+def test_from_twenty_digits_on_a_number_is_told_in_short(value: float, told: str) -> None:
+    assert number(value) == told
+
+
+def test_bytes_that_are_no_text_are_cut_too() -> None:
+    assert cut(os.fsdecode(b"\xff.jpg"), 20) == "?.jpg"
+
+
+def test_names_are_numbered_from_one_without_a_gap() -> None:
+    taken: set[str] = set()
+    for _ in range(4):
+        taken.add(cut_and_numbered("chair", taken, 63))
+    assert sorted(taken) == ["chair", "chair.001", "chair.002", "chair.003"]
+
+
 def test_one_is_said_without_an_s() -> None:
     said = [counted(count, "mask") for count in (0, 1, 2)]
     assert said == ["0 masks", "1 mask", "2 masks"]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from sam2_splat_addon.core.errors import PromptError
+from sam2_splat_addon.core.footage.headers import MAX_PIXELS, MAX_SIDE
 from sam2_splat_addon.core.prompts import (
     BoxPrompt,
     FramePrompts,
@@ -128,8 +129,11 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_another_schema_version_is_told_as_such_even_when_its_fields_are_unknown() -> None:
-    with pytest.raises(PromptError, match="schema version 9, but this SAM2 Splat reads version 1"):
-        from_json(b'{"version": 9, "things": []}')
+    with pytest.raises(
+        PromptError,
+        match="^Prompts of old have schema version 9, but this SAM2 Splat reads version 1",
+    ):
+        from_json(b'{"version": 9, "things": []}', "Prompts of old")
 
 
 def test_checked_sorts_drops_empty_frames_and_fills_in_the_size() -> None:
@@ -149,7 +153,7 @@ def test_prompts_made_on_a_proxy_are_scaled() -> None:
     proxy = PromptSet(
         (
             ObjectPrompts(
-                1, "a", (FramePrompts(1, (PointPrompt(75, 150),), BoxPrompt(0, 0, 300, 450)),)
+                1, "a", (FramePrompts(1, (PointPrompt(75, 150),), BoxPrompt(30, 40, 300, 450)),)
             ),
         ),
         300,
@@ -157,7 +161,38 @@ def test_prompts_made_on_a_proxy_are_scaled() -> None:
     )
     frame = proxy.checked(W, H, COUNT).object(1).frames[0]
     assert frame.points == (PointPrompt(300, 600),)
-    assert frame.box == BoxPrompt(0, 0, 1200, 1800)
+    assert frame.box == BoxPrompt(120, 160, 1200, 1800)
+
+
+@pytest.mark.parametrize(
+    ("copy", "photo"),
+    [
+        ((1000, 667), (3000, 2000)),
+        ((1, 1), (3, 2)),
+        ((MAX_SIDE, 2), (MAX_SIDE, 2)),
+        ((2, 3), (3, 4)),
+    ],
+)
+def test_sides_of_a_proxy_are_rounded(copy: tuple[int, int], photo: tuple[int, int]) -> None:
+    for given in (copy, copy[::-1]):
+        width, height = photo if given == copy else photo[::-1]
+        set_of_copy = PromptSet(
+            (ObjectPrompts(1, "a", (FramePrompts(1, (PointPrompt(*given),)),)),), *given
+        )
+        (point,) = set_of_copy.checked(width, height, 1).object(1).frames[0].points
+        assert (point.x, point.y) == pytest.approx((width, height))
+
+
+@pytest.mark.parametrize("size", [(1000, 670), (1003, 667), (2000, 3000)])
+def test_prompts_of_another_shape_are_refused(size: tuple[int, int]) -> None:
+    with pytest.raises(PromptError, match=f"for photos of {size[0]}x{size[1]} px"):
+        PromptSet(one(CLICK).objects, *size).checked(3000, 2000, COUNT)
+
+
+def test_a_set_that_knows_one_side_only_is_not_scaled() -> None:
+    for width, height in ((600, 0), (0, 900)):
+        checked = PromptSet(one(CLICK).objects, width, height).checked(W, H, COUNT)
+        assert checked.object(1).frames == (CLICK,)
 
 
 @pytest.mark.parametrize(
@@ -173,10 +208,11 @@ def test_prompts_made_on_a_proxy_are_scaled() -> None:
         (one(CLICK, CLICK), "same frame twice"),
         (one(FramePrompts(49, CLICK.points)), "frame 49, but the photos are frames 1 to 48"),
         (one(FramePrompts(0, CLICK.points)), "frame 0"),
-        (one(FramePrompts(1, (PointPrompt(1200.5, 3),))), "outside"),
+        (one(FramePrompts(7, (PointPrompt(1200.5, 3),))), "'chair', frame 7: the click at (1200.5"),
         (one(FramePrompts(1, (PointPrompt(3, -0.1),))), "outside"),
         (one(FramePrompts(1, (PointPrompt(float("nan"), 3),))), "outside"),
         (one(FramePrompts(1, box=BoxPrompt(5, 5, 5, 9))), "is empty, or part of it is outside"),
+        (one(FramePrompts(1, box=BoxPrompt(5, 5, 9, 5))), "is empty, or part of it is outside"),
         (one(FramePrompts(1, box=BoxPrompt(5, 5, 9, 1801))), "is empty, or part of it is outside"),
         (one(FramePrompts(1, box=BoxPrompt(5, float("nan"), 9, 9))), "is empty, or part of it"),
         (one(FramePrompts(1, mask=MaskPrompt(100, 100, (0, 10000)))), "mask has 100x100 px"),
@@ -186,8 +222,9 @@ def test_prompts_made_on_a_proxy_are_scaled() -> None:
             "different numbers from 1",
         ),
         (PromptSet((ObjectPrompts(0, "a", (CLICK,)),)), "different numbers from 1"),
+        (PromptSet((ObjectPrompts(2**31 - 1, "a", (CLICK,)),)), "different numbers from 1"),
         (PromptSet((ObjectPrompts(1, "a", (CLICK,)),), 1800, 1200), "for photos of 1800x1200 px"),
-        (msgspec.structs.replace(one(CLICK), version=2), "schema version 2"),
+        (msgspec.structs.replace(one(CLICK), version=2), "The prompts have schema version 2"),
     ],
 )
 def test_checked_names_what_is_wrong(prompts: PromptSet, told: str) -> None:
@@ -234,7 +271,7 @@ def test_a_mask_of_another_rank_is_refused() -> None:
 
 
 def test_runs_that_do_not_fill_the_mask_are_refused() -> None:
-    for runs in ((5,), (-1, 13), (6, 7)):
+    for runs in ((), (5,), (-1, 13), (6, 7)):
         with pytest.raises(PromptError, match="4x3 px"):
             MaskPrompt(4, 3, runs).to_array()
 
@@ -251,6 +288,35 @@ def test_prompts_are_immutable_values() -> None:
 def test_a_mask_of_a_size_that_cannot_be_takes_no_memory(width: int, height: int) -> None:
     with pytest.raises(PromptError, match="can't have"):
         MaskPrompt(width, height, (width * height,)).to_array()
+
+
+def test_the_largest_masks_are_masks() -> None:
+    for width, height in ((MAX_SIDE, 1), (1, MAX_SIDE), (20_000, MAX_PIXELS // 20_000)):
+        MaskPrompt(width, height, (width * height,)).check()
+    with pytest.raises(PromptError, match="can't have"):
+        MaskPrompt(20_000, MAX_PIXELS // 20_000 + 1, (MAX_PIXELS + 20_000,)).check()
+
+
+def test_the_largest_id_is_an_id() -> None:
+    prompts = PromptSet((ObjectPrompts(2**31 - 2, "a", (CLICK,)),))
+    assert prompts.checked(W, H, COUNT).object(2**31 - 2).frames == (CLICK,)
+
+
+def test_a_file_that_can_not_hold_prompts_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "photo.json"
+    with path.open("wb") as file:
+        file.truncate((256 << 20) + 1)  # takes no room on the disk
+    with pytest.raises(PromptError, match="larger than 256 MB") as caught:
+        read_json(path)
+    assert str(path) in caught.value.message
+    with pytest.raises(PromptError, match=r"can't be read: .*null"):
+        read_json(Path("a\0b"))
+
+
+def test_json_is_written_to_be_read_by_people() -> None:
+    lines = to_json(one(CLICK)).decode().splitlines()
+    assert lines[:4] == ["{", '  "objects": [', "    {", '      "id": 1,']
+    assert lines[-1] == "}"
 
 
 @pytest.mark.parametrize("data", [b"[" * 100_000, b'{"version": 1, "objects": "\xff"}', b"\xff"])

@@ -121,6 +121,24 @@ def test_a_preview_has_the_logits_bit_for_bit() -> None:
     assert event.mattes[0].array().shape == (2, 3)
 
 
+def test_a_preview_of_other_numbers_is_made_float16() -> None:
+    matte = PreviewMatte.of(4, np.array([[1.5, -2.0]], np.float32), MatteScores(1.0, 0.5, 0.2))
+    assert matte.array().tolist() == [[1.5, -2.0]]
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "size"), [(1, 2, 2), (1, 2, 6), (-1, -1, 2), (2, -1, 0), (1, 0, 2)]
+)
+def test_a_preview_of_another_size_than_it_says_is_refused(
+    height: int, width: int, size: int
+) -> None:
+    matte = PreviewMatte(1, height, width, bytes(size), MatteScores(1.0, 0.5, 0.2))
+    with pytest.raises(ProtocolError, match="size that it states") as caught:
+        matte.array()
+    assert caught.value.fix
+    assert PreviewMatte(1, 0, 0, b"", matte.scores).array().shape == (0, 0)
+
+
 def test_a_big_message_comes_over() -> None:
     runs = tuple(range(300_000))
     mask = MaskPrompt(1, sum(runs), runs)

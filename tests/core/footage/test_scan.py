@@ -54,6 +54,7 @@ def test_frames_count_from_1_in_both_directions(tmp_path: Path) -> None:
     footage = scan(tmp_path)
     assert [frame.index for frame in footage.frames] == [0, 1, 2]
     assert footage.path_of(1) == tmp_path / "a.jpg"
+    assert footage.path_of(3) == tmp_path / "c.jpg"
     assert footage.frame_of(tmp_path / "c.jpg") == 3
     assert (footage.width, footage.height) == (12, 16)
     for frame in (0, 4):
@@ -127,6 +128,11 @@ def test_other_sizes_are_named_with_the_usual_one(tmp_path: Path) -> None:
         scan(tmp_path)
     assert caught.value.size == (12, 16)
     assert [path.name for path in caught.value.odd] == ["turned.jpg", "wide.png"]
+    assert "wide.png (16x12) have another size" in caught.value.message
+    assert "another folder" in caught.value.fix
+    (tmp_path / "wide.png").unlink()
+    with pytest.raises(FrameSizesDiffer, match=r"turned\.jpg \(16x12\) has another size"):
+        scan(tmp_path)
 
 
 def test_many_odd_sizes_are_cut_off_with_a_count(tmp_path: Path) -> None:
@@ -137,9 +143,12 @@ def test_many_odd_sizes_are_cut_off_with_a_count(tmp_path: Path) -> None:
 
 
 def test_phrases_of_names() -> None:
+    assert shorten([]) == ""
     assert shorten(["a"]) == "a"
     assert shorten(["a", "b"]) == "a and b"
     assert shorten(list("abc")) == "a, b and c"
+    assert shorten(list("abcdef")) == "a, b, c, d, e and f"
+    assert shorten(list("abcdefg")) == "a, b, c, d, e and 2 more"
     assert shorten(list("abcdefgh")) == "a, b, c, d, e and 3 more"
 
 
@@ -156,6 +165,8 @@ def test_an_empty_folder_a_missing_one_and_a_text_file(tmp_path: Path) -> None:
 def test_a_folder_of_raw_files_says_what_it_holds(tmp_path: Path) -> None:
     for i in range(3):
         (tmp_path / f"{i}.CR3").write_bytes(b"raw")
+    for name in ("a", "b", "c", "d", "e.mov"):
+        (tmp_path / name).write_bytes(b"neither has an extension of a photo")
     with pytest.raises(FootageError, match=r"3 \.cr3.*Choose a folder of JPEG"):
         scan(tmp_path)
 
