@@ -131,7 +131,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_another_schema_version_is_told_as_such_even_when_its_fields_are_unknown() -> None:
     with pytest.raises(
         PromptError,
-        match="^Prompts of old have schema version 9, but this SAM2 Splat reads version 1",
+        match="Prompts of old have schema version 9, but this SAM2 Splat reads version 1",
     ):
         from_json(b'{"version": 9, "things": []}', "Prompts of old")
 
