@@ -16,7 +16,16 @@ from .masks import key_macro
 from .overlay import draw
 from .review import frame_strip, list_properties, live_review
 from .tasks import live_preview, local_edits
-from .ui import click_tool_ui, keymap, panel_footage, panel_review, panel_run, preferences, presets
+from .ui import (
+    click_tool_ui,
+    keymap,
+    menus,
+    panel_footage,
+    panel_review,
+    panel_run,
+    preferences,
+    presets,
+)
 from .ui.operators import cache, click, correct, environment, load, objects, run, view
 from .ui.operators import review as review_operators
 
@@ -39,6 +48,7 @@ CLASSES = (
     *correct.CLASSES,
     *panel_review.CLASSES,
     *click_tool_ui.CLASSES,
+    *menus.CLASSES,
 )
 
 
@@ -60,6 +70,7 @@ def register() -> None:
     live_review.register()
     bpy.types.MASK_MT_mask.append(correct.draw_mask_menu)
     click_tool_ui.register()
+    menus.register()
     keymap.register()
     presets.register()
     for handlers, own in _handlers():
@@ -71,6 +82,7 @@ def unregister() -> None:
     for handlers, own in _handlers():
         handlers.remove(own)
     presets.unregister()
+    menus.unregister()
     click_tool_ui.unregister()
     bpy.types.MASK_MT_mask.remove(correct.draw_mask_menu)
     live_review.unregister()

@@ -11,13 +11,11 @@ import bpy
 from bpy.props import BoolProperty, StringProperty
 from bpy.types import Context, Event, Operator
 
-from ...clip import proxies
-from ...context import properties
 from ...context.active_clip import require_clip
-from ...context.editors import clip_editor_of
 from ...context.present import present
 from ...context.task_runner import Result, Task, TaskOperator
 from ...tasks.load_task import LoadTask
+from .. import first_look
 from .polls import nothing_runs
 
 
@@ -69,23 +67,19 @@ class SAM2SPLAT_OT_load(TaskOperator, Operator):
     def finished(self, context: Context, task: Task) -> None:
         clip: bpy.types.MovieClip | None = bpy.data.movieclips.get(cast(LoadTask, task).clip_name)
         if clip is not None:
-            show(context, clip)
+            first_look.show_clip(context, clip)
 
 
-def show(context: Context, clip: bpy.types.MovieClip) -> None:
-    """Show the clip in the current Clip Editor, and set the scene's range to the clip's."""
-    scene = present(context.scene)
-    scene.frame_start = clip.frame_start
-    scene.frame_end = clip.frame_start + properties.of_clip(clip).frame_count - 1
-    space = clip_editor_of(context)
-    if space is not None:
-        space.clip = clip
-        # A click is muted on all other frames. Hide muted tracks, so that it shows on its own frame only.
-        space.show_disabled = False
-        if not bpy.app.background and proxies.is_wanted(clip):
-            proxies.begin(context, clip)
-    # Scripts have no editor. The operators then use the scene's clip.
-    scene.active_clip = clip
+class SAM2SPLAT_OT_open_workspace(Operator):
+    """Open the Masking workspace: a large Clip Editor with the add-on's tab, and a timeline"""
+
+    bl_idname = "sam2_splat.open_workspace"
+    bl_label = "Masking Workspace"
+    bl_options = {"REGISTER"}
+
+    def execute(self, context: Context) -> Result:
+        first_look.show_workspace(context)
+        return {"FINISHED"}
 
 
-CLASSES = (SAM2SPLAT_OT_load,)
+CLASSES = (SAM2SPLAT_OT_load, SAM2SPLAT_OT_open_workspace)

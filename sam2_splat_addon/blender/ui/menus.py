@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Our entries in Blender's menus. Blender's search (F3) finds what stands in a menu, and only that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import bpy
+from bpy.types import Context, Menu
+
+from ..context import worker_session
+from ..context.present import present
+
+
+class SAM2SPLAT_MT_main(Menu):
+    bl_idname = "SAM2SPLAT_MT_main"
+    bl_label = "SAM2 Splat"
+
+    def draw(self, context: Context) -> None:
+        layout = present(self.layout)
+        # From a menu, Blender would otherwise run an operator without its file browser or its timer.
+        layout.operator_context = "INVOKE_DEFAULT"
+        layout.operator("sam2_splat.load", icon="FILE_FOLDER")
+        layout.operator("sam2_splat.open_workspace", icon="WORKSPACE")
+        if not worker_session.packages_ready():
+            layout.operator("sam2_splat.install_packages", icon="IMPORT")
+        layout.separator()
+        layout.operator("sam2_splat.tool", icon="RESTRICT_SELECT_OFF")
+        layout.operator("sam2_splat.object_add", icon="ADD")
+        layout.separator()
+        layout.operator("sam2_splat.propagate", icon="TRACKING_FORWARDS").span = "all"
+        for span, text in _SPANS:
+            layout.operator("sam2_splat.propagate", text=text).span = span
+        layout.separator()
+        for direction, text in _DIRECTIONS:
+            layout.operator("sam2_splat.review_step", text=text).direction = direction
+        layout.operator("sam2_splat.report")
+        layout.separator()
+        layout.operator("sam2_splat.bake", icon="RENDER_RESULT")
+
+
+_SPANS = (
+    ("forward", "Propagate Forward"),
+    ("backward", "Propagate Back"),
+    ("frame", "Propagate This Frame"),
+)
+_DIRECTIONS = (("NEXT", "Next Photo to Look At"), ("PREVIOUS", "Previous Photo to Look At"))
+
+
+def _draw_bar(menu: Menu, context: Context) -> None:
+    present(menu.layout).menu(SAM2SPLAT_MT_main.bl_idname)
+
+
+def _draw_below(menu: Menu, context: Context) -> None:
+    layout = present(menu.layout)
+    layout.separator()
+    layout.menu(SAM2SPLAT_MT_main.bl_idname)
+
+
+def _draw_import(menu: Menu, context: Context) -> None:
+    layout = present(menu.layout)
+    layout.operator_context = "INVOKE_DEFAULT"
+    layout.operator("sam2_splat.load", text="Photos to Mask (SAM2 Splat)")
+
+
+def _places() -> Iterator[tuple[Any, Callable[[Menu, Context], None]]]:
+    """Yield Blender's menus, each with what we draw there."""
+    yield bpy.types.CLIP_MT_tracking_editor_menus, _draw_bar
+    yield bpy.types.CLIP_MT_masking_editor_menus, _draw_bar
+    yield bpy.types.CLIP_MT_tracking_context_menu, _draw_below
+    yield bpy.types.TOPBAR_MT_window, _draw_below
+    yield bpy.types.TOPBAR_MT_file_import, _draw_import
+
+
+def register() -> None:
+    """Add our entries."""
+    for menu, draw in _places():
+        menu.append(draw)
+
+
+def unregister() -> None:
+    """Take our entries out."""
+    for menu, draw in _places():
+        menu.remove(draw)
+
+
+CLASSES = (SAM2SPLAT_MT_main,)
