@@ -65,6 +65,19 @@ def test_first_try(played: Played, capture: Capture) -> None:
     assert kept[~alpha].mean() < 0.1
 
 
+def test_found(played: Played, capture: Capture) -> None:
+    """A new user needs few actions from Blender's start to PNGs, and loses no workspace."""
+    actions = played.seen["actions"]
+    assert len(actions) <= 8, actions
+    assert len(list((capture.photos / "postshot_v001").glob("*.png"))) == FRAMES
+    print(f"the first click is answered after {played.seen['first_click']} s")
+
+
+def test_search(played: Played, capture: Capture) -> None:
+    """Blender's search finds loading, propagating and baking, also from a 3D Viewport."""
+    assert len(list((capture.photos / "postshot_v001").glob("*.png"))) == FRAMES
+
+
 def test_click_tool(played: Played) -> None:
     """Each action of the click tool is one click, one box or one deletion, and one undo step."""
     box = np.array(played.seen["boxes"])

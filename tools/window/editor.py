@@ -84,7 +84,7 @@ class Editor:
     @property
     def clip(self) -> Any:
         """The clip in the editor, if any; with properties of the add-on, which no stub has."""
-        return self.space.clip
+        return getattr(self.space, "clip", None)
 
     def region(self, kind: str = "WINDOW") -> bpy.types.Region:
         """One region of the Clip Editor."""

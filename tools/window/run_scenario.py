@@ -25,8 +25,13 @@ from tools.window.session import Play, Until, Window
 _LOOK = 0.03
 
 
-def run_scenario(scenario: Callable[[Window], Play], folder: Path) -> None:
-    """Play a scenario from Blender's timer, then end Blender: with 0 if all conditions came true."""
+def run_scenario(
+    scenario: Callable[[Window], Play], folder: Path, *, as_started: bool = False
+) -> None:
+    """Play a scenario from Blender's timer, then end Blender: with 0 if all conditions came true.
+
+    It begins with a large Clip Editor, or ``as_started``, with what Blender shows at its start.
+    """
     window = Window(folder)
     # The splash screen would take the first click; later it is too late to switch it off.
     preferences = bpy.context.preferences
@@ -34,7 +39,7 @@ def run_scenario(scenario: Callable[[Window], Play], folder: Path) -> None:
     preferences.view.show_splash = False
 
     def whole() -> Play:
-        yield from window.open()
+        yield from window.begin() if as_started else window.open()
         yield from scenario(window)
 
     steps = whole()
@@ -69,15 +74,17 @@ def _leave(window: Window, code: int) -> None:
     os._exit(code)
 
 
-def _scenario(path: Path) -> Callable[[Window], Play]:
+def _scenario(path: Path) -> tuple[Callable[[Window], Play], bool]:
+    """Return a scenario, and whether it begins with what Blender shows at its start."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     scenario: Callable[[Window], Play] = module.scenario
-    return scenario
+    return scenario, getattr(module, "AS_STARTED", False)
 
 
 if __name__ == "__main__":
     what, where = sys.argv[sys.argv.index("--") + 1 :]
-    run_scenario(_scenario(Path(what)), Path(where))
+    found, begins_as_started = _scenario(Path(what))
+    run_scenario(found, Path(where), as_started=begins_as_started)

@@ -53,14 +53,19 @@ class Window(InputEvents):
 
     # What to wait for.
 
+    def begin(self) -> Play:
+        """Notice when a Clip Editor or a 3D Viewport is drawn, and wait for that."""
+        for space in (bpy.types.SpaceClipEditor, bpy.types.SpaceView3D):
+            space.draw_handler_add(self._draws, (), "WINDOW", "POST_PIXEL")
+        yield from self.drawn()
+
     def open(self) -> Play:
         """Make the largest area a Clip Editor, with the add-on's tab in its sidebar."""
         self.area.type = "CLIP_EDITOR"
         self.space.show_region_ui = True
         self.space.show_region_toolbar = False
-        bpy.types.SpaceClipEditor.draw_handler_add(self._draws, (), "WINDOW", "POST_PIXEL")
         # Before the first draw, the tab of the sidebar is read-only, and the view has no size.
-        yield from self.drawn()
+        yield from self.begin()
         sidebar: Any = self.region("UI")
         sidebar.active_panel_category = "SAM2 Splat"
         yield from self.drawn()

@@ -140,6 +140,22 @@ def stop_proposing_sam2() -> None:
         ).is_dirty = True  # else Blender does not save it when it quits
 
 
+def offers_workspace() -> bool:
+    """Whether the top bar still offers the Masking workspace. False without preferences."""
+    preferences = _preferences()
+    return preferences is not None and bool(preferences.offer_workspace)
+
+
+def stop_offering_workspace() -> None:
+    """Never offer the Masking workspace again: the user has opened or refused it."""
+    preferences = _preferences()
+    if preferences is not None and preferences.offer_workspace:
+        preferences.offer_workspace = False
+        present(
+            bpy.context.preferences
+        ).is_dirty = True  # else Blender does not save it when it quits
+
+
 def object_color(object_id: int) -> Color:
     """Return the first colour of an object with an id."""
     index = (object_id - 1) % len(OBJECT_COLORS)

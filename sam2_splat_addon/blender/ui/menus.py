@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import bpy
-from bpy.types import Context, Menu
+from bpy.types import Context, Menu, UILayout
 
-from ..context import worker_session
+from ..context import preferences, worker_session
 from ..context.present import present
 
 
@@ -64,19 +64,39 @@ def _draw_import(menu: Menu, context: Context) -> None:
     layout.operator("sam2_splat.load", text="Photos to Mask (SAM2 Splat)")
 
 
-def _places() -> Iterator[tuple[Any, Callable[[Menu, Context], None]]]:
+def _draw_offer(header: bpy.types.Header, context: Context) -> None:
+    """Offer the Masking workspace in the top bar, until the user has opened or refused it."""
+    # Blender draws this header twice: menus and workspaces on the left, scenes on the right.
+    if present(context.region).alignment != "RIGHT" or not preferences.offers_workspace():
+        return
+    row = present(header.layout).row(align=True)
+    row.operator("sam2_splat.open_workspace", text="Mask Photos", icon="MOD_MASK")
+    row.operator("sam2_splat.refuse_workspace", text="", icon="X")
+
+
+def draw_next_step(layout: UILayout) -> None:
+    """Say in the preferences what to do after the add-on was installed."""
+    box = layout.box().column()
+    box.label(text="Next: load a folder of photos, click on the subject, propagate, bake")
+    row = box.row()
+    row.operator("sam2_splat.open_workspace", text="Open the Masking Workspace", icon="WORKSPACE")
+
+
+def _places() -> Iterator[tuple[Any, Callable[[Any, Context], None]]]:
     """Yield Blender's menus, each with what we draw there."""
     yield bpy.types.CLIP_MT_tracking_editor_menus, _draw_bar
     yield bpy.types.CLIP_MT_masking_editor_menus, _draw_bar
     yield bpy.types.CLIP_MT_tracking_context_menu, _draw_below
     yield bpy.types.TOPBAR_MT_window, _draw_below
     yield bpy.types.TOPBAR_MT_file_import, _draw_import
+    yield bpy.types.TOPBAR_HT_upper_bar, _draw_offer
 
 
 def register() -> None:
     """Add our entries."""
     for menu, draw in _places():
-        menu.append(draw)
+        add = menu.prepend if draw is _draw_offer else menu.append
+        add(draw)
 
 
 def unregister() -> None:

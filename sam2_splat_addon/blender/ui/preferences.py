@@ -25,7 +25,7 @@ from ..context.preferences import (
     packages_folder,
 )
 from ..context.present import present
-from . import keymap, widgets
+from . import keymap, menus, widgets
 
 
 def _object_color(index: int) -> Any:
@@ -109,6 +109,14 @@ class SAM2SPLAT_AP_preferences(AddonPreferences):
             default=True,
         ),
     ]
+    offer_workspace: Annotated[
+        bool,
+        BoolProperty(
+            name="Offer the Masking Workspace",
+            description="Show a button for the Masking workspace in Blender's top bar",
+            default=True,
+        ),
+    ]
 
     # Display values, not linear ones: the overlay draws them as they are.
     color_1: Annotated[Sequence[float], _object_color(0)]
@@ -132,6 +140,7 @@ class SAM2SPLAT_AP_preferences(AddonPreferences):
 
     def draw(self, context: Context) -> None:
         layout = present(self.layout)
+        menus.draw_next_step(layout)
         layout.use_property_split = True
         if sys.platform != "darwin":  # there is one build of PyTorch for Macs
             layout.prop(self, "torch_build")
@@ -142,6 +151,7 @@ class SAM2SPLAT_AP_preferences(AddonPreferences):
         column.prop(self, "threads")
         column.prop(self, "console_level")
         column.prop(self, "propose_sam2")
+        column.prop(self, "offer_workspace")
         column.prop(self, "model_folder", placeholder=str(model_folder()))
         column.prop(self, "packages_folder", placeholder=str(packages_folder()))
         column.prop(self, "cache_folder", placeholder=str(cache_folder()))

@@ -11,6 +11,7 @@ import bpy
 from bpy.props import BoolProperty, StringProperty
 from bpy.types import Context, Event, Operator
 
+from ...context import preferences
 from ...context.active_clip import require_clip
 from ...context.present import present
 from ...context.task_runner import Result, Task, TaskOperator
@@ -67,6 +68,7 @@ class SAM2SPLAT_OT_load(TaskOperator, Operator):
     def finished(self, context: Context, task: Task) -> None:
         clip: bpy.types.MovieClip | None = bpy.data.movieclips.get(cast(LoadTask, task).clip_name)
         if clip is not None:
+            preferences.stop_offering_workspace()
             first_look.show_clip(context, clip)
 
 
@@ -79,7 +81,20 @@ class SAM2SPLAT_OT_open_workspace(Operator):
 
     def execute(self, context: Context) -> Result:
         first_look.show_workspace(context)
+        preferences.stop_offering_workspace()
         return {"FINISHED"}
 
 
-CLASSES = (SAM2SPLAT_OT_load, SAM2SPLAT_OT_open_workspace)
+class SAM2SPLAT_OT_refuse_workspace(Operator):
+    """Take this button away. The Masking workspace stays in the Window menu, under SAM2 Splat"""
+
+    bl_idname = "sam2_splat.refuse_workspace"
+    bl_label = "No Masking Workspace"
+    bl_options = {"INTERNAL"}
+
+    def execute(self, context: Context) -> Result:
+        preferences.stop_offering_workspace()
+        return {"FINISHED"}
+
+
+CLASSES = (SAM2SPLAT_OT_load, SAM2SPLAT_OT_open_workspace, SAM2SPLAT_OT_refuse_workspace)
