@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from itertools import count
 
 import bpy
 from msgspec.structs import replace
@@ -91,15 +90,6 @@ def camera_clicks(
 def subject_name(tracking_object: bpy.types.MovieTrackingObject) -> str:
     """Return the name of a tracking object's subject."""
     return CAMERA_SUBJECT if tracking_object.is_camera else str(tracking_object.name)
-
-
-def add_subject(clip: bpy.types.MovieClip, name: str = "") -> bpy.types.MovieTrackingObject:
-    """Add a subject, which then gets the new clicks. Without a name it gets a number."""
-    objects = present(clip.tracking).objects
-    numbered = (f"{CAMERA_SUBJECT} {number}" for number in count(1))
-    objects.active = objects.new(name or next(one for one in numbered if one not in objects))
-    sync_objects(clip)
-    return present(objects.active)
 
 
 def sync_objects(clip: bpy.types.MovieClip) -> dict[str, int]:

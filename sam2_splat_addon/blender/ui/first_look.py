@@ -23,6 +23,7 @@ from ..context.frame_view import FrameView
 from ..context.present import present
 from ..context.session_state import SessionPart
 from . import masking_workspace
+from .operators import click_targets
 from .widgets import Sidebar
 
 _TICK = 0.03  # s between two steps
@@ -69,7 +70,8 @@ def show_clip(context: Context, clip: MovieClip) -> None:
             space.clip = clip
         return
     if not markers.subjects(clip):
-        markers.add_subject(clip)
+        click_targets.subject_to_click(clip)
+        markers.sync_objects(clip)
     properties.of_window(context.window_manager).use_tool = True
     window = masking_workspace.main_window(context)
     area = _editor_to_use(context, window)

@@ -31,8 +31,8 @@ def prompts(clip: bpy.types.MovieClip, frame: int) -> dict[str, FramePrompts]:
 def test_the_first_click_makes_an_object_and_the_second_joins_it(clip: bpy.types.MovieClip) -> None:
     bpy.ops.sam2_splat.click(frame=2, x=50.5, y=90.5)
     bpy.ops.sam2_splat.click(frame=2, x=10.5, y=12.5, include=False)
-    assert [entry.name for entry in clip.sam2_splat.objects] == ["Subject 1"]
-    first, second = prompts(clip, 2)["Subject 1"].points
+    assert [entry.name for entry in clip.sam2_splat.objects] == ["Subject"]
+    first, second = prompts(clip, 2)["Subject"].points
     assert (first.include, second.include) == (True, False)
     assert (first.x, first.y) == pytest.approx((50.5, 90.5), abs=1e-3)
     assert (second.x, second.y) == pytest.approx((10.5, 12.5), abs=1e-3)
@@ -58,7 +58,7 @@ def test_a_box_is_a_box_whichever_way_it_was_dragged_and_a_new_one_replaces_it(
 ) -> None:
     bpy.ops.sam2_splat.click(frame=1, use_box=True, x=5.0, y=6.0, x1=50.0, y1=60.0)
     bpy.ops.sam2_splat.click(frame=1, use_box=True, x=100.0, y=150.0, x1=20.0, y1=30.0)
-    box = prompts(clip, 1)["Subject 1"].box
+    box = prompts(clip, 1)["Subject"].box
     assert isinstance(box, BoxPrompt)
     assert (box.x0, box.y0, box.x1, box.y1) == pytest.approx((20, 30, 100, 150), abs=1e-2)
 
@@ -78,7 +78,7 @@ def test_include_and_exclude_have_different_colours_and_neither_is_red(
 ) -> None:
     bpy.ops.sam2_splat.click(frame=1, x=50.5, y=90.5)
     bpy.ops.sam2_splat.click(frame=1, x=10.5, y=12.5, include=False)
-    include, exclude = clip.tracking.objects["Subject 1"].tracks
+    include, exclude = clip.tracking.objects["Subject"].tracks
     assert include.use_custom_color and exclude.use_custom_color
     assert include.color[:] != exclude.color[:]
     for track in (include, exclude):

@@ -29,6 +29,9 @@ def scenario(window: Window) -> Play:
     yield from window.load(window.folder / "photos")
 
     # While the tool is off, a click is Blender's own and selects.
+    assert manager.use_tool, "the tool is off after photos were loaded"
+    yield from window.push("tool")
+    assert not manager.use_tool, "the button does not switch the tool off"
     yield from window.click(*SEAT)
     yield from window.drawn()
     assert not clicks(window), "a click does something while the tool is off"

@@ -54,7 +54,7 @@ def shows_first_photo(window: Window, photos: Path) -> Play:
     state: Any = manager()
     assert state.sam2_splat.use_tool, "the click tool is off"
     names = [entry.name for entry in window.addon("clip.markers").subjects(window.clip)]
-    assert names == ["Subject 1"], names
+    assert names == ["Subject"], names
     assert window.space.mode == "TRACKING"
 
 
@@ -92,15 +92,10 @@ def scenario(window: Window) -> Play:
     yield from window.picture("clicked")
 
     actions.append("click on Propagate")
-    yield from window.push("propagate")
+    at = yield from window.push("propagate")
     yield from window.idle()
     actions.append("click on Bake PNGs")
-    try:
-        yield from window.push("bake")
-    except AssertionError:
-        actions.append("scroll down to it")
-        yield from window.scroll("UI", 40)
-        yield from window.push("bake", near=window.region("UI").y)
+    yield from window.push("bake", near=at[1], across=0.75)
     yield from window.idle()
     yield from window.picture("baked")
     window.note(actions=actions, output=window.clip.sam2_splat.output_folder)

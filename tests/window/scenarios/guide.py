@@ -21,8 +21,7 @@ def scenario(window: Window) -> Play:
     yield from window.load(window.folder / "photos")
     yield from window.picture("2_loaded")
 
-    window.run("object_add", name="chair")
-    window.run("tool")
+    window.clip.tracking.objects.active.name = "chair"
     for number, at in enumerate(CLICKS, start=1):
         yield from window.click(*at)
         clicked = functools.partial(lambda wanted: len(window.tracks()) == wanted, number)

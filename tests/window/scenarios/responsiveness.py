@@ -122,7 +122,6 @@ def scenario(window: Window) -> Play:
     steps.watch()
     yield from window.load(window.folder / "photos")
     window.run("object_add", name="chair")
-    window.run("tool")
 
     # The first click waits for the model, the next ones only for their masks.
     steps.phase = "clicking"

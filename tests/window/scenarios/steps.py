@@ -25,7 +25,7 @@ def scenario(window: Window) -> Play:
     assert not bpy.ops.sam2_splat.propagate.poll()
 
     # The second button of the row. The others are beside it, at the same height.
-    at = yield from window.push("tool", across=0.3)
+    at = yield from window.button("tool", across=0.3)
     top = at[1]
     yield from window.click(*SEAT)
     yield Until(lambda: window.clip.tracking.objects.active.name == "Subject", "a subject is there")

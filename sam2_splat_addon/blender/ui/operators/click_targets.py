@@ -20,6 +20,8 @@ from ...context.present import present
 # How near the mouse must be to a click to take it, in px of the screen at normal size.
 _REACH = 11.0
 
+_FIRST_SUBJECT = "Subject"
+
 
 def ready(context: Context) -> bool:
     """Whether the current editor shows a clip with its clicks."""
@@ -96,7 +98,7 @@ def subject_to_click(clip: bpy.types.MovieClip) -> bpy.types.MovieTrackingObject
     if named:
         objects.active = named[0]
     elif not len(active.tracks):
-        markers.add_subject(clip)
+        objects.active = objects.new(_FIRST_SUBJECT)
     return present(objects.active)
 
 

@@ -38,14 +38,17 @@ class SAM2SPLAT_OT_object_add(Operator):
     bl_label = "Add Subject"
     bl_options = {"REGISTER", "UNDO"}
 
-    name: Annotated[str, StringProperty(name="Name", description="Empty gives it a number")]
+    name: Annotated[str, StringProperty(name="Name", default="Subject")]
 
     @classmethod
     def poll(cls, context: Context) -> bool:
         return has_clip(cls, context)
 
     def execute(self, context: Context) -> Result:
-        markers.add_subject(require_clip(context), self.name)
+        clip = require_clip(context)
+        objects = present(clip.tracking).objects
+        objects.active = objects.new(markers.free_name(clip, self.name))
+        markers.sync_objects(clip)
         return {"FINISHED"}
 
 
