@@ -26,6 +26,7 @@ from ..context.active_clip import require_clip
 from ..context.present import present
 from ..context.properties import SAM2SPLAT_PG_clip
 from ..tasks.bake_task import bake_folder
+from ..translations.catalogue import translated
 from . import presets, widgets
 
 
@@ -146,9 +147,10 @@ def _draw_next_folder(layout: UILayout, clip: bpy.types.MovieClip) -> None:
     try:
         folder = next_output_folder(bake_folder(clip, photos))
     except BakeError as error:
-        layout.label(text=error.message, icon="ERROR")
+        layout.label(text=translated(error.message), icon="ERROR")
         return
-    layout.label(text=f"To {folder.parent.name}/{folder.name}", icon="FILE_FOLDER")
+    said = translated(f"To {folder.parent.name}/{folder.name}")
+    layout.label(text=said, icon="FILE_FOLDER")
 
 
 def _draw_spans(row: UILayout) -> None:
@@ -183,7 +185,8 @@ def _draw_model(column: UILayout, settings: SAM2SPLAT_PG_clip) -> None:
         return
     size = f"{entry.bytes / 1e6:.0f} MB"
     if worker_session.online():
-        column.operator("sam2_splat.download_model", text=f"Download ({size})", icon="IMPORT")
+        said = translated(f"Download ({size})")
+        column.operator("sam2_splat.download_model", text=said, icon="IMPORT")
     else:
         column.label(text="Needs Online Access to download", icon="ERROR")
 
