@@ -16,8 +16,8 @@ from .masks import key_macro
 from .overlay import draw
 from .review import frame_strip, list_properties, live_review
 from .tasks import live_preview, local_edits
-from .translations import catalogue
 from .ui import (
+    click_sign,
     click_tool_ui,
     keymap,
     menus,
@@ -49,13 +49,13 @@ CLASSES = (
     *correct.CLASSES,
     *panel_review.CLASSES,
     *click_tool_ui.CLASSES,
+    *click_sign.CLASSES,
     *menus.CLASSES,
 )
 
 
 def register() -> None:
     """Register everything, in order."""
-    catalogue.register()
     for cls in CLASSES:
         properties.take_properties(cls)
         bpy.utils.register_class(cls)
@@ -67,6 +67,7 @@ def register() -> None:
     command_line.register()
     draw.register()
     frame_strip.register()
+    click_sign.register()
     local_edits.register()
     live_preview.register()
     live_review.register()
@@ -96,7 +97,6 @@ def unregister() -> None:
     properties.detach()
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)
-    catalogue.unregister()
 
 
 def _handlers() -> Iterator[tuple[list[Any], Callable[..., None]]]:

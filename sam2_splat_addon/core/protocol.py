@@ -193,7 +193,7 @@ class PreviewRequest(msgspec.Struct, frozen=True, tag="preview"):
     Attributes
     ----------
     photo
-        Absolute path of the photo.
+        Absolute path of the photo. Empty only loads the model.
     width, height
         Size of the photo, px.
     frame

@@ -78,6 +78,12 @@ def test_search(played: Played, capture: Capture) -> None:
     assert len(list((capture.photos / "postshot_v001").glob("*.png"))) == FRAMES
 
 
+def test_missing(played: Played) -> None:
+    """A click without SAM 2 says so where it was, and has the button that mends it."""
+    assert changed(photo_on(played, "offline", SIZE), photo_on(played, "clicked", SIZE)).any()
+    print(f"later clicks are answered after {played.seen['later_clicks']} s")
+
+
 def test_click_tool(played: Played) -> None:
     """Each action of the click tool is one click, one box or one deletion, and one undo step."""
     box = np.array(played.seen["boxes"])

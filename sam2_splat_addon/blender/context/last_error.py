@@ -1,22 +1,30 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The last error, kept for the panel.
+"""The last error of each panel and clip.
 
-Blender's report fades after some seconds. The panel shows the error until something works or the user
-closes it.
+Blender's report fades after some seconds. The panel whose button failed shows the error until the button
+works, its cause is gone, or the user closes it. An error belongs to its clip. Without one, as when
+photos can't be loaded, it belongs to the file.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 from ...core.errors import SplatError
-from . import session_state
+from . import clip_state, session_state
+from .clip_state import ClipPart
 from .session_state import SessionPart
 
+PanelName = Literal["load", "install", "propagate", "review", "bake"]
+"""The panels that show errors and progress."""
 
-@dataclass(frozen=True)
+_WITHOUT_CLIP: tuple[PanelName, ...] = ("load", "install")
+
+
+@dataclass
 class Problem:
-    """An error as the panel shows it.
+    """An error as a panel shows it.
 
     Attributes
     ----------
@@ -24,27 +32,42 @@ class Problem:
         The error's class, from core/errors.py.
     sentence
         What is wrong and what to do.
+    cause
+        What the error depends on, as it was when the panel first showed it. None before that.
     """
 
     kind: type[SplatError]
     sentence: str
+    cause: object = None
 
 
 @dataclass
-class _LastError(SessionPart):
-    problem: Problem | None = None
+class _OfClip(ClipPart):
+    problems: dict[PanelName, Problem] = field(default_factory=dict)
 
 
-def last() -> Problem | None:
-    """Return the last error, if nothing has worked since."""
-    return session_state.part(_LastError).problem
+@dataclass
+class _OfFile(SessionPart):
+    of_file: ClassVar[bool] = True
+    problems: dict[PanelName, Problem] = field(default_factory=dict)
 
 
-def remember(error: SplatError) -> None:
-    """Keep an error for the panel."""
-    session_state.part(_LastError).problem = Problem(type(error), str(error))
+def last(panel: PanelName, uid: int | None) -> Problem | None:
+    """Return a panel's error for the clip with a session uid, if it is still known."""
+    return _problems(panel, uid).get(panel)
 
 
-def forget() -> None:
-    """Forget the error, because something worked or the user has read it."""
-    session_state.part(_LastError).problem = None
+def remember(error: SplatError, panel: PanelName, uid: int | None) -> None:
+    """Keep an error for a panel."""
+    _problems(panel, uid)[panel] = Problem(type(error), str(error))
+
+
+def forget(panel: PanelName, uid: int | None) -> None:
+    """Forget a panel's error: its button worked, its cause is gone, or the user has read it."""
+    _problems(panel, uid).pop(panel, None)
+
+
+def _problems(panel: PanelName, uid: int | None) -> dict[PanelName, Problem]:
+    if uid is None or panel in _WITHOUT_CLIP:
+        return session_state.part(_OfFile).problems
+    return clip_state.of_uid(uid).part(_OfClip).problems

@@ -16,8 +16,9 @@ from typing import Any, Literal, Protocol, cast
 import bpy
 
 from ...core.errors import SplatError
-from ..translations.catalogue import translated, translated_report
 from . import editors, last_error, session_state
+from .active_clip import active_clip
+from .last_error import PanelName
 from .present import present
 from .session_state import SessionPart
 
@@ -70,7 +71,10 @@ class Task(Protocol):
 
 @dataclass
 class _Running(SessionPart):
+    """The running task, and the panel whose button began it."""
+
     task: Task | None = None
+    panel: PanelName | None = None
 
 
 def current() -> Task | None:
@@ -78,12 +82,19 @@ def current() -> Task | None:
     return session_state.part(_Running).task
 
 
-def _begin(task: Task) -> None:
+def panel() -> PanelName | None:
+    """Return the panel whose button began the running task, if there is one."""
+    running = session_state.part(_Running)
+    return running.panel if running.task is not None else None
+
+
+def _begin(task: Task, panel: PanelName | None = None) -> None:
     running = current()
     if running is not None:
         task.abort()
         raise SplatError(f"{running.title} is still running.", "Wait for it or cancel it first.")
-    session_state.part(_Running).task = task
+    running_now = session_state.part(_Running)
+    running_now.task, running_now.panel = task, panel
 
 
 def _end() -> None:
@@ -131,15 +142,30 @@ def run_to_end(task: Task, on_step: Callable[[Task], None] | None = None) -> Non
 
 
 def report_error(operator: Any, error: SplatError) -> Result:
-    """Show a typed error as one report of Blender, and keep it for the panel."""
-    last_error.remember(error)
-    operator.report({"ERROR"}, translated_report(str(error)))
+    """Show a typed error as one report of Blender, and keep it for the operator's panel."""
+    last_error.remember(error, _panel_of(operator), _clip_of(operator))
+    operator.report({"ERROR"}, str(error))
     return {"CANCELLED"}
 
 
-class TaskOperator:
-    """Mixin for operators that run a task. A subclass only has to make the task, in ``start``."""
+def _panel_of(operator: Any) -> PanelName:
+    """Return the panel that has an operator's button. Most that run no task are for corrections."""
+    return cast(PanelName, getattr(operator, "panel", "review"))
 
+
+def _clip_of(operator: Any) -> int | None:
+    """Return the session uid of the clip that an operator works on, also after the user chose another."""
+    clip = active_clip(bpy.context)
+    return cast("int | None", getattr(operator, "_uid", clip.session_uid if clip else None))
+
+
+class TaskOperator:
+    """Mixin for operators that run a task. A subclass only has to make the task, in ``start``.
+
+    Its ``panel`` names the panel that has its button, and shows its progress and its error.
+    """
+
+    panel = "propagate"
     _timer: bpy.types.Timer | None = None
 
     def start(self, context: bpy.types.Context) -> Task:
@@ -159,8 +185,9 @@ class TaskOperator:
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
         if bpy.app.background:
             return self.execute(context)
+        self._uid = _clip_of(self)
         try:
-            _begin(self.start(context))
+            _begin(self.start(context), _panel_of(self))
         except SplatError as error:
             return report_error(self, error)
         manager = present(context.window_manager)
@@ -189,8 +216,7 @@ class TaskOperator:
             raise
         editors.redraw()
         if not ended:
-            said = f"{translated(task.sentence)}   {translated('(Esc to cancel)')}"
-            present(context.workspace).status_text_set(said)
+            present(context.workspace).status_text_set(f"{task.sentence}   (Esc to cancel)")
             return {"PASS_THROUGH"}
         self._leave(context)
         return self._close(context, task)
@@ -201,11 +227,9 @@ class TaskOperator:
         self._remove_timer(context)
 
     def _close(self, context: bpy.types.Context, task: Task) -> Result:
-        last_error.forget()
+        last_error.forget(_panel_of(self), _clip_of(self))
         self.finished(context, task)
-        self._operator().report(
-            {"WARNING" if task.cancelled else "INFO"}, translated_report(task.summary)
-        )
+        self._operator().report({"WARNING" if task.cancelled else "INFO"}, task.summary)
         if not bpy.app.background:
             # Without this the user's next Ctrl+Z would also undo what the task changed.
             bpy.ops.ed.undo_push(message=task.title)

@@ -7,6 +7,7 @@ undo and our tool all count alike. The timer never waits for the worker.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +21,12 @@ from ...core.prompts import FramePrompts, ObjectPrompts, PromptSet
 from ...core.protocol import (
     EditedMatte,
     FootageFiles,
+    ModelChoice,
     PreviewDone,
     PreviewRequest,
     PropagateRequest,
 )
-from ...core.settings import RunSettings
+from ...core.settings import BUNDLED, RunSettings
 from ...core.system.steps import at_once
 from ..clip import (
     checkpoint_identity,
@@ -131,6 +133,26 @@ def is_busy() -> bool:
     return state.asked is not None and bool(state.asked.prompts) and state.ticket != 0
 
 
+def is_unanswered(clip: bpy.types.MovieClip, frame: int) -> bool:
+    """Whether clicks on a clip's frame have no mask yet."""
+    return bool(_question(clip, frame).prompts)
+
+
+def warm_up() -> None:
+    """Start the worker and let it load the bundled model, so that the first click is answered soon.
+
+    Call it when the user begins to load photos: they are chosen while the worker starts. Errors wait
+    for the first click.
+    """
+    if bpy.app.background or not worker_session.packages_ready():
+        return
+    model = ModelChoice(BUNDLED, device=preferences.device(), threads=preferences.threads())
+    with contextlib.suppress(SplatError):
+        preview = worker_session.preview()
+        if not preview.is_warm and not preview.busy:
+            preview.ask(PreviewRequest("", 1, 1, 1, PromptSet(()), model))
+
+
 def look_now() -> None:
     """Look at once after a click. The timer comes up to 0.1 s later, after a redraw."""
     if bpy.app.timers.is_registered(_tick):
@@ -138,11 +160,11 @@ def look_now() -> None:
 
 
 def _tick() -> float:
+    _take_answers()  # also without an editor: the worker may be getting ready
     space = _editor()
     scene = bpy.context.scene
     if space is None or scene is None or not properties.of_scene(scene).live_preview:
         return _TICK_IDLE
-    _take_answers()
     clip = space.clip
     if (
         clip is None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The button or the field that helps after an error."""
+"""A panel's error as long as its cause lasts, and the button or the field that helps."""
 
 from __future__ import annotations
 
@@ -12,10 +12,50 @@ from ...core import errors
 from ...core.errors import SplatError
 from ...core.settings import BUNDLED
 from ...core.system.safe_read import is_folder
-from ..context import properties, worker_session
-from ..context.last_error import Problem
+from ..clip import markers
+from ..context import last_error, preferences, properties, worker_session
+from ..context.last_error import PanelName, Problem
 from ..context.present import present
 from ..context.properties import SAM2SPLAT_PG_clip
+from . import missing
+
+
+def current(panel: PanelName, clip: bpy.types.MovieClip | None) -> Problem | None:
+    """Return a panel's error for a clip. Forget it if what it depends on has changed since it was shown."""
+    uid = clip.session_uid if clip is not None else None
+    problem = last_error.last(panel, uid)
+    if problem is None:
+        return None
+    cause = _cause(problem, clip)
+    if problem.cause is None:
+        problem.cause = cause
+    if problem.cause == cause:
+        return problem
+    last_error.forget(panel, uid)
+    return None
+
+
+def _cause(problem: Problem, clip: bpy.types.MovieClip | None) -> tuple[object, ...]:
+    """Return what an error depends on, apart from files that only a new try reads."""
+    if issubclass(problem.kind, errors.EnvironmentSetupError):
+        return worker_session.packages_ready(), worker_session.online()
+    if clip is None:
+        return ()
+    settings = properties.of_clip(clip)
+    if issubclass(problem.kind, errors.PromptError):
+        clicks = [(entry.name, len(entry.tracks)) for entry in present(clip.tracking).objects]
+        span = (settings.use_range, settings.first_frame, settings.last_frame)
+        return (*clicks, settings.mask_prompts, span, markers.has_clicks(clip))
+    if issubclass(problem.kind, errors.CheckpointError):
+        return settings.model, settings.checkpoint, str(preferences.model_folder())
+    if issubclass(problem.kind, errors.FootageError):
+        return settings.footage_folder, settings.frame_count, clip.filepath
+    if issubclass(problem.kind, errors.StoreError):
+        return (settings.store_folder,)
+    if issubclass(problem.kind, errors.BakeError):
+        kept = [(entry.name, entry.use_in_bake) for entry in settings.objects]
+        return (*kept, settings.bake_folder, settings.mask is None)
+    return ()
 
 
 def draw_fix(
@@ -32,8 +72,9 @@ def _fix_checkpoint(layout: bpy.types.UILayout, settings: SAM2SPLAT_PG_clip | No
     if settings is None or settings.model == BUNDLED:
         return
     row = layout.row(align=True)
-    if worker_session.online() and not settings.checkpoint:
-        row.operator("sam2_splat.download_model", icon="IMPORT")
+    entry = missing.model_to_download(settings)
+    if entry is not None:
+        missing.draw_download(row, entry)
     row.prop_enum(settings, "model", BUNDLED, text="Use the Bundled Model")
 
 
@@ -74,8 +115,10 @@ def _fix_worker(layout: bpy.types.UILayout, settings: SAM2SPLAT_PG_clip | None) 
 
 
 def _fix_environment(layout: bpy.types.UILayout, settings: SAM2SPLAT_PG_clip | None) -> None:
-    if worker_session.online():
+    if worker_session.online() or missing.has_local_packages():
         layout.operator("sam2_splat.install_packages", icon="IMPORT")
+    else:
+        missing.draw_offline(layout)
 
 
 _FIXES: dict[type[SplatError], Callable[[bpy.types.UILayout, SAM2SPLAT_PG_clip | None], None]] = {

@@ -17,10 +17,9 @@ from ..review.list_properties import SAM2SPLAT_PG_review_row
 from ..review.review_builder import ClipReview
 from ..tasks import local_edits
 from ..tasks.report_task import written_page
-from ..translations.catalogue import translated
 from .operators import click_targets
 from .operators.correct import Place, place_of
-from .widgets import Sidebar, wrapped
+from .widgets import Sidebar, draw_problem, draw_progress, wrapped
 
 # How many letters a label holds beside an icon, in a sidebar of the usual width.
 _LETTERS = 30
@@ -55,8 +54,7 @@ class SAM2SPLAT_UL_review(UIList):
         number.alignment = "RIGHT"
         number.label(text=str(listed.frame))
         row.separator()
-        summary = translated(listed.summary)
-        row.label(text=f"{listed.name}: {summary}" if _several(context) else summary)
+        row.label(text=f"{listed.name}: {listed.summary}" if _several(context) else listed.summary)
         fine = row.operator("sam2_splat.looks_fine", text="", icon="CHECKBOX_DEHLT", emboss=False)
         fine.frame, fine.object_id = listed.frame, listed.object_id
 
@@ -84,8 +82,9 @@ class SAM2SPLAT_PT_review(Sidebar, Panel):
         found = live_review.of_clip(clip)
         shown = list_properties.of_window(context.window_manager)
         row = layout.row(align=True)
-        row.label(text=translated(_headline(found, live_review.progress(clip))))
+        row.label(text=_headline(found, live_review.progress(clip)))
         row.operator("sam2_splat.review", text="", icon="FILE_REFRESH")
+        draw_problem(layout, clip, "review")
         if found is None or not found.reviews:
             return
         model_proposal.draw(layout, clip, found)
@@ -99,6 +98,8 @@ class SAM2SPLAT_PT_review(Sidebar, Panel):
         step.direction = "NEXT"
         if len(found.reviews) > 1:
             layout.prop(shown, "only_active")
+        if draw_progress(layout, "review"):
+            return
         row = layout.row(align=True)
         row.operator("sam2_splat.report", icon="FILE_TEXT")
         page = written_page(clip)
@@ -184,7 +185,7 @@ def _describe(column: UILayout, place: Place, here: FrameReview | None, *, edite
         state = _WORDS[here.state]
     else:
         state = "no mask" if live_review.progress(place.clip) is None else "being reviewed"
-    column.label(text=translated(f"Frame {place.frame}, {place.name}: {state}"))
+    column.label(text=f"Frame {place.frame}, {place.name}: {state}")
     if edited:
         _list(column, "It is baked as you drew it")
         if properties.of_clip(place.clip).edits_prompt:

@@ -10,7 +10,6 @@ import bpy
 from bpy.types import Context, Panel, UILayout
 
 from ...core.bake_plan import next_output_folder
-from ...core.checkpoint_catalogue import CHECKPOINTS
 from ...core.errors import BakeError
 from ...core.settings import (
     BUNDLED,
@@ -21,13 +20,12 @@ from ...core.settings import (
     Settings,
     declared,
 )
-from ..context import preferences, properties, worker_session
+from ..context import properties
 from ..context.active_clip import require_clip
 from ..context.present import present
 from ..context.properties import SAM2SPLAT_PG_clip
 from ..tasks.bake_task import bake_folder
-from ..translations.catalogue import translated
-from . import presets, widgets
+from . import missing, presets, widgets
 
 
 class SAM2SPLAT_PT_propagate(widgets.ClipSidebar, Panel):
@@ -41,8 +39,7 @@ class SAM2SPLAT_PT_propagate(widgets.ClipSidebar, Panel):
         layout.use_property_split = True
         layout.use_property_decorate = False
         settings = properties.of_clip(require_clip(context))
-        widgets.draw_environment(layout)
-        widgets.draw_problem(layout, settings)
+        widgets.draw_problem(layout, require_clip(context), "propagate")
         column = layout.column()
         column.prop(settings, "model")
         _draw_model(column, settings)
@@ -58,7 +55,7 @@ class SAM2SPLAT_PT_propagate(widgets.ClipSidebar, Panel):
                     column.prop(settings, "edits_prompt")
                 if group == "photos":
                     column.prop(properties.of_scene(context.scene), "follow")
-        if not widgets.draw_progress(layout):
+        if not widgets.draw_progress(layout, "propagate"):
             column = layout.column(align=True)
             row = column.row(align=True)
             row.scale_y = 1.5
@@ -90,9 +87,11 @@ class SAM2SPLAT_PT_bake(widgets.ClipSidebar, Panel):
             hidden = () if _has_exposure(require_clip(context)) else ("exposure",)
             for group, column in _questions(body, BakeSettings):
                 _draw_settings(column, settings, BakeSettings, group, hidden)
-        row = layout.row()
-        row.scale_y = 1.5
-        row.operator("sam2_splat.bake", icon="RENDER_RESULT")
+        widgets.draw_problem(layout, require_clip(context), "bake")
+        if not widgets.draw_progress(layout, "bake"):
+            row = layout.row()
+            row.scale_y = 1.5
+            row.operator("sam2_splat.bake", icon="RENDER_RESULT")
         if settings.output_folder:
             row = layout.row(align=True)
             row.label(
@@ -147,10 +146,9 @@ def _draw_next_folder(layout: UILayout, clip: bpy.types.MovieClip) -> None:
     try:
         folder = next_output_folder(bake_folder(clip, photos))
     except BakeError as error:
-        layout.label(text=translated(error.message), icon="ERROR")
+        layout.label(text=error.message, icon="ERROR")
         return
-    said = translated(f"To {folder.parent.name}/{folder.name}")
-    layout.label(text=said, icon="FILE_FOLDER")
+    layout.label(text=f"To {folder.parent.name}/{folder.name}", icon="FILE_FOLDER")
 
 
 def _draw_spans(row: UILayout) -> None:
@@ -180,15 +178,9 @@ def _draw_model(column: UILayout, settings: SAM2SPLAT_PG_clip) -> None:
     if settings.model == BUNDLED:
         return
     column.prop(settings, "checkpoint", placeholder="From the model folder")
-    entry = CHECKPOINTS[settings.model]
-    if settings.checkpoint or (preferences.model_folder() / entry.file_name).is_file():
-        return
-    size = f"{entry.bytes / 1e6:.0f} MB"
-    if worker_session.online():
-        said = translated(f"Download ({size})")
-        column.operator("sam2_splat.download_model", text=said, icon="IMPORT")
-    else:
-        column.label(text="Needs Online Access to download", icon="ERROR")
+    entry = missing.model_to_download(settings)
+    if entry is not None:
+        missing.draw_download(column, entry)
 
 
 CLASSES = (SAM2SPLAT_PT_propagate, SAM2SPLAT_PT_bake)

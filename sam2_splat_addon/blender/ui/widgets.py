@@ -3,31 +3,23 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from typing import TYPE_CHECKING
 
-from bpy.types import Context, UILayout
+from bpy.types import Context, MovieClip, UILayout
 
 from ...client.packages import installer
 from ...client.packages.torch_build import BUILDS
 from ...client.worker.job import describe_silence
-from ..context import last_error, preferences, task_runner, worker_session
+from ..context import preferences, properties, task_runner, worker_session
 from ..context.active_clip import active_clip
-from ..context.properties import SAM2SPLAT_PG_clip
+from ..context.last_error import PanelName
 from ..tasks import live_preview
 from ..tasks.job_task import JobTask
-from ..translations.catalogue import translated
-from . import error_panel
+from . import error_panel, missing
 
 if TYPE_CHECKING:
     from bpy.stub_internal.rna_enums import RegionTypeItems, SpaceTypeItems
 
-# What stays on one line: a word, or one Chinese or Japanese letter, with the punctuation after it.
-_PIECE = re.compile(
-    r" ?(?:[\u3040-\u30ff\u3400-\u9fff]|[^ \u3000-\u30ff\u3400-\u9fff\uff00-\uff60]+|.)"
-    r"[\u3001\u3002\u300d\u300f\u30fc\uff01\uff09\uff0c\uff1a\uff1b\uff1f]*"
-)
 _LETTERS = 28  # that fit on a line of the sidebar, beside an icon
 
 
@@ -52,15 +44,11 @@ class ClipSidebar(Sidebar):
         return active_clip(context) is not None
 
 
-def draw_problem(layout: UILayout, settings: SAM2SPLAT_PG_clip | None) -> None:
-    """Draw what went wrong last, and what helps."""
+def draw_problem(layout: UILayout, clip: MovieClip | None, panel: PanelName) -> None:
+    """Draw what went wrong last with a panel's buttons, and what helps."""
     if task_runner.current() is not None:
         return
-    if live_preview.silence():
-        box = layout.box().column()
-        _draw_lines(box, live_preview.silence())
-        box.operator("sam2_splat.restart_worker", icon="FILE_REFRESH")
-    problem = last_error.last()
+    problem = error_panel.current(panel, clip)
     if problem is None:
         return
     box = layout.box().column()
@@ -68,19 +56,27 @@ def draw_problem(layout: UILayout, settings: SAM2SPLAT_PG_clip | None) -> None:
     row = box.row()
     lines = wrapped(problem.sentence, _LETTERS)
     row.label(text=lines[0], icon="ERROR")
-    row.operator("sam2_splat.dismiss", text="", icon="X", emboss=False)
+    row.operator("sam2_splat.dismiss", text="", icon="X", emboss=False).panel = panel
     for line in lines[1:]:
         box.label(text=line)
-    error_panel.draw_fix(box, problem, settings)
+    error_panel.draw_fix(box, problem, properties.of_clip(clip) if clip is not None else None)
 
 
-def draw_progress(layout: UILayout) -> bool:
-    """Draw the running task's bar and its Cancel button. Return False when no task runs."""
+def draw_silence(layout: UILayout) -> None:
+    """Say that the SAM 2 process has not answered a click for long, with the button that helps."""
+    if task_runner.current() is None and live_preview.silence():
+        box = layout.box().column()
+        _draw_lines(box, live_preview.silence())
+        box.operator("sam2_splat.restart_worker", icon="FILE_REFRESH")
+
+
+def draw_progress(layout: UILayout, panel: PanelName) -> bool:
+    """Draw the bar and the Cancel button of a panel's task. Return False when it runs none."""
     task = task_runner.current()
-    if task is None:
+    if task is None or task_runner.panel() not in (panel, None):
         return False
     column = layout.column(align=True)
-    column.progress(factor=task.fraction, text=f"{translated(task.title)} {task.fraction:.0%}")
+    column.progress(factor=task.fraction, text=f"{task.title} {task.fraction:.0%}")
     if isinstance(task, JobTask) and task.silence:
         _draw_lines(column, f"{describe_silence(task.silence)}.")
         row = column.row(align=True)
@@ -91,7 +87,7 @@ def draw_progress(layout: UILayout) -> bool:
     parts = task.sentence.split(", ")
     for words in (parts[:2], parts[2:]):
         if words:
-            column.label(text=translated(", ".join(words)))
+            column.label(text=", ".join(words))
     column.operator("sam2_splat.cancel", icon="CANCEL")
     return True
 
@@ -105,34 +101,23 @@ def _draw_lines(column: UILayout, sentence: str) -> None:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """Translate a sentence and break it into lines, since Blender's labels don't wrap.
-
-    A line has at most ``width`` letters. A Chinese or Japanese letter counts as two.
-    """
+    """Break a sentence into lines of at most ``width`` letters, since Blender's labels don't wrap."""
     lines = [""]
-    for piece in _PIECE.findall(" ".join(translated(text).split())):
-        if lines[-1] and _width(lines[-1] + piece) > width:
+    for word in text.split():
+        if lines[-1] and len(lines[-1]) + 1 + len(word) > width:
             lines.append("")
-        lines[-1] = lines[-1] + piece if lines[-1] else piece.lstrip()
+        lines[-1] = f"{lines[-1]} {word}".strip()
     return lines
 
 
-def _width(text: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
-
-
 def draw_environment(layout: UILayout) -> None:
-    """Say when the worker's packages are missing, and draw the button that installs them."""
+    """Say when SAM 2 is not installed, and draw the button that installs it, or its progress."""
     if worker_session.packages_ready():
         return
     box = layout.box().column()
-    box.label(text="SAM 2 is not installed yet", icon="ERROR")
-    if worker_session.online():
-        box.operator("sam2_splat.install_packages", icon="IMPORT")
-        box.label(text=translated(f"Downloads {installer.DOWNLOAD_SIZE}"))
-    else:
-        box.label(text="Allow Online Access (preferences)")
-    draw_progress(box)
+    if not draw_progress(box, "install"):
+        missing.draw_packages(box)
+    draw_problem(box, None, "install")
 
 
 def draw_torch(layout: UILayout) -> None:
@@ -143,8 +128,7 @@ def draw_torch(layout: UILayout) -> None:
         return
     build = BUILDS.get(stamp.torch)
     box = layout.box().column()
-    said = f"Installed for {build.title}" if build else "Installed as the standard build"
-    box.label(text=translated(said))
+    box.label(text=f"Installed for {build.title}" if build else "Installed as the standard build")
     if wish not in ("auto", stamp.torch) and worker_session.online():
         box.operator("sam2_splat.install_packages", text="Install This One", icon="IMPORT")
-        draw_progress(box)
+        draw_progress(box, "install")

@@ -42,6 +42,8 @@ class Preview:
     def __init__(self, pool: WorkerPool) -> None:
         self.error: SplatError | None = None
         """The error of the newest request, if it failed."""
+        self.is_warm = False
+        """Whether the running worker has answered already, so its model is loaded."""
         self.trace = ""
         """The traceback of the worker if ``error`` was unexpected, for a bug report."""
         self._pool = pool
@@ -120,6 +122,7 @@ class Preview:
     def _take(self, event: PreviewEvent) -> None:
         if isinstance(event, PreviewDone):
             self._answers.append(event)
+            self.is_warm = True
         if self._asked is None or event.ticket != self._asked.ticket:
             return  # an older one: the newest has replaced it
         if isinstance(event, PreviewDropped):
@@ -134,7 +137,8 @@ class Preview:
         if self._asked is not None and self._worker is not None and self._worker.was_killed:
             self._ask_again()  # a job or a shutdown killed it, not this request
         if self._next is not None and self._asked is None:
-            self._worker = self._pool.peek()
+            before, self._worker = self._worker, self._pool.peek()
+            self.is_warm = self.is_warm and self._worker is before
         if not self.busy and self._worker is not None and not self._worker.is_alive:
             self._worker = None  # nobody waits for it, and the next request starts another
         while self._worker is not None and (event := self._worker.next_event()) is not None:

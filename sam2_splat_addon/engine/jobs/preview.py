@@ -193,6 +193,8 @@ def run(
     if _previewer is None or _previewer.loaded is not loaded or _previewer.kind != kind:
         _previewer = _Previewer(loaded, choice, kind)
     stop_if(dropped)
+    if not request.photo:
+        return ()
     corrected = _previewer.corrected(request, threads, dropped)
     known = {matte.object_id for matte in corrected}
     rest = tuple(entry for entry in prompts.objects if entry.id not in known)

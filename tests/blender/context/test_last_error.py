@@ -21,17 +21,68 @@ def load(folder: Path) -> bpy.types.MovieClip:
     return present(bpy.context.scene.active_clip)
 
 
+def fail_to_propagate(clip: bpy.types.MovieClip) -> None:
+    """Propagate a frame outside the chosen range, which is refused."""
+    bpy.ops.sam2_splat.click(frame=1, x=50.5, y=90.5)
+    clip.sam2_splat.use_range = True
+    clip.sam2_splat.first_frame = clip.sam2_splat.last_frame = 2
+    bpy.context.scene.frame_current = 1
+    with pytest.raises(RuntimeError):
+        bpy.ops.sam2_splat.propagate(span="frame")
+
+
 def test_an_error_stays_until_it_is_closed(make_photos: MakePhotos) -> None:
     from sam2_splat_addon.blender.context import last_error
 
-    load(make_photos(count=2))
-    with pytest.raises(RuntimeError):
-        bpy.ops.sam2_splat.propagate()
-    found = last_error.last()
+    clip = load(make_photos(count=2))
+    fail_to_propagate(clip)
+    found = last_error.last("propagate", clip.session_uid)
     assert found is not None and found.kind is errors.PromptError
-    assert "click" in found.sentence
-    bpy.ops.sam2_splat.dismiss()
-    assert last_error.last() is None
+    assert "outside" in found.sentence
+    bpy.ops.sam2_splat.dismiss(panel="bake")
+    assert last_error.last("propagate", clip.session_uid) is found
+    bpy.ops.sam2_splat.dismiss(panel="propagate")
+    assert last_error.last("propagate", clip.session_uid) is None
+
+
+def test_an_error_belongs_to_its_clip_and_to_the_panel_of_its_button(
+    make_photos: MakePhotos,
+) -> None:
+    from sam2_splat_addon.blender.ui import error_panel
+
+    clip = load(make_photos(count=2))
+    other = load(make_photos(count=2, name="other"))
+    bpy.context.scene.active_clip = clip
+    fail_to_propagate(clip)
+    shown = {
+        (one.name, panel): error_panel.current(panel, one) is not None
+        for one in (clip, other)
+        for panel in ("propagate", "bake", "review")
+    }
+    assert [key for key, is_shown in shown.items() if is_shown] == [(clip.name, "propagate")]
+
+
+def test_an_error_vanishes_with_its_cause(make_photos: MakePhotos) -> None:
+    from sam2_splat_addon.blender.ui import error_panel
+
+    clip = load(make_photos(count=2))
+    fail_to_propagate(clip)
+    assert error_panel.current("propagate", clip) is not None
+    clip.sam2_splat.grow_px = 2.0  # nothing to do with it
+    assert error_panel.current("propagate", clip) is not None
+    clip.sam2_splat.use_range = False
+    assert error_panel.current("propagate", clip) is None
+    clip.sam2_splat.use_range = True
+    assert error_panel.current("propagate", clip) is None, "an old error came back"
+
+
+def test_photos_that_cannot_be_loaded_are_an_error_of_no_clip(tmp_path: Path) -> None:
+    from sam2_splat_addon.blender.ui import error_panel
+
+    with pytest.raises(RuntimeError):
+        bpy.ops.sam2_splat.load(filepath=str(tmp_path / "nothing"))
+    assert error_panel.current("load", None) is not None
+    assert error_panel.current("propagate", None) is None
 
 
 def test_every_kind_of_error_that_can_be_mended_has_a_fix() -> None:

@@ -66,7 +66,7 @@ def test_a_silent_worker_is_said_so_with_a_button_that_starts_another(
             assert job is not None
             if job._worker is not None and job._worker.process_id == stopped[0]:
                 layout: Any = Drawn()
-                assert widgets.draw_progress(layout)
+                assert widgets.draw_progress(layout, "propagate")
                 drawn.extend(layout.words)
                 assert bpy.ops.sam2_splat.restart_worker() == {"FINISHED"}
 

@@ -148,6 +148,17 @@ def test_a_preview_that_was_on_its_way_when_the_worker_was_shut_down_is_asked_ag
     assert [answer.frame for answer in answered(preview)] == [2]
 
 
+def test_a_worker_is_warm_once_it_has_answered(pool: WorkerPool, preview: Preview) -> None:
+    seen = []
+    for frame in (1, 2):
+        preview.ask(wish(frame))
+        seen.append(preview.is_warm)
+        answered(preview)
+        seen.append(preview.is_warm)
+        pool.shutdown()
+    assert seen == [False, True, False, True], "the next worker has not answered yet"
+
+
 @pytest.mark.parametrize(
     ("behaviour", "kind", "words"),
     [

@@ -35,6 +35,7 @@ from sam2_splat_addon.core.protocol import (
 from sam2_splat_addon.core.settings import RunSettings, SpeedName
 from sam2_splat_addon.engine.jobs import correction_preview, feature_cache, preview, propagate
 from sam2_splat_addon.engine.jobs.feature_cache import FeatureCache, photo_key
+from sam2_splat_addon.engine.models import model_cache
 from sam2_splat_addon.engine.models.architectures import BUNDLED
 from sam2_splat_addon.engine.tracking.plan import ObjectPlan
 from sam2_splat_addon.engine.tracking.results import FrameResult
@@ -316,6 +317,23 @@ def test_without_prompts_the_frame_is_made_ready_and_only_read_once(
     Image.new("RGB", (WIDTH, HEIGHT), (200, 30, 90)).save(photo)
     os.utime(photo, ns=(1, 1))
     assert _preview(clicked, 1) != before
+
+
+def test_without_a_photo_the_model_is_loaded(
+    footage: FootageFiles, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[Any] = []
+    get = model_cache.shared.get
+
+    def noted(*asked: Any) -> Any:
+        loaded.append(asked)
+        return get(*asked)
+
+    monkeypatch.setattr(model_cache.shared, "get", noted)
+    wish = _ask(request(footage, checkpoint, tmp_path), 1)
+    wish = msgspec.structs.replace(wish, photo="")
+    assert preview.run(wish, lambda: False, IMAGE_SIZE) == ()
+    assert len(loaded) == 1
 
 
 def test_frames_beyond_the_bound_are_forgotten_the_oldest_first(

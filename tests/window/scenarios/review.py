@@ -64,9 +64,8 @@ def scenario(window: Window) -> Play:
     yield Until(lambda: points(window) != before, "the mask's points move")
     moved = points(window)
     yield from window.to_end("bake")
-    assert "is not kept yet" in window.addon("context.last_error").last().sentence, (
-        "the edit is left out"
-    )
+    problem = window.addon("context.last_error").last("bake", window.clip.session_uid)
+    assert "is not kept yet" in problem.sentence, "the edit is left out"
     assert points(window) == moved, "the edit is lost"
     yield from window.press("I")
     window.space.mode = "TRACKING"

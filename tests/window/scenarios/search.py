@@ -15,7 +15,7 @@ __all__ = ["AS_STARTED"]
 
 
 def pause(seconds: float) -> Until:
-    """Wait until Blender has drawn a menu. No script can ask whether it has."""
+    """Wait until Blender has opened a menu. No script can ask whether it has."""
     end = time.monotonic() + seconds
     return Until(lambda: time.monotonic() > end, "time passes")
 
@@ -34,13 +34,9 @@ def search(window: Window, text: str, picture: str = "") -> Play:
 def scenario(window: Window) -> Play:
     photos = window.folder / "photos"
     before, workspaces_before = layout(), workspaces()
-    for text in ("load photos", "photos to mask"):
-        yield from search(window, text, text.replace(" ", "_"))
-        yield Until(lambda: len(bpy.context.window_manager.windows) == 2, f"{text} is found")
-        yield Until(lambda: browser(window).spaces.active.params is not None, "it has a folder")
-        if text == "load photos":
-            yield from window.strike("ESC", window.middle(part(window, "WINDOW")))
-            yield closed(window)
+    yield from search(window, "load photos", "load_photos")
+    yield Until(lambda: len(bpy.context.window_manager.windows) == 2, "it is found")
+    yield Until(lambda: browser(window).spaces.active.params is not None, "it has a folder")
     yield from typed(window, photos)
     yield from window.push("file.execute", within=part(window, "EXECUTE"), across=0.93)
     yield closed(window)

@@ -42,8 +42,9 @@ def scenario(window: Window) -> Play:
     for process in workers():
         os.kill(process, signal.SIGKILL)
     yield Until(lambda: running.current() is None, "the death of the worker is noticed", 30)
-    assert problems.last() is not None, "the panel says nothing of the worker's death"
-    window.note(died=problems.last().sentence)
+    problem = problems.last("propagate", window.clip.session_uid)
+    assert problem is not None, "the panel says nothing of the worker's death"
+    window.note(died=problem.sentence)
     yield from window.picture("died")
 
     yield from window.to_end("propagate")

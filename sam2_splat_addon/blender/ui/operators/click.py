@@ -24,7 +24,7 @@ from ...context.present import present
 from ...context.task_runner import Result
 from ...overlay.draw import Drag, Rubber
 from ...tasks import live_preview
-from ...translations.catalogue import translated_report, translated_tip
+from .. import click_sign
 from . import click_targets
 from .polls import own_clip
 
@@ -157,8 +157,7 @@ class SAM2SPLAT_OT_click(Operator):
         width, height = clip.size
         frames = properties.of_clip(clip).frame_count or clip.frame_duration
         if not 1 <= self.frame <= frames:
-            said = f"Go to a photo first. Photos are on frames 1 to {frames}."
-            self.report({"WARNING"}, translated_report(said))
+            self.report({"WARNING"}, f"Go to a photo first. Photos are on frames 1 to {frames}.")
             return {"CANCELLED"}
         if self.use_box:
             x0, x1 = sorted((min(self.x, width), min(self.x1, width)))
@@ -181,6 +180,7 @@ class SAM2SPLAT_OT_click(Operator):
         if space is not None and click_targets.in_mask_mode(space):
             space.mode = "TRACKING"  # the mode that shows clicks
         live_preview.look_now()
+        click_sign.offer_help(context, clip)
         return {"FINISHED"}
 
     def cancel(self, context: Context) -> None:
@@ -299,11 +299,11 @@ class SAM2SPLAT_OT_tool(Operator):
     @classmethod
     def description(cls, context: Context, properties: Any) -> str:
         if click_targets.in_mask_mode(context.space_data):
-            return translated_tip(
+            return (
                 "Go back to clicks on the subject, because in Mask mode a click edits the points of"
                 " the mask"
             )
-        return translated_tip(cls.__doc__ or "")
+        return cls.__doc__ or ""
 
     @classmethod
     def poll(cls, context: Context) -> bool:

@@ -21,7 +21,6 @@ from ...context.present import present
 from ...context.task_runner import Result, report_error
 from ...masks import edit_search, keys, layers, single_frame
 from ...tasks import local_edits
-from ...translations.catalogue import translated_report
 from . import click_targets
 from .polls import has_masks, nothing_runs
 
@@ -143,8 +142,7 @@ class SAM2SPLAT_OT_mask_to_prompt(_OnFrame, Operator):
             mask_prompts.set_from_outlines(place.clip, place.object_id, place.frame, outlines)
         except SplatError as error:
             return report_error(self, error)
-        said = f"The mask of {place.name} on frame {place.frame} is now a prompt"
-        self.report({"INFO"}, translated_report(said))
+        self.report({"INFO"}, f"The mask of {place.name} on frame {place.frame} is now a prompt")
         return {"FINISHED"}
 
 
@@ -206,8 +204,7 @@ class SAM2SPLAT_OT_remove_contour(Operator):
             self.report({"WARNING"}, "Select a point of the contour first")
             return {"CANCELLED"}
         changes.edits_changed(clip.session_uid)
-        said = f"{counted(count, 'contour')} removed from this photo only"
-        self.report({"INFO"}, translated_report(said))
+        self.report({"INFO"}, f"{counted(count, 'contour')} removed from this photo only")
         return {"FINISHED"}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from pathlib import Path
 
 import bpy
 from bpy.types import Context, Operator
@@ -18,10 +17,9 @@ from ....core.errors import CheckpointError, EnvironmentSetupError
 from ...context import preferences, properties, worker_session
 from ...context.active_clip import active_clip, require_clip
 from ...context.task_runner import Task, TaskOperator
+from ..missing import WHEELS, has_local_packages
 from .polls import nothing_runs
 
-# If there is a wheels/ folder beside the add-on, it is used. This is how to install without a network.
-_WHEELS = Path(__file__).parents[3] / "wheels"
 _OFFLINE_FIX = "Allow Online Access in the preferences, under System."
 
 # Each step of a download yields a fraction, 0 to 1, and a sentence.
@@ -67,7 +65,7 @@ def _install_steps() -> Steps:
     worker_session.shut_down()
     for progress in installer.install(
         preferences.packages_folder(),
-        wheels=_WHEELS if _WHEELS.is_dir() else None,
+        wheels=WHEELS if WHEELS.is_dir() else None,
         online=worker_session.online(),
         torch=build_for(preferences.torch_build()),
         wait_s=0.2 if bpy.app.background else 0.01,
@@ -88,6 +86,7 @@ class SAM2SPLAT_OT_install_packages(TaskOperator, Operator):
 
     bl_idname = "sam2_splat.install_packages"
     bl_label = "Install SAM 2"
+    panel = "install"
     bl_options = {"REGISTER"}
 
     @classmethod
@@ -95,7 +94,7 @@ class SAM2SPLAT_OT_install_packages(TaskOperator, Operator):
         return nothing_runs(cls)
 
     def start(self, context: Context) -> Task:
-        if not worker_session.online() and not _WHEELS.is_dir():
+        if not worker_session.online() and not has_local_packages():
             raise EnvironmentSetupError("Blender is offline.", _OFFLINE_FIX)
         return FetchTask("Installing", _install_steps(), "SAM 2 is installed")
 

@@ -15,6 +15,7 @@ from ...context import preferences
 from ...context.active_clip import require_clip
 from ...context.present import present
 from ...context.task_runner import Result, Task, TaskOperator
+from ...tasks import live_preview
 from ...tasks.load_task import LoadTask
 from .. import first_look
 from .polls import nothing_runs
@@ -25,6 +26,7 @@ class SAM2SPLAT_OT_load(TaskOperator, Operator):
 
     bl_idname = "sam2_splat.load"
     bl_label = "Load Photos"
+    panel = "load"
     # In a window the task makes its own undo step when the clip is there.
     bl_options = {"REGISTER"}
 
@@ -49,6 +51,7 @@ class SAM2SPLAT_OT_load(TaskOperator, Operator):
         if self.filepath:  # from a script or the panel, or chosen just now
             return super().invoke(context, event)
         self._chosen = True
+        live_preview.warm_up()
         present(context.window_manager).fileselect_add(self)
         return {"RUNNING_MODAL"}
 
@@ -62,6 +65,7 @@ class SAM2SPLAT_OT_load(TaskOperator, Operator):
         return super().execute(context)
 
     def start(self, context: Context) -> Task:
+        live_preview.warm_up()
         into = require_clip(context).session_uid if self.relink else None
         return LoadTask(Path(bpy.path.abspath(self.filepath)), into)
 

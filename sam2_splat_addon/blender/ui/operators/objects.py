@@ -168,6 +168,7 @@ class SAM2SPLAT_OT_clear_results(Operator):
     bl_idname = "sam2_splat.clear_results"
     bl_label = "Clear Results"
     # The mattes on disk do not come back with Ctrl+Z.
+    panel = "propagate"
     bl_options = {"REGISTER"}
 
     @classmethod

@@ -20,7 +20,6 @@ from ...context.task_runner import Result, Task, TaskOperator, report_error
 from ...review import list_properties, live_review, model_proposal
 from ...review.list_properties import go_to
 from ...tasks.report_task import ReportTask
-from ...translations.catalogue import translated_report, translated_tip
 from .correct import place_of
 from .polls import has_clip, has_masks
 
@@ -42,7 +41,7 @@ class SAM2SPLAT_OT_review(Operator):
         except SplatError as error:
             return report_error(self, error)
         count = len(found.listed())
-        self.report({"INFO"}, translated_report(f"{counted(count, 'mask')} to look at"))
+        self.report({"INFO"}, f"{counted(count, 'mask')} to look at")
         return {"FINISHED"}
 
 
@@ -67,9 +66,8 @@ class SAM2SPLAT_OT_review_step(Operator):
     @classmethod
     def description(cls, context: Context, properties: bpy.types.OperatorProperties) -> str:
         """Return the button's tooltip."""
-        if properties.direction == "PREVIOUS":
-            return translated_tip("Go to the previous frame to look at")
-        return translated_tip("Go to the next frame to look at")
+        which = "previous" if properties.direction == "PREVIOUS" else "next"
+        return f"Go to the {which} frame to look at"
 
     @classmethod
     def poll(cls, context: Context) -> bool:
@@ -136,10 +134,10 @@ class SAM2SPLAT_OT_looks_fine(Operator):
     @classmethod
     def description(cls, context: Context, properties: Any) -> str:
         if not properties.frame:
-            return translated_tip(cls.__doc__ or "")
+            return cls.__doc__ or ""
         if properties.is_fine:
-            return translated_tip("Take this frame off the list until its mask changes")
-        return translated_tip("Put this frame back on the list")
+            return "Take this frame off the list until its mask changes"
+        return "Put this frame back on the list"
 
     @classmethod
     def poll(cls, context: Context) -> bool:
@@ -160,7 +158,7 @@ class SAM2SPLAT_OT_looks_fine(Operator):
         except SplatError as error:
             return report_error(self, error)
         if not ticked:
-            self.report({"WARNING"}, translated_report(f"Frame {frame} has no mask"))
+            self.report({"WARNING"}, f"Frame {frame} has no mask")
             return {"CANCELLED"}
         return {"FINISHED"}
 
@@ -177,6 +175,7 @@ class SAM2SPLAT_OT_report(TaskOperator, Operator):
 
     bl_idname = "sam2_splat.report"
     bl_label = "Write Report"
+    panel = "review"
     bl_options = {"REGISTER"}
 
     @classmethod

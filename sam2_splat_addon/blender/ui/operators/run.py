@@ -4,22 +4,22 @@
 No ``from __future__ import annotations`` here: Blender reads property annotations as values.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, cast, get_args
 
-from bpy.props import EnumProperty
+from bpy.props import EnumProperty, StringProperty
 from bpy.types import Context, Operator
 
 from ....core.errors import SplatError
 from ...clip import markers, matte_run
 from ...context import editors, last_error, preferences, properties, task_runner, worker_session
-from ...context.active_clip import require_clip
+from ...context.active_clip import active_clip, require_clip
+from ...context.last_error import PanelName
 from ...context.present import present
 from ...context.task_runner import Result, Task, TaskOperator
 from ...tasks import live_preview
 from ...tasks.bake_task import BakeTask
 from ...tasks.job_task import JobTask
 from ...tasks.propagate_task import PropagateTask
-from ...translations.catalogue import translated_tip
 from .polls import nothing_runs, own_clip
 
 SPAN_ITEMS = (
@@ -43,7 +43,7 @@ class _ClipTask(TaskOperator, Operator):
             return False
         task = task_runner.current()
         if task is not None:
-            cls.poll_message_set(translated_tip(f"{task.title} is still running"))
+            cls.poll_message_set(f"{task.title} is still running")
             return False
         return True
 
@@ -61,7 +61,7 @@ class SAM2SPLAT_OT_propagate(_ClipTask):
 
     @classmethod
     def description(cls, context: Context, properties: Any) -> str:
-        return translated_tip({name: text for name, _, text in SPAN_ITEMS}[properties.span])
+        return {name: text for name, _, text in SPAN_ITEMS}[properties.span]
 
     @classmethod
     def poll(cls, context: Context) -> bool:
@@ -98,6 +98,7 @@ class SAM2SPLAT_OT_bake(_ClipTask):
 
     bl_idname = "sam2_splat.bake"
     bl_label = "Bake PNGs"
+    panel = "bake"
     bl_options = {"REGISTER"}
 
     @classmethod
@@ -159,7 +160,8 @@ class SAM2SPLAT_OT_restart_worker(Operator):
             return {"FINISHED"}
         worker_session.shut_down()
         live_preview.invalidate()
-        last_error.forget()
+        for panel in get_args(PanelName):
+            last_error.forget(panel, _uid(context))
         editors.redraw()
         return {"FINISHED"}
 
@@ -171,9 +173,16 @@ class SAM2SPLAT_OT_dismiss(Operator):
     bl_label = "Close"
     bl_options = {"INTERNAL"}
 
+    panel: Annotated[str, StringProperty(default="propagate")]
+
     def execute(self, context: Context) -> Result:
-        last_error.forget()
+        last_error.forget(cast(PanelName, self.panel), _uid(context))
         return {"FINISHED"}
+
+
+def _uid(context: Context) -> int | None:
+    clip = active_clip(context)
+    return clip.session_uid if clip is not None else None
 
 
 CLASSES = (
