@@ -13,7 +13,7 @@ from .clip import clear_results, opening
 from .context import changes, console, properties, stored_text
 from .context.preferences import console_level
 from .masks import key_macro
-from .overlay import draw
+from .overlay import brush_cursor, draw
 from .review import frame_strip, list_properties, live_review
 from .tasks import live_preview, local_edits
 from .ui import (
@@ -27,7 +27,7 @@ from .ui import (
     preferences,
     presets,
 )
-from .ui.operators import cache, click, correct, environment, load, objects, run, view
+from .ui.operators import brush, cache, click, correct, environment, load, objects, run, view
 from .ui.operators import review as review_operators
 
 CLASSES = (
@@ -36,6 +36,7 @@ CLASSES = (
     *key_macro.CLASSES,
     *load.CLASSES,
     *click.CLASSES,
+    *brush.CLASSES,
     *objects.CLASSES,
     *view.CLASSES,
     *run.CLASSES,
@@ -66,6 +67,7 @@ def register() -> None:
     clear_results.attach()
     command_line.register()
     draw.register()
+    brush_cursor.register()
     frame_strip.register()
     click_sign.register()
     local_edits.register()

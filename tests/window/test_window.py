@@ -237,3 +237,21 @@ def test_own_work(played: Played, capture: Capture) -> None:
     assert not np.array_equal(alphas[1][4], alphas[2][4]), "the second run changed nothing"
     shown = photo_on(played, "after_undo", SIZE)
     assert shown.shape == (SIZE[1], SIZE[0], 3)
+
+
+def test_brush(played: Played, capture: Capture) -> None:
+    """Strokes paint and erase on one photo alone, show at once, are kept, baked and learnt from."""
+    assert played.seen["kept"] > 0.999 and played.seen["learnt"] > 0.999
+    assert played.seen["thin"] > 0.97
+    assert played.seen["points"] < 200
+    during, painted = (photo_on(played, name, SIZE) for name in ("stroke", "painted"))
+    before = photo_on(played, "size", SIZE)
+    assert changed(before, during)[90, 70:150].all(), "the stroke does not show at once"
+    assert changed(before, painted)[90, 70:150].all()
+    for bake in (1, 2):
+        path = sorted((capture.photos / f"postshot_v00{bake}").glob("*.png"))[2]
+        alpha = np.asarray(Image.open(path))[..., 3] > 127
+        assert alpha[90, 70:100].all() and alpha[90, 140:150].all(), bake
+        assert not alpha[90, 118:122].any(), bake
+        assert alpha[199:202, 70:110].any(axis=0).all(), "the thin line is lost"
+        assert not alpha[444, 304:308].any(), "the hole is lost"

@@ -166,6 +166,18 @@ def _add_entry(clip: bpy.types.MovieClip, name: str, object_id: int) -> None:
 
 def collect(clip: bpy.types.MovieClip) -> PromptSet:
     """Return all prompts of the clip, in px of the photo. Raises PromptError if there are none."""
+    objects = known_prompts(clip)
+    if not objects:
+        raise PromptError(
+            f"There is no click on {clip.name!r} yet.",
+            "Ctrl+click on the subject in the Clip Editor and propagate.",
+        )
+    width, height = clip.size
+    return PromptSet(tuple(sorted(objects, key=lambda item: item.id)), width, height)
+
+
+def known_prompts(clip: bpy.types.MovieClip) -> list[ObjectPrompts]:
+    """Return the prompts of all subjects that have some, in px of the photo."""
     width, height = clip.size
     ids = sync_objects(clip)
     masks = _stored_masks(clip)
@@ -181,12 +193,7 @@ def collect(clip: bpy.types.MovieClip) -> PromptSet:
             frames[frame] = replace(frames[frame], anew=True)
         if frames:
             objects.append(ObjectPrompts(ids[name], name, tuple(frames[f] for f in sorted(frames))))
-    if not objects:
-        raise PromptError(
-            f"There is no click on {clip.name!r} yet.",
-            "Ctrl+click on the subject in the Clip Editor and propagate.",
-        )
-    return PromptSet(tuple(sorted(objects, key=lambda item: item.id)), width, height)
+    return objects
 
 
 def on_frame(clip: bpy.types.MovieClip, frame: int) -> dict[str, FramePrompts]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import StoreError
+from ...core.geometry.canvas import Canvas
 from ...core.geometry.rasterize import fill
 from ...core.mattes.store import MatteScores
 from ...core.mattes.unfinished_run import is_void
@@ -29,12 +30,16 @@ from . import preview_key
 from .matte_run import is_outdated, known_store, last_run
 
 Source = Literal["preview", "edited", "stored"]
+Part = tuple[int, int, int, int]
+"""Left, top, right and bottom of a part of the photo, px."""
 
 # 256 x 256 float16 each.
 _KEPT_STORED = 192
 _KEPT_PREVIEWS = 64
 # Largest size at which drawn outlines are filled after each change, px.
 _EDITED_SIDE = 1024
+# They are filled anew for the part that is seen, if one of their px is larger than this on the screen.
+_COARSE = 1.5
 _KEPT_EDITED = 12
 
 
@@ -50,11 +55,14 @@ class ShownMatte:
         Shape (h, w), any size, stretched over the photo by bilinear interpolation. Inside is > 0.
     scores
         The model's scores. None for what the user drew.
+    part
+        The part of the photo that it covers. None means all of it.
     """
 
     source: Source
     values: NDArray[Any]
     scores: MatteScores | None = None
+    part: Part | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,9 @@ class _Mattes(ClipPart):
 
     previews: Lru[_Place, _Previewed] = field(default_factory=lambda: Lru(_KEPT_PREVIEWS))
     stored: Lru[_Place, ShownMatte | None] = field(default_factory=lambda: Lru(_KEPT_STORED))
-    edited: Lru[tuple[_Place, int], ShownMatte] = field(default_factory=lambda: Lru(_KEPT_EDITED))
+    edited: Lru[tuple[_Place, int, Part | None], ShownMatte] = field(
+        default_factory=lambda: Lru(_KEPT_EDITED)
+    )
     void: dict[_Place, bool] = field(default_factory=dict)
 
     def mattes_changed(self, object_id: int | None, frame: int | None) -> None:
@@ -108,6 +118,7 @@ def matte_of(
     frame: int,
     prompts: FramePrompts | None,
     model: str,
+    close_up: tuple[Part, float] | None = None,
 ) -> ShownMatte | None:
     """Return the matte to show. None if there is none.
 
@@ -121,10 +132,13 @@ def matte_of(
         The object's present prompts on the frame.
     model
         The present key of previews (`preview_key`).
+    close_up
+        The part of the photo that is seen, and px of the screen for one px of the photo. What the user
+        drew is then filled for this part alone, so that thin strokes show in large photos.
     """
     key = (clip.session_uid, object_id, frame)
     preview = previewed(key, prompts, model) if prompts is not None else None
-    return _edited_matte(clip, key, name) or preview or _stored_matte(clip, key)
+    return _edited_matte(clip, key, name, close_up) or preview or _stored_matte(clip, key)
 
 
 def is_drawn(clip: bpy.types.MovieClip, name: str, frame: int) -> bool:
@@ -225,8 +239,17 @@ def _read(clip: bpy.types.MovieClip, object_id: int, frame: int) -> ShownMatte |
     return ShownMatte("stored", record.logits, record.scores)
 
 
+def needs_close_up(width: int, height: int, zoom: float) -> bool:
+    """Whether what the user drew would look coarse at a zoom, if it was filled for the whole photo."""
+    longer = max(width, height)
+    return longer > _EDITED_SIDE and zoom * longer > _COARSE * _EDITED_SIDE
+
+
 def _edited_matte(
-    clip: bpy.types.MovieClip, key: tuple[int, int, int], name: str
+    clip: bpy.types.MovieClip,
+    key: tuple[int, int, int],
+    name: str,
+    close_up: tuple[Part, float] | None,
 ) -> ShownMatte | None:
     mask = properties.of_clip(clip).mask
     if mask is None:
@@ -235,13 +258,19 @@ def _edited_matte(
     checksum = edit_search.shown_edit(mask, name, scene_frame)
     if checksum is None:
         return None
+    width, height = int(clip.size[0]), int(clip.size[1])
 
     def filled() -> ShownMatte:
-        width, height = clip.size
-        scale = min(1.0, _EDITED_SIDE / max(width, height))
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        inside = fill(layers.shown_outlines(mask, name, scene_frame, size), *size)
-        return ShownMatte("edited", np.where(inside, 1.0, -1.0).astype(np.float16))
+        if close_up is not None:
+            part, zoom = close_up
+            outlines = layers.shown_outlines(mask, name, scene_frame, (width, height))
+            inside = Canvas.of(outlines, part, min(zoom, 1.0)).pixels
+        else:
+            part, scale = None, min(1.0, _EDITED_SIDE / max(width, height))
+            size = (max(1, round(width * scale)), max(1, round(height * scale)))
+            inside = fill(layers.shown_outlines(mask, name, scene_frame, size), *size)
+        return ShownMatte("edited", np.where(inside, 1.0, -1.0).astype(np.float16), part=part)
 
     edited = clip_state.of(clip).part(_Mattes).edited
-    return edited.made(((key[1], key[2]), checksum), filled)
+    seen = close_up[0] if close_up is not None else None
+    return edited.made(((key[1], key[2]), checksum, seen), filled)

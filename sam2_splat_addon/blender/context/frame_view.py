@@ -7,6 +7,7 @@ evenly, so two corners of the region are enough to know it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import bpy
@@ -47,6 +48,29 @@ class FrameView:
     def zoom(self) -> float:
         """Width of one px of the photo, in px of the screen."""
         return 1.0 / (abs(self.scale[0]) * self.width)
+
+    def seen(self, region: bpy.types.Region) -> tuple[int, int, int, int] | None:
+        """Return left, top, right and bottom of what a region shows, whole px of the photo.
+
+        None if it shows nothing of the photo.
+        """
+        left, top = self.to_pixel(0.0, float(region.height))
+        right, bottom = self.to_pixel(float(region.width), 0.0)
+        x0, x1 = max(math.floor(left), 0), min(math.ceil(right), self.width)
+        y0, y1 = max(math.floor(top), 0), min(math.ceil(bottom), self.height)
+        return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
+
+    def of_part(self, part: tuple[int, int, int, int]) -> FrameView:
+        """Return the same view of a part of the photo, as if the part was the photo."""
+        left, top, right, bottom = part
+        across, down = (right - left) / self.width, (bottom - top) / self.height
+        begin = (left / self.width, 1.0 - bottom / self.height)
+        return FrameView(
+            (self.scale[0] / across, self.scale[1] / down),
+            ((self.offset[0] - begin[0]) / across, (self.offset[1] - begin[1]) / down),
+            right - left,
+            bottom - top,
+        )
 
     def to_pixel(self, x: float, y: float) -> tuple[float, float]:
         """Convert region px to px of the photo."""

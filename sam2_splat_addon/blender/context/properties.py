@@ -289,6 +289,34 @@ class SAM2SPLAT_PG_window(PropertyGroup):
             default=False,
         ),
     ]
+    use_brush: Annotated[
+        bool,
+        BoolProperty(
+            name="Mask Brush",
+            description="Paint on the active subject's mask of this photo",
+            default=False,
+        ),
+    ]
+    use_eraser: Annotated[
+        bool,
+        BoolProperty(
+            name="Eraser",
+            description="The brush takes away. Ctrl switches between painting and erasing",
+            default=False,
+        ),
+    ]
+    brush_px: Annotated[
+        int,
+        IntProperty(
+            name="Size",
+            description="Radius of the brush on the screen",
+            default=25,
+            min=1,
+            soft_max=250,
+            max=2000,
+            subtype="PIXEL",
+        ),
+    ]
 
 
 CLASSES = (

@@ -242,7 +242,26 @@ def shown_state(mask: bpy.types.Mask, layer_name: str, scene_frame: int) -> Stat
     written = remembered(mask, layer_name)
     if written is not None and not written.is_whole and scene_frame != written.torn:
         return drawn_on(mask, layer_name, scene_frame) or ()
-    return keys.layer_state(mask.layers[layer_name])
+    return as_drawn(mask, layer_name, scene_frame, keys.layer_state(mask.layers[layer_name]))
+
+
+def as_drawn(mask: bpy.types.Mask, layer_name: str, scene_frame: int, state: States) -> States:
+    """Return what the user drew on a frame, if the layer still has there what was written for it.
+
+    A layer's splines have to do for all frames, so what was written may have lost details.
+    """
+    written = remembered(mask, layer_name)
+    expected = written.frames.get(scene_frame) if written is not None else None
+    if (
+        written is None
+        or expected is None
+        or not written.is_whole
+        or scene_frame not in written.edited
+        or checksum(state) != expected.checksum
+    ):
+        return state
+    kept = drawn_on(mask, layer_name, scene_frame)
+    return state if kept is None else kept
 
 
 def unkeyed(mask: bpy.types.Mask, names: Collection[str], scene_frame: int) -> list[str]:

@@ -114,11 +114,12 @@ def keyed_states(
 def points_restored(mask: bpy.types.Mask, but: Collection[str] = ()) -> Iterator[None]:
     """Restore the points at the end, also edits without a key, in all layers but those in ``but``.
 
-    Without a window, a mask itself follows every scene that is evaluated. In a window it follows the
-    window's scene only. Within another call for the same mask, the outer call restores the points.
+    A mask itself may follow every scene that is evaluated. Without a window it always does. In a window
+    it does after a key was set in our own scene. Within another call for the same mask, the outer call
+    restores the points.
     """
     uid, restored = mask.session_uid, session_state.part(_Restored).by_mask
-    if not bpy.app.background or uid in restored:
+    if uid in restored:
         yield
         return
     before = {layer.name: layer_state(layer) for layer in mask.layers if layer.name not in but}

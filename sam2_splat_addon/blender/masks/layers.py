@@ -178,7 +178,7 @@ def read_object_layer(
             return shapes.outlines(kept, size)
     with mask_keys.points_restored(mask), mask_keys.scratch_scene() as scene:
         state = mask_keys.keyed_state(scene, mask, layer_name, scene_frame)
-    return shapes.outlines(state, size)
+    return shapes.outlines(edit_search.as_drawn(mask, layer_name, scene_frame, state), size)
 
 
 def shown_outlines(
@@ -372,7 +372,7 @@ class _Writer:
         before = remembered(mask, name)
         locked = before is not None and before.locked
         counts = tuple(slot.count for slot in wanted.plan.slots)
-        mask_keys.add_splines(_remade_layer(mask, name), counts)
+        mask_keys.add_splines(remade_layer(mask, name), counts)
         unfinished = WrittenLayer({}, (), int(clip.frame_start), writing, locked=locked)
         remember(mask, name, unfinished)
         # Write first what the user drew, then the frame that the user looks at.
@@ -517,7 +517,7 @@ def _empty_frames(scene_frames: Sequence[int]) -> list[int]:
     return sorted({frame + step for frame in tracked for step in (-1, 1)} - tracked)
 
 
-def _remade_layer(mask: bpy.types.Mask, layer_name: str) -> bpy.types.MaskLayer:
+def remade_layer(mask: bpy.types.Mask, layer_name: str) -> bpy.types.MaskLayer:
     """Replace a layer by an empty one without keys, with the same settings, at the end of the mask.
 
     Splines can't be added to a layer that has keys, and Blender can't remove keys.

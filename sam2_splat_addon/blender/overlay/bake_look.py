@@ -44,7 +44,8 @@ def baked(
     """
     fill, drop = int(settings.fill_holes_px), int(settings.drop_specks_px)
     soft = settings.alpha == "soft"
-    if not (fill or drop or soft):
+    in_part = any(matte.part is not None for matte in mattes)  # during a stroke of the brush
+    if in_part or not (fill or drop or soft):
         return tuple(mattes)
 
     def made() -> tuple[ShownMatte, ...]:

@@ -18,7 +18,7 @@ from mathutils import Matrix
 
 from ...core.geometry.bake_preview import SOFT_LOGIT, feather_sigma
 from ...core.geometry.coordinates import marker_to_pixel
-from ..clip import markers, matte_cache, preview_key
+from ..clip import markers, matte_cache, painting, preview_key
 from ..clip.matte_cache import ShownMatte
 from ..context import preferences, properties, session_state
 from ..context.editors import clip_editor_of, clip_frame
@@ -90,8 +90,8 @@ def _draw() -> None:
     view = FrameView.of(region, clip)
     if look.show_overlay:
         frame = clip_frame(space)
-        shown = list(_shown(clip, frame))
         settings = properties.of_clip(clip)
+        shown = list(_shown(clip, frame, _close_up(region, view, settings)))
         size = (view.width, view.height)
         mattes = bake_look.baked([matte for matte, _ in shown], size, settings)
         shown = [(matte, color) for matte, (_, color) in zip(mattes, shown, strict=True)]
@@ -107,15 +107,36 @@ def _draw() -> None:
         _draw_box(view, (rubber.x0, rubber.y0, rubber.x1, rubber.y1), (1.0, 1.0, 1.0))
 
 
+def _close_up(
+    region: bpy.types.Region, view: FrameView, settings: Any
+) -> tuple[matte_cache.Part, float] | None:
+    """Return what is seen of the photo, and the zoom, if masks by the user should be filled for it."""
+    part = view.seen(region)
+    # The bake's options for holes and specks look at the whole mask.
+    if part is None or settings.fill_holes_px or settings.drop_specks_px:
+        return None
+    if not matte_cache.needs_close_up(view.width, view.height, view.zoom):
+        return None
+    return part, view.zoom
+
+
 def _shown(
-    clip: bpy.types.MovieClip, frame: int
+    clip: bpy.types.MovieClip,
+    frame: int,
+    close_up: tuple[matte_cache.Part, float] | None = None,
 ) -> Iterator[tuple[ShownMatte, tuple[float, float, float]]]:
     """Return the mattes of all visible objects, with their colours."""
     settings = properties.of_clip(clip)
     prompts = markers.on_frame(clip, frame)
     for name, entry in _visible(clip):
-        matte = matte_cache.matte_of(
-            clip, entry.object_id, name, frame, prompts.get(name), preview_key.of_clip(settings)
+        matte = painting.shown(clip, entry.object_id, frame) or matte_cache.matte_of(
+            clip,
+            entry.object_id,
+            name,
+            frame,
+            prompts.get(name),
+            preview_key.of_clip(settings),
+            close_up,
         )
         if matte is not None:
             red, green, blue = entry.color
@@ -183,6 +204,8 @@ def _draw_matte(
     line: float,
 ) -> None:
     """Draw one object's matte, with its edge moved and softened as the clip's bake settings say."""
+    if matte.part is not None:
+        view = view.of_part(matte.part)
     shader = shaders.matte()
     shader.bind()
     as_pixels = float(view.zoom >= _PIXELS_FROM)

@@ -140,6 +140,12 @@ def settle(clip: MovieClip, *, here: bool = False) -> None:
     clip_state.of_uid(uid).part(_Edits).is_undone = False
 
 
+def pause(clip: MovieClip) -> None:
+    """Stop writing layers, because the user is about to change one. What is left is written later."""
+    work_on(clip)
+    _rewriting().stop()
+
+
 def work_on(clip: MovieClip) -> None:
     """Note that the user works on a clip. From now on its layers may be written again."""
     _edits(clip).is_touched = True

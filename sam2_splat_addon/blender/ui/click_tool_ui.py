@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The switch of the click tool and the settings of the overlay, in toolbar, header and status bar."""
+"""The switches of the tools and the settings of the overlay, in toolbar, header and status bar."""
 
 from __future__ import annotations
 
@@ -42,6 +42,28 @@ def draw_tool(layout: UILayout, context: Context, *, text: str = "Mask Clicks") 
     )
 
 
+def draw_brush(layout: UILayout, context: Context, *, text: str = "Mask Brush") -> None:
+    """Draw the switch of the mask brush. In Mask mode the brush is off."""
+    is_masking = click_targets.in_mask_mode(context.space_data)
+    layout.operator(
+        "sam2_splat.brush",
+        text=text,
+        icon="BRUSH_DATA",
+        depress=properties.of_window(context.window_manager).use_brush and not is_masking,
+    )
+
+
+def _draw_brush_settings(layout: UILayout, context: Context) -> None:
+    """Draw what the left mouse button does with the brush on, and its size."""
+    state = properties.of_window(context.window_manager)
+    row = layout.row(align=True)
+    row.prop(state, "use_eraser", text="Paint", icon="ADD", toggle=True, invert_checkbox=True)
+    row.prop(state, "use_eraser", text="Erase", icon="REMOVE", toggle=True)
+    row = layout.row()
+    row.ui_units_x = 6
+    row.prop(state, "brush_px")
+
+
 class SAM2SPLAT_PT_tool(Panel):
     bl_label = "Mask Clicks"
     bl_space_type = "CLIP_EDITOR"
@@ -57,11 +79,20 @@ class SAM2SPLAT_PT_tool(Panel):
         row = layout.row()
         row.scale_y = 1.5
         draw_tool(row, context)
+        row = layout.row()
+        row.scale_y = 1.5
+        draw_brush(row, context)
+        state = properties.of_window(context.window_manager)
         if click_targets.in_mask_mode(context.space_data):
             column = layout.column(align=True)
             for text, icon in _MASK_MODE:
                 column.label(text=text, icon=icon)
-        elif properties.of_window(context.window_manager).use_tool:
+        elif state.use_brush:
+            _draw_brush_settings(layout, context)
+            column = layout.column(align=True)
+            column.label(text="Ctrl to switch", icon="EVENT_CTRL")
+            column.label(text="F for the size", icon="EVENT_F")
+        elif state.use_tool:
             column = layout.column(align=True)
             column.label(text="Click to include", icon="ADD")
             column.label(text="Alt+click to exclude", icon="REMOVE")
@@ -102,9 +133,12 @@ def _draw_header(header: bpy.types.Header, context: Context) -> None:
     look = properties.of_scene(context.scene)
     row = present(header.layout).row(align=True)
     draw_tool(row, context, text="")
+    draw_brush(row, context, text="")
     row.prop(look, "show_overlay", text="", icon="MOD_MASK")
     popover = row.row(align=True)
     popover.popover("SAM2SPLAT_PT_overlay", text="")
+    if click_targets.brush_on(context):
+        _draw_brush_settings(present(header.layout).row(), context)
 
 
 def _draw_status(header: bpy.types.Header, context: Context) -> None:
@@ -112,7 +146,8 @@ def _draw_status(header: bpy.types.Header, context: Context) -> None:
     editors = [
         area.spaces.active for area in present(context.screen).areas if area.type == "CLIP_EDITOR"
     ]
-    if not properties.of_window(context.window_manager).use_tool or not editors:
+    state = properties.of_window(context.window_manager)
+    if not (state.use_tool or state.use_brush) or not editors:
         return
     row = present(header.layout).row(align=True)
     if all(click_targets.in_mask_mode(space) for space in editors):
@@ -121,6 +156,12 @@ def _draw_status(header: bpy.types.Header, context: Context) -> None:
         row.label(text="New Mask Point   ", icon="MOUSE_LMB")
         row.label(text="Delete on This Photo   ", icon="EVENT_X")
         row.label(text="Back to Mask Clicks   ", icon="EVENT_K")
+        return
+    if state.use_brush:
+        row.label(text="Erase   " if state.use_eraser else "Paint   ", icon="MOUSE_LMB_DRAG")
+        row.label(text="", icon="EVENT_CTRL")
+        row.label(text="Paint   " if state.use_eraser else "Erase   ", icon="MOUSE_LMB_DRAG")
+        row.label(text="Size   ", icon="EVENT_F")
         return
     row.label(text="Include   ", icon="MOUSE_LMB")
     row.label(text="", icon="EVENT_ALT")

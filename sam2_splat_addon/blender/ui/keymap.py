@@ -45,6 +45,12 @@ class _Key:
 
 _KEYS = (
     _Key("sam2_splat.tool", "K"),
+    _Key("sam2_splat.brush", "J"),
+    _Key("sam2_splat.brush_stroke", "LEFTMOUSE"),
+    _Key("sam2_splat.brush_stroke", "LEFTMOUSE", ctrl=True, properties=(("switch", True),)),
+    _Key("sam2_splat.brush_size", "F"),
+    _Key("sam2_splat.brush_size_step", "LEFT_BRACKET", properties=(("larger", False),)),
+    _Key("sam2_splat.brush_size_step", "RIGHT_BRACKET", properties=(("larger", True),)),
     _Key("sam2_splat.click", "LEFTMOUSE"),
     _Key("sam2_splat.click", "LEFTMOUSE", alt=True, properties=(("include", False),)),
     _Key("sam2_splat.click_delete", "X"),

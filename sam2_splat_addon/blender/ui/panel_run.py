@@ -22,6 +22,7 @@ from ...core.settings import (
 )
 from ..context import properties
 from ..context.active_clip import require_clip
+from ..context.editors import clip_editor_of
 from ..context.present import present
 from ..context.properties import SAM2SPLAT_PG_clip
 from ..tasks.bake_task import bake_folder
@@ -164,12 +165,12 @@ def _draw_spans(row: UILayout) -> None:
 
 def _draw_results(layout: UILayout, context: Context) -> None:
     """Draw the switch between clicks and masks, and the button that deletes the masks."""
-    space = context.space_data
-    if space is not None and space.type == "CLIP_EDITOR":
+    space = clip_editor_of(context)
+    if space is not None:
         row = layout.row(align=True)
         row.use_property_split = False
         row.prop_enum(space, "mode", "TRACKING", text="Clicks")
-        row.prop_enum(space, "mode", "MASK", text="Masks")
+        row.operator("sam2_splat.edit_points", text="Points", depress=space.mode == "MASK")
     layout.operator("sam2_splat.clear_results", icon="TRASH")
 
 

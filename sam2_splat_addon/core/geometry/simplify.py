@@ -33,6 +33,16 @@ def fit_count(points: Points, count: int, importance: Points | None = None) -> P
     return _split_longest(points, count)
 
 
+def within(outlines: Sequence[Points], tolerance: float) -> list[Points]:
+    """Leave out points of closed outlines, (n, 2) each, that move them by at most a tolerance in px."""
+    found = []
+    for points, importance in zip(outlines, point_importances(outlines), strict=True):
+        kept = max(int(np.count_nonzero(importance > tolerance)), 3)
+        few: Points = points[_most_important(importance, kept)] if kept < len(points) else points
+        found.append(few)
+    return found
+
+
 def point_importance(points: Points) -> Points:
     """Return the tolerance in px up to which Douglas-Peucker keeps each point, (n, 2) to (n,).
 

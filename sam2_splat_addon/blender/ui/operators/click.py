@@ -30,8 +30,6 @@ from .polls import own_clip
 
 # How far the mouse moves before a click becomes a drag, in px of the screen at normal size.
 _DRAG = 6.0
-# Height of the strip at the editor's lower edge, where a click sets the frame, in px.
-_FRAME_STRIP = 18.0
 
 
 class SAM2SPLAT_OT_click(Operator):
@@ -119,9 +117,7 @@ class SAM2SPLAT_OT_click(Operator):
             layout.prop(self, "y1")
 
     def invoke(self, context: Context, event: Event) -> Result:
-        if not click_targets.tool_on(context) or event.mouse_region_y < click_targets.scaled(
-            _FRAME_STRIP
-        ):
+        if not click_targets.tool_on(context) or click_targets.on_frame_strip(event):
             return {"PASS_THROUGH"}
         space = present(clip_editor_of(context))
         self.frame = clip_frame(space)
@@ -278,7 +274,7 @@ class SAM2SPLAT_OT_click_hover(Operator):
 
     def invoke(self, context: Context, event: Event) -> Result:
         window = present(context.window)
-        if event.mouse_region_y < click_targets.scaled(_FRAME_STRIP):
+        if click_targets.on_frame_strip(event):
             window.cursor_set("DEFAULT")
         elif event.alt:
             window.cursor_set("PAINT_CROSS")
@@ -318,9 +314,8 @@ class SAM2SPLAT_OT_tool(Operator):
         # In Mask mode the tool is always off, so this switches it on.
         state.use_tool = click_targets.in_mask_mode(space) or not state.use_tool
         if state.use_tool:
-            space.mode, space.view = "TRACKING", "CLIP"
-            # A click is muted on all other frames. Hide muted tracks, so that it shows on its own frame only.
-            space.show_disabled = False
+            state.use_brush = False
+            click_targets.show_clicks(space)
         elif context.window is not None:
             context.window.cursor_set("DEFAULT")
         redraw()

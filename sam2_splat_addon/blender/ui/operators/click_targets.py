@@ -19,6 +19,8 @@ from ...context.present import present
 
 # How near the mouse must be to a click to take it, in px of the screen at normal size.
 _REACH = 11.0
+# Height of the strip at the editor's lower edge, where a click sets the frame, in px.
+_FRAME_STRIP = 18.0
 
 _FIRST_SUBJECT = "Subject"
 
@@ -39,6 +41,16 @@ def tool_on(context: Context) -> bool:
     return ready(context) and bool(properties.of_window(context.window_manager).use_tool)
 
 
+def brush_on(context: Context) -> bool:
+    """Whether the mask brush is on in the current editor."""
+    return ready(context) and bool(properties.of_window(context.window_manager).use_brush)
+
+
+def on_frame_strip(event: Event) -> bool:
+    """Whether the mouse is at the editor's lower edge, where a click sets the frame."""
+    return event.mouse_region_y < scaled(_FRAME_STRIP)
+
+
 def in_mask_mode(space: Any) -> bool:
     """Whether clicks in an editor edit the points of masks, whatever tool is on."""
     return (
@@ -47,6 +59,13 @@ def in_mask_mode(space: Any) -> bool:
         and space.clip is not None
         and space.mode == "MASK"
     )
+
+
+def show_clicks(space: bpy.types.SpaceClipEditor) -> None:
+    """Bring an editor into the mode in which our tools work."""
+    space.mode, space.view = "TRACKING", "CLIP"
+    # A click is muted on all other frames. Hide muted tracks, so that it shows on its own frame only.
+    space.show_disabled = False
 
 
 def scaled(length: float) -> float:
