@@ -27,7 +27,7 @@ from .ui import (
     preferences,
     presets,
 )
-from .ui.operators import brush, cache, click, correct, environment, load, objects, run, view
+from .ui.operators import brush, cache, click, correct, environment, hold, load, objects, run, view
 from .ui.operators import review as review_operators
 
 CLASSES = (
@@ -37,6 +37,7 @@ CLASSES = (
     *load.CLASSES,
     *click.CLASSES,
     *brush.CLASSES,
+    *hold.CLASSES,
     *objects.CLASSES,
     *view.CLASSES,
     *run.CLASSES,

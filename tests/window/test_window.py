@@ -242,8 +242,8 @@ def test_own_work(played: Played, capture: Capture) -> None:
 def test_brush(played: Played, capture: Capture) -> None:
     """Strokes paint and erase on one photo alone, show at once, are kept, baked and learnt from."""
     assert played.seen["kept"] > 0.999 and played.seen["learnt"] > 0.999
-    assert played.seen["thin"] > 0.97
-    assert played.seen["points"] < 200
+    assert played.seen["thin"] > 0.95
+    assert played.seen["points"] < 160
     during, painted = (photo_on(played, name, SIZE) for name in ("stroke", "painted"))
     before = photo_on(played, "size", SIZE)
     assert changed(before, during)[90, 70:150].all(), "the stroke does not show at once"
@@ -255,3 +255,11 @@ def test_brush(played: Played, capture: Capture) -> None:
         assert not alpha[90, 118:122].any(), bake
         assert alpha[199:202, 70:110].any(axis=0).all(), "the thin line is lost"
         assert not alpha[444, 304:308].any(), "the hole is lost"
+
+
+def test_more_clicks(played: Played, capture: Capture) -> None:
+    """Exclude without Alt, lines, numbers, a preview under the mouse, and the mask before."""
+    assert 1 <= played.seen["asked"] < played.seen["moves"]
+    bare, hover = (photo_on(played, name, SIZE) for name in ("bare", "hover"))
+    chair = capture.truth_of(capture.stems()[0])
+    assert iou(changed(bare, hover), chair) > 0.3

@@ -85,6 +85,8 @@ class _Mattes(ClipPart):
     ----------
     previews, stored
         Mattes of the clicks, and of the store. None if the store has no matte.
+    earlier
+        The previews of the clicks before the last change.
     edited
         What the user drew, with the outlines' checksum.
     void
@@ -92,6 +94,7 @@ class _Mattes(ClipPart):
     """
 
     previews: Lru[_Place, _Previewed] = field(default_factory=lambda: Lru(_KEPT_PREVIEWS))
+    earlier: Lru[_Place, ShownMatte] = field(default_factory=lambda: Lru(_KEPT_PREVIEWS))
     stored: Lru[_Place, ShownMatte | None] = field(default_factory=lambda: Lru(_KEPT_STORED))
     edited: Lru[tuple[_Place, int, Part | None], ShownMatte] = field(
         default_factory=lambda: Lru(_KEPT_EDITED)
@@ -101,7 +104,7 @@ class _Mattes(ClipPart):
     def mattes_changed(self, object_id: int | None, frame: int | None) -> None:
         self.void.clear()
         # Previews too, because a frame's mask may depend on what was tracked to it.
-        for kept in (self.stored, self.previews):
+        for kept in (self.stored, self.previews, self.earlier):
             kept.discard(lambda at: object_id in (None, at[0]) and frame in (None, at[1]))
 
     def photos_changed(self) -> None:
@@ -213,9 +216,31 @@ def keep_preview(
     model
         The key that it was made with (`preview_key`). The preview shows as long as the key is the same.
     """
-    uid, *at = key
+    uid, object_id, frame = key
+    mattes, place = clip_state.of_uid(uid).part(_Mattes), (object_id, frame)
+    before = mattes.previews.get(place)
+    if before is not None and before.prompts != prompts:
+        mattes.earlier.keep(place, before.matte)
     preview = _Previewed(prompts, model, ShownMatte("preview", values, scores))
-    clip_state.of_uid(uid).part(_Mattes).previews.keep((at[0], at[1]), preview)
+    mattes.previews.keep(place, preview)
+
+
+def before_of(
+    clip: bpy.types.MovieClip, object_id: int, name: str, frame: int
+) -> ShownMatte | None:
+    """Return the matte before the user's corrections on a frame, for a comparison.
+
+    It is the last propagation's. Without one, it is the preview before the last click, or before the
+    user drew.
+    """
+    stored = _stored_matte(clip, (clip.session_uid, object_id, frame))
+    if stored is not None:
+        return stored
+    mattes = clip_state.of(clip).part(_Mattes)
+    if is_drawn(clip, name, frame):
+        kept = mattes.previews.get((object_id, frame))
+        return kept.matte if kept is not None else None
+    return mattes.earlier.get((object_id, frame))
 
 
 def _stored_matte(clip: bpy.types.MovieClip, key: tuple[int, int, int]) -> ShownMatte | None:
@@ -249,7 +274,7 @@ def _edited_matte(
     clip: bpy.types.MovieClip,
     key: tuple[int, int, int],
     name: str,
-    close_up: tuple[Part, float] | None,
+    close_up: tuple[Part, float] | None = None,
 ) -> ShownMatte | None:
     mask = properties.of_clip(clip).mask
     if mask is None:

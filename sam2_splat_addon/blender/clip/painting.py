@@ -29,9 +29,10 @@ from .matte_cache import Part, ShownMatte
 
 Points = NDArray[np.float64]
 
-# How far outlines may move when they get fewer points, as a share of the photo's longer side.
+# How far outlines may move when they get fewer points, as a share of the photo's longer side: after a
+# stroke, and for points to edit (half a px of a matte of 256 px).
 _PAINTED = 0.2 / 1024
-_FEW = 1.0 / 1024
+_FEW = 0.5 / 256
 # The same for points to edit in small photos, in px of the photo.
 _LEAST_FEW = 0.5
 # Nor may they lose the brush's round edge, so the tolerance is at least this many px of the canvas.

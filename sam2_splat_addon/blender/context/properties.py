@@ -289,6 +289,14 @@ class SAM2SPLAT_PG_window(PropertyGroup):
             default=False,
         ),
     ]
+    use_exclude: Annotated[
+        bool,
+        BoolProperty(
+            name="Exclude",
+            description="A click says what does not belong to the subject. Alt+click does the opposite",
+            default=False,
+        ),
+    ]
     use_brush: Annotated[
         bool,
         BoolProperty(

@@ -7,8 +7,8 @@ changes no data-block.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import bpy
@@ -18,7 +18,7 @@ from mathutils import Matrix
 
 from ...core.geometry.bake_preview import SOFT_LOGIT, feather_sigma
 from ...core.geometry.coordinates import marker_to_pixel
-from ..clip import markers, matte_cache, painting, preview_key
+from ..clip import hover, markers, matte_cache, painting, preview_key
 from ..clip.matte_cache import ShownMatte
 from ..context import preferences, properties, session_state
 from ..context.editors import clip_editor_of, clip_frame
@@ -62,10 +62,27 @@ class Rubber:
 
 @dataclass
 class Drag(SessionPart):
-    """The box that the click tool shows while the user drags."""
+    """The box or the line that the click tool shows while the user drags.
+
+    Attributes
+    ----------
+    line
+        The places of a stroke, px of the photo, and whether it includes. Its clip is in ``line_uid``.
+    """
 
     of_file: ClassVar[bool] = True
     rubber: Rubber | None = None
+    line: list[tuple[float, float]] = field(default_factory=list)
+    line_uid: int = 0
+    includes: bool = True
+
+
+@dataclass
+class Before(SessionPart):
+    """Whether the masks before the last corrections are shown, while a key is held."""
+
+    of_file: ClassVar[bool] = True
+    is_shown: bool = False
 
 
 def register() -> None:
@@ -105,6 +122,10 @@ def _draw() -> None:
     rubber = session_state.part(Drag).rubber
     if rubber is not None and rubber.uid == clip.session_uid:
         _draw_box(view, (rubber.x0, rubber.y0, rubber.x1, rubber.y1), (1.0, 1.0, 1.0))
+    drag = session_state.part(Drag)
+    if len(drag.line) > 1 and drag.line_uid == clip.session_uid:
+        tone = (1.0, 1.0, 1.0) if drag.includes else preferences.exclude_color()
+        _draw_line([view.to_region(*place) for place in drag.line], tone)
 
 
 def _close_up(
@@ -129,7 +150,13 @@ def _shown(
     settings = properties.of_clip(clip)
     prompts = markers.on_frame(clip, frame)
     for name, entry in _visible(clip):
-        matte = painting.shown(clip, entry.object_id, frame) or matte_cache.matte_of(
+        if session_state.part(Before).is_shown:
+            matte = matte_cache.before_of(clip, entry.object_id, name, frame)
+            if matte is not None:
+                yield matte, (entry.color[0], entry.color[1], entry.color[2])
+            continue
+        running = painting.shown(clip, entry.object_id, frame) or hover.shown(clip, name, frame)
+        matte = running or matte_cache.matte_of(
             clip,
             entry.object_id,
             name,
@@ -275,12 +302,16 @@ def _draw_box(
     box: tuple[float, float, float, float],
     color: tuple[float, float, float],
 ) -> None:
-    """Draw a box, given in px of the photo, as a dark line with a bright line on it."""
+    """Draw a box, given in px of the photo."""
     x0, y0 = view.to_region(box[0], box[1])
     x1, y1 = view.to_region(box[2], box[3])
-    corners = ((x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0))
+    _draw_line(((x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)), color)
+
+
+def _draw_line(places: Sequence[tuple[float, float]], color: tuple[float, float, float]) -> None:
+    """Draw a line through places of the region, px: a dark line with a bright line on it."""
     shader = gpu.shader.from_builtin("POLYLINE_UNIFORM_COLOR")
-    batch = batch_for_shader(shader, "LINE_STRIP", {"pos": corners})
+    batch = batch_for_shader(shader, "LINE_STRIP", {"pos": places})
     gpu.state.blend_set("ALPHA")
     shader.bind()
     viewport: Any = gpu.state.viewport_get()  # type: ignore[func-returns-value]  # as above

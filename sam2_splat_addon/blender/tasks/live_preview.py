@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import bpy
+from msgspec.structs import replace
 
 from ...client.worker.job import SILENCE, describe_silence
 from ...core.errors import SplatError
@@ -31,12 +32,14 @@ from ...core.system.steps import at_once
 from ..clip import (
     checkpoint_identity,
     footage,
+    hover,
     markers,
     matte_cache,
     matte_run,
     preview_key,
     user_masks,
 )
+from ..clip.matte_cache import ShownMatte
 from ..context import (
     console,
     editors,
@@ -73,12 +76,15 @@ class _Question:
         The key of the preview (`preview_key`).
     prompts
         Prompts by object. Empty means that the worker only gets ready for the frame.
+    hovers
+        Whether they have the click under the mouse, which is not made yet.
     """
 
     uid: int
     frame: int
     model: str
     prompts: tuple[ObjectPrompts, ...]
+    hovers: bool = False
 
 
 @dataclass
@@ -174,7 +180,7 @@ def _tick() -> float:
     ):
         return _TICK_IDLE
     _look(clip, clip_frame(space))
-    return _TICK_BUSY if _state().ticket else _TICK
+    return _TICK_BUSY if _state().ticket or hover.is_on() else _TICK
 
 
 def _editor() -> bpy.types.SpaceClipEditor | None:
@@ -209,9 +215,11 @@ def _look(clip: bpy.types.MovieClip, frame: int) -> None:
         for entry in markers.subjects(clip)
     ):
         markers.sync_objects(clip)
-    question = _question(clip, frame)
-    if question == state.asked or now - state.since < _REST:
+    question = _hovered(clip, frame) or _question(clip, frame)
+    if question == state.asked or (now - state.since < _REST and not question.hovers):
         return
+    if question.hovers and state.ticket and state.asked is not None and state.asked.hovers:
+        return  # one question at a time: the mouse moves faster than SAM 2 answers
     state.asked, state.ticket, state.problem = question, 0, ""
     _ask(clip, question)
 
@@ -234,6 +242,16 @@ def _question(clip: bpy.types.MovieClip, frame: int) -> _Question:
     return _Question(clip.session_uid, frame, model, tuple(objects))
 
 
+def _hovered(clip: bpy.types.MovieClip, frame: int) -> _Question | None:
+    """Return the question for the click under the mouse. None without such a click."""
+    entry, settings = hover.prompts(clip, frame), properties.of_clip(clip)
+    if entry is None or checkpoint_identity.sha256_of(settings) is None:
+        return None
+    if not _can_show(clip, entry.id, entry.name, entry.frames[0]):
+        return None
+    return _Question(clip.session_uid, frame, preview_key.of_clip(settings), (entry,), hovers=True)
+
+
 def _can_show(clip: bpy.types.MovieClip, object_id: int, name: str, prompts: FramePrompts) -> bool:
     """Whether prompts give a matte or correct one. Not if the user drew the mask."""
     if matte_cache.is_drawn(clip, name, prompts.frame):
@@ -253,11 +271,11 @@ def _ask(clip: bpy.types.MovieClip, question: _Question) -> None:
             width=width,
             height=height,
             frame=question.frame,
-            prompts=PromptSet(_with_other_frames(clip, question.prompts), width, height),
+            prompts=PromptSet(_with_other_frames(clip, question), width, height),
             model=model_choice(
                 settings, device=preferences.device(), threads=preferences.threads()
             ),
-            propagation=_propagation(clip) if question.prompts else None,
+            propagation=_propagation(clip, question) if question.prompts else None,
             settings=RunSettings(**chosen(settings, RunSettings)),
         )
         _state().ticket = worker_session.preview().ask(request)
@@ -266,17 +284,26 @@ def _ask(clip: bpy.types.MovieClip, question: _Question) -> None:
         _state().problem = str(error)
 
 
-def _with_other_frames(
-    clip: bpy.types.MovieClip, prompts: tuple[ObjectPrompts, ...]
-) -> tuple[ObjectPrompts, ...]:
+def _with_other_frames(clip: bpy.types.MovieClip, question: _Question) -> tuple[ObjectPrompts, ...]:
     """Return the objects with their prompts on all frames, if these matter for this frame."""
     if not properties.of_clip(clip).panorama:
-        return prompts
-    every = {entry.id: entry for entry in markers.collect(clip).objects}
-    return tuple(every.get(entry.id, entry) for entry in prompts)
+        return question.prompts
+    every = {entry.id: entry for entry in _every_prompt(clip, question)}
+    return tuple(every.get(entry.id, entry) for entry in question.prompts)
 
 
-def _propagation(clip: bpy.types.MovieClip) -> PropagateRequest | None:
+def _every_prompt(clip: bpy.types.MovieClip, question: _Question) -> tuple[ObjectPrompts, ...]:
+    """Return the prompts on all frames, with the click under the mouse."""
+    every = {entry.id: entry for entry in markers.known_prompts(clip)}
+    for entry in question.prompts if question.hovers else ():
+        before = every[entry.id].frames if entry.id in every else ()
+        others = (prompts for prompts in before if prompts.frame != question.frame)
+        frames = sorted((*others, *entry.frames), key=lambda prompts: prompts.frame)
+        every[entry.id] = replace(entry, frames=tuple(frames))
+    return tuple(every[object_id] for object_id in sorted(every))
+
+
+def _propagation(clip: bpy.types.MovieClip, question: _Question) -> PropagateRequest | None:
     """Return what Propagate would ask now, without looking at the photos.
 
     The photos are taken from the last propagation. Without one, no kept matte counts, but it is still
@@ -297,7 +324,7 @@ def _propagation(clip: bpy.types.MovieClip) -> PropagateRequest | None:
             height,
             "" if last is None else last.footage,
         ),
-        prompts=markers.collect(clip),
+        prompts=PromptSet(_every_prompt(clip, question), *map(int, clip.size)),
         store=bpy.path.abspath(settings.store_folder) or str(beside),
         model=model_choice(settings, device=preferences.device(), threads=preferences.threads()),
         settings=run_settings(settings, count),
@@ -333,6 +360,11 @@ def _keep(done: PreviewDone) -> None:
     if asked is None or done.ticket != state.ticket:
         return  # the clicks have changed since, and there is a new question
     state.ticket = 0
+    if asked.hovers:
+        found = (ShownMatte("preview", matte.array(), matte.scores) for matte in done.mattes)
+        hover.keep(next(found, None))
+        editors.redraw()
+        return
     prompts: dict[int, FramePrompts] = {entry.id: entry.frames[0] for entry in asked.prompts}
     for matte in done.mattes:
         key = (asked.uid, matte.object_id, done.frame)

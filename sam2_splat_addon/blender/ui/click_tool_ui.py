@@ -25,6 +25,28 @@ _MASK_MODE: tuple[tuple[str, Any], ...] = (
 )
 
 
+# What the mouse and the keys do with the click tool on.
+_BOTH: tuple[tuple[str, Any], ...] = (
+    ("V to switch", "EVENT_V"),
+    ("Hold U to preview", "EVENT_U"),
+    ("Hold O for before", "EVENT_O"),
+    ("X to delete", "EVENT_X"),
+)
+_INCLUDING: tuple[tuple[str, Any], ...] = (
+    ("Click to include", "ADD"),
+    ("Alt+click to exclude", "REMOVE"),
+    ("Drag for a box", "SELECT_SET"),
+    ("Shift+drag for a line", "GREASEPENCIL"),
+    *_BOTH,
+)
+_EXCLUDING: tuple[tuple[str, Any], ...] = (
+    ("Click to exclude", "REMOVE"),
+    ("Alt+click to include", "ADD"),
+    ("Drag for a line", "GREASEPENCIL"),
+    *_BOTH,
+)
+
+
 def is_clicking(context: Context) -> bool:
     """Whether a click in the current editor is a mask click."""
     is_masking = click_targets.in_mask_mode(context.space_data)
@@ -51,6 +73,14 @@ def draw_brush(layout: UILayout, context: Context, *, text: str = "Mask Brush") 
         icon="BRUSH_DATA",
         depress=properties.of_window(context.window_manager).use_brush and not is_masking,
     )
+
+
+def _draw_click_settings(layout: UILayout, context: Context) -> None:
+    """Draw what a click means."""
+    state = properties.of_window(context.window_manager)
+    row = layout.row(align=True)
+    row.prop(state, "use_exclude", text="Include", icon="ADD", toggle=True, invert_checkbox=True)
+    row.prop(state, "use_exclude", text="Exclude", icon="REMOVE", toggle=True)
 
 
 def _draw_brush_settings(layout: UILayout, context: Context) -> None:
@@ -93,11 +123,10 @@ class SAM2SPLAT_PT_tool(Panel):
             column.label(text="Ctrl to switch", icon="EVENT_CTRL")
             column.label(text="F for the size", icon="EVENT_F")
         elif state.use_tool:
+            _draw_click_settings(layout, context)
             column = layout.column(align=True)
-            column.label(text="Click to include", icon="ADD")
-            column.label(text="Alt+click to exclude", icon="REMOVE")
-            column.label(text="Drag for a box", icon="SELECT_SET")
-            column.label(text="X to delete", icon="X")
+            for text, icon in _EXCLUDING if state.use_exclude else _INCLUDING:
+                column.label(text=text, icon=icon)
 
 
 class SAM2SPLAT_PT_overlay(Panel):
@@ -139,6 +168,8 @@ def _draw_header(header: bpy.types.Header, context: Context) -> None:
     popover.popover("SAM2SPLAT_PT_overlay", text="")
     if click_targets.brush_on(context):
         _draw_brush_settings(present(header.layout).row(), context)
+    elif click_targets.tool_on(context):
+        _draw_click_settings(present(header.layout).row(), context)
 
 
 def _draw_status(header: bpy.types.Header, context: Context) -> None:
@@ -163,10 +194,16 @@ def _draw_status(header: bpy.types.Header, context: Context) -> None:
         row.label(text="Paint   " if state.use_eraser else "Erase   ", icon="MOUSE_LMB_DRAG")
         row.label(text="Size   ", icon="EVENT_F")
         return
-    row.label(text="Include   ", icon="MOUSE_LMB")
+    row.label(text="Exclude   " if state.use_exclude else "Include   ", icon="MOUSE_LMB")
     row.label(text="", icon="EVENT_ALT")
-    row.label(text="Exclude   ", icon="MOUSE_LMB")
-    row.label(text="Box   ", icon="MOUSE_LMB_DRAG")
+    row.label(text="Include   " if state.use_exclude else "Exclude   ", icon="MOUSE_LMB")
+    row.label(text="Line   " if state.use_exclude else "Box   ", icon="MOUSE_LMB_DRAG")
+    if not state.use_exclude:
+        row.label(text="", icon="EVENT_SHIFT")
+        row.label(text="Line   ", icon="MOUSE_LMB_DRAG")
+    row.label(text="Switch   ", icon="EVENT_V")
+    row.label(text="Preview   ", icon="EVENT_U")
+    row.label(text="Before   ", icon="EVENT_O")
     row.label(text="Delete Click   ", icon="EVENT_X")
 
 

@@ -43,6 +43,8 @@ class _Key:
     listed: bool = True
 
 
+_DIGITS = ("ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT", "NINE")
+
 _KEYS = (
     _Key("sam2_splat.tool", "K"),
     _Key("sam2_splat.brush", "J"),
@@ -53,6 +55,21 @@ _KEYS = (
     _Key("sam2_splat.brush_size_step", "RIGHT_BRACKET", properties=(("larger", True),)),
     _Key("sam2_splat.click", "LEFTMOUSE"),
     _Key("sam2_splat.click", "LEFTMOUSE", alt=True, properties=(("include", False),)),
+    _Key("sam2_splat.click", "LEFTMOUSE", shift=True, properties=(("use_stroke", True),)),
+    _Key(
+        "sam2_splat.click",
+        "LEFTMOUSE",
+        shift=True,
+        alt=True,
+        properties=(("include", False), ("use_stroke", True)),
+    ),
+    _Key("sam2_splat.switch", "V"),
+    _Key("sam2_splat.hover_preview", "U"),
+    _Key("sam2_splat.show_before", "O"),
+    *(
+        _Key("sam2_splat.choose_subject", key, properties=(("number", number),))
+        for number, key in enumerate(_DIGITS, start=1)
+    ),
     _Key("sam2_splat.click_delete", "X"),
     _Key("sam2_splat.remove_contour", "X", shift=True),
     _Key("sam2_splat.review_step", "PAGE_DOWN", properties=(("direction", "NEXT"),)),
@@ -60,7 +77,8 @@ _KEYS = (
     _Key("sam2_splat.looks_fine", "Y"),
     _Key("sam2_splat.click_hover", "MOUSEMOVE", "ANY", listed=False),
     _Key("sam2_splat.next_view", "Z"),
-    _Key("sam2_splat.toggle_masks", "Z", shift=True, alt=True),
+    # Not Shift+Alt+Z, which is Blender's own "Show Overlays" in 5.2.
+    _Key("sam2_splat.toggle_masks", "Z", shift=True),
 )
 
 

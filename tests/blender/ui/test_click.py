@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import bpy
+import numpy as np
 import pytest
 
 from sam2_splat_addon.blender.context.present import present
@@ -143,3 +144,29 @@ def test_in_mask_mode_the_tool_is_off_and_choosing_it_goes_back_to_clicks(
         space.mode = "MASK"
         bpy.ops.sam2_splat.click(frame=1, x=20.0, y=20.0)
         assert space.mode == "TRACKING", "a click of the tool shows the clicks"
+
+
+def test_a_stroke_is_a_few_clicks_along_its_line(clip: bpy.types.MovieClip) -> None:
+    bpy.ops.sam2_splat.click(frame=1, path="10,10 30,10 50,20", include=False)
+    bpy.ops.sam2_splat.click(frame=1, path="60,60 nonsense 70,x 999,10 80,90")
+    (found,) = prompts(clip, 1).values()
+    points = found.points
+    assert [point.include for point in points] == [False] * 3 + [True] * 2
+    assert [round(point.x) for point in points] == [10, 30, 50, 60, 80]
+
+
+def test_clicks_of_a_stroke_are_even_and_few() -> None:
+    from sam2_splat_addon.blender.ui.operators.click_targets import along
+
+    line = [(0.0, 0.0), (0.0, 30.0), (40.0, 30.0), (40.0, 60.0)]
+    assert np.allclose(along(line, 50.0), [(0.0, 25.0), (40.0, 35.0)])
+    assert len(along(line, 1.0)) == 5 and len(along(line[:2], 500.0)) == 2
+
+
+def test_numbers_choose_subjects_while_the_tool_is_on(clip: bpy.types.MovieClip) -> None:
+    from sam2_splat_addon.blender.clip import markers
+
+    assert not bpy.ops.sam2_splat.choose_subject.poll(), "the tool is off"
+    bpy.ops.sam2_splat.object_add(name="chair")
+    bpy.ops.sam2_splat.object_add(name="lamp")
+    assert [markers.subject_name(one) for one in markers.subjects(clip)] == ["chair", "lamp"]

@@ -140,7 +140,9 @@ def scenario(window: Window) -> Play:
     window.run("edit_points")
     yield Until(lambda: window.space.mode == "MASK", "the editor shows points")
     layer = window.clip.sam2_splat.mask.layers[0]
-    few = shape()
+    size = (int(window.clip.size[0]), int(window.clip.size[1]))
+    state_now = window.addon("masks.keys").layer_state(layer)
+    few = fill(window.addon("masks.shapes").outlines(state_now, size), *size)
     window.note(
         points=sum(len(spline.points) for spline in layer.splines),
         splines=len(layer.splines),

@@ -11,7 +11,7 @@ No ``from __future__ import annotations`` here: Blender reads property annotatio
 import math
 from typing import Annotated, Any
 
-from bpy.props import BoolProperty, FloatProperty, IntProperty
+from bpy.props import BoolProperty, FloatProperty, IntProperty, StringProperty
 from bpy.types import Context, Event, Operator
 
 from ....core.prompts import BoxPrompt, PointPrompt
@@ -30,10 +30,12 @@ from .polls import own_clip
 
 # How far the mouse moves before a click becomes a drag, in px of the screen at normal size.
 _DRAG = 6.0
+# How far the clicks of a stroke are from each other, in px of the screen at normal size.
+_SPACING = 60.0
 
 
 class SAM2SPLAT_OT_click(Operator):
-    """Click to include, Alt+click to exclude, or drag a box around the subject"""
+    """Click to include, Alt+click to exclude, drag a box around the subject, or Shift+drag a line"""
 
     bl_idname = "sam2_splat.click"
     bl_label = "Mask Click"
@@ -101,6 +103,24 @@ class SAM2SPLAT_OT_click(Operator):
         ),
     ]
 
+    use_stroke: Annotated[
+        bool,
+        BoolProperty(
+            name="Stroke",
+            description="Dragging makes some clicks along a line, not a box",
+            default=False,
+            options={"SKIP_SAVE", "HIDDEN"},
+        ),
+    ]
+    path: Annotated[
+        str,
+        StringProperty(
+            name="Path",
+            description="Places of a stroke, in px of the photo: x,y x,y",
+            options={"SKIP_SAVE", "HIDDEN"},
+        ),
+    ]
+
     @classmethod
     def poll(cls, context: Context) -> bool:
         return own_clip(cls, context)
@@ -108,6 +128,9 @@ class SAM2SPLAT_OT_click(Operator):
     def draw(self, context: Context) -> None:
         layout = present(self.layout)
         layout.use_property_split = True
+        if self.path:
+            layout.prop(self, "include")
+            return
         if not self.use_box:
             layout.prop(self, "include")
         layout.prop(self, "x")
@@ -121,7 +144,9 @@ class SAM2SPLAT_OT_click(Operator):
             return {"PASS_THROUGH"}
         space = present(clip_editor_of(context))
         self.frame = clip_frame(space)
-        self.use_box = False
+        self.use_box, self.path = False, ""
+        state = properties.of_window(context.window_manager)
+        self.include = self.include != state.use_exclude  # Alt switches to the other kind
         self._begin = (event.mouse_region_x, event.mouse_region_y)
         taken = click_targets.under_mouse(context, event)
         self._taken: tuple[str, str, tuple[float, float]] | None = None
@@ -164,12 +189,15 @@ class SAM2SPLAT_OT_click(Operator):
             click_targets.remove_boxes(context, clip, owner, self.frame)
             box = BoxPrompt(x0, y0, x1, y1)
             markers.add_box(owner, self.frame, box, width, height)
-        elif self.x <= width and self.y <= height:
-            owner = click_targets.subject_to_click(clip)
-            point = PointPrompt(self.x, self.y, self.include)
-            markers.add_point(owner, self.frame, point, width, height)
         else:
-            return {"CANCELLED"}
+            places = _places(self.path) if self.path else [(self.x, self.y)]
+            inside = [(x, y) for x, y in places if 0 <= x <= width and 0 <= y <= height]
+            if not inside:
+                return {"CANCELLED"}
+            owner = click_targets.subject_to_click(clip)
+            for x, y in inside:
+                point = PointPrompt(x, y, self.include)
+                markers.add_point(owner, self.frame, point, width, height)
         # The track is neither selected nor active, because Blender draws such a track on every frame.
         markers.sync_objects(clip)
         space = clip_editor_of(context)
@@ -181,7 +209,7 @@ class SAM2SPLAT_OT_click(Operator):
 
     def cancel(self, context: Context) -> None:
         """Forget the drag. Blender calls this when the window closes during it."""
-        session_state.part(Drag).rubber = None
+        session_state.drop(Drag)
 
     def _point_at(self, context: Context, event: Event) -> None:
         clip = present(present(clip_editor_of(context)).clip)
@@ -202,8 +230,9 @@ class SAM2SPLAT_OT_click(Operator):
             self._moved = True
             self._move(context, event.mouse_region_x - begin_x, event.mouse_region_y - begin_y)
             return {"RUNNING_MODAL"}
-        if not self.include:
-            return {"RUNNING_MODAL"}
+        # A box says where the subject is, so there is none that excludes.
+        if self.use_stroke or not self.include:
+            return self._draw_stroke(context, event)
         self.use_box = True
         clip = present(present(clip_editor_of(context)).clip)
         view = FrameView.of(present(context.region), clip)
@@ -213,6 +242,20 @@ class SAM2SPLAT_OT_click(Operator):
         self.y, self.y1 = (min(max(y, 0.0), float(view.height)) for y in (y0, y1))
         box = Rubber(clip.session_uid, self.x, self.y, self.x1, self.y1)
         session_state.part(Drag).rubber = box
+        present(context.area).tag_redraw()
+        return {"RUNNING_MODAL"}
+
+    def _draw_stroke(self, context: Context, event: Event) -> Result:
+        clip = present(present(clip_editor_of(context)).clip)
+        view = FrameView.of(present(context.region), clip)
+        drag = session_state.part(Drag)
+        if not drag.line:
+            drag.line_uid, drag.includes = clip.session_uid, self.include
+            drag.line.append(self._corner)
+        drag.line.append(view.to_pixel(event.mouse_region_x, event.mouse_region_y))
+        spacing = click_targets.scaled(_SPACING) / view.zoom
+        places = click_targets.along(drag.line, spacing)
+        self.path = " ".join(f"{x:.2f},{y:.2f}" for x, y in places)
         present(context.area).tag_redraw()
         return {"RUNNING_MODAL"}
 
@@ -232,10 +275,22 @@ class SAM2SPLAT_OT_click(Operator):
         present(context.area).tag_redraw()
 
     def _leave(self, context: Context, result: Result) -> Result:
-        session_state.part(Drag).rubber = None
+        session_state.drop(Drag)
         if context.area is not None:
             context.area.tag_redraw()
         return result
+
+
+def _places(path: str) -> list[tuple[float, float]]:
+    """Read the places of a stroke. What is no place is left out."""
+    found = []
+    for place in path.split():
+        x, _, y = place.partition(",")
+        try:
+            found.append((float(x), float(y)))
+        except ValueError:
+            continue
+    return found
 
 
 class SAM2SPLAT_OT_click_delete(Operator):
@@ -276,7 +331,7 @@ class SAM2SPLAT_OT_click_hover(Operator):
         window = present(context.window)
         if click_targets.on_frame_strip(event):
             window.cursor_set("DEFAULT")
-        elif event.alt:
+        elif event.alt != properties.of_window(context.window_manager).use_exclude:
             window.cursor_set("PAINT_CROSS")
         elif click_targets.under_mouse(context, event) is not None:
             window.cursor_set("SCROLL_XY")
@@ -322,8 +377,56 @@ class SAM2SPLAT_OT_tool(Operator):
         return {"FINISHED"}
 
 
+class SAM2SPLAT_OT_switch(Operator):
+    """Switch between include and exclude, or with the brush on, between painting and erasing"""
+
+    bl_idname = "sam2_splat.switch"
+    bl_label = "Include or Exclude"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        return click_targets.tool_on(context) or click_targets.brush_on(context)
+
+    def execute(self, context: Context) -> Result:
+        state = properties.of_window(context.window_manager)
+        if state.use_brush:
+            state.use_eraser = not state.use_eraser
+        else:
+            state.use_exclude = not state.use_exclude
+        redraw()
+        return {"FINISHED"}
+
+
+class SAM2SPLAT_OT_choose_subject(Operator):
+    """Choose a subject by its place in the list"""
+
+    bl_idname = "sam2_splat.choose_subject"
+    bl_label = "Choose Subject"
+    bl_options = {"INTERNAL"}
+
+    number: Annotated[int, IntProperty(name="Number", min=1, default=1, options={"SKIP_SAVE"})]
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        return click_targets.tool_on(context) or click_targets.brush_on(context)
+
+    def execute(self, context: Context) -> Result:
+        clip = require_clip(context)
+        found = markers.subjects(clip)
+        if self.number > len(found):
+            return {"CANCELLED"}
+        chosen = found[self.number - 1]
+        present(clip.tracking).objects.active = chosen
+        self.report({"INFO"}, f"Subject {self.number}: {markers.subject_name(chosen)}")
+        redraw()
+        return {"FINISHED"}
+
+
 CLASSES = (
     SAM2SPLAT_OT_click,
+    SAM2SPLAT_OT_switch,
+    SAM2SPLAT_OT_choose_subject,
     SAM2SPLAT_OT_click_delete,
     SAM2SPLAT_OT_click_hover,
     SAM2SPLAT_OT_tool,

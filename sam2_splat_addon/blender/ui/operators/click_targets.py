@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import bpy
+import numpy as np
 from bpy.types import Context, Event
 
 from ....core.geometry.coordinates import marker_to_pixel
@@ -19,6 +21,8 @@ from ...context.present import present
 
 # How near the mouse must be to a click to take it, in px of the screen at normal size.
 _REACH = 11.0
+# A stroke of the click tool makes at most this many clicks.
+_MOST_CLICKS = 5
 # Height of the strip at the editor's lower edge, where a click sets the frame, in px.
 _FRAME_STRIP = 18.0
 
@@ -105,6 +109,26 @@ def _to_edge(view: FrameView, box: BoxPrompt, x: float, y: float) -> float:
     if beside <= 0 and above <= 0:
         return -max(beside, above)
     return math.hypot(max(beside, 0.0), max(above, 0.0))
+
+
+def along(line: Sequence[tuple[float, float]], spacing: float) -> list[tuple[float, float]]:
+    """Return a few places on a line, evenly far apart and as far from its ends.
+
+    Parameters
+    ----------
+    line
+        Places in px of the photo.
+    spacing
+        About how far from each other, in px of the photo. There are at least two and at most
+        `_MOST_CLICKS`.
+    """
+    points = np.array(line)
+    lengths = np.hypot(*np.diff(points, axis=0).T)
+    at = np.concatenate([[0.0], np.cumsum(lengths)])
+    count = min(max(round(float(at[-1]) / spacing), 2), _MOST_CLICKS)
+    wanted = (np.arange(count) + 0.5) * (at[-1] / count)
+    x, y = (np.interp(wanted, at, points[:, axis]) for axis in (0, 1))
+    return list(zip(x.tolist(), y.tolist(), strict=True))
 
 
 def subject_to_click(clip: bpy.types.MovieClip) -> bpy.types.MovieTrackingObject:
