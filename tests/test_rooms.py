@@ -55,6 +55,7 @@ FORBIDDEN = {
 # not in a room has a floor by its own name.
 FLOORS: dict[str, list[set[str]]] = {
     "blender": [
+        {"translations"},
         {"context"},
         {"masks"},
         {"clip"},

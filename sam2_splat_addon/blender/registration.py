@@ -16,6 +16,7 @@ from .masks import key_macro
 from .overlay import brush_cursor, draw
 from .review import frame_strip, list_properties, live_review
 from .tasks import live_preview, local_edits
+from .translations import catalogue
 from .ui import (
     click_sign,
     click_tool_ui,
@@ -58,6 +59,7 @@ CLASSES = (
 
 def register() -> None:
     """Register everything, in order."""
+    catalogue.register()
     for cls in CLASSES:
         properties.take_properties(cls)
         bpy.utils.register_class(cls)
@@ -100,6 +102,7 @@ def unregister() -> None:
     properties.detach()
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)
+    catalogue.unregister()
 
 
 def _handlers() -> Iterator[tuple[list[Any], Callable[..., None]]]:

@@ -118,9 +118,9 @@ class InstalledBlender:
             return f"{_SESSION}/{path.relative_to(self.session)}"
         return f"{_REPOSITORY}/{path.relative_to(ROOT)}"
 
-    def blender(self, *arguments: str, seconds: float = 300.0) -> Ended:
-        """Run Blender without a screen; paths are those inside."""
-        return self._run(["blender", *arguments], seconds)
+    def blender(self, *arguments: str, seconds: float = 300.0, binds: Sequence[Bind] = ()) -> Ended:
+        """Run Blender without a screen; paths are those inside. It sees the folders ``binds`` too."""
+        return self._run(["blender", *arguments], seconds, binds)
 
     def in_window(self, *arguments: str, seconds: float = 300.0) -> Ended:
         """Run Blender with a screen; paths as they are inside."""
@@ -161,11 +161,11 @@ class InstalledBlender:
         seen = json.loads((folder / "seen.json").read_text(encoding="utf-8"))
         return Played(folder, seen)
 
-    def _run(self, command: Sequence[str], seconds: float) -> Ended:
+    def _run(self, command: Sequence[str], seconds: float, binds: Sequence[Bind] = ()) -> Ended:
         inside = command_inside(
             root_of(self.release),
             command,
-            binds=(Bind(ROOT, _REPOSITORY), Bind(self.session, _SESSION, writable=True)),
+            binds=(Bind(ROOT, _REPOSITORY), Bind(self.session, _SESSION, writable=True), *binds),
             variables=_VARIABLES,
         )
         with subprocess.Popen(

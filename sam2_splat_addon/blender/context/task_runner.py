@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol, cast
 import bpy
 
 from ...core.errors import SplatError
+from ..translations.catalogue import translated, translated_report
 from . import editors, last_error, session_state
 from .active_clip import active_clip
 from .last_error import PanelName
@@ -144,7 +145,7 @@ def run_to_end(task: Task, on_step: Callable[[Task], None] | None = None) -> Non
 def report_error(operator: Any, error: SplatError) -> Result:
     """Show a typed error as one report of Blender, and keep it for the operator's panel."""
     last_error.remember(error, _panel_of(operator), _clip_of(operator))
-    operator.report({"ERROR"}, str(error))
+    operator.report({"ERROR"}, translated_report(str(error)))
     return {"CANCELLED"}
 
 
@@ -216,7 +217,8 @@ class TaskOperator:
             raise
         editors.redraw()
         if not ended:
-            present(context.workspace).status_text_set(f"{task.sentence}   (Esc to cancel)")
+            said = f"{translated(task.sentence)}   {translated('(Esc to cancel)')}"
+            present(context.workspace).status_text_set(said)
             return {"PASS_THROUGH"}
         self._leave(context)
         return self._close(context, task)
@@ -229,7 +231,9 @@ class TaskOperator:
     def _close(self, context: bpy.types.Context, task: Task) -> Result:
         last_error.forget(_panel_of(self), _clip_of(self))
         self.finished(context, task)
-        self._operator().report({"WARNING" if task.cancelled else "INFO"}, task.summary)
+        self._operator().report(
+            {"WARNING" if task.cancelled else "INFO"}, translated_report(task.summary)
+        )
         if not bpy.app.background:
             # Without this the user's next Ctrl+Z would also undo what the task changed.
             bpy.ops.ed.undo_push(message=task.title)

@@ -11,6 +11,7 @@ from ...core.checkpoint_catalogue import CHECKPOINTS, Checkpoint
 from ...core.review.judge import is_lost
 from ...core.settings import BUNDLED
 from ..context import preferences, properties
+from ..translations.catalogue import translated
 from .review_builder import ClipReview
 
 PROPOSED: Final = "sam2.1_hiera_tiny"
@@ -39,8 +40,8 @@ def draw(layout: bpy.types.UILayout, clip: bpy.types.MovieClip, found: ClipRevie
         return
     box = layout.box().column(align=True)
     row = box.row()
-    row.label(text=f"Lost on {found.lost} of {found.counts[1]} photos", icon="INFO")
+    row.label(text=translated(f"Lost on {found.lost} of {found.counts[1]} photos"), icon="INFO")
     row.operator("sam2_splat.dismiss_proposal", text="", icon="X", emboss=False)
     entry = missing()
     size = f" ({entry.bytes / 1e6:.0f} MB)" if entry is not None else ""
-    box.operator("sam2_splat.use_sam2", text=f"Use SAM 2.1{size}", icon="SHADERFX")
+    box.operator("sam2_splat.use_sam2", text=translated(f"Use SAM 2.1{size}"), icon="SHADERFX")

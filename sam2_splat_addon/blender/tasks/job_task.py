@@ -222,4 +222,4 @@ class JobTask:
 
 def with_warnings(summary: str, warnings: tuple[str, ...]) -> str:
     """Add warnings to the end of a summary."""
-    return " ".join((summary, *warnings))
+    return " ".join((f"{summary.removesuffix('.')}.", *warnings)) if warnings else summary

@@ -24,6 +24,7 @@ from ..context.frame_view import FrameView
 from ..context.present import present
 from ..context.session_state import SessionPart
 from ..tasks import live_preview
+from ..translations.catalogue import translated
 from . import missing
 from .widgets import wrapped
 
@@ -108,7 +109,9 @@ def _draw() -> None:
     place = _newest_click(clip, frame) if text else None
     if place is not None:
         region = present(context.region)
-        _draw_text(wrapped(text, _LETTERS), FrameView.of(region, clip).to_region(*place))
+        _draw_text(
+            wrapped(translated(text), _LETTERS), FrameView.of(region, clip).to_region(*place)
+        )
 
 
 def _newest_click(clip: MovieClip, frame: int) -> tuple[float, float] | None:

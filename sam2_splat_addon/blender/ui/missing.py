@@ -14,6 +14,7 @@ from ...core.checkpoint_catalogue import CHECKPOINTS, Checkpoint
 from ...core.settings import BUNDLED
 from ..context import preferences, task_runner, worker_session
 from ..context.properties import SAM2SPLAT_PG_clip
+from ..translations.catalogue import translated
 
 # If this folder beside the add-on has the packages, they are used. This is how to install without a
 # network.
@@ -55,7 +56,7 @@ def draw(layout: UILayout, settings: SAM2SPLAT_PG_clip | None) -> bool:
     if entry is None or settings is None:
         return False
     column = layout.column()
-    column.label(text=f"{sentence(settings)}.", icon="ERROR")
+    column.label(text=translated(sentence(settings)), icon="ERROR")
     row = column.row(align=True)
     draw_download(row, entry)
     row.prop_enum(settings, "model", BUNDLED, text="Use the Bundled Model")
@@ -73,7 +74,7 @@ def draw_packages(layout: UILayout) -> None:
         row = column.row()
         row.scale_y = 1.5
         row.operator("sam2_splat.install_packages", icon="IMPORT")
-        column.label(text=f"Downloads {installer.DOWNLOAD_SIZE}")
+        column.label(text=translated(f"Downloads {installer.DOWNLOAD_SIZE}"))
     else:
         draw_offline(column)
 
@@ -81,7 +82,7 @@ def draw_packages(layout: UILayout) -> None:
 def draw_download(layout: UILayout, entry: Checkpoint) -> None:
     """Draw the button that downloads a model, or what allows it."""
     if worker_session.online():
-        text = f"Download ({entry.bytes / 1e6:.0f} MB)"
+        text = translated(f"Download ({entry.bytes / 1e6:.0f} MB)")
         layout.operator("sam2_splat.download_model", text=text, icon="IMPORT")
     else:
         draw_offline(layout)

@@ -20,6 +20,7 @@ from ..review import live_review
 from ..tasks.bake_task import BakeTask
 from ..tasks.load_task import LoadTask
 from ..tasks.propagate_task import PropagateTask
+from ..translations.catalogue import translated
 from . import click_tool_ui, widgets
 from .operators.objects import active_prompts, can_start_anew
 
@@ -103,9 +104,9 @@ class SAM2SPLAT_PT_footage(widgets.Sidebar, Panel):
         column = layout.column(align=True)
         _draw_steps(column, context)
         column.separator(factor=0.5)
-        column.label(text=next_step(clip), icon="FORWARD")
+        column.label(text=translated(next_step(clip)), icon="FORWARD")
         if settings.frame_count:
-            what = f"{settings.frame_count} photos, {clip.size[0]} x {clip.size[1]} px"
+            what = translated(f"{settings.frame_count} photos, {clip.size[0]} x {clip.size[1]} px")
             column.label(text=what, icon="IMAGE_DATA")
         else:
             what = f"{clip.name}, {clip.size[0]} x {clip.size[1]} px"
@@ -208,7 +209,7 @@ def _draw_list(column: UILayout, names: list[str]) -> None:
     for name in names[:_NAMED]:
         column.label(text=name, icon="BLANK1")
     if len(names) > _NAMED:
-        column.label(text=f"and {len(names) - _NAMED} more", icon="BLANK1")
+        column.label(text=translated(f"and {len(names) - _NAMED} more"), icon="BLANK1")
 
 
 def _draw_odd_photos(column: UILayout, clip: bpy.types.MovieClip) -> None:
@@ -216,17 +217,19 @@ def _draw_odd_photos(column: UILayout, clip: bpy.types.MovieClip) -> None:
     settings = properties.of_clip(clip)
     names = [shown(name) for name in names_of(settings, "unreadable_names")]
     if settings.unreadable_count:
-        column.label(text=f"{settings.unreadable_count} left out, can't be read", icon="ERROR")
+        said = translated(f"{settings.unreadable_count} left out, can't be read")
+        column.label(text=said, icon="ERROR")
         _draw_list(column, names)
     damaged = footage.damaged_names(clip)
     if damaged:
-        column.label(text=f"{len(damaged)} left out, damaged", icon="ERROR")
+        column.label(text=translated(f"{len(damaged)} left out, damaged"), icon="ERROR")
         _draw_list(column, damaged)
     if clip.source == "SEQUENCE" and footage.photo_of(clip, 1) is None:
         column.label(text="The photos are not where they were", icon="ERROR")
         column.operator("sam2_splat.load", text="Find Them", icon="FILE_FOLDER").relink = True
     elif clip.frame_offset:
-        column.label(text=f"Frame Offset is {clip.frame_offset}, but must be 0", icon="ERROR")
+        said = translated(f"Frame Offset is {clip.frame_offset}, but must be 0")
+        column.label(text=said, icon="ERROR")
         again = column.operator("sam2_splat.load", text="Load Again", icon="FILE_REFRESH")
         again.filepath = settings.footage_folder
     elif clip.use_proxy:

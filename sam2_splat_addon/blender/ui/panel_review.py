@@ -17,6 +17,7 @@ from ..review.list_properties import SAM2SPLAT_PG_review_row
 from ..review.review_builder import ClipReview
 from ..tasks import local_edits
 from ..tasks.report_task import written_page
+from ..translations.catalogue import translated
 from .operators import click_targets
 from .operators.correct import Place, place_of
 from .widgets import Sidebar, draw_problem, draw_progress, wrapped
@@ -54,7 +55,8 @@ class SAM2SPLAT_UL_review(UIList):
         number.alignment = "RIGHT"
         number.label(text=str(listed.frame))
         row.separator()
-        row.label(text=f"{listed.name}: {listed.summary}" if _several(context) else listed.summary)
+        summary = translated(listed.summary)
+        row.label(text=f"{listed.name}: {summary}" if _several(context) else summary)
         fine = row.operator("sam2_splat.looks_fine", text="", icon="CHECKBOX_DEHLT", emboss=False)
         fine.frame, fine.object_id = listed.frame, listed.object_id
 
@@ -82,7 +84,7 @@ class SAM2SPLAT_PT_review(Sidebar, Panel):
         found = live_review.of_clip(clip)
         shown = list_properties.of_window(context.window_manager)
         row = layout.row(align=True)
-        row.label(text=_headline(found, live_review.progress(clip)))
+        row.label(text=translated(_headline(found, live_review.progress(clip))))
         row.operator("sam2_splat.review", text="", icon="FILE_REFRESH")
         draw_problem(layout, clip, "review")
         if found is None or not found.reviews:
@@ -185,7 +187,7 @@ def _describe(column: UILayout, place: Place, here: FrameReview | None, *, edite
         state = _WORDS[here.state]
     else:
         state = "no mask" if live_review.progress(place.clip) is None else "being reviewed"
-    column.label(text=f"Frame {place.frame}, {place.name}: {state}")
+    column.label(text=translated(f"Frame {place.frame}, {place.name}: {state}"))
     if edited:
         _list(column, "It is baked as you drew it")
         if properties.of_clip(place.clip).edits_prompt:

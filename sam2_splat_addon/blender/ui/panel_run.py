@@ -26,6 +26,7 @@ from ..context.editors import clip_editor_of
 from ..context.present import present
 from ..context.properties import SAM2SPLAT_PG_clip
 from ..tasks.bake_task import bake_folder
+from ..translations.catalogue import translated
 from . import missing, presets, widgets
 
 
@@ -147,9 +148,10 @@ def _draw_next_folder(layout: UILayout, clip: bpy.types.MovieClip) -> None:
     try:
         folder = next_output_folder(bake_folder(clip, photos))
     except BakeError as error:
-        layout.label(text=error.message, icon="ERROR")
+        layout.label(text=translated(error.message), icon="ERROR")
         return
-    layout.label(text=f"To {folder.parent.name}/{folder.name}", icon="FILE_FOLDER")
+    said = translated(f"To {folder.parent.name}/{folder.name}")
+    layout.label(text=said, icon="FILE_FOLDER")
 
 
 def _draw_spans(row: UILayout) -> None:

@@ -25,6 +25,7 @@ from ..context.preferences import (
     packages_folder,
 )
 from ..context.present import present
+from ..translations.catalogue import translated
 from . import keymap, menus, widgets
 
 
@@ -156,7 +157,7 @@ class SAM2SPLAT_AP_preferences(AddonPreferences):
         column.prop(self, "packages_folder", placeholder=str(packages_folder()))
         column.prop(self, "cache_folder", placeholder=str(cache_folder()))
         row = column.row(align=True)
-        row.label(text=f"The cache holds {cache_usage.size() / 1e6:.0f} MB")
+        row.label(text=translated(f"The cache holds {cache_usage.size() / 1e6:.0f} MB"))
         row.operator("sam2_splat.clear_cache", icon="TRASH")
 
         header, body = layout.panel("sam2_splat_colors", default_closed=True)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from typing import TYPE_CHECKING
 
 from bpy.types import Context, MovieClip, UILayout
@@ -15,11 +17,17 @@ from ..context.active_clip import active_clip
 from ..context.last_error import PanelName
 from ..tasks import live_preview
 from ..tasks.job_task import JobTask
+from ..translations.catalogue import translated
 from . import error_panel, missing
 
 if TYPE_CHECKING:
     from bpy.stub_internal.rna_enums import RegionTypeItems, SpaceTypeItems
 
+# What stays on one line: a word, or one Chinese or Japanese letter, with the punctuation after it.
+_PIECE = re.compile(
+    r" ?(?:[\u3040-\u30ff\u3400-\u9fff]|[^ \u3000-\u30ff\u3400-\u9fff\uff00-\uff60]+|.)"
+    r"[\u3001\u3002\u300d\u300f\u30fc\uff01\uff09\uff0c\uff1a\uff1b\uff1f]*"
+)
 _LETTERS = 28  # that fit on a line of the sidebar, beside an icon
 
 
@@ -76,7 +84,7 @@ def draw_progress(layout: UILayout, panel: PanelName) -> bool:
     if task is None or task_runner.panel() not in (panel, None):
         return False
     column = layout.column(align=True)
-    column.progress(factor=task.fraction, text=f"{task.title} {task.fraction:.0%}")
+    column.progress(factor=task.fraction, text=f"{translated(task.title)} {task.fraction:.0%}")
     if isinstance(task, JobTask) and task.silence:
         _draw_lines(column, f"{describe_silence(task.silence)}.")
         row = column.row(align=True)
@@ -87,7 +95,7 @@ def draw_progress(layout: UILayout, panel: PanelName) -> bool:
     parts = task.sentence.split(", ")
     for words in (parts[:2], parts[2:]):
         if words:
-            column.label(text=", ".join(words))
+            column.label(text=translated(", ".join(words)))
     column.operator("sam2_splat.cancel", icon="CANCEL")
     return True
 
@@ -101,13 +109,20 @@ def _draw_lines(column: UILayout, sentence: str) -> None:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """Break a sentence into lines of at most ``width`` letters, since Blender's labels don't wrap."""
+    """Translate a sentence and break it into lines, since Blender's labels don't wrap.
+
+    A line has at most ``width`` letters. A Chinese or Japanese letter counts as two.
+    """
     lines = [""]
-    for word in text.split():
-        if lines[-1] and len(lines[-1]) + 1 + len(word) > width:
+    for piece in _PIECE.findall(" ".join(translated(text).split())):
+        if lines[-1] and _width(lines[-1] + piece) > width:
             lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
+        lines[-1] = lines[-1] + piece if lines[-1] else piece.lstrip()
     return lines
+
+
+def _width(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def draw_environment(layout: UILayout) -> None:
@@ -128,7 +143,8 @@ def draw_torch(layout: UILayout) -> None:
         return
     build = BUILDS.get(stamp.torch)
     box = layout.box().column()
-    box.label(text=f"Installed for {build.title}" if build else "Installed as the standard build")
+    said = f"Installed for {build.title}" if build else "Installed as the standard build"
+    box.label(text=translated(said))
     if wish not in ("auto", stamp.torch) and worker_session.online():
         box.operator("sam2_splat.install_packages", text="Install This One", icon="IMPORT")
         draw_progress(box, "install")

@@ -10,6 +10,7 @@ from ....core.errors import SplatError
 from ...clip import cache_usage, proxies
 from ...context.present import present
 from ...context.task_runner import Result, report_error
+from ...translations.catalogue import translated_report
 from .polls import nothing_runs
 
 
@@ -33,7 +34,7 @@ class SAM2SPLAT_OT_clear_cache(Operator):
         except SplatError as error:
             return report_error(self, error)
         proxies.drop_missing()
-        self.report({"INFO"}, f"{freed / 1e6:.0f} MB deleted")
+        self.report({"INFO"}, translated_report(f"{freed / 1e6:.0f} MB deleted"))
         return {"FINISHED"}
 
 

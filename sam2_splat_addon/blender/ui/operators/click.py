@@ -24,6 +24,7 @@ from ...context.present import present
 from ...context.task_runner import Result
 from ...overlay.draw import Drag, Rubber
 from ...tasks import live_preview
+from ...translations.catalogue import translated_report, translated_tip
 from .. import click_sign
 from . import click_targets
 from .polls import own_clip
@@ -178,7 +179,8 @@ class SAM2SPLAT_OT_click(Operator):
         width, height = clip.size
         frames = properties.of_clip(clip).frame_count or clip.frame_duration
         if not 1 <= self.frame <= frames:
-            self.report({"WARNING"}, f"Go to a photo first. Photos are on frames 1 to {frames}.")
+            said = f"Go to a photo first. Photos are on frames 1 to {frames}."
+            self.report({"WARNING"}, translated_report(said))
             return {"CANCELLED"}
         if self.use_box:
             x0, x1 = sorted((min(self.x, width), min(self.x1, width)))
@@ -350,11 +352,11 @@ class SAM2SPLAT_OT_tool(Operator):
     @classmethod
     def description(cls, context: Context, properties: Any) -> str:
         if click_targets.in_mask_mode(context.space_data):
-            return (
+            return translated_tip(
                 "Go back to clicks on the subject, because in Mask mode a click edits the points of"
                 " the mask"
             )
-        return cls.__doc__ or ""
+        return translated_tip(cls.__doc__ or "")
 
     @classmethod
     def poll(cls, context: Context) -> bool:

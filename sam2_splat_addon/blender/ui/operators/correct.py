@@ -21,6 +21,7 @@ from ...context.present import present
 from ...context.task_runner import Result, report_error
 from ...masks import edit_search, keys, layers, single_frame
 from ...tasks import local_edits
+from ...translations.catalogue import translated_report
 from . import click_targets
 from .polls import has_masks, nothing_runs
 
@@ -142,7 +143,8 @@ class SAM2SPLAT_OT_mask_to_prompt(_OnFrame, Operator):
             mask_prompts.set_from_outlines(place.clip, place.object_id, place.frame, outlines)
         except SplatError as error:
             return report_error(self, error)
-        self.report({"INFO"}, f"The mask of {place.name} on frame {place.frame} is now a prompt")
+        said = f"The mask of {place.name} on frame {place.frame} is now a prompt"
+        self.report({"INFO"}, translated_report(said))
         return {"FINISHED"}
 
 
@@ -204,7 +206,8 @@ class SAM2SPLAT_OT_remove_contour(Operator):
             self.report({"WARNING"}, "Select a point of the contour first")
             return {"CANCELLED"}
         changes.edits_changed(clip.session_uid)
-        self.report({"INFO"}, f"{counted(count, 'contour')} removed from this photo only")
+        said = f"{counted(count, 'contour')} removed from this photo only"
+        self.report({"INFO"}, translated_report(said))
         return {"FINISHED"}
 
 

@@ -20,6 +20,7 @@ from ...context.task_runner import Result, Task, TaskOperator, report_error
 from ...review import list_properties, live_review, model_proposal
 from ...review.list_properties import go_to
 from ...tasks.report_task import ReportTask
+from ...translations.catalogue import translated_report, translated_tip
 from .correct import place_of
 from .polls import has_clip, has_masks
 
@@ -41,7 +42,7 @@ class SAM2SPLAT_OT_review(Operator):
         except SplatError as error:
             return report_error(self, error)
         count = len(found.listed())
-        self.report({"INFO"}, f"{counted(count, 'mask')} to look at")
+        self.report({"INFO"}, translated_report(f"{counted(count, 'mask')} to look at"))
         return {"FINISHED"}
 
 
@@ -66,8 +67,9 @@ class SAM2SPLAT_OT_review_step(Operator):
     @classmethod
     def description(cls, context: Context, properties: bpy.types.OperatorProperties) -> str:
         """Return the button's tooltip."""
-        which = "previous" if properties.direction == "PREVIOUS" else "next"
-        return f"Go to the {which} frame to look at"
+        if properties.direction == "PREVIOUS":
+            return translated_tip("Go to the previous frame to look at")
+        return translated_tip("Go to the next frame to look at")
 
     @classmethod
     def poll(cls, context: Context) -> bool:
@@ -134,10 +136,10 @@ class SAM2SPLAT_OT_looks_fine(Operator):
     @classmethod
     def description(cls, context: Context, properties: Any) -> str:
         if not properties.frame:
-            return cls.__doc__ or ""
+            return translated_tip(cls.__doc__ or "")
         if properties.is_fine:
-            return "Take this frame off the list until its mask changes"
-        return "Put this frame back on the list"
+            return translated_tip("Take this frame off the list until its mask changes")
+        return translated_tip("Put this frame back on the list")
 
     @classmethod
     def poll(cls, context: Context) -> bool:
@@ -158,7 +160,7 @@ class SAM2SPLAT_OT_looks_fine(Operator):
         except SplatError as error:
             return report_error(self, error)
         if not ticked:
-            self.report({"WARNING"}, f"Frame {frame} has no mask")
+            self.report({"WARNING"}, translated_report(f"Frame {frame} has no mask"))
             return {"CANCELLED"}
         return {"FINISHED"}
 

@@ -20,6 +20,7 @@ from ...tasks import live_preview
 from ...tasks.bake_task import BakeTask
 from ...tasks.job_task import JobTask
 from ...tasks.propagate_task import PropagateTask
+from ...translations.catalogue import translated_tip
 from .polls import nothing_runs, own_clip
 
 SPAN_ITEMS = (
@@ -43,7 +44,7 @@ class _ClipTask(TaskOperator, Operator):
             return False
         task = task_runner.current()
         if task is not None:
-            cls.poll_message_set(f"{task.title} is still running")
+            cls.poll_message_set(translated_tip(f"{task.title} is still running"))
             return False
         return True
 
@@ -61,7 +62,7 @@ class SAM2SPLAT_OT_propagate(_ClipTask):
 
     @classmethod
     def description(cls, context: Context, properties: Any) -> str:
-        return {name: text for name, _, text in SPAN_ITEMS}[properties.span]
+        return translated_tip({name: text for name, _, text in SPAN_ITEMS}[properties.span])
 
     @classmethod
     def poll(cls, context: Context) -> bool:
