@@ -87,7 +87,7 @@ def offer_help(context: Context, clip: MovieClip) -> None:
     if bpy.app.background or task_runner.current() is not None:
         return
     if missing.sentence(properties.of_clip(clip)):
-        bpy.ops.wm.call_panel("INVOKE_DEFAULT", name="SAM2SPLAT_PT_missing", keep_open=True)
+        bpy.ops.wm.call_panel("INVOKE_DEFAULT", name=SAM2SPLAT_PT_missing.__name__, keep_open=True)
 
 
 def register() -> None:

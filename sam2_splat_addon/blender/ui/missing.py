@@ -82,7 +82,8 @@ def draw_packages(layout: UILayout) -> None:
 def draw_download(layout: UILayout, entry: Checkpoint) -> None:
     """Draw the button that downloads a model, or what allows it."""
     if worker_session.online():
-        text = translated(f"Download ({entry.bytes / 1e6:.0f} MB)")
+        size = f"{entry.bytes / 1e6:.0f} MB"
+        text = translated(f"Download ({size})")
         layout.operator("sam2_splat.download_model", text=text, icon="IMPORT")
     else:
         draw_offline(layout)
@@ -91,10 +92,10 @@ def draw_download(layout: UILayout, entry: Checkpoint) -> None:
 def draw_offline(layout: UILayout) -> None:
     """Draw Blender's own button that lets add-ons use the network, or why it can't."""
     if bpy.app.online_access_override:
-        layout.label(text="Blender was started offline.", icon="INTERNET_OFFLINE")
-        layout.label(text="Start it without --offline-mode.")
+        layout.label(text="Blender was started offline", icon="INTERNET_OFFLINE")
+        layout.label(text="Start it without --offline-mode")
         return
-    layout.label(text="This needs a download.", icon="INTERNET_OFFLINE")
+    layout.label(text="This needs a download", icon="INTERNET_OFFLINE")
     # Blender's own button. It does nothing else, so the next redraw shows the download.
     layout.operator(
         "extensions.userpref_allow_online", text="Allow Online Access", icon="CHECKMARK"
