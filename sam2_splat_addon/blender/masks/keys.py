@@ -111,15 +111,23 @@ def keyed_states(
 
 
 @contextmanager
-def points_restored(mask: bpy.types.Mask, but: Collection[str] = ()) -> Iterator[None]:
+def points_restored(
+    mask: bpy.types.Mask, but: Collection[str] = (), *, in_steps: bool = False
+) -> Iterator[None]:
     """Restore the points at the end, also edits without a key, in all layers but those in ``but``.
 
     A mask itself may follow every scene that is evaluated. Without a window it always does. In a window
     it does after a key was set in our own scene. Within another call for the same mask, the outer call
     restores the points.
+
+    Parameters
+    ----------
+    in_steps
+        Whether the window goes on meanwhile. Then it may be on another frame at the end, and the points
+        are not restored there: `show_keys` is for that.
     """
     uid, restored = mask.session_uid, session_state.part(_Restored).by_mask
-    if uid in restored:
+    if uid in restored or (in_steps and not bpy.app.background):
         yield
         return
     before = {layer.name: layer_state(layer) for layer in mask.layers if layer.name not in but}
@@ -153,10 +161,16 @@ def _put_back(
             set_points(spline, state.co, state.left, state.right)
 
 
-def show_keys(mask: bpy.types.Mask) -> None:
-    """Let a mask show its keys on the user's frame. Edits without a key are lost."""
+def show_keys(mask: bpy.types.Mask, but: Collection[str] = ()) -> None:
+    """Let a mask show its keys on the user's frame, in all layers but those in ``but``.
+
+    Edits without a key are lost.
+    """
+    kept = {layer.name: layer_state(layer) for layer in mask.layers if layer.name in but}
     mask.update_tag(refresh={"TIME"})
     present(bpy.context.view_layer).update()
+    for name, states in kept.items():
+        _put_back(mask, name, states)
 
 
 def layer_state(layer: bpy.types.MaskLayer) -> tuple[SplineState, ...]:

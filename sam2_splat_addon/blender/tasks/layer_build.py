@@ -155,8 +155,17 @@ class LayerBuild:
         if self._names:
             clip = require_clip_by_uid(uid)
             mask = mask_layers.get_mask(clip)
-            with mask_layers.order_kept(mask, clip), mask_keys.points_restored(mask):
+            with (
+                mask_layers.order_kept(mask, clip),
+                mask_keys.points_restored(mask, in_steps=True),
+            ):
                 yield from self._write(uid)
+            now = _mask_by_clip(uid)
+            if now is not None and not bpy.app.background:
+                # Until Blender evaluates it again, the mask may have the points of another frame. They
+                # would look like an edit by the user.
+                others = {layer.name for layer in now.layers} - set(self._names.values())
+                mask_keys.show_keys(now, but=others)
 
     def _write(self, uid: int) -> Generator[bool | None, None, None]:
         """Write the layers that a thread has traced. Yield whether it waits for the thread."""
