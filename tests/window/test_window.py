@@ -211,6 +211,18 @@ def test_review(blender: InstalledBlender, capture: Capture) -> None:
     grey = capture.photos / f"{capture.stems()[3]}.JPG"
     Image.new("RGB", SIZE, (128, 128, 128)).save(grey)
     played = blender.play(SCENARIOS / "review.py")
+    # While the propagation runs, both strips show what is done, and Blender's own number stays free.
+    with Image.open(played.folder / "live.png") as picture:
+        live = np.asarray(picture.convert("L"), dtype=np.float32)
+    done = played.seen["done"]
+    assert 0 < len(done) < FRAMES
+    for strip in (0, 1):
+        places = {int(at): cells[strip] for at, cells in played.seen["cells"].items()}
+        light = {at: live[round(y), round(x)] for at, (x, y) in places.items()}
+        # The playhead is on frame 5.
+        finished = [light[at] for at in light if at in done and at != 5]
+        waiting = [light[at] for at in light if at > max(done) and at != 5]
+        assert min(finished) > max(waiting) + 20, f"strip {strip}: {light}"
     states = played.seen["states"]
     assert sorted(map(int, states)) == list(range(1, FRAMES + 1))
     assert states["4"] in ("absent", "doubtful")
@@ -219,6 +231,18 @@ def test_review(blender: InstalledBlender, capture: Capture) -> None:
     assert changed(edited, restored).mean() > 0.02, (
         "the edited mask is not drawn where it was moved"
     )
+
+
+def test_two_subjects(blender: InstalledBlender) -> None:
+    """Both masks are shown as SAM 2 made them, and each line of the list has one short reason."""
+    capture = make_capture(blender.session / "two_subjects", 12)
+    grey = capture.photos / f"{capture.stems()[3]}.JPG"
+    Image.new("RGB", SIZE, (128, 128, 128)).save(grey)
+    played = blender.play(SCENARIOS / "two_subjects.py", screen=(1366, 768))
+    listed = played.seen["listed"]
+    assert 4 in [frame for frame, _ in listed]
+    for _, reason in listed:
+        assert reason and len(reason) < 24 and not set("0123456789%,") & set(reason[1:3])
 
 
 def test_own_work(played: Played, capture: Capture) -> None:

@@ -35,6 +35,14 @@ def redraw() -> None:
         area.tag_redraw()
 
 
+def redraw_timelines() -> None:
+    """Ask every timeline to redraw soon."""
+    for window in present(bpy.context.window_manager).windows:
+        for area in window.screen.areas:
+            if area.ui_type == "TIMELINE":
+                area.tag_redraw()
+
+
 def clip_frame(space: bpy.types.SpaceClipEditor) -> int:
     """Return the frame of its clip that an editor shows, from 1."""
     return to_clip(present(space.clip), space.clip_user.frame_current)

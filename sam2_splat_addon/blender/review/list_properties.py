@@ -69,8 +69,7 @@ def _clicked(self: "SAM2SPLAT_PG_review", context: Context) -> None:
         or not 0 <= self.active_index < len(self.rows)
     ):
         return
-    row = self.rows[self.active_index]
-    go_to(context, clip, row.frame, row.object_id)
+    self.go_to_line(context, clip, self.active_index)
 
 
 class SAM2SPLAT_PG_review(PropertyGroup):
@@ -94,6 +93,30 @@ class SAM2SPLAT_PG_review(PropertyGroup):
         ),
     ]
     shown_for: Annotated[str, StringProperty()]
+    # The line that the user is at: object id and frame. It stays when that line is gone.
+    at_object: Annotated[int, IntProperty()]
+    at_frame: Annotated[int, IntProperty()]
+
+    def following(self, step: int) -> int | None:
+        """Return the index of the line to go to, one on (1) or back (-1). None at the list's end.
+
+        If the line that the user is at is gone, the line that took its place is the next one.
+        """
+        at = self.place() == (self.at_object, self.at_frame)
+        index = self.active_index + (step if at or step < 0 else 0)
+        return index if 0 <= index < len(self.rows) else None
+
+    def leave(self) -> None:
+        """Be at no line, because the list gets other lines."""
+        self.at_object = self.at_frame = 0
+        self._activate(0)
+
+    def go_to_line(self, context: Context, clip: bpy.types.MovieClip, index: int) -> None:
+        """Make a line active, and go to its photo and its subject."""
+        row = self.rows[index]
+        self.at_object, self.at_frame = row.object_id, row.frame
+        self.keep_place((row.object_id, row.frame))
+        go_to(context, clip, row.frame, row.object_id)
 
     def place(self) -> tuple[int, int]:
         """Return the active row's (object id, frame), or zeros if there is none."""
@@ -109,6 +132,9 @@ class SAM2SPLAT_PG_review(PropertyGroup):
             index = places.index(place)
         else:
             index = min(self.active_index, max(len(places) - 1, 0))
+        self._activate(index)
+
+    def _activate(self, index: int) -> None:
         filling = session_state.part(_Filling)
         filling.is_on = True
         try:

@@ -33,8 +33,8 @@ _FIRST = 0.5  # s until the first look
 _IDLE = 0.4  # s between two looks at what has changed
 _BUSY = 0.02  # s between two steps of a review
 _STEP = 0.008  # s that a step may take
-# Most lines in the list. Nobody reads more, and Blender is slow with thousands. The buttons, the strip
-# and the report have all frames.
+# Most lines in the list. Nobody reads more, and Blender is slow with thousands. The strip and the report
+# have all frames.
 _LISTED = 500
 _TELL = 0.25  # s between two redraws of a review's progress
 
@@ -185,6 +185,9 @@ def fill_list(clip: bpy.types.MovieClip) -> None:
     shown = list_properties.of_window(bpy.context.window_manager)
     found = of_clip(clip) or ClipReview()
     place = shown.place()
+    if shown.shown_for != _shown_for(clip):
+        shown.leave()
+        place = (0, 0)
     shown.rows.clear()
     for one in found.listed(chosen_object(clip))[:_LISTED]:
         row = shown.rows.add()
@@ -194,6 +197,15 @@ def fill_list(clip: bpy.types.MovieClip) -> None:
         row.badness = one.badness
         row.summary = one.summary
     shown.keep_place(place)
+    shown.shown_for = _shown_for(clip)
+
+
+def shown_list(clip: bpy.types.MovieClip) -> list_properties.SAM2SPLAT_PG_review:
+    """Return the list of frames to look at, filled for this clip."""
+    shown = list_properties.of_window(bpy.context.window_manager)
+    if shown.shown_for != _shown_for(clip):
+        fill_list(clip)
+    return shown
 
 
 def _watch(clip: bpy.types.MovieClip) -> Watched:
@@ -212,6 +224,7 @@ def _show(clip: bpy.types.MovieClip, watched: Watched) -> None:
     watched.review = made(clip, watched)
     fill_list(clip)
     editors.redraw()
+    editors.redraw_timelines()
 
 
 def _other_layers(clip: bpy.types.MovieClip, names: Collection[str]) -> bool:
@@ -251,7 +264,7 @@ def _look_at_playhead(clip: bpy.types.MovieClip, watched: Watched) -> None:
         _show(clip, watched)
 
 
-def _clip_in_view() -> bpy.types.MovieClip | None:
+def clip_in_view() -> bpy.types.MovieClip | None:
     """Return the clip of the first Clip Editor, else the clip that operators would use."""
     for _, _, space in editors.clip_editors():
         if space.clip is not None:
@@ -266,7 +279,7 @@ def tick() -> float:
             reviewed.stop()
             reviewed.edits_changed()
         return _IDLE
-    clip = _clip_in_view()
+    clip = clip_in_view()
     if clip is None:
         return _IDLE
     watched = _watch(clip)
@@ -290,7 +303,6 @@ def tick() -> float:
         editors.redraw()
     if list_properties.of_window(bpy.context.window_manager).shown_for != _shown_for(clip):
         fill_list(clip)
-        list_properties.of_window(bpy.context.window_manager).shown_for = _shown_for(clip)
     return _IDLE
 
 
@@ -309,6 +321,7 @@ def _work(clip: bpy.types.MovieClip, own: _Reviewed) -> float:
             own.steps = None
             fill_list(clip)
             editors.redraw()
+            editors.redraw_timelines()
             return _IDLE
     telling = session_state.part(_Telling)
     if time.monotonic() - telling.last >= _TELL:

@@ -12,7 +12,7 @@ from ..clip import mask_prompts, matte_cache
 from ..context import properties
 from ..context.active_clip import active_clip, require_clip
 from ..context.present import present
-from ..review import list_properties, live_review, model_proposal
+from ..review import list_properties, live_review, model_proposal, thumbnails
 from ..review.list_properties import SAM2SPLAT_PG_review_row
 from ..review.review_builder import ClipReview
 from ..tasks import local_edits
@@ -34,7 +34,10 @@ _WORDS: dict[FrameState, str] = {
 
 
 class SAM2SPLAT_UL_review(UIList):
-    """The list of frames to look at, worst first, with frame, subject and reason."""
+    """The list of photos to look at, worst first.
+
+    A line has the mask in its subject's colour, the photo's number and one reason.
+    """
 
     def draw_item(
         self,
@@ -49,24 +52,32 @@ class SAM2SPLAT_UL_review(UIList):
         flt_flag: int | None = 0,
     ) -> None:
         listed: SAM2SPLAT_PG_review_row = item
+        clip = active_clip(context)
         row = layout.row(align=True)
+        entry = properties.of_clip(clip).objects.get(listed.name) if clip is not None else None
+        found = live_review.of_clip(clip) if clip is not None else None
+        picture = 0
+        if clip is not None and entry is not None and found is not None:
+            picture = thumbnails.icon(
+                clip, listed.object_id, listed.frame, entry.color, found.revision
+            )
+        image = row.row()
+        image.ui_units_x = 1.0
+        if picture:
+            image.template_icon(picture)
+        else:
+            image.label(text="")
         number = row.row()
-        number.ui_units_x = 1.8
+        number.ui_units_x = 1.6
         number.alignment = "RIGHT"
         number.label(text=str(listed.frame))
         row.separator()
-        summary = translated(listed.summary)
-        row.label(text=f"{listed.name}: {summary}" if _several(context) else summary)
+        row.label(text=translated(listed.summary))
         fine = row.operator("sam2_splat.looks_fine", text="", icon="CHECKBOX_DEHLT", emboss=False)
         fine.frame, fine.object_id = listed.frame, listed.object_id
 
     def draw_filter(self, context: Context, layout: UILayout) -> None:
         """Draw nothing. The switch below the list filters it."""
-
-
-def _several(context: Context) -> bool:
-    clip = active_clip(context)
-    return clip is not None and len(properties.of_clip(clip).objects) > 1
 
 
 class SAM2SPLAT_PT_review(Sidebar, Panel):
@@ -90,14 +101,16 @@ class SAM2SPLAT_PT_review(Sidebar, Panel):
         if found is None or not found.reviews:
             return
         model_proposal.draw(layout, clip, found)
-        layout.template_list(
-            "SAM2SPLAT_UL_review", "", shown, "rows", shown, "active_index", rows=4
-        )
-        row = layout.row(align=True)
-        step = row.operator("sam2_splat.review_step", text="Previous", icon="TRIA_LEFT")
-        step.direction = "PREVIOUS"
-        step = row.operator("sam2_splat.review_step", text="Next", icon="TRIA_RIGHT")
-        step.direction = "NEXT"
+        if found.listed():
+            rows = min(max(len(shown.rows), 2), 4)
+            layout.template_list(
+                "SAM2SPLAT_UL_review", "", shown, "rows", shown, "active_index", rows=rows
+            )
+            row = layout.row(align=True)
+            step = row.operator("sam2_splat.review_step", text="Previous", icon="TRIA_UP")
+            step.direction = "PREVIOUS"
+            step = row.operator("sam2_splat.review_step", text="Next", icon="TRIA_DOWN")
+            step.direction = "NEXT"
         if len(found.reviews) > 1:
             layout.prop(shown, "only_active")
         if draw_progress(layout, "review"):
@@ -117,12 +130,12 @@ def _headline(found: ClipReview | None, progress: tuple[int, int] | None) -> str
     if found.error:
         return found.error
     listed, frames = found.counts
-    return f"{listed} of {frames} frames to look at"
+    return f"{listed} of {frames} photos to look at"
 
 
 class SAM2SPLAT_PT_correct(Sidebar, Panel):
     bl_parent_id = "SAM2SPLAT_PT_review"
-    bl_label = "This Frame"
+    bl_label = "This Photo"
 
     def draw(self, context: Context) -> None:
         layout = present(self.layout)
@@ -187,7 +200,7 @@ def _describe(column: UILayout, place: Place, here: FrameReview | None, *, edite
         state = _WORDS[here.state]
     else:
         state = "no mask" if live_review.progress(place.clip) is None else "being reviewed"
-    column.label(text=translated(f"Frame {place.frame}, {place.name}: {state}"))
+    column.label(text=translated(f"Photo {place.frame}, {place.name}: {state}"))
     if edited:
         _list(column, "It is baked as you drew it")
         if properties.of_clip(place.clip).edits_prompt:

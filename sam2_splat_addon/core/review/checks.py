@@ -36,7 +36,7 @@ class Warning:
     reason
         A sentence without a full stop, for the user.
     short
-        One or two words, for a narrow list.
+        A few words, for a narrow list.
     """
 
     weight: float
@@ -145,11 +145,11 @@ def _absence(neighbours: Sequence[MatteShape]) -> Warning:
     beside = [one.frame for one in neighbours if not one.absent]
     if len(beside) == 2:
         return Warning(
-            0.99, f"Subject lost, though frames {beside[0]} and {beside[1]} have it", "lost"
+            0.99, f"The subject is lost, though photos {beside[0]} and {beside[1]} show it", "lost"
         )
     if beside:
-        return Warning(_MOST, f"Subject lost, though frame {beside[0]} has it", "lost")
-    return Warning(0.6, "Subject lost", "lost")
+        return Warning(_MOST, f"The subject is lost, though photo {beside[0]} shows it", "lost")
+    return Warning(0.6, "The subject is lost", "lost")
 
 
 def _unsure(shape: MatteShape, usual: Usual) -> Warning:
@@ -157,15 +157,13 @@ def _unsure(shape: MatteShape, usual: Usual) -> Warning:
     # deserves a look, and bad mattes get a prediction that is a little too high.
     value = shape.scores.predicted_iou
     weight = max(_ramp(value, 0.96, 0.76), _ramp(usual.predicted_iou - value, 0.02, 0.10))
-    return Warning(
-        weight, f"SAM 2 is unsure (predicted overlap {value:.2f})", f"unsure {value:.2f}"
-    )
+    return Warning(weight, "SAM 2 is not sure of this mask", "not sure")
 
 
 def _unseen(shape: MatteShape, usual: Usual) -> Warning:
     score = shape.scores.object_score
     weight = _ramp(score, 0.8 * max(usual.object_score, 1.0), 0.0)
-    return Warning(weight, f"SAM 2 hardly sees the subject (score {score:.1f})", "hardly seen")
+    return Warning(weight, "SAM 2 hardly sees the subject", "hardly seen")
 
 
 def _soft(shape: MatteShape, usual: Usual) -> Warning:
@@ -180,12 +178,12 @@ def _soft(shape: MatteShape, usual: Usual) -> Warning:
 
 def _parts(shape: MatteShape, usual: Usual) -> Warning:
     weight = 0.5 * _ramp(shape.parts - usual.parts, 1.0, 6.0)
-    return Warning(weight, f"The mask has {shape.parts} separate parts", f"{shape.parts} parts")
+    return Warning(weight, f"The mask falls into {shape.parts} parts", f"in {shape.parts} parts")
 
 
 def _border(shape: MatteShape, usual: Usual) -> Warning:
     weight = 0.5 * _ramp(shape.border - usual.border, 0.02, 0.2)
-    return Warning(weight, "The mask touches the photo's border", "at the border")
+    return Warning(weight, "The mask touches the edge of the photo", "at the edge of the photo")
 
 
 def _size(shape: MatteShape, origin: MatteShape | None) -> Warning:
@@ -196,12 +194,22 @@ def _size(shape: MatteShape, origin: MatteShape | None) -> Warning:
     return Warning(weight, _changed(ratio, origin.frame), "shrank" if ratio < 1.0 else "grew")
 
 
+# Up to which ratio of areas what is said of a mask, in comparison with another photo's.
+_SIZES = (
+    (0.25, "much smaller than"),
+    (0.4, "less than half as large as"),
+    (0.6, "half as large as"),
+    (1.0, "smaller than"),
+    (1.75, "larger than"),
+    (2.25, "twice as large as"),
+    (4.0, "more than twice as large as"),
+    (math.inf, "many times as large as"),
+)
+
+
 def _changed(ratio: float, frame: int) -> str:
-    if ratio < 1.0:
-        how = "by half" if 0.4 <= ratio <= 0.6 else f"to {ratio:.0%}"
-        return f"The mask shrank {how} from frame {frame}"
-    how = "to double" if 1.75 <= ratio <= 2.25 else f"to {ratio:.0%}"
-    return f"The mask grew {how} from frame {frame}"
+    how = next(words for most, words in _SIZES if ratio <= most)
+    return f"The mask is {how} on photo {frame}"
 
 
 def _other_shape(beside: Sequence[tuple[MatteShape, float]], usual: Usual) -> Warning:
@@ -211,7 +219,7 @@ def _other_shape(beside: Sequence[tuple[MatteShape, float]], usual: Usual) -> Wa
     best = max(value for _, value in seen)
     weight = _ramp(best / max(usual.agreement, 1e-6), 0.85, 0.35)
     frames = " and ".join(str(frame) for frame, _ in seen)
-    what = "frames" if len(seen) > 1 else "frame"
+    what = "photos" if len(seen) > 1 else "photo"
     return Warning(weight, f"The mask has another shape than on {what} {frames}", "other shape")
 
 
@@ -221,8 +229,4 @@ def _both_sides(shape: MatteShape) -> Warning:
     if value is None:
         return Warning(0.0, "", "")
     weight = _ramp(value, 0.9, 0.5)
-    return Warning(
-        weight,
-        f"Forward and backward tracking disagree (overlap {value:.2f})",
-        f"sides disagree {value:.2f}",
-    )
+    return Warning(weight, "The photos before and after it give two different masks", "two masks")

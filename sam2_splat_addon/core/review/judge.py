@@ -43,7 +43,7 @@ class FrameReview(msgspec.Struct, frozen=True):
     reasons
         Why, as sentences without a full stop, greatest weight first; empty for a good frame.
     summary
-        The reasons in a few words, for a narrow list.
+        The greatest reason in a few words, for a narrow list.
     predicted_iou, object_score, area
         The values in the store.
     agreement
@@ -192,7 +192,7 @@ def judge(object_id: int, shapes: Sequence[MatteShape]) -> list[FrameReview]:
                 state,
                 badness,
                 tuple(warning.reason for warning in said),
-                ", ".join(warning.short for warning in said[:_BRIEFLY]).capitalize(),
+                said[0].short.capitalize() if said else "",
                 shape.scores.predicted_iou,
                 shape.scores.object_score,
                 shape.area,
@@ -204,8 +204,6 @@ def judge(object_id: int, shapes: Sequence[MatteShape]) -> list[FrameReview]:
     return reviews
 
 
-# How many warnings the summary names.
-_BRIEFLY = 2
 # A warning with less weight than this is not named beside greater ones.
 _WORTH_SAYING = 0.25
 

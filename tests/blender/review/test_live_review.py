@@ -13,6 +13,7 @@ from typing import Any
 
 import bpy
 import msgspec
+import numpy as np
 import pytest
 
 from sam2_splat_addon.blender.context.present import present
@@ -63,7 +64,7 @@ def test_the_list_names_the_frame_and_says_why(clip: bpy.types.MovieClip) -> Non
     assert ("square", 3) in rows()
     shown = bpy.context.window_manager.sam2_splat_review
     row = next(row for row in shown.rows if row.frame == 3 and row.name == "square")
-    assert row.summary == "Unsure 0.40"
+    assert row.summary == "Not sure"
     assert rows() == [("square", 3)]
 
 
@@ -81,23 +82,52 @@ def test_a_click_on_a_row_goes_there_and_makes_its_object_active(
     assert clip.tracking.objects.active.name == "square"
 
 
-def test_next_and_previous_go_through_the_frames_in_their_order(
-    clip: bpy.types.MovieClip,
-) -> None:
+def step(direction: str) -> int | None:
+    """Go on or back. Return the playhead's frame, None at the end of the list."""
+    if not bpy.ops.sam2_splat.review_step.poll():
+        return None
+    if bpy.ops.sam2_splat.review_step(direction=direction) != {"FINISHED"}:
+        return None
+    shown = bpy.context.window_manager.sam2_splat_review
+    assert shown.rows[shown.active_index].frame == bpy.context.scene.frame_current
+    return int(bpy.context.scene.frame_current)
+
+
+def test_next_and_previous_go_through_the_list_in_its_order(clip: bpy.types.MovieClip) -> None:
     spoil(clip, 2, 5, predicted_iou=0.3)
+    spoil(clip, 1, 2, predicted_iou=0.86)
     bpy.ops.sam2_splat.review()
-    assert set(rows()) == {("ground", 5), ("square", 3)}
-    frames = [3, 5]
-    bpy.context.scene.frame_current = 0
+    frames = [frame for _, frame in rows()]
+    assert sorted(frames) == [2, 3, 5] and frames != [2, 3, 5], "worst is not first"
+    bpy.context.scene.frame_current = 4
+    assert step("PREVIOUS") is None
+    assert [step("NEXT") for _ in range(4)] == [*frames, None]
+    bpy.context.scene.frame_current = 4  # the user looks at a photo beside it
+    assert [step("PREVIOUS") for _ in range(3)] == [frames[1], frames[0], None]
+
+
+def test_next_goes_on_from_a_line_that_was_clicked_on(clip: bpy.types.MovieClip) -> None:
+    spoil(clip, 2, 5, predicted_iou=0.3)
+    spoil(clip, 1, 2, predicted_iou=0.86)
+    bpy.ops.sam2_splat.review()
+    frames = [frame for _, frame in rows()]
+    bpy.context.window_manager.sam2_splat_review.active_index = 1
+    assert bpy.context.scene.frame_current == frames[1]
+    assert step("NEXT") == frames[2]
+
+
+def test_next_leaves_no_line_out_when_one_is_ticked(clip: bpy.types.MovieClip) -> None:
+    spoil(clip, 2, 5, predicted_iou=0.3)
+    spoil(clip, 1, 2, predicted_iou=0.86)
+    bpy.ops.sam2_splat.review()
+    places = rows()
     seen = []
-    while bpy.ops.sam2_splat.review_step(direction="NEXT") == {"FINISHED"}:
-        seen.append(bpy.context.scene.frame_current)
-        shown = bpy.context.window_manager.sam2_splat_review
-        assert shown.rows[shown.active_index].frame == seen[-1]
-    assert seen == frames
-    while bpy.ops.sam2_splat.review_step(direction="PREVIOUS") == {"FINISHED"}:
-        seen.append(bpy.context.scene.frame_current)
-    assert seen == [*frames, *reversed(frames[:-1])]
+    while (frame := step("NEXT")) is not None:
+        seen.append(frame)
+        bpy.ops.sam2_splat.looks_fine()
+    assert seen == [frame for _, frame in places]
+    assert not rows()
+    assert not bpy.ops.sam2_splat.review_step.poll()
 
 
 def test_the_list_can_be_narrowed_to_the_active_object(clip: bpy.types.MovieClip) -> None:
@@ -202,6 +232,7 @@ def test_the_strip_has_a_cell_a_frame_and_marks_the_playhead() -> None:
     assert [cell[0] for cell in own] == [0.0, 100.0, 200.0, 300.0]
     assert len({cell[4] for cell in own}) == 4
     good, doubtful, absent, corrected = (cell[3] for cell in own)
+    assert max(cell[3] for cell in drawn) <= 9.0, "it hides Blender's number of the frame"
     assert doubtful == absent > good == corrected
     (left, _, right, _, _) = playhead(12, (11, 14), 400.0)[-1]
     assert (left + right) / 2 == 150.0
@@ -323,3 +354,43 @@ def test_a_clip_that_is_gone_before_its_review_begins_raises_nothing(
     steps = review_builder.steps(clip.session_uid, review_builder.Watched())
     bpy.data.movieclips.remove(clip)  # as an undo does, which makes a new clip in its place
     assert list(steps) == []
+
+
+def test_a_picture_shows_where_the_mask_lies() -> None:
+    from sam2_splat_addon.blender.review.thumbnails import BORDER, SIDE, picture
+
+    logits = np.full((40, 60), -1.0, dtype=np.float16)
+    logits[:10, 45:] = 1.0  # upper right
+    color = (0.2, 0.4, 0.6)
+    upright = picture(logits, (3000, 2000), color)[::-1]
+    assert upright.shape == (SIDE, SIDE, 4)
+    seen = upright[..., 3] > 0
+    assert np.flatnonzero(seen.any(1)).tolist() == list(range(8, 40)), "not the photo's shape"
+    painted = np.isclose(upright[..., :3], color).all(2)
+    edge = BORDER
+    assert painted[8, :].all() and painted[39, :].all() and painted[8:40, 0].all(), "no border"
+    painted[: 8 + edge] = painted[40 - edge :] = painted[:, :edge] = painted[:, -edge:] = False
+    rows, columns = np.nonzero(painted)
+    assert (rows.min(), rows.max()) == (8 + edge, 15)
+    assert (columns.min(), columns.max()) == (36, 47 - edge)
+
+
+def test_frames_that_arrive_are_shown_until_a_review_knows_more(
+    clip: bpy.types.MovieClip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sam2_splat_addon.blender.context import changes, task_runner
+    from sam2_splat_addon.blender.review import arrivals
+
+    assert arrivals.shown(clip) is None
+    with monkeypatch.context() as running:
+        running.setattr(task_runner, "current", lambda: object())
+        changes.mattes_changed(clip.session_uid, 1, 3)
+        first = arrivals.shown(clip)
+        changes.mattes_changed(clip.session_uid, 1, 4)
+        assert arrivals.shown(clip) != first
+        assert arrivals.states(clip, None) == {3: "done", 4: "done"}
+    assert set(arrivals.states(clip, None)) == {3, 4}
+    bpy.ops.sam2_splat.review()
+    arrivals.shown(clip)
+    assert "done" not in arrivals.states(clip, None).values()
+    assert len(arrivals.states(clip, None)) == COUNT

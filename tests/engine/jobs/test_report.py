@@ -89,7 +89,7 @@ def test_the_table_has_every_object_on_every_frame(request_for: ReportRequest) -
     assert all(state == "good" for (name, _), state in states.items() if name == "lamp")
     (lost,) = (row for row in rows if row["state"] == "absent")
     assert lost["photo"] == "IMG_005.jpg"
-    assert "Subject lost" in lost["reasons"]
+    assert "subject is lost" in lost["reasons"]
 
 
 def test_the_page_shows_the_listed_frames_worst_first_and_loads_nothing(
@@ -103,7 +103,7 @@ def test_the_page_shows_the_listed_frames_worst_first_and_loads_nothing(
     assert len(page.pictures) == written.listed == 2
     assert {picture.format for picture in page.pictures} == {"JPEG"}
     assert page.words.index("Frame 5, chair <old>") < page.words.index("Frame 7, chair <old>")
-    assert "predicted overlap 0.50" in page.words
+    assert "SAM 2 is not sure of this mask" in page.words
     assert "photos <1>" in page.words
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import bpy
@@ -21,6 +22,21 @@ def points(window: Window) -> list[tuple[float, float]]:
     return [tuple(point.co) for spline in layer.splines for point in spline.points]
 
 
+def on_strips(window: Window, frame: int) -> list[tuple[float, float]]:
+    """Return where a frame's cells are on a picture: in the Clip Editor and in the timeline."""
+    tall = bpy.context.window_manager.windows[0].height
+    editor = window.region()
+    share = (frame - 0.5) / window.clip.sam2_splat.frame_count
+    areas = bpy.context.window_manager.windows[0].screen.areas
+    timeline = next(area for area in areas if area.ui_type == "TIMELINE")
+    region = next(region for region in timeline.regions if region.type == "WINDOW")
+    across = region.view2d.view_to_region(frame, 0, clip=False)[0]
+    return [
+        (editor.x + share * editor.width, tall - editor.y - 3),
+        (region.x + across, tall - region.y - 3),
+    ]
+
+
 def scenario(window: Window) -> Play:
     review = window.addon("review.live_review")
 
@@ -30,20 +46,30 @@ def scenario(window: Window) -> Play:
 
     yield from window.load(window.folder / "photos")
     yield from window.ctrl_click(*SEAT)
-    yield from window.to_end("propagate")
+    running, arrivals = window.addon("context.task_runner"), window.addon("review.arrivals")
+    yield from window.go_to(5)
+    window.run("propagate")
+    yield Until(lambda: len(arrivals.states(window.clip, None)) >= 2, "masks come in", 120)
+    yield from window.picture("live")
+    done = sorted(arrivals.states(window.clip, None))
+    assert running.current() is not None, "the propagation is over already"
+    yield from window.idle()
+    window.note(done=done, cells={at: on_strips(window, at) for at in range(1, 7)})
     yield Until(states, "the masks are reviewed", 60)
     window.note(states={str(frame): state for frame, state in states().items()})
     yield from window.picture("reviewed")
 
-    # The keys go through the list.
-    for key, start in (("PAGE_DOWN", 1), ("PAGE_UP", window.clip.sam2_splat.frame_count)):
-        yield from window.go_to(start)
-        yield from window.press(key)
-        yield Until(
-            lambda: bpy.context.scene.frame_current not in (1, window.clip.sam2_splat.frame_count),
-            f"{key} goes to a frame to look at",
-        )
-        assert states()[bpy.context.scene.frame_current] != "good"
+    # The keys go through the list in its order, worst first, and back.
+    worst_first = [one.frame for one in review.of_clip(window.clip).listed()]
+    assert states()[worst_first[0]] != "good"
+    window.note(worst_first=worst_first)
+    yield from window.go_to(window.clip.sam2_splat.frame_count)
+    ways = (("PAGE_DOWN", worst_first), ("PAGE_UP", worst_first[-2::-1]))
+    for key, frames in ways:
+        for frame in frames:
+            yield from window.press(key)
+            at = functools.partial(lambda wanted: bpy.context.scene.frame_current == wanted, frame)
+            yield Until(at, f"{key} goes to {frame}")
 
     # Click again after the grey photo, and propagate again.
     yield from window.go_to(GREY + 1)

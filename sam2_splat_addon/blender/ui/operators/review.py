@@ -14,11 +14,8 @@ from ....core.errors import SplatError
 from ....core.printable import counted
 from ...context import editors, preferences, properties, worker_session
 from ...context.active_clip import active_clip, require_clip
-from ...context.editors import to_clip
-from ...context.present import present
 from ...context.task_runner import Result, Task, TaskOperator, report_error
-from ...review import list_properties, live_review, model_proposal
-from ...review.list_properties import go_to
+from ...review import live_review, model_proposal
 from ...tasks.report_task import ReportTask
 from ...translations.catalogue import translated_report, translated_tip
 from .correct import place_of
@@ -47,10 +44,10 @@ class SAM2SPLAT_OT_review(Operator):
 
 
 class SAM2SPLAT_OT_review_step(Operator):
-    """Go to the next or the previous frame to look at"""
+    """Go to the next or the previous line of the list, which is worst first"""
 
     bl_idname = "sam2_splat.review_step"
-    bl_label = "Next Frame to Look At"
+    bl_label = "Next Photo to Look At"
     bl_options = {"REGISTER"}
 
     direction: Annotated[
@@ -58,8 +55,8 @@ class SAM2SPLAT_OT_review_step(Operator):
         EnumProperty(
             name="Direction",
             items=(
-                ("NEXT", "Next", "Go to the next frame to look at"),
-                ("PREVIOUS", "Previous", "Go to the previous frame to look at"),
+                ("NEXT", "Next", "Go to the next line of the list"),
+                ("PREVIOUS", "Previous", "Go to the previous line of the list"),
             ),
         ),
     ]
@@ -68,33 +65,30 @@ class SAM2SPLAT_OT_review_step(Operator):
     def description(cls, context: Context, properties: bpy.types.OperatorProperties) -> str:
         """Return the button's tooltip."""
         if properties.direction == "PREVIOUS":
-            return translated_tip("Go to the previous frame to look at")
-        return translated_tip("Go to the next frame to look at")
+            return translated_tip("Go to the previous line of the list, which is worst first")
+        return translated_tip("Go to the next line of the list, which is worst first")
 
     @classmethod
     def poll(cls, context: Context) -> bool:
         clip = active_clip(context)
-        if clip is None or live_review.of_clip(clip) is None:
+        found = live_review.of_clip(clip) if clip is not None else None
+        if clip is None or found is None:
             cls.poll_message_set("Propagate first")
+            return False
+        if not found.listed(live_review.chosen_object(clip)):
+            cls.poll_message_set("There is no photo to look at")
             return False
         return True
 
     def execute(self, context: Context) -> Result:
         clip = require_clip(context)
-        found = live_review.of_clip(clip)
-        assert found is not None  # poll has seen it
-        listed = sorted(found.listed(live_review.chosen_object(clip)), key=lambda one: one.frame)
-        now = to_clip(clip, present(context.scene).frame_current)
-        if self.direction == "NEXT":
-            ahead = [one for one in listed if one.frame > now]
-        else:
-            ahead = [one for one in reversed(listed) if one.frame < now]
-        if not ahead:
-            self.report({"INFO"}, "There is no other frame to look at in this direction")
+        shown = live_review.shown_list(clip)
+        index = shown.following(1 if self.direction == "NEXT" else -1)
+        if index is None:
+            end = "end" if self.direction == "NEXT" else "beginning"
+            self.report({"INFO"}, f"This is the {end} of the list")
             return {"CANCELLED"}
-        go_to(context, clip, ahead[0].frame, ahead[0].object_id)
-        shown = list_properties.of_window(context.window_manager)
-        shown.keep_place((ahead[0].object_id, ahead[0].frame))
+        shown.go_to_line(context, clip, index)
         return {"FINISHED"}
 
 
