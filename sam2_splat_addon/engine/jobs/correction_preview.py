@@ -8,7 +8,6 @@ click on the same frame costs only one frame. Nothing is written.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -29,17 +28,10 @@ from ..tracking.plan import Direction, Step
 from ..tracking.results import FrameResult
 from ..tracking.schedule import ObjectSchedule, schedule_for
 from ..tracking.session import Session
+from . import kept_banks
 from .feature_cache import FeatureCache
 from .propagate import objects_of
 from .run_store import StoredObject
-
-KEPT_BANKS: Final = 6
-"""Number of memory banks that are kept. Each stands just before a previewed frame, for one object
-and one side.
-
-3 MB each at 1024 px, and 0.5 MB more for every corrected frame in reach.
-"""
-
 
 FEW: Final = 4
 """Number of frames that a preview tracks if no propagation has left memories.
@@ -64,7 +56,6 @@ class CorrectionPreviewer:
         self._loaded = loaded
         self._choice = choice
         self._features = features
-        self._banks: OrderedDict[str, BankState] = OrderedDict()  # by the key of the frame's matte
 
     def mattes(
         self,
@@ -130,7 +121,7 @@ class CorrectionPreviewer:
             if step.frame != frame:
                 key = objects[object_id].keys.steps[step]
                 way = (object_id, step.direction)
-                self._keep(key, bank, in_place_of=ways.get(way))
+                kept_banks.shared.keep(key, bank.state(), in_place_of=ways.get(way))
                 ways[way] = key
 
         shelves = {object_id: at.conditioning for object_id, at in objects.items()}
@@ -145,15 +136,7 @@ class CorrectionPreviewer:
         )
 
     def _saved(self, at: StoredObject) -> Callable[[Step], BankState | None]:
-        return lambda step: self._banks.get(at.keys.steps[step]) or at.saved(step)
-
-    def _keep(self, key: str, bank: MemoryBank, in_place_of: str | None) -> None:
-        if in_place_of is not None:
-            self._banks.pop(in_place_of, None)
-        self._banks[key] = bank.state()
-        self._banks.move_to_end(key)
-        if len(self._banks) > KEPT_BANKS:
-            self._banks.popitem(last=False)
+        return lambda step: kept_banks.shared.get(at.keys.steps[step]) or at.saved(step)
 
 
 def _is_far(work: ObjectSchedule, at: StoredObject) -> bool:

@@ -47,12 +47,14 @@ from ..models.device import DeviceChoice, choose_device, use_threads
 from ..models.input_spec import model_input
 from ..refine.zoom_refine import SecondLook
 from ..tracking.cache_keys import matte_keys
+from ..tracking.memory_bank import BankState
 from ..tracking.panorama import frame_width, is_near
-from ..tracking.plan import ObjectPlan, plan_object, span_of
+from ..tracking.plan import ObjectPlan, Step, plan_object, span_of
 from ..tracking.results import FrameResult
 from ..tracking.sam2_adapter import Sam2Adapter
 from ..tracking.schedule import ObjectSchedule, schedule_for
 from ..tracking.session import Session
+from . import kept_banks
 from .run_store import MemorySaver, ResultWriter, StoredObject, Takeover
 
 _DECODED_BYTES: Final = 7  # for each pixel of a photo that is being read
@@ -243,7 +245,9 @@ class _Propagation:
         told.warn(loaded.warnings)
         _choose_arithmetic(loaded.model, request, choice)
         busy = self._busy = [at for at in self._objects if outdated[at.plan.object_id]]
-        works = [_schedule(at, outdated[at.plan.object_id]) for at in busy]
+        update = request.update
+        alone = update is not None and update.first == update.last
+        works = [_schedule(at, outdated[at.plan.object_id], alone=alone) for at in busy]
         starts = [part.frames[0] for work in works for part in work.parts if part.state is not None]
         if starts:
             going_on = f"Continuing where an earlier run stopped, from frame {min(starts)}."
@@ -314,8 +318,14 @@ class _Propagation:
         self._told.on_frame_done(FrameDone(record.frame, record.object_id, record.scores))
 
 
-def _schedule(at: StoredObject, outdated: Collection[int]) -> ObjectSchedule:
-    return schedule_for(at.plan, outdated, at.saved, at.knows, at.conditioning.has)
+def _schedule(at: StoredObject, outdated: Collection[int], *, alone: bool) -> ObjectSchedule:
+    """Find the least work. A frame ``alone`` goes on from where a preview of it has tracked to."""
+
+    def saved(step: Step) -> BankState | None:
+        kept = kept_banks.shared.get(at.keys.steps[step]) if alone else None
+        return kept or at.saved(step)
+
+    return schedule_for(at.plan, outdated, saved, at.knows, at.conditioning.has)
 
 
 def _opened(request: PropagateRequest, held: contextlib.ExitStack) -> MatteStore:

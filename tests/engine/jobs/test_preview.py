@@ -27,6 +27,7 @@ from sam2_splat_addon.core.prompts import (
 )
 from sam2_splat_addon.core.protocol import (
     FootageFiles,
+    FrameRange,
     ModelChoice,
     PreviewMatte,
     PreviewRequest,
@@ -283,6 +284,31 @@ def test_further_clicks_on_a_corrected_frame_track_that_frame_alone(
     for x in (15.0, 25.0):
         preview.run(asked(x), lambda: False, IMAGE_SIZE)
     assert sorted(tracked) == [2, 3, 4, 4]
+
+
+def test_a_clicked_frame_alone_is_propagated_in_the_time_of_one_frame(
+    footage: FootageFiles, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracked: list[int] = []
+    track = Session._track
+
+    def counted(self: Session, plan: ObjectPlan, frame: int, *rest: Any) -> FrameResult:
+        tracked.append(frame)
+        return track(self, plan, frame, *rest)
+
+    monkeypatch.setattr(Session, "_track", counted)
+    # No other test may use these clicks, because tracking for them is kept.
+    begun = ObjectPrompts(1, "a", (FramePrompts(1, (PointPrompt(72.5, 42.0),)),))
+    wish = request(footage, checkpoint, tmp_path / "one", with_click(begun, 4))
+    (shown,) = _foreseen(wish, 4).values()
+    assert tracked == [2, 3, 4]
+    alone = _propagate(msgspec.structs.replace(wish, update=FrameRange(4, 4)))
+    assert tracked == [2, 3, 4, 4]
+    whole = _propagate(msgspec.structs.replace(wish, store=str(tmp_path / "all")))
+    assert len(tracked) > 6, "a whole run leaves frames out"
+    for store in (alone, whole):
+        assert store.read(1, 4).logits.tobytes() == shown.array().tobytes()
+    assert alone.frames(1) == [4]
 
 
 def test_a_frame_whose_prompts_only_exclude_has_no_preview_of_its_own(

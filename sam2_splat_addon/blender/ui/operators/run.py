@@ -30,7 +30,7 @@ SPAN_ITEMS = (
     (
         "frame",
         "This Frame",
-        "Carry the clicks to this frame only, which takes the time of one frame",
+        "Carry the clicks to this frame only, in the time of one frame if you clicked on it",
     ),
 )
 
