@@ -85,8 +85,10 @@ class SAM2SPLAT_OT_review_step(Operator):
         shown = live_review.shown_list(clip)
         index = shown.following(1 if self.direction == "NEXT" else -1)
         if index is None:
-            end = "end" if self.direction == "NEXT" else "beginning"
-            self.report({"INFO"}, f"This is the {end} of the list")
+            if self.direction == "NEXT":
+                self.report({"INFO"}, "This is the end of the list")
+            else:
+                self.report({"INFO"}, "This is the beginning of the list")
             return {"CANCELLED"}
         shown.go_to_line(context, clip, index)
         return {"FINISHED"}
