@@ -67,6 +67,7 @@ _EXIT_CODES: tuple[tuple[type[SplatError], int], ...] = (
 _DAMAGED = 8
 # Content of the file that is written to find out whether a folder is writable.
 _TRIED_BYTES = 1 << 12
+_REASONS = 5  # photos that were left out, whose reasons are said
 _LOOK = 0.2  # s between two looks at Ctrl+C
 _TRIED_NAME = ".sam2_splat_tried"
 _BLENDERS_PATH = 1024  # bytes, including the zero at the end
@@ -212,6 +213,8 @@ def _clip(options: argparse.Namespace, interrupts: Interrupts) -> bpy.types.Movi
             if options.strict:
                 _require_all_whole(clip)
             say(f"Can't be read, left out: {shorten(left_out)}", error=True)
+            for file in footage_clip.footage_of(clip).unreadable[:_REASONS]:
+                say(f"  {file.reason}", error=True)
         return clip
     while not opening.settle(_LOOK):  # wait for the open file's photos on a slow disk
         interrupts.check()

@@ -18,14 +18,9 @@ from typing import BinaryIO, Literal
 
 from ..errors import DamagedPhoto, FootageError
 from ..system.safe_read import open_plain
-from .tiff_tags import (
-    ORIENTATION,
-    Malformed,
-    exactly,
-    exif_orientation,
-    integer_tags,
-    valid_orientation,
-)
+from .exr_header import read_exr
+from .tiff_header import read_tiff
+from .tiff_tags import Malformed, Unsupported, exactly, exif_orientation
 
 ImageFormat = Literal["jpeg", "png", "tiff", "webp", "exr"]
 ColorModel = Literal["grey", "rgb", "palette", "cmyk", "layers"]
@@ -45,7 +40,6 @@ _BLOCK = 1 << 20  # bytes searched at a time
 # The most pixels, or bytes of pixels, that one byte of the file can stand for.
 _JPEG_PIXELS = 512  # a bit for each block of 8 x 8
 _DEFLATED = 1032
-_LZW = 2731  # a code of 12 bits for 4096 bytes
 _RUN_LENGTHS = 64
 
 
@@ -68,8 +62,7 @@ class ImageHeader:
     orientation
         EXIF orientation 1 to 8, 1 where the file has none.
     color
-        How the channels make a colour; "layers" for an EXR with neither R, G, B nor Y at its top
-        level.
+        How the channels make a colour; "layers" for an EXR whose picture is in a layer.
     has_alpha
         True when the pixels carry transparency.
     """
@@ -109,6 +102,11 @@ def read_header(path: Path) -> ImageHeader:
     try:
         with open_plain(path) as file:
             header = _read(file)
+    except Unsupported as problem:
+        raise DamagedPhoto(
+            f"{path.name} can't be used: {problem}.",
+            "Export this photo as PNG, or as TIFF in RGB with 8 or 16 bits, or remove it.",
+        ) from None
     except Malformed as problem:
         raise DamagedPhoto(
             f"{path.name} can't be read: {problem}.",
@@ -181,6 +179,9 @@ def _require_end_marker(file: BinaryIO, marker: bytes, after: int) -> None:
 # JPEG: ISO/IEC 10918-1 annex B. Only decoding shows whether the scan is complete: some cameras leave
 # out the end marker.
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_DECODED = frozenset(
+    {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}
+)  # Huffman and arithmetic, no lossless kinds
 _MAX_STRAY = 1 << 16
 _JPEG_STANDALONE = frozenset(range(0xD0, 0xD9)) | {0x01}
 
@@ -209,6 +210,12 @@ def _jpeg(file: BinaryIO) -> ImageHeader:
         following = file.tell() + length - 2
         if marker in _JPEG_FRAMES:
             depth, height, width, channels = struct.unpack(">BHHB", exactly(file, 6))
+            if marker not in _JPEG_DECODED:
+                raise Unsupported("it is a lossless or hierarchical JPEG")
+            if depth != 8:
+                raise Unsupported(f"it is a JPEG of {depth} bits, only 8 bits are supported")
+            if channels not in (1, 3, 4):
+                raise Unsupported(f"it is a JPEG of {channels} channels")
             found = width, height, channels, depth
             entropy_coded = marker < 0xC8  # arithmetic coding can take less than a bit per block
         elif marker == 0xE1 and orientation == 1:
@@ -235,6 +242,7 @@ _PNG_COLORS: dict[int, tuple[ColorModel, int, bool]] = {
     4: ("grey", 2, True),
     6: ("rgb", 4, True),
 }
+_PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 
 
 def _png(file: BinaryIO) -> ImageHeader:
@@ -243,7 +251,7 @@ def _png(file: BinaryIO) -> ImageHeader:
     if kind != b"IHDR" or length != 13:
         raise Malformed("its header is damaged")
     width, height, depth, color_type = struct.unpack(">IIBB", exactly(file, 13)[:10])
-    if color_type not in _PNG_COLORS:
+    if depth not in _PNG_DEPTHS.get(color_type, ()):
         raise Malformed("its header is damaged")
     color, channels, has_alpha = _PNG_COLORS[color_type]
     file.seek(4, os.SEEK_CUR)
@@ -267,60 +275,21 @@ def _png(file: BinaryIO) -> ImageHeader:
     return ImageHeader("png", width, height, channels, depth, False, orientation, color, has_alpha)
 
 
-# TIFF 6.0 and BigTIFF.
-_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES = 256, 257, 258, 259, 262, 277
-_EXTRA_SAMPLES, _SAMPLE_FORMAT = 338, 339
-_OFFSETS_AND_COUNTS = ((273, 279), (324, 325))  # strips, tiles
-# Bytes of pixels that one byte can stand for, by compression. 7 is JPEG: there it counts pixels.
-_TIFF_ROOM = {1: 1, 5: _LZW, 7: _JPEG_PIXELS, 8: _DEFLATED, 32946: _DEFLATED, 32773: _RUN_LENGTHS}
-
-
 def _tiff(file: BinaryIO) -> ImageHeader:
-    wanted = {
-        _WIDTH,
-        _HEIGHT,
-        _BITS,
-        _COMPRESSION,
-        _PHOTOMETRIC,
-        ORIENTATION,
-        _SAMPLES,
-        _EXTRA_SAMPLES,
-        _SAMPLE_FORMAT,
-    }
-    tags = integer_tags(file, frozenset(wanted).union(*_OFFSETS_AND_COUNTS))
-    if _WIDTH not in tags or _HEIGHT not in tags:
-        raise Malformed("its header has no image size")
-    size, held = file.seek(0, os.SEEK_END), 0
-    for offsets, counts in _OFFSETS_AND_COUNTS:
-        ends = map(sum, zip(tags.get(offsets, ()), tags.get(counts, ()), strict=False))
-        if max(ends, default=0) > size:
-            raise Malformed("the file is cut short")
-        held += sum(tags.get(counts, ()))
-    channels = tags.get(_SAMPLES, (1,))[0]
-    of_colors = channels - len(tags.get(_EXTRA_SAMPLES, ()))
-    if tags.get(_PHOTOMETRIC) == (0,) and of_colors >= 3:
-        # "0 is white" exists only for grey: decoders would invert the colours.
-        raise Malformed(
-            "its header is damaged: it says grey, but it has the channels of a colour picture"
-        )
-    depth, compression = tags.get(_BITS, (1,))[0], tags.get(_COMPRESSION, (1,))[0]
-    if compression in _TIFF_ROOM:
-        pixels = tags[_WIDTH][0] * tags[_HEIGHT][0]
-        decoded = pixels if compression == 7 else pixels * channels * depth // 8
-        _require_room(decoded, _TIFF_ROOM[compression], held)
-    colors: dict[int, ColorModel] = {2: "rgb", 3: "palette", 5: "cmyk", 6: "rgb", 8: "rgb"}
-    # Extra samples: 1 associated alpha, 2 unassociated alpha, 0 anything.
-    has_alpha = any(value in (1, 2) for value in tags.get(_EXTRA_SAMPLES, ()))
+    tiff = read_tiff(file)
+    color: ColorModel = "rgb"
+    if tiff.model in ("grey", "palette", "cmyk"):
+        color = tiff.model
     return ImageHeader(
         format="tiff",
-        width=tags[_WIDTH][0],
-        height=tags[_HEIGHT][0],
-        channels=channels,
-        bit_depth=depth,
-        is_float=tags.get(_SAMPLE_FORMAT, (1,))[0] == 3,
-        orientation=valid_orientation(tags),
-        color=colors.get(tags.get(_PHOTOMETRIC, (1,))[0], "grey"),
-        has_alpha=has_alpha,
+        width=tiff.width,
+        height=tiff.height,
+        channels=tiff.samples,
+        bit_depth=tiff.bits,
+        is_float=tiff.is_float,
+        orientation=tiff.orientation,
+        color=color,
+        has_alpha=tiff.alpha is not None,
     )
 
 
@@ -361,65 +330,20 @@ def _webp(file: BinaryIO) -> ImageHeader:
     return ImageHeader("webp", width, height, channels, 8, False, orientation, "rgb", has_alpha)
 
 
-# OpenEXR: "OpenEXR File Layout". An empty name ends the attributes; only the first part is read.
-_EXR_WANTED = frozenset({"dataWindow", "channels", "compression"})
-# Bytes of pixels that one byte can stand for: no compression, run lengths, deflate (lines, blocks, PXR24).
-_EXR_ROOM = {b"\0": 1, b"\1": _RUN_LENGTHS, b"\2": _DEFLATED, b"\3": _DEFLATED, b"\5": _DEFLATED}
-
-
 def _exr(file: BinaryIO) -> ImageHeader:
-    file.seek(8)
-    attributes = dict(_exr_attributes(file))
-    begin = file.tell()
-    held = file.seek(0, os.SEEK_END) - begin
-    if not {"dataWindow", "channels"} <= attributes.keys():
-        raise Malformed("its header is damaged")
-    left, top, right, bottom = struct.unpack("<4i", attributes["dataWindow"])
-    names: list[str] = []
-    kinds: set[int] = set()
-    rest = attributes["channels"]
-    while rest and rest[0]:
-        name, rest = rest.split(b"\0", 1)
-        names.append(name.decode("utf-8", "replace"))
-        kinds.add(struct.unpack("<i", rest[:4])[0])
-        rest = rest[16:]
-    width, height = right - left + 1, bottom - top + 1
-    room = _EXR_ROOM.get(attributes.get("compression", b"")[:1])
-    # Channels may have fewer pixels than the picture; a quarter is the least in use.
-    _require_room(width * height // 4 * (1 if kinds == {1} else 2), room or _DEFLATED**2, held)
-    color: ColorModel = "layers"
-    if {"R", "G", "B"} <= set(names):
-        color = "rgb"
-    elif "Y" in names:
-        color = "grey"
+    exr = read_exr(file)
+    left, top, right, bottom = exr.data
+    if (right - left + 1) * (bottom - top + 1) > MAX_PIXELS:
+        raise Malformed(f"the limit is {MAX_PIXELS // 1_000_000} megapixels")
+    color: ColorModel = "rgb" if len(exr.colors) == 3 else "grey"
     return ImageHeader(
         format="exr",
-        width=width,
-        height=height,
-        channels=len(names),
-        bit_depth=16 if kinds == {1} else 32,
-        is_float=bool(kinds & {1, 2}),
+        width=exr.width,
+        height=exr.height,
+        channels=exr.count,
+        bit_depth=16 if exr.is_half else 32,
+        is_float=True,
         orientation=1,
-        color=color,
-        has_alpha="A" in names,
+        color="layers" if exr.is_layer else color,
+        has_alpha=bool(exr.alpha),
     )
-
-
-def _exr_attributes(file: BinaryIO) -> Iterator[tuple[str, bytes]]:
-    def text() -> str:
-        letters = bytearray()
-        while (letter := exactly(file, 1)) != b"\0":
-            letters += letter
-            if len(letters) > 255:
-                raise Malformed("its header is damaged")
-        return letters.decode("utf-8", "replace")
-
-    while name := text():
-        text()  # the type of the attribute: the name tells it already
-        (size,) = struct.unpack("<i", exactly(file, 4))
-        if size < 0 or size > 1 << 24:
-            raise Malformed("its header is damaged")
-        if name in _EXR_WANTED:
-            yield name, exactly(file, size)
-        else:
-            file.seek(size, os.SEEK_CUR)

@@ -5,15 +5,21 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import BinaryIO
 
 ORIENTATION = 274
+_KIND, _OLD_KIND, _INNER = 254, 255, 330  # what a picture is for; directories inside this one
 
-_INTEGER_TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}
+_INTEGER_TYPES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 # Far above any real header: a damaged length must not make us allocate memory.
 _MAX_TAGS = 4096
 _MAX_VALUES = 1 << 19  # of a tag: strips or tiles, no more than 65535 rows of 8
 _MAX_BYTES = 1 << 26
+_MAX_DIRECTORIES = 64
+
+_PREVIEW, _MASK, _OLD_PREVIEW = 1, 4, 2
 
 
 class Malformed(Exception):  # noqa: N818 - reads as a sentence where it is raised
@@ -30,6 +36,36 @@ def exactly(file: BinaryIO, count: int) -> bytes:
     return data
 
 
+class Unsupported(Malformed):
+    """A photo is whole, but of a kind that can't be decoded. The text completes the same sentence."""
+
+
+@dataclass(frozen=True)
+class Directory:
+    """The integer tags of one picture in a TIFF.
+
+    Attributes
+    ----------
+    begin
+        Where it begins in the file, bytes.
+    following
+        Where the next one begins; 0 if there is none.
+    tags
+        Number of a tag -> its values.
+    """
+
+    begin: int
+    following: int
+    tags: dict[int, tuple[int, ...]]
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether it is neither a preview nor a mask of another picture."""
+        use = self.tags.get(_KIND, (0,))[:1]
+        older = self.tags.get(_OLD_KIND, (0,))[:1]
+        return not (use and use[0] & (_PREVIEW | _MASK)) and older != (_OLD_PREVIEW,)
+
+
 def integer_tags(file: BinaryIO, wanted: frozenset[int]) -> dict[int, tuple[int, ...]]:
     """Read integer tags of the first directory: TIFF 6.0 or BigTIFF, in either byte order.
 
@@ -38,19 +74,59 @@ def integer_tags(file: BinaryIO, wanted: frozenset[int]) -> dict[int, tuple[int,
     Malformed
         The structure is damaged or cut short.
     """
+    return next(_directories(file, wanted)).tags
+
+
+def picture_directory(file: BinaryIO, wanted: frozenset[int]) -> Directory:
+    """Return the directory of the picture: the first that is no preview and no mask.
+
+    Directories inside a preview count too. A TIFF of previews alone gives its first one. Raises
+    Malformed.
+    """
+    first = None
+    for directory in _directories(file, wanted | {_KIND, _OLD_KIND, _INNER}):
+        if directory.is_picture:
+            return directory
+        first = first or directory
+    if first is None:
+        raise Malformed("its header is damaged")
+    return first
+
+
+def _directories(file: BinaryIO, wanted: frozenset[int]) -> Iterator[Directory]:
+    """Yield the directories of a TIFF, and behind each of them those inside it."""
     file.seek(0)
     intro = exactly(file, 8)
     order = {b"II": "<", b"MM": ">"}.get(intro[:2])
     if order is None:
         raise Malformed("its header is damaged")
     big = intro[2:4] in (b"+\0", b"\0+")
+    (begin,) = struct.unpack(order + ("Q" if big else "I"), exactly(file, 8) if big else intro[4:])
+    waiting, seen = [begin], set[int]()
+    while waiting and len(seen) < _MAX_DIRECTORIES:
+        begin = waiting.pop(0)
+        if begin in seen:
+            continue
+        seen.add(begin)
+        directory = _directory(file, begin, order, big, wanted)
+        yield directory
+        waiting[:0] = directory.tags.get(_INNER, ())
+        if directory.following:
+            waiting.append(directory.following)
+
+
+def _directory(
+    file: BinaryIO, begin: int, order: str, big: bool, wanted: frozenset[int]
+) -> Directory:
     address, count_code, entry_code = ("Q", "Q", "HHQ8s") if big else ("I", "H", "HHI4s")
-    (directory,) = struct.unpack(order + address, exactly(file, 8) if big else intro[4:])
-    file.seek(directory)
+    file.seek(begin)
     (count,) = struct.unpack(order + count_code, exactly(file, struct.calcsize(order + count_code)))
     if count > _MAX_TAGS:
         raise Malformed("its header is damaged")
     entries = exactly(file, count * struct.calcsize(order + entry_code))
+    link = file.read(struct.calcsize(order + address))
+    # Some writers leave out the place of the next directory if there is none.
+    following = struct.unpack(order + address, link)[0] if len(link) == (8 if big else 4) else 0
     tags: dict[int, tuple[int, ...]] = {}
     for tag, kind, number, value in struct.iter_unpack(order + entry_code, entries):
         # If a tag is repeated, only the first one is read: else a damaged file could take very long.
@@ -64,7 +140,7 @@ def integer_tags(file: BinaryIO, wanted: frozenset[int]) -> dict[int, tuple[int,
             file.seek(struct.unpack(order + address, value)[0])
             value = exactly(file, size)
         tags[tag] = struct.unpack(code, value[:size])
-    return tags
+    return Directory(begin, following, tags)
 
 
 def exif_orientation(exif: bytes) -> int:

@@ -5,13 +5,13 @@ Pixels keep their stored order. EXIF orientation is never applied, and its tag i
 and 16 bit files are the decoder's own. Floating-point files are scene-linear and go through one
 view transform: times 2^exposure, clipped to 0..1, sRGB transfer function (IEC 61966-2-1), 16 bit.
 
-A photo decodes whole or not at all. Some decoders hide damage; `jpeg` and `soundness` find it.
+A photo decodes whole or not at all. Some decoders hide damage; `jpeg` and `soundness` find it. What
+`core/footage/headers.py` reads can be decoded here: other kinds are refused when photos are loaded.
 """
 
 from __future__ import annotations
 
 import io
-import os
 import struct
 import zlib
 from dataclasses import dataclass
@@ -20,24 +20,28 @@ from typing import Any
 
 import cv2
 import numpy as np
-import OpenEXR
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, PngImagePlugin
 
 from ...core.errors import DamagedPhoto, FootageError
+from ...core.footage.exr_header import read_exr
 from ...core.footage.file_stamps import Stamp, stamp_of
 from ...core.footage.headers import ImageHeader, read_header
-from ...core.system.safe_read import open_plain, read_plain, require_plain_file
+from ...core.footage.tiff_header import read_tiff
+from ...core.footage.tiff_tags import Malformed
+from ...core.system.safe_read import open_plain, read_plain
+from . import metadata
+from .colors import Pixels, rgb_of_pillow, scaled
+from .exr import decode_exr
 from .jpeg import UnusualJpeg, decode_jpeg
-from .soundness import require_whole_png, require_whole_tiff, require_whole_webp
+from .metadata import Metadata
+from .soundness import require_whole_png, require_whole_webp
+from .tiff import decode_tiff, picture_first
 
 # We limit the size in our own header check. A long editing history or a profile is no attack.
 Image.MAX_IMAGE_PIXELS = None
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 1 << 26
-
-Pixels = NDArray[np.uint8] | NDArray[np.uint16]
-FloatPixels = NDArray[np.float32]
 
 # Errors that decoders raise on damaged data. Any other error is our own fault and is not caught.
 DAMAGED = (
@@ -57,17 +61,8 @@ DAMAGED = (
     tifffile.TiffFileError,
 )
 
-# EXIF tags that describe the photo. A TIFF's other tags describe the file's layout.
-_TIFF_EXIF_TAGS = (270, 271, 272, 274, 282, 283, 296, 305, 306, 315, 33432, 34665, 34853)
-
-_DIRECT_COMPRESSIONS = (1, 8, 32946, 32773)  # none, two names of deflate, PackBits
-
-# Compressions that only OpenCV's own library decodes. It silently makes some unknown ones black.
-_OTHER_COMPRESSIONS = (2, 3, 4, 5, 6, 7, 32809, 34676, 34677)
-
-_NOT_SUPPORTED = "its compression or colour model is not supported, export it as RGB"
-
-_STRIPE_ROWS = 256  # bounds the view transform's temporary memory
+# What decoders say about damage, in words that help nobody.
+_OF_LIBRARIES = ("decoder error", "broken data stream", "unrecognized data", "failed to", "OpenCV")
 
 # Photos that this process has found whole, so that they are not checked again.
 _whole: set[Stamp] = set()
@@ -88,12 +83,18 @@ class ImagePixels:
         RGB now.
     exif
         EXIF as a TIFF structure (without the "Exif" prefix), or None.
+    xmp
+        An XMP packet, or None.
+    chunks
+        Chunks of a PNG that say what its colours mean, as (kind, data).
     """
 
     array: Pixels
     alpha: Pixels | None
     icc: bytes | None
     exif: bytes | None
+    xmp: bytes | None = None
+    chunks: tuple[tuple[bytes, bytes], ...] = ()
 
 
 def decode(path: Path, *, exposure: float = 0.0) -> ImagePixels:
@@ -129,11 +130,15 @@ def decode(path: Path, *, exposure: float = 0.0) -> ImagePixels:
         if header.format == "exr":
             pixels = _decode_exr(path, exposure)
         elif header.format == "tiff":
-            pixels = _decode_tiff(path, header, exposure)
+            pixels = _decode_tiff(path, exposure)
         elif header.format == "jpeg":
             pixels = _decode_jpeg(path, header)
+        elif header.format == "png":
+            pixels = _decode_png(path, header)
         else:
-            pixels = _decode_png_or_webp(path, header)
+            pixels = _decode_webp(path)
+    except Malformed as problem:  # the file has changed since its header was read
+        raise damaged(path, str(problem)) from None
     except (FileNotFoundError, *DAMAGED) as problem:
         raise unreadable(path, problem) from problem
     if pixels.array.shape != (header.height, header.width, 3):
@@ -159,250 +164,119 @@ def damaged(path: Path, reason: str) -> DamagedPhoto:
     )
 
 
-def to_8_bit(array: Pixels) -> NDArray[np.uint8]:
-    """Return the nearest 8 bit values. 8 bit input is returned unchanged."""
-    if array.dtype == np.uint8:
-        return array.astype(np.uint8, copy=False)
-    out = np.empty(array.shape, dtype=np.uint8)
-    for top in range(0, array.shape[0], _STRIPE_ROWS):
-        rows = array[top : top + _STRIPE_ROWS].astype(np.uint32)
-        out[top : top + _STRIPE_ROWS] = (rows + 128) // 257
-    return out
-
-
-def view_transform(linear: FloatPixels, exposure: float = 0.0) -> NDArray[np.uint16]:
-    """Convert scene-linear values of any shape to 16 bit sRGB. Not-a-number becomes black.
-
-    The transfer function is IEC 61966-2-1: 12.92 v up to 0.0031308, else 1.055 v^(1/2.4) - 0.055.
-    """
-    out = np.empty(linear.shape, dtype=np.uint16)
-    gain = np.float32(2.0**exposure)
-    for top in range(0, linear.shape[0], _STRIPE_ROWS):
-        v = np.nan_to_num(linear[top : top + _STRIPE_ROWS] * gain, nan=0.0, posinf=1.0, neginf=0.0)
-        v = np.clip(v, 0.0, 1.0)
-        v = np.where(
-            v <= 0.0031308, 12.92 * v, 1.055 * np.power(v, 1 / 2.4, dtype=np.float32) - 0.055
-        )
-        out[top : top + _STRIPE_ROWS] = np.rint(v * 65535.0).astype(np.uint16)
-    return out
-
-
 def reason(problem: BaseException) -> str:
     """Return a decoder's message as the end of a sentence."""
     if isinstance(problem, OSError) and problem.strerror:
         return problem.strerror
+    if str(problem).startswith(_OF_LIBRARIES):
+        return "its image data is damaged or cut short"
     return (str(problem).strip().splitlines() or [type(problem).__name__])[0].rstrip(".")
 
 
 def _decode_jpeg(path: Path, header: ImageHeader) -> ImagePixels:
     data = read_plain(path)
-    cmyk = header.color == "cmyk"
-    with Image.open(io.BytesIO(data)) as image:
-        icc, exif = _icc(image), _exif(image)
-        try:
+    said = metadata.of_jpeg(data)
+    try:
+        if header.color != "cmyk":
             # Gives the same values as Pillow, three times as fast.
-            array = decode_jpeg(data, "CMYK" if cmyk else "RGB", factor=8 if cmyk else 1)
-        except UnusualJpeg:
-            cmyk = True
-        if cmyk:
-            array = np.asarray(image.convert("RGB"))
-    return _assemble(array, icc, exif)
+            return _assemble(decode_jpeg(data), None, said)
+        decode_jpeg(data, "CMYK", factor=8)  # Pillow would not tell whether it is whole
+    except UnusualJpeg:
+        pass
+    with Image.open(io.BytesIO(data)) as image:
+        return _assemble(rgb_of_pillow(image, said.icc), None, said)
 
 
-def _decode_png_or_webp(path: Path, header: ImageHeader) -> ImagePixels:
+def _decode_png(path: Path, header: ImageHeader) -> ImagePixels:
     data, stamp = read_plain(path), stamp_of(path)
     if stamp not in _whole:
-        if header.format == "png":
-            require_whole_png(data)
-        else:
-            require_whole_webp(data)
+        require_whole_png(data)
+        _whole.add(stamp)
+    chunks = dict(metadata.png_chunks(data))
+    key = chunks.get(b"tRNS", b"") if header.color != "palette" else b""
+    # Decoders would take part of an animation, or apply a gamma. Only the picture is left.
+    plain = _png_of(data, (b"IHDR", b"PLTE", b"IDAT", b"IEND", *((b"tRNS",) if not key else ())))
+    if header.bit_depth == 16:
+        found = cv2.imdecode(np.frombuffer(plain, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+        if found is None or found.dtype != np.uint16:
+            raise ValueError("its image data is damaged")
+        if found.ndim == 3:
+            swap = cv2.COLOR_BGRA2RGBA if found.shape[2] == 4 else cv2.COLOR_BGR2RGB
+            found = cv2.cvtColor(found, swap)
+    else:
+        with Image.open(io.BytesIO(plain)) as image:
+            image.load()
+            mode = {"grey": "L", "palette": "RGB"}.get(header.color, "RGB")
+            if header.has_alpha and not key:
+                mode = "RGBA" if header.color != "grey" else "LA"
+            found = np.asarray(image.convert(mode))
+    found = found[:, :, None] if found.ndim == 2 else found
+    alpha: NDArray[Any] | None = None
+    if key:
+        values = struct.unpack(f">{len(key) // 2}H", key)[: found.shape[2]]
+        clear = scaled(np.array(values), header.bit_depth)
+        full = 65535 if header.bit_depth == 16 else 255
+        alpha = np.where(np.all(found == clear, axis=2), 0, full).astype(clear.dtype)
+    elif found.shape[2] in (2, 4):
+        found, alpha = found[:, :, :-1], found[:, :, -1]
+    return _assemble(found, alpha, metadata.of_png(data))
+
+
+def _png_of(data: bytes, kinds: tuple[bytes, ...]) -> bytes:
+    """Return a PNG of these kinds of chunks alone."""
+    parts, at = [data[:8]], 8
+    while at + 12 <= len(data):
+        length = int.from_bytes(data[at : at + 4], "big")
+        if data[at + 4 : at + 8] in kinds:
+            parts.append(data[at : at + 12 + length])
+        at += 12 + length
+    return b"".join(parts)
+
+
+def _decode_webp(path: Path) -> ImagePixels:
+    data, stamp = read_plain(path), stamp_of(path)
+    if stamp not in _whole:
+        require_whole_webp(data)
         _whole.add(stamp)
     with Image.open(io.BytesIO(data)) as image:
-        if header.bit_depth == 16:
-            array = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
-            if array is None or array.dtype != np.uint16:
-                raise ValueError("its image data is damaged")
-            return _assemble(_from_bgr(array), _icc(image), _exif(image) or _late_exif(path))
         image.load()
-        has_alpha = image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info
-        array = np.asarray(image.convert("RGBA" if has_alpha else "RGB"))
-        return _assemble(array, _icc(image), _exif(image))
+        found = np.asarray(image.convert("RGBA" if image.mode == "RGBA" else "RGB"))
+    alpha = found[:, :, 3] if found.shape[2] == 4 else None
+    return _assemble(found[:, :, :3], alpha, metadata.of_webp(data))
 
 
-def _decode_tiff(path: Path, header: ImageHeader, exposure: float) -> ImagePixels:
-    with open_plain(path) as file, tifffile.TiffFile(file, name=path.name) as tiff:
-        page: Any = tiff.pages[0]
-        stamp = stamp_of(path)
-        if stamp not in _whole:
-            require_whole_tiff(read_plain(path), page)
-            _whole.add(stamp)
-        profile = page.tags.get(34675)
-        icc = None if profile is None else bytes(profile.value)
-        orientation = page.tags.get(274)
-        # OpenCV's own library decodes other compressions and colour models.
-        direct = page.compression in _DIRECT_COMPRESSIONS and page.photometric in (1, 2)
-        direct = direct and header.bit_depth >= 8
-        if page.compression not in (*_DIRECT_COMPRESSIONS, *_OTHER_COMPRESSIONS):
-            raise ValueError(_NOT_SUPPORTED)
-        if (
-            not direct
-            and page.planarconfig == 2
-            and page.samplesperpixel > 1
-            and page.bitspersample > 8
-        ):
-            # OpenCV would take one plane as the whole picture, and fill the rest with random memory.
-            raise ValueError("its channels are stored apart, export it with interleaved channels")
-        if direct:
-            array = page.asarray()
-            if page.planarconfig == 2 and array.ndim == 3:
-                array = np.moveaxis(array, 0, 2)
-        else:
-            array = _decode_upright(path, None if orientation is None else orientation.valueoffset)
-        array = array.astype(array.dtype.newbyteorder("="), copy=False)
-        extra = tuple(page.extrasamples)
-        inverted = page.photometric == 0 and header.bit_depth == 16  # OpenCV inverts 8 bit itself
-    color, alpha = _apart(array, has_alpha=header.has_alpha)
-    if color.dtype.kind == "f":
-        color = color.astype(np.float32, copy=False)
-    elif color.dtype not in (np.uint8, np.uint16):
-        raise ValueError(
-            f"{color.dtype} pixels are not supported, export it with 8 or 16 bits per channel"
-        )
-    if inverted:
-        color = np.iinfo(color.dtype).max - color
-    # For 8 bit, OpenCV uses libtiff's RGBA reader, which multiplies colours by any alpha.
-    if alpha is not None and (1 in extra or (not direct and color.dtype == np.uint8)):
-        color = _straight(color, alpha)
-    if color.dtype.kind == "f":
-        color, icc = view_transform(color, exposure), None
-        if alpha is not None:
-            alpha = np.rint(np.clip(np.nan_to_num(alpha), 0.0, 1.0) * 65535.0).astype(np.uint16)
-    array = color if alpha is None else np.dstack([color, alpha])
-    return _assemble(array, icc if _is_rgb(icc) else None, _tiff_exif(path))
-
-
-def _apart(array: NDArray[Any], *, has_alpha: bool) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Split a picture into colours (H, W, 1 or 3) and alpha (H, W). Other channels are dropped."""
-    if array.ndim == 2:
-        array = array[:, :, None]
-    colors = 3 if array.shape[2] >= 3 else 1
-    more = has_alpha and array.shape[2] > colors
-    return array[:, :, :colors], array[:, :, colors] if more else None
-
-
-def _straight(color: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
-    """Divide colours by the alpha that they were multiplied by. They stay as stored where alpha is 0."""
-    full = 1.0 if color.dtype.kind == "f" else float(np.iinfo(color.dtype).max)
-    out = np.empty_like(color)
-    for top in range(0, len(color), _STRIPE_ROWS):
-        rows = slice(top, top + _STRIPE_ROWS)
-        share = alpha[rows].astype(np.float32) / full
-        share = np.where(share > 0, share, np.float32(1))[:, :, None]
-        found = color[rows] / share
-        if color.dtype.kind != "f":
-            found = np.rint(np.clip(found, 0, full))
-        out[rows] = found
-    return out
-
-
-def _decode_upright(path: Path, orientation_offset: int | None) -> NDArray[Any]:
-    """Decode a TIFF with OpenCV. The orientation tag is set to 1, so that OpenCV does not turn pixels."""
-    data = np.frombuffer(bytearray(read_plain(path)), dtype=np.uint8)
-    if orientation_offset is not None:
-        upright = (1, 0) if data[0] == ord("I") else (0, 1)
-        data[orientation_offset : orientation_offset + 2] = upright
-    array = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-    if array is None:
-        raise ValueError(_NOT_SUPPORTED)
-    return _from_bgr(array)
+def _decode_tiff(path: Path, exposure: float) -> ImagePixels:
+    data, stamp = read_plain(path), stamp_of(path)
+    header = read_tiff(io.BytesIO(data))
+    picture = picture_first(data, header.directory)
+    said = metadata.of_tiff(picture, data)
+    color, alpha = decode_tiff(picture, header, said.icc, exposure, is_whole=stamp in _whole)
+    _whole.add(stamp)
+    if header.is_float:
+        said = Metadata(None, said.exif, said.xmp)
+    return _assemble(color, alpha, said)
 
 
 def _decode_exr(path: Path, exposure: float) -> ImagePixels:
-    require_plain_file(path)  # the library opens it by its name
-    with OpenEXR.File(str(path), separate_channels=True) as file:
-        if not file.parts:  # the library only prints what it could not read
-            raise ValueError("its image data is damaged or cut short")
-        channels = {name: channel.pixels for name, channel in file.channels().items()}
-    colors = _exr_color_names(tuple(channels))
-    if not colors:
-        raise ValueError("it has no colour channels")
-    linear = np.stack([channels[name].astype(np.float32) for name in colors], axis=2)
-    opacity = channels.get(colors[0].rpartition(".")[0] + ".A" if "." in colors[0] else "A")
-    if opacity is None:
-        return _assemble(view_transform(linear, exposure), None, None)
-    opacity = opacity.astype(np.float32)
-    # EXR colour is multiplied by alpha. Where alpha is 0, straight colour is undefined, so the
-    # stored colour stays.
-    linear /= np.where(opacity > 0, opacity, np.float32(1.0))[:, :, None]
-    alpha = np.rint(np.clip(np.nan_to_num(opacity), 0.0, 1.0) * 65535.0).astype(np.uint16)
-    return _assemble(np.dstack([view_transform(linear, exposure), alpha]), None, None)
+    with open_plain(path) as file:
+        header = read_exr(file)
+    return _assemble(*decode_exr(path, header, exposure))
 
 
-def _exr_color_names(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return R, G, B (or Y) of the top level, else of the first layer that has them."""
-    layers = sorted({name.rpartition(".")[0] for name in names})
-    for layer in layers:
-        prefix = f"{layer}." if layer else ""
-        for wanted in (("R", "G", "B"), ("Y",)):
-            if all(prefix + name in names for name in wanted):
-                return tuple(prefix + name for name in wanted)
-    return ()
-
-
-def _from_bgr(array: NDArray[Any]) -> NDArray[Any]:
-    if array.ndim == 2:
-        return array
-    return cv2.cvtColor(array, cv2.COLOR_BGRA2RGBA if array.shape[2] == 4 else cv2.COLOR_BGR2RGB)
-
-
-def _assemble(array: NDArray[Any], icc: bytes | None, exif: bytes | None) -> ImagePixels:
-    """Split off alpha and widen grey to RGB. ``array`` is (H, W) or (H, W, 1 to 4)."""
-    if array.ndim == 2:
-        array = array[:, :, None]
-    channels = array.shape[2]
-    alpha = np.ascontiguousarray(array[:, :, -1]) if channels in (2, 4) else None
-    color = np.repeat(array[:, :, :1], 3, axis=2) if channels < 3 else array[:, :, :3]
-    return ImagePixels(np.ascontiguousarray(color), alpha, icc, exif)
+def _assemble(color: NDArray[Any], alpha: NDArray[Any] | None, said: Metadata) -> ImagePixels:
+    """Widen grey to RGB. ``color`` is (H, W) or (H, W, 1 or 3)."""
+    color = color[:, :, None] if color.ndim == 2 else color
+    rgb = np.repeat(color, 3, axis=2) if color.shape[2] == 1 else color
+    return ImagePixels(
+        np.ascontiguousarray(rgb),
+        None if alpha is None else np.ascontiguousarray(alpha),
+        said.icc if _is_rgb(said.icc) else None,
+        said.exif,
+        said.xmp,
+        said.chunks,
+    )
 
 
 def _is_rgb(icc: bytes | None) -> bool:
     # Bytes 16 to 19 of an ICC profile name the colour space of its pixels.
     return icc is not None and icc[16:20] == b"RGB "
-
-
-def _icc(image: Image.Image) -> bytes | None:
-    icc = image.info.get("icc_profile")
-    return icc if isinstance(icc, bytes) and _is_rgb(icc) else None
-
-
-def _exif(image: Image.Image) -> bytes | None:
-    exif = image.info.get("exif")
-    if not isinstance(exif, bytes):
-        return None
-    return exif.removeprefix(b"Exif\0\0") or None
-
-
-def _late_exif(path: Path) -> bytes | None:
-    """Find EXIF that stands after the pixels of a PNG. Pillow sees it only after reading the pixels."""
-    with open_plain(path) as file:
-        file.seek(8)
-        while len(head := file.read(8)) == 8:
-            length, kind = int.from_bytes(head[:4], "big"), head[4:]
-            if kind == b"eXIf":
-                return file.read(length) or None
-            file.seek(length + 4, os.SEEK_CUR)
-    return None
-
-
-def _tiff_exif(path: Path) -> bytes | None:
-    """Collect the tags of a TIFF that describe the photo. A TIFF keeps EXIF among its own tags."""
-    try:
-        with open_plain(path) as file, Image.open(file) as image:
-            source = image.getexif()
-            kept = Image.Exif()
-            for tag in _TIFF_EXIF_TAGS:
-                if tag in source:
-                    kept[tag] = source.get_ifd(tag) if tag in (34665, 34853) else source[tag]
-            return kept.tobytes().removeprefix(b"Exif\0\0") if len(kept) else None
-    except UnidentifiedImageError:
-        return None  # Pillow has no mode for these pixels, but tifffile has read them

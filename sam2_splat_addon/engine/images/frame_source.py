@@ -23,8 +23,10 @@ from torch import Tensor
 
 from ...core.errors import DamagedPhoto
 from ...core.footage.headers import read_header
-from .decode import DAMAGED, decode, to_8_bit, unreadable
+from .colors import rgb_of_pillow, to_8_bit
+from .decode import DAMAGED, decode, unreadable
 from .jpeg import UnusualJpeg, decode_jpeg
+from .metadata import of_jpeg
 
 # SAM 2 was trained with this normalisation (ImageNet's mean and deviation, RGB in 0..1).
 MEAN = (0.485, 0.456, 0.406)
@@ -212,4 +214,4 @@ def _whole_jpeg(data: bytes, image: Image.Image, width: int) -> Image.Image:
         decode_jpeg(data, "CMYK", factor=8)
     except UnusualJpeg:
         pass  # Pillow decodes it, but can't tell whether it is whole
-    return image.convert("RGB")
+    return Image.fromarray(rgb_of_pillow(image, of_jpeg(data).icc))

@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -48,6 +48,8 @@ def write_rgba(
     *,
     icc: bytes | None = None,
     exif: bytes | None = None,
+    xmp: bytes | None = None,
+    chunks: Sequence[tuple[bytes, bytes]] = (),
     go_on: Callable[[], None] | None = None,
     folders: FolderSync | None = None,
 ) -> None:
@@ -65,6 +67,10 @@ def write_rgba(
         ICC profile for an iCCP chunk.
     exif
         EXIF as a TIFF structure for an eXIf chunk.
+    xmp
+        XMP packet for an iTXt chunk.
+    chunks
+        Further chunks that say what the colours mean, as (kind, data).
     go_on
         Called several times while writing. If it raises, writing stops and no file is left.
     folders
@@ -93,7 +99,14 @@ def write_rgba(
         return stripe
 
     size = (rgb.shape[1], rgb.shape[0])
-    _write(path, *size, rgb.dtype.itemsize, _RGBA, rows, go_on, folders, icc, exif)
+    said = list(chunks)
+    if icc:
+        said.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(icc)))
+    if exif:
+        said.append((b"eXIf", exif))
+    if xmp:
+        said.append((b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp))
+    _write(path, *size, rgb.dtype.itemsize, _RGBA, rows, go_on, folders, said)
 
 
 def write_grey(
@@ -126,8 +139,7 @@ def _write(
     rows: Callable[[int, int], Pixels],
     go_on: Callable[[], None] | None,
     folders: FolderSync | None,
-    icc: bytes | None = None,
-    exif: bytes | None = None,
+    said: Sequence[tuple[bytes, bytes]] = (),
 ) -> None:
     row_bytes = width * depth_bytes * (4 if color_type == _RGBA else 1)
     stripe_rows = max(1, _STRIPE_BYTES // row_bytes)
@@ -135,10 +147,8 @@ def _write(
         file.write(_SIGNATURE)
         header = struct.pack(">IIBBBBB", width, height, depth_bytes * 8, color_type, 0, 0, 0)
         _chunk(file, b"IHDR", header)
-        if icc:
-            _chunk(file, b"iCCP", b"ICC profile\0\0" + zlib.compress(icc))
-        if exif:
-            _chunk(file, b"eXIf", exif)
+        for kind, data in said:
+            _chunk(file, kind, data)
         begin, checksum = _ZLIB_HEADER, isal_zlib.adler32(b"")
         above = np.zeros((1, row_bytes), dtype=np.uint8)
         for number, top in zip(itertools.count(), range(0, height, stripe_rows), strict=False):

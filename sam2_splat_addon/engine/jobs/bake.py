@@ -38,7 +38,8 @@ from ...core.protocol import BakeRequest, EditedMatte, FrameDone, Progress
 from ...core.system.atomic_file import FolderSync, sync_folder
 from ...core.system.process_memory import peak_memory_mb, total_memory
 from ..images.alpha import Depth, combine
-from ..images.decode import ImagePixels, decode, to_8_bit
+from ..images.colors import to_8_bit
+from ..images.decode import ImagePixels, decode
 from ..images.png import write_grey, write_rgba
 from .bake_manifest import MANIFEST_NAME, describe, write_manifest
 
@@ -404,6 +405,8 @@ class _Job:
                     alpha,
                     icc=pixels.icc,
                     exif=pixels.exif,
+                    xmp=pixels.xmp,
+                    chunks=pixels.chunks,
                     go_on=self._go_on,
                     folders=self.folders,
                 )

@@ -14,7 +14,8 @@ from PIL import Image
 from ...core.footage.headers import read_header
 from ...core.geometry.resample import upsample_binary
 from ...core.mattes.store import Logits
-from ..images.decode import decode, to_8_bit
+from ..images.colors import to_8_bit
+from ..images.decode import decode
 from ..images.frame_source import jpeg_at_least
 
 LONGER_SIDE = 400  # px

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ...core.footage.headers import read_header
-from ..images.decode import decode, to_8_bit
+from ..images.colors import to_8_bit
+from ..images.decode import decode
 from ..images.frame_source import REDUCING_GAP, Decoded, jpeg_at_least
 
 _MARGIN: Final = 1.25  # a crop is decoded larger than needed, because JPEG blurs edges

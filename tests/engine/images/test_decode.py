@@ -19,7 +19,8 @@ from sam2_splat_addon.core.errors import FootageError
 from sam2_splat_addon.core.footage.content_hashes import ContentHashes
 from sam2_splat_addon.core.footage.headers import ImageHeader
 from sam2_splat_addon.engine.images import decode as decoding
-from sam2_splat_addon.engine.images.decode import decode, to_8_bit, view_transform
+from sam2_splat_addon.engine.images.colors import to_8_bit, view_transform
+from sam2_splat_addon.engine.images.decode import decode
 
 WIDTH, HEIGHT = 31, 47
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -37,7 +37,8 @@ from sam2_splat_addon.core.protocol import (
 )
 from sam2_splat_addon.core.settings import RunSettings
 from sam2_splat_addon.core.system.process_memory import total_memory
-from sam2_splat_addon.engine.images.decode import decode, view_transform
+from sam2_splat_addon.engine.images.colors import view_transform
+from sam2_splat_addon.engine.images.decode import decode
 from sam2_splat_addon.engine.jobs import bake as bake_module
 from sam2_splat_addon.engine.jobs.bake import BakeReport, _threads_for, bake
 from sam2_splat_addon.engine.jobs.bake_manifest import MANIFEST_NAME, BakeManifest
