@@ -146,3 +146,23 @@ def test_the_guide_answers_the_questions_of_the_panel() -> None:
                 question = QUESTIONS[one.setting.group]
                 label = one.setting.label.partition(" (")[0]
                 assert label in answers.get(question, ""), f"{label} does not answer {question!r}"
+
+
+def test_a_wrong_value_is_told_with_what_is_right() -> None:
+    with pytest.raises(PromptError) as caught:
+        RunSettings(speed="warp")  # type: ignore[arg-type]
+    assert caught.value.message == "Speed can't be 'warp'."
+    assert caught.value.fix == "Choose one of quality, balanced, fast."
+
+
+def test_the_bounds_of_a_number_are_allowed_and_nothing_beyond() -> None:
+    for one in declared(BakeSettings):
+        if one.kind not in (int, float) or not math.isfinite(one.high):
+            continue
+        unit = f" {one.setting.unit}" if one.setting.unit else ""
+        for good, bad in ((one.low, one.low - 1), (one.high, one.high + 1)):
+            one.check(one.kind(good), BakeError)
+            with pytest.raises(BakeError) as caught:
+                one.check(one.kind(bad), BakeError)
+            assert caught.value.message == f"{one.setting.label} can't be {bad:g}{unit}."
+            assert caught.value.fix == f"Choose a number from {one.low:g} to {one.high:g}."

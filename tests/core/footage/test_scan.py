@@ -87,6 +87,8 @@ def test_unreadable_photos_are_named_and_the_rest_is_usable(tmp_path: Path) -> N
     assert [path.name for path in footage.paths] == ["1.jpg", "3.jpg"]
     assert [frame.index for frame in footage.frames] == [0, 1]
     reasons = {file.path.name: file.reason for file in footage.unreadable}
+    damaged = [file.path.name for file in footage.unreadable if file.is_damaged]
+    assert damaged == ["2.jpg", "4.jpg", "5.jpg"]
     assert "empty" in reasons["2.jpg"]
     assert "cut short" in reasons["4.jpg"]
     assert "not a JPEG" in reasons["5.jpg"]
@@ -94,10 +96,11 @@ def test_unreadable_photos_are_named_and_the_rest_is_usable(tmp_path: Path) -> N
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are text there")
 def test_names_that_are_no_text_are_told_and_the_rest_is_usable(tmp_path: Path) -> None:
-    write(tmp_path, "b.jpg", "c.jpg")
+    write(tmp_path, "b.jpg", "c.jpg", "d.jpg")
     (tmp_path / "b.jpg").rename(Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jpg")))
     found = scan(tmp_path)
-    assert [path.name for path in found.paths] == ["c.jpg"]
+    assert [path.name for path in found.paths] == ["c.jpg", "d.jpg"]
+    assert [file.path for file in found.unreadable] == [tmp_path / "caf?.jpg"]
     assert [file.reason for file in found.unreadable] == ["The name caf?.jpg is not valid text."]
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xe9"))
     folder.mkdir()
@@ -111,7 +114,9 @@ def test_a_dangling_link_is_unreadable(tmp_path: Path) -> None:
         (tmp_path / "2.jpg").symlink_to(tmp_path / "nowhere.jpg")
     except OSError:
         pytest.skip("this system does not let us make symbolic links")
-    assert [file.path.name for file in scan(tmp_path).unreadable] == ["2.jpg"]
+    (dangling,) = scan(tmp_path).unreadable
+    assert dangling.path == tmp_path / "2.jpg"
+    assert "2.jpg can't be opened: No such file" in dangling.reason
 
 
 def test_choosing_an_unreadable_photo_says_so(tmp_path: Path) -> None:
@@ -175,6 +180,17 @@ def test_a_folder_where_nothing_is_readable(tmp_path: Path) -> None:
     (tmp_path / "1.jpg").write_bytes(b"")
     with pytest.raises(FootageError, match=r"None of the photos.*1\.jpg"):
         scan(tmp_path)
+
+
+def test_scanning_and_hashing_say_how_far_they_are(tmp_path: Path) -> None:
+    write(tmp_path, "1.jpg", "2.jpg", "3.jpg")
+    said: list[tuple[int, int]] = []
+    footage = scan(tmp_path, lambda done, total: said.append((done, total)))
+    assert said == [(0, 3), (1, 3), (2, 3)]
+    said.clear()
+    footage.fingerprint(None, lambda done, total: said.append((done, total)))
+    assert said == [(0, 3), (1, 3), (2, 3)]
+    assert footage.frames[2].changed_ns == (tmp_path / "3.jpg").stat().st_mtime_ns
 
 
 def test_the_fingerprint_changes_with_any_photo_and_with_nothing_else(tmp_path: Path) -> None:

@@ -12,9 +12,13 @@ from msgspec.structs import replace
 from sam2_splat_addon.core.errors import StoreError
 from sam2_splat_addon.core.mattes.run_manifest import (
     MANIFEST_VERSION,
+    UNKNOWN,
     Machine,
+    Photos,
     RunManifest,
+    is_torn,
     read_manifest,
+    read_photos,
     write_manifest,
 )
 from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt, PromptSet
@@ -32,6 +36,37 @@ RUN = RunManifest(
 def test_a_manifest_is_read_as_it_was_written(tmp_path: Path) -> None:
     write_manifest(tmp_path / "manifest.json", RUN)
     assert read_manifest(tmp_path / "manifest.json") == RUN
+
+
+def test_the_photos_are_read_as_they_were_written(tmp_path: Path) -> None:
+    photos = Photos("folder", ("one", "two"))
+    write_manifest(tmp_path / "manifest.json", RUN, photos)
+    assert read_photos(tmp_path / "manifest.json") == photos
+    assert read_manifest(tmp_path / "manifest.json") == RUN
+    write_manifest(tmp_path / "manifest.json", RUN)
+    assert read_photos(tmp_path / "manifest.json") == UNKNOWN
+    assert read_photos(tmp_path / "nothing") == UNKNOWN
+
+
+def test_a_manifest_is_written_to_be_read_by_people(tmp_path: Path) -> None:
+    write_manifest(tmp_path / "manifest.json", RUN)
+    lines = (tmp_path / "manifest.json").read_text().splitlines()
+    assert (lines[0], lines[-1]) == ("{", "}")
+    assert '  "model": "bundled",' in lines
+
+
+def test_only_a_manifest_that_was_cut_off_is_torn(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.json"
+    write_manifest(path, RUN)
+    whole = path.read_bytes()
+    for data in (b"", whole[:5], whole[:50], whole[:50] + bytes(20)):
+        path.write_bytes(data)
+        assert is_torn(path)
+    path.write_bytes(b"{}")
+    assert not is_torn(path)
+    path.unlink()
+    path.mkdir()
+    assert not is_torn(path)
 
 
 def test_equal_manifests_give_equal_bytes_whatever_the_order_of_their_versions(

@@ -78,6 +78,28 @@ def test_what_made_a_matte_is_told_without_reading_it_whole(store: MatteStore) -
     assert store.read(1, 7).key == "ab12"
 
 
+def test_a_mark_tells_one_matte_from_every_other(store: MatteStore) -> None:
+    one = replace(record(), key="ab12", origin=b"made by")
+    store.write(one)
+    mark = store.mark(1, 1)
+    assert mark is not None
+    assert (mark.key, mark.origin) == ("ab12", b"made by")
+    assert same(store.read(1, 1, mark), one)
+    store.write(replace(record(seed=1), key="ab12", origin=b"made by"))
+    assert store.mark(1, 1) != mark
+    with pytest.raises(StoreError):
+        store.read(1, 1, mark)
+
+
+def test_an_empty_file_is_no_matte(store: MatteStore) -> None:
+    store.write(record(frame=1))
+    for frame, data in ((2, b""), (3, b"x")):
+        store.path(1, frame).write_bytes(data)
+    assert [store.has(1, frame) for frame in (1, 2, 3, 4)] == [True, False, True, False]
+    assert store.frames(1) == [1, 3]
+    assert store.mark(1, 3) is None
+
+
 def test_the_same_record_gives_the_same_bytes() -> None:
     assert encode_record(record()) == encode_record(decode_record(encode_record(record())))
 

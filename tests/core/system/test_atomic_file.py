@@ -86,6 +86,27 @@ def _begun(folder: Path, process: int) -> Path:
     return path
 
 
+def test_a_process_that_writes_is_neither_swept_nor_disturbed(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        being_written = _begun(tmp_path, other.pid)
+        sweep_temporaries(tmp_path)
+        assert being_written.exists()
+        assert other.poll() is None
+        other.communicate(b"\n")
+    assert other.returncode == 0
+    sweep_temporaries(tmp_path)
+    assert not being_written.exists()
+
+
+def test_files_of_earlier_processes_with_our_number_are_swept(tmp_path: Path) -> None:
+    """The caller holds the folder's lock, so it writes nothing there itself."""
+    for process in (0, os.getpid()):
+        left = _begun(tmp_path, process)
+        left.write_bytes(b"half")
+        sweep_temporaries(tmp_path)
+        assert not left.exists()
+
+
 def test_what_another_process_is_writing_is_not_swept(tmp_path: Path) -> None:
     being_written = _begun(tmp_path, os.getppid())
     sweep_temporaries(tmp_path)
