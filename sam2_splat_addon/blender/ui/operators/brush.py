@@ -23,6 +23,7 @@ from ...context.present import present
 from ...context.task_runner import Result, report_error
 from ...overlay import brush_cursor
 from ...tasks import local_edits
+from ...translations.catalogue import translated, translated_report
 from . import click_targets
 from .polls import has_clip, own_clip
 
@@ -89,10 +90,13 @@ class SAM2SPLAT_OT_brush_stroke(Operator):
         view = FrameView.of(present(context.region), clip)
         part = view.seen(present(context.region))
         if task_runner.current() is not None:
-            self.report({"WARNING"}, "Wait for the running task, or cancel it")
+            self.report({"WARNING"}, "Wait for the running task or cancel it")
             return {"CANCELLED"}
         if not 1 <= frame <= frames:
-            self.report({"WARNING"}, f"Go to a photo first. Photos are on frames 1 to {frames}.")
+            self.report(
+                {"WARNING"},
+                translated_report(f"Go to a photo first. Photos are on frames 1 to {frames}."),
+            )
             return {"CANCELLED"}
         if part is None:
             return {"PASS_THROUGH"}
@@ -203,7 +207,7 @@ class SAM2SPLAT_OT_brush_size(Operator):
     def _show(self, context: Context) -> None:
         state = properties.of_window(context.window_manager)
         area = present(context.area)
-        area.header_text_set(f"Brush size {state.brush_px} px")
+        area.header_text_set(translated(f"Brush size {state.brush_px} px"))
         area.tag_redraw()
 
     def _leave(self, context: Context, result: Result) -> Result:
@@ -269,7 +273,10 @@ class SAM2SPLAT_OT_edit_points(Operator):
         mask = present(properties.of_clip(clip).mask)
         mask.active_layer_index = mask.layers.find(name)
         space.view, space.mode, space.mask = "CLIP", "MASK", mask
-        self.report({"INFO"}, f"{count} points. Move them, then press I to keep the change")
+        self.report(
+            {"INFO"},
+            translated_report(f"{count} points. Move them, then press I to keep the change"),
+        )
         return {"FINISHED"}
 
 

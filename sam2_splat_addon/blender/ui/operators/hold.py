@@ -18,6 +18,7 @@ from ...context.present import present
 from ...context.task_runner import Result
 from ...overlay.draw import Before
 from ...tasks import live_preview
+from ...translations.catalogue import translated
 from . import click_targets
 from .polls import has_clip
 
@@ -32,7 +33,7 @@ class _WhileHeld:
         # Blender knows the class as an operator, which the stubs can't see.
         operator = cast(Operator, self)
         present(context.window_manager).modal_handler_add(operator)
-        present(context.area).header_text_set(text)
+        present(context.area).header_text_set(translated(text))
         redraw()
         return {"RUNNING_MODAL"}
 
