@@ -62,6 +62,7 @@ def register() -> None:
     catalogue.register()
     for cls in CLASSES:
         properties.take_properties(cls)
+        properties.use_own_words(cls)
         bpy.utils.register_class(cls)
     console.log.setLevel(console_level())
     key_macro.define_macros()

@@ -39,6 +39,7 @@ def test_translations(blender: InstalledBlender) -> None:
         texts, told = read(language), said[language]
         assert told["label"] == texts["Propagate"]
         assert told["button"] == texts["Bake PNGs"]
+        assert told["own word"] == texts["Range"]
         assert told["tooltip"] == texts[TIP]
         assert told["value"] == texts["{count} left out, damaged"].replace("{count}", "3")
         for part in ERROR:

@@ -25,6 +25,8 @@ from bpy.props import (
 from bpy.types import PropertyGroup
 
 from ...core.settings import CLIP_SETTINGS, Declared, Settings, declared
+from .. import ADDON_PACKAGE
+from ..translations.catalogue import CONTEXT
 from .present import present
 
 if TYPE_CHECKING:
@@ -355,6 +357,20 @@ def take_properties(cls: type) -> None:
                 name: note.__metadata__[0] if get_origin(note) is Annotated else note
                 for name, note in notes.items()
             }
+
+
+def use_own_words(cls: Any) -> None:
+    """Let Blender look up the words of a class and its properties among our translations, not its own.
+
+    Call it after `take_properties`, and before the class is registered.
+    """
+    if hasattr(cls, "bl_label"):
+        cls.bl_translation_context = CONTEXT
+    own = [base for base in cls.__mro__ if base.__module__.startswith(f"{ADDON_PACKAGE}.")]
+    for base in own:  # a base class of Blender's is not ours to change
+        for note in getattr(base, "__annotations__", {}).values():
+            if hasattr(note, "keywords"):  # what `bpy.props` has made
+                note.keywords.setdefault("translation_context", CONTEXT)
 
 
 def pointer(group: type[PropertyGroup]) -> Any:

@@ -31,8 +31,13 @@ _PUNCTUATION: Final = {
     "ja_JP": Punctuation("\u3002", "", "\u3001"),
     "zh_HANS": Punctuation("\u3002", "", "\uff0c"),
 }
-# Blender looks up buttons of operators in a context of their own, and all else in the default one.
-_CONTEXTS: Final = ("*", "Operator")
+CONTEXT: Final = "SAM2 Splat"
+"""Where Blender looks up the texts of our classes and properties.
+
+Blender's own translations mean something else by some words: its German *Back* is the back of a thing.
+"""
+# Labels and tooltips are always looked up in the default context.
+_CONTEXTS: Final = (CONTEXT, "*")
 
 
 def read(language: str) -> dict[str, str]:
@@ -44,15 +49,16 @@ def read(language: str) -> dict[str, str]:
 
 
 def register() -> None:
-    """Give Blender the texts without placeholders."""
+    """Give Blender the texts without placeholders. Some places show them with a full stop."""
     messages: dict[str, Any] = {}  # the stub wants plain texts where Blender wants (context, text)
     for language, codes in LANGUAGES.items():
-        texts = {
-            (context, english): told
-            for english, told in read(language).items()
-            if not PLACEHOLDER.search(english)
-            for context in _CONTEXTS
-        }
+        stop = _punctuation(language).stop
+        texts: dict[tuple[str, str], str] = {}
+        for english, told in read(language).items():
+            if not PLACEHOLDER.search(english):
+                for context in _CONTEXTS:
+                    texts[context, english] = told
+                    texts[context, f"{english}."] = f"{told}{stop}"
         messages |= dict.fromkeys(codes, texts)
     bpy.app.translations.register(ADDON_PACKAGE, messages)
 
@@ -97,7 +103,11 @@ def _translated(language: str, text: str) -> str:
 
 @functools.cache
 def _sentences(language: str) -> Sentences:
-    return Sentences(read(language), _PUNCTUATION.get(language, Punctuation()))
+    return Sentences(read(language), _punctuation(language))
+
+
+def _punctuation(language: str) -> Punctuation:
+    return _PUNCTUATION.get(language, Punctuation())
 
 
 def _view() -> bpy.types.PreferencesView:

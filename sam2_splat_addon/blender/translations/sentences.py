@@ -138,7 +138,9 @@ class Sentences:
 
     def _value(self, name: str, value: str) -> tuple[int, str]:
         if name.startswith("text"):
-            return self._best(value)
+            weight, told = self._best(value)
+            # A letter less for each part: "0.4 s per frame, 16 s left" is two parts, and not "{text} left".
+            return max(0, weight - 1 - len(_GAP.findall(value))), told
         for template in self._lists if name.startswith("list") else ():
             match = template.pattern.fullmatch(value)
             if match is not None:

@@ -129,6 +129,9 @@ def test_text_that_nobody_sees_is_not_asked_for(source: str) -> None:
         'def draw():\n    what = f"{n} photos"\n    layout.label(text=what)',
         'def head():\n    return f"{n} photos"\ndef draw():\n    layout.label(text=head())',
         'class A:\n    def description(cls):\n        return "Go there"',
+        'area.header_text_set("Before")',
+        'area.header_text_set(f"Size {n}")',
+        "def begin(text):\n    area.header_text_set(text)",
     ],
 )
 def test_planted_text_without_translation_is_found(source: str) -> None:
@@ -142,6 +145,8 @@ def test_planted_text_without_translation_is_found(source: str) -> None:
         'layout.label(text=translated(f"{n} photos"))',
         'def draw():\n    what = translated(f"{n} photos")\n    layout.label(text=what)',
         'layout.label(text=f"{width} x {height} px")',
+        "area.header_text_set(None)",
+        'def f():\n    said = f"{translated(a)} {translated(b)}"\n    area.header_text_set(said)',
         'class A:\n    def description(cls):\n        return translated_tip("Go there")',
     ],
 )

@@ -35,6 +35,8 @@ GERMAN = Sentences(
         "{names} and {name}": "{names} und {name}",
         "Propagating": "Propagieren",
         "{seconds} s per frame": "{seconds} s je Bild",
+        "{text_time} left": "noch {text_time}",
+        "{seconds} s": "{seconds} s",
         "hardly seen": "kaum gesehen",
         "Mask": "Maske",
     }
@@ -56,6 +58,7 @@ GERMAN = Sentences(
         ("Next: look at 2 photos", "Weiter: 2 Fotos ansehen"),
         ("Next: look at 1 photo", "Weiter: 1 Foto ansehen"),
         ("Propagating, 0.42 s per frame", "Propagieren, 0.42 s je Bild"),
+        ("0.42 s per frame, 16 s left", "0.42 s je Bild, noch 16 s"),
         ("Hardly seen, other", "Kaum gesehen, other"),
         ("Subject a, b and c has no mask.", "a, b und c hat keine Maske."),
         # A name is never translated, though it may be one of our words.

@@ -68,6 +68,8 @@ NOT_SHOWN = {
     "float32": _NAME,
     "bfloat16": _NAME,
     "Postshot": _NAME,
+    "JPEG 2000": _NAME,
+    "JPEG XL": _NAME,
     "Clip Editor": "Blender's own name of a keymap",
     "Masking": "the name of a workspace, which stays as it is",
     "Device: {} Threads: {}": _CONSOLE,
@@ -89,6 +91,10 @@ NOT_SHOWN = {
     "not enough memory": _SIGN,
     "insufficient memory": _SIGN,
     "cuda out of memory": _SIGN,
+    "broken data stream": _SIGN,
+    "decoder error": _SIGN,
+    "failed to": _SIGN,
+    "unrecognized data": _SIGN,
     "this photo is": _VERB,
     "these photos are": _VERB,
     " and ": "a part of a list of names",
@@ -112,6 +118,9 @@ MADE = {
     "{} clicks": "blender/clip/photo_remap.py",
     "1 drawn mask": "blender/clip/photo_remap.py",
     "{} drawn masks": "blender/clip/photo_remap.py",
+    "Propagating {}": "client/worker/job.py: describe",
+    "Baking {}": "client/worker/job.py: describe",
+    "Reporting {}": "client/worker/job.py: describe",
 }
 
 # Calls whose texts nobody reads in the window, by the last part of their name.
@@ -140,12 +149,14 @@ _SHOWN_DICTIONARIES = {"_WORDS", "_STAGES"}
 # Calls that show a text, and those that translate one.
 _LOOKED_UP = {
     *("label", "operator", "prop", "prop_enum", "menu", "popover", "operator_menu_enum"),
-    *("progress", "report", "poll_message_set", "status_text_set"),
+    *("progress", "report", "poll_message_set", "status_text_set", "header_text_set"),
 }
+_SHOWN_AS_GIVEN = {"status_text_set", "header_text_set"}
 _TRANSLATES = {"translated", "translated_tip", "translated_report"}
 _CAPITALIZED = re.compile(r"[A-Z][a-z]{2,}\.?")
 _UNITS = re.compile(r"\{\}|\b(MB|px|x)\b")
 _LETTERS = re.compile(r"[A-Za-z]{2}")
+_IDS = re.compile(r"SAM2SPLAT_\w+|[a-z\d_]+\.[a-z_]+")
 _CODE = re.compile(r"[^ ]+|.*\|.*|import .*|settings = .*| --.*")
 
 
@@ -193,7 +204,9 @@ def texts_in(source: str) -> Iterator[tuple[int, str]]:
     shown = set(_shown(tree))
     for node in ast.walk(tree):
         text = template_of(node) if isinstance(node, ast.expr) else None
-        if text is None or id(node) in unseen or not _LETTERS.search(_UNITS.sub("", text)):
+        if text is None or id(node) in unseen or _IDS.fullmatch(text):
+            continue
+        if not _LETTERS.search(_UNITS.sub("", text)):
             continue
         if id(node) in shown or _CAPITALIZED.fullmatch(text) or not _CODE.fullmatch(text):
             yield node.lineno, text
@@ -210,6 +223,7 @@ def untranslated_in(source: str) -> list[tuple[int, str]]:
     tree = ast.parse(source)
     functions = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     found = []
+    inside = set()
     for scope in functions.values():
         given: dict[str, list[ast.expr]] = {}
         for line in ast.walk(scope):
@@ -217,9 +231,11 @@ def untranslated_in(source: str) -> list[tuple[int, str]]:
                 for target in line.targets:
                     given.setdefault(_name(target), []).append(line.value)
         for call in _calls(scope, _LOOKED_UP):
+            inside.add(id(call))
             found += list(_untranslated(call, given, functions))
     for call in _calls(tree, _LOOKED_UP):
-        found += list(_untranslated(call, {}, functions))
+        if id(call) not in inside:
+            found += list(_untranslated(call, {}, functions))
     for scope in functions.values():
         if scope.name == "description":
             for node in ast.walk(scope):
@@ -232,8 +248,13 @@ def _untranslated(
     call: ast.Call, given: dict[str, list[ast.expr]], functions: dict[str, ast.FunctionDef]
 ) -> Iterator[tuple[int, str]]:
     texts = [word.value for word in call.keywords if word.arg == "text"]
-    if _name(call.func) in {"report", "poll_message_set", "status_text_set"}:
+    if _name(call.func) in {"report", "poll_message_set"}:
         texts += call.args
+    if _name(call.func) in _SHOWN_AS_GIVEN:
+        for one in call.args:
+            values = given.get(one.id, [one]) if isinstance(one, ast.Name) else [one]
+            plain = [value for value in values if not _is_translated(value)]
+            yield from ((value.lineno, ast.unparse(value)) for value in plain)
     for text in texts:
         values = [text]
         if isinstance(text, ast.Name):
@@ -255,6 +276,13 @@ def _with_values(value: ast.AST) -> Iterator[ast.JoinedStr]:
         return
     for part in ast.iter_child_nodes(value):
         yield from _with_values(part)
+
+
+def _is_translated(value: ast.expr) -> bool:
+    """Whether a text is translated already, has no words of its own, or is None."""
+    if isinstance(value, ast.JoinedStr):
+        return not list(_with_values(value))
+    return not _is_plain(value) or (isinstance(value, ast.Constant) and value.value is None)
 
 
 def _is_plain(value: ast.expr | None) -> bool:
