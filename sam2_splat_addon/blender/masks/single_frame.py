@@ -16,8 +16,9 @@ from ...core.errors import SplatError
 from ...core.geometry.coordinates import pixels_to_mask
 from ...core.geometry.spline_slots import plan_frame
 from ...core.geometry.trace import Contour
-from . import edit_search, key_macro, keys
+from . import edit_search, key_macro, keys, shapes
 from .layers import LayerTarget, write_frame
+from .own_splines import show_alone
 from .written_layers import WrittenFrame, keep_drawn, remember, remembered
 
 
@@ -83,8 +84,15 @@ def remove_contours(
         Blender did not set the key.
     """
     layer = mask.layers[layer_name]
-    counts = [len(spline.points) for spline in layer.splines]
     size = (int(clip.size[0]), int(clip.size[1]))
+    known = remembered(mask, layer_name)
+    if known is not None and known.torn == scene_frame:
+        # Its splines are there for this frame alone, so none has to be parked.
+        state = keys.layer_state(layer)
+        rest = [one for number, one in enumerate(state) if number not in chosen]
+        show_alone(mask, clip, layer_name, scene_frame, shapes.outlines(rest, size), is_edit=True)
+        return
+    counts = [len(spline.points) for spline in layer.splines]
     parked = pixels_to_mask(plan_frame((), counts).parked(*size), *size).astype(np.float32)
     points = keys.stacked(keys.layer_state(layer))
     start = 0

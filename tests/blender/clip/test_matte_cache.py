@@ -133,3 +133,35 @@ def test_the_view_maps_pixels_there_and_back_to_a_hundredth() -> None:
     for x, y in ((0.0, 0.0), (3000.25, 17.75), (6000.0, 9000.0)):
         assert view.to_pixel(*view.to_region(x, y)) == pytest.approx((x, y), abs=0.01)
     assert view.to_region(0.0, 9000.0) == pytest.approx((-1234.5, -0.25 * 22500.0))
+
+
+def test_the_mask_before_a_correction_is_the_stored_one_or_the_preview_before(
+    clip: bpy.types.MovieClip,
+) -> None:
+    from sam2_splat_addon.blender.clip import matte_cache
+
+    uid = clip.session_uid
+    # Frame 2 was propagated, and then clicked on.
+    matte_cache.keep_preview((uid, 1, 2), CLICK, "model", np.zeros((2, 2), np.float16), SCORES)
+    stored = matte_cache.before_of(clip, 1, "square", 2)
+    assert stored is not None and stored.source == "stored"
+    # Subject 7 was never propagated.
+    more = FramePrompts(2, (*CLICK.points, PointPrompt(51.5, 90.5)))
+    assert matte_cache.before_of(clip, 7, "lamp", 2) is None
+    matte_cache.keep_preview((uid, 7, 2), CLICK, "model", np.zeros((2, 2), np.float16), SCORES)
+    assert matte_cache.before_of(clip, 7, "lamp", 2) is None
+    for _ in range(2):  # the same question again changes nothing
+        matte_cache.keep_preview((uid, 7, 2), more, "model", np.ones((2, 2), np.float16), SCORES)
+    before = matte_cache.before_of(clip, 7, "lamp", 2)
+    assert before is not None and not before.values.any()
+
+
+def test_the_view_of_a_part_of_the_photo_is_the_same_view() -> None:
+    from sam2_splat_addon.blender.context.frame_view import FrameView
+
+    view = FrameView((1.0 / 15000.0, 1.0 / 22500.0), (0.31, 0.25), 6000, 9000)
+    part = view.of_part((1500, 2000, 2700, 4000))
+    assert (part.width, part.height) == (1200, 2000)
+    assert part.zoom == pytest.approx(view.zoom)
+    for x, y in ((1500.0, 2000.0), (2000.25, 3017.75), (2700.0, 4000.0)):
+        assert part.to_region(x - 1500, y - 2000) == pytest.approx(view.to_region(x, y))

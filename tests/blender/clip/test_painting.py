@@ -230,3 +230,27 @@ def test_few_points_show_the_same_mask_and_are_no_edit(clip: bpy.types.MovieClip
     bpy.context.scene.frame_set(3)
     assert edited(clip) == (HERE,) and np.array_equal(shape(clip, HERE), moved)
     assert overlap(np.roll(moved, 18, axis=0), stored(clip, HERE)) > 0.95
+
+
+def test_a_part_is_removed_from_this_photo_alone_and_leaves_no_stray_points(
+    clip: bpy.types.MovieClip,
+) -> None:
+    from sam2_splat_addon.blender.clip import painting
+    from sam2_splat_addon.blender.masks import keys, single_frame
+
+    before = shape(clip, 3)
+    stroke(clip, BEGIN, END)
+    painting.thin(clip, "chair", HERE)
+    mask = clip.sam2_splat.mask
+    state = keys.layer_state(mask.layers["chair"])
+    assert len(state) == 2
+    top = max(range(2), key=lambda number: float(state[number].co[:, 1].max()))
+    single_frame.remove_contours(mask, clip, "chair", HERE, [top])
+    state = keys.layer_state(mask.layers["chair"])
+    assert len(state) == 1 and (state[0].co > 0).all() and (state[0].co < 1).all()
+    here = shape(clip, HERE)
+    assert overlap(here, stored(clip, HERE)) > 0.95 and not here[:20].any()
+    bpy.context.scene.frame_set(3)
+    assert edited(clip) == (HERE,)
+    assert np.array_equal(shape(clip, HERE), here)
+    assert overlap(shape(clip, 3), before) > 0.99

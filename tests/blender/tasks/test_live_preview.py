@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import bpy
+import numpy as np
 import pytest
 
 from sam2_splat_addon.blender.context import changes
@@ -234,3 +235,56 @@ def test_masks_pass_for_previews_only_with_the_settings_that_previews_show(
         assert matte_cache.is_settled(clip, 1, prompts) == expected, name
         setattr(settings, name, before)
     assert matte_cache.is_settled(clip, 1, prompts)
+
+
+@pytest.mark.parametrize("frame", [1, 3])
+def test_the_click_under_the_mouse_shows_the_mask_that_it_would_give(
+    clip: bpy.types.MovieClip, frame: int
+) -> None:
+    from sam2_splat_addon.blender.clip import hover
+    from sam2_splat_addon.blender.tasks import live_preview
+
+    go_to(frame)
+    look()
+    tracked = shown(clip, frame)
+    clicks = len(clip.tracking.objects["square"].tracks)
+    point = PointPrompt(12.0, 20.0, include=False)
+    hover.point_at(clip, "square", frame, point)
+    look()
+    assert live_preview.problem() == ""
+    under = hover.shown(clip, "square", frame)
+    assert under is not None
+    assert len(clip.tracking.objects["square"].tracks) == clicks, "it made a click"
+    assert shown(clip, frame) == tracked, "it has taken the place of the mask"
+    assert hover.shown(clip, "square", frame + 1) is None
+    hover.end()
+    assert hover.shown(clip, "square", frame) is None and not hover.is_on()
+    click(clip, frame, point.x, point.y, include=False)
+    look()
+    # A marker rounds its place, so the last bits may differ.
+    made = np.frombuffer(shown(clip, frame)[1], "<f2").astype(np.float32)
+    assert np.abs(made - under.values.ravel().astype(np.float32)).max() < 0.02
+
+
+def test_questions_under_the_mouse_do_not_queue_up(clip: bpy.types.MovieClip) -> None:
+    from sam2_splat_addon.blender.clip import hover
+    from sam2_splat_addon.blender.context import worker_session
+    from sam2_splat_addon.blender.tasks import live_preview
+
+    go_to(1)
+    look()
+    for step in range(12):
+        hover.point_at(clip, "square", 1, PointPrompt(40.0 + step, 90.0))
+        live_preview.look_now()
+        live_preview._tick()
+    preview = worker_session.asked_preview()
+    assert preview is not None
+    first = live_preview._state().ticket
+    asked = live_preview._state().asked
+    assert first and asked is not None
+    assert asked.prompts[0].frames[0].points[-1].x == 40.0, "a later place has replaced it"
+    look()
+    asked = live_preview._state().asked
+    assert asked is not None and asked.prompts[0].frames[0].points[-1].x == 51.0
+    assert live_preview._state().ticket == 0
+    hover.end()

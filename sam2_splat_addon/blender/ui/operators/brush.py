@@ -90,11 +90,13 @@ class SAM2SPLAT_OT_brush_stroke(Operator):
         view = FrameView.of(present(context.region), clip)
         part = view.seen(present(context.region))
         if task_runner.current() is not None:
-            self.report({"WARNING"}, "Wait for the running task, or cancel it")
+            self.report({"WARNING"}, "Wait for the running task or cancel it")
             return {"CANCELLED"}
         if not 1 <= frame <= frames:
-            said = f"Go to a photo first. Photos are on frames 1 to {frames}."
-            self.report({"WARNING"}, translated_report(said))
+            self.report(
+                {"WARNING"},
+                translated_report(f"Go to a photo first. Photos are on frames 1 to {frames}."),
+            )
             return {"CANCELLED"}
         if part is None:
             return {"PASS_THROUGH"}
@@ -271,8 +273,10 @@ class SAM2SPLAT_OT_edit_points(Operator):
         mask = present(properties.of_clip(clip).mask)
         mask.active_layer_index = mask.layers.find(name)
         space.view, space.mode, space.mask = "CLIP", "MASK", mask
-        said = f"{count} points. Move them, then press I to keep the change"
-        self.report({"INFO"}, translated_report(said))
+        self.report(
+            {"INFO"},
+            translated_report(f"{count} points. Move them, then press I to keep the change"),
+        )
         return {"FINISHED"}
 
 

@@ -420,8 +420,8 @@ class SAM2SPLAT_OT_choose_subject(Operator):
             return {"CANCELLED"}
         chosen = found[self.number - 1]
         present(clip.tracking).objects.active = chosen
-        said = f"Subject {self.number}: {markers.subject_name(chosen)}"
-        self.report({"INFO"}, translated_report(said))
+        name = markers.subject_name(chosen)
+        self.report({"INFO"}, translated_report(f"Subject {self.number}: {name}"))
         redraw()
         return {"FINISHED"}
 
