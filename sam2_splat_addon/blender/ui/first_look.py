@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Show a clip that was just loaded: its first photo as a whole, our tab in front, the click tool on.
 
-Blender draws between these steps. A sidebar, for example, has no tabs before it was drawn. So a timer
-takes the steps.
+Blender draws between these steps. Before a region was drawn it has no tabs and no view, and Blender 4.3
+crashes if a script asks for its tab. So a timer takes the steps, and they wait for draws.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import bpy
@@ -40,15 +40,24 @@ class _Showing(SessionPart):
     ----------
     until
         When to give up, in monotonic seconds.
+    drawn
+        The regions of Clip Editors that were drawn, by their pointers.
+    handles
+        Blender's handles of what notes these draws.
     """
 
     of_file: ClassVar[bool] = True
     steps: Iterator[None] | None = None
     until: float = 0.0
+    drawn: set[int] = field(default_factory=set)
+    handles: dict[str, Any] = field(default_factory=dict)
 
     def closes(self) -> None:
         """Take no further step."""
         self.steps = None
+        for kind, handle in self.handles.items():
+            bpy.types.SpaceClipEditor.draw_handler_remove(handle, kind)
+        self.handles.clear()
         if bpy.app.timers.is_registered(_tick):
             bpy.app.timers.unregister(_tick)
 
@@ -87,11 +96,37 @@ def show_workspace(context: Context) -> None:
     _begin(_shown(window.as_pointer(), 0, 0))
 
 
+def is_busy() -> bool:
+    """Whether a clip or the workspace is being shown."""
+    showing = session_state.known(_Showing)
+    return showing is not None and showing.steps is not None
+
+
 def _begin(steps: Iterator[None]) -> None:
     session_state.drop(_Showing)
     showing = session_state.part(_Showing)
     showing.steps, showing.until = steps, time.monotonic() + _TIMEOUT
+    for kind in ("WINDOW", "UI"):
+        showing.handles[kind] = bpy.types.SpaceClipEditor.draw_handler_add(
+            _note_draw, (), kind, "POST_PIXEL"
+        )
     bpy.app.timers.register(_tick, first_interval=0.0)
+
+
+def _note_draw() -> None:
+    session_state.part(_Showing).drawn.add(present(bpy.context.region).as_pointer())
+
+
+def _drawn(window_at: int, area_at: int, kind: str) -> Iterator[None]:
+    """Wait until a region of an area is drawn anew."""
+    drawn = session_state.part(_Showing).drawn
+    drawn.clear()
+    while True:
+        area = _area(window_at, area_at)
+        if _region(area, kind).as_pointer() in drawn:
+            return
+        area.tag_redraw()
+        yield
 
 
 def _tick() -> float | None:
@@ -105,9 +140,10 @@ def _tick() -> float | None:
     except (LookupError, RuntimeError) as error:  # the user closed the window or the area meanwhile
         console.log.warning(f"The photos could not be shown: {error}.")
         showing.steps = None
-    if time.monotonic() > showing.until:
-        showing.steps = None
-    return None if showing.steps is None else _TICK
+    if showing.steps is not None and time.monotonic() < showing.until:
+        return _TICK
+    session_state.drop(_Showing)
+    return None
 
 
 def _editor_to_use(context: Context, window: Window) -> Area | None:
@@ -132,7 +168,7 @@ def _is_free(space: SpaceClipEditor) -> bool:
 def _shown(window_at: int, area_at: int, uid: int) -> Iterator[None]:
     """Take the steps. Windows and areas are looked up in each, because they may be closed meanwhile."""
     if not area_at:
-        yield from masking_workspace.show(window_at)
+        yield from masking_workspace.show(window_at, _drawn)
         area = masking_workspace.editor_in(masking_workspace.window_at(window_at))
         area_at = area.as_pointer()
     area = _area(window_at, area_at)
@@ -144,9 +180,9 @@ def _shown(window_at: int, area_at: int, uid: int) -> Iterator[None]:
     # A click is muted on all other frames. Hide muted tracks, so that it shows on its own frame only.
     space.show_disabled = False
     space.show_region_ui = True
+    yield from _drawn(window_at, area_at, "UI")
     while not _takes_tab(_region(_area(window_at, area_at), "UI")):
-        _area(window_at, area_at).tag_redraw()
-        yield
+        yield from _drawn(window_at, area_at, "UI")
     clip = clip_by_uid(uid) if uid else None
     if clip is None:
         return

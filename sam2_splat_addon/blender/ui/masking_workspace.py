@@ -7,7 +7,7 @@ carries a mark, so that it is found again after it was renamed, saved or opened 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ _MARK = "sam2_splat_masking"
 # The workspace of Blender's VFX template that ours begins as.
 _BEGINNING = ("VFX", "Masking")
 _NAME = "Masking"
-_STEPS = 5  # before a new layout is changed further
 
 
 def of_file() -> WorkSpace | None:
@@ -51,11 +50,16 @@ def window_at(pointer: int) -> Window:
     raise LookupError("its window was closed")
 
 
-def show(pointer: int) -> Iterator[None]:
+def show(pointer: int, drawn: Callable[[int, int, str], Iterator[None]]) -> Iterator[None]:
     """Show the Masking workspace in the window with a pointer, in steps. Make it if there is none.
 
     Blender changes workspaces only between two steps. If Blender has no template to make it from, the
     window's workspace stays. Raises LookupError if the window is closed meanwhile.
+
+    Parameters
+    ----------
+    drawn
+        Waits until a region is drawn: pointer of the window, pointer of the area, kind of the region.
     """
     window = window_at(pointer)
     if shown_in(window):
@@ -70,7 +74,11 @@ def show(pointer: int) -> Iterator[None]:
     while not shown_in(window_at(pointer)):
         yield
     if found is None:
-        yield from _arrange(pointer)
+        yield from drawn(pointer, editor_in(window_at(pointer)).as_pointer(), "WINDOW")
+        _leave_two(window_at(pointer))
+        # Blender draws the new layout before it can be changed further.
+        yield from drawn(pointer, editor_in(window_at(pointer)).as_pointer(), "WINDOW")
+        _finish(window_at(pointer))
 
 
 def _append(window: Window, template: Path) -> None:
@@ -82,17 +90,17 @@ def _append(window: Window, template: Path) -> None:
     made.name = _NAME
 
 
-def _arrange(pointer: int) -> Iterator[None]:
+def _leave_two(window: Window) -> None:
     """Leave only the Clip Editor and the timeline of the new workspace."""
-    window = window_at(pointer)
     while len(present(window.screen).areas) > len(("editor", "timeline")):
         _close_one(window)
-    for _ in range(_STEPS):  # Blender draws the new layout first
-        yield
-    window = window_at(pointer)
-    _low_area(
-        window
-    ).ui_type = "TIMELINE"  # the VFX template has a Dope Sheet there in some versions
+
+
+def _finish(window: Window) -> None:
+    """Set what the areas show."""
+    low = _low_area(window)
+    if low.ui_type != "TIMELINE":  # the VFX template has a Dope Sheet there in some versions
+        low.ui_type = "TIMELINE"
     space = editor_in(window).spaces.active
     assert isinstance(space, bpy.types.SpaceClipEditor)
     space.show_region_toolbar = False

@@ -31,7 +31,9 @@ def layout() -> list[tuple[str, int, int, int, int]]:
 
 
 def tab(window: Window) -> str:
-    """Return the tab in front in the sidebar."""
+    """Return the tab in front in the sidebar, once the add-on has shown all."""
+    if window.addon("ui.first_look").is_busy():
+        return ""  # Blender 4.3 crashes if the sidebar was not drawn yet
     sidebar: Any = window.region("UI")
     return str(sidebar.active_panel_category)
 
