@@ -66,6 +66,32 @@ class _Template:
     weight: int
 
 
+@dataclass(frozen=True)
+class _Told:
+    """A translated text.
+
+    Attributes
+    ----------
+    weight
+        How many letters of the English text the catalogue explains.
+    parts
+        Into how many parts it was cut.
+    """
+
+    told: str
+    weight: int = 0
+    parts: int = 0
+
+    @property
+    def gain(self) -> int:
+        """What it adds to the weight of the text that it is a value of.
+
+        It is a letter less for each part. So "0.4 s per frame, 16 s left" is two parts, and not one part
+        that is "{text} left".
+        """
+        return max(0, self.weight - self.parts)
+
+
 class Sentences:
     """A catalogue that translates finished sentences.
 
@@ -87,25 +113,25 @@ class Sentences:
 
     def translated(self, text: str) -> str:
         """Translate a text, which may be several sentences. What is unknown stays as it is."""
-        return self._best(text)[1]
+        return self._best(text).told
 
-    def _best(self, text: str) -> tuple[int, str]:
-        """Return how many letters the catalogue explains at most, and the translation.
+    def _best(self, text: str) -> _Told:
+        """Translate a text so that the catalogue explains as many letters as possible.
 
-        The text is cut into parts so that the templates explain as much as possible. A template such as
-        "{name} can't be read: {text}." could also match far too much.
+        The text is cut into parts, because a template such as "{name} can't be read: {text}" would also
+        match all that follows. Of several ways that explain as much, the one with the longest parts counts.
         """
         cuts = [(0, 0), *(found.span() for found in _GAP.finditer(text))][:_MOST_PARTS]
         ends = [(len(text), len(text))]
-        best: dict[int, tuple[int, str]] = {len(text): (0, "")}
+        best = {len(text): _Told("")}
         for _, begin in reversed(cuts):
-            found = (-1, "")
+            found = _Told("", -1)
             for end, after in ends:
                 weight, told = self._part(text[begin:end])
-                more, rest = best[after]
-                if weight + more >= found[0]:  # the longest part of several that explain as much
+                rest = best[after]
+                if weight + rest.weight >= found.weight:
                     gap = self._gap(text[end:after], told) if weight else text[end:after]
-                    found = (weight + more, told + gap + rest)
+                    found = _Told(told + gap + rest.told, weight + rest.weight, rest.parts + 1)
             best[begin] = found
             ends = sorted({*ends, *((end, after) for end, after in cuts if after == begin)})
         return best[0]
@@ -130,25 +156,29 @@ class Sentences:
             if match is None:
                 continue
             values = {name: self._value(name, value) for name, value in match.groupdict().items()}
-            weight = template.weight + sum(gained for gained, _ in values.values())
+            weight = template.weight + sum(value.gain for value in values.values())
             if weight > found[0]:
-                told = self._translations[template.text]
-                found = (weight, filled(told, {name: told for name, (_, told) in values.items()}))
+                told = {name: value.told for name, value in values.items()}
+                found = (weight, filled(self._translations[template.text], told))
         return found
 
-    def _value(self, name: str, value: str) -> tuple[int, str]:
+    def _value(self, name: str, value: str) -> _Told:
+        """Translate the value of a placeholder."""
         if name.startswith("text"):
-            weight, told = self._best(value)
-            # A letter less for each part: "0.4 s per frame, 16 s left" is two parts, and not "{text} left".
-            return max(0, weight - 1 - len(_GAP.findall(value))), told
+            return self._best(value)
         for template in self._lists if name.startswith("list") else ():
             match = template.pattern.fullmatch(value)
             if match is not None:
-                names = match.groupdict()
+                names = {one: _Told(text) for one, text in match.groupdict().items()}
                 if name.startswith("list_text"):
-                    names = {one: self._best(text)[1] for one, text in names.items()}
-                return 0, filled(self._translations[template.text], names)
-        return self._best(value) if name.startswith("list_text") else (0, value)
+                    names = {one: self._best(text.told) for one, text in names.items()}
+                told = {one: text.told for one, text in names.items()}
+                return _Told(
+                    filled(self._translations[template.text], told),
+                    sum(text.weight for text in names.values()),
+                    sum(text.parts for text in names.values()),
+                )
+        return self._best(value) if name.startswith("list_text") else _Told(value)
 
     def _gap(self, gap: str, before: str) -> str:
         if gap == ", ":

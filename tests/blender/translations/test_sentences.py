@@ -17,6 +17,7 @@ from sam2_splat_addon.blender.translations.sentences import (
     filled,
 )
 from sam2_splat_addon.core.errors import SplatError, WorkerError
+from sam2_splat_addon.core.footage.damaged_photos import DamagedFrame, left_out
 from sam2_splat_addon.core.footage.scan import scan, shorten
 from sam2_splat_addon.core.printable import counted
 from sam2_splat_addon.core.prompts import PromptSet
@@ -135,10 +136,15 @@ def test_lines_of_a_program_stay_as_they_are() -> None:
 
 def test_lists_and_counts_are_those_of_the_code() -> None:
     german = catalogue._sentences("de_DE")
-    names = [f"{number}.jpg" for number in range(9)]
-    told = german.translated(f"Left out, as these photos are damaged: {shorten(names)}.")
-    assert told.startswith("Ausgelassen, weil besch\u00e4digt: 0.jpg, 1.jpg")
+    photos = [DamagedFrame(frame, f"{frame}.jpg", "") for frame in range(1, 12)]
+    told = german.translated(f"Saved. {left_out(photos[:3])}")
+    assert told.endswith("1.jpg (Bild 1), 2.jpg (Bild 2) und 3.jpg (Bild 3).")
+    told = german.translated(left_out(photos))
+    assert told.startswith("Ausgelassen, weil besch\u00e4digt: 1.jpg (Bild 1), 2.jpg (Bild 2), ")
     assert told.endswith(" weitere.")
+    named = shorten([str(frame) for frame in (3, 4, 5)])
+    told = german.translated(f"Some subjects have no mask here: frames {named}.")
+    assert told.endswith(": Bilder 3, 4 und 5.")
     assert german.translated(f"{counted(1, 'mask')} to look at") == "1 Maske anzusehen"
     assert german.translated(f"{counted(4, 'mask')} to look at") == "4 Masken anzusehen"
 
