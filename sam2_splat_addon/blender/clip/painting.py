@@ -60,8 +60,12 @@ class Stroke(SessionPart):
         The clip's session uid, the subject's id and the frame. None if there is no stroke.
     erases
         Whether it takes away.
+    shown
+        The part of the photo that is painted while the mouse moves.
     matte
-        The mask with the stroke, for the overlay.
+        The same for the overlay. None if it has to be made again.
+    outlines
+        The mask before the stroke.
     """
 
     of_file: ClassVar[bool] = True
@@ -92,7 +96,12 @@ class _Painted(ClipPart):
 def shown(clip: bpy.types.MovieClip, object_id: int, frame: int) -> ShownMatte | None:
     """Return a subject's mask with the running stroke. None if none runs there."""
     stroke = session_state.part(Stroke)
-    return stroke.matte if stroke.place == (clip.session_uid, object_id, frame) else None
+    if stroke.place != (clip.session_uid, object_id, frame) or stroke.shown is None:
+        return None
+    if stroke.matte is None:
+        values = np.where(stroke.shown.pixels, 1.0, -1.0).astype(np.float32)
+        stroke.matte = ShownMatte("edited", values, part=stroke.shown.part)
+    return stroke.matte
 
 
 def begin(
@@ -123,8 +132,7 @@ def paint(begin_at: tuple[float, float], end_at: tuple[float, float], radius: fl
     stroke.lines.append(_Line(begin_at, end_at, radius))
     if stroke.shown is not None:
         stroke.shown.paint(begin_at, end_at, radius, inside=not stroke.erases)
-        values = np.where(stroke.shown.pixels, 1.0, -1.0).astype(np.float32)
-        stroke.matte = ShownMatte("edited", values, part=stroke.shown.part)
+        stroke.matte = None  # several moves may come between two redraws
 
 
 def cancel() -> None:
@@ -132,18 +140,22 @@ def cancel() -> None:
     session_state.drop(Stroke)
 
 
-def finish(clip: bpy.types.MovieClip, name: str) -> None:
+def finish(clip: bpy.types.MovieClip, name: str) -> bool:
     """Put the stroke into the subject's layer, as the user's mask of the photo.
 
-    The playhead must be on the photo. Raises SplatError if Blender did not set the key.
+    The playhead must be on the photo. Return whether the stroke has changed the mask. Raises SplatError
+    if Blender did not set the key.
     """
     stroke = session_state.part(Stroke)
     assert stroke.place is not None  # `begin` was called
     _, object_id, frame = stroke.place
     width, height = int(clip.size[0]), int(clip.size[1])
     canvas = _canvas(clip, name, frame, stroke.outlines)
+    before = canvas.pixels.copy()
     for line in stroke.lines:
         canvas.paint(line.begin, line.end, line.radius, inside=not stroke.erases)
+    if np.array_equal(canvas.pixels, before):
+        return False
     tolerance = max(_PAINTED * max(width, height), _LEAST / photo_scale(width, height))
     outlines = within([one.points for one in canvas.contours()], tolerance)
     begins = not _has_prompts(clip, object_id)
@@ -157,6 +169,7 @@ def finish(clip: bpy.types.MovieClip, name: str) -> None:
         # Without a click nothing else says where the subject is.
         mask_prompts.set_from_outlines(clip, object_id, frame, outlines)
     cancel()
+    return True
 
 
 def thin(clip: bpy.types.MovieClip, name: str, frame: int) -> int:

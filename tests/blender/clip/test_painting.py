@@ -42,8 +42,8 @@ def stroke(
     frame: int = HERE,
     radius: float = 4.0,
     erases: bool = False,
-) -> None:
-    """Paint as the operator does."""
+) -> bool:
+    """Paint as the operator does. Return whether the mask has changed."""
     from sam2_splat_addon.blender.clip import markers, painting
     from sam2_splat_addon.blender.tasks import local_edits
 
@@ -52,7 +52,12 @@ def stroke(
     painting.begin(clip, name, frame, (0, 0, *SIZE), 1.0, erases=erases)
     for begin, end in zip(places, places[1:] or places, strict=False):
         painting.paint(begin, end, radius)
-    painting.finish(clip, name)
+    shown = painting.shown(clip, clip.sam2_splat.objects[name].object_id, frame)
+    assert shown is not None and painting.shown(clip, 99, frame) is None
+    x, y = places[-1]
+    if 0 <= x < SIZE[0] and 0 <= y < SIZE[1]:
+        assert (shown.values[int(y), int(x)] > 0) != erases, "the stroke does not show"
+    return painting.finish(clip, name)
 
 
 def shape(clip: bpy.types.MovieClip, frame: int, name: str = "chair") -> NDArray[np.bool_]:
@@ -254,3 +259,12 @@ def test_a_part_is_removed_from_this_photo_alone_and_leaves_no_stray_points(
     assert edited(clip) == (HERE,)
     assert np.array_equal(shape(clip, HERE), here)
     assert overlap(shape(clip, 3), before) > 0.99
+
+
+def test_a_stroke_that_changes_nothing_is_no_edit(clip: bpy.types.MovieClip) -> None:
+    assert not stroke(clip, BEGIN, END, erases=True)
+    assert not stroke(clip, (50.0, 90.0), (52.0, 90.0), radius=2.0)
+    assert edited(clip) == ()
+    assert stroke(clip, BEGIN, END)
+    assert not stroke(clip, BEGIN, END)
+    assert edited(clip) == (HERE,)

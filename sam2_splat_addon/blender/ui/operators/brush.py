@@ -153,9 +153,11 @@ class SAM2SPLAT_OT_brush_stroke(Operator):
 
     def _finish(self, context: Context, clip: bpy.types.MovieClip) -> Result:
         try:
-            painting.finish(clip, self._name)
+            has_changed = painting.finish(clip, self._name)
         except SplatError as error:
             return self._leave(context, report_error(self, error))
+        if not has_changed:
+            return self._leave(context, {"CANCELLED"})
         changes.edits_changed(clip.session_uid)
         return self._leave(context, {"FINISHED"})
 
