@@ -18,6 +18,7 @@ from ..review.review_builder import ClipReview
 from ..tasks import local_edits
 from ..tasks.report_task import written_page
 from ..translations.catalogue import translated
+from . import click_tool_ui
 from .operators import click_targets
 from .operators.correct import Place, place_of
 from .widgets import Sidebar, draw_problem, draw_progress, wrapped
@@ -155,6 +156,9 @@ class SAM2SPLAT_PT_correct(Sidebar, Panel):
                 layout.operator("sam2_splat.restore_mask", icon="LOOP_BACK")
             elif here is not None and here.state != "good":
                 _draw_tick(layout, here)
+            row = layout.row(align=True)
+            click_tool_ui.draw_brush(row, context)
+            row.operator("sam2_splat.edit_points", text="Points", icon="EDITMODE_HLT")
             if click_targets.in_mask_mode(context.space_data):
                 layout.operator("sam2_splat.remove_contour", icon="X")
             row = layout.row(align=True)
