@@ -28,7 +28,19 @@ from .ui import (
     preferences,
     presets,
 )
-from .ui.operators import brush, cache, click, correct, environment, hold, load, objects, run, view
+from .ui.operators import (
+    brush,
+    cache,
+    click,
+    copy_report,
+    correct,
+    environment,
+    hold,
+    load,
+    objects,
+    run,
+    view,
+)
 from .ui.operators import review as review_operators
 
 CLASSES = (
@@ -44,6 +56,7 @@ CLASSES = (
     *run.CLASSES,
     *environment.CLASSES,
     *cache.CLASSES,
+    *copy_report.CLASSES,
     *presets.CLASSES,
     *panel_footage.CLASSES,
     *panel_run.CLASSES,
@@ -64,7 +77,7 @@ def register() -> None:
         properties.take_properties(cls)
         properties.use_own_words(cls)
         bpy.utils.register_class(cls)
-    console.log.setLevel(console_level())
+    console.set_level(console_level())
     key_macro.define_macros()
     properties.attach()
     list_properties.attach()

@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import sys
+from collections import deque
 from types import FrameType
 from typing import Any, Final, TextIO
 
@@ -22,6 +23,8 @@ CANCELLED: Final = 130
 """The exit code that a shell gives to a run that was cancelled with Ctrl+C."""
 
 NAME: Final = "SAM2 Splat"
+
+_LINES_KEPT: Final = 60  # of the log
 
 
 def say(text: str, *, error: bool = False) -> None:
@@ -42,11 +45,37 @@ class _ConsoleHandler(logging.Handler):
         say_lines(f"{NAME}: {record.getMessage()}")
 
 
+class _LastLines(logging.Handler):
+    """Keep the last lines of the log for a report."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: deque[str] = deque(maxlen=_LINES_KEPT)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one message of one or more lines."""
+        self.lines.extend(shown(line) for line in record.getMessage().split("\n"))
+
+
+_to_console = _ConsoleHandler()
+_last_lines = _LastLines()
+
 log: Final = logging.getLogger("sam2_splat")
 """The add-on's log. It goes to Blender's console, from the level in the preferences on."""
 log.propagate = False
-log.addHandler(_ConsoleHandler())
+log.addHandler(_to_console)
+log.addHandler(_last_lines)
 log.setLevel(logging.INFO)
+
+
+def set_level(level: int | str) -> None:
+    """Set the level from which on the log is printed."""
+    _to_console.setLevel(level)
+
+
+def last_lines() -> tuple[str, ...]:
+    """Return the last lines of the log, oldest first, also those that were not printed."""
+    return tuple(_last_lines.lines)
 
 
 def level_of(name: str) -> int:

@@ -57,6 +57,14 @@ def last(panel: PanelName, uid: int | None) -> Problem | None:
     return _problems(panel, uid).get(panel)
 
 
+def all_known() -> list[tuple[PanelName, Problem]]:
+    """Return all errors that are still shown somewhere, with their panels."""
+    found = list(session_state.part(_OfFile).problems.items())
+    for _, of_clip in clip_state.known(_OfClip):
+        found.extend(of_clip.problems.items())
+    return found
+
+
 def remember(error: SplatError, panel: PanelName, uid: int | None) -> None:
     """Keep an error for a panel."""
     _problems(panel, uid)[panel] = Problem(type(error), str(error))

@@ -42,7 +42,7 @@ def _object_color(index: int) -> Any:
 
 
 def _set_console_level(preferences: Any, context: Context) -> None:
-    console.log.setLevel(preferences.console_level)
+    console.set_level(preferences.console_level)
 
 
 class SAM2SPLAT_AP_preferences(AddonPreferences):
@@ -142,6 +142,7 @@ class SAM2SPLAT_AP_preferences(AddonPreferences):
     def draw(self, context: Context) -> None:
         layout = present(self.layout)
         menus.draw_next_step(layout)
+        layout.operator("sam2_splat.copy_report", icon="COPYDOWN")
         layout.use_property_split = True
         if sys.platform != "darwin":  # there is one build of PyTorch for Macs
             layout.prop(self, "torch_build")

@@ -64,6 +64,7 @@ def draw_problem(layout: UILayout, clip: MovieClip | None, panel: PanelName) -> 
     row = box.row()
     lines = wrapped(problem.sentence, _LETTERS)
     row.label(text=lines[0], icon="ERROR")
+    row.operator("sam2_splat.copy_report", text="", icon="COPYDOWN", emboss=False)
     row.operator("sam2_splat.dismiss", text="", icon="X", emboss=False).panel = panel
     for line in lines[1:]:
         box.label(text=line)

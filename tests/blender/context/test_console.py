@@ -21,9 +21,8 @@ def test_the_log_goes_to_the_console_from_its_level_on(
     assert "SAM2 Splat: torch says something\n" in said
     assert "\x1b" not in said
     assert said.endswith("can't be read.\nLoad it again.\n")
-    monkeypatch.setattr(console.log, "level", logging.WARNING)
-    console.log._cache.clear()  # the cache of enabled levels
+    monkeypatch.setattr(console._to_console, "level", logging.WARNING)
     console.log.log(console.level_of("info"), "Device: CPU")
     console.log.log(console.level_of("warning"), "Left out.")
-    console.log._cache.clear()
+    assert console.last_lines()[-2:] == ("Device: CPU", "Left out.")
     assert capfd.readouterr().out == "SAM2 Splat: Left out.\n"

@@ -21,6 +21,7 @@ NOT_SHOWN_FILES = {
     "blender/cli/batch.py": "the command line",
     "blender/cli/options.py": "the command line",
     "blender/cli/register.py": "the command line",
+    "blender/ui/help_report.py": "the report for those who help, which is in English",
     "blender/overlay/shaders.py": "code for the graphics card",
     "core/review/report.py": "the report, which is a file",
     "engine/jobs/report_pictures.py": "the report, which is a file",
