@@ -40,6 +40,7 @@ def test_translations(blender: InstalledBlender) -> None:
         assert told["label"] == texts["Propagate"]
         assert told["button"] == texts["Bake PNGs"]
         assert told["own word"] == texts["Range"]
+        assert told["Blender's button"] == texts["Open Folder"]
         assert told["tooltip"] == texts[TIP]
         assert told["value"] == texts["{count} left out, damaged"].replace("{count}", "3")
         for part in ERROR:

@@ -36,8 +36,9 @@ CONTEXT: Final = "SAM2 Splat"
 
 Blender's own translations mean something else by some words: its German *Back* is the back of a thing.
 """
-# Labels and tooltips are always looked up in the default context.
-_CONTEXTS: Final = (CONTEXT, "*")
+# Labels and tooltips are always looked up in the default context, and the text of a button that calls one of
+# Blender's own operators in that of operators.
+_CONTEXTS: Final = (CONTEXT, "*", "Operator")
 
 
 def read(language: str) -> dict[str, str]:

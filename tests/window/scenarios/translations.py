@@ -36,6 +36,7 @@ def said() -> dict[str, str]:
         ),
         "button": told.pgettext_iface(bake.name, bake.translation_context),
         "tooltip": told.pgettext_tip(bake.description),
+        "Blender's button": told.pgettext_iface("Open Folder", "Operator"),
         "value": catalogue.translated("3 left out, damaged"),
         "report": report,
     }
