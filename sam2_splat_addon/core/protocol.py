@@ -187,6 +187,19 @@ class ReportRequest(msgspec.Struct, frozen=True, tag="report"):
     fine: dict[int, tuple[int, ...]] = {}
 
 
+class CopyRequest(msgspec.Struct, frozen=True, tag="copy"):
+    """Write a JPEG of each photo, for Blender, which can't show these photos itself.
+
+    ``photos[i]`` is copied to ``copies[i]``, in the same size and with (``width``, ``height``) px. A
+    damaged photo gets a black copy, since a sequence may have no gap, and is named.
+    """
+
+    photos: tuple[str, ...]
+    copies: tuple[str, ...]
+    width: int
+    height: int
+
+
 class PreviewRequest(msgspec.Struct, frozen=True, tag="preview"):
     """Segment one frame from its prompts, to show it. Nothing is written.
 
@@ -256,7 +269,7 @@ class Log(msgspec.Struct, frozen=True, tag="log"):
 class Progress(msgspec.Struct, frozen=True, tag="progress"):
     """Where the request is.
 
-    ``stage`` is "loading", "propagating", "baking" or "reporting". ``done`` of ``total`` steps are
+    ``stage`` is "loading", "propagating", "baking", "reporting" or "copying". ``done`` of ``total`` steps are
     finished. ``frame`` and ``object_name`` name the last step. Seconds are 0 while unknown.
     ``peak_memory_mb`` is the most memory that the worker has used.
     """
@@ -393,7 +406,7 @@ class PreviewFailed(msgspec.Struct, frozen=True, tag="preview_failed"):
     failure: Failed
 
 
-JobRequest = PropagateRequest | BakeRequest | ReportRequest
+JobRequest = PropagateRequest | BakeRequest | ReportRequest | CopyRequest
 Request = JobRequest | PreviewRequest | CancelRequest
 PreviewEvent = PreviewDone | PreviewDropped | PreviewFailed
 Event = Ready | Log | Progress | FrameDone | Finished | Failed | Stopped | PreviewEvent

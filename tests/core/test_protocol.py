@@ -26,6 +26,7 @@ from sam2_splat_addon.core.protocol import (
     PROTOCOL_VERSION,
     BakeRequest,
     CancelRequest,
+    CopyRequest,
     EditedMatte,
     Event,
     Failed,
@@ -57,6 +58,7 @@ FRAME = FramePrompts(
 )
 PROMPTS = PromptSet((ObjectPrompts(1, "chair", (FRAME,)),), 1200, 1800)
 REQUESTS: list[Request] = [
+    CopyRequest(("/photos/Stühle/a.exr",), ("/cache/frame_000001.jpg",), 1200, 1800),
     PropagateRequest(
         FOOTAGE, PROMPTS, "/store", ModelChoice("bundled", "", "cpu", 2),
         RunSettings(3, 9, "forward", speed="balanced"),

@@ -15,8 +15,9 @@ import msgspec
 
 from ...core.errors import FootageError
 from ...core.footage import matching
+from ...core.footage.copies import photo_link
 from ...core.footage.scan import Footage, scan
-from ...core.footage.staging import LINKS, PROXIES
+from ...core.footage.staging import COPIES, LINKS, PROXIES
 from ...core.system.links import is_link
 from ...core.system.safe_read import is_folder, is_there
 from ..context import preferences, properties
@@ -131,11 +132,14 @@ def photo_of(clip: bpy.types.MovieClip, frame: int) -> Path | None:
 
 
 def shown_paths(clip: bpy.types.MovieClip, frames: range) -> tuple[str, ...]:
-    """Return the files that a clip shows on its frames. They may not exist.
+    """Return the photos that a clip shows on its frames, or links to them. They may not exist.
 
     A name without a number is on frame 1 only.
     """
     first = Path(bpy.path.abspath(clip.filepath))
+    settings = properties.of_clip(clip)
+    if settings.footage_folder and not settings.first_file and first.parent.name == COPIES:
+        first = photo_link(first)  # Blender shows a copy of the photo
     numbers = list(re.finditer(r"[0-9]+", first.stem))
     if not numbers:
         return (str(first),) if 1 in frames else ()

@@ -14,6 +14,7 @@ from pathlib import Path
 import bpy
 
 from ...core.errors import FootageError
+from ...core.footage.copies import copy_paths, needs_copies
 from ...core.footage.scan import Footage, scan
 from ...core.footage.staging import stage
 from ...core.system.background_task import Report, unwatched
@@ -22,7 +23,7 @@ from ...core.system.steps import at_once, quietly
 from ..context import preferences, properties
 from ..context.active_clip import clip_by_uid, is_linked, require_clip_by_uid
 from ..context.present import present
-from . import matte_run, photo_remap
+from . import copies, matte_run, photo_remap
 from .footage import from_file, remember
 from .user_masks import search
 
@@ -38,21 +39,35 @@ def load(path: Path) -> bpy.types.MovieClip:
 
     If the photos already have a clip, that clip is updated. It keeps its prompts and settings.
     """
-    return at_once(open_staged(*read_and_stage(path, preferences.cache_folder())))[0]
+    footage, shown = read_and_stage(path, preferences.cache_folder())
+    job = copies.job_for(footage, shown)
+    if job is not None:
+        job.wait()
+        copies.take(job, footage, shown)
+    return at_once(open_staged(footage, shown))[0]
 
 
 def read_and_stage(
     path: Path, cache_folder: Path, report: Report = unwatched
 ) -> tuple[Footage, Path]:
-    """Do the first half of `load`, which waits for disks and does not use Blender."""
+    """Do the first part of `load`, which waits for disks and does not use Blender.
+
+    Returns
+    -------
+    tuple
+        The photos, and the file of frame 1 that Blender opens: a link, or a copy that is yet to be made
+        (see `copies`).
+    """
     footage = scan(path, report)
-    return footage, stage(footage, preferences.staging_folder(footage.folder, cache_folder), report)
+    folder = preferences.staging_folder(footage.folder, cache_folder)
+    first_link = stage(footage, folder, report)
+    return footage, copy_paths(footage, folder)[0] if needs_copies(footage) else first_link
 
 
 def open_staged(
     footage: Footage, first_link: Path, into: bpy.types.MovieClip | None = None
 ) -> Generator[None, None, Opened]:
-    """Do the second half of `load`, in small steps. Only the last step changes something.
+    """Do the last part of `load`, in small steps. Only the last step changes something.
 
     Parameters
     ----------
@@ -232,8 +247,9 @@ def found_on_disk(kept: Kept, cache_folder: Path) -> Found:
         folder = moved.folder
     if kept.first_file or is_there(kept.shown):
         return Found(kept.uid, moved, None)
-    footage = scan(folder)
-    return Found(kept.uid, moved, stage(footage, preferences.staging_folder(folder, cache_folder)))
+    shown = read_and_stage(folder, cache_folder)[1]
+    # Copies need the worker: until Load is pressed, the clip shows nothing.
+    return Found(kept.uid, moved, shown if is_there(shown) else None)
 
 
 def take_found(found: Found) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import bpy
 
+from ...client.worker.job import Job, JobState
 from ...core.footage.scan import Footage
 from ...core.system.background_task import BackgroundTask
-from ..clip import loading
+from ..clip import copies, loading
 from ..clip.loading import Opened
 from ..context import changes, preferences, properties
 from ..context.active_clip import require_clip_by_uid
@@ -45,6 +46,8 @@ class LoadTask:
         self.clip_name = ""
         self._into = into
         self._opening: Generator[None, None, Opened] | None = None
+        self._looked_for_copies = False
+        self._job: Job | None = None
         cache = preferences.cache_folder()
         self._background: BackgroundTask[tuple[Footage, Path]] = BackgroundTask(
             lambda report: loading.read_and_stage(path, cache, report)
@@ -62,6 +65,11 @@ class LoadTask:
             self.sentence = f"Looking at the photos, {done} of {total}"
             return False
         if self._opening is None:
+            if not self._has_copies(deadline):
+                return False
+            if self.cancelled:
+                self.summary = "Cancelled. Nothing was loaded"
+                return True
             into = require_clip_by_uid(self._into) if self._into is not None else None
             self._opening = loading.open_staged(*self._background.result(), into)
         self.fraction, self.sentence = 1.0, "Moving clicks and masks with their photos"
@@ -73,6 +81,22 @@ class LoadTask:
                 return True
             if time.monotonic() >= deadline:
                 return False
+
+    def _has_copies(self, deadline: float) -> bool:
+        """Whether Blender can show the photos, or the copies that the worker makes of them."""
+        footage, shown = self._background.result()
+        if not self._looked_for_copies:
+            self._looked_for_copies = True
+            self._job = copies.job_for(footage, shown)
+        if self._job is None:
+            return True
+        state = self._job.poll(deadline, wait=bpy.app.background)
+        self.fraction, self.sentence = self._job.progress.fraction, self._job.progress.sentence
+        if not state.is_over:
+            return False
+        self.cancelled = state is JobState.CANCELLED
+        copies.take(self._job, footage, shown)
+        return True
 
     def _finish(self, clip: bpy.types.MovieClip, news: str) -> None:
         settings = properties.of_clip(clip)
@@ -94,5 +118,7 @@ class LoadTask:
     def abort(self) -> None:
         """Let the thread end."""
         self._background.cancel()
+        if self._job is not None:
+            self._job.abort()
         if self._opening is not None:
             self._opening.close()

@@ -301,6 +301,7 @@ _STAGES = {
     "propagating": "Propagating",
     "baking": "Baking",
     "reporting": "Reporting",
+    "copying": "Making copies that Blender can show",
 }
 
 

@@ -65,6 +65,8 @@ class ImageHeader:
         How the channels make a colour; "layers" for an EXR whose picture is in a layer.
     has_alpha
         True when the pixels carry transparency.
+    needs_copy
+        Whether Blender can't show this photo, or would show another size.
     """
 
     format: ImageFormat
@@ -76,6 +78,7 @@ class ImageHeader:
     orientation: int
     color: ColorModel
     has_alpha: bool
+    needs_copy: bool = False
 
 
 def read_header(path: Path) -> ImageHeader:
@@ -290,6 +293,7 @@ def _tiff(file: BinaryIO) -> ImageHeader:
         orientation=tiff.orientation,
         color=color,
         has_alpha=tiff.alpha is not None,
+        needs_copy=not tiff.is_first,
     )
 
 
@@ -346,4 +350,6 @@ def _exr(file: BinaryIO) -> ImageHeader:
         orientation=1,
         color="layers" if exr.is_layer else color,
         has_alpha=bool(exr.alpha),
+        # Blender reads the data window, the first part, and no chroma of half the size.
+        needs_copy=exr.data != exr.display or exr.is_luma_chroma or exr.part > 0,
     )

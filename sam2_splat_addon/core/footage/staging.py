@@ -27,6 +27,11 @@ from .scan import Footage
 MAP_NAME = "frames.json"
 PROXIES = "proxies"
 MADE_OF_NAME = "made_of.txt"
+COPIES = "copies"
+"""The folder, within a folder of links, of copies that Blender can show."""
+COPIES_MADE_OF = f"{COPIES}/made_of.json"
+PHOTO_LINK = ".photo"
+"""The extension of links if Blender shows copies instead."""
 
 _LINK_NAME = re.compile(r"frame_[0-9]{6,}\.[a-z]+(\.tmp)?")
 # The cache gives the folder of each footage such a name.
@@ -54,6 +59,8 @@ def _knows_unmarked(folder: Path) -> bool:
     """
     if _DIGEST.fullmatch(folder.name) is None or is_link(folder / PROXIES):
         return False
+    if is_link(folder / COPIES):
+        return False
     copies = _copies(folder)
     if copies is None:
         return False
@@ -66,6 +73,8 @@ LINKS: Final = FolderKind(
         MAP_NAME,
         "frame_#.*",
         "frame_#.*.tmp",
+        f"{COPIES}/frame_#.jpg",
+        COPIES_MADE_OF,
         *(
             f"{PROXIES}/?/proxy_{percent}{kind}/{name}"
             for percent in (25, 50, 75, 100)
@@ -169,6 +178,7 @@ def unstage(folder: Path) -> None:
         if is_link(there) or there.name in copies or there.suffix == ".tmp":
             there.unlink(missing_ok=True)
     LINKS.remove(folder, PROXIES)
+    LINKS.remove(folder, COPIES)
     (folder / MAP_NAME).unlink(missing_ok=True)
     LINKS.give_up(folder)
     if not any(folder.iterdir()):
@@ -230,6 +240,8 @@ def read_stage(folder: Path) -> StageMap:
 
 
 def _common_extension(footage: Footage) -> str:
+    if any(frame.header.needs_copy for frame in footage.frames):
+        return PHOTO_LINK
     counts = Counter(path.suffix.lower() for path in footage.paths)
     return min(counts, key=lambda extension: (-counts[extension], extension))
 

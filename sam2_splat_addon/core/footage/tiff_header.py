@@ -75,6 +75,8 @@ class TiffHeader:
     ----------
     directory
         Where its directory begins, bytes.
+    is_first
+        Whether no preview stands ahead of it.
     width, height
         px, stored order.
     samples
@@ -94,6 +96,7 @@ class TiffHeader:
     """
 
     directory: int
+    is_first: bool
     width: int
     height: int
     samples: int
@@ -145,6 +148,7 @@ def read_tiff(file: BinaryIO) -> TiffHeader:
     alphas = [at for at, use in enumerate(extra) if use in (1, 2) and colors + at < samples]
     return TiffHeader(
         directory=directory.begin,
+        is_first=directory.is_first,
         width=width,
         height=height,
         samples=samples,

@@ -50,12 +50,15 @@ class Directory:
         Where it begins in the file, bytes.
     following
         Where the next one begins; 0 if there is none.
+    is_first
+        Whether it is the first one of the file.
     tags
         Number of a tag -> its values.
     """
 
     begin: int
     following: int
+    is_first: bool
     tags: dict[int, tuple[int, ...]]
 
     @property
@@ -108,7 +111,7 @@ def _directories(file: BinaryIO, wanted: frozenset[int]) -> Iterator[Directory]:
         if begin in seen:
             continue
         seen.add(begin)
-        directory = _directory(file, begin, order, big, wanted)
+        directory = _directory(file, begin, order, big, wanted, is_first=len(seen) == 1)
         yield directory
         waiting[:0] = directory.tags.get(_INNER, ())
         if directory.following:
@@ -116,7 +119,7 @@ def _directories(file: BinaryIO, wanted: frozenset[int]) -> Iterator[Directory]:
 
 
 def _directory(
-    file: BinaryIO, begin: int, order: str, big: bool, wanted: frozenset[int]
+    file: BinaryIO, begin: int, order: str, big: bool, wanted: frozenset[int], *, is_first: bool
 ) -> Directory:
     address, count_code, entry_code = ("Q", "Q", "HHQ8s") if big else ("I", "H", "HHI4s")
     file.seek(begin)
@@ -140,7 +143,7 @@ def _directory(
             file.seek(struct.unpack(order + address, value)[0])
             value = exactly(file, size)
         tags[tag] = struct.unpack(code, value[:size])
-    return Directory(begin, following, tags)
+    return Directory(begin, following, is_first, tags)
 
 
 def exif_orientation(exif: bytes) -> int:

@@ -27,6 +27,7 @@ from ...core.protocol import (
     PROTOCOL_VERSION,
     BakeRequest,
     CancelRequest,
+    CopyRequest,
     Event,
     Failed,
     Finished,
@@ -171,6 +172,8 @@ def _answer(
             return _propagate(job, send, send_frame_done, cancelled)
         if isinstance(job, ReportRequest):
             return _report(job, send, cancelled)
+        if isinstance(job, CopyRequest):
+            return _copy(job, send, cancelled)
         return _bake(job, send, send_frame_done, cancelled)
     except Cancelled:
         return Stopped(len(frames))
@@ -272,6 +275,22 @@ def _bake(
         peak_memory_mb(),
         report.warnings(),
         tuple(photo.name for photo in report.damaged_photos),
+    )
+
+
+def _copy(
+    request: CopyRequest, send: Callable[[Event], None], cancelled: Callable[[], bool]
+) -> Finished:
+    from ..jobs import copies
+
+    began = time.monotonic()
+    damaged = copies.write_copies(request, send, cancelled)
+    return Finished(
+        f"Copies that Blender can show: {len(request.copies)}.",
+        frames=len(request.copies),
+        seconds=time.monotonic() - began,
+        peak_memory_mb=peak_memory_mb(),
+        damaged=damaged,
     )
 
 
