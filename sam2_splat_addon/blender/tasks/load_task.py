@@ -67,9 +67,6 @@ class LoadTask:
         if self._opening is None:
             if not self._has_copies(deadline):
                 return False
-            if self.cancelled:
-                self.summary = "Cancelled. Nothing was loaded"
-                return True
             into = require_clip_by_uid(self._into) if self._into is not None else None
             self._opening = loading.open_staged(*self._background.result(), into)
         self.fraction, self.sentence = 1.0, "Moving clicks and masks with their photos"
@@ -94,9 +91,9 @@ class LoadTask:
         self.fraction, self.sentence = self._job.progress.fraction, self._job.progress.sentence
         if not state.is_over:
             return False
-        self.cancelled = state is JobState.CANCELLED
+        self.cancelled = state is JobState.CANCELLED  # the next step ends the task
         copies.take(self._job, footage, shown)
-        return True
+        return not self.cancelled
 
     def _finish(self, clip: bpy.types.MovieClip, news: str) -> None:
         settings = properties.of_clip(clip)

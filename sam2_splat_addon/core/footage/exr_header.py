@@ -59,6 +59,8 @@ class ExrHeader:
         Whether `colors` are luminance and chroma.
     is_layer
         Whether the picture is in a layer, or in a part with a name of its own.
+    has_layers
+        Whether its part, or the file, has other layers too.
     is_half
         Whether its channels have 16 bits, not 32.
     count
@@ -76,6 +78,7 @@ class ExrHeader:
     alpha: str
     is_luma_chroma: bool
     is_layer: bool
+    has_layers: bool
     is_half: bool
     count: int
     data: tuple[int, int, int, int]
@@ -145,6 +148,7 @@ def read_exr(file: BinaryIO) -> ExrHeader:
         alpha=best.alpha,
         is_luma_chroma=best.is_luma_chroma,
         is_layer=bool(best.layer),
+        has_layers=len(parts) > 1 or any("." in name for name in part.channels),
         is_half=is_half,
         count=len(part.channels),
         data=data,

@@ -293,7 +293,7 @@ def _tiff(file: BinaryIO) -> ImageHeader:
         orientation=tiff.orientation,
         color=color,
         has_alpha=tiff.alpha is not None,
-        needs_copy=not tiff.is_first,
+        needs_copy=tiff.needs_copy,
     )
 
 
@@ -314,7 +314,7 @@ def _webp(file: BinaryIO) -> ImageHeader:
     if file.seek(0, os.SEEK_END) < end:
         raise Malformed("the file is cut short")
     width = height = 0
-    has_alpha, orientation = False, 1
+    has_alpha, is_animated, orientation = False, False, 1
     for kind, begin, length in _webp_chunks(file, end):
         file.seek(begin)
         if kind == b"VP8X":
@@ -328,10 +328,14 @@ def _webp(file: BinaryIO) -> ImageHeader:
             (bits,) = struct.unpack("<I", exactly(file, 5)[1:])
             width, height = (bits & 0x3FFF) + 1, ((bits >> 14) & 0x3FFF) + 1
             has_alpha = bool(bits >> 28 & 1)
+        elif kind == b"ANMF":
+            is_animated = True
         elif kind == b"EXIF":
             orientation = exif_orientation(exactly(file, length).removeprefix(b"Exif\0\0"))
     channels = 4 if has_alpha else 3
-    return ImageHeader("webp", width, height, channels, 8, False, orientation, "rgb", has_alpha)
+    return ImageHeader(
+        "webp", width, height, channels, 8, False, orientation, "rgb", has_alpha, is_animated
+    )
 
 
 def _exr(file: BinaryIO) -> ImageHeader:
@@ -350,6 +354,6 @@ def _exr(file: BinaryIO) -> ImageHeader:
         orientation=1,
         color="layers" if exr.is_layer else color,
         has_alpha=bool(exr.alpha),
-        # Blender reads the data window, the first part, and no chroma of half the size.
-        needs_copy=exr.data != exr.display or exr.is_luma_chroma or exr.part > 0,
+        # Blender reads the data window and no chroma of half the size, and may show another layer.
+        needs_copy=exr.data != exr.display or exr.is_luma_chroma or exr.has_layers,
     )

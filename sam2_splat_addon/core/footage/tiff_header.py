@@ -53,6 +53,9 @@ PICTURES: Final = frozenset({34712, 34933, 50001})
 BY_LIBTIFF: Final = frozenset({2, 3, 4, 6, 7, 34676, 34677})
 """Faxes, JPEG of two kinds, LogLuv: only libtiff itself decodes them, through OpenCV."""
 
+_SHOWN: Final = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 32946, 32773})
+"""The compressions that Blender knows."""
+
 _NAMES: Final = {
     33003: "JPEG 2000",
     33005: "JPEG 2000",
@@ -75,8 +78,8 @@ class TiffHeader:
     ----------
     directory
         Where its directory begins, bytes.
-    is_first
-        Whether no preview stands ahead of it.
+    needs_copy
+        Whether Blender can't show it: a preview stands ahead of it, or Blender does not know its kind.
     width, height
         px, stored order.
     samples
@@ -96,7 +99,7 @@ class TiffHeader:
     """
 
     directory: int
-    is_first: bool
+    needs_copy: bool
     width: int
     height: int
     samples: int
@@ -148,7 +151,9 @@ def read_tiff(file: BinaryIO) -> TiffHeader:
     alphas = [at for at, use in enumerate(extra) if use in (1, 2) and colors + at < samples]
     return TiffHeader(
         directory=directory.begin,
-        is_first=directory.is_first,
+        needs_copy=not directory.is_first
+        or compression not in _SHOWN
+        or model in ("cmyk", "lab", "logluv"),
         width=width,
         height=height,
         samples=samples,
