@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from tools.fetch_wheels import PLATFORMS, PYTHONS, LockedWheel, fetch, read_lock
+from tools.guide_page import write_guide
 from tools.setup_env import ensure_environment
 
 PACKAGE = ROOT / "sam2_splat_addon"
@@ -74,6 +75,7 @@ def stage(folder: Path, platform: str, python: str) -> None:
     fetch(tuple(wheels))
     shutil.copytree(PACKAGE, folder, ignore=_NOT_PACKAGED, dirs_exist_ok=True)
     shutil.copy2(ROOT / "LICENSE", folder / "LICENSE")
+    write_guide(folder / "guide")
     (folder / "wheels").mkdir()
     for wheel in wheels:
         shutil.copy2(wheel.path, folder / "wheels" / wheel.file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 import tomllib
@@ -66,6 +67,21 @@ def test_zip_has_the_package_at_its_top_and_nothing_of_the_repository(
     assert not [
         n for n in names if "__pycache__" in n or n.startswith(("tests", "tools", "sample"))
     ]
+
+
+def test_zip_has_the_guide_as_a_page_with_its_pictures(
+    zips: dict[tuple[str, str], Path],
+) -> None:
+    """The preferences open it in a browser. All Markdown in it has become HTML."""
+    with zipfile.ZipFile(zips[TARGETS[0]]) as opened:
+        page = opened.read("guide/guide.html").decode()
+        names = opened.namelist()
+    assert "<h1>Guide</h1>" in page
+    pictures = re.findall(r'<img src="([^"]+)"', page)
+    assert len(pictures) >= 8
+    assert all(f"guide/{picture}" in names for picture in pictures)
+    words = re.sub(r"<(pre|code)>.*?</\1>", "", page, flags=re.S)
+    assert not re.search(r"\*\*|\]\(|^\||^#", words.split("</head>")[1], flags=re.M)
 
 
 @pytest.mark.parametrize("target", TARGETS, ids="-".join)

@@ -24,7 +24,6 @@ from ..context.frame_view import FrameView
 from ..context.present import present
 from ..context.session_state import SessionPart
 from ..tasks import live_preview
-from ..translations.catalogue import translated
 from . import missing
 from .widgets import wrapped
 
@@ -76,7 +75,7 @@ def text_for(clip: MovieClip, frame: int) -> str:
     if task is not None:
         waits = clicked and live_preview.is_unanswered(clip, frame)
         return f"{task.title}. This mask comes after that" if waits else ""
-    if live_preview.is_busy():
+    if live_preview.is_busy() and not live_preview.silence():
         preview = worker_session.asked_preview()
         return "Working ..." if preview is not None and preview.is_warm else "Starting SAM 2 ..."
     return live_preview.problem() if clicked else ""
@@ -109,9 +108,7 @@ def _draw() -> None:
     place = _newest_click(clip, frame) if text else None
     if place is not None:
         region = present(context.region)
-        _draw_text(
-            wrapped(translated(text), _LETTERS), FrameView.of(region, clip).to_region(*place)
-        )
+        _draw_text(wrapped(text, _LETTERS), FrameView.of(region, clip).to_region(*place))
 
 
 def _newest_click(clip: MovieClip, frame: int) -> tuple[float, float] | None:

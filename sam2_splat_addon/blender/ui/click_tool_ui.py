@@ -12,9 +12,7 @@ from ..context import properties
 from ..context.active_clip import active_clip
 from ..context.editors import clip_editor_of
 from ..context.present import present
-from ..tasks import live_preview
 from .operators import click_targets
-from .widgets import wrapped
 
 # What the mouse and the keys do in Blender's own Mask mode.
 _MASK_MODE: tuple[tuple[str, Any], ...] = (
@@ -149,10 +147,6 @@ class SAM2SPLAT_PT_overlay(Panel):
         row.prop(look, "overlay_opacity", slider=True)
         column.prop(look, "show_clicks")
         column.prop(look, "live_preview")
-        if live_preview.problem():
-            column.label(text="The preview does not work", icon="INFO")
-            for line in wrapped(live_preview.problem(), 38):
-                column.label(text=line)
 
 
 def _draw_header(header: bpy.types.Header, context: Context) -> None:

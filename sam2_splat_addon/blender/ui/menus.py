@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import bpy
@@ -11,6 +12,9 @@ from bpy.types import Context, Menu, UILayout
 
 from ..context import preferences, worker_session
 from ..context.present import present
+
+# The page of docs/guide.md that the extension's zip brings along.
+_GUIDE = Path(__file__).parents[2] / "guide" / "guide.html"
 
 
 class SAM2SPLAT_MT_main(Menu):
@@ -38,6 +42,7 @@ class SAM2SPLAT_MT_main(Menu):
         layout.operator("sam2_splat.report")
         layout.separator()
         layout.operator("sam2_splat.bake", icon="RENDER_RESULT")
+        _draw_guide(layout)
 
 
 _SPANS = (
@@ -80,6 +85,13 @@ def draw_next_step(layout: UILayout) -> None:
     box.label(text="Next: load a folder of photos, click on the subject, propagate, bake")
     row = box.row()
     row.operator("sam2_splat.open_workspace", text="Open the Masking Workspace", icon="WORKSPACE")
+    _draw_guide(row)
+
+
+def _draw_guide(layout: UILayout) -> None:
+    """Draw the button that opens the guide in the web browser. The source tree has no page of it."""
+    if _GUIDE.is_file():
+        layout.operator("wm.url_open", text="Guide", icon="HELP").url = _GUIDE.as_uri()
 
 
 def _places() -> Iterator[tuple[Any, Callable[[Any, Context], None]]]:

@@ -120,7 +120,7 @@ class SAM2SPLAT_PT_footage(widgets.Sidebar, Panel):
                 whole.filepath = str(Path(bpy.path.abspath(clip.filepath)).parent)
         _draw_odd_photos(column, clip)
         widgets.draw_problem(layout, clip, "load")
-        widgets.draw_silence(layout)
+        widgets.draw_preview_problem(layout)
 
 
 class SAM2SPLAT_PT_objects(widgets.ClipSidebar, Panel):

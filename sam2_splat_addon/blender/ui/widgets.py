@@ -71,11 +71,11 @@ def draw_problem(layout: UILayout, clip: MovieClip | None, panel: PanelName) -> 
     error_panel.draw_fix(box, problem, properties.of_clip(clip) if clip is not None else None)
 
 
-def draw_silence(layout: UILayout) -> None:
-    """Say that the SAM 2 process has not answered a click for long, with the button that helps."""
-    if task_runner.current() is None and live_preview.silence():
+def draw_preview_problem(layout: UILayout) -> None:
+    """Say why the newest clicks have no mask, with the button that starts SAM 2 anew."""
+    if task_runner.current() is None and live_preview.problem():
         box = layout.box().column()
-        _draw_lines(box, live_preview.silence())
+        _draw_lines(box, live_preview.problem())
         box.operator("sam2_splat.restart_worker", icon="FILE_REFRESH")
 
 
