@@ -87,13 +87,17 @@ def show_clip(context: Context, clip: MovieClip) -> None:
     is_shown = area is not None and _space(area).clip == clip
     if not (is_shown and scene.frame_start <= scene.frame_current <= scene.frame_end):
         scene.frame_current = clip.frame_start
-    _begin(_shown(window.as_pointer(), area.as_pointer() if area else 0, clip.session_uid))
+    if area is not None:
+        _space(area).clip = clip
+        _show_copies(window, area, clip)  # now, so that it is part of the undo step of loading
+    pointer = area.as_pointer() if area is not None else 0
+    _begin(_shown(window.as_pointer(), pointer, clip.session_uid, fits=not is_shown))
 
 
 def show_workspace(context: Context) -> None:
     """Show the *Masking* workspace in the window, with our tab in front."""
     window = masking_workspace.main_window(context)
-    _begin(_shown(window.as_pointer(), 0, 0))
+    _begin(_shown(window.as_pointer(), 0, 0, fits=False))
 
 
 def is_busy() -> bool:
@@ -165,37 +169,57 @@ def _is_free(space: SpaceClipEditor) -> bool:
     return space.clip is None or bool(properties.of_clip(space.clip).footage_folder)
 
 
-def _shown(window_at: int, area_at: int, uid: int) -> Iterator[None]:
-    """Take the steps. Windows and areas are looked up in each, because they may be closed meanwhile."""
-    if not area_at:
+def _shown(window_at: int, area_at: int, uid: int, *, fits: bool) -> Iterator[None]:
+    """Take the steps. Windows and areas are looked up in each, because they may be closed meanwhile.
+
+    Parameters
+    ----------
+    window_at, area_at
+        Pointers of the window and its Clip Editor. An editor of 0 means the Masking workspace.
+    uid
+        Session uid of the clip to show. 0 shows none.
+    fits
+        Whether to show the whole photo.
+    """
+    opens_workspace = not area_at
+    if opens_workspace:
         yield from masking_workspace.show(window_at, _drawn)
         area = masking_workspace.editor_in(masking_workspace.window_at(window_at))
         area_at = area.as_pointer()
     area = _area(window_at, area_at)
     space = _space(area)
-    clip = clip_by_uid(uid) if uid else space.clip
-    is_new = space.clip != clip
-    space.clip = clip
+    clip = clip_by_uid(uid)
+    if clip is not None:
+        space.clip = clip
     space.mode, space.view = "TRACKING", "CLIP"
     # A click is muted on all other frames. Hide muted tracks, so that it shows on its own frame only.
     space.show_disabled = False
     space.show_region_ui = True
     yield from _drawn(window_at, area_at, "UI")
+    clip, area = clip_by_uid(uid), _area(window_at, area_at)
+    window = masking_workspace.window_at(window_at)
+    if clip is not None and fits:
+        with _in_editor(window, area):
+            _fit(area, clip)
+    if clip is not None and opens_workspace and proxies.is_wanted(clip):
+        _show_copies(window, area, clip)
+        # Otherwise the user's next Ctrl+Z would undo it, because a timer makes no undo step.
+        bpy.ops.ed.undo_push(message="Small Copies")
     while not _takes_tab(_region(_area(window_at, area_at), "UI")):
         yield from _drawn(window_at, area_at, "UI")
-    clip = clip_by_uid(uid) if uid else None
-    if clip is None:
-        return
-    area = _area(window_at, area_at)
-    with bpy.context.temp_override(
-        window=masking_workspace.window_at(window_at),
-        area=area,
-        region=_region(area, "WINDOW"),
-        space_data=_space(area),
-    ):
-        if is_new:
-            _fit(area, clip)
-        if proxies.is_wanted(clip):
+
+
+def _in_editor(window: Window, area: Area) -> Any:
+    """Return a context in which operators work on a Clip Editor."""
+    return bpy.context.temp_override(
+        window=window, area=area, region=_region(area, "WINDOW"), space_data=_space(area)
+    )
+
+
+def _show_copies(window: Window, area: Area, clip: MovieClip) -> None:
+    """Let an editor show small copies of large photos."""
+    if proxies.is_wanted(clip):
+        with _in_editor(window, area):
             proxies.begin(bpy.context, clip)
 
 
