@@ -204,7 +204,8 @@ def _shown(window_at: int, area_at: int, uid: int, *, fits: bool) -> Iterator[No
     if clip is not None and opens_workspace and proxies.is_wanted(clip):
         _show_copies(window, area, clip)
         # Otherwise the user's next Ctrl+Z would undo it, because a timer makes no undo step.
-        bpy.ops.ed.undo_push(message="Small Copies")
+        with _in_editor(window, area):
+            bpy.ops.ed.undo_push(message="Small Copies")
     while not _takes_tab(_region(_area(window_at, area_at), "UI")):
         yield from _drawn(window_at, area_at, "UI")
 
