@@ -35,6 +35,16 @@ def test_what_is_set_aside_is_out_of_sight_and_comes_back(store: MatteStore) -> 
     assert store.aside() == []
 
 
+def test_what_a_run_could_continue_from_is_not_set_aside(store: MatteStore) -> None:
+    for object_id in (1, 2):
+        bank = store.state_folder(object_id) / "forward" / "000001.safetensors"
+        bank.parent.mkdir(parents=True)
+        bank.write_bytes(b"x")
+    store.set_aside(1)
+    assert not store.state_folder(1).exists()
+    assert store.state_folder(2).exists()
+
+
 def test_new_mattes_win_over_those_set_aside(store: MatteStore) -> None:
     store.set_aside(1)
     store.write(record(7))
