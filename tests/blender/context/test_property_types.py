@@ -12,6 +12,7 @@ from typing import Annotated, Any, get_type_hints
 import bpy
 import pytest
 
+from sam2_splat_addon.blender import ADDON_PACKAGE
 from sam2_splat_addon.core import settings
 
 pytestmark = pytest.mark.usefixtures("addon")
@@ -37,8 +38,11 @@ def written_types(cls: type) -> dict[str, str]:
 
 
 def registered_types(cls: Any) -> dict[str, str]:
-    """Return the types in Blender of a class's own properties, without those of its base."""
+    """Return the types in Blender of a class's own properties, without those of its bases."""
     base = {"rna_type"}
+    for one in cls.__mro__:  # such as Blender's own class for operators that save presets
+        if not one.__module__.startswith(ADDON_PACKAGE):
+            base |= get_type_hints(one).keys()
     if issubclass(cls, bpy.types.Operator):
         group, name = cls.bl_idname.split(".")
         properties = getattr(getattr(bpy.ops, group), name).get_rna_type().properties

@@ -129,7 +129,7 @@ def test_an_edited_mask_becomes_a_prompt_that_is_saved_and_propagated(
 
 def test_an_empty_mask_is_no_prompt(clip: bpy.types.MovieClip) -> None:
     bpy.ops.sam2_splat.clear_masks(what="FRAME")
-    with pytest.raises(RuntimeError, match="exclude clicks"):
+    with pytest.raises(RuntimeError, match="no mask on this photo"):
         bpy.ops.sam2_splat.mask_to_prompt()
 
 
