@@ -56,7 +56,9 @@ class SAM2SPLAT_UL_objects(UIList):
             row.label(text=markers.CAMERA_SUBJECT)
         else:
             row.prop(subject, "name", text="", emboss=False)
-        row.label(text=str(len(subject.tracks)), icon="TRACKER")
+        clicks = row.row()
+        clicks.ui_units_x = 2.2
+        clicks.label(text=str(len(subject.tracks)), icon="TRACKER")
         if entry is not None:
             row.prop(
                 entry,
