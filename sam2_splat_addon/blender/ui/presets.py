@@ -19,6 +19,7 @@ from ...core.settings import BakeSettings, ModelSettings, RunSettings, Settings,
 
 # The add-on's folder, which has a folder "presets", as Blender wants it.
 _ROOT = str(Path(__file__).resolve().parents[2])
+_SETTINGS = "bpy.context.edit_movieclip.sam2_splat"
 # Settings that belong to the photos, not to a way of working. A preset leaves them alone.
 _OF_PHOTOS = ("direction", "panorama", "exposure")
 
@@ -29,17 +30,12 @@ def names(*kinds: type[Settings]) -> list[str]:
 
 
 def _paths(*kinds: type[Settings]) -> list[str]:
-    return [f"settings.{name}" for name in names(*kinds)]
+    """Return what Blender evaluates when it saves a preset, and writes into its file."""
+    # Whole paths, without Blender's `preset_defines`: these don't work in Blender 4.3 with Python 3.13.
+    return [f"{_SETTINGS}.{name}" for name in names(*kinds)]
 
 
-class _AddPreset(AddPresetBase):
-    """The common part of the operators that save and remove a preset."""
-
-    # Blender runs these lines when it saves a preset, and writes them into its file.
-    preset_defines: ClassVar[list[str]] = ["settings = bpy.context.edit_movieclip.sam2_splat"]
-
-
-class SAM2SPLAT_OT_propagate_preset(_AddPreset, Operator):  # type: ignore[misc]  # as in Blender
+class SAM2SPLAT_OT_propagate_preset(AddPresetBase, Operator):  # type: ignore[misc]  # as in Blender
     """Save these settings as a preset, or remove the preset"""
 
     bl_idname = "sam2_splat.propagate_preset"
@@ -48,11 +44,11 @@ class SAM2SPLAT_OT_propagate_preset(_AddPreset, Operator):  # type: ignore[misc]
     preset_subdir = "sam2_splat/propagate"
     preset_values: ClassVar[list[str]] = [
         *_paths(ModelSettings, RunSettings),
-        "settings.edits_prompt",
+        f"{_SETTINGS}.edits_prompt",
     ]
 
 
-class SAM2SPLAT_OT_bake_preset(_AddPreset, Operator):  # type: ignore[misc]  # as in Blender
+class SAM2SPLAT_OT_bake_preset(AddPresetBase, Operator):  # type: ignore[misc]  # as in Blender
     """Save these settings as a preset, or remove the preset"""
 
     bl_idname = "sam2_splat.bake_preset"

@@ -123,7 +123,7 @@ class SAM2SPLAT_OT_looks_fine(Operator):
         bool,
         BoolProperty(
             name="Fine",
-            description="Take the frame off the list. Without a frame number, switch the state",
+            description="Take the frame off the list, or switch its state if no frame number is given",
             default=True,
             options={"SKIP_SAVE"},
         ),
