@@ -8,6 +8,7 @@ is matched with the templates. The name of a placeholder says what happens to it
 - ``{text}``, ``{text_what}``: it is one of our texts too, and is translated.
 - ``{list}``, ``{list_names}``: names with "and" before the last one; only the "and" is translated.
 - ``{list_text}``: the same, and the names are translated too.
+- ``{number}``: it stays as it is, and has no spaces.
 - ``{verb}``: it stays as it is, and a translation may leave it out.
 - any other name: it stays as it is.
 """
@@ -201,7 +202,7 @@ def _template(text: str) -> _Template:
     pieces = PLACEHOLDER.split(text)
     literals, names = pieces[::2], pieces[1::2]
     pattern = re.escape(literals[0]) + "".join(
-        f"(?P<{name}>.*?){re.escape(literal)}"
+        f"(?P<{name}>{'[^ ]*' if name == 'number' else '.*?'}){re.escape(literal)}"
         for name, literal in zip(names, literals[1:], strict=True)
     )
     return _Template(re.compile(pattern), text, max(literals, key=len), sum(map(len, literals)))

@@ -108,7 +108,7 @@ def test_planted_text_is_found(source: str, text: str) -> None:
         '"""A module."""',
         'def f():\n    """Do something."""',
         'Setting("a", "b", "--grow", "how wide")',
-        'raise ValueError("two shapes differ")',
+        'raise TypeError("two shapes differ")',
         'log.info(f"{n} frames done")',
         'layout.operator("sam2_splat.load", icon="FILE_FOLDER")',
         'f"{name}_{number}.png"',

@@ -32,6 +32,7 @@ _INTERNAL = "an operator that only our code calls"
 _NAME = "a name, which is the same in all languages"
 _CONSOLE = "a line of the console"
 _SIGN = "a sign in the words of another program"
+_FAULT = "a fault of the program, which ends as an unexpected error"
 _VERB = "a verb that translations leave out"
 # Texts that nobody reads in the window, each with the reason.
 NOT_SHOWN = {
@@ -96,6 +97,14 @@ NOT_SHOWN = {
     "decoder error": _SIGN,
     "failed to": _SIGN,
     "unrecognized data": _SIGN,
+    "the plan and the frames differ in number": _FAULT,
+    "no build of PyTorch is called {}; there are {}": _FAULT,
+    "an outline needs at least one point": _FAULT,
+    "{} memory tokens do not fit an image of {}": _FAULT,
+    "rgb {} {} and alpha {} {}": _FAULT,
+    "image_size must be a positive multiple of 32, not {}": _FAULT,
+    "{} holds no weights of {}": _FAULT,
+    "a conditioning frame's memory has features": _FAULT,
     "this photo is": _VERB,
     "these photos are": _VERB,
     " and ": "a part of a list of names",
@@ -126,7 +135,7 @@ MADE = {
 
 # Calls whose texts nobody reads in the window, by the last part of their name.
 _UNSEEN_CALLS = {
-    *("ValueError", "TypeError", "RuntimeError", "AssertionError", "KeyError", "LookupError"),
+    *("TypeError", "RuntimeError", "AssertionError", "KeyError", "LookupError"),
     *("NotImplementedError", "SystemExit", "print", "debug", "info", "warning", "log", "compile"),
     *(
         "add_argument",
