@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol, cast
 
 import bpy
 
-from ...core.errors import SplatError
+from ...core.errors import EnvironmentSetupError, SplatError
 from ..translations.catalogue import translated, translated_report
 from . import editors, last_error, session_state
 from .active_clip import active_clip
@@ -144,7 +144,9 @@ def run_to_end(task: Task, on_step: Callable[[Task], None] | None = None) -> Non
 
 def report_error(operator: Any, error: SplatError) -> Result:
     """Show a typed error as one report of Blender, and keep it for the operator's panel."""
-    last_error.remember(error, _panel_of(operator), _clip_of(operator))
+    # What is wrong with the packages is said in one place, above all panels.
+    is_setup = isinstance(error, EnvironmentSetupError)
+    last_error.remember(error, "install" if is_setup else _panel_of(operator), _clip_of(operator))
     operator.report({"ERROR"}, translated_report(str(error)))
     return {"CANCELLED"}
 

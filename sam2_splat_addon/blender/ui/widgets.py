@@ -68,6 +68,8 @@ def draw_problem(layout: UILayout, clip: MovieClip | None, panel: PanelName) -> 
     row.operator("sam2_splat.dismiss", text="", icon="X", emboss=False).panel = panel
     for line in lines[1:]:
         box.label(text=line)
+    if panel == "install" and not worker_session.packages_ready():
+        return  # the button stands above
     error_panel.draw_fix(box, problem, properties.of_clip(clip) if clip is not None else None)
 
 
@@ -129,6 +131,7 @@ def _width(text: str) -> int:
 def draw_environment(layout: UILayout) -> None:
     """Say when SAM 2 is not installed, and draw the button that installs it, or its progress."""
     if worker_session.packages_ready():
+        draw_problem(layout, None, "install")
         return
     box = layout.box().column()
     if not draw_progress(box, "install"):

@@ -85,6 +85,24 @@ def test_photos_that_cannot_be_loaded_are_an_error_of_no_clip(tmp_path: Path) ->
     assert error_panel.current("propagate", None) is None
 
 
+def test_what_is_wrong_with_the_packages_is_said_once_whatever_button_failed(
+    make_photos: MakePhotos,
+) -> None:
+    from sam2_splat_addon.blender.context import last_error, task_runner
+
+    class Propagate:
+        panel = "propagate"
+
+        def report(self, kind: set[str], text: str) -> None:
+            assert kind == {"ERROR"}
+
+    clip = load(make_photos(count=2))
+    error = errors.EnvironmentSetupError("A package is missing.", "Install SAM 2 again.")
+    task_runner.report_error(Propagate(), error)
+    assert last_error.last("propagate", clip.session_uid) is None
+    assert last_error.last("install", clip.session_uid) is not None
+
+
 def test_every_kind_of_error_that_can_be_mended_has_a_fix() -> None:
     from sam2_splat_addon.blender.ui import error_panel
 

@@ -28,7 +28,7 @@ def shows(window: Window, folder: Path) -> bool:
 
 def opened(window: Window) -> Play:
     """Press Load Photos and wait for the file browser."""
-    yield from window.push("load")
+    yield from window.push("load", across=0.15)
     yield Until(lambda: len(bpy.context.window_manager.windows) == 2, "the file browser opens")
     yield from window.drawn()
     yield Until(lambda: browser(window).spaces.active.params is not None, "it has a folder")

@@ -27,4 +27,15 @@ def scenario(window: Window) -> Play:
     yield from window.picture("preferences")
     area = next(area for area in window.front.screen.areas if area.type == "PREFERENCES")
     page = next(region for region in area.regions if region.type == "WINDOW")
+    for _ in range(10):
+        window.send("WHEELDOWNMOUSE", "PRESS", window.middle(page))
+    yield from window.drawn()
     yield from window.button("clear_cache", within=page, across=0.85)
+
+    # Its first button opens the workspace in Blender's main window, not in that of the preferences.
+    for _ in range(10):
+        window.send("WHEELUPMOUSE", "PRESS", window.middle(page))
+    yield from window.drawn()
+    yield from window.push("open_workspace", within=page, across=0.25)
+    main = bpy.context.window_manager.windows[0]
+    yield Until(lambda: main.workspace.name == "Masking", "the Masking workspace opens")
