@@ -19,10 +19,11 @@ from typing import BinaryIO, Literal
 from ..errors import DamagedPhoto, FootageError
 from ..system.safe_read import open_plain
 from .exr_header import read_exr
+from .heif_header import is_heif, read_heif
 from .tiff_header import read_tiff
 from .tiff_tags import Malformed, Unsupported, exactly, exif_orientation
 
-ImageFormat = Literal["jpeg", "png", "tiff", "webp", "exr"]
+ImageFormat = Literal["jpeg", "png", "tiff", "webp", "exr", "avif"]
 ColorModel = Literal["grey", "rgb", "palette", "cmyk", "layers"]
 
 MAX_SIDE = 65535
@@ -87,7 +88,7 @@ def read_header(path: Path) -> ImageHeader:
     Parameters
     ----------
     path
-        JPEG, PNG, TIFF (classic or BigTIFF), WebP or OpenEXR file, whatever its extension.
+        JPEG, PNG, TIFF (classic or BigTIFF), WebP, AVIF or OpenEXR file, whatever its extension.
 
     Returns
     -------
@@ -142,8 +143,10 @@ def _read(file: BinaryIO) -> ImageHeader:
         header = _webp(file)
     elif start.startswith(b"\x76\x2f\x31\x01"):
         header = _exr(file)
+    elif is_heif(start):
+        header = _avif(file)
     else:
-        raise Malformed("it is not a JPEG, PNG, TIFF, WebP or EXR image")
+        raise Malformed("it is not a JPEG, PNG, TIFF, WebP, AVIF or EXR image")
     if header.width < 1 or header.height < 1:
         raise Malformed("its header has no image size")
     if max(header.width, header.height) > MAX_SIDE or header.width * header.height > MAX_PIXELS:
@@ -356,4 +359,21 @@ def _exr(file: BinaryIO) -> ImageHeader:
         has_alpha=bool(exr.alpha),
         # Blender reads the data window and no chroma of half the size, and may show another layer.
         needs_copy=exr.data != exr.display or exr.is_luma_chroma or exr.has_layers,
+    )
+
+
+def _avif(file: BinaryIO) -> ImageHeader:
+    avif = read_heif(file)
+    channels = 4 if avif.has_alpha else 3
+    return ImageHeader(
+        format="avif",
+        width=avif.width,
+        height=avif.height,
+        channels=channels,
+        bit_depth=avif.bits,
+        is_float=False,
+        orientation=avif.orientation,
+        color="rgb",
+        has_alpha=avif.has_alpha,
+        needs_copy=True,
     )

@@ -24,7 +24,9 @@ from ..system.safe_read import is_there, require_plain_file
 from .content_hashes import ContentHashes
 from .headers import ImageHeader, read_header
 
-IMAGE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".tif", ".tiff", ".webp", ".exr"})
+IMAGE_EXTENSIONS = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".png", ".tif", ".tiff", ".webp", ".exr", ".avif"}
+)
 
 _NAMES_SHOWN = 5
 
@@ -300,7 +302,7 @@ def scan(path: Path, report: Report = unwatched) -> Footage:
 
 
 def _supported() -> str:
-    return "Choose a folder of JPEG, PNG, TIFF, WebP or EXR photos."
+    return "Choose a folder of JPEG, PNG, TIFF, WebP, AVIF or EXR photos."
 
 
 def _visible_entries(folder: Path) -> list[os.DirEntry[str]]:

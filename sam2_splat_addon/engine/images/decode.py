@@ -28,6 +28,7 @@ from ...core.errors import DamagedPhoto, FootageError
 from ...core.footage.exr_header import read_exr
 from ...core.footage.file_stamps import Stamp, stamp_of
 from ...core.footage.headers import ImageHeader, read_header
+from ...core.footage.heif_header import read_heif
 from ...core.footage.tiff_header import read_tiff
 from ...core.footage.tiff_tags import Malformed
 from ...core.system.safe_read import open_plain, read_plain
@@ -103,7 +104,7 @@ def decode(path: Path, *, exposure: float = 0.0) -> ImagePixels:
     Parameters
     ----------
     path
-        JPEG, PNG, TIFF, WebP or EXR file.
+        JPEG, PNG, TIFF, WebP, AVIF or EXR file.
     exposure
         Stops added to floating-point files before the view transform. Other files are not changed.
 
@@ -133,6 +134,8 @@ def decode(path: Path, *, exposure: float = 0.0) -> ImagePixels:
             pixels = _decode_tiff(path, exposure)
         elif header.format == "jpeg":
             pixels = _decode_jpeg(path, header)
+        elif header.format == "avif":
+            pixels = _decode_avif(path)
         elif header.format == "png":
             pixels = _decode_png(path, header)
         else:
@@ -243,6 +246,17 @@ def _decode_webp(path: Path) -> ImagePixels:
         found = np.asarray(image.convert("RGBA" if image.mode == "RGBA" else "RGB"))
     alpha = found[:, :, 3] if found.shape[2] == 4 else None
     return _assemble(found[:, :, :3], alpha, metadata.of_webp(data))
+
+
+def _decode_avif(path: Path) -> ImagePixels:
+    data = read_plain(path)
+    header = read_heif(io.BytesIO(data))
+    with Image.open(io.BytesIO(data), formats=["AVIF"]) as image:
+        image.load()
+        found = np.asarray(image.convert("RGBA" if header.has_alpha else "RGB"))
+        said = metadata.of_avif(image, header.color)
+    alpha = found[:, :, 3] if header.has_alpha else None
+    return _assemble(found[:, :, :3], alpha, said)
 
 
 def _decode_tiff(path: Path, exposure: float) -> ImagePixels:

@@ -72,5 +72,5 @@ def _write(target: Path, picture: NDArray[np.uint8]) -> None:
     except OSError as problem:
         raise FootageError(
             f"{target} could not be written: {problem.strerror or problem}.",
-            "Choose a cache folder on a disk with free space in the preferences.",
+            "Choose a cache folder that you may write to, on a disk with free space.",
         ) from problem

@@ -138,3 +138,15 @@ def test_clearing_the_cache_removes_the_copies(
     clip = load(folder)  # and loading makes them again
     assert tuple(clip.size) == (WIDTH, HEIGHT)
     shutil.rmtree(copies.parent)
+
+
+def test_a_kind_that_blender_does_not_know_is_loaded(tmp_path: Path) -> None:
+    folder = tmp_path / "phone"
+    folder.mkdir()
+    for frame in (1, 2):
+        Image.fromarray(colors(seed=frame)).save(folder / f"IMG_{frame}.avif")
+    clip = load(folder)
+    assert tuple(clip.size) == (WIDTH, HEIGHT)
+    assert clip.frame_duration == 2
+    difference = cv2.blur(shown(clip, 2).astype(float) - colors(seed=2), (7, 7))
+    assert np.abs(difference).mean() < 6

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import struct
@@ -350,6 +351,25 @@ def webp_kinds() -> Iterator[Kind]:
     yield Kind("WebP of several pictures", data, colors())
 
 
+def avif_kinds() -> Iterator[Kind]:
+    def made(array: np.ndarray, **options: Any) -> bytes:
+        return encoded(Image.fromarray(array), "AVIF", **options)
+
+    for quality, subsampling in ((100, "4:4:4"), (60, "4:2:0")):
+        data = made(colors(), quality=quality, subsampling=subsampling)
+        yield Kind(f"AVIF {quality} {subsampling}", data, pillows(data))
+    four = with_clear_parts(colors(channels=4))
+    data = made(four, quality=100)
+    seen = np.asarray(Image.open(io.BytesIO(data)))
+    yield Kind("AVIF with alpha", data, seen[..., :3], seen[..., 3])
+    turned = Image.Exif()
+    turned[274] = 6
+    data = made(colors(), exif=turned)
+    yield Kind("AVIF on its side", data, pillows(data))
+    data = made(colors()) + b"\0\0\0\x10free and more"
+    yield Kind("AVIF with more behind it", data, pillows(data))
+
+
 def exr(*parts: tuple[dict[str, Any], dict[str, np.ndarray]]) -> bytes:
     """Write an EXR of parts, each with its attributes and its channels by name."""
     with tempfile.TemporaryDirectory() as folder:
@@ -520,6 +540,7 @@ KINDS = [
     *png_kinds(),
     *jpeg_kinds(),
     *webp_kinds(),
+    *avif_kinds(),
     *exr_kinds(),
 ]
 
@@ -588,6 +609,8 @@ def refused() -> Iterator[tuple[str, bytes, str]]:
         tiff(Directory(three, more={259: (3, [7]), 258: (3, [12] * 3)})),
         "compression",
     )
+    avif = encoded(Image.fromarray(colors()), "AVIF")
+    yield "HEIC", avif.replace(b"avif", b"heic").replace(b"mif1miafMA1A", b"mif1miafheix"), "HEIC"
     jpeg = encoded(Image.fromarray(colors()), "JPEG")
     at = jpeg.index(b"\xff\xc0")
     yield "JPEG 12 bit", jpeg[: at + 4] + b"\x0c" + jpeg[at + 5 :], "12 bits"
@@ -635,4 +658,26 @@ def test_damage_in_other_compressions_is_told(tmp_path: Path, compression: int) 
         size = min(LENGTHS[compression], end - begin)
         path.write_bytes(data[:begin] + bytes(size) + data[begin + size :])
         with pytest.raises(DamagedPhoto, match=r"a\.tif .*damaged or cut short"):
+            decode(path)
+
+
+def test_an_avif_that_ends_early_is_told_by_its_header(tmp_path: Path) -> None:
+    data = encoded(Image.fromarray(colors()), "AVIF")
+    path = tmp_path / "a.avif"
+    for size in range(20, len(data), 97):
+        path.write_bytes(data[:size])
+        with pytest.raises(DamagedPhoto, match=r"a\.avif"):
+            read_header(path)
+
+
+def test_random_damage_to_an_avif_gives_a_picture_or_a_named_error(tmp_path: Path) -> None:
+    data = encoded(Image.fromarray(colors(channels=4)), "AVIF")
+    path = tmp_path / "a.avif"
+    random = np.random.default_rng(3)
+    for _ in range(150):
+        damaged = bytearray(data)
+        for place in random.integers(0, 500, 5):
+            damaged[place] = random.integers(0, 256)
+        path.write_bytes(damaged)
+        with contextlib.suppress(DamagedPhoto):
             decode(path)

@@ -131,6 +131,7 @@ WITH_ALL: dict[str, Callable[[], bytes]] = {
     "PNG": as_png,
     "PNG of ImageMagick": by_imagemagick,
     "WebP": lambda: saved("WEBP", xmp=XMP),
+    "AVIF": lambda: saved("AVIF", xmp=XMP),
     "TIFF": lambda: as_tiff(colors()),
     "TIFF, big-endian": lambda: as_tiff(colors(np.uint16), order=">"),
     "BigTIFF": lambda: as_tiff(colors(), big=True),
