@@ -9,7 +9,7 @@ from bpy.types import Context, Panel, UILayout, UIList
 
 from ...core.review.judge import FrameReview, FrameState
 from ..clip import mask_prompts, matte_cache
-from ..context import properties
+from ..context import properties, task_runner
 from ..context.active_clip import active_clip, require_clip
 from ..context.present import present
 from ..review import list_properties, live_review, model_proposal, thumbnails
@@ -131,6 +131,8 @@ def _headline(found: ClipReview | None, progress: tuple[int, int] | None) -> str
     if found.error:
         return found.error
     listed, frames = found.counts
+    if not frames:
+        return "No masks yet"
     return f"{listed} of {frames} photos to look at"
 
 
@@ -203,7 +205,9 @@ def _describe(column: UILayout, place: Place, here: FrameReview | None, *, edite
     elif here is not None:
         state = _WORDS[here.state]
     else:
-        state = "no mask" if live_review.progress(place.clip) is None else "being reviewed"
+        # A review follows each task.
+        waits = task_runner.current() is not None or live_review.progress(place.clip) is not None
+        state = "being reviewed" if waits else "no mask"
     column.label(text=translated(f"Photo {place.frame}, {place.name}: {state}"))
     if edited:
         _list(column, "It is baked as you drew it")
