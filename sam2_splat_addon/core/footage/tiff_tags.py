@@ -48,8 +48,6 @@ class Directory:
     ----------
     begin
         Where it begins in the file, bytes.
-    following
-        Where the next one begins; 0 if there is none.
     is_first
         Whether it is the first one of the file.
     tags
@@ -57,7 +55,6 @@ class Directory:
     """
 
     begin: int
-    following: int
     is_first: bool
     tags: dict[int, tuple[int, ...]]
 
@@ -77,7 +74,7 @@ def integer_tags(file: BinaryIO, wanted: frozenset[int]) -> dict[int, tuple[int,
     Malformed
         The structure is damaged or cut short.
     """
-    return next(_directories(file, wanted)).tags
+    return _tags(file, *_opened(file), wanted)[0]
 
 
 def picture_directory(file: BinaryIO, wanted: frozenset[int]) -> Directory:
@@ -96,8 +93,8 @@ def picture_directory(file: BinaryIO, wanted: frozenset[int]) -> Directory:
     return first
 
 
-def _directories(file: BinaryIO, wanted: frozenset[int]) -> Iterator[Directory]:
-    """Yield the directories of a TIFF, and behind each of them those inside it."""
+def _opened(file: BinaryIO) -> tuple[int, str, bool]:
+    """Return where the first directory begins, the byte order, and whether it is a BigTIFF."""
     file.seek(0)
     intro = exactly(file, 8)
     order = {b"II": "<", b"MM": ">"}.get(intro[:2])
@@ -105,31 +102,39 @@ def _directories(file: BinaryIO, wanted: frozenset[int]) -> Iterator[Directory]:
         raise Malformed("its header is damaged")
     big = intro[2:4] in (b"+\0", b"\0+")
     (begin,) = struct.unpack(order + ("Q" if big else "I"), exactly(file, 8) if big else intro[4:])
+    return begin, order, big
+
+
+def _directories(file: BinaryIO, wanted: frozenset[int]) -> Iterator[Directory]:
+    """Yield the directories of a TIFF, and behind each of them those inside it."""
+    begin, order, big = _opened(file)
     waiting, seen = [begin], set[int]()
     while waiting and len(seen) < _MAX_DIRECTORIES:
         begin = waiting.pop(0)
         if begin in seen:
             continue
         seen.add(begin)
-        directory = _directory(file, begin, order, big, wanted, is_first=len(seen) == 1)
-        yield directory
-        waiting[:0] = directory.tags.get(_INNER, ())
-        if directory.following:
-            waiting.append(directory.following)
+        tags, end = _tags(file, begin, order, big, wanted)
+        yield Directory(begin, len(seen) == 1, tags)
+        waiting[:0] = tags.get(_INNER, ())
+        file.seek(end)
+        link = file.read(8 if big else 4)
+        # Some writers leave out the place of the next directory if there is none.
+        if len(link) == (8 if big else 4) and any(link):
+            waiting.append(struct.unpack(order + ("Q" if big else "I"), link)[0])
 
 
-def _directory(
-    file: BinaryIO, begin: int, order: str, big: bool, wanted: frozenset[int], *, is_first: bool
-) -> Directory:
+def _tags(
+    file: BinaryIO, begin: int, order: str, big: bool, wanted: frozenset[int]
+) -> tuple[dict[int, tuple[int, ...]], int]:
+    """Return the integer tags of a directory, and where its entries end."""
     address, count_code, entry_code = ("Q", "Q", "HHQ8s") if big else ("I", "H", "HHI4s")
     file.seek(begin)
     (count,) = struct.unpack(order + count_code, exactly(file, struct.calcsize(order + count_code)))
     if count > _MAX_TAGS:
         raise Malformed("its header is damaged")
     entries = exactly(file, count * struct.calcsize(order + entry_code))
-    link = file.read(struct.calcsize(order + address))
-    # Some writers leave out the place of the next directory if there is none.
-    following = struct.unpack(order + address, link)[0] if len(link) == (8 if big else 4) else 0
+    end = begin + struct.calcsize(order + count_code) + len(entries)
     tags: dict[int, tuple[int, ...]] = {}
     for tag, kind, number, value in struct.iter_unpack(order + entry_code, entries):
         # If a tag is repeated, only the first one is read: else a damaged file could take very long.
@@ -143,7 +148,7 @@ def _directory(
             file.seek(struct.unpack(order + address, value)[0])
             value = exactly(file, size)
         tags[tag] = struct.unpack(code, value[:size])
-    return Directory(begin, following, is_first, tags)
+    return tags, end
 
 
 def exif_orientation(exif: bytes) -> int:
