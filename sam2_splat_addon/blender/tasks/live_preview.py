@@ -147,8 +147,8 @@ def is_unanswered(clip: bpy.types.MovieClip, frame: int) -> bool:
 def warm_up() -> None:
     """Start the worker and let it load the bundled model, so that the first click is answered soon.
 
-    Call it when the user begins to load photos: they are chosen while the worker starts. Errors wait
-    for the first click.
+    Call it when the user opens the workspace or begins to load photos: the worker starts while they are
+    chosen. Errors wait for the first click.
     """
     if bpy.app.background or not worker_session.packages_ready():
         return

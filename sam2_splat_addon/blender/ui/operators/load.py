@@ -85,6 +85,7 @@ class SAM2SPLAT_OT_open_workspace(Operator):
 
     def execute(self, context: Context) -> Result:
         first_look.show_workspace(context)
+        live_preview.warm_up()
         preferences.stop_offering_workspace()
         return {"FINISHED"}
 
