@@ -366,6 +366,9 @@ def avif_kinds() -> Iterator[Kind]:
     turned[274] = 6
     data = made(colors(), exif=turned)
     yield Kind("AVIF on its side", data, pillows(data))
+    film = [Image.fromarray(colors(seed=8)), Image.fromarray(colors(seed=9))]
+    data = made(colors(), quality=100, save_all=True, append_images=film)
+    yield Kind("AVIF of several pictures", data, pillows(data))
     data = made(colors()) + b"\0\0\0\x10free and more"
     yield Kind("AVIF with more behind it", data, pillows(data))
 
@@ -436,6 +439,8 @@ def exr_kinds() -> Iterator[Kind]:
         for place, name in enumerate(("red", "green", "blue"))
     }
     yield Kind("EXR red, green, blue", exr(({}, colors_by_name)), right)
+    tiles = {"type": OpenEXR.tiledimage, "tiles": OpenEXR.TileDescription()}
+    yield Kind("EXR of tiles", exr((tiles, named(linear))), right)
     grey = np.ascontiguousarray(linear[..., 0])
     yield Kind("EXR luminance", exr(({}, {"Y": grey})), wide(view_transform(grey)))
     yield Kind(
