@@ -37,7 +37,7 @@ STAGE = ROOT / "build" / "site-source"
 DOWNLOADS = "extensions"
 
 ARTISTS = (
-    *("index.md", "install.md", "guide.md", "formats.md", "when-it-goes-wrong.md", "trainers.md"),
+    *("index.md", "install.md", "guide.md", "when-it-goes-wrong.md", "formats.md", "trainers.md"),
     *("review.md", "prompts.md", "performance.md", "bundled-model.md", "promises.md"),
 )
 # First those in docs/, then those of the repository.
