@@ -18,7 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 OWN = {"sam2_splat_addon", "tools", "tests"}
 # Come with Blender, under names that no distribution lists.
 BLENDER = {
-    "addon_utils", "bl_ext", "bl_operators", "bl_ui", "blf", "bmesh", "bpy_extras", "gpu", "gpu_extras", "mathutils", "rna_keymap_ui",
+    "addon_utils", "bl_ext", "bl_operators", "bl_ui", "blf", "bmesh", "bpy_extras", "gpu", "gpu_extras",
+    "mathutils", "rna_keymap_ui",
 }  # fmt: skip
 # Comes with the Debian that the window's tests run in, and is imported there alone.
 DEBIAN = {"Xlib"}
