@@ -12,6 +12,7 @@ from ..context import properties
 from ..context.active_clip import active_clip
 from ..context.editors import clip_editor_of
 from ..context.present import present
+from ..translations.catalogue import translated
 from .operators import click_targets
 
 # What the mouse and the keys do in Blender's own Mask mode.
@@ -77,16 +78,26 @@ def _draw_click_settings(layout: UILayout, context: Context) -> None:
     """Draw what a click means."""
     state = properties.of_window(context.window_manager)
     row = layout.row(align=True)
-    row.prop(state, "use_exclude", text="Include", icon="ADD", toggle=True, invert_checkbox=True)
-    row.prop(state, "use_exclude", text="Exclude", icon="REMOVE", toggle=True)
+    # Blender would look these words up among its own, where its Japanese *Include* is the content.
+    row.prop(
+        state,
+        "use_exclude",
+        text=translated("Include"),
+        icon="ADD",
+        toggle=True,
+        invert_checkbox=True,
+    )
+    row.prop(state, "use_exclude", text=translated("Exclude"), icon="REMOVE", toggle=True)
 
 
 def _draw_brush_settings(layout: UILayout, context: Context) -> None:
     """Draw what the left mouse button does with the brush on, and its size."""
     state = properties.of_window(context.window_manager)
     row = layout.row(align=True)
-    row.prop(state, "use_eraser", text="Paint", icon="ADD", toggle=True, invert_checkbox=True)
-    row.prop(state, "use_eraser", text="Erase", icon="REMOVE", toggle=True)
+    row.prop(
+        state, "use_eraser", text=translated("Paint"), icon="ADD", toggle=True, invert_checkbox=True
+    )
+    row.prop(state, "use_eraser", text=translated("Erase"), icon="REMOVE", toggle=True)
     row = layout.row()
     row.ui_units_x = 6
     row.prop(state, "brush_px")

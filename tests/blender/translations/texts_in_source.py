@@ -128,6 +128,7 @@ MADE = {
     "{} clicks": "blender/clip/photo_remap.py",
     "1 drawn mask": "blender/clip/photo_remap.py",
     "{} drawn masks": "blender/clip/photo_remap.py",
+    "{} s": "client/worker/job.py: duration",
     "Propagating {}": "client/worker/job.py: describe",
     "Baking {}": "client/worker/job.py: describe",
     "Reporting {}": "client/worker/job.py: describe",
