@@ -12,7 +12,7 @@ CLICKS = ((304, 444), (183, 261), (241, 643))
 def scenario(window: Window) -> Play:
     yield from window.load(window.folder / "photos")
     window.note(frames=window.clip.sam2_splat.frame_count)
-    window.run("object_add", name="chair")
+    window.clip.tracking.objects.active.name = "chair"
     yield from window.picture("loaded")
 
     for at in CLICKS:
@@ -33,10 +33,10 @@ def scenario(window: Window) -> Play:
 
     yield from window.go_to(4)
     window.look.show_clicks = False
-    yield from window.press("Z", shift=True, alt=True)
+    yield from window.press("Z", shift=True)
     assert not window.look.show_overlay, "the key hides no masks"
     yield from window.picture("plain")
-    yield from window.press("Z", shift=True, alt=True)
+    yield from window.press("Z", shift=True)
     yield from window.picture("color")
     yield from window.press("Z")
     yield from window.picture("matte")

@@ -86,7 +86,6 @@ def _store_matte(window: Window, clip: Any) -> Any:
     store = _core(window, "mattes.store")
     footage, mattes = window.addon("clip.footage"), window.addon("clip.matte_run")
     prompts = window.addon("clip.markers")
-    clip.tracking.objects.new("object")
     prompts.sync_objects(clip)
     noise = np.random.default_rng(5).normal(size=(20, 14))
     logits = np.kron(noise, np.ones((6, 6)))
