@@ -105,8 +105,11 @@ class Window(InputEvents):
         def shown() -> bool:
             return self.clip is not None and self.clip.sam2_splat.footage_folder == str(photos)
 
-        running = self.addon("context.task_runner")
-        yield Until(lambda: running.current() is None and shown(), f"{photos.name} are loaded")
+        running, first_look = self.addon("context.task_runner"), self.addon("ui.first_look")
+        yield Until(
+            lambda: running.current() is None and shown() and not first_look.is_busy(),
+            f"{photos.name} are loaded",
+        )
 
     def settled_preview(self) -> Play:
         """Wait until the preview has answered the present clicks."""

@@ -99,6 +99,8 @@ def _store_matte(window: Window, clip: Any) -> Any:
     store.MatteStore.open(folder, create=True).write(
         store.MatteRecord(1, 1, width, height, logits, scores)
     )
+    # The overlay may have looked for it already.
+    window.addon("context.changes").mattes_changed(clip.session_uid, 1, 1)
     return logits
 
 
