@@ -76,8 +76,8 @@ def _folders(clip: MovieClip | None) -> dict[str, str]:
 
 
 def _versions() -> Iterator[str]:
-    manifest = present(bpy.context.preferences).addons.get(ADDON_PACKAGE)
-    yield f"SAM2 Splat {_own_version()}{'' if manifest else ' (not enabled as an add-on)'}"
+    enabled = ADDON_PACKAGE in present(bpy.context.preferences).addons
+    yield f"SAM2 Splat {_own_version()}{'' if enabled else ' (not enabled as an add-on)'}"
     yield f"Blender {bpy.app.version_string}, Python {platform.python_version()}"
     yield f"{platform.system()} {platform.release()}, {platform.machine()}"
     if not bpy.app.background:

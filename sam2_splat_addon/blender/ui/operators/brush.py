@@ -25,7 +25,7 @@ from ...overlay import brush_cursor
 from ...tasks import local_edits
 from ...translations.catalogue import translated, translated_report
 from . import click_targets
-from .polls import has_clip, own_clip
+from .polls import has_clip, in_clip_editor, own_clip
 
 _MOVES = {"MOUSEMOVE", "INBETWEEN_MOUSEMOVE"}
 # The size changes by this share at each press of its keys.
@@ -41,19 +41,10 @@ class SAM2SPLAT_OT_brush(Operator):
 
     @classmethod
     def poll(cls, context: Context) -> bool:
-        if clip_editor_of(context) is None:
-            cls.poll_message_set("Go to a Movie Clip Editor")
-            return False
-        return own_clip(cls, context)
+        return in_clip_editor(cls, context) and own_clip(cls, context)
 
     def execute(self, context: Context) -> Result:
-        state = properties.of_window(context.window_manager)
-        space = present(clip_editor_of(context))
-        # In Mask mode the brush is always off, so this switches it on.
-        state.use_brush = click_targets.in_mask_mode(space) or not state.use_brush
-        if state.use_brush:
-            state.use_tool = False
-            click_targets.show_clicks(space)
+        click_targets.switch_tool(context, "use_brush")
         if context.window is not None:
             context.window.cursor_set("DEFAULT")
         redraw()
@@ -252,10 +243,7 @@ class SAM2SPLAT_OT_edit_points(Operator):
 
     @classmethod
     def poll(cls, context: Context) -> bool:
-        if clip_editor_of(context) is None:
-            cls.poll_message_set("Go to a Movie Clip Editor")
-            return False
-        return has_clip(cls, context)
+        return in_clip_editor(cls, context) and has_clip(cls, context)
 
     def execute(self, context: Context) -> Result:
         clip = require_clip(context)

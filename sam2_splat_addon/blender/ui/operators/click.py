@@ -27,7 +27,7 @@ from ...tasks import live_preview
 from ...translations.catalogue import translated_report, translated_tip
 from .. import click_sign
 from . import click_targets
-from .polls import own_clip
+from .polls import in_clip_editor, own_clip
 
 # How far the mouse moves before a click becomes a drag, in px of the screen at normal size.
 _DRAG = 6.0
@@ -360,20 +360,11 @@ class SAM2SPLAT_OT_tool(Operator):
 
     @classmethod
     def poll(cls, context: Context) -> bool:
-        if clip_editor_of(context) is None:
-            cls.poll_message_set("Go to a Movie Clip Editor")
-            return False
-        return True
+        return in_clip_editor(cls, context)
 
     def execute(self, context: Context) -> Result:
-        state = properties.of_window(context.window_manager)
-        space = present(clip_editor_of(context))
-        # In Mask mode the tool is always off, so this switches it on.
-        state.use_tool = click_targets.in_mask_mode(space) or not state.use_tool
-        if state.use_tool:
-            state.use_brush = False
-            click_targets.show_clicks(space)
-        elif context.window is not None:
+        is_on = click_targets.switch_tool(context, "use_tool")
+        if not is_on and context.window is not None:
             context.window.cursor_set("DEFAULT")
         redraw()
         return {"FINISHED"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import bpy
 import numpy as np
@@ -63,6 +63,19 @@ def in_mask_mode(space: Any) -> bool:
         and space.clip is not None
         and space.mode == "MASK"
     )
+
+
+def switch_tool(context: Context, chosen: Literal["use_tool", "use_brush"]) -> bool:
+    """Switch one of our two tools on, and the other one off, or switch it off. Return whether it is on."""
+    state = properties.of_window(context.window_manager)
+    space = present(clip_editor_of(context))
+    # In Mask mode both are always off, so this switches it on.
+    is_on = in_mask_mode(space) or not getattr(state, chosen)
+    setattr(state, chosen, is_on)
+    if is_on:
+        setattr(state, "use_brush" if chosen == "use_tool" else "use_tool", False)
+        show_clicks(space)
+    return is_on
 
 
 def show_clicks(space: bpy.types.SpaceClipEditor) -> None:

@@ -9,12 +9,21 @@ from bpy.types import Context
 
 from ...context import properties, task_runner
 from ...context.active_clip import active_clip, is_linked
+from ...context.editors import clip_editor_of
 
 
 def nothing_runs(cls: Any) -> bool:
     """Whether no task runs. If one does, the operator's class ``cls`` gets a message."""
     if task_runner.current() is not None:
         cls.poll_message_set("Wait for the running task or cancel it")
+        return False
+    return True
+
+
+def in_clip_editor(cls: Any, context: Context) -> bool:
+    """Whether the current editor is a Clip Editor."""
+    if clip_editor_of(context) is None:
+        cls.poll_message_set("Go to a Movie Clip Editor")
         return False
     return True
 
