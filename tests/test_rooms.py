@@ -68,7 +68,7 @@ FLOORS: dict[str, list[set[str]]] = {
     "engine": [{"images", "accel"}, {"models"}, {"tracking"}, {"refine"}, {"jobs"}, {"worker"}],
     "client": [{"packages"}, {"worker"}],
     # Files directly in core, such as errors and prompts, are for all of its rooms.
-    "core": [{"system", "geometry"}, {"footage"}, {"mattes"}, {"review"}],
+    "core": [{"system", "geometry"}, {"footage"}, {"mattes", "cameras"}, {"review"}],
 }
 
 

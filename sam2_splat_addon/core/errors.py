@@ -66,6 +66,10 @@ class BakeError(SplatError):
     """Baking can't go on: folder not writable, disk full, photo gone, nothing to bake."""
 
 
+class CameraError(SplatError):
+    """Cameras are missing, unreadable, or of other photos. Everything works without them."""
+
+
 class ProtocolError(SplatError):
     """Client and worker do not understand each other."""
 
