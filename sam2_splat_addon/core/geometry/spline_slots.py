@@ -4,8 +4,9 @@
 Blender stores the keys of a layer as flat lists of vertices. So a layer has the same splines with the
 same number of points on every frame. A *slot* is one such spline. Outlines are followed from frame to
 frame as *tracks*. Tracks that never appear on the same frame share a slot. On frames without an
-outline a slot is *parked*: it is a small circle just above the picture. (Points all in one place would
-also render nothing, but Blender takes half a minute for sixty such points.)
+outline a slot is *parked*: it is a tiny circle just above the picture's left corner, where all of them
+together look like one dot. (Points all in one place would also render nothing, but Blender takes half a
+minute for sixty such points.)
 """
 
 from __future__ import annotations
@@ -32,8 +33,11 @@ _FEWEST_POINTS = 4
 _MOST_SLOTS = 64
 # A part below this share of the object's area on all frames may be dropped.
 _SPECK = 0.001
-# How far above the picture slots are parked, as a share of its longer side.
+# How far above the picture slots are parked, their radius, and the way from one to the next, as
+# shares of its longer side. Blender draws such tiny circles as quickly as large ones.
 _PARKING_DISTANCE = 0.02
+_PARKING_RADIUS = 0.0001
+_PARKING_STEP = 0.0004
 # Two outlines on successive frames are the same part if they differ by less than this.
 _SAME_PART = 1.5
 # A part that was away for more frames than this counts as another part.
@@ -117,13 +121,13 @@ class SlotPlan:
 
     def parked(self, width: int, height: int) -> Points:
         """Return the same as `points` for a frame without any outline."""
-        away = max(_PARKING_DISTANCE * max(width, height), 8.0)
-        spacing = width / max(len(self.slots), 1)
-        radius = min(away, spacing) / 4.0
+        side = max(width, height)
+        away = max(_PARKING_DISTANCE * side, 8.0)
+        radius = _PARKING_RADIUS * side
         parts = []
         for number, slot in enumerate(self.slots):
             angle = np.arange(slot.count) * (2.0 * np.pi / slot.count)
-            across = (number + 0.5) * spacing + radius * np.cos(angle)
+            across = (number + 0.5) * _PARKING_STEP * side + radius * np.cos(angle)
             turn = 1.0 if slot.is_hole else -1.0
             parts.append(np.stack([across, turn * radius * np.sin(angle) - away], axis=1))
         return np.concatenate(parts) if parts else np.zeros((0, 2))

@@ -111,6 +111,8 @@ def test_parked_slots_lie_apart_from_each_other() -> None:
     assert len(parts) > 8
     for left, right in pairwise(parts):
         assert left[:, 0].max() < right[:, 0].min()
+    # All together they look like one dot, so nobody takes them for outlines of the subject.
+    assert np.ptp(np.concatenate(parts), axis=0).max() < 0.01 * max(SIZE)
 
 
 def test_smallest_specks_are_dropped_beyond_the_limit_and_reported() -> None:
