@@ -19,6 +19,9 @@ Floats = NDArray[np.float32]
 # Rows per stripe: 64 rows of 6000 float32 are 1.5 MB and stay in the cache of the processor.
 STRIPE_ROWS = 64
 
+# Far more than the rounding errors of an interpolation in float32, in parts of the largest sample.
+_ROUNDING = 1e-5
+
 
 def _taps(
     size_in: int, size_out: int
@@ -90,28 +93,58 @@ def upsample_binary(
 ) -> NDArray[np.bool_]:
     """Return where the interpolated logits are above 0, (height, width) bool.
 
-    Only rows and columns that can have an inside pixel are interpolated. The others are outside.
+    Between four samples of one sign all values have this sign, so only the other places are
+    interpolated: a large photo takes a tenth of the time.
     """
     out = np.zeros((height, width), dtype=np.bool_)
-    inside = logits > 0
-    if not inside.any():
+    if not (logits > 0).any():
         return out
-    rows = _reached(inside.any(axis=1), height)
-    columns = _reached(inside.any(axis=0), width)
-    left, right, x_weight = _taps(logits.shape[1], width)
-    upper, lower, y_weight = _taps(logits.shape[0], height)
     small = logits.astype(np.float32, copy=False)
-    wide = small[:, left[columns]]
-    wide += (small[:, right[columns]] - wide) * x_weight[columns]
-    for top in range(rows.start, rows.stop, STRIPE_ROWS):
-        at = slice(top, min(top + STRIPE_ROWS, rows.stop))
-        here = _blend(wide, upper[at], lower[at], y_weight[at])
-        np.greater(here, 0, out=out[at, columns])
+    left, right, x_weight = _taps(small.shape[1], width)
+    upper, lower, y_weight = _taps(small.shape[0], height)
+    row_starts, column_starts = _cells(upper), _cells(left)
+    rows, columns = upper[row_starts], left[column_starts]
+    sure, inside = _signs(small, rows, lower[row_starts], columns, right[column_starts])
+    column_sizes = np.diff(column_starts, append=width)
+    for number, top in enumerate(row_starts):
+        bottom = row_starts[number + 1] if number + 1 < len(row_starts) else height
+        if inside[number].any():
+            out[top:bottom] = np.repeat(inside[number], column_sizes)
+        if sure[number].all():
+            continue
+        at = np.flatnonzero(np.repeat(~sure[number], column_sizes))
+        weight = x_weight[at]
+        two = []  # the rows above and below, widened
+        for row in (upper[top], lower[top]):
+            wide = small[row, left[at]]
+            wide += (small[row, right[at]] - wide) * weight
+            two.append(wide)
+        values = two[1] - two[0]
+        values = values * y_weight[top:bottom, None]
+        values += two[0]
+        out[top:bottom, at] = values > 0
     return out
 
 
-def _reached(inside: NDArray[np.bool_], size_out: int) -> slice:
-    """Return the range of output positions with an inside sample among their two samples."""
-    lower, upper, _ = _taps(len(inside), size_out)
-    reached = np.flatnonzero(inside[lower] | inside[upper])
-    return slice(int(reached[0]), int(reached[-1]) + 1)
+def _cells(lower: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where the output begins to lie between the next two samples."""
+    return np.flatnonzero(np.diff(lower, prepend=-1))
+
+
+def _signs(
+    small: Floats,
+    rows: NDArray[np.int64],
+    rows_below: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    columns_after: NDArray[np.int64],
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which cells between four samples have one sign, and which are surely inside.
+
+    A value so near to 0 that rounding might change its sign counts as neither.
+    """
+    corners = [small[np.ix_(r, c)] for r in (rows, rows_below) for c in (columns, columns_after)]
+    lowest, highest = np.minimum.reduce(corners), np.maximum.reduce(corners)
+    with np.errstate(invalid="ignore"):  # infinite samples, which are interpolated like others
+        margin = np.maximum(np.abs(lowest), np.abs(highest)) * _ROUNDING
+        inside, outside = lowest > margin, highest < -margin
+    return inside | outside, inside
