@@ -6,46 +6,116 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Final
 
 from .errors import BakeError
 from .settings import BakeSettings
+from .targets import DEFAULT, Target, targets_named
 
 MAX_NAME_BYTES = 255  # the limit of most disks
+LONGEST_WHOLE = 1600  # px: nerfstudio takes smaller copies of larger images
 
 
 class BakeOptions(BakeSettings, frozen=True):
-    """The settings of a bake, and the objects and frames to bake.
+    """The settings of a bake, and the objects, frames and trainers to bake.
 
     Attributes
     ----------
     objects
-        Ids of the objects whose union is kept; empty means all.
+        Ids of the objects that take part; empty means all.
     frames
         Frames to bake; empty means all that have a matte.
+    removed, ignored
+        Ids of the objects that are taken out of what is kept, and of those that are not trained. All
+        others are kept. If no object is kept, the whole scene is.
+    targets
+        Names of rows of `core/targets.py`.
 
     Raises
     ------
     BakeError
-        A value is not one of those declared in `BakeSettings`.
+        A value is not one of those declared in `BakeSettings`, an object has two roles, or there is no
+        such target.
     """
 
     objects: tuple[int, ...] = ()
     frames: tuple[int, ...] = ()
+    removed: tuple[int, ...] = ()
+    ignored: tuple[int, ...] = ()
+    targets: tuple[str, ...] = (DEFAULT,)
+
+    def __post_init__(self) -> None:
+        """Check all values."""
+        super().__post_init__()
+        targets_named(self.targets)
+        both = sorted(set(self.removed) & set(self.ignored))
+        if both:
+            raise BakeError(
+                f"Subject {both[0]} can't be both removed and ignored.", "Choose one role for it."
+            )
+        if self.invert and (self.removed or self.ignored):
+            raise BakeError(
+                "Invert can't be used together with subjects to remove or ignore.",
+                "Switch Invert off, and give the subjects the role Remove.",
+            )
+
+    def kept(self, objects: Iterable[int]) -> tuple[int, ...]:
+        """Return those of some objects that are kept."""
+        return tuple(i for i in objects if i not in self.removed and i not in self.ignored)
+
+
+@dataclass(frozen=True)
+class SmallerFiles:
+    """Copies of an image and its mask at a fraction of the size: 2 is half of each side."""
+
+    factor: int
+    image: Path
+    mask: Path
+
+
+@dataclass(frozen=True)
+class BakeOutput:
+    """What one target gets of one photo.
+
+    Attributes
+    ----------
+    is_photo
+        Whether the image is the photo itself, linked or copied.
+    """
+
+    target: Target
+    image: Path
+    mask: Path | None = None
+    is_photo: bool = False
+    smaller: tuple[SmallerFiles, ...] = ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All these files."""
+        more = (path for one in self.smaller for path in (one.image, one.mask))
+        return (self.image, *((self.mask,) if self.mask else ()), *more)
 
 
 @dataclass(frozen=True)
 class BakeItem:
-    """One image to write. `frame` counts from 1; the mattes of `objects` make its alpha."""
+    """What to write of one photo. `frame` counts from 1; the mattes of `objects` make its alpha."""
 
     frame: int
     source: Path
-    target: Path
-    mask: Path | None
+    outputs: tuple[BakeOutput, ...]
     objects: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TargetFolder:
+    """A target and the folder with all its files."""
+
+    target: Target
+    folder: Path
 
 
 @dataclass(frozen=True)
@@ -55,9 +125,11 @@ class BakePlan:
     Attributes
     ----------
     folder
-        The folder of the images.
+        The folder of the bake. It is that of the target if there is one; else each has its own in it.
     masks_folder
         The folder of the sidecar masks, or None.
+    targets
+        The targets and their folders, in the order of each item's outputs.
     items
         In frame order.
     without_matte
@@ -68,12 +140,22 @@ class BakePlan:
 
     folder: Path
     masks_folder: Path | None
+    targets: tuple[TargetFolder, ...]
     items: tuple[BakeItem, ...]
     without_matte: tuple[int, ...]
     incomplete: tuple[int, ...]
 
 
-def next_output_folder(footage_folder: Path, name: str = "postshot") -> Path:
+SEVERAL: Final = "bake"
+"""The name of a bake for several targets."""
+
+
+def bake_name(targets: Sequence[str]) -> str:
+    """Return the name of a bake's folder without its version: the target's, or that for several."""
+    return targets[0] if len(set(targets)) == 1 else SEVERAL
+
+
+def next_output_folder(footage_folder: Path, name: str = DEFAULT) -> Path:
     """Return the next free version: `postshot_v001`, then `postshot_v002`, and so on.
 
     The number is one above the highest one there. So the name of a deleted version is not used again
@@ -122,6 +204,8 @@ def plan_bake(
     folder: Path,
     options: BakeOptions,
     matted: Mapping[int, AbstractSet[int]],
+    linkable: Mapping[int, str] | None = None,
+    longest_side: int = 0,
 ) -> BakePlan:
     """Decide what to write.
 
@@ -135,12 +219,17 @@ def plan_bake(
         What to bake.
     matted
         For every object id, the frames on which it has a matte.
+    linkable
+        Frames whose photo every trainer reads as it is, with the extension that it then has. Other
+        photos become PNGs, also for trainers that read masks.
+    longest_side
+        Of the photos, px. It decides how many smaller copies a trainer needs.
 
     Raises
     ------
     BakeError
-        A chosen object or frame does not exist, nothing has a matte, or the name of a file would be too
-        long for disks.
+        A chosen object or frame does not exist, nothing has a matte, the name of a file would be too
+        long for disks, or two files would have one name.
     """
     if not any(matted.values()):
         raise BakeError("There are no masks to bake.", "Press Propagate first.")
@@ -157,36 +246,100 @@ def plan_bake(
             f"Choose frames from 1 to {len(sources)}.",
         )
     objects = sorted(options.objects or (i for i, frames in matted.items() if frames))
+    needed = options.kept(objects) or objects
     masks_folder = None
-    if options.sidecar_masks != "none":
-        masks_folder = folder.with_name(f"{folder.name}_masks")
+    targets = _folders(folder, options)
+    if options.sidecar_masks != "none" and DEFAULT in options.targets:
+        beside = next(at.folder for at in targets if at.target.name == DEFAULT)
+        masks_folder = beside.with_name(f"{beside.name}_masks")
     names = target_names(sources)
     items: list[BakeItem] = []
     without_matte: list[int] = []
     incomplete: list[int] = []
     for frame in sorted(set(options.frames)) or range(1, len(sources) + 1):
         present = tuple(i for i in objects if frame in matted[i])
-        if not present:
+        if not any(frame in matted[i] for i in needed):
             without_matte.append(frame)
             continue
         if len(present) < len(objects):
             incomplete.append(frame)
-        name = names[frame - 1]
-        mask = None
+        source, name = sources[frame - 1], names[frame - 1]
+        extension = (linkable or {}).get(frame, "")
+        outputs = [_output(at, name, extension, longest_side) for at in targets]
         if masks_folder is not None:
-            kind = options.sidecar_masks
-            seen = sources[frame - 1].name if kind == "colmap_photos" else name
-            mask = masks_folder / (name if kind == "postshot" else f"{seen}.png")
-        for path in (folder / name, mask):
-            if path is not None and len(os.fsencode(path.name)) > MAX_NAME_BYTES:
-                raise BakeError(
-                    f"{path.name} can't be written: its name has {len(os.fsencode(path.name))} bytes, but"
-                    f" disks allow only {MAX_NAME_BYTES}.",
-                    "Give that photo a shorter name, or bake without mask files.",
-                )
-        items.append(BakeItem(frame, sources[frame - 1], folder / name, mask, present))
+            mask = masks_folder / _sidecar_name(options, source, name)
+            outputs = [
+                replace(one, mask=mask) if one.target.name == DEFAULT else one for one in outputs
+            ]
+        items.append(BakeItem(frame, source, tuple(outputs), present))
     if not items:
         raise BakeError(
             "None of the chosen frames has a mask.", "Propagate over these frames first."
         )
-    return BakePlan(folder, masks_folder, tuple(items), tuple(without_matte), tuple(incomplete))
+    _require_names(items)
+    return BakePlan(
+        folder, masks_folder, targets, tuple(items), tuple(without_matte), tuple(incomplete)
+    )
+
+
+def _folders(folder: Path, options: BakeOptions) -> tuple[TargetFolder, ...]:
+    targets = targets_named(options.targets)
+    if len(targets) == 1:
+        return (TargetFolder(targets[0], folder),)
+    return tuple(TargetFolder(target, folder / target.name) for target in targets)
+
+
+def _output(at: TargetFolder, name: str, extension: str, longest_side: int) -> BakeOutput:
+    """Name the files of a photo for one target. `name` is that of a PNG; see `target_names`."""
+    target = at.target
+    is_photo = target.images == "photos" and bool(extension)
+    image = PurePosixPath(target.images_folder, name)
+    if is_photo:
+        image = image.with_name(f"{image.stem}{extension}")
+    mask = PurePosixPath(target.mask_of(str(image))) if target.has_masks else None
+    smaller = []
+    for factor in target.pyramid:
+        if mask is None or longest_side * 2 <= LONGEST_WHOLE * factor:
+            break
+        smaller.append(
+            SmallerFiles(factor, *(at.folder / _smaller(path, factor) for path in (image, mask)))
+        )
+    return BakeOutput(
+        target, at.folder / image, at.folder / mask if mask else None, is_photo, tuple(smaller)
+    )
+
+
+def _smaller(path: PurePosixPath, factor: int) -> PurePosixPath:
+    """Return the place of a smaller copy: "images/a.jpg" becomes "images_2/a.jpg"."""
+    first, *rest = path.parts
+    return PurePosixPath(f"{first}_{factor}", *rest)
+
+
+def _sidecar_name(options: BakeOptions, source: Path, name: str) -> str:
+    """Return the name of a mask for the option *Mask Files*."""
+    if options.sidecar_masks == "postshot":
+        return name
+    seen = name
+    if options.sidecar_masks == "colmap_photos":
+        seen = str(PurePosixPath(name).with_name(source.name))
+    return f"{seen}.png"
+
+
+def _require_names(items: Sequence[BakeItem]) -> None:
+    """Raise BakeError if disks don't allow a name, or if two files would get the same one."""
+    taken: dict[str, BakeItem] = {}
+    for item in items:
+        for path in (path for output in item.outputs for path in output.files):
+            size = len(os.fsencode(path.name))
+            if size > MAX_NAME_BYTES:
+                raise BakeError(
+                    f"{path.name} can't be written: its name has {size} bytes, but"
+                    f" disks allow only {MAX_NAME_BYTES}.",
+                    "Give that photo a shorter name, or bake without mask files.",
+                )
+            other = taken.setdefault(str(path).casefold(), item)
+            if other is not item:
+                raise BakeError(
+                    f"{path.name} would be a file of both {other.source.name} and {item.source.name}.",
+                    "Give one of these photos another name.",
+                )

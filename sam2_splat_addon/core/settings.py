@@ -61,6 +61,7 @@ ObeyClicks = Literal["automatic", "on", "off"]
 Precision = Literal["automatic", "float32", "bfloat16"]
 Alpha = Literal["binary", "soft"]
 Sidecar = Literal["none", "postshot", "colmap", "colmap_photos"]
+Role = Literal["keep", "remove", "ignore"]
 
 Group = Literal["front", "lost", "edges", "slow", "holes", "photos", "other"]
 
@@ -79,6 +80,16 @@ OBEYING: Final[Mapping[ObeyClicks, bool | None]] = {"automatic": None, "on": Tru
 """Whether clicks are always obeyed; None decides by the model."""
 
 LOOKS: Final[tuple[Look, ...]] = get_args(Look)
+
+ROLES: Final[Mapping[Role, tuple[str, str]]] = {
+    "keep": ("Keep", "Keep this subject. Without such a subject the whole scene is kept"),
+    "remove": ("Remove", "Take this subject out of what is kept, such as a stand under a vase"),
+    "ignore": (
+        "Ignore",
+        "Do not train here, whatever is behind it: for passers-by, a tripod, the photographer",
+    ),
+}
+"""What a bake does with a subject: label and tooltip. A .blend file stores the place in this order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -466,7 +477,7 @@ class BakeSettings(Settings, frozen=True):
     drop_specks_px
         Separate parts with fewer px than this are removed.
     invert
-        Keep everything except the objects.
+        Keep everything except the objects. Only for files from before subjects had roles.
     black_rgb
         Multiply the colours by alpha. For trainers that expect a black background; off for Postshot.
     sidecar_masks
@@ -568,7 +579,7 @@ class BakeSettings(Settings, frozen=True):
             "Invert",
             "Mask the subjects and keep the rest",
             "--invert",
-            "mask the subjects and keep the rest",
+            "mask the subjects and keep the rest (better: --remove)",
             affects="bake",
             group="other",
         ),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import cv2
 import numpy as np
@@ -19,12 +19,15 @@ from numpy.typing import NDArray
 from ...core.bake_plan import BakeOptions
 from ...core.geometry.bake_preview import SOFT_LOGIT, feather_sigma, soft_band
 from ...core.geometry.resample import stripes, upsample_binary
+from ...core.targets import WHITE_KEPT, Bands
+from .colors import to_8_bit
 
 Alpha = NDArray[np.unsignedinteger[Any]]  # uint8 or uint16, 0 to full
 Logits = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
 Depth = Literal[8, 16]
 
+_TYPES: Final = {8: np.uint8, 16: np.uint16}
 _DISC_RADIUS = 8.0
 _STRIPE_ROWS = 512
 
@@ -43,6 +46,44 @@ class Region:
         return array[self.top : self.bottom, self.left : self.right]
 
 
+@dataclass(frozen=True, eq=False)
+class Mattes:
+    """The mattes of some objects on one frame.
+
+    Attributes
+    ----------
+    logits
+        (h, w) of any size, for each object that keeps the model's matte.
+    drawn
+        (height, width) bool, for each object whose mask the user drew. It always has a hard edge.
+    refined
+        (height, width), 0 to 255, for each object whose matte was refined at the photo's size.
+    """
+
+    logits: Sequence[Logits] = ()
+    drawn: Sequence[Mask] = ()
+    refined: Sequence[NDArray[np.uint8]] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.logits or self.drawn or self.refined)
+
+
+@dataclass(frozen=True, eq=False)
+class Layers:
+    """What a bake makes of the mattes of a frame, each (height, width).
+
+    Attributes
+    ----------
+    kept
+        uint8 or uint16: how much of each pixel is kept.
+    ignored
+        Where the photo is not trained; it is not kept there. None: nowhere.
+    """
+
+    kept: Alpha
+    ignored: Mask | None = None
+
+
 def combine(
     logits: Sequence[Logits],
     drawn: Sequence[Mask],
@@ -52,22 +93,18 @@ def combine(
     depth: Depth = 8,
     refined: Sequence[NDArray[np.uint8]] = (),
 ) -> Alpha:
-    """Make one alpha for the union of several objects.
+    """Make one alpha for the union of several objects that are kept.
 
     Parameters
     ----------
-    logits
-        (h, w) of any size, for each object that keeps the model's matte.
-    drawn
-        (height, width) bool, for each object whose mask the user drew. It always has a hard edge.
+    logits, drawn, refined
+        See `Mattes`.
     width, height
         Size of the footage, px.
     options
         How the edge is made and moved. `BakeOptions` explains the order of steps.
     depth
         Bits of the result.
-    refined
-        (height, width), 0 to 255, for each object whose matte was refined at the photo's size.
 
     Returns
     -------
@@ -82,27 +119,111 @@ def combine(
     >>> alpha.shape, alpha.dtype, int(alpha[200, 200]), int(alpha[0, 0])
     ((400, 400), dtype('uint8'), 255, 0)
     """
+    alpha = _union(Mattes(logits, drawn, refined), width, height, options, depth)
+    return _with_edge(alpha, options)
+
+
+def combine_roles(
+    keep: Mattes | None,
+    remove: Mattes,
+    ignore: Mattes,
+    width: int,
+    height: int,
+    options: BakeOptions,
+    depth: Depth = 8,
+) -> Layers:
+    """Take what is removed or ignored out of what is kept.
+
+    Holes and specks are looked for in each of the three. The edge is that of what is left: *Grow* makes
+    the kept part larger, and so what is removed or ignored smaller.
+
+    Parameters
+    ----------
+    keep
+        The mattes of objects that are kept. None keeps the whole photo.
+    remove, ignore
+        The mattes of objects with these roles.
+    width, height, options, depth
+        As in `combine`.
+    """
     full = 255 if depth == 8 else 65535
-    alpha: Alpha = np.zeros((height, width), dtype=np.uint8 if depth == 8 else np.uint16)
-    for matte in logits:
+    if keep is None:
+        kept: Alpha = np.full((height, width), full, _TYPES[depth])
+    else:
+        kept = _union(keep, width, height, options, depth)
+    ignored = None
+    for mattes in (remove, ignore):
+        if mattes:
+            taken = _union(mattes, width, height, options, depth)
+            if mattes is ignore:
+                ignored = taken
+            np.minimum(kept, full - taken, out=kept)
+    kept = _with_edge(kept, options)
+    if ignored is None:
+        return Layers(kept)
+    if options.grow_px:
+        ignored = grow(ignored, -options.grow_px)
+    half = full // 2
+    return Layers(kept, (ignored > half) & (kept <= half))
+
+
+def mask_values(layers: Layers, bands: Bands, *, hard: bool) -> NDArray[np.uint8]:
+    """Return a mask file's values, (height, width).
+
+    Parameters
+    ----------
+    bands
+        What the values mean.
+    hard
+        Whether there are only these values; else a soft edge keeps its greys. Three bands are always
+        hard.
+    """
+    kept = to_8_bit(layers.kept)
+    ignored = layers.ignored if bands.ignore != bands.remove else None
+    if not hard and ignored is None:
+        if bands == WHITE_KEPT:
+            return kept
+        step = (bands.keep - bands.remove) / 255.0
+        table = np.rint(bands.remove + step * np.arange(256)).astype(np.uint8)
+        return np.asarray(cv2.LUT(kept, table), dtype=np.uint8)
+    table = np.where(np.arange(256) > 127, bands.keep, bands.remove).astype(np.uint8)
+    values = np.asarray(cv2.LUT(kept, table), dtype=np.uint8)
+    if ignored is not None:
+        values[ignored] = bands.ignore
+    return values
+
+
+def _union(mattes: Mattes, width: int, height: int, options: BakeOptions, depth: Depth) -> Alpha:
+    """Return the union of some objects, with small holes filled and specks dropped."""
+    full = 255 if depth == 8 else 65535
+    alpha: Alpha = np.zeros((height, width), _TYPES[depth])
+    for number, matte in enumerate(mattes.logits):
         if options.alpha == "soft":
             _add_soft(alpha, matte, full)
+        elif number == 0:
+            inside = upsample_binary(matte, width, height).view(np.uint8)
+            np.multiply(inside, alpha.dtype.type(full), out=alpha)
         else:
             alpha[upsample_binary(matte, width, height)] = full
-    for fine in refined:
+    for fine in mattes.refined:
         np.maximum(alpha, fine if depth == 8 else fine.astype(np.uint16) * 257, out=alpha)
-    for mask in drawn:
+    for mask in mattes.drawn:
         alpha[mask] = full
     if options.fill_holes_px:
         fill_holes(alpha, options.fill_holes_px)
     if options.drop_specks_px:
         drop_specks(alpha, options.drop_specks_px)
+    return alpha
+
+
+def _with_edge(alpha: Alpha, options: BakeOptions) -> Alpha:
+    """Return an alpha with its edge moved and softened, and inverted, as the options say."""
     if options.grow_px:
         alpha = grow(alpha, options.grow_px)
     if options.feather_px:
         alpha = feather(alpha, options.feather_px)
     if options.invert:
-        np.subtract(full, alpha, out=alpha)
+        np.subtract(np.iinfo(alpha.dtype).max, alpha, out=alpha)
     return alpha
 
 

@@ -30,7 +30,8 @@ Pixels = NDArray[np.unsignedinteger[Any]]  # uint8 or uint16
 Bytes = NDArray[np.uint8]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_GREY, _RGBA = 0, 6  # colour types
+_GREY, _RGB, _RGBA = 0, 2, 6  # colour types
+_CHANNELS = {_GREY: 1, _RGB: 3, _RGBA: 4}
 _FILTER_UP = 2
 _QUICK_LEVEL, _PATIENT_LEVEL = 2, 3  # of isal, of zlib-ng
 _STRIPE_BYTES = 4 << 20
@@ -99,6 +100,38 @@ def write_rgba(
         return stripe
 
     size = (rgb.shape[1], rgb.shape[0])
+    said = _said(icc, exif, xmp, chunks)
+    _write(path, *size, rgb.dtype.itemsize, _RGBA, rows, go_on, folders, said)
+
+
+def write_rgb(
+    path: Path,
+    rgb: Pixels,
+    *,
+    icc: bytes | None = None,
+    exif: bytes | None = None,
+    xmp: bytes | None = None,
+    chunks: Sequence[tuple[bytes, bytes]] = (),
+    go_on: Callable[[], None] | None = None,
+    folders: FolderSync | None = None,
+) -> None:
+    """Write an RGB PNG, (height, width, 3) uint8 or uint16. Otherwise as `write_rgba`."""
+
+    def rows(top: int, bottom: int) -> Pixels:
+        return rgb[top:bottom]
+
+    size = (rgb.shape[1], rgb.shape[0])
+    said = _said(icc, exif, xmp, chunks)
+    _write(path, *size, rgb.dtype.itemsize, _RGB, rows, go_on, folders, said)
+
+
+def _said(
+    icc: bytes | None,
+    exif: bytes | None,
+    xmp: bytes | None,
+    chunks: Sequence[tuple[bytes, bytes]],
+) -> list[tuple[bytes, bytes]]:
+    """Return the chunks that say where a picture comes from and what its colours mean."""
     said = list(chunks)
     if icc:
         said.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(icc)))
@@ -106,7 +139,7 @@ def write_rgba(
         said.append((b"eXIf", exif))
     if xmp:
         said.append((b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp))
-    _write(path, *size, rgb.dtype.itemsize, _RGBA, rows, go_on, folders, said)
+    return said
 
 
 def write_grey(
@@ -141,7 +174,7 @@ def _write(
     folders: FolderSync | None,
     said: Sequence[tuple[bytes, bytes]] = (),
 ) -> None:
-    row_bytes = width * depth_bytes * (4 if color_type == _RGBA else 1)
+    row_bytes = width * depth_bytes * _CHANNELS[color_type]
     stripe_rows = max(1, _STRIPE_BYTES // row_bytes)
     with atomic_file(path, folders=folders) as file:
         file.write(_SIGNATURE)

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bake: write the images that a trainer reads.
+"""Bake: write the images and masks that trainers read.
 
 A small pool of threads works on the frames. One thread decodes a frame, makes its alpha and writes
-it. So memory use depends on the number of threads, not on the number of frames. The bytes of an
-image depend only on its photo, its mattes and the options. If a bake stops early, the finished
-images stay on disk, each of them whole.
+it for all trainers. So memory use depends on the number of threads, not on the number of frames. The
+bytes of an image depend only on its photo, its mattes and the options.
+
+A trainer that reads masks gets the photos themselves, linked or copied. They are not even decoded then.
+They come after the masks of all frames, and the manifests come last. So if a bake stops early, the
+finished images stay on disk, each of them whole, and nothing looks complete.
 """
 
 from __future__ import annotations
@@ -25,10 +28,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core.bake_plan import BakeItem, BakePlan, plan_bake
+from ...core.bake_plan import BakeItem, BakeOutput, BakePlan, plan_bake
 from ...core.errors import BakeError, Cancelled, DamagedPhoto, FootageError, StoreError
 from ...core.footage.damaged_photos import DamagedFrame, left_out, read_damaged
 from ...core.footage.file_stamps import Stamp, stamp_of
+from ...core.footage.headers import read_header
 from ...core.footage.scan import hash_photos, shorten
 from ...core.geometry.rasterize import fill
 from ...core.mattes.run_record import require_same_photos
@@ -37,10 +41,12 @@ from ...core.mattes.unfinished_run import void_keys
 from ...core.protocol import BakeRequest, EditedMatte, FrameDone, Progress
 from ...core.system.atomic_file import FolderSync, sync_folder
 from ...core.system.process_memory import peak_memory_mb, total_memory
-from ..images.alpha import Depth, combine
-from ..images.colors import to_8_bit
+from ...core.system.shared_copy import share
+from ...core.targets import targets_named
+from ..images.alpha import Depth, Layers, Mattes, combine_roles, mask_values
 from ..images.decode import ImagePixels, decode
-from ..images.png import write_grey, write_rgba
+from ..images.png import write_grey, write_rgb, write_rgba
+from ..images.smaller import halved_mask, write_smaller
 from .bake_manifest import MANIFEST_NAME, describe, write_manifest
 
 if TYPE_CHECKING:
@@ -52,6 +58,9 @@ _MAX_THREADS = 8  # each holds a photo and its alpha: 0.4 GB for 54 megapixels o
 _POLL_SECONDS = 0.1
 _GRACE_SECONDS = 0.3
 _STRIPE_ROWS = 256
+CAMERA_MASK = "camera_mask.png"
+# The extensions of photos that every trainer reads. The first one is given to photos with another one.
+_EXTENSIONS = {"jpeg": (".jpg", ".jpeg"), "png": (".png",)}
 _PACKAGES = (
     "numpy",
     "pillow",
@@ -85,6 +94,8 @@ class BakeReport:
         Frames with a damaged matte. It was not used.
     damaged_photos
         Photos that were left out because they don't decode whole.
+    cannot_ignore
+        Labels of the trainers that take what is ignored for removed.
     """
 
     folder: Path
@@ -95,6 +106,7 @@ class BakeReport:
     unfinished: tuple[int, ...] = ()
     damaged: tuple[int, ...] = ()
     damaged_photos: tuple[DamagedFrame, ...] = ()
+    cannot_ignore: tuple[str, ...] = ()
 
     def warnings(self) -> tuple[str, ...]:
         """Return sentences for the user. Empty when all frames were baked from all objects."""
@@ -110,6 +122,11 @@ class BakeReport:
             said.append(f"Masks that are damaged and were not used: {_frames(self.damaged)}.")
         if self.incomplete:
             said.append(f"Some subjects have no mask here: {_frames(self.incomplete)}.")
+        if self.cannot_ignore:
+            said.append(
+                "What you ignore is removed here, as this trainer knows no difference:"
+                f" {shorten(self.cannot_ignore)}."
+            )
         return tuple(said)
 
 
@@ -184,15 +201,23 @@ def bake(
     for object_id, frame in edited:
         if frame not in mattes.unfinished:
             matted.setdefault(object_id, set()).add(frame)
-    plan = plan_bake(sources, Path(request.output_folder), request.options, matted)
+    plan = plan_bake(
+        sources,
+        Path(request.output_folder),
+        request.options,
+        matted,
+        _linkable(request.options.targets, sources),
+        max(request.footage.width, request.footage.height),
+    )
     stop = threading.Event()
     refines_on, net = _edges(request)
     seen = _seen(request, plan)
     job = _Job(request, store, mattes.marks, edited, seen, stop, net)
+    progress = _Steps(plan, on_progress)
     count = threads or request.threads or _threads_for(request)
     with _output_folders(plan):
         with job.synced():
-            damaged = _run(plan, job, stop, count, on_progress, on_frame_done, cancelled)
+            damaged = _run(plan, job, stop, count, progress, on_frame_done, cancelled)
         whole = tuple(item for item in plan.items if item.frame not in damaged)
         if not whole:
             raise DamagedPhoto(
@@ -200,15 +225,13 @@ def bake(
                 "Copy or export the photos again.",
             )
         plan = dataclasses.replace(plan, items=whole)
-        manifest = describe(
-            plan,
-            request,
-            edited.keys(),
-            dict(_versions()),
-            refines_on,
-        )
-        with _said_as_bake_error(plan.folder / MANIFEST_NAME):
-            write_manifest(plan.folder, manifest)
+        with job.synced():
+            _finish(plan, job, progress, cancelled)
+        versions = dict(_versions())
+        for place in plan.targets:
+            manifest = describe(plan, place, request, edited.keys(), versions, refines_on)
+            with _said_as_bake_error(place.folder / MANIFEST_NAME):
+                write_manifest(place.folder, manifest)
     frames = tuple(item.frame for item in plan.items)
     bare = tuple(frame for frame in plan.without_matte if frame not in damaged)
     return BakeReport(
@@ -220,7 +243,60 @@ def bake(
         tuple(frame for frame in bare if frame in mattes.unfinished),
         tuple(sorted(mattes.damaged.intersection((*frames, *bare)))),
         tuple(damaged[frame] for frame in sorted(damaged)),
+        tuple(
+            place.target.label
+            for place in plan.targets
+            if request.options.ignored and not place.target.can_ignore
+        ),
     )
+
+
+def _linkable(targets: Collection[str], sources: Collection[Path]) -> dict[int, str]:
+    """Return the frames whose photo every trainer reads as it is, with its extension.
+
+    These are JPEGs and PNGs in RGB with 8 bits and without transparency. Trainers read other photos in
+    different ways, or not at all.
+    """
+    if not any(target.images == "photos" for target in targets_named(targets)):
+        return {}
+    found = {}
+    for frame, path in enumerate(sources, start=1):
+        try:
+            header = read_header(path)
+        except FootageError:
+            continue  # the decoder reports it
+        plain = header.color == "rgb" and header.bit_depth == 8 and not header.has_alpha
+        extensions = _EXTENSIONS.get(header.format, ())
+        if plain and extensions:
+            own = path.suffix
+            found[frame] = own if own.lower() in extensions else extensions[0]
+    return found
+
+
+class _Steps:
+    """The progress of a bake: a step for each frame, then one for each photo to link."""
+
+    def __init__(self, plan: BakePlan, on_progress: Callable[[Progress], None]) -> None:
+        self._on_progress = on_progress
+        self._done, self._started = 0, time.monotonic()
+        links = sum(any(one.is_photo for one in item.outputs) for item in plan.items)
+        self._total = len(plan.items) + links
+
+    def step(self, frame: int) -> None:
+        """Tell that one more step is done, for a frame."""
+        self._done += 1
+        pace = (time.monotonic() - self._started) / self._done
+        self._on_progress(
+            Progress(
+                "baking",
+                self._done,
+                self._total,
+                frame,
+                seconds_per_frame=pace,
+                seconds_left=pace * max(0, self._total - self._done),
+                peak_memory_mb=peak_memory_mb(),
+            )
+        )
 
 
 class _Mattes:
@@ -297,7 +373,7 @@ def _run(
     job: _Job,
     stop: threading.Event,
     threads: int,
-    on_progress: Callable[[Progress], None],
+    progress: _Steps,
     on_frame_done: Callable[[FrameDone], None] | None,
     cancelled: Callable[[], bool],
 ) -> dict[int, DamagedFrame]:
@@ -309,7 +385,6 @@ def _run(
     damaged = {at: found for at, found in job.known_damaged().items() if at not in sources}
     waiting = iter(plan.items)
     working: dict[Future[None], int] = {}
-    started, done = time.monotonic(), 0
     pool = ThreadPoolExecutor(threads, thread_name_prefix="bake")
     try:
         while True:
@@ -324,7 +399,6 @@ def _run(
                 job.flush()
             for future in sorted(finished, key=working.__getitem__):
                 frame = working.pop(future)
-                done += 1
                 try:
                     future.result()
                 except DamagedPhoto as problem:
@@ -333,24 +407,48 @@ def _run(
                     damaged[frame] = DamagedFrame.of(frame, sources[frame], problem)
                 if on_frame_done is not None and frame not in damaged:
                     on_frame_done(FrameDone(frame, 0))
-                pace = (time.monotonic() - started) / done
-                on_progress(
-                    Progress(
-                        "baking",
-                        done,
-                        len(plan.items),
-                        frame,
-                        seconds_per_frame=pace,
-                        seconds_left=pace * (len(plan.items) - done),
-                        peak_memory_mb=peak_memory_mb(),
-                    )
-                )
+                progress.step(frame)
     finally:
         # A frame that is being written stops after one stripe. A frame that is being decoded has
         # no file yet and stops before it makes one, so we don't wait for it.
         stop.set()
         wait(working, _GRACE_SECONDS)
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _finish(plan: BakePlan, job: _Job, progress: _Steps, cancelled: Callable[[], bool]) -> None:
+    """Add what makes folders complete: the photos, and the masks that are one for all photos.
+
+    If this fails or is cancelled, nothing of it stays.
+    """
+    made: list[Path] = []
+    try:
+        for item in plan.items:
+            photos = [one.image for one in item.outputs if one.is_photo]
+            if not photos:
+                continue
+            if cancelled():
+                raise Cancelled
+            job.require_same(item.source)
+            for path in photos:
+                made.append(path)
+                with _said_as_bake_error(path):
+                    share(item.source, path, folders=job.folders)
+            progress.step(item.frame)
+        common = job.always_ignored
+        if common is not None and common.any():
+            values = np.where(common, 0, 255).astype(np.uint8)
+            for place in plan.targets:
+                if place.target.has_camera_mask:
+                    path = place.folder / CAMERA_MASK
+                    made.append(path)
+                    with _said_as_bake_error(path):
+                        write_grey(path, values, folders=job.folders)
+    except BaseException:
+        for path in made:
+            with contextlib.suppress(OSError):
+                path.unlink()
+        raise
 
 
 @dataclass(frozen=True)
@@ -365,6 +463,13 @@ class _Job:
     stop: threading.Event
     net: EdgeModel | None
     folders: FolderSync = field(default_factory=FolderSync)
+    _always_ignored: list[NDArray[np.bool_]] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def always_ignored(self) -> NDArray[np.bool_] | None:
+        """Where all frames so far are ignored, (height, width). None: no frame has been asked."""
+        return self._always_ignored[0] if self._always_ignored else None
 
     @contextlib.contextmanager
     def synced(self) -> Iterator[None]:
@@ -383,37 +488,97 @@ class _Job:
             self.folders.flush()
 
     def bake(self, item: BakeItem) -> None:
-        """Decode one frame, make its alpha and write it. Runs in a thread of the pool."""
-        options = self.request.options
-        pixels = self._decode(item.source)
+        """Make the alpha of one frame, and write its images and masks. Runs in a thread of the pool."""
+        pixels = self._decode(item.source) if self._needs_pixels(item) else None
         self._go_on()
-        alpha = self._alpha(item, pixels.array)
-        if pixels.alpha is not None:
+        layers = self._layers(item, None if pixels is None else pixels.array)
+        if pixels is not None and pixels.alpha is not None:
             # Transparent parts of the photo stay transparent.
-            np.minimum(alpha, pixels.alpha, out=alpha)
+            np.minimum(layers.kept, pixels.alpha, out=layers.kept)
         self._go_on()
+        if any(one.target.has_camera_mask for one in item.outputs):
+            self._note_ignored(layers)
+        written: list[Path] = []
+        try:
+            for output in item.outputs:
+                self._write(output, pixels, layers, written)
+        except BaseException:
+            for path in written:  # a mask is useless without its image
+                path.unlink(missing_ok=True)
+            raise
+
+    def _needs_pixels(self, item: BakeItem) -> bool:
+        """Whether a photo must be decoded.
+
+        A photo that is only linked need not be, if the propagation has found it whole.
+        """
+        if self.net is not None:
+            return True
+        if any(not one.is_photo or one.smaller for one in item.outputs):
+            return True
+        return not any((i, item.frame) in self.marks for i in item.objects)
+
+    def _note_ignored(self, layers: Layers) -> None:
+        """Keep what is ignored on this frame and on all before it."""
+        here = layers.ignored
+        if here is None:
+            here = np.zeros(layers.kept.shape, dtype=np.bool_)
+        with self._lock:
+            if not self._always_ignored:
+                self._always_ignored.append(here.copy())
+            elif self._always_ignored[0].shape == here.shape:
+                np.logical_and(self._always_ignored[0], here, out=self._always_ignored[0])
+            else:
+                self._always_ignored[0][:] = False  # photos of other sizes share no mask
+
+    def _write(
+        self, output: BakeOutput, pixels: ImagePixels | None, layers: Layers, written: list[Path]
+    ) -> None:
+        """Write one frame for one target; add what is written to a list."""
+        target = output.target
+        if output.mask is not None:
+            # The option *Mask Files* gives a target masks that its row does not have.
+            hard = target.is_hard and target.has_masks
+            values = mask_values(layers, target.bands, hard=hard)
+            with _said_as_bake_error(output.mask):
+                write_grey(output.mask, values, go_on=self._go_on, folders=self.folders)
+            written.append(output.mask)
+            for one in output.smaller:
+                values = halved_mask(values)
+                with _said_as_bake_error(one.mask):
+                    write_grey(one.mask, values, go_on=self._go_on, folders=self.folders)
+                written.append(one.mask)
+        if pixels is None:
+            return
+        if not output.is_photo:
+            with _said_as_bake_error(output.image):
+                self._write_image(output, pixels, layers)
+            written.append(output.image)
         rgb = pixels.array
-        if options.black_rgb:
+        for one in output.smaller:
+            self._go_on()
+            with _said_as_bake_error(one.image):
+                rgb = write_smaller(one.image, rgb, pixels.icc, folders=self.folders)
+            written.append(one.image)
+
+    def _write_image(self, output: BakeOutput, pixels: ImagePixels, layers: Layers) -> None:
+        images, rgb, alpha = output.target.images, pixels.array, layers.kept
+        if images in ("rgba_black", "black") or (
+            images == "rgba" and self.request.options.black_rgb
+        ):
             rgb = _premultiplied(rgb, alpha)
-        with _said_as_bake_error(item.target):
-            if item.mask is not None:
-                write_grey(item.mask, to_8_bit(alpha), go_on=self._go_on, folders=self.folders)
-            try:
-                write_rgba(
-                    item.target,
-                    rgb,
-                    alpha,
-                    icc=pixels.icc,
-                    exif=pixels.exif,
-                    xmp=pixels.xmp,
-                    chunks=pixels.chunks,
-                    go_on=self._go_on,
-                    folders=self.folders,
-                )
-            except BaseException:
-                if item.mask is not None:  # it is useless without its image
-                    item.mask.unlink(missing_ok=True)
-                raise
+        more: dict[str, Any] = {
+            "icc": pixels.icc,
+            "exif": pixels.exif,
+            "xmp": pixels.xmp,
+            "chunks": pixels.chunks,
+            "go_on": self._go_on,
+            "folders": self.folders,
+        }
+        if images in ("rgba", "rgba_black"):
+            write_rgba(output.image, rgb, alpha, **more)
+        else:
+            write_rgb(output.image, rgb, **more)
 
     def known_damaged(self) -> dict[int, DamagedFrame]:
         """Return the damaged photos that the propagation found, among the frames asked for."""
@@ -443,22 +608,52 @@ class _Job:
                 f"{footage.width}x{footage.height} when it was loaded.",
                 "Put the first photo back, or load the footage again and propagate.",
             )
+        self.require_same(source)
+        return pixels
+
+    def require_same(self, source: Path) -> None:
+        """Raise BakeError if a photo has changed since the bake was started."""
         if _look(source) != self.seen[source]:
             raise BakeError(
                 f"{source.name} changed after the bake was started. Its mask may not fit any more.",
                 "Load the footage again and propagate, then bake.",
             )
-        return pixels
 
-    def _alpha(self, item: BakeItem, photo: NDArray[Any]) -> NDArray[Any]:
+    def _layers(self, item: BakeItem, photo: NDArray[Any] | None) -> Layers:
+        """Return what is kept and what is ignored. Without the photo, edges are not refined."""
+        footage, options = self.request.footage, self.request.options
+        kept = options.kept(item.objects)
+        depth: Depth = 8 if photo is None or photo.dtype == np.uint8 else 16
+        return combine_roles(
+            self._mattes(item, kept, photo) if self._keeps_subjects else None,
+            self._mattes(item, options.removed, photo),
+            self._mattes(item, options.ignored, photo),
+            footage.width,
+            footage.height,
+            options,
+            depth,
+        )
+
+    @property
+    def _keeps_subjects(self) -> bool:
+        """Whether some object is kept. If none is, the whole scene is."""
+        options = self.request.options
+        taking_part = options.objects or {i for i, _ in (*self.marks, *self.edited)}
+        return bool(options.kept(taking_part))
+
+    def _mattes(
+        self, item: BakeItem, objects: Collection[int], photo: NDArray[Any] | None
+    ) -> Mattes:
         footage, options = self.request.footage, self.request.options
         logits, drawn, refined = [], [], []
         for object_id in item.objects:
+            if object_id not in objects:
+                continue
             edited = self.edited.get((object_id, item.frame))
             if edited is None:
                 mark = self.marks[object_id, item.frame]
                 matte = self.store.read(object_id, item.frame, mark).logits
-                if self.net is not None:
+                if self.net is not None and photo is not None:
                     from ..refine.edge_refine import refine
 
                     fine = refine(
@@ -474,8 +669,7 @@ class _Job:
                 continue
             outlines = [np.array(flat).reshape(-1, 2) for flat in edited.outlines]
             drawn.append(fill(outlines, footage.width, footage.height))
-        depth: Depth = 8 if photo.dtype == np.uint8 else 16
-        return combine(logits, drawn, footage.width, footage.height, options, depth, refined)
+        return Mattes(logits, drawn, refined)
 
 
 def _seen(request: BakeRequest, plan: BakePlan) -> dict[Path, Stamp | None]:
@@ -528,10 +722,9 @@ def _premultiplied(rgb: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
 @contextlib.contextmanager
 def _output_folders(plan: BakePlan) -> Iterator[None]:
     """Make the plan's folders. Remove those that are empty when the bake ends."""
-    folders = [folder for folder in (plan.folder, plan.masks_folder) if folder is not None]
     made: list[Path] = []
     try:
-        for folder in folders:
+        for folder in _folders_of(plan):
             with _said_as_bake_error(folder):
                 try:
                     folder.mkdir()
@@ -544,9 +737,22 @@ def _output_folders(plan: BakePlan) -> Iterator[None]:
             made.append(folder)
         yield
     finally:
-        for folder in made:
+        for folder in reversed(made):
             with contextlib.suppress(OSError):  # not empty: finished images stay
                 folder.rmdir()
+
+
+def _folders_of(plan: BakePlan) -> list[Path]:
+    """Return all folders that a bake makes, those that hold others first."""
+    own = [place.folder for place in plan.targets]
+    if plan.masks_folder is not None:
+        own.append(plan.masks_folder)
+    found = dict.fromkeys([plan.folder, *own])
+    files = (path for item in plan.items for output in item.outputs for path in output.files)
+    for path in files:
+        below = [parent for parent in path.parents if any(top in parent.parents for top in own)]
+        found |= dict.fromkeys(reversed(below))
+    return list(found)
 
 
 @contextlib.contextmanager

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import msgspec
 
-from ...core.bake_plan import BakeOptions, BakePlan
+from ...core.bake_plan import BakeOptions, BakePlan, TargetFolder
 from ...core.protocol import BakeRequest
 from ...core.system.atomic_file import write_atomic
+from ...core.targets import DEFAULT
 
 MANIFEST_NAME = "manifest.json"
 
@@ -22,8 +23,11 @@ class BakedImage(msgspec.Struct, frozen=True):
     ----------
     frame
         Counts from 1.
-    source, image
-        File names of the photo and of the image made from it.
+    source
+        The file name of the photo.
+    image, mask
+        The image made from it, or the photo itself, and its mask: paths below the folder, with "/".
+        Without a mask in this folder, ``mask`` is empty.
     objects
         Ids of the objects whose mattes make its alpha.
     edited
@@ -35,6 +39,7 @@ class BakedImage(msgspec.Struct, frozen=True):
     image: str
     objects: tuple[int, ...]
     edited: tuple[int, ...]
+    mask: str = ""
 
 
 class BakeManifest(msgspec.Struct, frozen=True):
@@ -46,6 +51,8 @@ class BakeManifest(msgspec.Struct, frozen=True):
     ----------
     device
         The device that refined the edges, named as in a run's manifest. Empty if none were refined.
+    target
+        The trainer that this folder is for: a name in `core/targets.py`.
     """
 
     footage: str
@@ -58,21 +65,23 @@ class BakeManifest(msgspec.Struct, frozen=True):
     versions: dict[str, str]
     device: str = ""
     version: int = 1
+    target: str = DEFAULT
 
 
 def describe(
     plan: BakePlan,
+    place: TargetFolder,
     request: BakeRequest,
     edited: AbstractSet[tuple[int, int]],
     versions: dict[str, str],
     device: str,
 ) -> BakeManifest:
-    """Return the manifest of a finished plan.
+    """Return the manifest of a finished plan for one of its targets.
 
     Parameters
     ----------
-    plan, request
-        What was baked.
+    plan, place, request
+        What was baked, and the target with its folder.
     edited
         (object id, frame) of drawn mattes.
     versions
@@ -80,26 +89,33 @@ def describe(
     device
         See `BakeManifest`.
     """
-    images = tuple(
-        BakedImage(
-            item.frame,
-            item.source.name,
-            item.target.name,
-            item.objects,
-            tuple(object_id for object_id in item.objects if (object_id, item.frame) in edited),
+    images = []
+    for item in plan.items:
+        output = next(one for one in item.outputs if one.target == place.target)
+        mask = output.mask
+        images.append(
+            BakedImage(
+                item.frame,
+                item.source.name,
+                output.image.relative_to(place.folder).as_posix(),
+                item.objects,
+                tuple(i for i in item.objects if (i, item.frame) in edited),
+                mask.relative_to(place.folder).as_posix()
+                if mask is not None and mask.is_relative_to(place.folder)
+                else "",
+            )
         )
-        for item in plan.items
-    )
     return BakeManifest(
         footage=request.footage.fingerprint,
         width=request.footage.width,
         height=request.footage.height,
         options=request.options,
-        images=images,
+        images=tuple(images),
         without_matte=plan.without_matte,
         incomplete=plan.incomplete,
         versions=versions,
         device=device,
+        target=place.target.name,
     )
 
 
