@@ -276,16 +276,16 @@ TARGETS: Final[tuple[Target, ...]] = (
 )
 """All targets. A .blend file stores places in this table, so a new row goes to the end."""
 
-_BY_NAME: Final = {target.name: target for target in TARGETS}
+TARGETS_BY_NAME: Final = {target.name: target for target in TARGETS}
 
 
 def target_named(name: str) -> Target:
     """Return the target with this name; raises BakeError if there is none."""
     try:
-        return _BY_NAME[name]
+        return TARGETS_BY_NAME[name]
     except KeyError:
         raise BakeError(
-            f"There is no trainer called {name!r}.", f"Choose from {', '.join(_BY_NAME)}."
+            f"There is no trainer called {name!r}.", f"Choose from {', '.join(TARGETS_BY_NAME)}."
         ) from None
 
 

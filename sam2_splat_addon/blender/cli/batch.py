@@ -151,6 +151,7 @@ def run(options: argparse.Namespace, interrupts: Interrupts | None = None) -> Ba
         _require_all_before(prompts, footage)
         markers.apply(clip, prompts)
     _apply_settings(settings, options)
+    _apply_roles(clip, options)
     _require_places(clip, options)
     interrupts.check()
     done: list[JobTask] = []
@@ -160,7 +161,7 @@ def run(options: argparse.Namespace, interrupts: Interrupts | None = None) -> Ba
         except (KeyboardInterrupt, SplatError):
             folder = task.output_folder if isinstance(task, BakeTask) else Path()
             if folder != Path() and folder.is_dir():  # it has a name after the bake has begun
-                count = len(list(folder.glob("*.png")))
+                count = len(list(folder.rglob("*.png")))
                 say(f"{folder} is not complete. It has {count} images.", error=True)
             raise
         say(task.summary)
@@ -346,9 +347,24 @@ def _apply_settings(settings: SAM2SPLAT_PG_clip, options: argparse.Namespace) ->
             f"{options.checkpoint} would not be used, because the model is the bundled one.",
             "Name the checkpoint's model with --model.",
         )
+    if options.target:
+        settings.targets = set(options.target)
     if options.frames:
         settings.use_range = True
         settings.first_frame, settings.last_frame = options.frames
+
+
+def _apply_roles(clip: bpy.types.MovieClip, options: argparse.Namespace) -> None:
+    """Give the named subjects their roles. Raises PromptError for an unknown name."""
+    names = markers.sync_objects(clip)
+    for role in ("remove", "ignore"):
+        for name in getattr(options, role):
+            if name not in names:
+                raise PromptError(
+                    f"There is no subject called {name!r}.",
+                    f"The subjects are {', '.join(names)}." if names else "Name one with prompts.",
+                )
+            properties.of_clip(clip).objects[name].role = role
 
 
 def _tasks(clip: bpy.types.MovieClip, options: argparse.Namespace) -> Iterator[JobTask]:

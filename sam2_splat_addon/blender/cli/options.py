@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from ...core.settings import (
     Settings,
     declared,
 )
+from ...core.targets import TARGETS, TARGETS_BY_NAME
 from ..context import preferences
+from ..context.console import write
 
 
 def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
@@ -68,6 +70,22 @@ def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
     )
     own.add_argument("--bake", action="store_true", help="bake PNGs after the propagation")
     own.add_argument("--output", type=_path, metavar="DIR", help="a new folder for the PNGs")
+    own.add_argument(
+        "--target",
+        action="append",
+        choices=list(TARGETS_BY_NAME),
+        metavar="NAME",
+        help="bake for this trainer; may be given several times (default: postshot)",
+    )
+    own.add_argument("--list-targets", action=_ListTargets, help="list the trainers and end")
+    for role, what in (("remove", "take this subject out of what is kept"), ("ignore", _IGNORE)):
+        own.add_argument(
+            f"--{role}",
+            action="append",
+            default=[],
+            metavar="SUBJECT",
+            help=f"{what}; may be given several times",
+        )
     add_settings(own, BakeSettings)
     own.add_argument(
         "--report",
@@ -83,6 +101,28 @@ def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
     )
     own.add_argument("--save", type=_path, metavar="FILE", help="save the result as a .blend")
     return own
+
+
+_IGNORE = "do not train where this subject is, whatever is behind it"
+
+
+class _ListTargets(argparse.Action):
+    """Print the trainers, a line each, and end, as ``--help`` does."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **more: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=None, **more)
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        width = max(map(len, TARGETS_BY_NAME))
+        for target in TARGETS:
+            write(f"{target.name:{width}}  {target.text}\n")
+        parser.exit()
 
 
 def add_settings(own: argparse.ArgumentParser, kind: type[Settings]) -> None:

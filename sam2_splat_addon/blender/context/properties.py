@@ -24,7 +24,8 @@ from bpy.props import (
 )
 from bpy.types import PropertyGroup
 
-from ...core.settings import CLIP_SETTINGS, Declared, Settings, declared
+from ...core.settings import CLIP_SETTINGS, ROLES, Declared, Role, Settings, declared
+from ...core.targets import DEFAULT, TARGETS
 from .. import ADDON_PACKAGE
 from ..translations.catalogue import CONTEXT
 from .present import present
@@ -40,6 +41,17 @@ OVERLAY_ITEMS = (
     ("color", "Color", "Show the photo, with every subject in its colour"),
     ("matte", "Mask", "Show what is kept in white, and the rest in black"),
     ("cutout", "Cut-Out", "Show only what is kept of the photo, over a checkerboard"),
+)
+
+_ROLE_ICONS: dict[Role, str] = {"keep": "CHECKMARK", "remove": "TRASH", "ignore": "GHOST_ENABLED"}
+ROLE_ITEMS = tuple(
+    (role, label, text, _ROLE_ICONS[role], place)
+    for place, (role, (label, text)) in enumerate(ROLES.items())
+)
+# Several at once: each has a bit of its own.
+TARGET_ITEMS = tuple(
+    (target.name, target.label, target.text, "NONE", 1 << place)
+    for place, target in enumerate(TARGETS)
 )
 
 
@@ -79,7 +91,18 @@ class SAM2SPLAT_PG_object(PropertyGroup):
     ]
     use_in_bake: Annotated[
         bool,
-        BoolProperty(name="Bake", description="Keep this subject in the baked PNGs", default=True),
+        BoolProperty(
+            name="Bake", description="Use this subject in the bake, in its role", default=True
+        ),
+    ]
+    role: Annotated[
+        str,
+        EnumProperty(
+            name="Role",
+            description="What the bake does with this subject",
+            items=ROLE_ITEMS,
+            default="keep",
+        ),
     ]
 
 
@@ -182,6 +205,16 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
         int, IntProperty(name="Last", description="Last frame (of the clip)", default=1, min=1)
     ]
 
+    targets: Annotated[
+        set[str],
+        EnumProperty(
+            name="Trainers",
+            description="The trainers that a bake writes files for",
+            items=TARGET_ITEMS,
+            options={"ANIMATABLE", "ENUM_FLAG"},
+            default={DEFAULT},
+        ),
+    ]
     bake_folder: Annotated[
         str,
         StringProperty(

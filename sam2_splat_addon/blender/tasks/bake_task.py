@@ -7,10 +7,11 @@ from pathlib import Path
 
 import bpy
 
-from ...core.bake_plan import BakeOptions, next_output_folder
+from ...core.bake_plan import BakeOptions, bake_name, next_output_folder
 from ...core.errors import BakeError
 from ...core.protocol import BakeRequest, FootageFiles
 from ...core.settings import BakeSettings
+from ...core.targets import TARGETS
 from ..clip import clear_results, markers, matte_run, user_masks
 from ..clip.user_masks import Drawn
 from ..context import properties
@@ -20,7 +21,7 @@ from .job_task import JobTask, Steps, with_warnings
 
 
 class BakeTask(JobTask):
-    """Write one RGBA PNG for each photo into a new folder.
+    """Write images and masks for the chosen trainers into a new folder.
 
     Parameters
     ----------
@@ -29,7 +30,8 @@ class BakeTask(JobTask):
     device, threads
         Where edges are refined, and how many photos are baked at once. 0 lets the machine decide.
     output_folder
-        A folder that does not exist yet. None means the next ``postshot_vNNN`` beside the photos.
+        A folder that does not exist yet. None means the next version beside the photos,
+        such as ``postshot_v001``.
     strict
         Fail at the first damaged photo, instead of leaving it out.
 
@@ -62,7 +64,9 @@ class BakeTask(JobTask):
         clip, photos = self.clip(), Path(footage.folder)
         store = matte_run.own_store(clip, photos)
         clear_results.reconcile(clip)
-        self.output_folder = self._wanted_folder or next_output_folder(bake_folder(clip, photos))
+        self.output_folder = self._wanted_folder or next_output_folder(
+            bake_folder(clip, photos), bake_name(self._options.targets)
+        )
         return BakeRequest(
             footage=footage,
             store=str(store.folder),
@@ -93,12 +97,27 @@ def bake_folder(clip: bpy.types.MovieClip, footage_folder: Path) -> Path:
     return Path(bpy.path.abspath(chosen)) if chosen else footage_folder
 
 
+def chosen_targets(settings: SAM2SPLAT_PG_clip) -> tuple[str, ...]:
+    """Return the names of the chosen trainers, in the order of their table."""
+    return tuple(target.name for target in TARGETS if target.name in settings.targets)
+
+
 def _options(clip: bpy.types.MovieClip) -> BakeOptions:
     settings: SAM2SPLAT_PG_clip = properties.of_clip(clip)
     ids = markers.sync_objects(clip)
-    kept = [ids[e.name] for e in settings.objects if e.use_in_bake and e.name in ids]
-    if ids and not kept:
+    used = {
+        ids[entry.name]: entry.role
+        for entry in settings.objects
+        if entry.use_in_bake and entry.name in ids
+    }
+    if ids and not used:
         raise BakeError(
             "No subject takes part in the bake.", "Switch one on in the list of subjects."
         )
-    return BakeOptions(objects=tuple(sorted(kept)), **chosen(settings, BakeSettings))
+    return BakeOptions(
+        objects=tuple(sorted(used)),
+        removed=tuple(sorted(i for i, role in used.items() if role == "remove")),
+        ignored=tuple(sorted(i for i, role in used.items() if role == "ignore")),
+        targets=chosen_targets(settings),
+        **chosen(settings, BakeSettings),
+    )

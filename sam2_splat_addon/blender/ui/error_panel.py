@@ -53,8 +53,9 @@ def _cause(problem: Problem, clip: bpy.types.MovieClip | None) -> tuple[object, 
     if issubclass(problem.kind, errors.StoreError):
         return (settings.store_folder,)
     if issubclass(problem.kind, errors.BakeError):
-        kept = [(entry.name, entry.use_in_bake) for entry in settings.objects]
-        return (*kept, settings.bake_folder, settings.mask is None)
+        used = [(entry.name, entry.use_in_bake, entry.role) for entry in settings.objects]
+        targets = tuple(sorted(settings.targets))
+        return (*used, targets, settings.invert, settings.bake_folder, settings.mask is None)
     return ()
 
 

@@ -29,7 +29,7 @@ _NAMED = 3
 
 
 class SAM2SPLAT_UL_objects(UIList):
-    """The list of subjects, with colour, name, number of clicks and two switches."""
+    """The list of subjects, with colour, name, number of clicks, two switches and the role."""
 
     def draw_item(
         self,
@@ -74,6 +74,9 @@ class SAM2SPLAT_UL_objects(UIList):
                 icon="RESTRICT_RENDER_OFF" if entry.use_in_bake else "RESTRICT_RENDER_ON",
                 emboss=False,
             )
+            role = row.row()
+            role.active = entry.use_in_bake
+            role.prop(entry, "role", text="", icon_only=True, emboss=False)
 
     def filter_items(  # type: ignore[override]  # lists are what Blender's manual says
         self, context: Context, data: Any, property: str | None

@@ -9,7 +9,7 @@ from pathlib import Path
 import bpy
 from bpy.types import Context, Panel, UILayout
 
-from ...core.bake_plan import next_output_folder
+from ...core.bake_plan import bake_name, next_output_folder
 from ...core.errors import BakeError
 from ...core.settings import (
     BUNDLED,
@@ -20,14 +20,17 @@ from ...core.settings import (
     Settings,
     declared,
 )
+from ...core.targets import DEFAULT, TARGETS, TARGETS_BY_NAME
 from ..context import properties
 from ..context.active_clip import require_clip
 from ..context.editors import clip_editor_of
 from ..context.present import present
 from ..context.properties import SAM2SPLAT_PG_clip
-from ..tasks.bake_task import bake_folder
+from ..tasks.bake_task import bake_folder, chosen_targets
 from ..translations.catalogue import translated
 from . import missing, presets, widgets
+
+_NAMED = 2  # trainers named while their list is closed
 
 
 class SAM2SPLAT_PT_propagate(widgets.ClipSidebar, Panel):
@@ -79,6 +82,7 @@ class SAM2SPLAT_PT_bake(widgets.ClipSidebar, Panel):
         layout.use_property_split = True
         layout.use_property_decorate = False
         settings = properties.of_clip(require_clip(context))
+        _draw_targets(layout, settings)
         column = layout.column()
         _draw_settings(column, settings, BakeSettings, "front")
         column.prop(settings, "bake_folder", placeholder="Beside the photos")
@@ -86,7 +90,7 @@ class SAM2SPLAT_PT_bake(widgets.ClipSidebar, Panel):
         header, body = layout.panel("sam2_splat_bake_options", default_closed=True)
         header.label(text="Options")
         if body is not None:
-            hidden = () if _has_exposure(require_clip(context)) else ("exposure",)
+            hidden = _without_use(require_clip(context))
             for group, column in _questions(body, BakeSettings):
                 _draw_settings(column, settings, BakeSettings, group, hidden)
         widgets.draw_problem(layout, require_clip(context), "bake")
@@ -134,10 +138,31 @@ def _draw_range(column: UILayout, settings: SAM2SPLAT_PG_clip) -> None:
         span.prop(settings, "last_frame")
 
 
-def _has_exposure(clip: bpy.types.MovieClip) -> bool:
-    """Whether an exposure changes anything: the photos are EXR files, or one is set already."""
-    is_exr = Path(clip.filepath).suffix.lower() == ".exr"
-    return is_exr or bool(properties.of_clip(clip).exposure)
+def _draw_targets(layout: UILayout, settings: SAM2SPLAT_PG_clip) -> None:
+    """Draw which trainers the bake is for. The list of all is closed until the user wants it."""
+    labels = [translated(TARGETS_BY_NAME[name].label) for name in chosen_targets(settings)]
+    header, body = layout.panel("sam2_splat_bake_targets", default_closed=True)
+    header.use_property_split = False
+    header.label(text="Trainers")
+    header.label(text=", ".join(labels[:_NAMED]) + ", ..." * (len(labels) > _NAMED))
+    if body is not None:
+        column = body.column(align=True)
+        column.use_property_split = False
+        for target in TARGETS:
+            column.prop_enum(settings, "targets", target.name)
+
+
+def _without_use(clip: bpy.types.MovieClip) -> tuple[str, ...]:
+    """Return the settings of a bake that would change nothing, or that only old files still use."""
+    settings = properties.of_clip(clip)
+    hidden = []
+    if Path(clip.filepath).suffix.lower() != ".exr" and not settings.exposure:
+        hidden.append("exposure")
+    if not settings.invert:
+        hidden.append("invert")
+    if DEFAULT not in settings.targets:
+        hidden.append("sidecar_masks")
+    return tuple(hidden)
 
 
 def _draw_next_folder(layout: UILayout, clip: bpy.types.MovieClip) -> None:
@@ -146,7 +171,8 @@ def _draw_next_folder(layout: UILayout, clip: bpy.types.MovieClip) -> None:
         return
     photos = Path(bpy.path.abspath(properties.of_clip(clip).footage_folder))
     try:
-        folder = next_output_folder(bake_folder(clip, photos))
+        targets = chosen_targets(properties.of_clip(clip))
+        folder = next_output_folder(bake_folder(clip, photos), bake_name(targets or (DEFAULT,)))
     except BakeError as error:
         layout.label(text=translated(error.message), icon="ERROR")
         return

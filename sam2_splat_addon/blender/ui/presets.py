@@ -55,7 +55,7 @@ class SAM2SPLAT_OT_bake_preset(AddPresetBase, Operator):  # type: ignore[misc]  
     bl_label = "Add Bake Preset"
     preset_menu = "SAM2SPLAT_PT_bake_presets"
     preset_subdir = "sam2_splat/bake"
-    preset_values: ClassVar[list[str]] = _paths(BakeSettings)
+    preset_values: ClassVar[list[str]] = [*_paths(BakeSettings), f"{_SETTINGS}.targets"]
 
 
 class SAM2SPLAT_PT_propagate_presets(PresetPanel, Panel):

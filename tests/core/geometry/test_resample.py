@@ -70,3 +70,23 @@ def test_stripes_cover_every_row_once_whatever_their_height(rows: int) -> None:
         assert np.array_equal(stripe, whole[top : top + len(stripe)])
         tops.append(top)
     assert tops == list(range(0, 131, rows))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_quick_way_to_a_binary_mask_equals_the_interpolation(seed: int) -> None:
+    """Also where a value is so near to 0 that rounding decides, and for tiny or infinite samples."""
+    rng = np.random.default_rng(seed)
+    height, width, rows, columns = rng.integers(1, (60, 60, 300, 300))
+    logits = rng.normal(size=(height, width)).astype(np.float32)
+    if seed % 3 == 0:
+        logits = np.round(logits * 2)
+    if seed % 4 == 1:
+        logits *= np.where(rng.random(logits.shape) < 0.5, 1e-6, 1e3).astype(np.float32)
+    if seed % 5 == 2:
+        logits[rng.random(logits.shape) < 0.1] = np.inf
+    if seed % 2:
+        logits = logits.astype(np.float16)
+    with np.errstate(invalid="ignore"):
+        expected = upsample(logits, int(columns), int(rows)) > 0
+        found = upsample_binary(logits, int(columns), int(rows))
+    assert np.array_equal(found, expected)

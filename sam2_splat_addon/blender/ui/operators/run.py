@@ -95,7 +95,7 @@ class SAM2SPLAT_OT_propagate(_ClipTask):
 
 
 class SAM2SPLAT_OT_bake(_ClipTask):
-    """Write one PNG for each photo into a new folder, with the mask as its alpha"""
+    """Write images and masks for the chosen trainers into a new folder"""
 
     bl_idname = "sam2_splat.bake"
     bl_label = "Bake PNGs"
@@ -113,6 +113,9 @@ class SAM2SPLAT_OT_bake(_ClipTask):
         subjects = properties.of_clip(clip).objects
         if len(subjects) and not any(entry.use_in_bake for entry in subjects):
             cls.poll_message_set("No subject is baked. Switch one on in the list of subjects")
+            return False
+        if not properties.of_clip(clip).targets:
+            cls.poll_message_set("No trainer is chosen. Choose one in the Bake panel")
             return False
         return True
 
