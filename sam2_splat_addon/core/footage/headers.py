@@ -20,10 +20,11 @@ from ..errors import DamagedPhoto, FootageError
 from ..system.safe_read import open_plain
 from .exr_header import read_exr
 from .heif_header import is_heif, read_heif
+from .jxl_header import is_jxl, read_jxl
 from .tiff_header import read_tiff
 from .tiff_tags import Malformed, Unsupported, exactly, exif_orientation
 
-ImageFormat = Literal["jpeg", "png", "tiff", "webp", "exr", "avif"]
+ImageFormat = Literal["jpeg", "png", "tiff", "webp", "exr", "avif", "heic", "jxl"]
 ColorModel = Literal["grey", "rgb", "palette", "cmyk", "layers"]
 
 MAX_SIDE = 65535
@@ -88,7 +89,8 @@ def read_header(path: Path) -> ImageHeader:
     Parameters
     ----------
     path
-        JPEG, PNG, TIFF (classic or BigTIFF), WebP, AVIF or OpenEXR file, whatever its extension.
+        JPEG, PNG, TIFF (classic or BigTIFF), WebP, AVIF, HEIC, JPEG XL or OpenEXR file, whatever its
+        extension.
 
     Returns
     -------
@@ -144,9 +146,11 @@ def _read(file: BinaryIO) -> ImageHeader:
     elif start.startswith(b"\x76\x2f\x31\x01"):
         header = _exr(file)
     elif is_heif(start):
-        header = _avif(file)
+        header = _heif(file)
+    elif is_jxl(start):
+        header = _jxl(file)
     else:
-        raise Malformed("it is not a JPEG, PNG, TIFF, WebP, AVIF or EXR image")
+        raise Malformed("it is not a JPEG, PNG, TIFF, WebP, AVIF, HEIC, JPEG XL or EXR image")
     if header.width < 1 or header.height < 1:
         raise Malformed("its header has no image size")
     if max(header.width, header.height) > MAX_SIDE or header.width * header.height > MAX_PIXELS:
@@ -362,18 +366,33 @@ def _exr(file: BinaryIO) -> ImageHeader:
     )
 
 
-def _avif(file: BinaryIO) -> ImageHeader:
-    avif = read_heif(file)
-    channels = 4 if avif.has_alpha else 3
+def _heif(file: BinaryIO) -> ImageHeader:
+    heif = read_heif(file)
     return ImageHeader(
-        format="avif",
-        width=avif.width,
-        height=avif.height,
-        channels=channels,
-        bit_depth=avif.bits,
+        format=heif.kind,
+        width=heif.width,
+        height=heif.height,
+        channels=4 if heif.has_alpha else 3,
+        bit_depth=heif.bits,
         is_float=False,
-        orientation=avif.orientation,
+        orientation=heif.orientation,
         color="rgb",
-        has_alpha=avif.has_alpha,
+        has_alpha=heif.has_alpha,
+        needs_copy=True,
+    )
+
+
+def _jxl(file: BinaryIO) -> ImageHeader:
+    jxl = read_jxl(file)
+    return ImageHeader(
+        format="jxl",
+        width=jxl.width,
+        height=jxl.height,
+        channels=4 if jxl.has_alpha else 3,
+        bit_depth=jxl.bits,
+        is_float=jxl.is_float,
+        orientation=jxl.orientation,
+        color="rgb",
+        has_alpha=jxl.has_alpha,
         needs_copy=True,
     )

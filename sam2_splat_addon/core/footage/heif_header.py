@@ -7,15 +7,31 @@ import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Literal
 
 from .tiff_tags import Malformed, Unsupported, exactly
 
 _AVIF: Final = frozenset({b"avif", b"avis"})
-_HEIC: Final = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+_HEIC: Final = frozenset(
+    {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+    | {b"mif2", b"MiHB", b"MiHE", b"miaf"}
+)
 _MAX_META: Final = 1 << 24
 _MAX_BOXES: Final = 1 << 16
 _UNSPECIFIED: Final = 2
+
+# Kinds of pictures, and how they are coded. The first three are made of others.
+_DERIVED: Final = frozenset({b"grid", b"iovl", b"iden"})
+_HEVC, _AV1 = b"hvc1", b"av01"
+_CODECS: Final = {
+    b"avc1": "H.264",
+    b"vvc1": "H.266",
+    b"evc1": "EVC",
+    b"jpeg": "JPEG",
+    b"j2k1": "JPEG 2000",
+}
+_ALPHA: Final = (b"auxiliary:alpha", b"hevc:2015:auxid:1\0")
+_DEEP: Final = 8  # pictures made of pictures made of others
 
 # EXIF orientation, by quarter turns to the left and then by mirroring: none, top to bottom, left to right.
 _ORIENTATIONS: Final = (
@@ -28,10 +44,12 @@ _ORIENTATIONS: Final = (
 
 @dataclass(frozen=True)
 class HeifHeader:
-    """The picture of an AVIF, before it is decoded.
+    """The picture of an AVIF or HEIC, before it is decoded.
 
     Attributes
     ----------
+    kind
+        How its picture is coded: with AV1, or with HEVC.
     width, height
         px, stored order.
     bits
@@ -46,6 +64,7 @@ class HeifHeader:
         Numbers of primaries and transfer function as in ITU-T H.273; None if it does not say them.
     """
 
+    kind: Literal["avif", "heic"]
     width: int
     height: int
     bits: int
@@ -61,34 +80,37 @@ def is_heif(start: bytes) -> bool:
 
 
 def read_heif(file: BinaryIO) -> HeifHeader:
-    """Read the header of an AVIF.
+    """Read the header of an AVIF or HEIC.
 
     Raises
     ------
     Malformed
         It is damaged or cut short.
     Unsupported
-        It is a HEIC, or another file of this family.
+        Its picture is coded in another way, or encrypted, or it is a film.
     """
     brands: frozenset[bytes] = frozenset()
     meta = b""
-    for kind, begin, length in _boxes_of(file):
+    for kind, begin, length in boxes_of(file):
         file.seek(begin)
         if kind == b"ftyp":
             data = exactly(file, min(length, 1024))
             brands = frozenset(data[at : at + 4] for at in (0, *range(8, len(data), 4)))
-            if not brands & _AVIF:
-                raise Unsupported("HEIC photos are not supported")
         elif kind == b"meta" and not meta:
             if length > _MAX_META:
                 raise Malformed("its header is damaged")
             meta = exactly(file, length)
+    if not meta and brands & {b"hevc", b"hevx", b"hevm", b"hevs", b"msf1"}:
+        raise Unsupported("it is a film without a picture")
     if not meta:
         raise Malformed("its header is damaged")
-    return _picture(meta, is_film=b"avis" in brands and b"avif" not in brands)
+    picture = _picture(meta, is_film=b"avis" in brands and b"avif" not in brands)
+    if picture.kind == "avif" and not brands & _AVIF:
+        raise Unsupported("its picture is coded with AV1, but it does not say that it is an AVIF")
+    return picture
 
 
-def _boxes_of(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+def boxes_of(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
     """Yield the boxes of a file: kind, where the body begins, and its bytes."""
     size, at = file.seek(0, os.SEEK_END), 0
     while at + 8 <= size:
@@ -123,44 +145,99 @@ def _boxes(data: bytes, at: int = 0) -> Iterator[tuple[bytes, bytes]]:
 def _picture(meta: bytes, *, is_film: bool) -> HeifHeader:
     boxes = dict(_boxes(meta, 4))
     primary = _number(boxes[b"pitm"]) if b"pitm" in boxes else 0
+    references = list(_references(boxes.get(b"iref", b"")))
+    made_of = {item: targets for kind, item, targets in references if kind == b"dimg"}
+    kind, coded = _coding(_items(boxes.get(b"iinf", b"")), made_of, primary)
     inside = list(_boxes(boxes.get(b"iprp", b"")))
-    properties = [box for kind, body in inside if kind == b"ipco" for box in _boxes(body)]
+    properties = [box for name, body in inside if name == b"ipco" for box in _boxes(body)]
     uses: dict[int, list[int]] = {}
-    for kind, body in inside:
-        if kind == b"ipma":
+    for name, body in inside:
+        if name == b"ipma":
             uses |= _uses(body)
-    own = [properties[at - 1] for at in uses.get(primary, ()) if 0 < at <= len(properties)]
-    width = height = 0
-    bits, turns, color = 8, 0, None
-    mirrored: int | None = None
-    for kind, body in own:
-        if kind == b"ispe":
+
+    def of(item: int) -> list[tuple[bytes, bytes]]:
+        return [properties[at - 1] for at in uses.get(item, ()) if 0 < at <= len(properties)]
+
+    width = height = turns = 0
+    color = mirrored = None
+    bits = next((_hevc_bits(body) for name, body in of(coded) if name == b"hvcC"), 8)
+    for name, body in of(primary):
+        if name == b"ispe":
             width, height = struct.unpack_from(">II", body, 4)
-        elif kind == b"pixi" and len(body) > 5:
+        elif name == b"clap" and kind == "heic":  # Pillow's AVIF does not cut
+            width, height = _cut(body, turns)
+        elif name == b"pixi" and len(body) > 5:
             bits = body[5]
-        elif kind == b"irot":
-            turns = body[0] & 3
-        elif kind == b"imir":
+        elif name == b"irot":
+            # Mirroring before turning is the same as turning the other way first.
+            turns = (turns + (body[0] if mirrored is None else -body[0])) & 3
+        elif name == b"imir":
             mirrored = body[0] & 1
-        elif kind == b"colr" and body[:4] == b"nclx":
+        elif name == b"colr" and body[:4] == b"nclx":
             primaries, transfer = struct.unpack_from(">HH", body, 4)
             if _UNSPECIFIED not in (primaries, transfer):
                 color = primaries, transfer
-    alphas = {
-        item
-        for item, numbers in uses.items()
-        for at in numbers
-        if 0 < at <= len(properties)
-        and properties[at - 1][0] == b"auxC"
-        and b"alpha" in properties[at - 1][1]
-    }
     has_alpha = any(
-        item in alphas and primary in targets
-        for item, targets in _references(boxes.get(b"iref", b""))
+        name == b"auxl"
+        and primary in targets
+        and any(use == b"auxC" and any(word in body for word in _ALPHA) for use, body in of(item))
+        for name, item, targets in references
     )
-    return HeifHeader(
-        width, height, bits, has_alpha, _ORIENTATIONS[turns][mirrored], is_film, color
-    )
+    orientation = _ORIENTATIONS[turns][mirrored]
+    return HeifHeader(kind, width, height, bits, has_alpha, orientation, is_film, color)
+
+
+def _coding(
+    items: dict[int, tuple[bytes, bool]], made_of: dict[int, tuple[int, ...]], primary: int
+) -> tuple[Literal["avif", "heic"], int]:
+    """Return how the picture is coded, and the first of the pictures that it is made of.
+
+    Raises Unsupported if it can't be decoded.
+    """
+    at = primary
+    for _ in range(_DEEP):
+        coding, is_encrypted = items.get(at, (b"", False))
+        if is_encrypted:
+            raise Unsupported("it is encrypted")
+        if coding not in _DERIVED or not made_of.get(at):
+            break
+        at = made_of[at][0]
+    if coding == _HEVC:
+        return "heic", at
+    if coding == _AV1:
+        return "avif", at
+    if not coding or coding in _DERIVED:
+        raise Malformed("its header is damaged")
+    if coding in _CODECS:
+        raise Unsupported(f"its picture is coded with {_CODECS[coding]}")
+    raise Unsupported("its picture is coded in another way than with HEVC or AV1")
+
+
+def _items(body: bytes) -> dict[int, tuple[bytes, bool]]:
+    """Return the kind of each picture or other item, and whether it is encrypted."""
+    found: dict[int, tuple[bytes, bool]] = {}
+    if not body:
+        return found
+    for kind, data in _boxes(body, 6 if body[0] == 0 else 8):
+        if kind == b"infe" and data[0] >= 2:
+            code = ">HH4s" if data[0] == 2 else ">IH4s"
+            item, protection, coding = struct.unpack_from(code, data, 4)
+            found[item] = coding, protection != 0
+    return found
+
+
+def _hevc_bits(body: bytes) -> int:
+    """Return the bits of a channel: byte 17 of the decoder's record, ISO/IEC 14496-15."""
+    return 8 + (body[17] & 7) if len(body) > 17 else 8
+
+
+def _cut(body: bytes, turns: int) -> tuple[int, int]:
+    """Return the size in stored order of a picture whose borders are cut off."""
+    across, of_across, down, of_down = struct.unpack_from(">4I", body)
+    if not of_across or not of_down:
+        raise Malformed("its header is damaged")
+    size = across // of_across, down // of_down
+    return size if turns % 2 == 0 else size[::-1]
 
 
 def _number(full_box: bytes) -> int:
@@ -186,14 +263,13 @@ def _uses(body: bytes) -> dict[int, list[int]]:
     return found
 
 
-def _references(body: bytes) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """Yield item and targets of every reference of the kind "auxl"."""
+def _references(body: bytes) -> Iterator[tuple[bytes, int, tuple[int, ...]]]:
+    """Yield kind, item and targets of every reference."""
     if not body:
         return
     code = ">H" if body[0] == 0 else ">I"
+    size = struct.calcsize(code)
     for kind, data in _boxes(body, 4):
-        if kind == b"auxl":
-            (item,) = struct.unpack_from(code, data)
-            size = struct.calcsize(code)
-            (count,) = struct.unpack_from(">H", data, size)
-            yield item, struct.unpack_from(f">{count}{code[1]}", data, size + 2)
+        (item,) = struct.unpack_from(code, data)
+        (count,) = struct.unpack_from(">H", data, size)
+        yield kind, item, struct.unpack_from(f">{count}{code[1]}", data, size + 2)

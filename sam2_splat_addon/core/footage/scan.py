@@ -26,6 +26,7 @@ from .headers import ImageHeader, read_header
 
 IMAGE_EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".png", ".tif", ".tiff", ".webp", ".exr", ".avif"}
+    | {".heic", ".heif", ".hif", ".jxl"}
 )
 
 _NAMES_SHOWN = 5
@@ -302,7 +303,7 @@ def scan(path: Path, report: Report = unwatched) -> Footage:
 
 
 def _supported() -> str:
-    return "Choose a folder of JPEG, PNG, TIFF, WebP, AVIF or EXR photos."
+    return "Choose a folder of JPEG, PNG, TIFF, WebP, AVIF, HEIC, JPEG XL or EXR photos."
 
 
 def _visible_entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -35,7 +35,9 @@ from ...core.system.safe_read import open_plain, read_plain
 from . import metadata
 from .colors import Pixels, rgb_of_pillow, scaled
 from .exr import decode_exr
+from .heic import decode_heic
 from .jpeg import UnusualJpeg, decode_jpeg
+from .jxl import decode_jxl
 from .metadata import Metadata
 from .soundness import require_whole_png, require_whole_webp
 from .tiff import decode_tiff, picture_first
@@ -104,7 +106,7 @@ def decode(path: Path, *, exposure: float = 0.0) -> ImagePixels:
     Parameters
     ----------
     path
-        JPEG, PNG, TIFF, WebP, AVIF or EXR file.
+        JPEG, PNG, TIFF, WebP, AVIF, HEIC, JPEG XL or EXR file.
     exposure
         Stops added to floating-point files before the view transform. Other files are not changed.
 
@@ -136,6 +138,10 @@ def decode(path: Path, *, exposure: float = 0.0) -> ImagePixels:
             pixels = _decode_jpeg(path, header)
         elif header.format == "avif":
             pixels = _decode_avif(path)
+        elif header.format == "heic":
+            pixels = _assemble(*decode_heic(read_plain(path)))
+        elif header.format == "jxl":
+            pixels = _assemble(*decode_jxl(read_plain(path)))
         elif header.format == "png":
             pixels = _decode_png(path, header)
         else:
@@ -254,7 +260,9 @@ def _decode_avif(path: Path) -> ImagePixels:
     with Image.open(io.BytesIO(data), formats=["AVIF"]) as image:
         image.load()
         found = np.asarray(image.convert("RGBA" if header.has_alpha else "RGB"))
-        said = metadata.of_avif(image, header.color)
+        said = metadata.of_heif(
+            {str(k): v for k, v in image.info.items()}, header.color, header.orientation
+        )
     alpha = found[:, :, 3] if header.has_alpha else None
     return _assemble(found[:, :, :3], alpha, said)
 

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
-
-from PIL import Image
+from typing import Any, Final
 
 _EXIF: Final = b"Exif\0\0"
 _JPEG_XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
@@ -160,27 +158,67 @@ def of_webp(data: bytes) -> Metadata:
     )
 
 
-def of_avif(image: Image.Image, color: tuple[int, int] | None) -> Metadata:
-    """Take what Pillow found in an AVIF. It notes the turns of the file in EXIF.
+def of_heif(said: Mapping[str, Any], color: tuple[int, int] | None, orientation: int) -> Metadata:
+    """Take what a library found in an AVIF or HEIC.
 
     Parameters
     ----------
+    said
+        Its ``exif``, ``icc_profile`` and ``xmp``.
     color
         Numbers of primaries and transfer function, for PNG's cICP.
+    orientation
+        The turns and the mirroring of the file. They count, and not those of EXIF.
     """
 
     def data(name: str) -> bytes:
-        value: object = image.info.get(name)
+        value: object = said.get(name)
         return value if isinstance(value, bytes) else b""
 
-    exif = data("exif").removeprefix(_EXIF)
     chunks = ((b"cICP", bytes([*color, 0, 1])),) if color and max(color) < 256 else ()
     return Metadata(
         data("icc_profile") or None,
-        exif if _is_tiff(exif) else None,
+        with_orientation(data("exif").removeprefix(_EXIF), orientation),
         _packet(data("xmp")),
         chunks,
     )
+
+
+def of_jxl(exif: bytes | None, xmp: bytes | None, icc: bytes | None, orientation: int) -> Metadata:
+    """Take what a library found in a JPEG XL. Its own orientation counts, and not that of EXIF."""
+    exif = (exif or b"").removeprefix(_EXIF)
+    return Metadata(icc or None, with_orientation(exif, orientation), _packet(xmp))
+
+
+def with_orientation(exif: bytes, orientation: int) -> bytes | None:
+    """Return an EXIF block that says this orientation, 1 to 8. Nothing else of it changes.
+
+    A broken block is replaced. Without a block, there is one only if the photo is turned.
+    """
+    plain = struct.pack("<2sHIHHHIHxxI", b"II", 42, 8, 1, 274, 3, 1, orientation, 0)
+    if not _is_tiff(exif):
+        return plain if orientation != 1 else None
+    order = "<" if exif[:2] == b"II" else ">"
+    value = struct.pack(order + "HHIHxx", 274, 3, 1, orientation)
+    try:
+        begin = _first_directory(exif, order)
+        (count,) = struct.unpack_from(order + "H", exif, begin)
+        entries = [exif[at : at + 12] for at in range(begin + 2, begin + 2 + 12 * count, 12)]
+        tags = [struct.unpack_from(order + "H", entry)[0] for entry in entries]
+    except struct.error:
+        return plain if orientation != 1 else None
+    if 274 in tags:
+        at = begin + 2 + 12 * tags.index(274)
+        return exif[:at] + value + exif[at + 12 :]
+    if orientation == 1:
+        return exif
+    # The first directory moves to the end, where there is room. What it points to stays.
+    place = sum(tag < 274 for tag in tags)
+    entries.insert(place, value)
+    further = exif[begin + 2 + 12 * count :][:4].ljust(4, b"\0")
+    moved = struct.pack(order + "H", len(entries)) + b"".join(entries) + further
+    whole = exif + bytes(len(exif) & 1)
+    return whole[:4] + struct.pack(order + "I", len(whole)) + whole[8:] + moved
 
 
 def _is_tiff(block: bytes) -> bool:

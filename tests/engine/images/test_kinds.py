@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import io
 import itertools
@@ -17,12 +18,14 @@ from typing import Any
 import cv2
 import numpy as np
 import OpenEXR
+import pillow_heif
+import pyjpegxl
 import pytest
 import tifffile
 from PIL import Image, ImageCms
 
 from sam2_splat_addon.core.errors import DamagedPhoto
-from sam2_splat_addon.core.footage.headers import read_header
+from sam2_splat_addon.core.footage.headers import ImageHeader, read_header
 from sam2_splat_addon.engine.images.colors import view_transform
 from sam2_splat_addon.engine.images.decode import decode
 
@@ -373,6 +376,130 @@ def avif_kinds() -> Iterator[Kind]:
     yield Kind("AVIF with more behind it", data, pillows(data))
 
 
+def heic(
+    array: np.ndarray, *, mode: str = "", further: Any = (), orientation: int = 1, **options: Any
+) -> bytes:
+    """Write a HEIC. Without other options its colours are kept as they are."""
+    exact = {"quality": -1, "chroma": "444", "matrix_coefficients": 0}
+    channels = {1: "L", 3: "RGB", 4: "RGBA"}[array.shape[2]]
+    mode = mode or channels + ("" if array.dtype == np.uint8 else ";16")
+    file = pillow_heif.from_bytes(mode, (array.shape[1], array.shape[0]), array.tobytes())
+    for other in further:
+        file.add_frombytes(mode, (other.shape[1], other.shape[0]), other.tobytes())
+    if orientation != 1:
+        block = Image.Exif()
+        block[274] = orientation
+        file[0].info["exif"] = block.tobytes()
+    written = io.BytesIO()
+    file.save(written, **{**exact, **options})
+    return written.getvalue()
+
+
+def heic_kinds() -> Iterator[Kind]:
+    yield Kind("HEIC", heic(colors()), colors())
+    yield Kind("HEIC grey", heic(colors(channels=1)), wide(colors(channels=1)))
+    four = with_clear_parts(colors(channels=4))
+    yield Kind("HEIC with alpha", heic(four), four[..., :3], four[..., 3])
+    half = np.dstack([colors() // 2, np.full((HEIGHT, WIDTH), 128, np.uint8)])
+    data = heic(half, mode="RGBa")
+    straight = np.rint(half[..., :3] / (128 / 255)).astype(np.uint8)
+    yield Kind("HEIC multiplied by alpha", data, straight, half[..., 3], 1)
+    for bits in (10, 12):
+        samples = colors(np.uint16) >> (16 - bits)
+        right = np.rint(samples * (65535 / ((1 << bits) - 1))).astype(np.uint16)
+        data = heic((samples << (16 - bits)).astype(np.uint16), bit_depth=bits)
+        if read_header_of(data).bit_depth == bits:
+            yield Kind(f"HEIC {bits} bit", data, right)
+    for matrix, whole in ((1, 1), (6, 1), (6, 0), (9, 1)):
+        options: Any = {"matrix_coefficients": matrix, "full_range_flag": whole}
+        data = heic(colors(), chroma="444", **options)
+        yield Kind(f"HEIC of luminance and chroma, {matrix=}, {whole=}", data, colors(), off=3)
+    smooth = np.asarray(cv2.GaussianBlur(colors(), (0, 0), 4))
+    data = heic(smooth, quality=95, chroma="420", matrix_coefficients=6)
+    yield Kind("HEIC lossy", data, smooth, off=12)
+    others = colors(seed=8), colors(seed=9)
+    data = heic(colors(seed=8), further=(colors(), colors(seed=9)), primary_index=1)
+    yield Kind("HEIC of several pictures", data, colors())
+    yield Kind("HEIC of several pictures, first", heic(colors(), further=others), colors())
+    yield Kind("HEIC of tiles", heic(colors(), tile_size=64), colors())
+    yield Kind("HEIC with a preview", heic(colors(), thumbnails=[32]), colors())
+    yield Kind("HEIC with more behind it", heic(colors()) + b"\0\0\0\x10free and more", colors())
+    for orientation in range(1, 9):
+        for options in ({}, {"tile_size": 64}):
+            # The library stores the pixels as given, and says how to turn them.
+            data = heic(colors(), orientation=orientation, **options)
+            yield Kind(f"HEIC turned, {orientation=}, {options}", data, colors())
+
+
+def read_header_of(data: bytes) -> ImageHeader:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.photo"
+        path.write_bytes(data)
+        return read_header(path)
+
+
+def jxl_kinds() -> Iterator[Kind]:
+    for dtype, channels in itertools.product((np.uint8, np.uint16), (1, 2, 3, 4)):
+        plain: Any = colors(dtype, channels)
+        samples: Any = with_clear_parts(plain) if channels in (2, 4) else plain
+        data = pyjpegxl.encode_from_numpy(samples, lossless=True)
+        color = samples[..., :3] if channels > 2 else wide(samples[..., 0])
+        alpha = samples[..., -1] if channels in (2, 4) else None
+        yield Kind(f"JXL {np.dtype(dtype).name}, {channels=}", data, color, alpha)
+    fractions: Any = colors(np.float32)
+    right = np.rint(fractions * 65535).astype(np.uint16)
+    data = pyjpegxl.encode_from_numpy(fractions, lossless=True)
+    yield Kind("JXL of fractions", data, right, off=1)
+    smooth: Any = cv2.GaussianBlur(colors(), (0, 0), 4)
+    data = pyjpegxl.encode_from_numpy(smooth, quality=0.3)
+    yield Kind("JXL lossy", data, smooth, off=8)
+    photo = encoded(Image.fromarray(smooth), "JPEG", quality=95, subsampling=0)
+    data = pyjpegxl.jpeg_to_jxl(photo)
+    yield Kind("JXL of a JPEG", data, pillows(photo), off=5)
+    data = pyjpegxl.encode_from_numpy(colors(), lossless=True, exif=b"II*\0\x08\0\0\0\0\0")
+    yield Kind("JXL with more behind it", data + b"\0\0\0\x10free and more", colors())
+
+
+# Made with cjxl of libjxl 0.7. Each has 3x2 px, and the second says one half for alpha.
+JXL_TURNED = bytearray(base64.b64decode("/woIQAMEFJcECAIBAEwASxiLFcJBwxk+gCMq6tioNGAYAA=="))
+JXL_MULTIPLIED = "/woIQDAAguJCCAgQAGAASxiLFcIJ4m3lLgcgrqo6c71wdxQBPAAA"
+JXL_ANIMATION = "/woIQMEAAopLAggCkgkAADAASxiLFUKp0AOQAAAACAKSBQAwAEsYixXCQQEegDQAAA=="
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_a_turned_jpeg_xl_has_its_stored_order(tmp_path: Path, orientation: int) -> None:
+    JXL_TURNED[4] = 1 + 2 * (orientation - 1)
+    path = tmp_path / "a.photo"
+    path.write_bytes(JXL_TURNED)
+    header = read_header(path)
+    assert (header.width, header.height, header.orientation) == (3, 2, orientation)
+    found = decode(path)
+    assert np.array_equal(found.array.ravel(), np.arange(18) * 14)
+    block = Image.Exif()
+    block.load(found.exif or b"")
+    assert block[274] == orientation
+
+
+def test_a_jpeg_xl_multiplied_by_alpha_gets_its_colours_back(tmp_path: Path) -> None:
+    path = tmp_path / "a.photo"
+    path.write_bytes(base64.b64decode(JXL_MULTIPLIED))
+    found = decode(path)
+    right = np.minimum(np.arange(18) * 7 / (128 / 255), 255)
+    assert np.abs(found.array.ravel() - right).max() <= 0.5
+    assert found.alpha is not None
+    assert (found.alpha == 128).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_turns_of_a_heic_are_told_once(tmp_path: Path, orientation: int) -> None:
+    path = tmp_path / "a.photo"
+    path.write_bytes(heic(colors(), orientation=orientation))
+    assert read_header(path).orientation == orientation
+    block = Image.Exif()
+    block.load(decode(path).exif or b"")
+    assert block.get(274, 1) == orientation
+
+
 def exr(*parts: tuple[dict[str, Any], dict[str, np.ndarray]]) -> bytes:
     """Write an EXR of parts, each with its attributes and its channels by name."""
     with tempfile.TemporaryDirectory() as folder:
@@ -546,6 +673,8 @@ KINDS = [
     *jpeg_kinds(),
     *webp_kinds(),
     *avif_kinds(),
+    *heic_kinds(),
+    *jxl_kinds(),
     *exr_kinds(),
 ]
 
@@ -615,7 +744,18 @@ def refused() -> Iterator[tuple[str, bytes, str]]:
         "compression",
     )
     avif = encoded(Image.fromarray(colors()), "AVIF")
-    yield "HEIC", avif.replace(b"avif", b"heic").replace(b"mif1miafMA1A", b"mif1miafheix"), "HEIC"
+    yield "AVIF as HEIC", avif.replace(b"avif", b"heic").replace(b"MA1A", b"heix"), "AV1"
+    photo = heic(colors())
+    item = photo.index(b"infe") + 8  # its number, its protection, its coding
+    for codec, word in (
+        (b"avc1", "with H.264"),
+        (b"unci", "another way"),
+        (b"zzz\n", "another way"),
+    ):
+        yield f"HEIC of {codec!r}", photo[: item + 4] + codec + photo[item + 8 :], word
+    yield "HEIC encrypted", photo[: item + 2] + b"\0\1" + photo[item + 4 :], "encrypted"
+    yield "HEIC film", photo[:8] + b"hevc" + b"\0\0\0\0" + b"hevc" * 3, "film"
+    yield "JXL animation", base64.b64decode(JXL_ANIMATION), "animation"
     jpeg = encoded(Image.fromarray(colors()), "JPEG")
     at = jpeg.index(b"\xff\xc0")
     yield "JPEG 12 bit", jpeg[: at + 4] + b"\x0c" + jpeg[at + 5 :], "12 bits"
@@ -666,18 +806,31 @@ def test_damage_in_other_compressions_is_told(tmp_path: Path, compression: int) 
             decode(path)
 
 
-def test_an_avif_that_ends_early_is_told_by_its_header(tmp_path: Path) -> None:
-    data = encoded(Image.fromarray(colors()), "AVIF")
-    path = tmp_path / "a.avif"
-    for size in range(20, len(data), 97):
-        path.write_bytes(data[:size])
-        with pytest.raises(DamagedPhoto, match=r"a\.avif"):
-            read_header(path)
+def test_a_photo_that_ends_early_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.photo"
+    for data, by_header in (
+        (encoded(Image.fromarray(colors()), "AVIF"), True),
+        (heic(colors()), True),
+        (heic(colors(), tile_size=64), True),
+        (pyjpegxl.encode_from_numpy(colors(), lossless=True), False),
+        (pyjpegxl.encode_from_numpy(colors(), lossless=True, exif=b"II*\0\x08\0\0\0"), False),
+    ):
+        for size in range(20, len(data), 97):
+            path.write_bytes(data[:size])
+            with pytest.raises(DamagedPhoto, match=r"a\.photo can't be (read|decoded|used)"):
+                (read_header if by_header else decode)(path)
 
 
-def test_random_damage_to_an_avif_gives_a_picture_or_a_named_error(tmp_path: Path) -> None:
-    data = encoded(Image.fromarray(colors(channels=4)), "AVIF")
-    path = tmp_path / "a.avif"
+@pytest.mark.parametrize("kind", ["AVIF", "HEIC", "HEIC of tiles", "JXL"])
+def test_random_damage_gives_a_picture_or_a_named_error(tmp_path: Path, kind: str) -> None:
+    four = colors(channels=4)
+    data = {
+        "AVIF": lambda: encoded(Image.fromarray(four), "AVIF"),
+        "HEIC": lambda: heic(four),
+        "HEIC of tiles": lambda: heic(colors(), tile_size=64),
+        "JXL": lambda: pyjpegxl.encode_from_numpy(four, lossless=True, exif=b"II*\0\x08\0\0\0"),
+    }[kind]()
+    path = tmp_path / "a.photo"
     random = np.random.default_rng(3)
     for _ in range(150):
         damaged = bytearray(data)

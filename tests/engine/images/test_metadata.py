@@ -13,11 +13,14 @@ from typing import Any
 
 import numpy as np
 import OpenEXR
+import pillow_heif
+import pyjpegxl
 import pytest
 import tifffile
 from PIL import Image, ImageCms, PngImagePlugin
 
 from sam2_splat_addon.engine.images.decode import ImagePixels, decode
+from sam2_splat_addon.engine.images.metadata import with_orientation
 from sam2_splat_addon.engine.images.png import write_rgba
 
 from .photo_kinds import HEIGHT, WIDTH, Directory, Tags, chunk, colors, png, tiff
@@ -87,6 +90,14 @@ def as_tiff(array: np.ndarray, *, has_broken_tags: bool = False, **options: Any)
     return data
 
 
+def as_heic() -> bytes:
+    """As of a phone: the file says how to turn the photo, and EXIF says it once more."""
+    file = io.BytesIO()
+    said: dict[str, Any] = {"exif": exif().tobytes(), "icc_profile": SRGB, "xmp": XMP}
+    pillow_heif.from_pillow(Image.fromarray(colors())).save(file, **said)
+    return file.getvalue()
+
+
 def as_exr() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.exr"
@@ -132,6 +143,7 @@ WITH_ALL: dict[str, Callable[[], bytes]] = {
     "PNG of ImageMagick": by_imagemagick,
     "WebP": lambda: saved("WEBP", xmp=XMP),
     "AVIF": lambda: saved("AVIF", xmp=XMP),
+    "HEIC": lambda: as_heic(),
     "TIFF": lambda: as_tiff(colors()),
     "TIFF, big-endian": lambda: as_tiff(colors(np.uint16), order=">"),
     "BigTIFF": lambda: as_tiff(colors(), big=True),
@@ -165,6 +177,42 @@ def test_floats_keep_exif_but_no_profile(tmp_path: Path) -> None:
     pixels = read(tmp_path, as_tiff(float_rgb))
     assert WHOLE.items() <= tags_of(pixels.exif).items()
     assert pixels.icc is None
+
+
+def test_a_jpeg_xl_keeps_all_but_the_orientation_of_exif(tmp_path: Path) -> None:
+    """Its own orientation counts."""
+    said: dict[str, Any] = {
+        "exif": exif().tobytes().removeprefix(b"Exif\0\0"),
+        "xmp": XMP,
+        "icc": SRGB,
+    }
+    pixels = read(tmp_path, pyjpegxl.encode_from_numpy(colors(), lossless=True, **said))
+    assert {**WHOLE, "274": 1}.items() <= tags_of(pixels.exif).items()
+    assert (pixels.icc, pixels.xmp) == (SRGB, XMP)
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_orientation_of_exif_is_replaced_and_nothing_else(order: str, orientation: int) -> None:
+    for kept in (274, 305):  # with a tag to replace, and without one
+        block = exif()
+        block.endian = order
+        del block[274]
+        block[kept] = 3 if kept == 274 else "Program"
+        written = block.tobytes().removeprefix(b"Exif\0\0")
+        found = tags_of(with_orientation(written, orientation))
+        assert found.pop("274", 1) == orientation
+        before = tags_of(written)
+        before.pop("274", None)
+        assert {name: found[name] for name in before if name not in ("34665", "34853")} == {
+            name: before[name] for name in before if name not in ("34665", "34853")
+        }
+
+
+def test_without_exif_there_is_some_only_for_a_turned_photo() -> None:
+    assert with_orientation(b"", 1) is None
+    assert tags_of(with_orientation(b"", 8)) == {"274": 8}
+    assert tags_of(with_orientation(b"II*\0\xff\xff\xff\x7f", 8)) == {"274": 8}
 
 
 def test_the_xmp_of_an_exr_is_kept(tmp_path: Path) -> None:
