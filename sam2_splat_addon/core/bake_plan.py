@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
-from typing import Final
+from pathlib import Path, PurePath, PurePosixPath
 
 from .errors import BakeError
+from .footage.scan import name_below
 from .settings import BakeSettings
-from .targets import DEFAULT, Target, targets_named
+from .targets import DEFAULT, SEVERAL, Target, targets_named
 
 MAX_NAME_BYTES = 255  # the limit of most disks
 LONGEST_WHOLE = 1600  # px: nerfstudio takes smaller copies of larger images
@@ -102,9 +102,13 @@ class BakeOutput:
 
 @dataclass(frozen=True)
 class BakeItem:
-    """What to write of one photo. `frame` counts from 1; the mattes of `objects` make its alpha."""
+    """What to write of one photo. `frame` counts from 1; the mattes of `objects` make its alpha.
+
+    `name` is that of the photo below the folder of the footage, with "/".
+    """
 
     frame: int
+    name: str
     source: Path
     outputs: tuple[BakeOutput, ...]
     objects: tuple[int, ...]
@@ -146,10 +150,6 @@ class BakePlan:
     incomplete: tuple[int, ...]
 
 
-SEVERAL: Final = "bake"
-"""The name of a bake for several targets."""
-
-
 def bake_name(targets: Sequence[str]) -> str:
     """Return the name of a bake's folder without its version: the target's, or that for several."""
     return targets[0] if len(set(targets)) == 1 else SEVERAL
@@ -178,19 +178,24 @@ def next_output_folder(footage_folder: Path, name: str = DEFAULT) -> Path:
     return footage_folder / f"{name}_v{highest + 1:03d}"
 
 
-def target_names(sources: Sequence[Path]) -> tuple[str, ...]:
-    """Return a name for each photo: its stem and ".png". On no system are two names equal.
+def target_names(sources: Sequence[PurePath]) -> tuple[str, ...]:
+    """Return a name for each photo: its path without the extension, and ".png".
 
-    If stems are equal, or differ only in case, the names have the extension too: "a.jpg" and "a.png"
-    become "a_jpg.png" and "a_png.png".
+    On no system are two names equal. If they would be, or would differ only in case, they have the
+    extension too: "a.jpg" and "a.png" become "a_jpg.png" and "a_png.png".
+
+    Parameters
+    ----------
+    sources
+        Paths below the folder of the footage. The names have the same subfolders.
     """
-    stems = Counter(source.stem.casefold() for source in sources)
-    taken = {stem for stem, count in stems.items() if count == 1}
+    plain = [source.with_suffix("").as_posix() for source in sources]
+    count = Counter(name.casefold() for name in plain)
+    taken = {name for name, times in count.items() if times == 1}
     names = []
-    for source in sources:
-        name = source.stem
-        if stems[name.casefold()] > 1:
-            base = name = f"{source.stem}_{source.suffix[1:]}"
+    for source, name in zip(sources, plain, strict=True):
+        if count[name.casefold()] > 1:
+            base = name = f"{name}_{source.suffix[1:]}"
             number = 2
             while name.casefold() in taken:
                 name, number = f"{base}_{number}", number + 1
@@ -200,6 +205,7 @@ def target_names(sources: Sequence[Path]) -> tuple[str, ...]:
 
 
 def plan_bake(
+    photos: Path,
     sources: Sequence[Path],
     folder: Path,
     options: BakeOptions,
@@ -211,6 +217,8 @@ def plan_bake(
 
     Parameters
     ----------
+    photos
+        The folder of the footage. The output has the same subfolders.
     sources
         The photos in frame order, frame 1 first.
     folder
@@ -223,7 +231,7 @@ def plan_bake(
         Frames whose photo every trainer reads as it is, with the extension that it then has. Other
         photos become PNGs, also for trainers that read masks.
     longest_side
-        Of the photos, px. It decides how many smaller copies a trainer needs.
+        Of the largest photo, px. It decides how many smaller copies a trainer needs.
 
     Raises
     ------
@@ -252,7 +260,8 @@ def plan_bake(
     if options.sidecar_masks != "none" and DEFAULT in options.targets:
         beside = next(at.folder for at in targets if at.target.name == DEFAULT)
         masks_folder = beside.with_name(f"{beside.name}_masks")
-    names = target_names(sources)
+    known = [name_below(photos, source) for source in sources]
+    names = target_names([PurePath(name) for name in known])
     items: list[BakeItem] = []
     without_matte: list[int] = []
     incomplete: list[int] = []
@@ -271,7 +280,7 @@ def plan_bake(
             outputs = [
                 replace(one, mask=mask) if one.target.name == DEFAULT else one for one in outputs
             ]
-        items.append(BakeItem(frame, source, tuple(outputs), present))
+        items.append(BakeItem(frame, known[frame - 1], source, tuple(outputs), present))
     if not items:
         raise BakeError(
             "None of the chosen frames has a mask.", "Propagate over these frames first."
@@ -340,6 +349,6 @@ def _require_names(items: Sequence[BakeItem]) -> None:
             other = taken.setdefault(str(path).casefold(), item)
             if other is not item:
                 raise BakeError(
-                    f"{path.name} would be a file of both {other.source.name} and {item.source.name}.",
+                    f"{path.name} would be a file of both {other.name} and {item.name}.",
                     "Give one of these photos another name.",
                 )

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from .footage.sizes import PhotoSizes
 from .geometry.rasterize import fill
 from .prompts import FramePrompts, MaskPrompt, ObjectPrompts, PromptSet
 from .protocol import EditedMatte
@@ -32,9 +33,7 @@ def mask_prompt(edited: EditedMatte, width: int, height: int) -> MaskPrompt:
     return MaskPrompt.from_array(fill(outlines, columns, rows))
 
 
-def with_edited(
-    prompts: PromptSet, edited: Iterable[EditedMatte], width: int, height: int
-) -> PromptSet:
+def with_edited(prompts: PromptSet, edited: Iterable[EditedMatte], sizes: PhotoSizes) -> PromptSet:
     """Return the prompts, with each drawn matte as a mask that replaces all prompts on its frame.
 
     Drawn mattes of objects without an entry are left out. Empty ones are left out too: SAM 2 has no
@@ -42,7 +41,7 @@ def with_edited(
     """
     by_object: dict[int, dict[int, FramePrompts]] = {}
     for matte in edited:
-        mask = mask_prompt(matte, width, height)
+        mask = mask_prompt(matte, *sizes.of(matte.frame))
         if any(mask.runs[1::2]):
             by_object.setdefault(matte.object_id, {})[matte.frame] = FramePrompts(
                 matte.frame, mask=mask

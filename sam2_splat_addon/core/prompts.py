@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from .errors import PromptError
 from .footage.headers import MAX_PIXELS, MAX_SIDE
 from .footage.scan import shorten
+from .footage.sizes import PhotoSizes
 from .printable import number, shown
 from .system.safe_read import UNREADABLE, read_plain, reason, require_plain_file
 
@@ -158,11 +159,11 @@ class PromptSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "Choose a subject that has clicks.",
         )
 
-    def checked(self, width: int, height: int, frame_count: int) -> PromptSet:
+    def checked(self, sizes: PhotoSizes, frame_count: int) -> PromptSet:
         """Check the prompts against the footage, and return a set in canonical order.
 
         Empty frames are dropped, frames are sorted, and ``width`` and ``height`` are filled in. Prompts
-        made at another size of the same shape are scaled.
+        made at another size of the same shape are scaled, on photos of other sizes by the same factor.
 
         Raises
         ------
@@ -176,7 +177,7 @@ class PromptSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise PromptError(
                 "There is no click yet.", "Ctrl+click on the subject in the Clip Editor first."
             )
-        scale_x, scale_y = self._scale_to(width, height)
+        scale = self._scale_to(sizes.width, sizes.height)
         ids = [entry.id for entry in self.objects]
         if len(set(ids)) != len(ids) or not 1 <= min(ids) <= max(ids) <= _MAX_ID:
             raise PromptError(
@@ -185,10 +186,10 @@ class PromptSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 "Give each entry of objects in the prompts file its own id.",
             )
         objects = tuple(
-            _checked_object(entry, width, height, frame_count, scale_x, scale_y)
+            _checked_object(entry, sizes, frame_count, scale)
             for entry in sorted(self.objects, key=lambda entry: entry.id)
         )
-        return PromptSet(objects, width, height)
+        return PromptSet(objects, sizes.width, sizes.height)
 
     def _scale_to(self, width: int, height: int) -> tuple[float, float]:
         if not self.width or not self.height:
@@ -217,12 +218,7 @@ def _have_one_shape(copy: tuple[int, int], photo: tuple[int, int]) -> bool:
 
 
 def _checked_object(
-    entry: ObjectPrompts,
-    width: int,
-    height: int,
-    frame_count: int,
-    scale_x: float,
-    scale_y: float,
+    entry: ObjectPrompts, sizes: PhotoSizes, frame_count: int, scale: tuple[float, float]
 ) -> ObjectPrompts:
     frames = sorted((f for f in entry.frames if not f.is_empty), key=lambda f: f.frame)
     numbers = [f.frame for f in frames]
@@ -246,13 +242,14 @@ def _checked_object(
     return ObjectPrompts(
         entry.id,
         shown(entry.name),
-        tuple(_checked_frame(entry.name, f, width, height, scale_x, scale_y) for f in frames),
+        tuple(_checked_frame(entry.name, f, sizes.of(f.frame), scale) for f in frames),
     )
 
 
 def _checked_frame(
-    name: str, prompts: FramePrompts, width: int, height: int, scale_x: float, scale_y: float
+    name: str, prompts: FramePrompts, size: tuple[int, int], scale: tuple[float, float]
 ) -> FramePrompts:
+    (width, height), (scale_x, scale_y) = size, scale
     where = f"{name!r}, frame {prompts.frame}"
     points = tuple(
         PointPrompt(point.x * scale_x, point.y * scale_y, point.include) for point in prompts.points

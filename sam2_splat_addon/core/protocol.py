@@ -32,7 +32,8 @@ from .bake_plan import BakeOptions
 from .errors import ProtocolError, SplatError, WorkerError
 from .footage.content_hashes import ContentHashes
 from .footage.file_stamps import stamp_of
-from .footage.scan import Footage
+from .footage.scan import Footage, name_below
+from .footage.sizes import PhotoSizes, Size
 from .mattes.store import Logits, MatteScores
 from .prompts import PromptSet
 from .settings import RunSettings
@@ -47,10 +48,12 @@ _AGAIN = "Try again; if this happens again, restart Blender."
 
 
 class FootageFiles(msgspec.Struct, frozen=True):
-    """The footage for the worker: absolute paths in order (frame 1 first), and the size in px.
+    """The footage for the worker: absolute paths in order (frame 1 first), and their sizes in px.
 
     Attributes
     ----------
+    width, height, odd_sizes
+        As `core.footage.sizes.PhotoSizes` has them.
     stamps
         The stamp of each photo when the fingerprint was made (`core.footage.file_stamps.Stamp` without
         the path); empty if unknown.
@@ -62,6 +65,16 @@ class FootageFiles(msgspec.Struct, frozen=True):
     height: int
     fingerprint: str
     stamps: tuple[tuple[int, int, int, int] | None, ...] = ()
+    odd_sizes: dict[int, Size] = {}
+
+    @property
+    def sizes(self) -> PhotoSizes:
+        """The size of each photo."""
+        return PhotoSizes(self.width, self.height, self.odd_sizes)
+
+    def name_of(self, frame: int) -> str:
+        """Return the name of a photo: its path below the folder, with "/"."""
+        return name_below(Path(self.folder), Path(self.paths[frame - 1]))
 
     @classmethod
     def of(
@@ -79,6 +92,7 @@ class FootageFiles(msgspec.Struct, frozen=True):
             footage.height,
             footage.fingerprint(hashes, report),
             stamps,
+            footage.sizes.odd,
         )
 
 
@@ -207,8 +221,8 @@ class PreviewRequest(msgspec.Struct, frozen=True, tag="preview"):
     ----------
     photo
         Absolute path of the photo. Empty only loads the model.
-    width, height
-        Size of the photo, px.
+    width, height, odd_sizes
+        Sizes of the photos, as in `core.footage.sizes.PhotoSizes`.
     frame
         Frame number of the photo.
     prompts
@@ -237,6 +251,12 @@ class PreviewRequest(msgspec.Struct, frozen=True, tag="preview"):
     propagation: PropagateRequest | None = None
     ticket: int = 0
     settings: RunSettings = RunSettings()
+    odd_sizes: dict[int, Size] = {}
+
+    @property
+    def sizes(self) -> PhotoSizes:
+        """The size of each photo."""
+        return PhotoSizes(self.width, self.height, self.odd_sizes)
 
 
 class CancelRequest(msgspec.Struct, frozen=True, tag="cancel"):

@@ -29,6 +29,8 @@ Masked = Literal["empty", "ignored"]
 KEPT: Final = 255
 NOT_KEPT: Final = 0
 DEFAULT: Final = "postshot"
+SEVERAL: Final = "bake"
+"""The name of a bake for several targets."""
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,9 @@ def test_equal_stems_stay_apart_on_every_system() -> None:
 
 
 def test_frames_without_a_matte_are_left_out_and_told() -> None:
-    plan = plan_bake(SOURCES, FOLDER, BakeOptions(), {1: {1, 3}, 2: {3, 4}, 9: set()})
+    plan = plan_bake(
+        FOLDER.parent, SOURCES, FOLDER, BakeOptions(), {1: {1, 3}, 2: {3, 4}, 9: set()}
+    )
     assert [(item.frame, item.outputs[0].image.name, item.objects) for item in plan.items] == [
         (1, "IMG_1.png", (1,)),
         (3, "IMG_7.png", (1, 2)),
@@ -73,7 +75,9 @@ def test_frames_without_a_matte_are_left_out_and_told() -> None:
 
 def test_chosen_objects_and_frames() -> None:
     matted = {1: {1, 2, 3, 4}, 2: {1, 2}}
-    plan = plan_bake(SOURCES, FOLDER, BakeOptions(objects=(2,), frames=(4, 2)), matted)
+    plan = plan_bake(
+        FOLDER.parent, SOURCES, FOLDER, BakeOptions(objects=(2,), frames=(4, 2)), matted
+    )
     assert [item.frame for item in plan.items] == [2]
     assert plan.without_matte == (4,)
     assert plan.incomplete == ()
@@ -81,7 +85,7 @@ def test_chosen_objects_and_frames() -> None:
 
 def test_names_do_not_depend_on_the_chosen_frames() -> None:
     sources = [Path("/f/a.jpg"), Path("/f/a.png")]
-    plan = plan_bake(sources, FOLDER, BakeOptions(frames=(1,)), {1: {1, 2}})
+    plan = plan_bake(FOLDER.parent, sources, FOLDER, BakeOptions(frames=(1,)), {1: {1, 2}})
     assert plan.items[0].outputs[0].image.name == "a_jpg.png"
 
 
@@ -91,7 +95,7 @@ def test_sidecar_masks_follow_each_programs_naming() -> None:
         ("colmap", "IMG_1.png.png"),
         ("colmap_photos", "IMG_1.JPG.png"),
     ):
-        plan = plan_bake(SOURCES, FOLDER, BakeOptions(sidecar_masks=kind), {1: {1}})  # type: ignore[arg-type]
+        plan = plan_bake(FOLDER.parent, SOURCES, FOLDER, BakeOptions(sidecar_masks=kind), {1: {1}})  # type: ignore[arg-type]
         assert plan.items[0].outputs[0].mask == Path("/f/postshot_v001_masks") / name
 
 
@@ -109,7 +113,7 @@ def test_what_can_not_be_baked_is_said(
     options: BakeOptions, matted: dict[int, set[int]], message: str
 ) -> None:
     with pytest.raises(BakeError, match=message):
-        plan_bake(SOURCES, FOLDER, options, matted)
+        plan_bake(FOLDER.parent, SOURCES, FOLDER, options, matted)
 
 
 @pytest.mark.parametrize(
@@ -134,12 +138,12 @@ def test_an_exposure_beyond_all_photos_is_refused(exposure: float) -> None:
 
 def test_a_name_too_long_for_disks_is_found_out_before_anything_is_written() -> None:
     sources = [Path("/f") / f"{'写' * 80}{i}.jpg" for i in range(2)]  # 245 bytes
-    plan = plan_bake(sources, FOLDER, BakeOptions(), {1: {1, 2}})
+    plan = plan_bake(FOLDER.parent, sources, FOLDER, BakeOptions(), {1: {1, 2}})
     assert [item.outputs[0].image.name for item in plan.items] == [
         f"{'写' * 80}{i}.png" for i in range(2)
     ]
     long = [Path("/f") / f"{'写' * 83}a.jpg"]  # 254 bytes, 258 with COLMAP's second extension
-    plan_bake(long, FOLDER, BakeOptions(sidecar_masks="postshot"), {1: {1}})
+    plan_bake(FOLDER.parent, long, FOLDER, BakeOptions(sidecar_masks="postshot"), {1: {1}})
     for kind in ("colmap", "colmap_photos"):
         with pytest.raises(BakeError, match="258 bytes"):
-            plan_bake(long, FOLDER, BakeOptions(sidecar_masks=kind), {1: {1}})
+            plan_bake(FOLDER.parent, long, FOLDER, BakeOptions(sidecar_masks=kind), {1: {1}})

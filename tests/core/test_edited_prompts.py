@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 
 from sam2_splat_addon.core.edited_prompts import LONG_SIDE, mask_prompt, with_edited
+from sam2_splat_addon.core.footage.sizes import PhotoSizes
 from sam2_splat_addon.core.geometry.rasterize import fill
 from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt, PromptSet
 from sam2_splat_addon.core.protocol import EditedMatte
@@ -41,7 +42,7 @@ def test_a_drawn_frame_has_the_mask_alone_and_others_stay() -> None:
     thing = ObjectPrompts(1, "a", (FramePrompts(2, click), FramePrompts(5, click)))
     other = ObjectPrompts(2, "b", (FramePrompts(5, click),))
     drawn = EditedMatte(1, 5, (_disc(50, 40, 30),))
-    result = with_edited(PromptSet((thing, other)), [drawn], 120, 90)
+    result = with_edited(PromptSet((thing, other)), [drawn], PhotoSizes(120, 90))
     assert result.object(2) == other
     assert result.object(1).frames[0] == thing.frames[0]
     assert result.object(1).frames[1] == FramePrompts(5, mask=mask_prompt(drawn, 120, 90))

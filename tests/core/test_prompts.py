@@ -12,6 +12,7 @@ import pytest
 
 from sam2_splat_addon.core.errors import PromptError
 from sam2_splat_addon.core.footage.headers import MAX_PIXELS, MAX_SIDE
+from sam2_splat_addon.core.footage.sizes import PhotoSizes
 from sam2_splat_addon.core.prompts import (
     BoxPrompt,
     FramePrompts,
@@ -70,7 +71,7 @@ def test_json_written_by_hand_needs_only_what_it_says() -> None:
     assert prompts == PromptSet(
         (ObjectPrompts(1, "chair", (FramePrompts(1, (PointPrompt(5.0, 6.0),)),)),)
     )
-    assert prompts.checked(10, 10, 1).width == 10
+    assert prompts.checked(PhotoSizes(10, 10), 1).width == 10
 
 
 def test_what_starts_anew_is_said_in_json_and_kept_through_the_checks() -> None:
@@ -80,7 +81,7 @@ def test_what_starts_anew_is_said_in_json_and_kept_through_the_checks() -> None:
         10,
     )
     assert from_json(to_json(anew)) == anew
-    assert anew.checked(20, 20, 3).objects[0].frames == (
+    assert anew.checked(PhotoSizes(20, 20), 3).objects[0].frames == (
         FramePrompts(2, (PointPrompt(10.0, 12.0),), anew=True),
     )
 
@@ -140,13 +141,13 @@ def test_checked_sorts_drops_empty_frames_and_fills_in_the_size() -> None:
     late = FramePrompts(9, (PointPrompt(1, 1, include=False),))
     second = ObjectPrompts(2, "b", (FramePrompts(4), late, CLICK))
     first = ObjectPrompts(1, "a", (CLICK,))
-    checked = PromptSet((second, first)).checked(W, H, COUNT)
+    checked = PromptSet((second, first)).checked(PhotoSizes(W, H), COUNT)
     assert checked == PromptSet((first, ObjectPrompts(2, "b", (CLICK, late))), W, H)
 
 
 def test_a_checked_set_stays_as_it_is() -> None:
-    checked = full_set().checked(W, H, COUNT)
-    assert checked.checked(W, H, COUNT) == checked
+    checked = full_set().checked(PhotoSizes(W, H), COUNT)
+    assert checked.checked(PhotoSizes(W, H), COUNT) == checked
 
 
 def test_prompts_made_on_a_proxy_are_scaled() -> None:
@@ -159,7 +160,7 @@ def test_prompts_made_on_a_proxy_are_scaled() -> None:
         300,
         450,
     )
-    frame = proxy.checked(W, H, COUNT).object(1).frames[0]
+    frame = proxy.checked(PhotoSizes(W, H), COUNT).object(1).frames[0]
     assert frame.points == (PointPrompt(300, 600),)
     assert frame.box == BoxPrompt(120, 160, 1200, 1800)
 
@@ -179,19 +180,19 @@ def test_sides_of_a_proxy_are_rounded(copy: tuple[int, int], photo: tuple[int, i
         set_of_copy = PromptSet(
             (ObjectPrompts(1, "a", (FramePrompts(1, (PointPrompt(*given),)),)),), *given
         )
-        (point,) = set_of_copy.checked(width, height, 1).object(1).frames[0].points
+        (point,) = set_of_copy.checked(PhotoSizes(width, height), 1).object(1).frames[0].points
         assert (point.x, point.y) == pytest.approx((width, height))
 
 
 @pytest.mark.parametrize("size", [(1000, 670), (1003, 667), (2000, 3000)])
 def test_prompts_of_another_shape_are_refused(size: tuple[int, int]) -> None:
     with pytest.raises(PromptError, match=f"for photos of {size[0]}x{size[1]} px"):
-        PromptSet(one(CLICK).objects, *size).checked(3000, 2000, COUNT)
+        PromptSet(one(CLICK).objects, *size).checked(PhotoSizes(3000, 2000), COUNT)
 
 
 def test_a_set_that_knows_one_side_only_is_not_scaled() -> None:
     for width, height in ((600, 0), (0, 900)):
-        checked = PromptSet(one(CLICK).objects, width, height).checked(W, H, COUNT)
+        checked = PromptSet(one(CLICK).objects, width, height).checked(PhotoSizes(W, H), COUNT)
         assert checked.object(1).frames == (CLICK,)
 
 
@@ -229,13 +230,13 @@ def test_a_set_that_knows_one_side_only_is_not_scaled() -> None:
 )
 def test_checked_names_what_is_wrong(prompts: PromptSet, told: str) -> None:
     with pytest.raises(PromptError) as caught:
-        prompts.checked(W, H, COUNT)
+        prompts.checked(PhotoSizes(W, H), COUNT)
     assert told in caught.value.message
 
 
 def test_clicks_on_the_very_border_are_inside() -> None:
     corners = tuple(PointPrompt(x, y) for x in (0, W) for y in (0, H))
-    assert one(FramePrompts(COUNT, corners)).checked(W, H, COUNT)
+    assert one(FramePrompts(COUNT, corners)).checked(PhotoSizes(W, H), COUNT)
 
 
 def test_an_unknown_object_is_a_prompt_error() -> None:
@@ -299,7 +300,7 @@ def test_the_largest_masks_are_masks() -> None:
 
 def test_the_largest_id_is_an_id() -> None:
     prompts = PromptSet((ObjectPrompts(2**31 - 2, "a", (CLICK,)),))
-    assert prompts.checked(W, H, COUNT).object(2**31 - 2).frames == (CLICK,)
+    assert prompts.checked(PhotoSizes(W, H), COUNT).object(2**31 - 2).frames == (CLICK,)
 
 
 def test_a_file_that_can_not_hold_prompts_is_not_read(tmp_path: Path) -> None:
@@ -345,7 +346,7 @@ def test_a_mask_of_no_size_or_a_giant_one_is_refused_before_memory_is_taken(
     with pytest.raises(PromptError, match="mask prompt"):
         mask.to_array()
     with pytest.raises(PromptError, match="mask prompt"):
-        one(FramePrompts(1, (PointPrompt(1, 1),), mask=mask)).checked(W, H, COUNT)
+        one(FramePrompts(1, (PointPrompt(1, 1),), mask=mask)).checked(PhotoSizes(W, H), COUNT)
 
 
 @pytest.mark.parametrize(
@@ -361,7 +362,7 @@ def test_a_number_beyond_all_sizes_is_a_sentence(field: str, number: str) -> Non
         ' "height": 3, "runs": [0, {run}]}}}}]}}]}}'
     ).format(**values)
     with pytest.raises(PromptError) as caught:
-        from_json(data.encode()).checked(4, 3, COUNT)
+        from_json(data.encode()).checked(PhotoSizes(4, 3), COUNT)
     assert len(str(caught.value)) < 300
 
 
@@ -376,16 +377,18 @@ def test_a_number_of_hundreds_of_digits_is_not_printed_whole(field: str, number:
         ' 0, "x1": {box}, "y1": 2}}, "mask": {{"width": {side}, "height": 3, "runs": [0, {run}]}}}}]}}]}}'
     ).format(**values)
     with pytest.raises(PromptError) as caught:
-        from_json(data.encode()).checked(4, 3, COUNT)
+        from_json(data.encode()).checked(PhotoSizes(4, 3), COUNT)
     assert len(str(caught.value)) < 300
 
 
 def test_a_set_made_at_an_impossible_size_is_refused() -> None:
     for width, height in ((-5, -5), (10**400, 1), (10**400, 10**400), (2**40, 2**40)):
         with pytest.raises(PromptError, match="for photos of"):
-            PromptSet(one(CLICK).objects, width, height).checked(W, H, COUNT)
+            PromptSet(one(CLICK).objects, width, height).checked(PhotoSizes(W, H), COUNT)
 
 
 def test_a_name_keeps_its_letters_and_loses_its_commands() -> None:
-    (entry,) = one(CLICK, name="Stół\u2028\x1b[2J\nError: gone").checked(W, H, COUNT).objects
+    (entry,) = (
+        one(CLICK, name="Stół\u2028\x1b[2J\nError: gone").checked(PhotoSizes(W, H), COUNT).objects
+    )
     assert entry.name == r"Stół\u2028\x1b[2J\nError: gone"

@@ -10,6 +10,7 @@ import torch
 from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 
+from sam2_splat_addon.core.footage.sizes import PhotoSizes
 from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt
 from sam2_splat_addon.core.settings import RunSettings
 from sam2_splat_addon.engine.models.architectures import build
@@ -102,7 +103,7 @@ def propagated(
     session = Session(
         model,
         frames,
-        (WIDTH, HEIGHT),
+        PhotoSizes(WIDTH, HEIGHT),
         [schedule_for(plan, plan.results) for plan in plans],
         choice or choose_device("cpu"),
         max_conditioning=max_conditioning,

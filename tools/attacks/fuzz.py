@@ -205,6 +205,7 @@ _PROMPTS: dict[str, Any] = {
 
 
 def _prompts_target() -> Target:
+    from sam2_splat_addon.core.footage.sizes import PhotoSizes
     from sam2_splat_addon.core.prompts import from_json, to_json
 
     def make(rng: random.Random) -> bytes:
@@ -216,7 +217,7 @@ def _prompts_target() -> Target:
         return _as_json(other_types(rng, _PROMPTS))
 
     def read(data: bytes) -> object:
-        prompts = from_json(data).checked(200, 160, 5)
+        prompts = from_json(data).checked(PhotoSizes(200, 160), 5)
         masks = (at.mask for entry in prompts.objects for at in entry.frames)
         return [mask.to_array().sum() for mask in masks if mask is not None], to_json(prompts)
 

@@ -31,7 +31,7 @@ from ...core.errors import (
     StoreError,
     WorkerError,
 )
-from ...core.footage.scan import Footage, natural_key, shorten
+from ...core.footage.scan import Footage, path_key, shorten
 from ...core.printable import shown
 from ...core.prompts import PromptSet, read_json
 from ...core.review.report import HTML_NAME
@@ -147,7 +147,7 @@ def run(options: argparse.Namespace, interrupts: Interrupts | None = None) -> Ba
     if options.prompts is not None:
         footage = footage_clip.footage_of(clip)
         prompts = read_json(options.prompts)
-        prompts = prompts.checked(footage.width, footage.height, len(footage))
+        prompts = prompts.checked(footage.sizes, len(footage))
         _require_all_before(prompts, footage)
         markers.apply(clip, prompts)
     _apply_settings(settings, options)
@@ -171,7 +171,7 @@ def run(options: argparse.Namespace, interrupts: Interrupts | None = None) -> Ba
     footage = footage_clip.footage_of(clip)
     damaged: set[str] = set()
     if options.bake:  # the images of these are missing too
-        damaged = {file.path.name for file in footage.unreadable if file.is_damaged}
+        damaged = {file.name for file in footage.unreadable if file.is_damaged}
     damaged.update(name for task in done for name in task.damaged)
     return BatchResult(
         clip,
@@ -180,7 +180,7 @@ def run(options: argparse.Namespace, interrupts: Interrupts | None = None) -> Ba
         done[0].seconds_per_frame,
         max(task.worker_peak_mb for task in done),
         _torch_of(clip),
-        tuple(sorted(damaged, key=natural_key)),
+        tuple(sorted(damaged, key=path_key)),
     )
 
 
@@ -235,11 +235,9 @@ def _require_all_whole(clip: bpy.types.MovieClip) -> None:
 def _require_all_before(prompts: PromptSet, footage: Footage) -> None:
     """Raise FootageError if a photo that was left out makes the frame numbers of a file doubtful."""
     last = max(at.frame for entry in prompts.objects for at in entry.frames)
-    there = natural_key(footage.path_of(last).name)
+    there = path_key(footage.frames[last - 1].name)
     before = [
-        file.path.name
-        for file in footage.unreadable
-        if file.is_file and natural_key(file.path.name) < there
+        file.name for file in footage.unreadable if file.is_file and path_key(file.name) < there
     ]
     if before:
         raise FootageError(

@@ -33,7 +33,7 @@ def remember(clip: bpy.types.MovieClip, footage: Footage) -> None:
     settings.frame_count = len(footage)
     settings.unreadable_count = len(footage.unreadable)
     settings.damaged_names = ""
-    settings.unreadable_names = names_to_text([file.path.name for file in footage.unreadable])
+    settings.unreadable_names = names_to_text([file.name for file in footage.unreadable])
     settings.photos = matching.to_text(matching.known_photos(footage))
     if not settings.use_range:
         settings.last_frame = len(footage)
@@ -169,7 +169,7 @@ def _adopted(clip: bpy.types.MovieClip, footage: Footage) -> Footage:
 
 def from_file(footage: Footage, name: str) -> Footage:
     """Return the photos from one photo on, because a clip's frame 1 is the photo it was opened at."""
-    start = footage.frame_of(Path(name)) - 1
+    start = footage.frame_of(name) - 1
     frames = tuple(
         dataclasses.replace(frame, index=index)
         for index, frame in enumerate(footage.frames[start:])

@@ -72,7 +72,7 @@ class PropagateTask(JobTask):
         """Return the request: the present clicks, and the drawn masks that count as prompts."""
         clip = self.clip()
         settings, count = properties.of_clip(clip), len(footage.paths)
-        prompts = markers.collect(clip).checked(footage.width, footage.height, count)
+        prompts = markers.collect(clip).checked(footage.sizes, count)
         self._names = {entry.id: entry.name for entry in prompts.objects}
         run = run_settings(settings, count)
         self._store = matte_run.store_folder(clip, Path(footage.folder))

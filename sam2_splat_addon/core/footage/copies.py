@@ -82,4 +82,4 @@ def finish(footage: Footage, folder: Path) -> None:
 
 
 def _made_of(footage: Footage) -> list[str]:
-    return [f"{at.path.name} {at.byte_size} {at.changed_ns}" for at in footage.frames]
+    return [f"{at.name} {at.byte_size} {at.changed_ns}" for at in footage.frames]

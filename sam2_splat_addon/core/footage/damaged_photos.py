@@ -25,16 +25,19 @@ _MAX_BYTES: Final = 1 << 26
 
 
 class DamagedFrame(msgspec.Struct, frozen=True):
-    """A damaged photo: its frame, from 1, the name of its file, and what is wrong, as a sentence."""
+    """A damaged photo: its frame, from 1, its name, and what is wrong, as a sentence.
+
+    The name is that of `core.footage.scan.FrameFile`.
+    """
 
     frame: int
     name: str
     reason: str
 
     @classmethod
-    def of(cls, frame: int, path: Path, error: DamagedPhoto) -> DamagedFrame:
+    def of(cls, frame: int, name: str, error: DamagedPhoto) -> DamagedFrame:
         """Make the entry of a frame from the decoder's error."""
-        return cls(frame, path.name, error.message)
+        return cls(frame, name, error.message)
 
 
 class _Listed(msgspec.Struct, frozen=True):

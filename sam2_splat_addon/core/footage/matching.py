@@ -19,7 +19,7 @@ from .scan import Footage
 
 
 class KnownPhoto(msgspec.Struct, frozen=True, array_like=True):
-    """What a clip remembers of a photo: its name, and its size in bytes."""
+    """What a clip remembers of a photo: its name with subfolders, and its size in bytes."""
 
     name: str
     size: int
@@ -27,7 +27,7 @@ class KnownPhoto(msgspec.Struct, frozen=True, array_like=True):
 
 def known_photos(footage: Footage) -> tuple[KnownPhoto, ...]:
     """Return what to remember of the photos of a footage, frame 1 first."""
-    return tuple(KnownPhoto(_plain(frame.path), frame.byte_size) for frame in footage.frames)
+    return tuple(KnownPhoto(_plain(frame.name), frame.byte_size) for frame in footage.frames)
 
 
 def to_text(photos: Sequence[KnownPhoto]) -> str:
@@ -66,7 +66,7 @@ def moved_frames(before: Sequence[KnownPhoto], now: Sequence[KnownPhoto]) -> dic
         lambda photo: photo,
         alone,
         lambda photo: photo.name,
-        lambda photo: PurePath(photo.name).stem.casefold(),
+        lambda photo: PurePath(photo.name).with_suffix("").as_posix().casefold(),
     )
     for way in ways:
         taken = set(found.values())
@@ -81,6 +81,6 @@ def moved_frames(before: Sequence[KnownPhoto], now: Sequence[KnownPhoto]) -> dic
     return found
 
 
-def _plain(path: PurePath) -> str:
+def _plain(name: str) -> str:
     """Return the name of a photo, the same on every system and valid as text."""
-    return unicodedata.normalize("NFC", path.name).encode("utf-8", "replace").decode()
+    return unicodedata.normalize("NFC", name).encode("utf-8", "replace").decode()

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Footage: which photos, in which order, of which size.
+"""Footage: which photos, in which order, of which sizes.
 
 `scan` turns a folder of photos with any names into an ordered `Footage`. `staging` then makes the
 folder of numbered links that Blender opens as one clip.
+
+Which folders count is one rule. Photos directly in the folder are the footage. If there are none, or
+the user asks for them, the photos in all its subfolders are too; see `subfolders`.
 """
 
 from __future__ import annotations
@@ -22,7 +25,10 @@ from ..printable import as_text, is_text
 from ..system.background_task import Report, unwatched
 from ..system.safe_read import is_there, require_plain_file
 from .content_hashes import ContentHashes
+from .found_masks import masks_among
 from .headers import ImageHeader, read_header
+from .sizes import PhotoSizes
+from .subfolders import subfolders
 
 IMAGE_EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".png", ".tif", ".tiff", ".webp", ".exr", ".avif"}
@@ -32,40 +38,22 @@ IMAGE_EXTENSIONS = frozenset(
 _NAMES_SHOWN = 5
 
 
-class FrameSizesDiffer(FootageError):  # noqa: N818 - says what is wrong by itself
-    """The photos do not all have the same size.
-
-    Attributes
-    ----------
-    size
-        (width, height) of most photos, px.
-    odd
-        Paths of the photos that have another size, in the order of the footage.
-    """
-
-    def __init__(self, size: tuple[int, int], odd: Sequence[FrameFile]) -> None:
-        self.size = size
-        self.odd = tuple(frame.path for frame in odd)
-        named = [f"{f.path.name} ({f.header.width}x{f.header.height})" for f in odd]
-        verb = "has" if len(odd) == 1 else "have"
-        super().__init__(
-            f"Most photos are {size[0]}x{size[1]}, but {shorten(named)} {verb} another size.",
-            "Move these photos to another folder: all photos of one clip must have the same size.",
-        )
-
-
 @dataclass(frozen=True)
 class FrameFile:
     """One photo of the footage; `index` counts from 0, its frame number is `index + 1`.
 
     Attributes
     ----------
+    name
+        The path below the folder of the footage, with "/": "left/IMG_1.JPG". It is the photo's name
+        wherever the file name alone could mean another photo.
     byte_size, changed_ns
         Size of the file, and when it last changed, ns.
     """
 
     index: int
     path: Path
+    name: str
     header: ImageHeader
     byte_size: int
     changed_ns: int
@@ -82,6 +70,8 @@ class UnreadableFile:
 
     Attributes
     ----------
+    name
+        As in `FrameFile`.
     reason
         What is wrong, as a sentence.
     is_damaged
@@ -91,6 +81,7 @@ class UnreadableFile:
     """
 
     path: Path
+    name: str
     reason: str
     is_damaged: bool = False
     is_file: bool = True
@@ -98,25 +89,21 @@ class UnreadableFile:
 
 @dataclass(frozen=True)
 class Footage:
-    """Photos of one size, in order.
+    """Photos in order.
 
     Attributes
     ----------
     folder
-        The folder that holds the photos, absolute.
+        The folder that was chosen, absolute. Photos lie in it or in its subfolders.
     frames
         Usable photos in natural order; `frames[i].index == i`.
     unreadable
         Files with the extension of an image that could not be read.
-    width, height
-        Size of every photo in stored pixel order, px.
     """
 
     folder: Path
     frames: tuple[FrameFile, ...]
     unreadable: tuple[UnreadableFile, ...]
-    width: int
-    height: int
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -127,21 +114,41 @@ class Footage:
         return tuple(frame.path for frame in self.frames)
 
     @cached_property
-    def _frames_by_name(self) -> dict[str, int]:
-        return {frame.path.name: frame.frame for frame in self.frames}
+    def sizes(self) -> PhotoSizes:
+        """The size of each photo."""
+        return PhotoSizes.among((at.header.width, at.header.height) for at in self.frames)
 
-    def frame_of(self, path: Path) -> int:
-        """Return the frame number, from 1, of a photo. Only the name is compared.
+    @property
+    def width(self) -> int:
+        """The width of most photos, px."""
+        return self.sizes.width
+
+    @property
+    def height(self) -> int:
+        """The height of most photos, px."""
+        return self.sizes.height
+
+    @property
+    def has_subfolders(self) -> bool:
+        """Whether some photos lie in subfolders."""
+        return any("/" in name for name in (at.name for at in self.frames))
+
+    @cached_property
+    def _frames_by_name(self) -> dict[str, int]:
+        return {at.name: at.frame for at in self.frames}
+
+    def frame_of(self, name: str) -> int:
+        """Return the frame number, from 1, of the photo with this name; see `FrameFile.name`.
 
         Raises
         ------
         FootageError
             No photo has that name.
         """
-        frame = self._frames_by_name.get(path.name)
+        frame = self._frames_by_name.get(name)
         if frame is None:
             raise FootageError(
-                f"{path.name} is not one of the loaded photos in {self.folder}.",
+                f"{name} is not one of the loaded photos in {self.folder}.",
                 "Load the photos again.",
             )
         return frame
@@ -164,8 +171,8 @@ class Footage:
     def fingerprint(self, hashes: ContentHashes | None = None, report: Report = unwatched) -> str:
         """Return a SHA-256, in hex, that changes when a photo is added, removed, renamed or changed.
 
-        It is made from the name and all bytes of every photo. Time stamps and the name of the folder
-        do not count, so a copy of the photos has the same fingerprint.
+        It is made from the name (with subfolders) and all bytes of every photo. Time stamps and the name
+        of the folder do not count, so a copy of the photos has the same fingerprint.
 
         Parameters
         ----------
@@ -179,18 +186,21 @@ class Footage:
         FootageError
             A photo can't be read any more.
         """
-        return hash_photos(self.paths, hashes, report)
+        return hash_photos(self.folder, self.paths, hashes, report)
 
 
 def hash_photos(
-    paths: Collection[Path], hashes: ContentHashes | None = None, report: Report = unwatched
+    folder: Path,
+    paths: Collection[Path],
+    hashes: ContentHashes | None = None,
+    report: Report = unwatched,
 ) -> str:
-    """Return the `Footage.fingerprint` of some photos, frame 1 first."""
+    """Return the `Footage.fingerprint` of some photos in a folder, frame 1 first."""
     digest, hashes = hashlib.sha256(), hashes or ContentHashes()
     try:
         for done, path in enumerate(paths):
             report(done, len(paths))
-            digest.update(path.name.encode("utf-8", "surrogateescape") + b"\0")
+            digest.update(name_below(folder, path).encode("utf-8", "surrogateescape") + b"\0")
             try:
                 digest.update(hashes.of(path))
             except OSError as problem:
@@ -201,6 +211,20 @@ def hash_photos(
     finally:
         hashes.keep()  # also when it was cancelled
     return digest.hexdigest()
+
+
+def name_below(folder: Path, path: Path) -> str:
+    """Return the name of a photo, as `FrameFile.name` has it."""
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
+
+
+def path_key(name: str) -> tuple[object, ...]:
+    """Return the sort key of natural order for names with "/".
+
+    A folder's own photos come before those in its subfolders.
+    """
+    *folders, file = name.split("/")
+    return (*((1, natural_key(folder)) for folder in folders), (0, natural_key(file)))
 
 
 def natural_key(name: str) -> tuple[list[str | int], str, str]:
@@ -225,19 +249,22 @@ def shorten(names: Sequence[str]) -> str:
     return f"{', '.join(names[:_NAMES_SHOWN])} and {len(names) - _NAMES_SHOWN} more"
 
 
-def scan(path: Path, report: Report = unwatched) -> Footage:
+def scan(path: Path, report: Report = unwatched, *, with_subfolders: bool = False) -> Footage:
     """Find the photos of a capture.
 
-    Hidden files, sub-folders and files without the extension of an image are ignored. A photo whose
-    header can't be read is listed in `Footage.unreadable`, and the others stay usable. Something that
-    is not a file, such as a pipe, is listed there too and never opened.
+    Hidden files and files without the extension of an image are ignored. A photo whose header can't be
+    read is listed in `Footage.unreadable`, and the others stay usable. Something that is not a file,
+    such as a pipe, is listed there too and never opened.
 
     Parameters
     ----------
     path
-        A folder, or any photo in it.
+        A folder, or any photo in it. A photo stands for its own folder alone, if that is not asked
+        for ``with_subfolders``.
     report
         Called with the number of files done, and of all files.
+    with_subfolders
+        Whether photos in subfolders count too. They count in any case if the folder itself has none.
 
     Returns
     -------
@@ -246,8 +273,6 @@ def scan(path: Path, report: Report = unwatched) -> Footage:
 
     Raises
     ------
-    FrameSizesDiffer
-        The photos do not all have the same size.
     FootageError
         The path does not exist, is a file that is not an image, or has no readable photo.
     """
@@ -268,38 +293,40 @@ def scan(path: Path, report: Report = unwatched) -> Footage:
             f"The name of the folder {as_text(str(folder))} is not valid text.", "Rename it."
         )
     frames: list[FrameFile] = []
-    photos, unreadable = _candidates(folder)
-    names = sorted(photos, key=natural_key)
+    photos, unreadable = _candidates(folder, "")
+    has_own = photos or any(is_photo_name(other.name) for other in unreadable)
+    if with_subfolders or not has_own:
+        below, others = _below(folder, report)
+        photos, unreadable = photos + below, unreadable + others
+    names = sorted(photos, key=path_key)
     for done, name in enumerate(names):
         report(done, len(names))
         if not is_text(name):
             file = folder / as_text(name)
-            unreadable.append(UnreadableFile(file, f"The name {file.name} is not valid text."))
+            said = f"The name {file.name} is not valid text."
+            unreadable.append(UnreadableFile(file, as_text(name), said))
             continue
         file = folder / name
         try:
             header, status = read_header(file), file.stat()
         except FootageError as problem:
             is_damaged = isinstance(problem, DamagedPhoto)
-            unreadable.append(UnreadableFile(file, problem.message, is_damaged))
+            unreadable.append(UnreadableFile(file, name, problem.message, is_damaged))
         except OSError as problem:  # the file was removed in this moment
-            unreadable.append(UnreadableFile(file, f"{name} can't be opened: {problem.strerror}."))
+            said = f"{name} can't be opened: {problem.strerror}."
+            unreadable.append(UnreadableFile(file, name, said))
         else:
-            frames.append(FrameFile(len(frames), file, header, status.st_size, status.st_mtime_ns))
+            size, changed = status.st_size, status.st_mtime_ns
+            frames.append(FrameFile(len(frames), file, name, header, size, changed))
     if not frames:
         if unreadable:
-            named = shorten([file.path.name for file in unreadable])
+            named = shorten([file.name for file in unreadable])
             raise FootageError(
                 f"None of the photos in {folder} can be read: {named}.",
                 f"The first one: {unreadable[0].reason} Copy or export the photos again.",
             )
         raise FootageError(f"{folder} has no photos{_what_else(folder)}.", _supported())
-    sizes = Counter((frame.header.width, frame.header.height) for frame in frames)
-    size = sizes.most_common(1)[0][0]
-    if len(sizes) > 1:
-        odd = [f for f in frames if (f.header.width, f.header.height) != size]
-        raise FrameSizesDiffer(size, odd)
-    return Footage(folder, tuple(frames), tuple(unreadable), *size)
+    return Footage(folder, tuple(frames), tuple(unreadable))
 
 
 def _supported() -> str:
@@ -322,10 +349,19 @@ def is_photo_name(name: str) -> bool:
     return PurePath(name).suffix.lower() in IMAGE_EXTENSIONS
 
 
-def _candidates(folder: Path) -> tuple[list[str], list[UnreadableFile]]:
-    """Return the names of the photos in a folder, and the entries that can't be photos."""
+def _candidates(folder: Path, below: str) -> tuple[list[str], list[UnreadableFile]]:
+    """Return the names of the photos in one folder, and the entries that can't be photos.
+
+    Masks of other photos there are neither; see `found_masks`.
+
+    Parameters
+    ----------
+    below
+        The folder's own name below that of the footage, with "/" at its end; or nothing.
+    """
     photos, others = [], []
     for entry in _visible_entries(folder):
+        name = below + entry.name
         file = folder / as_text(entry.name)
         try:
             if entry.is_dir():
@@ -333,17 +369,35 @@ def _candidates(folder: Path) -> tuple[list[str], list[UnreadableFile]]:
             if is_photo_name(entry.name):
                 if entry.is_symlink() or not entry.is_file():
                     require_plain_file(Path(entry.path))
-                photos.append(entry.name)
+                photos.append(name)
         except OSError as problem:
             if problem.errno == errno.ELOOP:
                 reason = f"{file.name} is a link that leads back to itself."
             elif problem.errno == errno.EINVAL:
                 reason = f"{file.name} can't be read: {problem.strerror}."
             else:  # reading it will show what is wrong
-                photos.append(entry.name)
+                photos.append(name)
                 continue
-            others.append(UnreadableFile(file, reason, is_file=False))
-    return photos, sorted(others, key=lambda other: natural_key(other.path.name))
+            others.append(UnreadableFile(file, as_text(name), reason, is_file=False))
+    masks = masks_among([name[len(below) :] for name in photos])
+    photos = [name for name in photos if name[len(below) :] not in masks]
+    return photos, sorted(others, key=lambda other: path_key(other.name))
+
+
+def _below(folder: Path, report: Report) -> tuple[list[str], list[UnreadableFile]]:
+    """Return the same as `_candidates`, from all subfolders that may hold photos of the user."""
+    photos: list[str] = []
+    others: list[UnreadableFile] = []
+    for subfolder in subfolders(folder, report):
+        name = subfolder.relative_to(folder).as_posix()
+        try:
+            found, strange = _candidates(subfolder, f"{name}/")
+        except FootageError as problem:
+            others.append(UnreadableFile(subfolder, name, problem.message))
+            continue
+        photos += found
+        others += strange
+    return photos, others
 
 
 def _what_else(folder: Path) -> str:

@@ -142,7 +142,7 @@ def stage(footage: Footage, folder: Path, report: Report = unwatched) -> Path:
         stage_map = StageMap(
             str(footage.folder),
             links,
-            tuple(path.name for path in footage.paths),
+            tuple(at.name for at in footage.frames),
             copies=has_copies or not _can_link(folder),
         )
         _write_if_changed(folder / MAP_NAME, msgspec.json.format(msgspec.json.encode(stage_map)))

@@ -201,13 +201,15 @@ def bake(
     for object_id, frame in edited:
         if frame not in mattes.unfinished:
             matted.setdefault(object_id, set()).add(frame)
+    sizes = request.footage.sizes
     plan = plan_bake(
+        Path(request.footage.folder),
         sources,
         Path(request.output_folder),
         request.options,
         matted,
         _linkable(request.options.targets, sources),
-        max(request.footage.width, request.footage.height),
+        max(sizes.width, sizes.height, *(side for size in sizes.odd.values() for side in size)),
     )
     stop = threading.Event()
     refines_on, net = _edges(request)
@@ -351,7 +353,7 @@ class _Mattes:
 def _threads_for(request: BakeRequest) -> int:
     """Return the number of processors, or fewer if the threads would hold more than half of the memory."""
     a_pixel = _REFINED_BYTES if request.options.refine_edges else _BYTES
-    frame = request.footage.width * request.footage.height * a_pixel
+    frame = request.footage.sizes.most_pixels * a_pixel
     return max(1, min(os.cpu_count() or 1, _MAX_THREADS, total_memory() // 2 // max(1, frame)))
 
 
@@ -381,8 +383,8 @@ def _run(
 
     Returns the damaged photos. They have no image.
     """
-    sources = {item.frame: item.source for item in plan.items}
-    damaged = {at: found for at, found in job.known_damaged().items() if at not in sources}
+    names = {item.frame: item.name for item in plan.items}
+    damaged = {at: found for at, found in job.known_damaged().items() if at not in names}
     waiting = iter(plan.items)
     working: dict[Future[None], int] = {}
     pool = ThreadPoolExecutor(threads, thread_name_prefix="bake")
@@ -404,7 +406,7 @@ def _run(
                 except DamagedPhoto as problem:
                     if job.request.strict:
                         raise
-                    damaged[frame] = DamagedFrame.of(frame, sources[frame], problem)
+                    damaged[frame] = DamagedFrame.of(frame, names[frame], problem)
                 if on_frame_done is not None and frame not in damaged:
                     on_frame_done(FrameDone(frame, 0))
                 progress.step(frame)
@@ -489,7 +491,7 @@ class _Job:
 
     def bake(self, item: BakeItem) -> None:
         """Make the alpha of one frame, and write its images and masks. Runs in a thread of the pool."""
-        pixels = self._decode(item.source) if self._needs_pixels(item) else None
+        pixels = self._decode(item) if self._needs_pixels(item) else None
         self._go_on()
         layers = self._layers(item, None if pixels is None else pixels.array)
         if pixels is not None and pixels.alpha is not None:
@@ -590,8 +592,8 @@ class _Job:
         if self.stop.is_set():
             raise Cancelled
 
-    def _decode(self, source: Path) -> ImagePixels:
-        footage = self.request.footage
+    def _decode(self, item: BakeItem) -> ImagePixels:
+        source, before = item.source, self.request.footage.sizes.of(item.frame)
         try:
             pixels = decode(source, exposure=self.request.options.exposure)
         except DamagedPhoto:
@@ -602,11 +604,11 @@ class _Job:
                 f"Put the photo back into {source.parent} or load the footage again, then bake.",
             ) from problem
         height, width = pixels.array.shape[:2]
-        if (width, height) != (footage.width, footage.height):
+        if (width, height) != before:
             raise BakeError(
-                f"{source.name} is now {width}x{height}, but the footage was "
-                f"{footage.width}x{footage.height} when it was loaded.",
-                "Put the first photo back, or load the footage again and propagate.",
+                f"{item.name} is now {width}x{height}, but was {before[0]}x{before[1]} when the footage"
+                " was loaded.",
+                "Put that photo back, or load the footage again and propagate.",
             )
         self.require_same(source)
         return pixels
@@ -621,15 +623,14 @@ class _Job:
 
     def _layers(self, item: BakeItem, photo: NDArray[Any] | None) -> Layers:
         """Return what is kept and what is ignored. Without the photo, edges are not refined."""
-        footage, options = self.request.footage, self.request.options
+        options = self.request.options
         kept = options.kept(item.objects)
         depth: Depth = 8 if photo is None or photo.dtype == np.uint8 else 16
         return combine_roles(
             self._mattes(item, kept, photo) if self._keeps_subjects else None,
             self._mattes(item, options.removed, photo),
             self._mattes(item, options.ignored, photo),
-            footage.width,
-            footage.height,
+            *self.request.footage.sizes.of(item.frame),
             options,
             depth,
         )
@@ -644,7 +645,7 @@ class _Job:
     def _mattes(
         self, item: BakeItem, objects: Collection[int], photo: NDArray[Any] | None
     ) -> Mattes:
-        footage, options = self.request.footage, self.request.options
+        size, options = self.request.footage.sizes.of(item.frame), self.request.options
         logits, drawn, refined = [], [], []
         for object_id in item.objects:
             if object_id not in objects:
@@ -668,7 +669,7 @@ class _Job:
                     logits.append(matte)
                 continue
             outlines = [np.array(flat).reshape(-1, 2) for flat in edited.outlines]
-            drawn.append(fill(outlines, footage.width, footage.height))
+            drawn.append(fill(outlines, *size))
         return Mattes(logits, drawn, refined)
 
 
@@ -684,18 +685,18 @@ def _seen(request: BakeRequest, plan: BakePlan) -> dict[Path, Stamp | None]:
         if look is not None and look[1:] != stamp
     }
     # A copy or a backup changes a file's times, but not its contents.
-    if changed and _fingerprint(photos) != footage.fingerprint:
+    if changed and _fingerprint(Path(footage.folder), photos) != footage.fingerprint:
         seen |= dict.fromkeys(changed)
     return {item.source: seen[item.source] for item in plan.items}
 
 
-def _fingerprint(photos: Collection[Path]) -> str:
-    """Return the fingerprint of the photos as they are now.
+def _fingerprint(folder: Path, photos: Collection[Path]) -> str:
+    """Return the fingerprint of the photos in the folder as they are now.
 
     Empty if one can't be read. The decoder then reports it.
     """
     try:
-        return hash_photos(photos)
+        return hash_photos(folder, photos)
     except FootageError:
         return ""
 

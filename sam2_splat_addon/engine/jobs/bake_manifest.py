@@ -24,7 +24,7 @@ class BakedImage(msgspec.Struct, frozen=True):
     frame
         Counts from 1.
     source
-        The file name of the photo.
+        The name of the photo: its path below the folder of the footage, with "/".
     image, mask
         The image made from it, or the photo itself, and its mask: paths below the folder, with "/".
         Without a mask in this folder, ``mask`` is empty.
@@ -96,7 +96,7 @@ def describe(
         images.append(
             BakedImage(
                 item.frame,
-                item.source.name,
+                item.name,
                 output.image.relative_to(place.folder).as_posix(),
                 item.objects,
                 tuple(i for i in item.objects if (i, item.frame) in edited),

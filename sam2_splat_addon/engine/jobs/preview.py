@@ -70,7 +70,7 @@ class _Previewer:
         self, request: PreviewRequest, prompts: PromptSet, dropped: Callable[[], bool]
     ) -> tuple[PreviewMatte, ...]:
         """Return the mattes of all objects of ``prompts``, which contains only this frame."""
-        wide = frame_width(request.width, request.height, panorama=request.settings.panorama)
+        wide = frame_width(request.sizes, panorama=request.settings.panorama)
         photo = photo_key(request.photo, wide)
         with self._choice.computing():
             views = self._features.views(request.photo, wide, self._steps, dropped)
@@ -114,12 +114,12 @@ class _Previewer:
         dropped: Callable[[], bool],
     ) -> PreviewMatte:
         side, device = self.loaded.model.image_size, self._choice.device
-        size = (request.width, request.height)
+        size = request.sizes.of(prompts.frame)
         view = View()
         if request.settings.panorama:
             every = next(entry for entry in request.prompts.objects if entry.id == object_id)
-            near = is_near(every.frames, *size, panorama=True)
-            view = view_of(prompts, request.width, side, near=near)
+            near = is_near(every.frames, request.sizes, panorama=True)
+            view = view_of(prompts, size[0], side, near=near)
         key = ((*photo[:4], view), prompts)
         if key not in self._mattes:
             stop_if(dropped)
@@ -215,4 +215,4 @@ def _prompts_of_frame(request: PreviewRequest) -> PromptSet:
     if not objects:
         return PromptSet(())
     prompts = replace(request.prompts, objects=tuple(objects))
-    return prompts.checked(request.width, request.height, request.frame)
+    return prompts.checked(request.sizes, request.frame)

@@ -25,6 +25,7 @@ from ...core.edited_prompts import with_edited
 from ...core.errors import Cancelled, DamagedPhoto, PromptError, StoreError
 from ...core.footage.damaged_photos import DamagedFrame, left_out, read_damaged, write_damaged
 from ...core.footage.scan import shorten
+from ...core.footage.sizes import PhotoSizes
 from ...core.mattes.earlier_runs import bring_back
 from ...core.mattes.run_lock import only_run
 from ...core.mattes.run_manifest import Machine, RunManifest
@@ -197,7 +198,7 @@ class _Propagation:
         if last is not None and last.footage != manifest.footage:
             changed = "The photos have changed since the last run. All masks are made again."
             told.on_log(Log("info", changed))
-        objects = self._objects = _objects(manifest, store)
+        objects = self._objects = _objects(manifest, request.footage.sizes, store)
         self._warnings = [
             f"{at.plan.name!r} has no frame to propagate to in this direction and range."
             for at in objects
@@ -238,7 +239,6 @@ class _Propagation:
         """Compute what is not up to date; raises Cancelled, after memories were saved to continue from."""
         request, told, settings = self._request, self._told, self._request.settings
         footage, choice, outdated = request.footage, self._choice, self._outdated
-        size = (footage.width, footage.height)
         loaded = model_cache.shared.get(
             request.model, self._digest, choice.device, self._seen.size, told.loading
         )
@@ -257,7 +257,7 @@ class _Propagation:
             at.plan.twice.intersection(self._wanted[at.plan.object_id]) for at in self._objects
         )
         total = self._total + sum(map(len, twice))
-        writer = ResultWriter(busy, works, outdated, total, size, look)
+        writer = ResultWriter(busy, works, outdated, total, footage.sizes, look)
 
         def leave_out(index: int, problem: DamagedPhoto) -> None:
             self._damaged.add(index + 1, problem)
@@ -274,12 +274,12 @@ class _Propagation:
             FrameSource(
                 [Path(path) for path in footage.paths],
                 self._seen.size,
-                wide=frame_width(*size, panorama=settings.panorama),
+                wide=frame_width(footage.sizes, panorama=settings.panorama),
                 decoders=_decoders(footage, choice),
                 exact=self._seen.exact,
                 on_damaged=leave_out,
             ),
-            size,
+            footage.sizes,
             works,
             choice,
             panorama=settings.panorama,
@@ -407,7 +407,7 @@ class _Damaged:
                 " remove these, then propagate again.",
             ) from problem
         if frame not in self._found:
-            found = DamagedFrame.of(frame, Path(self._request.footage.paths[frame - 1]), problem)
+            found = DamagedFrame.of(frame, self._request.footage.name_of(frame), problem)
             self._found[frame] = found
             write_damaged(self._store.folder, self._request.footage.fingerprint, self._found)
             self._on_log(Log("warning", f"Left out, frame {frame}: {problem.message}"))
@@ -425,7 +425,7 @@ def _decoders(footage: FootageFiles, choice: DeviceChoice) -> int:
     """Return the number of threads that read photos: a GPU is faster than one reading thread."""
     if choice.device.type == "cpu":
         return 1
-    held = footage.width * footage.height * _DECODED_BYTES
+    held = footage.sizes.most_pixels * _DECODED_BYTES
     room = total_memory() // 4 // max(1, held)
     return max(1, min((os.cpu_count() or 1) // 2, _MAX_DECODERS, room))
 
@@ -444,7 +444,7 @@ def _second_look(
     look = SecondLook(
         Sam2Adapter(model, len(footage.paths), keeps_prompts=OBEYING[request.settings.obey_clicks]),
         [Path(path) for path in footage.paths],
-        (footage.width, footage.height),
+        footage.sizes,
         choice,
         closer=LOOKS.index(request.settings.second_look) - LOOKS.index(WHOLE_LOOK),
         cancelled=cancelled,
@@ -469,13 +469,13 @@ def objects_of(
     size = loaded.model.image_size
     manifest = _manifest(request, _prompts_of(request), loaded.sha256, size, choice, threads)
     _choose_arithmetic(loaded.model, request, choice)
-    return _objects(manifest, MatteStore(Path(request.store)))
+    return _objects(manifest, request.footage.sizes, MatteStore(Path(request.store)))
 
 
 def _prompts_of(request: PropagateRequest) -> PromptSet:
     footage = request.footage
-    prompts = with_edited(request.prompts, request.edited, footage.width, footage.height)
-    return prompts.checked(footage.width, footage.height, len(footage.paths))
+    prompts = with_edited(request.prompts, request.edited, footage.sizes)
+    return prompts.checked(footage.sizes, len(footage.paths))
 
 
 def _manifest(
@@ -501,7 +501,7 @@ def _manifest(
     )
 
 
-def _objects(manifest: RunManifest, store: MatteStore) -> list[StoredObject]:
+def _objects(manifest: RunManifest, sizes: PhotoSizes, store: MatteStore) -> list[StoredObject]:
     settings, run_key = manifest.settings, manifest.key()
     span = span_of(settings, manifest.frame_count)
     plans = [
@@ -511,7 +511,7 @@ def _objects(manifest: RunManifest, store: MatteStore) -> list[StoredObject]:
             settings.direction,
             settings.nearby_prompts,
             both_sides=settings.both_sides,
-            near=is_near(entry.frames, manifest.width, manifest.height, panorama=settings.panorama),
+            near=is_near(entry.frames, sizes, panorama=settings.panorama),
         )
         for entry in manifest.prompts.objects
     ]

@@ -90,7 +90,7 @@ def write_report(
     for object_id, name in sorted(request.names.items()):
         corrected = {one.frame for one in request.edited if one.object_id == object_id}
         lines += [
-            ReportLine(review, name, photos[review.frame - 1].name)
+            ReportLine(review, name, request.footage.name_of(review.frame))
             for review in review_object(
                 store, object_id, corrected, request.fine.get(object_id, ())
             )
@@ -114,7 +114,7 @@ def write_report(
             try:
                 yield line, picture_with_matte(photos[review.frame - 1], logits)
             except DamagedPhoto as problem:
-                at = DamagedFrame.of(review.frame, photos[review.frame - 1], problem)
+                at = DamagedFrame.of(review.frame, line.photo, problem)
                 damaged[review.frame] = at
             on_progress(Progress("reporting", done, len(shown), review.frame, line.object_name))
 

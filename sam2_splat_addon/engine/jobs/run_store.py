@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
+from ...core.footage.sizes import PhotoSizes
 from ...core.mattes import earlier_runs, unfinished_run
 from ...core.mattes.run_manifest import Photos, RunManifest, manifest_bytes, write_manifest
 from ...core.mattes.run_record import last_run
@@ -197,7 +198,7 @@ class StoredObject:
         return self._sides.find(step) is not None
 
     def record(self, result: FrameResult, width: int, height: int) -> MatteRecord:
-        """Turn a result into a record. The footage has this size in px."""
+        """Turn a result into a record. The photo has this size in px."""
         step = result.step
         return MatteRecord(
             self.plan.object_id,
@@ -212,7 +213,7 @@ class StoredObject:
         )
 
     def write(self, result: FrameResult, width: int, height: int) -> MatteRecord:
-        """Put a result into the store, for footage of this size in px; raises StoreError.
+        """Put a result into the store, for a photo of this size in px; raises StoreError.
 
         If the frame is tracked from both sides, the better result is written as soon as both are
         known.
@@ -260,8 +261,8 @@ class ResultWriter:
         Object id -> the frames to write.
     total
         Number of mattes after the run, old and new. Frames tracked from both sides count twice.
-    size
-        (width, height) of the footage, px.
+    sizes
+        Of the photos.
     finish
         Turns each result into what is written.
     """
@@ -272,11 +273,11 @@ class ResultWriter:
         works: list[ObjectSchedule],
         outdated: Mapping[int, Collection[int]],
         total: int,
-        size: tuple[int, int],
+        sizes: PhotoSizes,
         finish: Callable[[FrameResult], FrameResult] = lambda result: result,
     ) -> None:
         self._objects = {at.plan.object_id: at for at in objects}
-        self._size = size
+        self._sizes = sizes
         self._finish = finish
         self._total = total
         self._due = {
@@ -297,7 +298,8 @@ class ResultWriter:
             return None
         self._due.remove(due)
         self._done += 1
-        return self._objects[result.object_id].write(self._finish(result), *self._size)
+        size = self._sizes.of(result.frame)
+        return self._objects[result.object_id].write(self._finish(result), *size)
 
     def leave_out(self, frame: int) -> None:
         """Expect no matte on a frame whose photo is damaged."""

@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ...core.footage.sizes import PhotoSizes
 from ...core.prompts import FramePrompts
 from ..images.frame_source import normalised
 from ..models.device import DeviceChoice
@@ -108,8 +109,8 @@ class SecondLook:
         Of the model that looked first.
     photos
         In frame order.
-    size
-        (width, height) of the footage, px. Prompts are measured in these pixels.
+    sizes
+        Of the photos. Prompts are measured in pixels of their own photo.
     choice
         Device and number format.
     closer
@@ -121,7 +122,7 @@ class SecondLook:
     --------
     Refine every result of ``session`` before it is kept. ``model`` is the session's model.
 
-    >>> look = SecondLook(Sam2Adapter(model, len(photos)), photos, (1920, 1080), choice)
+    >>> look = SecondLook(Sam2Adapter(model, len(photos)), photos, PhotoSizes(1920, 1080), choice)
     >>> finer = {}
     >>> session.run(lambda result: finer.update({result.frame: look.at(result, None)}))
     """
@@ -130,14 +131,14 @@ class SecondLook:
         self,
         steps: Sam2Adapter,
         photos: Sequence[Path],
-        size: tuple[int, int],
+        sizes: PhotoSizes,
         choice: DeviceChoice,
         *,
         closer: int = 0,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
         self._steps = steps
-        self._size = size
+        self._sizes = sizes
         self._choice = choice
         self._closer = _CLOSER[:closer]
         self._cancelled = cancelled
@@ -177,7 +178,8 @@ class SecondLook:
         if self._closer:
             known = _finer(known)
         if crop is not None:
-            sharp = [level for level in self._closer if self._is_sharp(crop, first, level.share)]
+            size = self._sizes.of(result.frame)
+            sharp = [one for one in self._closer if self._is_sharp(crop, first, size, one.share)]
             for level in sharp:
                 parts = _parts(crop.scaled(FINEST), level)
                 known = known + self._shown_by_parts(result.frame, known, parts, prompts)
@@ -190,7 +192,8 @@ class SecondLook:
 
     def _obeys(self, known: Floats, prompts: FramePrompts) -> bool:
         """Whether the result still obeys the clicks on this photo."""
-        points = prompt_tensors(prompts, *self._size, self._side, torch.device("cpu")).points
+        size = self._sizes.of(prompts.frame)
+        points = prompt_tensors(prompts, *size, self._side, torch.device("cpu")).points
         return points is None or obeys(torch.from_numpy(known)[None, None], points, self._side)
 
     def _shown_by_parts(
@@ -209,10 +212,10 @@ class SecondLook:
                 change[part.cells] += weight * _believed(here, again)
         return np.float32(_TRUST) * change
 
-    def _is_sharp(self, crop: _Crop, first: Floats, share: float) -> bool:
+    def _is_sharp(self, crop: _Crop, first: Floats, size: tuple[int, int], share: float) -> bool:
         """Whether the photo has enough pixels for a part of the crop to show something new."""
         left, top, right, bottom = crop.part(first.shape)
-        longer = max(self._size[0] * (right - left), self._size[1] * (bottom - top))
+        longer = max(size[0] * (right - left), size[1] * (bottom - top))
         return bool(share * longer >= _SHARP * self._side)
 
     def _look(
@@ -224,7 +227,7 @@ class SecondLook:
         """
         side, cells = self._side, self._side // _CELL
         prior = _resized(known[crop.cells], cells, cells)
-        clicks = _clicks(prompts, self._size, known.shape, crop)
+        clicks = _clicks(prompts, self._sizes.of(frame), known.shape, crop)
         seen = [*clicks, *deep_inside(prior)]
         if not seen:
             return None

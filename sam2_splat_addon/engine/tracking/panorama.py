@@ -28,6 +28,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...core.footage.sizes import PhotoSizes
 from ...core.prompts import FramePrompts
 from .prompt_tensors import PromptTensors, prompt_tensors
 from .sam2_adapter import ImageFeatures
@@ -84,26 +85,29 @@ class Views:
         return self._known[view]
 
 
-def frame_width(width: int, height: int, *, panorama: bool) -> int:
-    """Return the width of a frame in units of its height, for photos of this size in px."""
-    return WIDE if panorama and 2 * width >= 3 * height else 1
+def frame_width(sizes: PhotoSizes, *, panorama: bool) -> int:
+    """Return the width of a frame in units of its height. All photos of a capture get the same."""
+    every = ((sizes.width, sizes.height), *sizes.odd.values())
+    is_wide = panorama and all(2 * width >= 3 * height for width, height in every)
+    return WIDE if is_wide else 1
 
 
-def is_near(frames: Iterable[FramePrompts], width: int, height: int, *, panorama: bool) -> bool:
+def is_near(frames: Iterable[FramePrompts], sizes: PhotoSizes, *, panorama: bool) -> bool:
     """Whether an object gets a near view. All prompts that say where it is are considered.
 
     Parameters
     ----------
     frames
         All prompts of the object.
-    width, height
-        Size of the footage, px. Photos that are hardly wider than high are always seen whole.
+    sizes
+        Of the photos. If one is hardly wider than high, all are seen whole.
     panorama
         Whether the photos go all the way round.
     """
-    if frame_width(width, height, panorama=panorama) == 1:
+    if frame_width(sizes, panorama=panorama) == 1:
         return False
-    return all(_is_close(entry, width) for entry in frames if entry.includes_something)
+    given = (entry for entry in frames if entry.includes_something)
+    return all(_is_close(entry, sizes.of(entry.frame)[0]) for entry in given)
 
 
 def _is_close(prompts: FramePrompts, width: int) -> bool:
@@ -204,7 +208,7 @@ def view_of(prompts: FramePrompts, width: int, side: int, *, near: bool) -> View
         Of one object on one frame. The box counts; without one the mask; else the points that
         include.
     width
-        Width of the footage, px.
+        Width of the photo, px.
     side
         Side of the model's input, px.
     near

@@ -20,6 +20,7 @@ from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 
 from ...core.errors import Cancelled
+from ...core.footage.sizes import PhotoSizes
 from ...core.prompts import FramePrompts
 from ..models.device import DeviceChoice
 from .conditioning_memory import Conditioned, ConditioningMemories, ConditioningStore
@@ -59,8 +60,8 @@ class Session:
         In eval mode, on the device of ``choice``.
     frames
         The footage, resized to the model's input.
-    size
-        (width, height) of the footage, px. Prompts are measured in these pixels.
+    sizes
+        Of the photos. Prompts are measured in pixels of their own photo.
     works
         What to compute, one schedule for each object.
     choice
@@ -89,7 +90,7 @@ class Session:
     >>> source = FrameSource(photos, loaded.model.image_size)
     >>> plan = plan_object(prompts, range(1, len(photos) + 1), "both")
     >>> works = [schedule_for(plan, plan.results)]
-    >>> session = Session(loaded.model, source, (1920, 1080), works, choice)
+    >>> session = Session(loaded.model, source, PhotoSizes(1920, 1080), works, choice)
     >>> areas = {}
     >>> session.run(lambda result: areas.update({result.frame: result.scores.area}))
     """
@@ -98,7 +99,7 @@ class Session:
         self,
         model: SAM2Base,
         frames: Frames,
-        size: tuple[int, int],
+        sizes: PhotoSizes,
         works: Iterable[ObjectSchedule],
         choice: DeviceChoice,
         *,
@@ -110,7 +111,7 @@ class Session:
         fills_shelves: bool = True,
     ) -> None:
         self._frames = frames
-        self._size = size
+        self._sizes = sizes
         self._works = {work.plan.object_id: work for work in works}
         self._choice = choice
         self._steps = Sam2Adapter(model, len(frames), keeps_prompts=keeps_prompts)
@@ -285,7 +286,7 @@ class Session:
         if not self._panorama:
             return View()
         side = self._steps.model.image_size
-        return view_of(prompts, self._size[0], side, near=plan.near)
+        return view_of(prompts, self._sizes.of(prompts.frame)[0], side, near=plan.near)
 
     def _view_near(self, plan: ObjectPlan, index: int, bank: MemoryBank) -> View:
         """Return the view of the matte nearest in time: the last tracked one or a conditioning frame's."""
@@ -315,7 +316,8 @@ class Session:
 
     def _tensors(self, prompts: FramePrompts, view: View) -> PromptTensors:
         side = self._steps.model.image_size
-        return tensors_seen(prompts, self._size, view, side, self._choice.device)
+        size = self._sizes.of(prompts.frame)
+        return tensors_seen(prompts, size, view, side, self._choice.device)
 
 
 def stop_if(cancelled: Callable[[], bool]) -> None:

@@ -363,13 +363,14 @@ def test_a_name_longer_than_blenders_is_cut_between_letters(
     make_photos: MakePhotos, tmp_path: Path
 ) -> None:
     from sam2_splat_addon.blender.clip import loading, markers
+    from sam2_splat_addon.core.footage.sizes import PhotoSizes
     from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt, PromptSet
 
     click = (FramePrompts(1, (PointPrompt(50, 90),)),)
     names = ["é" * 40, "é" * 45, "漢" * 40, "x" + "é" * 40, "a\x1b[2Jb\n"]
     entries = tuple(ObjectPrompts(i + 1, name, click) for i, name in enumerate(names))
     clip = loading.load(make_photos(count=2, name="フォトグラメトリ" * 5))
-    markers.apply(clip, PromptSet(entries).checked(120, 180, 2))
+    markers.apply(clip, PromptSet(entries).checked(PhotoSizes(120, 180), 2))
     collected = markers.collect(clip)
     assert [len(entry.frames) for entry in collected.objects] == [1] * 5
     assert [entry.name for entry in collected.objects] == [

@@ -13,6 +13,7 @@ import pytest
 from sam2_splat_addon.blender.context import changes
 from sam2_splat_addon.blender.context.present import present
 from sam2_splat_addon.core.errors import FootageError
+from sam2_splat_addon.core.footage.sizes import PhotoSizes
 from sam2_splat_addon.core.mattes.run_manifest import Machine, RunManifest, write_manifest
 from sam2_splat_addon.core.prompts import FramePrompts, PointPrompt, PromptSet
 from sam2_splat_addon.core.settings import RunSettings
@@ -253,7 +254,7 @@ def test_photos_gone_from_the_end_take_their_clicks_and_leave_all_else(
     )
     width, height = clip.size
     count = len(footage_clip.footage_of(clip))
-    found = clip_prompts.collect(clip).checked(width, height, count)
+    found = clip_prompts.collect(clip).checked(PhotoSizes(width, height), count)
     assert [one.frame for one in found.objects[0].frames] == [1]
     assert matte_cache.matte_of(clip, 1, "chair", 3, None, "bundled") is not None
 

@@ -19,6 +19,7 @@ from sam2_splat_addon.blender.translations.sentences import (
 from sam2_splat_addon.core.errors import SplatError, WorkerError
 from sam2_splat_addon.core.footage.damaged_photos import DamagedFrame, left_out
 from sam2_splat_addon.core.footage.scan import scan, shorten
+from sam2_splat_addon.core.footage.sizes import PhotoSizes
 from sam2_splat_addon.core.printable import counted
 from sam2_splat_addon.core.prompts import PromptSet
 from sam2_splat_addon.core.settings import BakeSettings
@@ -110,7 +111,7 @@ def test_real_errors_are_translated_whole(language: str, tmp_path: Path) -> None
     errors = [error_of_empty_folder(tmp_path), error_of_empty_folder(tmp_path / "none")]
     for make in (
         lambda: BakeSettings(grow_px=999.0),
-        lambda: PromptSet((), 10, 10).checked(10, 10, 1),
+        lambda: PromptSet((), 10, 10).checked(PhotoSizes(10, 10), 1),
     ):
         with pytest.raises(SplatError) as raised:
             make()

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from sam2_splat_addon.core.errors import FootageError
-from sam2_splat_addon.core.footage.scan import FrameSizesDiffer, natural_key, scan, shorten
+from sam2_splat_addon.core.footage.scan import natural_key, scan, shorten
 
 
 def write(folder: Path, *names: str, size: tuple[int, int] = (12, 16)) -> None:
@@ -55,13 +55,13 @@ def test_frames_count_from_1_in_both_directions(tmp_path: Path) -> None:
     assert [frame.index for frame in footage.frames] == [0, 1, 2]
     assert footage.path_of(1) == tmp_path / "a.jpg"
     assert footage.path_of(3) == tmp_path / "c.jpg"
-    assert footage.frame_of(tmp_path / "c.jpg") == 3
+    assert footage.frame_of("c.jpg") == 3
     assert (footage.width, footage.height) == (12, 16)
     for frame in (0, 4):
         with pytest.raises(FootageError, match="frames 1 to 3"):
             footage.path_of(frame)
     with pytest.raises(FootageError, match=r"z\.jpg"):
-        footage.frame_of(tmp_path / "z.jpg")
+        footage.frame_of("z.jpg")
 
 
 def test_one_photo_stands_for_its_folder(tmp_path: Path) -> None:
@@ -126,25 +126,21 @@ def test_choosing_an_unreadable_photo_says_so(tmp_path: Path) -> None:
         scan(tmp_path / "2.jpg")
 
 
-def test_other_sizes_are_named_with_the_usual_one(tmp_path: Path) -> None:
-    write(tmp_path, *(f"{i}.jpg" for i in range(9)))
+def test_each_photo_keeps_its_own_size(tmp_path: Path) -> None:
+    write(tmp_path, *(f"{i}.jpg" for i in range(3)))
     write(tmp_path, "turned.jpg", "wide.png", size=(16, 12))
-    with pytest.raises(FrameSizesDiffer, match=r"12x16.*turned\.jpg \(16x12\)") as caught:
-        scan(tmp_path)
-    assert caught.value.size == (12, 16)
-    assert [path.name for path in caught.value.odd] == ["turned.jpg", "wide.png"]
-    assert "wide.png (16x12) have another size" in caught.value.message
-    assert "another folder" in caught.value.fix
-    (tmp_path / "wide.png").unlink()
-    with pytest.raises(FrameSizesDiffer, match=r"turned\.jpg \(16x12\) has another size"):
-        scan(tmp_path)
+    sizes = scan(tmp_path).sizes
+    assert (sizes.width, sizes.height) == (12, 16)
+    assert sizes.odd == {4: (16, 12), 5: (16, 12)}
+    assert [sizes.of(frame) for frame in (1, 5)] == [(12, 16), (16, 12)]
 
 
-def test_many_odd_sizes_are_cut_off_with_a_count(tmp_path: Path) -> None:
-    write(tmp_path, *(f"a{i}.jpg" for i in range(20)))
-    write(tmp_path, *(f"b{i}.jpg" for i in range(17)), size=(4, 4))
-    with pytest.raises(FrameSizesDiffer, match="and 12 more"):
-        scan(tmp_path)
+def test_the_usual_size_is_the_first_of_two_that_are_as_common(tmp_path: Path) -> None:
+    write(tmp_path, "b.jpg", size=(16, 12))
+    write(tmp_path, "a.jpg", size=(40, 30))
+    sizes = scan(tmp_path).sizes
+    assert (sizes.width, sizes.height, sizes.odd) == (40, 30, {2: (16, 12)})
+    assert sizes.most_pixels == 1200
 
 
 def test_phrases_of_names() -> None:

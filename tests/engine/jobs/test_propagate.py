@@ -24,6 +24,7 @@ from sam2_splat_addon.core.errors import (
     StoreError,
 )
 from sam2_splat_addon.core.footage.scan import scan
+from sam2_splat_addon.core.footage.sizes import PhotoSizes
 from sam2_splat_addon.core.mattes.run_lock import only_run
 from sam2_splat_addon.core.mattes.run_manifest import read_manifest
 from sam2_splat_addon.core.mattes.store import MatteScores, MatteStore
@@ -368,7 +369,7 @@ def test_logits_beyond_float16_are_clipped_and_keep_their_sign(tmp_path: Path) -
     store = MatteStore.open(tmp_path, create=True)
     plan = plan_object(_A, range(1, 2), "both")
     objects = [StoredObject(plan, matte_keys(plan, "run"), store)]
-    writer = ResultWriter(objects, [schedule_for(plan, {1})], {1: {1}}, 1, (4, 4))
+    writer = ResultWriter(objects, [schedule_for(plan, {1})], {1: {1}}, 1, PhotoSizes(4, 4))
     logits = np.array([[1e9, -1e9]], dtype=np.float32)
     scores = MatteScores(1.0, 1.0, 0.5)
     writer.take(FrameResult(1, 1, logits, scores, prompted=False, direction="backward"))

@@ -437,11 +437,11 @@ def test_a_photo_named_like_anothers_mask_is_refused_before_anything_is_written(
     tmp_path: Path,
 ) -> None:
     capture = Capture(tmp_path, photos=0)
-    for name in ("a.jpg", "a_mask.png"):
+    for name in ("a.jpg", "dynamic_mask_a.png"):
         Image.new("RGB", (WIDTH, HEIGHT), (9, 9, 9)).save(capture.folder / name)
     mattes = [square(1, 1, 10.0, 60.0), square(1, 2, 20.0, 60.0)]
-    with pytest.raises(BakeError, match=r"a_mask\.png would be a file of both"):
-        capture.bake(*mattes, targets=("3dgrut",))
+    with pytest.raises(BakeError, match=r"dynamic_mask_a\.png would be a file of both"):
+        capture.bake(*mattes, targets=("instant_ngp",))
     assert not list(capture.folder.glob("postshot*"))
 
 

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from sam2_splat_addon.core.footage.sizes import PhotoSizes
 from sam2_splat_addon.core.geometry.resample import upsample_binary
 from sam2_splat_addon.core.mattes.store import MatteStore
 from sam2_splat_addon.core.prompts import FramePrompts, MaskPrompt, PointPrompt, read_json
@@ -92,7 +93,7 @@ def _first_look(
 
 
 def _look(steps: Sam2Adapter, photo: Path) -> SecondLook:
-    return SecondLook(steps, [photo], (_WIDTH, _HEIGHT), _CHOICE)
+    return SecondLook(steps, [photo], PhotoSizes(_WIDTH, _HEIGHT), _CHOICE)
 
 
 def _iou(logits: NDArray[np.float32], truth: NDArray[np.bool_]) -> float:
@@ -119,7 +120,7 @@ def test_on_the_sample_each_closer_look_is_finer_and_better(steps: Sam2Adapter) 
     first = _first_look(steps, photo, prompts, width, height)
     found = [first]
     for closer, finer in ((0, FINER), (1, FINEST), (2, FINEST)):
-        look = SecondLook(steps, [photo], (width, height), _CHOICE, closer=closer)
+        look = SecondLook(steps, [photo], PhotoSizes(width, height), _CHOICE, closer=closer)
         again = look.at(first, prompts)
         assert again.logits.shape == tuple(finer * side for side in first.logits.shape)
         assert again.scores.area == float((again.logits > 0).mean())
@@ -140,7 +141,7 @@ def test_closer_looks_obey_clicks_too(steps: Sam2Adapter, closer: int) -> None:
     out = PointPrompt(seat.x + 25.0, seat.y, include=False)
     both = FramePrompts(prompts.frame, (*prompts.points, out))
     first = _first_look(steps, photo, both, width, height)
-    look = SecondLook(steps, [photo], (width, height), _CHOICE, closer=closer)
+    look = SecondLook(steps, [photo], PhotoSizes(width, height), _CHOICE, closer=closer)
     again = torch.from_numpy(look.at(first, both).logits)[None, None]
     mask = torch.nn.functional.interpolate(
         again, (height, width), mode="bilinear", align_corners=False
@@ -157,10 +158,12 @@ def test_what_was_looked_at_before_changes_nothing(steps: Sam2Adapter) -> None:
     corner = np.full_like(first.logits, -5.0)
     corner[2:12, 2:12] = 5.0
     other = dataclasses.replace(first, object_id=2, logits=corner)
-    look = SecondLook(steps, [photo], (width, height), _CHOICE, closer=2)
+    look = SecondLook(steps, [photo], PhotoSizes(width, height), _CHOICE, closer=2)
     look.at(other, None)
     after = look.at(first, prompts)
-    alone = SecondLook(steps, [photo], (width, height), _CHOICE, closer=2).at(first, prompts)
+    alone = SecondLook(steps, [photo], PhotoSizes(width, height), _CHOICE, closer=2).at(
+        first, prompts
+    )
     assert np.array_equal(after.logits, alone.logits)
 
 
@@ -174,8 +177,8 @@ def test_parts_without_pixels_of_their_own_are_not_looked_at(
     with Image.open(tmp_path / "1.jpg") as photo:
         photo.resize(size).save(tmp_path / "small.jpg")
     small = [tmp_path / "small.jpg"]
-    whole = SecondLook(steps, small, size, _CHOICE).at(first, None)
-    closer = SecondLook(steps, small, size, _CHOICE, closer=2).at(first, None)
+    whole = SecondLook(steps, small, PhotoSizes(*size), _CHOICE).at(first, None)
+    closer = SecondLook(steps, small, PhotoSizes(*size), _CHOICE, closer=2).at(first, None)
     assert np.array_equal(closer.logits, _finer(whole.logits))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import torch
 
+from sam2_splat_addon.core.footage.sizes import PhotoSizes
 from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt
 from sam2_splat_addon.engine.models.architectures import BUNDLED
 from sam2_splat_addon.engine.models.device import choose_device
@@ -130,7 +131,7 @@ def _run(*, guarded: bool) -> tuple[dict[int, FrameResult], dict[int, BankState]
         works = [schedule_for(plan, frames, lambda step: state.get(step.frame))]
         size = (WIDTH, HEIGHT)
         device = choose_device("cpu")
-        return Session(model, random_frames(8), size, works, device, guarded=guarded)
+        return Session(model, random_frames(8), PhotoSizes(*size), works, device, guarded=guarded)
 
     session(set(range(1, 9)), {}).run(
         lambda result: results.update({result.frame: result}), on_remembered=remembered

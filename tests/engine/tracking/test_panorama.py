@@ -11,6 +11,7 @@ import pytest
 import torch
 from sam2.modeling.sam2_base import SAM2Base
 
+from sam2_splat_addon.core.footage.sizes import PhotoSizes
 from sam2_splat_addon.core.prompts import (
     BoxPrompt,
     FramePrompts,
@@ -55,7 +56,7 @@ def _model() -> SAM2Base:
 
 
 def _works(prompts: Sequence[FramePrompts], frames: int) -> list[ObjectSchedule]:
-    near = is_near(prompts, _WIDTH, _HEIGHT, panorama=True)
+    near = is_near(prompts, PhotoSizes(_WIDTH, _HEIGHT), panorama=True)
     thing = ObjectPrompts(1, "thing", tuple(prompts))
     plan = plan_object(thing, range(1, frames + 1), "both", near=near)
     return [schedule_for(plan, plan.results)]
@@ -73,7 +74,7 @@ def _tensors(prompts: FramePrompts, view: View) -> PromptTensors:
 
 def _session(frames: TensorFrames, works: Sequence[ObjectSchedule]) -> Session:
     size = (_WIDTH, _HEIGHT)
-    return Session(_model(), frames, size, works, choose_device("cpu"), panorama=True)
+    return Session(_model(), frames, PhotoSizes(*size), works, choose_device("cpu"), panorama=True)
 
 
 def _run(frames: TensorFrames, prompts: Sequence[FramePrompts]) -> dict[int, FrameResult]:
@@ -108,7 +109,7 @@ def test_footage_turned_by_whole_steps_gives_the_same_mattes_turned_to_the_bit(
 
 def test_an_object_is_seen_near_while_its_prompts_are_close_together() -> None:
     def near(*frames: FramePrompts, width: int = _WIDTH, panorama: bool = True) -> bool:
-        return is_near(frames, width, _HEIGHT, panorama=panorama)
+        return is_near(frames, PhotoSizes(width, _HEIGHT), panorama=panorama)
 
     across_seam = tuple(PointPrompt(x, 60.0) for x in (250.0, 6.0))
     mask = np.zeros((_HEIGHT, _WIDTH), bool)

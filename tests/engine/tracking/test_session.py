@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from sam2.modeling.sam2_base import SAM2Base
 
 from sam2_splat_addon.core.errors import Cancelled
+from sam2_splat_addon.core.footage.sizes import PhotoSizes
 from sam2_splat_addon.core.prompts import (
     BoxPrompt,
     FramePrompts,
@@ -205,7 +206,7 @@ def _plans(frames: int, *objects: ObjectPrompts) -> list[ObjectPlan]:
 def _session(frames: Any, *objects: ObjectPrompts) -> Session:
     plans = _plans(len(frames), *objects)
     works = [schedule_for(plan, plan.results) for plan in plans]
-    return Session(_model(), frames, (WIDTH, HEIGHT), works, choose_device("cpu"))
+    return Session(_model(), frames, PhotoSizes(WIDTH, HEIGHT), works, choose_device("cpu"))
 
 
 def test_a_frame_is_decoded_and_encoded_once_in_a_pass_for_all_objects() -> None:
@@ -253,7 +254,7 @@ def test_a_cancelled_session_stops_where_it_is_and_another_goes_on_from_its_bank
             schedule_for(plan, left, lambda step, at=plan.object_id: banks.get((at, step)))  # type: ignore[misc]
         )
     rest: list[FrameResult] = []
-    Session(_model(), random_frames(8), (WIDTH, HEIGHT), works, choose_device("cpu")).run(
+    Session(_model(), random_frames(8), PhotoSizes(WIDTH, HEIGHT), works, choose_device("cpu")).run(
         rest.append
     )
     whole = propagated(_model(), random_frames(8), objects)

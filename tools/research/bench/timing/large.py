@@ -17,6 +17,7 @@ import torch
 
 from sam2_splat_addon.core.bake_plan import BakeOptions
 from sam2_splat_addon.core.footage.headers import read_header
+from sam2_splat_addon.core.footage.sizes import PhotoSizes
 from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt
 from sam2_splat_addon.core.system.process_memory import peak_memory_mb
 from sam2_splat_addon.engine.accel.allocator import keeping_freed_memory
@@ -105,7 +106,7 @@ def _ours(case: Case, photos: list[Path], size: tuple[int, int]) -> None:
     session = Session(
         model,
         FrameSource(photos, case.image_size),
-        size,
+        PhotoSizes(*size),
         [schedule_for(plan, plan.results)],
         choose_device("cpu"),
     )

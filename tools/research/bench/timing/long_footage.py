@@ -67,4 +67,4 @@ def clicks(footage: Footage, objects: int) -> PromptSet:
         )
         for at in range(objects)
     )
-    return PromptSet(tuple(entries)).checked(width, height, len(footage))
+    return PromptSet(tuple(entries)).checked(footage.sizes, len(footage))

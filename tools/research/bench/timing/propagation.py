@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from sam2_splat_addon.core.footage.sizes import PhotoSizes
 from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt
 from sam2_splat_addon.core.system.process_memory import peak_memory_mb
 from sam2_splat_addon.engine.accel.allocator import keeping_freed_memory
@@ -133,7 +134,7 @@ def _ours(
     session = Session(
         model,
         FrameSource(sorted(Path(case.folder).iterdir()), case.image_size),
-        size,
+        PhotoSizes(*size),
         [schedule_for(plan, plan.results) for plan in plans],
         choose_device("cpu"),
     )
