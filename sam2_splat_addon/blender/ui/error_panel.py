@@ -46,6 +46,10 @@ def _cause(problem: Problem, clip: bpy.types.MovieClip | None) -> tuple[object, 
         clicks = [(entry.name, len(entry.tracks)) for entry in present(clip.tracking).objects]
         span = (settings.use_range, settings.first_frame, settings.last_frame)
         return (*clicks, settings.mask_prompts, span, markers.has_clicks(clip))
+    if issubclass(problem.kind, errors.EditError):  # another frame drops an edit that has no key
+        layers = settings.mask.layers if settings.mask is not None else ()
+        locks = [(layer.name, layer.hide_select) for layer in layers]
+        return (*locks, present(bpy.context.scene).frame_current)
     if issubclass(problem.kind, errors.CheckpointError):
         return settings.model, settings.checkpoint, str(preferences.model_folder())
     if issubclass(problem.kind, errors.FootageError):

@@ -76,6 +76,18 @@ def test_an_error_vanishes_with_its_cause(make_photos: MakePhotos) -> None:
     assert error_panel.current("propagate", clip) is None, "an old error came back"
 
 
+def test_an_edit_that_was_not_kept_is_an_error_on_its_frame_only(make_photos: MakePhotos) -> None:
+    from sam2_splat_addon.blender.context import last_error
+    from sam2_splat_addon.blender.ui import error_panel
+
+    clip = load(make_photos(count=2))
+    error = errors.EditError("The mask was changed.", "Press I.")
+    last_error.remember(error, "bake", clip.session_uid)
+    assert error_panel.current("bake", clip) is not None
+    bpy.context.scene.frame_current = 2
+    assert error_panel.current("bake", clip) is None
+
+
 def test_photos_that_cannot_be_loaded_are_an_error_of_no_clip(tmp_path: Path) -> None:
     from sam2_splat_addon.blender.ui import error_panel
 
