@@ -133,6 +133,7 @@ _FIXES: dict[type[SplatError], Callable[[bpy.types.UILayout, SAM2SPLAT_PG_clip |
     errors.FootageError: _fix_footage,
     errors.StoreError: _fix_store,
     errors.BakeError: _fix_bake,
+    errors.CameraError: _fix_bake,  # only a bake reads cameras
     errors.WorkerError: _fix_worker,
     errors.ProtocolError: _fix_worker,
     errors.EnvironmentSetupError: _fix_environment,
