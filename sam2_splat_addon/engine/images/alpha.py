@@ -186,8 +186,13 @@ def mask_values(layers: Layers, bands: Bands, *, hard: bool) -> NDArray[np.uint8
         step = (bands.keep - bands.remove) / 255.0
         table = np.rint(bands.remove + step * np.arange(256)).astype(np.uint8)
         return np.asarray(cv2.LUT(kept, table), dtype=np.uint8)
-    table = np.where(np.arange(256) > 127, bands.keep, bands.remove).astype(np.uint8)
-    values = np.asarray(cv2.LUT(kept, table), dtype=np.uint8)
+    values = np.empty_like(kept)
+    if {bands.keep, bands.remove} == {0, 255}:
+        kind = cv2.THRESH_BINARY if bands.keep else cv2.THRESH_BINARY_INV
+        cv2.threshold(kept, 127, 255, kind, dst=values)
+    else:
+        table = np.where(np.arange(256) > 127, bands.keep, bands.remove).astype(np.uint8)
+        cv2.LUT(kept, table, dst=values)
     if ignored is not None:
         values[ignored] = bands.ignore
     return values
@@ -196,13 +201,16 @@ def mask_values(layers: Layers, bands: Bands, *, hard: bool) -> NDArray[np.uint8
 def _union(mattes: Mattes, width: int, height: int, options: BakeOptions, depth: Depth) -> Alpha:
     """Return the union of some objects, with small holes filled and specks dropped."""
     full = 255 if depth == 8 else 65535
-    alpha: Alpha = np.zeros((height, width), _TYPES[depth])
-    for number, matte in enumerate(mattes.logits):
+    logits = list(mattes.logits)
+    if logits and depth == 8 and options.alpha == "binary":
+        # In place, because a large photo's memory costs as much time as its arithmetic.
+        alpha: Alpha = upsample_binary(logits.pop(0), width, height).view(np.uint8)
+        alpha *= np.uint8(255)
+    else:
+        alpha = np.zeros((height, width), _TYPES[depth])
+    for matte in logits:
         if options.alpha == "soft":
             _add_soft(alpha, matte, full)
-        elif number == 0:
-            inside = upsample_binary(matte, width, height).view(np.uint8)
-            np.multiply(inside, alpha.dtype.type(full), out=alpha)
         else:
             alpha[upsample_binary(matte, width, height)] = full
     for fine in mattes.refined:

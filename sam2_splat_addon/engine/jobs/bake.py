@@ -498,7 +498,8 @@ class _Job:
             # Transparent parts of the photo stay transparent.
             np.minimum(layers.kept, pixels.alpha, out=layers.kept)
         self._go_on()
-        if any(one.target.has_camera_mask for one in item.outputs):
+        has_camera_mask = any(one.target.has_camera_mask for one in item.outputs)
+        if self.request.options.ignored and has_camera_mask:
             self._note_ignored(layers)
         written: list[Path] = []
         try:

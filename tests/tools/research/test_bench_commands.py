@@ -85,3 +85,11 @@ def test_nothing_is_written_without_a_path_and_folders_are_made_with_one(tmp_pat
     command.write_json(tmp_path / "deep" / "figures.json", {"j": 0.5})
     assert json.loads((tmp_path / "deep" / "figures.json").read_bytes()) == {"j": 0.5}
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["figures.json"]
+
+
+def test_a_bake_of_masks_is_timed_beside_other_encoders(tmp_path: Path) -> None:
+    figures = _figures("masks.py", tmp_path / "masks.json", "--masks", "3", "--photo-size", "90x60")
+    assert figures["bake_s"] > 0
+    encoders = figures["encoders"]
+    assert {"ours", "OpenCV", "Pillow"} < encoders.keys()
+    assert all(row["ms"] > 0 and row["bytes"] > 0 for row in encoders.values())
