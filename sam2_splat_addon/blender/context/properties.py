@@ -41,6 +41,12 @@ OVERLAY_ITEMS = (
     ("color", "Color", "Show the photo, with every subject in its colour"),
     ("matte", "Mask", "Show what is kept in white, and the rest in black"),
     ("cutout", "Cut-Out", "Show only what is kept of the photo, over a checkerboard"),
+    (
+        "trainer",
+        "Trainer",
+        "Show the photo as the first chosen trainer uses it: kept, black, or hatched where it does not"
+        " look",
+    ),
 )
 
 _ROLE_ICONS: dict[Role, str] = {"keep": "CHECKMARK", "remove": "TRASH", "ignore": "GHOST_ENABLED"}

@@ -7,7 +7,7 @@ changes no data-block.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -18,12 +18,15 @@ from mathutils import Matrix
 
 from ...core.geometry.bake_preview import SOFT_LOGIT, feather_sigma
 from ...core.geometry.coordinates import marker_to_pixel
+from ...core.settings import ROLES
+from ...core.targets import TARGETS
 from ..clip import hover, markers, matte_cache, painting, preview_key
 from ..clip.matte_cache import ShownMatte
 from ..context import preferences, properties, session_state
 from ..context.editors import clip_editor_of, clip_frame
 from ..context.frame_view import FrameView
 from ..context.present import present
+from ..context.properties import SAM2SPLAT_PG_clip, SAM2SPLAT_PG_object
 from ..context.session_state import SessionPart
 from . import bake_look, shaders, textures
 
@@ -34,6 +37,13 @@ _PIXELS_FROM = 4.0
 _LINE = 0.75
 _CHECKER = 8.0
 _POINT_RADIUS = 7.0
+# What the shader shows, by the name of the view.
+_MODES = {"matte": 0.0, "cutout": 1.0, "trainer": 2.0}
+_OF_ROLE = {
+    "keep": (1.0, 0.0, 0.0, 1.0),
+    "remove": (0.0, 1.0, 0.0, 1.0),
+    "ignore": (0.0, 0.0, 1.0, 1.0),
+}
 
 
 @dataclass
@@ -108,15 +118,14 @@ def _draw() -> None:
     if look.show_overlay:
         frame = clip_frame(space)
         settings = properties.of_clip(clip)
-        shown = list(_shown(clip, frame, _close_up(region, view, settings)))
-        size = (view.width, view.height)
-        mattes = bake_look.baked([matte for matte, _ in shown], size, settings)
-        shown = [(matte, color) for matte, (_, color) in zip(mattes, shown, strict=True)]
+        close_up = _close_up(region, view, settings)
+        entries = _baked(clip) if look.overlay_mode == "trainer" else _visible(clip)
+        found = list(_shown(clip, frame, close_up, entries))
+        shown = list(_as_baked(found, (view.width, view.height), settings))
         if look.overlay_mode == "color":
             _draw_colors(region, view, shown, settings, look.overlay_opacity)
         elif shown:
-            cutout = look.overlay_mode == "cutout"
-            _draw_union(region, view, [matte for matte, _ in shown], settings, cutout=cutout)
+            _draw_union(region, view, shown, settings, look.overlay_mode, _keeps_subjects(clip))
         if look.show_clicks:
             _draw_clicks(clip, frame, view)
     rubber = session_state.part(Drag).rubber
@@ -145,15 +154,16 @@ def _shown(
     clip: bpy.types.MovieClip,
     frame: int,
     close_up: tuple[matte_cache.Part, float] | None = None,
-) -> Iterator[tuple[ShownMatte, tuple[float, float, float]]]:
-    """Return the mattes of all visible objects, with their colours."""
+    entries: Iterable[tuple[str, SAM2SPLAT_PG_object]] | None = None,
+) -> Iterator[tuple[ShownMatte, SAM2SPLAT_PG_object]]:
+    """Return the mattes of some objects, by default of all visible ones, with their data."""
     settings = properties.of_clip(clip)
     prompts = markers.on_frame(clip, frame)
-    for name, entry in _visible(clip):
+    for name, entry in _visible(clip) if entries is None else entries:
         if session_state.part(Before).is_shown:
             matte = matte_cache.before_of(clip, entry.object_id, name, frame)
             if matte is not None:
-                yield matte, (entry.color[0], entry.color[1], entry.color[2])
+                yield matte, entry
             continue
         running = painting.shown(clip, entry.object_id, frame) or hover.shown(clip, name, frame)
         matte = running or matte_cache.matte_of(
@@ -166,57 +176,89 @@ def _shown(
             close_up,
         )
         if matte is not None:
-            red, green, blue = entry.color
-            yield matte, (red, green, blue)
+            yield matte, entry
 
 
-def _visible(clip: bpy.types.MovieClip) -> Iterator[tuple[str, Any]]:
+def _subjects(clip: bpy.types.MovieClip) -> Iterator[tuple[str, SAM2SPLAT_PG_object]]:
     names = {markers.subject_name(entry) for entry in markers.subjects(clip)}
     for entry in properties.of_clip(clip).objects:
-        if entry.show and entry.name in names:
+        if entry.name in names:
             yield entry.name, entry
+
+
+def _visible(clip: bpy.types.MovieClip) -> Iterator[tuple[str, SAM2SPLAT_PG_object]]:
+    return ((name, entry) for name, entry in _subjects(clip) if entry.show)
+
+
+def _baked(clip: bpy.types.MovieClip) -> Iterator[tuple[str, SAM2SPLAT_PG_object]]:
+    return ((name, entry) for name, entry in _subjects(clip) if entry.use_in_bake)
+
+
+def _keeps_subjects(clip: bpy.types.MovieClip) -> bool:
+    """Whether a bake keeps some subject. If not, it keeps the whole scene."""
+    return any(entry.role == "keep" for _, entry in _baked(clip))
+
+
+def _as_baked(
+    shown: Sequence[tuple[ShownMatte, SAM2SPLAT_PG_object]],
+    size: tuple[int, int],
+    settings: SAM2SPLAT_PG_clip,
+) -> Iterator[tuple[ShownMatte, SAM2SPLAT_PG_object]]:
+    """Yield the mattes as the bake makes them, role by role as it lays them over each other."""
+    for role in ROLES:
+        of_role = [(matte, entry) for matte, entry in shown if entry.role == role]
+        mattes = bake_look.baked([matte for matte, _ in of_role], size, settings)
+        yield from zip(mattes, (entry for _, entry in of_role), strict=True)
 
 
 def _draw_colors(
     region: bpy.types.Region,
     view: FrameView,
-    shown: list[tuple[ShownMatte, tuple[float, float, float]]],
-    settings: Any,
+    shown: Sequence[tuple[ShownMatte, SAM2SPLAT_PG_object]],
+    settings: SAM2SPLAT_PG_clip,
     opacity: float,
 ) -> None:
     gpu.state.blend_set("ALPHA")
-    for matte, color in shown:
-        _draw_matte(region, view, matte, (*color, opacity), settings, _LINE)
+    for matte, entry in shown:
+        red, green, blue = entry.color
+        color = (red, green, blue, opacity)
+        _draw_matte(region, view, matte, color, settings, _LINE, _grow(entry, settings))
     gpu.state.blend_set("NONE")
 
 
 def _draw_union(
     region: bpy.types.Region,
     view: FrameView,
-    mattes: list[ShownMatte],
-    settings: Any,
-    *,
-    cutout: bool,
+    shown: Sequence[tuple[ShownMatte, SAM2SPLAT_PG_object]],
+    settings: SAM2SPLAT_PG_clip,
+    mode: str,
+    keeps_subjects: bool,
 ) -> None:
-    """Draw all mattes in white off the screen, then all together over the photo, with the bake's edge."""
+    """Draw all mattes off the screen, then all together over the photo, with the bake's edge.
+
+    Off the screen red is kept, green is removed and blue is ignored, each drawn over those before.
+    """
     screen = textures.off_screen(region.width, region.height)
     # Blender's stubs wrongly say that these calls return nothing.
     with screen.bind():  # type: ignore[func-returns-value, attr-defined]
         framebuffer: Any = gpu.state.active_framebuffer_get()  # type: ignore[call-arg, func-returns-value]
-        framebuffer.clear(color=(0.0, 0.0, 0.0, 0.0))
+        framebuffer.clear(color=(0.0 if keeps_subjects else 1.0, 0.0, 0.0, 0.0))
         with gpu.matrix.push_pop(), gpu.matrix.push_pop_projection():  # type: ignore[func-returns-value, attr-defined]
             gpu.matrix.load_identity()
             gpu.matrix.load_projection_matrix(_pixel_projection(region.width, region.height))
             gpu.state.blend_set("ALPHA")
-            for matte in mattes:
-                _draw_matte(region, view, matte, (1.0, 1.0, 1.0, 1.0), settings, 0.0)
+            for matte, entry in shown:
+                color = _OF_ROLE[entry.role]
+                _draw_matte(region, view, matte, color, settings, 0.0, _grow(entry, settings))
     shader = shaders.union()
     shader.bind()
     shader.uniform_float("place", (*view.scale, *view.offset))
     blur = feather_sigma(settings.feather_px) * view.zoom
-    shader.uniform_float(
-        "look", (float(cutout), _CHECKER * _ui_scale(), float(settings.invert), blur)
-    )
+    square = _CHECKER * _ui_scale()
+    shader.uniform_float("look", (_MODES[mode], square, float(settings.invert), blur))
+    target = next((target for target in TARGETS if target.name in settings.targets), TARGETS[0])
+    hatches_all = target.masked == "ignored"
+    shader.uniform_float("hatch", (float(hatches_all), float(target.can_ignore), 0.0, 0.0))
     shader.uniform_sampler("coverage", screen.texture_color)
     _draw_rectangle(shader, _on_screen(region, view))
     gpu.state.blend_set("NONE")
@@ -227,10 +269,11 @@ def _draw_matte(
     view: FrameView,
     matte: ShownMatte,
     color: tuple[float, float, float, float],
-    settings: Any,
+    settings: SAM2SPLAT_PG_clip,
     line: float,
+    grow: float,
 ) -> None:
-    """Draw one object's matte, with its edge moved and softened as the clip's bake settings say."""
+    """Draw one object's matte, with its edge moved by ``grow`` and softened as the bake settings say."""
     if matte.part is not None:
         view = view.of_part(matte.part)
     shader = shaders.matte()
@@ -241,11 +284,16 @@ def _draw_matte(
     shader.uniform_float(
         "footage", (float(view.width), float(view.height), as_pixels, line * _ui_scale())
     )
-    shader.uniform_float("grow", settings.grow_px)
+    shader.uniform_float("grow", grow)
     soft = settings.alpha == "soft" and bake_look.is_soft(matte)
     shader.uniform_float("soft", SOFT_LOGIT if soft else 0.0)
     shader.uniform_sampler("logits", textures.texture_of(matte))
     _draw_rectangle(shader, _on_screen(region, view))
+
+
+def _grow(entry: SAM2SPLAT_PG_object, settings: SAM2SPLAT_PG_clip) -> float:
+    """Return how far a matte's edge moves outwards: growing what is kept shrinks what is taken out."""
+    return settings.grow_px if entry.role == "keep" else -settings.grow_px
 
 
 def _on_screen(region: bpy.types.Region, view: FrameView) -> tuple[float, float, float, float]:

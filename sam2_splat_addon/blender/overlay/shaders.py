@@ -92,19 +92,20 @@ void main()
 """
 
 _UNION = """
-/* A Gaussian blur from places of equal weight on a spiral, which no grid shows through. */
-float coverage_at(vec2 pixel)
+/* A Gaussian blur from places of equal weight on a spiral, which no grid shows through. Red is what is
+   kept, and blue what is ignored. */
+vec4 coverage_at(vec2 pixel)
 {
   ivec2 last = textureSize(coverage, 0) - 1;
   if (look.w <= 0.0) {
-    return texelFetch(coverage, clamp(ivec2(pixel), ivec2(0), last), 0).r;
+    return texelFetch(coverage, clamp(ivec2(pixel), ivec2(0), last), 0);
   }
-  float sum = 0.0;
+  vec4 sum = vec4(0.0);
   for (int i = 0; i < 64; i++) {
     float away = look.w * sqrt(-2.0 * log(1.0 - (float(i) + 0.5) / 64.0));
     float turn = float(i) * 2.3999632;
     vec2 beside = pixel + away * vec2(cos(turn), sin(turn));
-    sum += texelFetch(coverage, clamp(ivec2(beside), ivec2(0), last), 0).r;
+    sum += texelFetch(coverage, clamp(ivec2(beside), ivec2(0), last), 0);
   }
   return sum / 64.0;
 }
@@ -115,9 +116,17 @@ void main()
   if (any(lessThan(uv, vec2(0.0))) || any(greaterThan(uv, vec2(1.0)))) {
     discard;
   }
-  float inside = abs(look.z - coverage_at(at));
+  vec4 covered = coverage_at(at);
+  float inside = abs(look.z - covered.r);
   if (look.x < 0.5) {
     result = vec4(vec3(inside), 1.0);
+  }
+  else if (look.x > 1.5) {
+    bool is_hatched = covered.b > 0.5 ? hatch.y > 0.5 : hatch.x > 0.5;
+    float stripe = step(0.5, fract((at.x + at.y) / (look.y * 2.0)));
+    /* The photo shines through what is ignored, because something may be there. */
+    vec4 masked = is_hatched ? vec4(vec3(stripe * 0.6), 0.7) : vec4(0.0, 0.0, 0.0, 1.0);
+    result = vec4(masked.rgb, masked.a * (1.0 - inside));
   }
   else {
     ivec2 square = ivec2(floor(at / look.y));
@@ -183,13 +192,16 @@ def matte() -> GPUShader:
 
 
 def union() -> GPUShader:
-    """Return the shader for all mattes together. It takes `coverage` (region's size), `place`, `look`.
+    """Return the shader for all mattes together. It takes `coverage` (region's size), `place` and more.
 
-    `look.x` is 0 for black and white, and 1 for a checkerboard around the kept part. `look.y` is the size
-    of the checkerboard's squares in px. `look.z` is 1 to keep what is outside the mattes. `look.w` is
-    the sigma of the blur in px of the screen.
+    `look.x` is 0 for black and white, 1 for a checkerboard around the kept part, and 2 for what a trainer
+    uses. `look.y` is the size of the checkerboard's squares in px. `look.z` is 1 to keep what is outside
+    the mattes. `look.w` is the sigma of the blur in px of the screen. `hatch.x` is 1 if the trainer does
+    not look at what is not kept, and `hatch.y` if it does not look at what is ignored. Otherwise this is
+    black.
     """
-    return _once("union", lambda: _make(_UNION, {"coverage": "FLOAT_2D"}, ("place", "look")))
+    vectors = ("place", "look", "hatch")
+    return _once("union", lambda: _make(_UNION, {"coverage": "FLOAT_2D"}, vectors))
 
 
 def point() -> GPUShader:

@@ -110,10 +110,10 @@ def test_the_photo_of_a_frame_is_found_by_its_number(clip: bpy.types.MovieClip) 
 def test_the_views_follow_each_other_in_a_circle() -> None:
     look = bpy.context.scene.sam2_splat
     seen = []
-    for _ in range(4):
+    for _ in range(5):
         seen.append(look.overlay_mode)
         bpy.ops.sam2_splat.next_view()
-    assert seen == ["color", "matte", "cutout", "color"]
+    assert seen == ["color", "matte", "cutout", "trainer", "color"]
     bpy.ops.sam2_splat.toggle_masks()
     assert not look.show_overlay
     bpy.ops.sam2_splat.toggle_masks()

@@ -43,7 +43,7 @@ def blob(seed: int) -> NDArray[np.float16]:
     noise = random.normal(size=(_GRID, _GRID)).astype(np.float32)
     rough = cv2.GaussianBlur(noise, (0, 0), 6) * 40 + cv2.GaussianBlur(noise, (0, 0), 2) * 4
     y, x = np.mgrid[-1 : 1 : _GRID * 1j, -1 : 1 : _GRID * 1j]
-    return ((0.6 - np.hypot(x, y)) * 20 + rough).astype(np.float16)
+    return np.asarray((0.6 - np.hypot(x, y)) * 20 + rough, dtype=np.float16)
 
 
 def measure(options: argparse.Namespace) -> None:

@@ -25,7 +25,7 @@ class SAM2SPLAT_OT_toggle_masks(Operator):
 
 
 class SAM2SPLAT_OT_next_view(Operator):
-    """Change between colour, black-and-white and cut-out"""
+    """Change between colour, black-and-white, cut-out and what the trainer uses"""
 
     bl_idname = "sam2_splat.next_view"
     bl_label = "Next View of Masks"
