@@ -203,7 +203,7 @@ def _save(path: Path) -> None:
 
 def _clip(options: argparse.Namespace, interrupts: Interrupts) -> bpy.types.MovieClip:
     if options.footage is not None:
-        task = LoadTask(options.footage.absolute())
+        task = LoadTask(options.footage.absolute(), with_subfolders=options.subfolders or None)
         run_to_end(task, interrupts.check)
         clip = bpy.data.movieclips[task.clip_name]
         present(bpy.context.scene).active_clip = clip
@@ -309,7 +309,7 @@ def _told(problem: OSError | ValueError) -> str:
 def _require_room_for_images(clip: bpy.types.MovieClip, options: argparse.Namespace) -> None:
     """Raise BakeError for a problem that would only appear after the propagation."""
     if options.output is None:
-        folder = bake_folder(clip, footage_clip.place_of(clip))
+        folder = bake_folder(clip, footage_clip.place_of(clip).path)
         if folder.is_dir() and not os.access(folder, os.W_OK):
             raise BakeError(
                 f"The folder {folder} can't be written to.",

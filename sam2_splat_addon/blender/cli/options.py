@@ -39,6 +39,11 @@ def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
         help="folder of photos (default: the open file's clip)",
     )
     own.add_argument(
+        "--subfolders",
+        action="store_true",
+        help="also take the photos in the subfolders of --footage (default: only if it has none itself)",
+    )
+    own.add_argument(
         "--prompts", type=_path, metavar="FILE", help="prompts as JSON (default: the clip's clicks)"
     )
     add_settings(own, ModelSettings)

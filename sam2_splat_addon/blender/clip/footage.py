@@ -18,6 +18,7 @@ from ...core.footage import matching
 from ...core.footage.copies import photo_link
 from ...core.footage.scan import Footage, scan
 from ...core.footage.staging import COPIES, LINKS, PROXIES
+from ...core.system.background_task import Report, unwatched
 from ...core.system.links import is_link
 from ...core.system.safe_read import is_folder, is_there
 from ..context import preferences, properties
@@ -31,6 +32,7 @@ def remember(clip: bpy.types.MovieClip, footage: Footage) -> None:
     """Store in a clip which photos it shows."""
     settings = properties.of_clip(clip)
     settings.frame_count = len(footage)
+    settings.with_subfolders = footage.with_subfolders
     settings.unreadable_count = len(footage.unreadable)
     settings.damaged_names = ""
     settings.unreadable_names = names_to_text([file.name for file in footage.unreadable])
@@ -70,21 +72,35 @@ def staged_folders() -> list[Path]:
     return sorted(entry for entry in root.iterdir() if entry.is_dir() and LINKS.knows(entry))
 
 
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where photos are, for a thread: a folder or one of its photos, and whether subfolders count."""
+
+    path: Path
+    with_subfolders: bool = False
+
+    def scanned(self, report: Report = unwatched) -> Footage:
+        """Look at the photos; as `core.footage.scan.scan`."""
+        return scan(self.path, report, with_subfolders=self.with_subfolders)
+
+
 def footage_of(clip: bpy.types.MovieClip) -> Footage:
     """Return the photos of a clip, frame 1 first. Raises FootageError."""
-    return accept(clip, scan(place_of(clip)))
+    return accept(clip, place_of(clip).scanned())
 
 
-def place_of(clip: bpy.types.MovieClip) -> Path:
-    """Return the place of a clip's photos, for `scan`. Raises FootageError for a clip without photos."""
-    if properties.of_clip(clip).footage_folder:
-        return Path(bpy.path.abspath(properties.of_clip(clip).footage_folder))
+def place_of(clip: bpy.types.MovieClip) -> Place:
+    """Return the place of a clip's photos. Raises FootageError for a clip without photos."""
+    settings = properties.of_clip(clip)
+    if settings.footage_folder:
+        path = Path(bpy.path.abspath(settings.footage_folder))
+        return Place(path, settings.with_subfolders)
     if clip.source != "SEQUENCE":
         raise FootageError(
             f"{clip.name!r} is a movie file, but the trainer needs photos.",
             "Export its frames as images and load their folder.",
         )
-    return Path(bpy.path.abspath(clip.filepath))
+    return Place(Path(bpy.path.abspath(clip.filepath)))
 
 
 def accept(clip: bpy.types.MovieClip, footage: Footage) -> Footage:

@@ -15,7 +15,7 @@ import bpy
 
 from ...core.errors import FootageError
 from ...core.footage.copies import copy_paths, needs_copies
-from ...core.footage.scan import Footage, scan, shorten
+from ...core.footage.scan import Footage, shorten
 from ...core.footage.staging import stage
 from ...core.system.background_task import Report, unwatched
 from ...core.system.safe_read import is_folder, is_there
@@ -24,7 +24,7 @@ from ..context import preferences, properties
 from ..context.active_clip import clip_by_uid, is_linked, require_clip_by_uid
 from ..context.present import present
 from . import copies, matte_run, photo_remap
-from .footage import from_file, remember
+from .footage import Place, from_file, remember
 from .user_masks import search
 
 # The size that Blender gives a clip whose photos it can't decode.
@@ -39,7 +39,8 @@ def load(path: Path) -> bpy.types.MovieClip:
 
     If the photos already have a clip, that clip is updated. It keeps its prompts and settings.
     """
-    footage, shown = read_and_stage(path, preferences.cache_folder())
+    place = Place(path, had_subfolders(path))
+    footage, shown = read_and_stage(place, preferences.cache_folder())
     job = copies.job_for(footage, shown)
     if job is not None:
         job.wait()
@@ -48,7 +49,7 @@ def load(path: Path) -> bpy.types.MovieClip:
 
 
 def read_and_stage(
-    path: Path, cache_folder: Path, report: Report = unwatched
+    place: Place, cache_folder: Path, report: Report = unwatched
 ) -> tuple[Footage, Path]:
     """Do the first part of `load`, which waits for disks and does not use Blender.
 
@@ -58,7 +59,7 @@ def read_and_stage(
         The photos, and the file of frame 1 that Blender opens: a link, or a copy that is yet to be made
         (see `copies`).
     """
-    footage = scan(path, report)
+    footage = place.scanned(report)
     if footage.sizes.odd:
         named = [
             f"{at.name} ({at.header.width}x{at.header.height})"
@@ -186,12 +187,26 @@ def _existing_clip(footage: Footage) -> bpy.types.MovieClip | None:
     """Return the clip of these photos. It must begin with the same photo, for the same frame numbers."""
     for clip in bpy.data.movieclips:
         settings = properties.of_clip(clip)
-        if settings.first_file not in ("", footage.paths[0].name):
+        if settings.first_file not in ("", footage.frames[0].name):
             continue
         known = settings.footage_folder
         if known and Path(bpy.path.abspath(known)) == footage.folder:
             return clip
     return None
+
+
+def had_subfolders(path: Path, into: int | None = None) -> bool:
+    """Whether the clip of these photos, or a clip that is named, was loaded with subfolders."""
+    clip = clip_by_uid(into) if into is not None else None
+    if clip is not None:
+        return bool(properties.of_clip(clip).with_subfolders)
+    every = (properties.of_clip(clip) for clip in bpy.data.movieclips)
+    return any(
+        settings.with_subfolders
+        and settings.footage_folder
+        and Path(bpy.path.abspath(settings.footage_folder)) == path.absolute()
+        for settings in every
+    )
 
 
 @dataclass(frozen=True)
@@ -208,6 +223,8 @@ class Kept:
         The file on frame 1.
     blend
         The .blend file. None if it was never saved.
+    with_subfolders
+        Whether photos in subfolders count.
     """
 
     uid: int
@@ -216,6 +233,7 @@ class Kept:
     count: int
     shown: Path
     blend: Path | None
+    with_subfolders: bool
 
 
 @dataclass(frozen=True)
@@ -238,6 +256,7 @@ def kept_clips() -> list[Kept]:
             properties.of_clip(clip).frame_count,
             Path(bpy.path.abspath(clip.filepath)),
             blend,
+            properties.of_clip(clip).with_subfolders,
         )
         for clip in bpy.data.movieclips
         if properties.of_clip(clip).footage_folder and not is_linked(clip)
@@ -258,7 +277,7 @@ def found_on_disk(kept: Kept, cache_folder: Path) -> Found:
         folder = moved.folder
     if kept.first_file or is_there(kept.shown):
         return Found(kept.uid, moved, None)
-    shown = read_and_stage(folder, cache_folder)[1]
+    shown = read_and_stage(Place(folder, kept.with_subfolders), cache_folder)[1]
     # Copies need the worker: until Load is pressed, the clip shows nothing.
     return Found(kept.uid, moved, shown if is_there(shown) else None)
 
@@ -293,7 +312,7 @@ def _moved_along(kept: Kept) -> Footage | None:
     for place in places:
         if is_folder(place):
             try:
-                found = scan(place)
+                found = Place(place, kept.with_subfolders).scanned()
                 if kept.first_file:
                     found = from_file(found, kept.first_file)
             except FootageError:

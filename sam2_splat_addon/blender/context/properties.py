@@ -139,6 +139,9 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
             description="The run whose masks belong to these photos before some were added or removed"
         ),
     ]
+    with_subfolders: Annotated[
+        bool, BoolProperty(description="Whether the photos in subfolders are among this clip's")
+    ]
     unreadable_count: Annotated[int, IntProperty()]
     unreadable_names: Annotated[
         str, StringProperty(description="Photos that were left out, as JSON")

@@ -13,7 +13,6 @@ import bpy
 from ...client.worker.job import Job, JobState
 from ...core.errors import WorkerError
 from ...core.footage.content_hashes import ContentHashes
-from ...core.footage.scan import scan
 from ...core.protocol import FootageFiles, FrameDone, JobRequest
 from ...core.system.background_task import BackgroundTask, Report
 from ..clip import user_masks
@@ -171,7 +170,7 @@ class JobTask:
         ):  # without a window nobody edits, and points may belong to any frame
             user_masks.require_keyed(self.clip())
         place = self._place
-        found = yield from self._fetched(lambda report: scan(place, report))
+        found = yield from self._fetched(place.scanned)
         footage = accept(self.clip(), found)
         hashes = ContentHashes(preferences.cache_folder() / _HASHES_NAME)
         # This reads every photo that is new or has changed.

@@ -13,6 +13,7 @@ from ...client.worker.job import Job, JobState
 from ...core.footage.scan import Footage
 from ...core.system.background_task import BackgroundTask
 from ..clip import copies, loading
+from ..clip.footage import Place
 from ..clip.loading import Opened
 from ..context import changes, preferences, properties
 from ..context.active_clip import require_clip_by_uid
@@ -27,6 +28,8 @@ class LoadTask:
         A folder of photos, or one of its photos.
     into
         Session uid of the clip whose photos were moved here. None means any clip.
+    with_subfolders
+        As in `core.footage.scan.scan`. None means as the clip of these photos was loaded before.
 
     See :class:`sam2_splat_addon.blender.context.task_runner.Task` for the attributes that panels read.
 
@@ -38,7 +41,9 @@ class LoadTask:
 
     title = "Loading"
 
-    def __init__(self, path: Path, into: int | None = None) -> None:
+    def __init__(
+        self, path: Path, into: int | None = None, *, with_subfolders: bool | None = None
+    ) -> None:
         self.fraction = 0.0
         self.sentence = "Looking at the photos"
         self.summary = ""
@@ -48,9 +53,11 @@ class LoadTask:
         self._opening: Generator[None, None, Opened] | None = None
         self._looked_for_copies = False
         self._job: Job | None = None
-        cache = preferences.cache_folder()
+        if with_subfolders is None:
+            with_subfolders = loading.had_subfolders(path, into)
+        place, cache = Place(path, with_subfolders), preferences.cache_folder()
         self._background: BackgroundTask[tuple[Footage, Path]] = BackgroundTask(
-            lambda report: loading.read_and_stage(path, cache, report)
+            lambda report: loading.read_and_stage(place, cache, report)
         )
 
     def step(self, deadline: float) -> bool:

@@ -99,11 +99,14 @@ class Footage:
         Usable photos in natural order; `frames[i].index == i`.
     unreadable
         Files with the extension of an image that could not be read.
+    with_subfolders
+        Whether photos in subfolders count too.
     """
 
     folder: Path
     frames: tuple[FrameFile, ...]
     unreadable: tuple[UnreadableFile, ...]
+    with_subfolders: bool = False
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -127,11 +130,6 @@ class Footage:
     def height(self) -> int:
         """The height of most photos, px."""
         return self.sizes.height
-
-    @property
-    def has_subfolders(self) -> bool:
-        """Whether some photos lie in subfolders."""
-        return any("/" in name for name in (at.name for at in self.frames))
 
     @cached_property
     def _frames_by_name(self) -> dict[str, int]:
@@ -295,7 +293,8 @@ def scan(path: Path, report: Report = unwatched, *, with_subfolders: bool = Fals
     frames: list[FrameFile] = []
     photos, unreadable = _candidates(folder, "")
     has_own = photos or any(is_photo_name(other.name) for other in unreadable)
-    if with_subfolders or not has_own:
+    with_subfolders = with_subfolders or not has_own
+    if with_subfolders:
         below, others = _below(folder, report)
         photos, unreadable = photos + below, unreadable + others
     names = sorted(photos, key=path_key)
@@ -326,7 +325,7 @@ def scan(path: Path, report: Report = unwatched, *, with_subfolders: bool = Fals
                 f"The first one: {unreadable[0].reason} Copy or export the photos again.",
             )
         raise FootageError(f"{folder} has no photos{_what_else(folder)}.", _supported())
-    return Footage(folder, tuple(frames), tuple(unreadable))
+    return Footage(folder, tuple(frames), tuple(unreadable), with_subfolders)
 
 
 def _supported() -> str:

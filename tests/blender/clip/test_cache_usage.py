@@ -23,6 +23,7 @@ def test_clearing_the_cache_keeps_mattes_and_open_clips(
 ) -> None:
     from sam2_splat_addon.blender.clip import cache_usage, loading, matte_run
     from sam2_splat_addon.blender.clip import footage as footage_clip
+    from sam2_splat_addon.blender.clip.footage import Place
 
     bpy.ops.sam2_splat.load(filepath=str(make_photos(count=3)))
     clip = present(bpy.context.scene.active_clip)
@@ -33,7 +34,9 @@ def test_clearing_the_cache_keeps_mattes_and_open_clips(
     mattes = staged / matte_run.STORE_NAME
     mattes.mkdir()
     (mattes / "kept").write_bytes(b"y" * 100)
-    footage, _ = loading.read_and_stage(make_photos(count=3, name="others"), staged.parents[1])
+    footage, _ = loading.read_and_stage(
+        Place(make_photos(count=3, name="others")), staged.parents[1]
+    )
     (gone,) = set(footage_clip.staged_folders()) - {staged}
     shutil.rmtree(footage.folder)
     assert cache_usage.size() >= 5101

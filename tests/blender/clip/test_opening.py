@@ -32,18 +32,18 @@ def saved_without_links(make_photos: MakePhotos, tmp_path: Path) -> Path:
 def test_a_file_opens_while_its_photos_disk_does_not_answer(
     make_photos: MakePhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sam2_splat_addon.blender.clip import loading, opening
+    from sam2_splat_addon.blender.clip import footage, opening
 
     blend = saved_without_links(make_photos, tmp_path)
     answers = threading.Event()
     asked_in: list[threading.Thread] = []
 
-    def slow(*arguments: Any) -> Any:
+    def slow(*arguments: Any, **more: Any) -> Any:
         asked_in.append(threading.current_thread())
         answers.wait(60)
-        return scan(*arguments)
+        return scan(*arguments, **more)
 
-    monkeypatch.setattr(loading, "scan", slow)
+    monkeypatch.setattr(footage, "scan", slow)
     began = time.monotonic()
     bpy.ops.wm.open_mainfile(filepath=str(blend))
     assert time.monotonic() - began < 20
@@ -61,11 +61,11 @@ def test_a_file_opens_while_its_photos_disk_does_not_answer(
 def test_another_file_is_not_told_of_the_photos_of_the_one_before(
     make_photos: MakePhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sam2_splat_addon.blender.clip import loading, opening
+    from sam2_splat_addon.blender.clip import footage, opening
 
     blend = saved_without_links(make_photos, tmp_path)
     answers = threading.Event()
-    monkeypatch.setattr(loading, "scan", lambda *_: answers.wait(60))
+    monkeypatch.setattr(footage, "scan", lambda *_, **more: answers.wait(60))
     bpy.ops.wm.open_mainfile(filepath=str(blend))
     assert not opening.settle()
     bpy.ops.wm.read_factory_settings(use_empty=True)

@@ -261,6 +261,7 @@ def test_photos_gone_from_the_end_take_their_clicks_and_leave_all_else(
 
 def test_the_search_for_drawn_masks_leaves_the_window_alive(make_photos: MakePhotos) -> None:
     from sam2_splat_addon.blender.clip import loading
+    from sam2_splat_addon.blender.clip.footage import Place
     from sam2_splat_addon.blender.context import preferences
     from sam2_splat_addon.blender.masks import edit_search
 
@@ -268,7 +269,7 @@ def test_the_search_for_drawn_masks_leaves_the_window_alive(make_photos: MakePho
     clip = masked_clip(folder, ("chair",))
     count = clip.sam2_splat.frame_count
     photos(folder)[0].unlink()
-    staged = loading.read_and_stage(folder, preferences.cache_folder())
+    staged = loading.read_and_stage(Place(folder), preferences.cache_folder())
     opening = loading.open_staged(*staged)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(edit_search, "_STEP", 0.0)

@@ -49,7 +49,7 @@ def test_subfolders_count_where_the_folder_itself_has_no_photo(tmp_path: Path) -
     footage = scan(tmp_path)
     assert names(footage) == ordered
     assert [at.path for at in footage.frames] == [tmp_path / name for name in ordered]
-    assert footage.has_subfolders
+    assert footage.with_subfolders
     assert footage.frame_of("pass 10/IMG_1.jpg") == 4
 
 
@@ -58,7 +58,7 @@ def test_photos_of_the_folder_itself_stand_alone_until_subfolders_are_asked_for(
 ) -> None:
     write(tmp_path, "b.jpg", "a.jpg", "more/a.jpg", "a folder/z.jpg")
     assert names(scan(tmp_path)) == ["a.jpg", "b.jpg"]
-    assert not scan(tmp_path).has_subfolders
+    assert not scan(tmp_path).with_subfolders
     assert names(scan(tmp_path / "a.jpg")) == ["a.jpg", "b.jpg"]
     every = ["a.jpg", "b.jpg", "a folder/z.jpg", "more/a.jpg"]
     assert names(scan(tmp_path, with_subfolders=True)) == every

@@ -40,6 +40,16 @@ class SAM2SPLAT_OT_load(TaskOperator, Operator):
             options={"SKIP_SAVE"},
         ),
     ]
+    with_subfolders: Annotated[
+        bool,
+        BoolProperty(
+            name="Subfolders",
+            description="Also load the photos in subfolders, such as passes and cameras. A folder without"
+            " photos of its own is always loaded with its subfolders",
+            default=False,
+            options={"SKIP_SAVE"},
+        ),
+    ]
     filter_folder: Annotated[bool, BoolProperty(default=True, options={"HIDDEN"})]
     filter_image: Annotated[bool, BoolProperty(default=True, options={"HIDDEN"})]
 
@@ -59,7 +69,10 @@ class SAM2SPLAT_OT_load(TaskOperator, Operator):
         if getattr(self, "_chosen", False) and not bpy.app.background:
             # The file browser's operator ends with this call, so the task needs a new one.
             result: Result = cast(Any, bpy.ops).sam2_splat.load(
-                "INVOKE_DEFAULT", filepath=self.filepath, relink=self.relink
+                "INVOKE_DEFAULT",
+                filepath=self.filepath,
+                relink=self.relink,
+                with_subfolders=self.with_subfolders,
             )
             return {"FINISHED"} if "RUNNING_MODAL" in result else result
         return super().execute(context)
@@ -67,7 +80,11 @@ class SAM2SPLAT_OT_load(TaskOperator, Operator):
     def start(self, context: Context) -> Task:
         live_preview.warm_up()
         into = require_clip(context).session_uid if self.relink else None
-        return LoadTask(Path(bpy.path.abspath(self.filepath)), into)
+        # A button that only loads again does not say it.
+        is_said = present(self.properties).is_property_set("with_subfolders")
+        subfolders = self.with_subfolders if is_said else None
+        path = Path(bpy.path.abspath(self.filepath))
+        return LoadTask(path, into, with_subfolders=subfolders)
 
     def finished(self, context: Context, task: Task) -> None:
         clip: bpy.types.MovieClip | None = bpy.data.movieclips.get(cast(LoadTask, task).clip_name)
