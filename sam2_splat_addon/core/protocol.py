@@ -168,6 +168,8 @@ class BakeRequest(msgspec.Struct, frozen=True, tag="bake"):
         Where edges are refined, as in :class:`ModelChoice`. Apple's GPU is not used for it.
     strict
         Fail at the first damaged photo. Otherwise damaged photos are left out and named.
+    cameras
+        The file or folder of the photos' cameras. Empty looks beside and above the photos.
     """
 
     footage: FootageFiles
@@ -178,6 +180,7 @@ class BakeRequest(msgspec.Struct, frozen=True, tag="bake"):
     threads: int = 0
     device: str = "auto"
     strict: bool = False
+    cameras: str = ""
 
 
 class ReportRequest(msgspec.Struct, frozen=True, tag="report"):

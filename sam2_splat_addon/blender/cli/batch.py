@@ -375,7 +375,12 @@ def _tasks(clip: bpy.types.MovieClip, options: argparse.Namespace) -> Iterator[J
     if options.bake:
         output = options.output and options.output.absolute()
         yield BakeTask(
-            clip, device=device, threads=threads, output_folder=output, strict=options.strict
+            clip,
+            device=device,
+            threads=threads,
+            output_folder=output,
+            strict=options.strict,
+            cameras=options.cameras and options.cameras.absolute(),
         )
 
 

@@ -82,6 +82,12 @@ def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
         metavar="NAME",
         help="bake for this trainer; may be given several times (default: postshot)",
     )
+    own.add_argument(
+        "--cameras",
+        type=_path,
+        metavar="PATH",
+        help="file or folder of the photos' cameras, for the bake (default: beside or above the photos)",
+    )
     own.add_argument("--list-targets", action=_ListTargets, help="list the trainers and end")
     for role, what in (("remove", "take this subject out of what is kept"), ("ignore", _IGNORE)):
         own.add_argument(

@@ -34,6 +34,8 @@ class BakeTask(JobTask):
         such as ``postshot_v001``.
     strict
         Fail at the first damaged photo, instead of leaving it out.
+    cameras
+        The file or folder of the photos' cameras. None looks beside and above the photos.
 
     Raises (when made)
     ------------------
@@ -51,8 +53,10 @@ class BakeTask(JobTask):
         threads: int,
         output_folder: Path | None = None,
         strict: bool = False,
+        cameras: Path | None = None,
     ) -> None:
         super().__init__(clip)
+        self._cameras = cameras
         self._strict = strict
         self._device, self._threads = device, threads
         self._options = _options(clip)
@@ -76,6 +80,7 @@ class BakeTask(JobTask):
             threads=self._threads,
             device=self._device,
             strict=self._strict,
+            cameras=str(self._cameras or ""),
         )
 
     def follow_up(self) -> Steps:

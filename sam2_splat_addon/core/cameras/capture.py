@@ -81,6 +81,8 @@ class Capture:
         In the order of the file.
     points
         (n, 3): points on the things in the scene; empty where the file has none.
+    colors
+        (n, 3): their colours; empty if unknown.
     seen
         (m, 2): pairs (place in `cameras`, place in `points`) of points that a photo shows; empty if unknown.
     left_out
@@ -93,6 +95,7 @@ class Capture:
     points: Floats = field(default_factory=lambda: np.zeros((0, 3)))
     seen: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 2), np.int32))
     left_out: tuple[str, ...] = ()
+    colors: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 3), np.uint8))
 
 
 @dataclass

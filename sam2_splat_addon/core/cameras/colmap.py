@@ -83,13 +83,14 @@ def read_model(folder: Path, *, points: bool = True) -> Capture:
                 if gathered.add(name, lens, turn, -turn.T @ np.array(shift)):
                     ids.append(image)
     places, seen = np.zeros((0, 3)), np.zeros((0, 2), np.int32)
+    colors = np.zeros((0, 3), np.uint8)
     path = folder / f"points3D{suffix}"
     if points and is_there(path):
         with _readable(path) as file:
-            places, found = (_binary_points if binary else _text_points)(file)
+            places, colors, found = (_binary_points if binary else _text_points)(file)
         seen = _by_place(found, ids)
     cameras = tuple(gathered.cameras)
-    return Capture(folder, KIND, cameras, places, seen, gathered.sentences())
+    return Capture(folder, KIND, cameras, places, seen, gathered.sentences(), colors)
 
 
 class _readable:  # noqa: N801 - reads as a word in `with`
@@ -160,16 +161,19 @@ def _binary_images(
         yield image, number, name.decode(errors="replace"), tuple(place[:4]), tuple(place[4:])
 
 
-def _binary_points(file: BufferedReader) -> tuple[Floats, _Seen]:
+def _binary_points(file: BufferedReader) -> tuple[Floats, NDArray[np.uint8], _Seen]:
     (count,) = _COUNT.unpack(_exactly(file, _COUNT.size))
     points: list[tuple[float, float, float]] = []
+    colors: list[list[int]] = []
     seen: _Seen = []
     for at in range(count):
-        _, x, y, z, _, _, _, _, length = _POINT.unpack(_exactly(file, _POINT.size))
+        _, x, y, z, *color, _, length = _POINT.unpack(_exactly(file, _POINT.size))
         track = np.frombuffer(_exactly(file, length * _ELEMENT), "<i4")[::2]
         points.append((x, y, z))
+        colors.append(color)
         seen.append(_pairs(track, at))
-    return np.array(points, dtype=np.float64).reshape(-1, 3), seen
+    places = np.array(points, dtype=np.float64).reshape(-1, 3)
+    return places, np.array(colors, dtype=np.uint8).reshape(-1, 3), seen
 
 
 def _pairs(images: NDArray[np.integer[Any]], at: int) -> NDArray[np.int64]:
@@ -205,15 +209,18 @@ def _text_images(
         next(lines, "")  # its key points
 
 
-def _text_points(file: BufferedReader) -> tuple[Floats, _Seen]:
+def _text_points(file: BufferedReader) -> tuple[Floats, NDArray[np.uint8], _Seen]:
     points: list[tuple[float, ...]] = []
+    colors: list[list[int]] = []
     seen: _Seen = []
     for line in _lines(file):
         if line:
             values = line.split()
             seen.append(_pairs(np.array(values[8::2], dtype=np.int64), len(points)))
             points.append(tuple(map(float, values[1:4])))
-    return np.array(points, dtype=np.float64).reshape(-1, 3), seen
+            colors.append([min(max(int(one), 0), 255) for one in values[4:7]])
+    places = np.array(points, dtype=np.float64).reshape(-1, 3)
+    return places, np.array(colors, dtype=np.uint8).reshape(-1, 3), seen
 
 
 def _by_place(seen: _Seen, ids: list[int]) -> NDArray[np.int32]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -117,8 +117,8 @@ class PhotoCameras:
         Where they are from, and the name of that program.
     by_frame
         Frame number -> camera. Photos without a camera are not there.
-    points
-        (n, 3): points of the scene; may be empty.
+    points, colors
+        (n, 3): points of the scene, and their colours; may be empty.
     shown
         Frame number -> places of the points that the photo shows; empty if unknown.
     warnings
@@ -131,6 +131,7 @@ class PhotoCameras:
     points: Floats
     shown: dict[int, NDArray[np.int32]]
     warnings: tuple[str, ...] = ()
+    colors: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 3), np.uint8))
 
     def summary(self) -> str:
         """Return one sentence that says what was found."""
@@ -323,7 +324,9 @@ def _brought_to(capture: Capture, photos: Sequence[Path], size: tuple[int, int])
     frames = {pairs[at]: at + 1 for at in fitting}
     shown = _shown(capture, frames)
     _require_fitting(capture, by_frame, shown)
-    return PhotoCameras(capture.source, capture.kind, by_frame, capture.points, shown, tuple(said))
+    return PhotoCameras(
+        capture.source, capture.kind, by_frame, capture.points, shown, tuple(said), capture.colors
+    )
 
 
 def _shown(capture: Capture, frames: dict[int, int]) -> dict[int, NDArray[np.int32]]:

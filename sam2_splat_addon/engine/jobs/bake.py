@@ -19,7 +19,7 @@ import importlib.metadata
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +29,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.bake_plan import BakeItem, BakeOutput, BakePlan, plan_bake
-from ...core.errors import BakeError, Cancelled, DamagedPhoto, FootageError, StoreError
+from ...core.cameras.find import cameras_of
+from ...core.errors import (
+    BakeError,
+    CameraError,
+    Cancelled,
+    DamagedPhoto,
+    FootageError,
+    StoreError,
+)
 from ...core.footage.damaged_photos import DamagedFrame, left_out, read_damaged
 from ...core.footage.file_stamps import Stamp, stamp_of
 from ...core.footage.headers import read_header
@@ -39,7 +47,7 @@ from ...core.mattes.run_record import require_same_photos
 from ...core.mattes.store import MatteMark, MatteStore
 from ...core.mattes.unfinished_run import void_keys
 from ...core.protocol import BakeRequest, EditedMatte, FrameDone, Progress
-from ...core.system.atomic_file import FolderSync, sync_folder
+from ...core.system.atomic_file import FolderSync, make_folder, sync_folder, write_atomic
 from ...core.system.process_memory import peak_memory_mb, total_memory
 from ...core.system.shared_copy import share
 from ...core.targets import targets_named
@@ -48,6 +56,7 @@ from ..images.decode import ImagePixels, decode
 from ..images.png import write_grey, write_rgb, write_rgba
 from ..images.smaller import halved_mask, write_smaller
 from .bake_manifest import MANIFEST_NAME, describe, write_manifest
+from .dataset import Dataset
 
 if TYPE_CHECKING:
     from ..refine.edge_model import EdgeModel
@@ -96,6 +105,8 @@ class BakeReport:
         Photos that were left out because they don't decode whole.
     cannot_ignore
         Labels of the trainers that take what is ignored for removed.
+    about_cameras
+        Sentences about cameras that were left out.
     """
 
     folder: Path
@@ -107,6 +118,7 @@ class BakeReport:
     damaged: tuple[int, ...] = ()
     damaged_photos: tuple[DamagedFrame, ...] = ()
     cannot_ignore: tuple[str, ...] = ()
+    about_cameras: tuple[str, ...] = ()
 
     def warnings(self) -> tuple[str, ...]:
         """Return sentences for the user. Empty when all frames were baked from all objects."""
@@ -127,6 +139,7 @@ class BakeReport:
                 "What you ignore is removed here, as this trainer knows no difference:"
                 f" {shorten(self.cannot_ignore)}."
             )
+        said.extend(self.about_cameras)
         return tuple(said)
 
 
@@ -214,7 +227,8 @@ def bake(
     stop = threading.Event()
     refines_on, net = _edges(request)
     seen = _seen(request, plan)
-    job = _Job(request, store, mattes.marks, edited, seen, stop, net)
+    dataset, camera_warnings = _dataset(request, sources)
+    job = _Job(request, store, mattes.marks, edited, seen, stop, net, dataset)
     progress = _Steps(plan, on_progress)
     count = threads or request.threads or _threads_for(request)
     with _output_folders(plan):
@@ -229,6 +243,9 @@ def bake(
         plan = dataclasses.replace(plan, items=whole)
         with job.synced():
             _finish(plan, job, progress, cancelled)
+        if dataset is not None:
+            for place in plan.targets:
+                camera_warnings += dataset.warnings(place, plan.items)
         versions = dict(_versions())
         for place in plan.targets:
             manifest = describe(plan, place, request, edited.keys(), versions, refines_on)
@@ -250,7 +267,28 @@ def bake(
             for place in plan.targets
             if request.options.ignored and not place.target.can_ignore
         ),
+        camera_warnings,
     )
+
+
+def _dataset(
+    request: BakeRequest, sources: Sequence[Path]
+) -> tuple[Dataset | None, tuple[str, ...]]:
+    """Return the cameras of the photos, if there are any, and what is odd about them.
+
+    Raises
+    ------
+    CameraError
+        The request names cameras, and they can't be used.
+    """
+    place = Path(request.cameras) if request.cameras else None
+    try:
+        found = cameras_of(sources, request.footage.width, request.footage.height, place)
+    except CameraError:
+        if place is not None:
+            raise
+        return None, ()  # most captures have none
+    return Dataset(found), found.warnings
 
 
 def _linkable(targets: Collection[str], sources: Collection[Path]) -> dict[int, str]:
@@ -419,7 +457,7 @@ def _run(
 
 
 def _finish(plan: BakePlan, job: _Job, progress: _Steps, cancelled: Callable[[], bool]) -> None:
-    """Add what makes folders complete: the photos, and the masks that are one for all photos.
+    """Add what makes folders complete: the photos, cameras, and masks that are one for all photos.
 
     If this fails or is cancelled, nothing of it stays.
     """
@@ -446,6 +484,14 @@ def _finish(plan: BakePlan, job: _Job, progress: _Steps, cancelled: Callable[[],
                     made.append(path)
                     with _said_as_bake_error(path):
                         write_grey(path, values, folders=job.folders)
+        if job.dataset is not None:
+            for place in plan.targets:
+                for name, data in job.dataset.files(place, plan.items).items():
+                    path = place.folder / name
+                    made.append(path)
+                    with _said_as_bake_error(path):
+                        make_folder(path.parent)
+                        write_atomic(path, data, folders=job.folders)
     except BaseException:
         for path in made:
             with contextlib.suppress(OSError):
@@ -464,6 +510,7 @@ class _Job:
     seen: dict[Path, Stamp | None]
     stop: threading.Event
     net: EdgeModel | None
+    dataset: Dataset | None = None
     folders: FolderSync = field(default_factory=FolderSync)
     _always_ignored: list[NDArray[np.bool_]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -498,6 +545,8 @@ class _Job:
             # Transparent parts of the photo stay transparent.
             np.minimum(layers.kept, pixels.alpha, out=layers.kept)
         self._go_on()
+        if self.dataset is not None:
+            self.dataset.look(item.frame, layers, None if pixels is None else pixels.array)
         has_camera_mask = any(one.target.has_camera_mask for one in item.outputs)
         if self.request.options.ignored and has_camera_mask:
             self._note_ignored(layers)
