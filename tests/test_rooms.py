@@ -47,6 +47,7 @@ FORBIDDEN = {
         "OpenEXR",
         "tifffile",
         "simplejpeg",
+        "av",
         "isal",
         "zlib_ng",
     },

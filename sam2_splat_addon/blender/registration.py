@@ -13,7 +13,7 @@ from .clip import clear_results, opening
 from .context import changes, console, properties, stored_text
 from .context.preferences import console_level
 from .masks import key_macro
-from .overlay import brush_cursor, draw
+from .overlay import brush_cursor, draw, video_preview
 from .review import frame_strip, list_properties, live_review
 from .tasks import live_preview, local_edits
 from .translations import catalogue
@@ -86,6 +86,7 @@ def register() -> None:
     draw.register()
     brush_cursor.register()
     frame_strip.register()
+    video_preview.register()
     click_sign.register()
     local_edits.register()
     live_preview.register()

@@ -36,7 +36,7 @@ from .footage.scan import Footage, name_below
 from .footage.sizes import PhotoSizes, Size
 from .mattes.store import Logits, MatteScores
 from .prompts import PromptSet
-from .settings import RunSettings
+from .settings import RunSettings, VideoFormat
 from .system.background_task import Report, unwatched
 from .system.safe_read import UNREADABLE, reason
 
@@ -217,6 +217,36 @@ class CopyRequest(msgspec.Struct, frozen=True, tag="copy"):
     height: int
 
 
+class VideoScoresRequest(msgspec.Struct, frozen=True, tag="video_scores"):
+    """Measure every frame of a video, and write the result into the file ``scores``."""
+
+    video: str
+    scores: str
+
+
+class VideoPhotosRequest(msgspec.Struct, frozen=True, tag="video_photos"):
+    """Write photos of a video into a new folder.
+
+    Attributes
+    ----------
+    scores
+        The file that a :class:`VideoScoresRequest` has written.
+    digest
+        SHA-256 of the video, hex.
+    parent
+        Where the new folder goes.
+    wanted
+        The most photos.
+    """
+
+    video: str
+    scores: str
+    digest: str
+    parent: str
+    wanted: int
+    kind: VideoFormat
+
+
 class PreviewRequest(msgspec.Struct, frozen=True, tag="preview"):
     """Segment one frame from its prompts, to show it. Nothing is written.
 
@@ -292,9 +322,9 @@ class Log(msgspec.Struct, frozen=True, tag="log"):
 class Progress(msgspec.Struct, frozen=True, tag="progress"):
     """Where the request is.
 
-    ``stage`` is "loading", "propagating", "baking", "reporting" or "copying". ``done`` of ``total`` steps are
-    finished. ``frame`` and ``object_name`` name the last step. Seconds are 0 while unknown.
-    ``peak_memory_mb`` is the most memory that the worker has used.
+    ``stage`` is "loading", "propagating", "baking", "reporting", "copying", "watching" or "extracting".
+    ``done`` of ``total`` steps are finished. ``frame`` and ``object_name`` name the last step. Seconds are
+    0 while unknown. ``peak_memory_mb`` is the most memory that the worker has used.
     """
 
     stage: str
@@ -429,7 +459,8 @@ class PreviewFailed(msgspec.Struct, frozen=True, tag="preview_failed"):
     failure: Failed
 
 
-JobRequest = PropagateRequest | BakeRequest | ReportRequest | CopyRequest
+VideoRequest = VideoScoresRequest | VideoPhotosRequest
+JobRequest = PropagateRequest | BakeRequest | ReportRequest | CopyRequest | VideoRequest
 Request = JobRequest | PreviewRequest | CancelRequest
 PreviewEvent = PreviewDone | PreviewDropped | PreviewFailed
 Event = Ready | Log | Progress | FrameDone | Finished | Failed | Stopped | PreviewEvent

@@ -33,7 +33,7 @@ from typing import (
 import msgspec
 from msgspec import Meta
 
-from .errors import BakeError, CheckpointError, PromptError, SplatError
+from .errors import BakeError, CheckpointError, FootageError, PromptError, SplatError
 
 MAX_GROW_PX: Final = 200.0
 MAX_FEATHER_PX: Final = 200.0
@@ -60,6 +60,7 @@ Look = Literal["off", "whole", "parts", "details"]
 ObeyClicks = Literal["automatic", "on", "off"]
 Precision = Literal["automatic", "float32", "bfloat16"]
 Alpha = Literal["binary", "soft"]
+VideoFormat = Literal["jpeg", "png"]
 Sidecar = Literal["none", "postshot", "colmap", "colmap_photos"]
 Role = Literal["keep", "remove", "ignore"]
 
@@ -115,7 +116,8 @@ class Setting:
         Whether there is also an option ``--no-...``.
     affects
         What a change reaches. ``mattes``: the bytes of every matte. ``way``: only the way through the
-        frames, which is in the key of each matte. ``bake``: the baked images.
+        frames, which is in the key of each matte. ``bake``: the baked images. ``photos``: which photos there
+        are.
     previews
         Whether a preview of the clicks on one frame shows a change.
     group
@@ -132,7 +134,7 @@ class Setting:
     soft: tuple[float, float] | None = None
     without_word: str | None = None
     has_no: bool = False
-    affects: Literal["mattes", "way", "bake"] = "mattes"
+    affects: Literal["mattes", "way", "bake", "photos"] = "mattes"
     previews: bool = False
     group: Group = "front"
 
@@ -635,6 +637,49 @@ class BakeSettings(Settings, frozen=True):
             group="other",
         ),
     ] = 0.0
+
+
+class VideoSettings(Settings, frozen=True):
+    """How a video becomes photos, before they are loaded.
+
+    Attributes
+    ----------
+    video_photos
+        The most photos that are taken.
+    video_format
+        "jpeg": quality 95 with full colour resolution. "png": without loss, and with more than 8 bit if
+        the video has them.
+    """
+
+    error: ClassVar[type[SplatError]] = FootageError
+
+    video_photos: Annotated[
+        int,
+        Meta(ge=1, le=100_000),
+        Setting(
+            "Photos",
+            "The most photos that are taken from the video, where fewer are taken if fewer views differ",
+            "--photos",
+            "the most photos that are taken from a video; default: 200",
+            unit="photos",
+            soft=(10, 1000),
+            affects="photos",
+        ),
+    ] = 200
+    video_format: Annotated[
+        VideoFormat,
+        Setting(
+            "Format",
+            "The kind of file that the photos of the video are",
+            "--photo-format",
+            "the kind of file of a video's photos; default: jpeg",
+            choices={
+                "jpeg": ("JPEG", "Quality 95 with full colour resolution, for small files"),
+                "png": ("PNG", "Without loss, and with 16 bit if the video has more than 8"),
+            },
+            affects="photos",
+        ),
+    ] = "jpeg"
 
 
 CLIP_SETTINGS: Final[tuple[type[Settings], ...]] = (ModelSettings, RunSettings, BakeSettings)

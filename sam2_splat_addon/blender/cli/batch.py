@@ -32,12 +32,13 @@ from ...core.errors import (
     WorkerError,
 )
 from ...core.footage.scan import Footage, path_key, shorten
+from ...core.footage.video_scores import is_video_name
 from ...core.printable import shown
 from ...core.prompts import PromptSet, read_json
 from ...core.review.report import HTML_NAME
-from ...core.settings import BUNDLED, CLIP_SETTINGS, declared
+from ...core.settings import BUNDLED, CLIP_SETTINGS, VideoSettings, declared
 from ...core.system.links import is_link
-from ...core.system.safe_read import is_there, open_plain
+from ...core.system.safe_read import is_folder, is_there, open_plain
 from ..clip import footage as footage_clip
 from ..clip import markers, matte_run, opening
 from ..context import preferences, properties
@@ -52,6 +53,7 @@ from ..tasks.job_task import JobTask
 from ..tasks.load_task import LoadTask
 from ..tasks.propagate_task import PropagateTask
 from ..tasks.report_task import ReportTask
+from ..tasks.video_task import VideoTask
 from .options import parser
 
 _EXIT_CODES: tuple[tuple[type[SplatError], int], ...] = (
@@ -85,6 +87,10 @@ def main(arguments: Sequence[str], program: str = "sam2_splat") -> int:
         return stop.code if isinstance(stop.code, int) else 2
     if options.output and not options.bake:
         say("sam2_splat: --output needs --bake", error=True)
+        return 2
+    of_video = (options.video_photos, options.video_format, options.photos_folder)
+    if any(of_video) and not (options.footage and _is_video(options.footage)):
+        say("sam2_splat: --photos, --photo-format and --photos-folder need a video", error=True)
         return 2
     if options.save and not _may_be_file(options.save.absolute()):
         say(f"sam2_splat: --save {options.save} can't be made", error=True)
@@ -203,8 +209,7 @@ def _save(path: Path) -> None:
 
 def _clip(options: argparse.Namespace, interrupts: Interrupts) -> bpy.types.MovieClip:
     if options.footage is not None:
-        task = LoadTask(options.footage.absolute(), with_subfolders=options.subfolders or None)
-        run_to_end(task, interrupts.check)
+        task = _loading(options, interrupts)
         clip = bpy.data.movieclips[task.clip_name]
         present(bpy.context.scene).active_clip = clip
         width, height = clip.size
@@ -223,6 +228,35 @@ def _clip(options: argparse.Namespace, interrupts: Interrupts) -> bpy.types.Movi
     if active is None:
         raise FootageError("There is no clip.", "Name photos with --footage.")
     return active
+
+
+def _loading(options: argparse.Namespace, interrupts: Interrupts) -> LoadTask | VideoTask:
+    """Load photos, or those of a video, which are made first. Return the task after its end."""
+    path = options.footage.absolute()
+    if not _is_video(path):
+        task = LoadTask(path, with_subfolders=options.subfolders or None)
+        run_to_end(task, interrupts.check)
+        return task
+    given = {one.name: getattr(options, one.name) for one in declared(VideoSettings)}
+    settings = VideoSettings(**{name: value for name, value in given.items() if value is not None})
+    parent = options.photos_folder and options.photos_folder.absolute()
+    looked = VideoTask(path, settings, parent, until="scores")
+    run_to_end(looked, _ProgressLine(interrupts))
+    if options.strict and looked.scores is not None and looked.scores.damaged:
+        raise DamagedPhoto(
+            f"{looked.scores.damaged} frames of {path.name} can't be decoded.",
+            "Copy the video again from the camera, or leave out --strict.",
+        )
+    made = VideoTask(path, settings, parent)
+    run_to_end(made, _ProgressLine(interrupts))
+    say(made.summary)
+    for fact in made.facts:
+        say(fact, error=True)
+    return made
+
+
+def _is_video(path: Path) -> bool:
+    return is_video_name(path.name) and not is_folder(path)
 
 
 def _require_all_whole(clip: bpy.types.MovieClip) -> None:

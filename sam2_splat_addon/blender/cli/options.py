@@ -16,6 +16,7 @@ from ...core.settings import (
     ModelSettings,
     RunSettings,
     Settings,
+    VideoSettings,
     declared,
 )
 from ...core.targets import TARGETS, TARGETS_BY_NAME
@@ -27,7 +28,7 @@ def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
     """Return the command line's parser. Its help text is the reference."""
     own = argparse.ArgumentParser(
         prog=program,
-        description="Mask a folder of photos with SAM 2 and bake RGBA PNGs for a splat trainer.",
+        description="Mask a folder of photos, or a video, with SAM 2 and bake RGBA PNGs for a splat trainer.",
         epilog="Exit codes: 0 done, 1 unforeseen, 2 usage, 3 photos, 4 prompts, 5 checkpoint or packages,"
         " 6 SAM 2 process, 7 bake or store,"
         " 8 done, but damaged photos were left out, 130 cancelled.",
@@ -35,8 +36,8 @@ def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
     own.add_argument(
         "--footage",
         type=_path,
-        metavar="DIR",
-        help="folder of photos (default: the open file's clip)",
+        metavar="PATH",
+        help="folder of photos, or a video (default: the open file's clip)",
     )
     own.add_argument(
         "--subfolders",
@@ -45,6 +46,13 @@ def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
     )
     own.add_argument(
         "--prompts", type=_path, metavar="FILE", help="prompts as JSON (default: the clip's clicks)"
+    )
+    add_settings(own, VideoSettings)
+    own.add_argument(
+        "--photos-folder",
+        type=_path,
+        metavar="DIR",
+        help="where the photos of a video get a new folder (default: beside the video)",
     )
     add_settings(own, ModelSettings)
     own.add_argument(

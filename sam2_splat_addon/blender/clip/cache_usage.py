@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Measure and empty the add-on's cache.
 
-The cache holds links to photos, small copies for the editor, and mattes if the photos' own folder is
-read-only. Emptying keeps the mattes, because only they can't be made again in minutes.
+The cache holds links to photos, small copies for the editor, what was found out about videos, and mattes
+if the photos' own folder is read-only. Emptying keeps the mattes, because only they can't be made again in
+minutes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from ...core.errors import StoreError
 from ...core.footage.staging import unstage
+from ...core.footage.video_scores import SCORES, scores_folder
 from ...core.system.links import is_link
 from ..context import preferences, session_state
 from ..context.session_state import SessionPart
@@ -50,6 +52,9 @@ def clear() -> int:
     try:
         for folder in footage.staged_folders():
             unstage(folder)
+        scores = scores_folder(preferences.cache_folder())
+        if SCORES.owns(scores):
+            SCORES.remove(scores)
     except OSError as error:
         raise StoreError(
             f"{error.filename} can't be deleted: {error.strerror}.",
@@ -63,7 +68,9 @@ def clear() -> int:
 
 def _bytes() -> int:
     total = 0
-    for folder in footage.staged_folders():
+    scores = scores_folder(preferences.cache_folder())
+    ours = [scores] if SCORES.owns(scores) else []
+    for folder in [*footage.staged_folders(), *ours]:
         for root, folders, names in os.walk(folder):
             folders[:] = [name for name in folders if not is_link(Path(root, name))]
             for name in names:

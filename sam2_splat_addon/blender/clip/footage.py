@@ -98,7 +98,7 @@ def place_of(clip: bpy.types.MovieClip) -> Place:
     if clip.source != "SEQUENCE":
         raise FootageError(
             f"{clip.name!r} is a movie file, but the trainer needs photos.",
-            "Export its frames as images and load their folder.",
+            "Press Make Photos of It, or load a folder of photos.",
         )
     return Place(Path(bpy.path.abspath(clip.filepath)))
 

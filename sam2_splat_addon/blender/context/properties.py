@@ -24,14 +24,15 @@ from bpy.props import (
 )
 from bpy.types import PropertyGroup
 
-from ...core.settings import CLIP_SETTINGS, ROLES, Declared, Role, Settings, declared
+from ...core.settings import CLIP_SETTINGS, ROLES, Declared, Role, Settings, VideoSettings, declared
 from ...core.targets import DEFAULT, TARGETS
 from .. import ADDON_PACKAGE
 from ..translations.catalogue import CONTEXT
+from . import editors
 from .present import present
 
 if TYPE_CHECKING:
-    from ...core.settings import Alpha, ModelName
+    from ...core.settings import Alpha, ModelName, VideoFormat
 
 T = TypeVar("T")
 # The name of our settings on each of Blender's types.
@@ -252,10 +253,10 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
         exposure: float
 
 
-def property_of(one: Declared) -> Any:
+def property_of(one: Declared, **more: Any) -> Any:
     """Return the Blender property of a declared setting, for a class's annotations."""
     setting = one.setting
-    about = {"name": setting.label, "description": setting.text, "default": one.default}
+    about = {"name": setting.label, "description": setting.text, "default": one.default, **more}
     if one.values:
         return EnumProperty(
             items=[(value, *setting.choices[value]) for value in one.values], **about
@@ -271,9 +272,12 @@ def property_of(one: Declared) -> Any:
     return (IntProperty if one.kind is int else FloatProperty)(**about)
 
 
-def declare(group: type[PropertyGroup], kind: type[Settings]) -> None:
-    """Add the properties of a struct's settings to a class. It must not be registered yet."""
-    group.__annotations__.update((one.name, property_of(one)) for one in declared(kind))
+def declare(group: type[PropertyGroup], kind: type[Settings], **more: Any) -> None:
+    """Add the properties of a struct's settings to a class. It must not be registered yet.
+
+    ``more`` are further arguments of each property.
+    """
+    group.__annotations__.update((one.name, property_of(one, **more)) for one in declared(kind))
 
 
 for _kind in CLIP_SETTINGS:
@@ -369,6 +373,21 @@ class SAM2SPLAT_PG_window(PropertyGroup):
             subtype="PIXEL",
         ),
     ]
+    video_folder: Annotated[
+        str,
+        StringProperty(
+            name="Folder",
+            description="Where the photos of the video get a new folder, or empty for beside the video",
+            subtype="DIR_PATH",
+        ),
+    ]
+
+    if TYPE_CHECKING:
+        video_photos: int
+        video_format: VideoFormat
+
+
+declare(SAM2SPLAT_PG_window, VideoSettings, update=lambda *_: editors.redraw())
 
 
 CLASSES = (

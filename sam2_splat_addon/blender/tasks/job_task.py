@@ -24,7 +24,7 @@ from . import local_edits
 
 # A step that waits for a disk or the worker yields this. Other steps have done a piece of work.
 WAITS = True
-_HASHES_NAME = "photo_hashes"  # name of a file in the cache
+HASHES_NAME = "photo_hashes"  # name of a file in the cache
 
 Steps = Generator[bool | None, None, None]
 
@@ -172,7 +172,7 @@ class JobTask:
         place = self._place
         found = yield from self._fetched(place.scanned)
         footage = accept(self.clip(), found)
-        hashes = ContentHashes(preferences.cache_folder() / _HASHES_NAME)
+        hashes = ContentHashes(preferences.cache_folder() / HASHES_NAME)
         # This reads every photo that is new or has changed.
         files = yield from self._fetched(lambda report: FootageFiles.of(footage, hashes, report))
         self._asked = (files, (yield from self.drawn_so_far()))

@@ -16,16 +16,19 @@ from ..context.active_clip import active_clip, require_clip
 from ..context.present import present
 from ..context.stored_text import names_of
 from ..context.task_runner import Task
+from ..overlay import video_preview
 from ..review import live_review
 from ..tasks.bake_task import BakeTask
 from ..tasks.load_task import LoadTask
 from ..tasks.propagate_task import PropagateTask
+from ..tasks.video_task import VideoTask
 from ..translations.catalogue import translated
 from . import click_tool_ui, widgets
 from .operators.objects import active_prompts, can_start_anew
 
 # How many photos with a problem the panel names.
 _NAMED = 3
+_LETTERS = 28  # that fit on a line beside an icon
 
 
 class SAM2SPLAT_UL_objects(UIList):
@@ -123,9 +126,47 @@ class SAM2SPLAT_PT_footage(widgets.Sidebar, Panel):
                     "sam2_splat.load", text="Load Its Folder", icon="IMAGE_DATA"
                 )
                 whole.filepath = str(Path(bpy.path.abspath(clip.filepath)).parent)
+            else:
+                # So does a video that is dropped onto the picture.
+                photos = column.operator(
+                    "sam2_splat.load", text="Make Photos of It", icon="FILE_MOVIE"
+                )
+                photos.filepath = bpy.path.abspath(clip.filepath)
         _draw_odd_photos(column, clip)
         widgets.draw_problem(layout, clip, "load")
         widgets.draw_preview_problem(layout)
+
+
+class SAM2SPLAT_PT_video(widgets.Sidebar, Panel):
+    """How many frames of a video become photos. The strip in the editor shows which ones"""
+
+    bl_label = "Photos of the Video"
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        return video_preview.waiting() is not None
+
+    def draw(self, context: Context) -> None:
+        layout = present(self.layout)
+        video = video_preview.waiting()
+        choice = video.choice() if video is not None else None
+        if video is None or video.scores is None or choice is None:
+            return
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        column = layout.column()
+        column.label(text=shown(video.video.name), icon="FILE_MOVIE")
+        window = properties.of_window(context.window_manager)
+        column.prop(window, "video_photos")
+        column.prop(window, "video_format")
+        column.prop(window, "video_folder")
+        for sentence in (choice.sentence(), *video.scores.facts):
+            for at, line in enumerate(widgets.wrapped(sentence, _LETTERS)):
+                column.label(text=line, icon="BLANK1" if at else "INFO")
+        row = layout.row(align=True)
+        row.scale_y = 1.5
+        row.operator("sam2_splat.make_photos", icon="IMAGE_DATA")
+        row.operator("sam2_splat.leave_video", text="", icon="X")
 
 
 class SAM2SPLAT_PT_objects(widgets.ClipSidebar, Panel):
@@ -176,8 +217,8 @@ def _draw_steps(column: UILayout, context: Context) -> None:
     task = task_runner.current()
     row = column.row(align=True)
     row.scale_y = 1.5
-    for text, name, kind in _STEPS:
-        if kind is not None and isinstance(task, kind):
+    for text, name, kinds in _STEPS:
+        if task is not None and isinstance(task, kinds):
             row.progress(factor=task.fraction, text=f"{task.fraction:.0%}")
             row.operator("sam2_splat.cancel", text="", icon="X")
         elif name == "sam2_splat.tool":
@@ -186,11 +227,11 @@ def _draw_steps(column: UILayout, context: Context) -> None:
             row.operator(name, text=text)
 
 
-_STEPS: tuple[tuple[str, str, type[Task] | None], ...] = (
-    ("Load", "sam2_splat.load", LoadTask),
-    ("Click", "sam2_splat.tool", None),
-    ("Propagate", "sam2_splat.propagate", PropagateTask),
-    ("Bake", "sam2_splat.bake", BakeTask),
+_STEPS: tuple[tuple[str, str, tuple[type[Task], ...]], ...] = (
+    ("Load", "sam2_splat.load", (LoadTask, VideoTask)),
+    ("Click", "sam2_splat.tool", ()),
+    ("Propagate", "sam2_splat.propagate", (PropagateTask,)),
+    ("Bake", "sam2_splat.bake", (BakeTask,)),
 )
 
 
@@ -241,4 +282,9 @@ def _draw_odd_photos(column: UILayout, clip: bpy.types.MovieClip) -> None:
         column.label(text="The editor shows small copies", icon="INFO")
 
 
-CLASSES = (SAM2SPLAT_UL_objects, SAM2SPLAT_PT_footage, SAM2SPLAT_PT_objects)
+CLASSES = (
+    SAM2SPLAT_UL_objects,
+    SAM2SPLAT_PT_footage,
+    SAM2SPLAT_PT_video,
+    SAM2SPLAT_PT_objects,
+)

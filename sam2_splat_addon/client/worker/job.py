@@ -302,6 +302,8 @@ _STAGES = {
     "baking": "Baking",
     "reporting": "Reporting",
     "copying": "Making copies that Blender can show",
+    "watching": "Looking at the video",
+    "extracting": "Making photos",
 }
 
 

@@ -44,6 +44,8 @@ from ...core.protocol import (
     Ready,
     ReportRequest,
     Stopped,
+    VideoPhotosRequest,
+    VideoScoresRequest,
     read_request,
     write_message,
 )
@@ -174,6 +176,10 @@ def _answer(
             return _report(job, send, cancelled)
         if isinstance(job, CopyRequest):
             return _copy(job, send, cancelled)
+        if isinstance(job, VideoScoresRequest):
+            return _score_video(job, send, cancelled)
+        if isinstance(job, VideoPhotosRequest):
+            return _photos_of_video(job, send, send_frame_done, cancelled)
         return _bake(job, send, send_frame_done, cancelled)
     except Cancelled:
         return Stopped(len(frames))
@@ -291,6 +297,43 @@ def _copy(
         seconds=time.monotonic() - began,
         peak_memory_mb=peak_memory_mb(),
         damaged=damaged,
+    )
+
+
+def _score_video(
+    request: VideoScoresRequest, send: Callable[[Event], None], cancelled: Callable[[], bool]
+) -> Finished:
+    from ..jobs import video_scores
+
+    began = time.monotonic()
+    scores = video_scores.score_video(request, send, cancelled)
+    return Finished(
+        f"Looked at {counted(len(scores), 'frame')}.",
+        frames=len(scores),
+        seconds=time.monotonic() - began,
+        peak_memory_mb=peak_memory_mb(),
+        warnings=scores.facts,
+    )
+
+
+def _photos_of_video(
+    request: VideoPhotosRequest,
+    send: Callable[[Event], None],
+    send_frame_done: Callable[[FrameDone], None],
+    cancelled: Callable[[], bool],
+) -> Finished:
+    from ..jobs import video_photos
+
+    began = time.monotonic()
+    written = video_photos.write_photos(request, send, cancelled, send_frame_done)
+    said = f"{written.report.summary}." if written.is_new else "They were made before."
+    return Finished(
+        f"{written.folder.name}: {said}",
+        str(written.folder),
+        len(written.report.photos),
+        time.monotonic() - began,
+        peak_memory_mb(),
+        written.report.facts,
     )
 
 

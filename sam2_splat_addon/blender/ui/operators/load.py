@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Load photos as a clip.
+"""Load photos as a clip, also those of a video.
 
 No ``from __future__ import annotations`` here: Blender reads property annotations as values.
 """
@@ -11,18 +11,23 @@ import bpy
 from bpy.props import BoolProperty, StringProperty
 from bpy.types import Context, Event, Operator
 
-from ...context import preferences
+from ....core.footage.video_scores import is_video_name
+from ....core.settings import VideoSettings
+from ....core.system.safe_read import is_folder
+from ...context import editors, preferences, properties
 from ...context.active_clip import require_clip
 from ...context.present import present
 from ...context.task_runner import Result, Task, TaskOperator
+from ...overlay import video_preview
 from ...tasks import live_preview
 from ...tasks.load_task import LoadTask
+from ...tasks.video_task import VideoTask
 from .. import first_look
 from .polls import nothing_runs
 
 
 class SAM2SPLAT_OT_load(TaskOperator, Operator):
-    """Open a folder of photos as one clip, whatever the photos' names are"""
+    """Open a folder of photos, or the photos of a video, as one clip, whatever their names are"""
 
     bl_idname = "sam2_splat.load"
     bl_label = "Load Photos"
@@ -52,6 +57,7 @@ class SAM2SPLAT_OT_load(TaskOperator, Operator):
     ]
     filter_folder: Annotated[bool, BoolProperty(default=True, options={"HIDDEN"})]
     filter_image: Annotated[bool, BoolProperty(default=True, options={"HIDDEN"})]
+    filter_movie: Annotated[bool, BoolProperty(default=True, options={"HIDDEN"})]
 
     @classmethod
     def poll(cls, context: Context) -> bool:
@@ -80,17 +86,79 @@ class SAM2SPLAT_OT_load(TaskOperator, Operator):
     def start(self, context: Context) -> Task:
         live_preview.warm_up()
         into = require_clip(context).session_uid if self.relink else None
+        path = Path(bpy.path.abspath(self.filepath)).absolute()
+        if is_video_name(path.name) and not is_folder(path):
+            # In a window the user sees first which frames are taken.
+            settings = video_settings(context)
+            return VideoTask(path, settings, until="clip" if bpy.app.background else "scores")
         # A button that only loads again does not say it.
         is_said = present(self.properties).is_property_set("with_subfolders")
         subfolders = self.with_subfolders if is_said else None
-        path = Path(bpy.path.abspath(self.filepath))
         return LoadTask(path, into, with_subfolders=subfolders)
 
     def finished(self, context: Context, task: Task) -> None:
-        clip: bpy.types.MovieClip | None = bpy.data.movieclips.get(cast(LoadTask, task).clip_name)
-        if clip is not None:
-            preferences.stop_offering_workspace()
-            first_look.show_clip(context, clip)
+        if isinstance(task, VideoTask) and not task.clip_name:
+            if task.scores is not None and not task.cancelled:
+                video_preview.show(task.video, task.scores)
+                editors.redraw()
+            return
+        show_loaded(context, cast("LoadTask | VideoTask", task).clip_name)
+
+
+class SAM2SPLAT_OT_make_photos(TaskOperator, Operator):
+    """Write the marked frames of the video as photos into a new folder, and load them"""
+
+    bl_idname = "sam2_splat.make_photos"
+    bl_label = "Make Photos"
+    panel = "load"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        return nothing_runs(cls) and video_preview.waiting() is not None
+
+    def start(self, context: Context) -> Task:
+        shown = present(video_preview.waiting())
+        folder = properties.of_window(context.window_manager).video_folder
+        parent = Path(bpy.path.abspath(folder)).absolute() if folder else None
+        return VideoTask(shown.video, video_settings(context), parent)
+
+    def finished(self, context: Context, task: Task) -> None:
+        made = cast(VideoTask, task)
+        if not made.cancelled:
+            video_preview.end()
+        show_loaded(context, made.clip_name)
+
+
+class SAM2SPLAT_OT_leave_video(Operator):
+    """Make no photos of this video now"""
+
+    bl_idname = "sam2_splat.leave_video"
+    bl_label = "Leave This Video"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        return nothing_runs(cls)
+
+    def execute(self, context: Context) -> Result:
+        video_preview.end()
+        editors.redraw()
+        return {"FINISHED"}
+
+
+def video_settings(context: Context) -> VideoSettings:
+    """Return how the sidebar says that photos of a video are made."""
+    chosen = properties.of_window(context.window_manager)
+    return VideoSettings(chosen.video_photos, chosen.video_format)
+
+
+def show_loaded(context: Context, name: str) -> None:
+    """Show the clip that was loaded, if there is one."""
+    clip: bpy.types.MovieClip | None = bpy.data.movieclips.get(name)
+    if clip is not None:
+        preferences.stop_offering_workspace()
+        first_look.show_clip(context, clip)
 
 
 class SAM2SPLAT_OT_open_workspace(Operator):
@@ -119,4 +187,10 @@ class SAM2SPLAT_OT_refuse_workspace(Operator):
         return {"FINISHED"}
 
 
-CLASSES = (SAM2SPLAT_OT_load, SAM2SPLAT_OT_open_workspace, SAM2SPLAT_OT_refuse_workspace)
+CLASSES = (
+    SAM2SPLAT_OT_load,
+    SAM2SPLAT_OT_make_photos,
+    SAM2SPLAT_OT_leave_video,
+    SAM2SPLAT_OT_open_workspace,
+    SAM2SPLAT_OT_refuse_workspace,
+)
