@@ -68,7 +68,8 @@ def write_video(
         stream.height, stream.width = shown[0].shape[:2]
         stream.pix_fmt = pixels
         context = stream.codec_context
-        context.time_base = Fraction(1, TICKS)
+        ticks = rate if codec == "mpeg2video" else TICKS  # it knows only usual rates
+        context.time_base = Fraction(1, ticks)
         for name, value in color.items():
             setattr(context, name, value)
         if stretch is not None:
@@ -77,8 +78,8 @@ def write_video(
             stream.set_display_rotation(turned, hflip=mirrored)
         for at, picture in enumerate(shown):
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=pixels)
-            frame.pts = times[at] if times is not None else at * TICKS // rate
-            frame.time_base = Fraction(1, TICKS)
+            frame.pts = times[at] if times is not None else at * ticks // rate
+            frame.time_base = Fraction(1, ticks)
             for packet in stream.encode(frame):
                 file.mux(packet)
         for packet in stream.encode():

@@ -387,7 +387,12 @@ class SAM2SPLAT_PG_window(PropertyGroup):
         video_format: VideoFormat
 
 
-declare(SAM2SPLAT_PG_window, VideoSettings, update=lambda *_: editors.redraw())
+def _redraw(_: Any, __: bpy.types.Context) -> None:
+    """Let the strip over the picture follow a number in the sidebar."""
+    editors.redraw()
+
+
+declare(SAM2SPLAT_PG_window, VideoSettings, update=_redraw)
 
 
 CLASSES = (
