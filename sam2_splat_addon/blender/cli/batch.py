@@ -32,6 +32,7 @@ from ...core.errors import (
     WorkerError,
 )
 from ...core.footage.scan import Footage, path_key, shorten
+from ...core.footage.video_photos import read_report
 from ...core.footage.video_scores import is_video_name
 from ...core.printable import shown
 from ...core.prompts import PromptSet, read_json
@@ -250,6 +251,9 @@ def _loading(options: argparse.Namespace, interrupts: Interrupts) -> LoadTask | 
     made = VideoTask(path, settings, parent)
     run_to_end(made, _ProgressLine(interrupts))
     say(made.summary)
+    report = made.folder and read_report(made.folder)
+    if report is not None:
+        say(report.summary)
     for fact in made.facts:
         say(fact, error=True)
     return made

@@ -187,7 +187,9 @@ class VideoTask:
             return
         self.scores = read_scores(scores)
         if self.scores is None:
-            raise FootageError(f"What was found out about {self.video.name} is gone.", "Try again.")
+            raise FootageError(
+                f"What was found out about {self.video.name} is gone.", "Load it again."
+            )
 
     def _made(self, digest: bytes, scores: Path) -> Steps:
         """Let the worker write the photos, unless they are there."""
@@ -195,7 +197,7 @@ class VideoTask:
         there = found_photos(self._parent, self.video, photos_key(digest, wanted, kind))
         if there is not None:
             self.folder = there
-            self.summary = f"{there.name}: these photos were made before"
+            self.summary = f"The photos in {there.name} were made before"
             return
         job = yield from self._worked(
             VideoPhotosRequest(

@@ -29,7 +29,6 @@ _FORMATS: Final = "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,h264,hevc,asf
 _OPTIONS: Final = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
 _CODEC: Final = {"err_detect": "explode"}
 _OTHER: Final = "Choose a video file such as MP4, MOV, MKV, WebM or AVI, or a folder of photos."
-_AGAIN: Final = "Copy the video again from the camera, or choose another file."
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 
 from ...core.errors import Cancelled, DamagedPhoto, FootageError
 from ...core.footage.video_scores import Thumbnail, VideoScores, write_scores
-from ...core.printable import counted
 from ...core.protocol import Progress, VideoScoresRequest
 from ..images import video_colors
 from ..images.video import Frame, Video
@@ -158,7 +157,7 @@ class _Measured:
                 " between are filled."
             )
         if video.damaged:
-            said.append(f"{counted(video.damaged, 'frame')} can't be decoded and were left out.")
+            said.append(f"Frames that can't be decoded and were left out: {video.damaged}.")
         expected = video.seconds_expected
         if video.is_cut_off or (expected and seconds < expected - _EARLY - 0.02 * expected):
             said.append(
@@ -166,7 +165,7 @@ class _Measured:
             )
         if self._other_size:
             said.append(
-                f"{counted(self._other_size, 'frame')} of another size than the first were left out."
+                f"Frames of another size than the first, which were left out: {self._other_size}."
             )
         return said
 

@@ -308,7 +308,7 @@ def _score_video(
     began = time.monotonic()
     scores = video_scores.score_video(request, send, cancelled)
     return Finished(
-        f"Looked at {counted(len(scores), 'frame')}.",
+        f"Looked at {len(scores)} frames of {Path(request.video).name}.",
         frames=len(scores),
         seconds=time.monotonic() - began,
         peak_memory_mb=peak_memory_mb(),
@@ -326,9 +326,8 @@ def _photos_of_video(
 
     began = time.monotonic()
     written = video_photos.write_photos(request, send, cancelled, send_frame_done)
-    said = f"{written.report.summary}." if written.is_new else "They were made before."
     return Finished(
-        f"{written.folder.name}: {said}",
+        f"Made {counted(len(written.report.photos), 'photo')} in {written.folder.name}.",
         str(written.folder),
         len(written.report.photos),
         time.monotonic() - began,

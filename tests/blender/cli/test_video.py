@@ -43,12 +43,12 @@ def test_a_video_becomes_photos_masks_and_pngs(
     folder = video.parent / "walk_photos"
     photos = sorted(folder.glob("*.jpg"))
     assert len(photos) == 2
-    assert "walk_photos: 2 of 30 frames become photos" in capfd.readouterr().out
+    assert "2 of 30 frames become photos" in capfd.readouterr().out
     (baked,) = folder.glob("postshot_v*")
     assert sorted(path.stem for path in baked.glob("*.png")) == [path.stem for path in photos]
     times = [path.stat().st_mtime_ns for path in photos]
     assert run(*given[:-1]) == 0
-    assert "walk_photos: these photos were made before" in capfd.readouterr().out
+    assert "The photos in walk_photos were made before" in capfd.readouterr().out
     assert [path.stat().st_mtime_ns for path in photos] == times
     assert len(bpy.data.movieclips) == 1
 

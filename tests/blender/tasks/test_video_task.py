@@ -77,7 +77,7 @@ def test_photos_go_where_the_user_wants_them(video: Path, tmp_path: Path) -> Non
         pass
     assert task.folder == place / "my walk ü_photos"
     assert len(list(task.folder.glob("*.png"))) == 4
-    assert task.summary.startswith("my walk ü_photos: 4 of 40 frames become photos")
+    assert task.summary == "Made 4 photos in my walk ü_photos"
 
 
 def test_a_cancelled_task_makes_nothing(video: Path) -> None:

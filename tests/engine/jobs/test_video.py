@@ -82,11 +82,12 @@ def video(walk: Path, tmp_path: Path) -> Path:
 
 
 def test_sharpness_falls_with_blur_along_any_direction() -> None:
-    grey = cv2.cvtColor(pictures(1)[0], cv2.COLOR_RGB2GRAY)
+    grey: Any = cv2.cvtColor(pictures(1)[0], cv2.COLOR_RGB2GRAY)
     sharp = sharpness(grey)
     for size in ((5, 1), (1, 5), (5, 5)):
-        assert sharpness(cv2.blur(grey, size)) < 0.75 * sharp
-    assert sharpness(cv2.convertScaleAbs(grey, alpha=0.5)) == pytest.approx(sharp, rel=0.1)
+        blurred: Any = cv2.blur(grey, size)
+        assert sharpness(blurred) < 0.75 * sharp
+    assert sharpness(grey // 2) == pytest.approx(sharp, rel=0.1)
     assert sharpness(np.full((50, 50), 9, np.uint8)) == 0.0
 
 
