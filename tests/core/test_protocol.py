@@ -46,6 +46,8 @@ from sam2_splat_addon.core.protocol import (
     ReportRequest,
     Request,
     Stopped,
+    VideoPhotosRequest,
+    VideoScoresRequest,
     read_event,
     read_request,
     write_message,
@@ -58,6 +60,8 @@ FRAME = FramePrompts(
 )
 PROMPTS = PromptSet((ObjectPrompts(1, "chair", (FRAME,)),), 1200, 1800)
 REQUESTS: list[Request] = [
+    VideoScoresRequest("/films/Rundgang.mp4", "/cache/videos/ab.scores"),
+    VideoPhotosRequest("/films/a.mp4", "/cache/videos/ab.scores", "ab" * 32, "/films", 200, "png"),
     CopyRequest(("/photos/Stühle/a.exr",), ("/cache/frame_000001.jpg",), 1200, 1800),
     PropagateRequest(
         FOOTAGE, PROMPTS, "/store", ModelChoice("bundled", "", "cpu", 2),
