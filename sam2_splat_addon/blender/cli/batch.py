@@ -251,7 +251,7 @@ def _loading(options: argparse.Namespace, interrupts: Interrupts) -> LoadTask | 
     made = VideoTask(path, settings, parent)
     run_to_end(made, _ProgressLine(interrupts))
     say(made.summary)
-    report = made.folder and read_report(made.folder)
+    report = read_report(made.folder) if made.folder is not None else None
     if report is not None:
         say(report.summary)
     for fact in made.facts:
