@@ -77,7 +77,7 @@ def _plan(kind: str, size: tuple[int, int], frames: int) -> StagePlan:
     return StagePlan(kind, seed, size, frames, orbits.STEP * frames, occluder="")
 
 
-def _ideal(clip: Clip) -> list[Any]:
+def ideal_mattes(clip: Clip) -> list[Any]:
     """Logits of the part of each cell that the truth covers, 256 x 256 as SAM 2.1's."""
     import cv2
     import numpy as np
@@ -91,7 +91,7 @@ def _ideal(clip: Clip) -> list[Any]:
     return logits
 
 
-def _tracked(clip: Clip, second_look: Look = "off") -> list[Any]:
+def tracked_mattes(clip: Clip, second_look: Look = "off") -> list[Any]:
     """The bundled model's logits (h, w) of each frame, from three clicks on the first."""
     from sam2_splat_addon.core.protocol import ModelChoice
     from sam2_splat_addon.core.settings import RunSettings
@@ -173,7 +173,7 @@ def _run(options: argparse.Namespace) -> None:
         plan = _plan(kind, (width, height), options.frames)
         clip = sources.capture(orbits.rendered_orbit(plan, options.rendered, _progress))
         coarse = (
-            _ideal(clip) if options.mattes == "ideal" else _tracked(clip, _LOOKS[options.mattes])
+            ideal_mattes(clip) if options.mattes == "ideal" else tracked_mattes(clip, _LOOKS[options.mattes])
         )
         for index in clip.scored:
             photo = decode(clip.photos[index]).array
