@@ -33,6 +33,7 @@ _NAME = "a name, which is the same in all languages"
 _CONSOLE = "a line of the console"
 _SIGN = "a sign in the words of another program"
 _FAULT = "a fault of the program, which ends as an unexpected error"
+_PLY = "a line in the header of a file"
 _VERB = "a verb that translations leave out"
 # Texts that nobody reads in the window, each with the reason.
 NOT_SHOWN = {
@@ -73,8 +74,19 @@ NOT_SHOWN = {
     "{}, frame {}, {} s": "a tag of a photo",
     "bfloat16": _NAME,
     "Postshot": _NAME,
+    "Postshot (Remove Background)": _NAME,
+    "Postshot (Remove Occluders)": _NAME,
+    "LichtFeld Studio": _NAME,
+    "Brush": _NAME,
+    "Metashape": _NAME,
+    "fVDB Reality Capture": _NAME,
+    "3D Gaussian Splatting (INRIA)": _NAME,
     "JPEG 2000": _NAME,
     "JPEG XL": _NAME,
+    "this system has no clones": "the next way is tried then",
+    "ply\nformat binary_little_endian 1.0\nelement vertex {}\n": _PLY,
+    "property float {}\n": _PLY,
+    "property uchar {}\n": _PLY,
     "Clip Editor": "Blender's own name of a keymap",
     "Masking": "the name of a workspace, which stays as it is",
     "Device: {} Threads: {}": _CONSOLE,

@@ -173,7 +173,9 @@ def _run(options: argparse.Namespace) -> None:
         plan = _plan(kind, (width, height), options.frames)
         clip = sources.capture(orbits.rendered_orbit(plan, options.rendered, _progress))
         coarse = (
-            ideal_mattes(clip) if options.mattes == "ideal" else tracked_mattes(clip, _LOOKS[options.mattes])
+            ideal_mattes(clip)
+            if options.mattes == "ideal"
+            else tracked_mattes(clip, _LOOKS[options.mattes])
         )
         for index in clip.scored:
             photo = decode(clip.photos[index]).array
