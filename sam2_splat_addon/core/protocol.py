@@ -34,6 +34,7 @@ from .footage.content_hashes import ContentHashes
 from .footage.file_stamps import stamp_of
 from .footage.scan import Footage, name_below
 from .footage.sizes import PhotoSizes, Size
+from .geometry.orientation import AS_STORED
 from .mattes.store import Logits, MatteScores
 from .prompts import PromptSet
 from .settings import RunSettings, VideoFormat
@@ -52,7 +53,7 @@ class FootageFiles(msgspec.Struct, frozen=True):
 
     Attributes
     ----------
-    width, height, odd_sizes
+    width, height, odd_sizes, orientation, turns
         As `core.footage.sizes.PhotoSizes` has them.
     stamps
         The stamp of each photo when the fingerprint was made (`core.footage.file_stamps.Stamp` without
@@ -66,11 +67,13 @@ class FootageFiles(msgspec.Struct, frozen=True):
     fingerprint: str
     stamps: tuple[tuple[int, int, int, int] | None, ...] = ()
     odd_sizes: dict[int, Size] = {}
+    orientation: int = AS_STORED
+    turns: dict[int, int] = {}
 
     @property
     def sizes(self) -> PhotoSizes:
-        """The size of each photo."""
-        return PhotoSizes(self.width, self.height, self.odd_sizes)
+        """The size of each photo, and how it is turned upright."""
+        return PhotoSizes(self.width, self.height, self.odd_sizes, self.orientation, self.turns)
 
     def name_of(self, frame: int) -> str:
         """Return the name of a photo: its path below the folder, with "/"."""
@@ -93,6 +96,8 @@ class FootageFiles(msgspec.Struct, frozen=True):
             footage.fingerprint(hashes, report),
             stamps,
             footage.sizes.odd,
+            footage.sizes.orientation,
+            footage.sizes.turns,
         )
 
 
@@ -205,16 +210,24 @@ class ReportRequest(msgspec.Struct, frozen=True, tag="report"):
 
 
 class CopyRequest(msgspec.Struct, frozen=True, tag="copy"):
-    """Write a JPEG of each photo, for Blender, which can't show these photos itself.
+    """Write a JPEG of each photo, for Blender, which can't show these photos itself, or not upright.
 
-    ``photos[i]`` is copied to ``copies[i]``, in the same size and with (``width``, ``height``) px. A
-    damaged photo gets a black copy, since a sequence may have no gap, and is named.
+    ``photos[i]`` is copied to ``copies[i]``. A damaged photo gets a black copy, since a sequence may have
+    no gap, and is named.
+
+    Attributes
+    ----------
+    sizes
+        The stored size of each photo, px.
+    frame
+        Width and height of all copies, px. An upright photo of another size is made as large as fits,
+        with black bars beside it.
     """
 
     photos: tuple[str, ...]
     copies: tuple[str, ...]
-    width: int
-    height: int
+    sizes: tuple[Size, ...]
+    frame: Size
 
 
 class VideoScoresRequest(msgspec.Struct, frozen=True, tag="video_scores"):
@@ -254,8 +267,8 @@ class PreviewRequest(msgspec.Struct, frozen=True, tag="preview"):
     ----------
     photo
         Absolute path of the photo. Empty only loads the model.
-    width, height, odd_sizes
-        Sizes of the photos, as in `core.footage.sizes.PhotoSizes`.
+    width, height, odd_sizes, orientation, turns
+        Sizes and turns of the photos, as in `core.footage.sizes.PhotoSizes`.
     frame
         Frame number of the photo.
     prompts
@@ -285,11 +298,13 @@ class PreviewRequest(msgspec.Struct, frozen=True, tag="preview"):
     ticket: int = 0
     settings: RunSettings = RunSettings()
     odd_sizes: dict[int, Size] = {}
+    orientation: int = AS_STORED
+    turns: dict[int, int] = {}
 
     @property
     def sizes(self) -> PhotoSizes:
-        """The size of each photo."""
-        return PhotoSizes(self.width, self.height, self.odd_sizes)
+        """The size of each photo, and how it is turned upright."""
+        return PhotoSizes(self.width, self.height, self.odd_sizes, self.orientation, self.turns)
 
 
 class CancelRequest(msgspec.Struct, frozen=True, tag="cancel"):
@@ -407,7 +422,7 @@ class PreviewMatte(msgspec.Struct, frozen=True):
     An object that propagation tracks to this frame may be segmented from its prompts alone; see
     :class:`PreviewRequest`.
 
-    ``logits`` are (height, width) little-endian float16, row by row.
+    ``logits`` are (height, width) little-endian float16, row by row, as the photo is stored.
     """
 
     object_id: int

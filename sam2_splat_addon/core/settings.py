@@ -488,6 +488,9 @@ class BakeSettings(Settings, frozen=True):
         images. "colmap_photos": ".png" is added to the name of the photo, for COLMAP run over the photos.
     exposure
         Stops added to floating-point photos before their view transform.
+    upright
+        Turn the pixels of each image upright, as its photo's EXIF orientation says, and reset the tag.
+        Otherwise pixels and tag stay as the photo has them.
     """
 
     error: ClassVar[type[SplatError]] = BakeError
@@ -637,6 +640,18 @@ class BakeSettings(Settings, frozen=True):
             group="other",
         ),
     ] = 0.0
+    upright: Annotated[
+        bool,
+        Setting(
+            "Turn Upright",
+            "Turn the pixels of photos that a camera stored lying on their side, and reset their"
+            " orientation tag, for programs that ignore this tag",
+            "--upright",
+            "turn stored pixels upright and reset the orientation tag; default: keep both",
+            affects="bake",
+            group="other",
+        ),
+    ] = False
 
 
 class VideoSettings(Settings, frozen=True):

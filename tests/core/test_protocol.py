@@ -62,7 +62,9 @@ PROMPTS = PromptSet((ObjectPrompts(1, "chair", (FRAME,)),), 1200, 1800)
 REQUESTS: list[Request] = [
     VideoScoresRequest("/films/Rundgang.mp4", "/cache/videos/ab.scores"),
     VideoPhotosRequest("/films/a.mp4", "/cache/videos/ab.scores", "ab" * 32, "/films", 200, "png"),
-    CopyRequest(("/photos/Stühle/a.exr",), ("/cache/frame_000001.jpg",), 1200, 1800),
+    CopyRequest(
+        ("/photos/Stühle/a.exr",), ("/cache/frame_000001.jpg",), ((1200, 1800),), (1800, 1200)
+    ),
     PropagateRequest(
         FOOTAGE, PROMPTS, "/store", ModelChoice("bundled", "", "cpu", 2),
         RunSettings(3, 9, "forward", speed="balanced"),

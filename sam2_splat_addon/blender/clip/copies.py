@@ -1,15 +1,41 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Let the worker make copies of photos that Blender can't show."""
+"""Let the worker make copies of photos that Blender can't show, or would not show upright."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from ...client.worker.job import Job
+from ...core.errors import EnvironmentSetupError
 from ...core.footage import copies
 from ...core.footage.scan import Footage
+from ...core.footage.staging import COPIES
 from ...core.protocol import CopyRequest
 from ..context import console, worker_session
+
+
+def shows_copies(shown: Path) -> bool:
+    """Whether the file of frame 1 that Blender opens is a copy."""
+    return shown.parent.name == COPIES
+
+
+def without(shown: Path) -> Path:
+    """Return the file of frame 1 to open if no copies can be made: a link to the photo itself."""
+    return copies.photo_link(shown) if shows_copies(shown) else shown
+
+
+def begun(footage: Footage, shown: Path) -> tuple[Job | None, Path]:
+    """Start making the copies that are missing. Return the job, and the file of frame 1 to open.
+
+    Without the worker's packages, photos that only lie on their side are shown so. Otherwise as
+    `job_for`.
+    """
+    try:
+        return job_for(footage, shown), shown
+    except EnvironmentSetupError:
+        if not copies.are_optional(footage):
+            raise
+    return None, without(shown)
 
 
 def job_for(footage: Footage, shown: Path) -> Job | None:
@@ -27,7 +53,7 @@ def job_for(footage: Footage, shown: Path) -> Job | None:
     FootageError
         The cache can't be written.
     """
-    if not copies.needs_copies(footage):
+    if not shows_copies(shown):
         return None
     folder = shown.parent.parent
     indices = copies.missing(footage, folder)
@@ -41,8 +67,8 @@ def job_for(footage: Footage, shown: Path) -> Job | None:
         CopyRequest(
             tuple(str(footage.paths[index]) for index in indices),
             tuple(str(paths[index]) for index in indices),
-            footage.width,
-            footage.height,
+            tuple(footage.sizes.of(index + 1) for index in indices),
+            copies.frame_size(footage),
         ),
     )
 

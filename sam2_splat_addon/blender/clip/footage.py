@@ -23,6 +23,7 @@ from ...core.system.links import is_link
 from ...core.system.safe_read import is_folder, is_there
 from ..context import preferences, properties
 from ..context.stored_text import names_to_text, text_of
+from . import shown
 
 # What happens when photos are loaded again, for errors that ask for it.
 _ALONG = "clicks and drawn masks go along with their photos"
@@ -137,6 +138,8 @@ def accept(clip: bpy.types.MovieClip, footage: Footage) -> Footage:
         )
     if not before:  # the list is lost or was never there
         settings.photos = matching.to_text(now)
+    if shown.known_sizes(clip) is None:  # a clip of an earlier version
+        shown.remember(clip, footage, is_upright=settings.shows_upright)
     return footage
 
 
@@ -180,6 +183,7 @@ def _adopted(clip: bpy.types.MovieClip, footage: Footage) -> Footage:
     settings.footage_folder = str(first.parent)
     settings.first_file = first.name
     remember(clip, footage)
+    shown.remember(clip, footage, is_upright=False)
     return footage
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import bpy
 
 from ...core.errors import FootageError
-from ...core.footage.copies import copy_paths, needs_copies
+from ...core.footage.copies import copy_paths, frame_size, needs_copies
 from ...core.footage.scan import Footage, shorten
 from ...core.footage.staging import stage
 from ...core.system.background_task import Report, unwatched
@@ -23,7 +23,7 @@ from ...core.system.steps import at_once, quietly
 from ..context import preferences, properties
 from ..context.active_clip import clip_by_uid, is_linked, require_clip_by_uid
 from ..context.present import present
-from . import copies, matte_run, photo_remap
+from . import copies, matte_run, photo_remap, shown
 from .footage import Place, from_file, remember
 from .user_masks import search
 
@@ -40,12 +40,12 @@ def load(path: Path) -> bpy.types.MovieClip:
     If the photos already have a clip, that clip is updated. It keeps its prompts and settings.
     """
     place = Place(path, had_subfolders(path))
-    footage, shown = read_and_stage(place, preferences.cache_folder())
-    job = copies.job_for(footage, shown)
+    footage, first = read_and_stage(place, preferences.cache_folder())
+    job, first = copies.begun(footage, first)
     if job is not None:
         job.wait()
-        copies.take(job, footage, shown)
-    return at_once(open_staged(footage, shown))[0]
+        copies.take(job, footage, first)
+    return at_once(open_staged(footage, first))[0]
 
 
 def read_and_stage(
@@ -90,24 +90,41 @@ def open_staged(
         _relocate(into, footage)
     clip, news = into or _existing_clip(footage), ""
     if clip is not None:
-        clip, news = yield from _taken_along(clip, footage)
+        clip, news = yield from _taken_along(clip, footage, first_link)
     clip = _made_or_pointed(clip, footage, first_link)
     _require_shown(clip, footage, first_link)
     return clip, news
 
 
 def _taken_along(
-    clip: bpy.types.MovieClip, footage: Footage
+    clip: bpy.types.MovieClip, footage: Footage, first_link: Path
 ) -> Generator[None, None, tuple[bpy.types.MovieClip, str]]:
-    """Move clicks and drawn masks along with their photos. Return the clip and what to tell the user."""
+    """Move clicks and drawn masks along with their photos. Return the clip and what to tell the user.
+
+    They also move within their photos if these will be shown turned in another way. A clip of an earlier
+    version shows them as they are stored, and a photo may have got another tag.
+    """
     moved = photo_remap.compared(clip, footage)
-    if moved is None:
+    places = {} if moved is None else moved.places
+    before = shown.reader(clip)
+    after = shown.planned(footage, is_upright=copies.shows_copies(first_link))
+    turned = photo_remap.turned(before, after, places, len(footage))
+    if moved is None and not turned:
         return clip, ""
     uid = clip.session_uid
     drawn_frames = yield from quietly(search(uid))
     clip = require_clip_by_uid(uid)
-    news = photo_remap.take_along(clip, moved, drawn_frames)
-    if moved.first <= len(footage):
+    news = ""
+    if moved is not None:
+        news = photo_remap.take_along(clip, moved, drawn_frames)
+        drawn_frames = photo_remap.moved_drawn(drawn_frames, places)
+    if turned:
+        photo_remap.turn(clip, turned, drawn_frames)
+        news = news or (
+            "The photos are turned in another way than before. Clicks and drawn masks went along."
+            " Propagate again"
+        )
+    if turned or (moved is not None and moved.first <= len(footage)):
         matte_run.outdate(clip)
     return clip, news
 
@@ -121,19 +138,23 @@ def _made_or_pointed(
         clip.name = footage.folder.name
         # A clip that no editor shows has no user, and would be lost on saving.
         clip.use_fake_user = True
-        properties.of_clip(clip).panorama = footage.width == 2 * footage.height
+        width, height = frame_size(footage)
+        properties.of_clip(clip).panorama = width == 2 * height
     else:
         _point_to(clip, first_link)
         clip.frame_offset = 0
     properties.of_clip(clip).footage_folder = str(footage.folder)
     properties.of_clip(clip).first_file = ""
     remember(clip, footage)
+    shown.remember(clip, footage, is_upright=copies.shows_copies(first_link))
     return clip
 
 
 def _require_shown(clip: bpy.types.MovieClip, footage: Footage, first_link: Path) -> None:
     """Raise FootageError if Blender can't show the photos, or shows them in another size."""
     size = (footage.width, footage.height)
+    if copies.shows_copies(first_link):
+        size = frame_size(footage)
     may_be_unreadable = tuple(clip.size) != size or size == _SIZE_OF_UNREADABLE
     if may_be_unreadable and not _can_be_shown(first_link):
         raise FootageError(
@@ -144,7 +165,7 @@ def _require_shown(clip: bpy.types.MovieClip, footage: Footage, first_link: Path
     if tuple(clip.size) != size:
         raise FootageError(
             f"Blender reads {footage.paths[0].name} as {clip.size[0]}x{clip.size[1]} px, but"
-            f" its header says {footage.width}x{footage.height} px.",
+            f" its header says {size[0]}x{size[1]} px.",
             "Export that photo again.",
         )
 
@@ -277,9 +298,11 @@ def found_on_disk(kept: Kept, cache_folder: Path) -> Found:
         folder = moved.folder
     if kept.first_file or is_there(kept.shown):
         return Found(kept.uid, moved, None)
-    shown = read_and_stage(Place(folder, kept.with_subfolders), cache_folder)[1]
+    first = read_and_stage(Place(folder, kept.with_subfolders), cache_folder)[1]
+    if not copies.shows_copies(kept.shown):  # the user has loaded photos that lie on their side
+        first = copies.without(first)
     # Copies need the worker: until Load is pressed, the clip shows nothing.
-    return Found(kept.uid, moved, shown if is_there(shown) else None)
+    return Found(kept.uid, moved, first if is_there(first) else None)
 
 
 def take_found(found: Found) -> None:

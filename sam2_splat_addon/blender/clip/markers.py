@@ -5,6 +5,8 @@ A tracking object is a subject, and a track is a click. A keyed marker that is n
 its frame. A track whose name begins with ``-`` excludes. A track whose name begins with ``box`` is a
 box: the pattern area of its marker. Mask prompts have no marker. The clip keeps them as JSON, like the
 frames that start anew.
+
+Markers lie in the frame that the clip shows. Prompts are in stored pixels of their photo (`shown`).
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from msgspec.structs import replace
 
 from ...core.errors import PromptError
 from ...core.geometry.coordinates import marker_to_pixel, pixel_to_marker
+from ...core.geometry.shown_photo import ShownPhoto
 from ...core.printable import cut_and_numbered
 from ...core.prompts import (
     BoxPrompt,
@@ -31,7 +34,7 @@ from ..context import preferences, properties
 from ..context.present import present
 from ..context.stored_text import names_of, names_to_text, text_of
 from ..masks import layers
-from . import anew_frames
+from . import anew_frames, shown
 
 EXCLUDE_PREFIX = "-"
 BOX_PREFIX = "box"
@@ -41,6 +44,8 @@ INCLUDE_COLOR = (0.3, 0.95, 0.75)
 CAMERA_SUBJECT = "Subject"
 _NAME_BYTES = 63  # Blender cuts longer names, even in the middle of a letter
 _MANY_DIGITS = 10
+# How far rounding may move a click over the photo's edge, px.
+_ROUNDED = 0.01
 
 
 def subjects(clip: bpy.types.MovieClip) -> list[bpy.types.MovieTrackingObject]:
@@ -165,27 +170,27 @@ def _add_entry(clip: bpy.types.MovieClip, name: str, object_id: int) -> None:
 
 
 def collect(clip: bpy.types.MovieClip) -> PromptSet:
-    """Return all prompts of the clip, in px of the photo. Raises PromptError if there are none."""
+    """Return all prompts of the clip, in stored px of the photos. Raises PromptError if there are none."""
     objects = known_prompts(clip)
     if not objects:
         raise PromptError(
             f"There is no click on {clip.name!r} yet.",
             "Ctrl+click on the subject in the Clip Editor and propagate.",
         )
-    width, height = clip.size
-    return PromptSet(tuple(sorted(objects, key=lambda item: item.id)), width, height)
+    sizes = shown.stored_sizes(clip)
+    ordered = tuple(sorted(objects, key=lambda item: item.id))
+    return PromptSet(ordered, sizes.width, sizes.height)
 
 
 def known_prompts(clip: bpy.types.MovieClip) -> list[ObjectPrompts]:
-    """Return the prompts of all subjects that have some, in px of the photo."""
-    width, height = clip.size
-    ids = sync_objects(clip)
+    """Return the prompts of all subjects that have some, in stored px of the photos."""
+    ids, shown_at = sync_objects(clip), shown.reader(clip)
     masks = _stored_masks(clip)
     objects = []
     for entry in subjects(clip):
         name = subject_name(entry)
         clicks = ((t, m) for t in entry.tracks for m in t.markers if _is_prompt(m))
-        frames = _gathered(clicks, width, height)
+        frames = _gathered(clicks, shown_at)
         for frame, prompts in masks.get(ids[name], {}).items():
             clicked = frames.get(frame, FramePrompts(frame))
             frames[frame] = replace(clicked, mask=prompts.mask)
@@ -197,11 +202,11 @@ def known_prompts(clip: bpy.types.MovieClip) -> list[ObjectPrompts]:
 
 
 def on_frame(clip: bpy.types.MovieClip, frame: int) -> dict[str, FramePrompts]:
-    """Return the prompts on one frame, by subject's name. Quick enough for every redraw.
+    """Return the prompts on one frame, by subject's name, in stored px. Quick enough for every redraw.
 
     Damaged mask prompts are left out, because a redraw can't report. `collect` reports them.
     """
-    width, height = clip.size
+    shown_at = shown.reader(clip)
     try:
         masks = _stored_masks(clip)
     except PromptError:
@@ -210,7 +215,7 @@ def on_frame(clip: bpy.types.MovieClip, frame: int) -> dict[str, FramePrompts]:
     found = {}
     for entry in subjects(clip):
         name = subject_name(entry)
-        clicks = _gathered(markers_on(entry, frame), width, height)
+        clicks = _gathered(markers_on(entry, frame), shown_at)
         clicked = clicks.get(frame, FramePrompts(frame))
         object_id = ids.get(name, 0)
         drawn = masks.get(object_id, {}).get(frame)
@@ -243,21 +248,38 @@ def excludes(track: bpy.types.MovieTrackingTrack) -> bool:
 
 def _gathered(
     clicks: Iterable[tuple[bpy.types.MovieTrackingTrack, bpy.types.MovieTrackingMarker]],
-    width: int,
-    height: int,
+    shown_at: shown.ShownAt,
 ) -> dict[int, FramePrompts]:
     points: dict[int, list[PointPrompt]] = {}
     boxes: dict[int, BoxPrompt] = {}
     for track, marker in clicks:
+        at = shown_at(marker.frame)
         if is_box(track):
-            boxes[marker.frame] = box_of(marker, width, height)
+            boxes[marker.frame] = _stored_box(box_of(marker, *at.frame), at)
             continue
-        x, y = marker_to_pixel(marker.co[0], marker.co[1], width, height)
+        x, y = marker_to_pixel(marker.co[0], marker.co[1], *at.frame)
+        x, y = _on_photo(at.point_to_stored(x, y), at)
         points.setdefault(marker.frame, []).append(PointPrompt(x, y, not excludes(track)))
     return {
         frame: FramePrompts(frame, tuple(points.get(frame, ())), boxes.get(frame))
         for frame in points.keys() | boxes.keys()
     }
+
+
+def _stored_box(box: BoxPrompt, at: ShownPhoto) -> BoxPrompt:
+    """Return a box in stored px, clamped to the photo."""
+    x0, y0, x1, y1 = at.box_to_stored((box.x0, box.y0, box.x1, box.y1))
+    width, height = at.photo.width, at.photo.height
+    return BoxPrompt(max(0.0, x0), max(0.0, y0), min(float(width), x1), min(float(height), y1))
+
+
+def _on_photo(point: tuple[float, float], at: ShownPhoto) -> tuple[float, float]:
+    """Put a point that rounding moved over the photo's edge back on it."""
+    sides = (at.photo.width, at.photo.height)
+    inside = [min(max(place, 0.0), float(side)) for place, side in zip(point, sides, strict=True)]
+    if max(abs(a - b) for a, b in zip(point, inside, strict=True)) > _ROUNDED:
+        return point
+    return inside[0], inside[1]
 
 
 def _is_prompt(marker: bpy.types.MovieTrackingMarker) -> bool:
@@ -266,7 +288,7 @@ def _is_prompt(marker: bpy.types.MovieTrackingMarker) -> bool:
 
 
 def box_of(marker: bpy.types.MovieTrackingMarker, width: int, height: int) -> BoxPrompt:
-    """Return the box of a marker's pattern area, clamped to the photo, in px of the photo."""
+    """Return the box of a marker's pattern area, clamped to the clip's frame, in shown px."""
     corners = [
         marker_to_pixel(marker.co[0] + x, marker.co[1] + y, width, height)
         for x, y in marker.pattern_corners
@@ -296,9 +318,10 @@ def _decoded_masks(text: str, name: str) -> dict[int, dict[int, FramePrompts]]:
 def apply(clip: bpy.types.MovieClip, prompts: PromptSet) -> None:
     """Replace the clip's prompts by a set, with one tracking object per object and one track per click.
 
-    The set's ids are kept. ``prompts`` must have been checked against the photos.
+    The set's ids are kept. ``prompts`` must have been checked against the photos: they are in stored px.
     """
     width, height = clip.size
+    shown_at = shown.reader(clip)
     remove_all(clip)
     settings = properties.of_clip(clip)
     taken = {one.name for one in present(clip.tracking).objects}
@@ -308,10 +331,15 @@ def apply(clip: bpy.types.MovieClip, prompts: PromptSet) -> None:
         tracking_object = present(clip.tracking).objects.new(name)
         _add_entry(clip, tracking_object.name, entry.id)
         for frame in entry.frames:
+            at = shown_at(frame.frame)
             for point in frame.points:
-                add_point(tracking_object, frame.frame, point, width, height)
+                x, y = at.point_to_shown(point.x, point.y)
+                there = PointPrompt(x, y, point.include)
+                add_point(tracking_object, frame.frame, there, width, height)
             if frame.box is not None:
-                add_box(tracking_object, frame.frame, frame.box, width, height)
+                box = frame.box
+                sides = at.box_to_shown((box.x0, box.y0, box.x1, box.y1))
+                add_box(tracking_object, frame.frame, BoxPrompt(*sides), width, height)
     masks = tuple(
         ObjectPrompts(
             entry.id,
@@ -321,7 +349,9 @@ def apply(clip: bpy.types.MovieClip, prompts: PromptSet) -> None:
         for entry in prompts.objects
     )
     masks = tuple(entry for entry in masks if entry.frames)
-    settings.mask_prompts = to_json(PromptSet(masks, width, height)).decode() if masks else ""
+    sizes = shown.stored_sizes(clip)
+    kept = PromptSet(masks, sizes.width, sizes.height)
+    settings.mask_prompts = to_json(kept).decode() if masks else ""
     for entry in prompts.objects:
         for frame in entry.frames:
             if frame.anew:
@@ -335,7 +365,7 @@ def add_point(
     width: int,
     height: int,
 ) -> bpy.types.MovieTrackingTrack:
-    """Add one click as a track that prompts on ``frame`` only."""
+    """Add one click, in shown px, as a track that prompts on ``frame`` only."""
     track = tracking_object.tracks.new(name=_next_name(tracking_object), frame=frame)
     set_exclude(track, not point.include)
     _only_on(track, frame, pixel_to_marker(point.x, point.y, width, height))
@@ -378,7 +408,7 @@ def add_box(
     width: int,
     height: int,
 ) -> bpy.types.MovieTrackingTrack:
-    """Add a box as the pattern area of a track, on ``frame`` only."""
+    """Add a box, in shown px, as the pattern area of a track, on ``frame`` only."""
     track = tracking_object.tracks.new(name=BOX_PREFIX, frame=frame)
     track.use_custom_color = True
     track.color = INCLUDE_COLOR
@@ -392,6 +422,28 @@ def add_box(
         (-half_x, half_y),
     )
     return track
+
+
+def turn(
+    track: bpy.types.MovieTrackingTrack,
+    marker: bpy.types.MovieTrackingMarker,
+    before: ShownPhoto,
+    after: ShownPhoto,
+) -> None:
+    """Move a click or a box to where its place in the photo will be shown."""
+    corners = [(marker.co[0] + x, marker.co[1] + y) for x, y in marker.pattern_corners]
+    middle = _turned((marker.co[0], marker.co[1]), before, after)
+    marker.co = middle
+    if is_box(track):
+        places = [_turned(corner, before, after) for corner in corners]
+        xs, ys = [x - middle[0] for x, _ in places], [y - middle[1] for _, y in places]
+        low, high = (min(xs), min(ys)), (max(xs), max(ys))
+        marker.pattern_corners = (low, (high[0], low[1]), high, (low[0], high[1]))
+
+
+def _turned(co: tuple[float, float], before: ShownPhoto, after: ShownPhoto) -> tuple[float, float]:
+    stored = before.point_to_stored(*marker_to_pixel(*co, *before.frame))
+    return pixel_to_marker(*after.point_to_shown(*stored), *after.frame)
 
 
 def remove_all(clip: bpy.types.MovieClip) -> None:

@@ -16,6 +16,7 @@ from ...core.prompts import FramePrompts, MaskPrompt, ObjectPrompts, PromptSet, 
 from ...core.protocol import EditedMatte
 from ..context import properties
 from ..context.stored_text import text_of
+from . import shown
 
 
 def has_mask(clip: bpy.types.MovieClip, object_id: int, frame: int) -> bool:
@@ -29,13 +30,13 @@ def set_from_outlines(
     frame: int,
     outlines: Sequence[NDArray[Any]],
 ) -> None:
-    """Make drawn outlines, (n, 2) px of the photo each, an object's mask prompt on a frame.
+    """Make drawn outlines, (n, 2) shown px each, an object's mask prompt on a frame.
 
     Raises PromptError if they enclose nothing, because SAM 2 has no prompt for "not there".
     """
-    flat = tuple(tuple(outline.ravel().tolist()) for outline in outlines)
-    width, height = clip.size
-    mask = mask_prompt(EditedMatte(object_id, frame, flat), width, height)
+    at = shown.of(clip, frame)
+    flat = tuple(tuple(at.points_to_stored(one).ravel().tolist()) for one in outlines)
+    mask = mask_prompt(EditedMatte(object_id, frame, flat), at.photo.width, at.photo.height)
     if not any(mask.runs[1::2]):
         raise PromptError(
             f"The mask on frame {frame} is empty, and SAM 2 can't be told that nothing is there.",
@@ -78,7 +79,8 @@ def _set(clip: bpy.types.MovieClip, object_id: int, frame: int, mask: MaskPrompt
     objects = [entry for entry in stored.objects if entry.id != object_id]
     if own.frames:
         objects = sorted([*objects, own], key=lambda entry: entry.id)
+    sizes = shown.stored_sizes(clip)
     kept = msgspec.structs.replace(
-        stored, objects=tuple(objects), width=clip.size[0], height=clip.size[1]
+        stored, objects=tuple(objects), width=sizes.width, height=sizes.height
     )
     settings.mask_prompts = to_json(kept).decode() if objects else ""

@@ -26,12 +26,12 @@ from ..context import clip_state, console, properties
 from ..context.clip_state import ClipPart
 from ..context.editors import to_scene
 from ..masks import edit_search, layers
-from . import preview_key
+from . import preview_key, shown
 from .matte_run import is_outdated, known_store, last_run
 
 Source = Literal["preview", "edited", "stored"]
 Part = tuple[int, int, int, int]
-"""Left, top, right and bottom of a part of the photo, px."""
+"""Left, top, right and bottom of a part of the clip's frame, shown px."""
 
 # 256 x 256 float16 each.
 _KEPT_STORED = 192
@@ -52,17 +52,31 @@ class ShownMatte:
     source
         Where the matte comes from.
     values
-        Shape (h, w), any size, stretched over the photo by bilinear interpolation. Inside is > 0.
+        Shape (h, w), any size, as the clip shows the photo, stretched over it by bilinear interpolation.
+        Inside is > 0.
     scores
         The model's scores. None for what the user drew.
     part
-        The part of the photo that it covers. None means all of it.
+        The part of the clip's frame that it covers. None means all of it.
     """
 
     source: Source
     values: NDArray[Any]
     scores: MatteScores | None = None
     part: Part | None = None
+
+
+def as_shown(
+    clip: bpy.types.MovieClip,
+    frame: int,
+    source: Source,
+    logits: NDArray[Any],
+    scores: MatteScores | None,
+) -> ShownMatte:
+    """Return a matte of a stored photo, (h, w), as the clip shows it."""
+    at = shown.of(clip, frame)
+    part = None if at.part == (0, 0, *at.frame) else at.part
+    return ShownMatte(source, np.ascontiguousarray(at.mask_to_shown(logits)), scores, part)
 
 
 @dataclass(frozen=True)
@@ -207,7 +221,8 @@ def keep_preview(
     prompts: FramePrompts,
     model: str,
     values: NDArray[Any],
-    scores: MatteScores,
+    scores: MatteScores | None,
+    part: Part | None = None,
 ) -> None:
     """Keep a preview. ``key`` is (clip's session uid, object, frame).
 
@@ -215,13 +230,15 @@ def keep_preview(
     ----------
     model
         The key that it was made with (`preview_key`). The preview shows as long as the key is the same.
+    values, scores, part
+        As in `ShownMatte`.
     """
     uid, object_id, frame = key
     mattes, place = clip_state.of_uid(uid).part(_Mattes), (object_id, frame)
     before = mattes.previews.get(place)
     if before is not None and before.prompts != prompts:
         mattes.earlier.keep(place, before.matte)
-    preview = _Previewed(prompts, model, ShownMatte("preview", values, scores))
+    preview = _Previewed(prompts, model, ShownMatte("preview", values, scores, part))
     mattes.previews.keep(place, preview)
 
 
@@ -261,7 +278,7 @@ def _read(clip: bpy.types.MovieClip, object_id: int, frame: int) -> ShownMatte |
         # Drawing can't report errors. The operators read the same file and do.
         console.log.warning(str(error))
         return None
-    return ShownMatte("stored", record.logits, record.scores)
+    return as_shown(clip, frame, "stored", record.logits, record.scores)
 
 
 def needs_close_up(width: int, height: int, zoom: float) -> bool:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ...core.errors import EditError
 from ...core.geometry.canvas import Canvas, photo_scale
 from ...core.geometry.simplify import within
-from ...core.geometry.trace import trace
+from ...core.geometry.trace import trace_part
 from ..context import clip_state, properties, session_state
 from ..context.clip_state import ClipPart
 from ..context.editors import to_scene
@@ -201,7 +201,9 @@ def outlines_now(clip: bpy.types.MovieClip, name: str, frame: int) -> list[Point
         markers.on_frame(clip, frame).get(name),
         preview_key.of_clip(settings),
     )
-    return [] if matte is None else [one.points for one in trace(matte.values, *size)]
+    if matte is None:
+        return []
+    return [one.points for one in trace_part(matte.values, matte.part or (0, 0, *size))]
 
 
 def require_open(clip: bpy.types.MovieClip, name: str) -> None:

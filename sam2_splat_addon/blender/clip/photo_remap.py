@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Move clicks and drawn masks along with their photos when photos are added or removed."""
+"""Move clicks and drawn masks along with their photos when photos are added, removed or turned."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import bpy
+import numpy as np
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from ...core.footage.matching import from_text, known_photos, moved_frames
 from ...core.footage.scan import Footage
+from ...core.geometry.coordinates import mask_to_pixels, pixels_to_mask
+from ...core.geometry.shown_photo import ShownPhoto
 from ...core.printable import counted
 from ...core.prompts import from_json, to_json
 from ..context import properties
@@ -18,6 +23,7 @@ from ..context.stored_text import text_of
 from ..masks import layers
 from . import anew_frames, approved_frames, user_masks
 from . import markers as clip_prompts
+from .shown import ShownAt
 
 # A frame beyond all others, where markers wait until every place is free.
 _FAR = 1_000_000
@@ -135,6 +141,79 @@ def _follow_drawn(
         if any(place != frame for frame, place in moves.items()):
             layers.move_edited(mask, clip, name, moves)
     return gone
+
+
+Turn = tuple[ShownPhoto, ShownPhoto]
+"""How a photo was shown, and how it will be shown."""
+
+
+def turned(
+    before: ShownAt, after: ShownAt, places: Mapping[int, int], count: int
+) -> dict[int, Turn]:
+    """Return the new frames whose photos will be shown in another way than before.
+
+    Parameters
+    ----------
+    before, after
+        How the clip shows its old frames, and will show the new ones.
+    places
+        Old frame -> new frame of each photo. Empty if no photo has moved.
+    count
+        Number of photos now.
+    """
+    pairs = places.items() if places else ((at, at) for at in range(1, count + 1))
+    found = {new: (before(old), after(new)) for old, new in pairs}
+    return {frame: turn for frame, turn in found.items() if turn[0] != turn[1]}
+
+
+def moved_drawn(
+    drawn_frames: Mapping[str, Collection[int]], places: Mapping[int, int]
+) -> dict[str, set[int]]:
+    """Return the new frames of what the user has drawn, by object, after `take_along`."""
+    if not places:
+        return {name: set(frames) for name, frames in drawn_frames.items()}
+    return {
+        name: {places[at] for at in frames if at in places} for name, frames in drawn_frames.items()
+    }
+
+
+def turn(
+    clip: bpy.types.MovieClip,
+    turns: Mapping[int, Turn],
+    drawn_frames: Mapping[str, Collection[int]],
+) -> None:
+    """Move clicks, boxes and drawn masks to where their places will be shown.
+
+    Parameters
+    ----------
+    turns
+        Frame -> how its photo was shown, and how it will be shown.
+    drawn_frames
+        The frames that the user has drawn on, by object.
+    """
+    for owner in clip_prompts.subjects(clip):
+        for track in owner.tracks:
+            if all(marker.is_keyed for marker in track.markers):
+                for marker in track.markers:
+                    if marker.frame in turns:
+                        clip_prompts.turn(track, marker, *turns[marker.frame])
+    mask = properties.of_clip(clip).mask
+    if mask is None:
+        return
+    for name, frames in drawn_frames.items():
+        start = user_masks.frames_before(clip, mask, name)
+        # All of them: `move_edited` drops what it is not told of.
+        moves = {at + start: at + start for at in sorted(frames)}
+        maps = {at + start: partial(_turned_points, turns[at]) for at in frames if at in turns}
+        if maps:
+            layers.move_edited(mask, clip, name, moves, maps)
+
+
+def _turned_points(turn: Turn, points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Move points of a mask, (n, 2) mask space, to where their places will be shown."""
+    before, after = turn
+    stored = before.points_to_stored(mask_to_pixels(points.astype(np.float64), *before.frame))
+    return pixels_to_mask(after.points_to_shown(stored), *after.frame).astype(np.float32)
 
 
 def _follow_range(clip: bpy.types.MovieClip, places: Mapping[int, int]) -> None:

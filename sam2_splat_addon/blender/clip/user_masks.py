@@ -16,10 +16,10 @@ from ..context import properties
 from ..context.active_clip import clip_by_uid
 from ..context.present import present
 from ..masks import edit_search, layers, written_layers
-from . import markers
+from . import markers, shown
 
 Drawn = dict[str, dict[int, list[NDArray[np.float64]]]]
-"""Object -> frame of the clip -> closed outlines, (n, 2) px of the photo each."""
+"""Object -> frame of the clip -> closed outlines, (n, 2) shown px each."""
 
 
 def search(
@@ -117,10 +117,15 @@ def frames_before(clip: bpy.types.MovieClip, mask: bpy.types.Mask, name: str) ->
 
 
 def as_mattes(clip: bpy.types.MovieClip, drawn: Drawn) -> tuple[EditedMatte, ...]:
-    """Convert drawn outlines to the worker's form, in a fixed order."""
-    ids = markers.sync_objects(clip)
+    """Convert drawn outlines to the worker's form, in stored px and in a fixed order."""
+    ids, shown_at = markers.sync_objects(clip), shown.reader(clip)
+
+    def stored(frame: int, shapes: list[NDArray[np.float64]]) -> tuple[tuple[float, ...], ...]:
+        at = shown_at(frame)
+        return tuple(tuple(at.points_to_stored(one).ravel().tolist()) for one in shapes)
+
     return tuple(
-        EditedMatte(ids[name], frame, tuple(tuple(one.ravel().tolist()) for one in shapes))
+        EditedMatte(ids[name], frame, stored(frame, shapes))
         for name in ids
         for frame, shapes in sorted(drawn.get(name, {}).items())
     )

@@ -134,6 +134,12 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
     photos: Annotated[
         str, StringProperty(description="Name and size of every frame's photo, as JSON")
     ]
+    photo_sizes: Annotated[
+        str, StringProperty(description="Size in pixels and orientation of the photos, as JSON")
+    ]
+    shows_upright: Annotated[
+        bool, BoolProperty(description="Whether the clip shows upright copies of the photos")
+    ]
     outdated_run: Annotated[
         str,
         StringProperty(

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import bpy
 import numpy as np
@@ -42,6 +43,9 @@ from .written_layers import (
     signature,
     splines_of,
 )
+
+PointMap = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""Moves points of a mask, (n, 2) mask space."""
 
 # Time in which a step sets keys, s. It sets one at least. Without a window a step may take longer.
 _SLICE = 0.25 if bpy.app.background else 0.008
@@ -219,11 +223,20 @@ def rename_object_layer(mask: bpy.types.Mask, layer_name: str, new_name: str) ->
 
 
 def move_edited(
-    mask: bpy.types.Mask, clip: bpy.types.MovieClip, name: str, places: Mapping[int, int | None]
+    mask: bpy.types.Mask,
+    clip: bpy.types.MovieClip,
+    name: str,
+    places: Mapping[int, int | None],
+    maps: Mapping[int, PointMap] = MappingProxyType({}),
 ) -> None:
     """Move what the user drew on some scene frames of a layer to other frames. None drops it.
 
     After that, what was written on all these frames counts as outdated.
+
+    Parameters
+    ----------
+    maps
+        Old frame -> where its points go, if they also move within the photo.
     """
     edit_search.settle_torn(mask, name)
     written, layer = remembered(mask, name), named(mask.layers, name)
@@ -231,7 +244,10 @@ def move_edited(
         return
     with mask_keys.scratch_scene() as scene:
         drawn = {
-            place: drawn_on(mask, name, frame) or mask_keys.keyed_state(scene, mask, name, frame)
+            place: _mapped(
+                drawn_on(mask, name, frame) or mask_keys.keyed_state(scene, mask, name, frame),
+                maps.get(frame),
+            )
             for frame, place in places.items()
             if place is not None
         }
@@ -253,6 +269,12 @@ def move_edited(
         ),
     )
     mask_keys.show_keys(mask)
+
+
+def _mapped(states: States, to: PointMap | None) -> States:
+    if to is None:
+        return states
+    return tuple(SplineState(to(s.co), to(s.left), to(s.right), s.cyclic) for s in states)
 
 
 def _kept(mask: bpy.types.Mask, name: str) -> dict[int, States]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ...core.errors import StoreError
 from ...core.mattes.store import Logits
+from ..clip import shown
 from ..clip.matte_run import current_store
 from ..context import session_state
 from ..context.session_state import SessionPart
@@ -77,7 +78,8 @@ def _made(pictures: _Pictures, clip: bpy.types.MovieClip, at: _Place) -> int:
         pictures.collection = bpy.utils.previews.new()
     made = pictures.collection.new(f"{at}")
     made.image_size = (SIDE, SIDE)
-    pixels = picture(logits, (clip.size[0], clip.size[1]), color)
+    look = shown.of(clip, frame)
+    pixels = picture(look.mask_to_shown(logits), look.photo.upright, color)
     made.image_pixels_float.foreach_set(pixels.ravel())
     return int(made.icon_id)
 
@@ -88,9 +90,9 @@ def picture(logits: Logits, size: tuple[int, int], color: Sequence[float]) -> ND
     Parameters
     ----------
     logits
-        (h, w), positive inside.
+        (h, w), positive inside, as the photo is shown.
     size
-        Of the photo, px. The picture keeps its proportions, and is transparent around it.
+        Of the shown photo, px. The picture keeps its proportions, and is transparent around it.
     color
         Of the subject, display values.
     """

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.geometry.spline_slots import SlotPlan, SlotPlanner
-from ...core.geometry.trace import from_outlines, trace
+from ...core.geometry.trace import from_outlines, trace_shown
 from ...core.mattes.store import MatteStore
 from ...core.system.background_task import BackgroundTask, Report
 from ...core.system.steps import quietly
+from ..clip import shown
 from ..clip.user_masks import Drawn, everything, frames_before
 from ..context import clip_state, properties, session_state
 from ..context.active_clip import clip_by_uid, require_clip_by_uid
@@ -214,10 +215,9 @@ class LayerBuild:
         """Return what an object's layer should show: what the user drew, else the store's mattes."""
         drawn = self.edited[name]
         # Look it up for each object, because an undo between two steps makes references invalid.
-        clip = require_clip_by_uid(uid)
-        size = (int(clip.size[0]), int(clip.size[1]))
+        shown_at = shown.reader(require_clip_by_uid(uid))
         frames = sorted({*self._store.frames(object_id), *drawn})
-        plan, mattes = yield from self._traced(object_id, frames, drawn, size)
+        plan, mattes = yield from self._traced(object_id, frames, drawn, shown_at)
         return _Planned(name, plan, frames, drawn.keys(), mattes)
 
     def _write_layers(
@@ -256,7 +256,7 @@ class LayerBuild:
         object_id: int,
         frames: Sequence[int],
         drawn: Mapping[int, list[NDArray[np.float64]]],
-        size: tuple[int, int],
+        shown_at: shown.ShownAt,
     ) -> Generator[bool, None, tuple[SlotPlan, int]]:
         """Trace an object's outlines on all its frames. What the user drew replaces the model's.
 
@@ -275,7 +275,8 @@ class LayerBuild:
                 elif mark is None:  # a damaged matte counts as none
                     planner.add(from_outlines([]))
                 else:
-                    planner.add(trace(store.read(object_id, frame).logits, *size))
+                    logits = store.read(object_id, frame).logits
+                    planner.add(trace_shown(logits, shown_at(frame)))
             return planner.finish(), mattes or 1
 
         background = BackgroundTask(planned)

@@ -18,12 +18,15 @@ from msgspec.structs import replace
 
 from ...client.worker.job import SILENCE, describe_silence
 from ...core.errors import SplatError
+from ...core.footage.headers import read_header
+from ...core.footage.sizes import PhotoSizes
 from ...core.prompts import FramePrompts, ObjectPrompts, PromptSet
 from ...core.protocol import (
     EditedMatte,
     FootageFiles,
     ModelChoice,
     PreviewDone,
+    PreviewMatte,
     PreviewRequest,
     PropagateRequest,
 )
@@ -37,6 +40,7 @@ from ..clip import (
     matte_cache,
     matte_run,
     preview_key,
+    shown,
     user_masks,
 )
 from ..clip.matte_cache import ShownMatte
@@ -49,7 +53,7 @@ from ..context import (
     task_runner,
     worker_session,
 )
-from ..context.active_clip import is_linked
+from ..context.active_clip import clip_by_uid, is_linked
 from ..context.editors import clip_frame
 from ..context.requests import chosen, model_choice, run_settings
 from ..context.session_state import SessionPart
@@ -261,22 +265,27 @@ def _can_show(clip: bpy.types.MovieClip, object_id: int, name: str, prompts: Fra
 
 def _ask(clip: bpy.types.MovieClip, question: _Question) -> None:
     settings = properties.of_clip(clip)
-    width, height = clip.size
     try:
         photo = footage.photo_of(clip, question.frame)
         if photo is None:
             return
+        sizes = _sizes(clip, photo)
+        files = _files(clip, sizes)
+        prompts = PromptSet(_with_other_frames(clip, question), sizes.width, sizes.height)
         request = PreviewRequest(
             photo=str(photo),
-            width=width,
-            height=height,
+            width=sizes.width,
+            height=sizes.height,
             frame=question.frame,
-            prompts=PromptSet(_with_other_frames(clip, question), width, height),
+            prompts=prompts,
             model=model_choice(
                 settings, device=preferences.device(), threads=preferences.threads()
             ),
-            propagation=_propagation(clip, question) if question.prompts else None,
+            propagation=_propagation(clip, files, question) if question.prompts else None,
             settings=RunSettings(**chosen(settings, RunSettings)),
+            odd_sizes=sizes.odd,
+            orientation=sizes.orientation,
+            turns=sizes.turns,
         )
         _state().ticket = worker_session.preview().ask(request)
     except SplatError as error:
@@ -303,28 +312,49 @@ def _every_prompt(clip: bpy.types.MovieClip, question: _Question) -> tuple[Objec
     return tuple(every[object_id] for object_id in sorted(every))
 
 
-def _propagation(clip: bpy.types.MovieClip, question: _Question) -> PropagateRequest | None:
-    """Return what Propagate would ask now, without looking at the photos.
+def _sizes(clip: bpy.types.MovieClip, photo: Path) -> PhotoSizes:
+    """Return the sizes of a clip's photos. A clip of an earlier version asks one photo."""
+    known = shown.known_sizes(clip)
+    if known is not None:
+        return known
+    header = read_header(photo)
+    return PhotoSizes(header.width, header.height, orientation=header.orientation)
 
-    The photos are taken from the last propagation. Without one, no kept matte counts, but it is still
-    known at which frames tracking starts.
-    """
+
+def _files(clip: bpy.types.MovieClip, sizes: PhotoSizes) -> FootageFiles | None:
+    """Return the clip's photos without looking at them, as they were at the last propagation."""
     settings = properties.of_clip(clip)
     count = settings.frame_count
     if not count or not settings.footage_folder:
         return None
     last = matte_run.last_run(clip)
-    width, height = clip.size if last is None else (last.width, last.height)
+    return FootageFiles(
+        settings.footage_folder,
+        footage.shown_paths(clip, range(1, count + 1)),
+        sizes.width,
+        sizes.height,
+        "" if last is None else last.footage,
+        odd_sizes=sizes.odd,
+        orientation=sizes.orientation,
+        turns=sizes.turns,
+    )
+
+
+def _propagation(
+    clip: bpy.types.MovieClip, files: FootageFiles | None, question: _Question
+) -> PropagateRequest | None:
+    """Return what Propagate would ask now, without looking at the photos.
+
+    The photos are taken from the last propagation. Without one, no kept matte counts, but it is still
+    known at which frames tracking starts.
+    """
+    if files is None:
+        return None
+    settings, count = properties.of_clip(clip), len(files.paths)
     beside = Path(bpy.path.abspath(settings.footage_folder)) / matte_run.STORE_NAME
     return PropagateRequest(
-        footage=FootageFiles(
-            settings.footage_folder,
-            footage.shown_paths(clip, range(1, count + 1)),
-            width,
-            height,
-            "" if last is None else last.footage,
-        ),
-        prompts=PromptSet(_every_prompt(clip, question), *map(int, clip.size)),
+        footage=files,
+        prompts=PromptSet(_every_prompt(clip, question), files.width, files.height),
         store=bpy.path.abspath(settings.store_folder) or str(beside),
         model=model_choice(settings, device=preferences.device(), threads=preferences.threads()),
         settings=run_settings(settings, count),
@@ -360,16 +390,23 @@ def _keep(done: PreviewDone) -> None:
     if asked is None or done.ticket != state.ticket:
         return  # the clicks have changed since, and there is a new question
     state.ticket = 0
+    clip = clip_by_uid(asked.uid)
+    if clip is None:
+        return
+
+    def shown_matte(matte: PreviewMatte) -> ShownMatte:
+        return matte_cache.as_shown(clip, done.frame, "preview", matte.array(), matte.scores)
+
     if asked.hovers:
-        found = (ShownMatte("preview", matte.array(), matte.scores) for matte in done.mattes)
-        hover.keep(next(found, None))
+        hover.keep(next((shown_matte(matte) for matte in done.mattes), None))
         editors.redraw()
         return
     prompts: dict[int, FramePrompts] = {entry.id: entry.frames[0] for entry in asked.prompts}
     for matte in done.mattes:
         key = (asked.uid, matte.object_id, done.frame)
+        made = shown_matte(matte)
         matte_cache.keep_preview(
-            key, prompts[matte.object_id], asked.model, matte.array(), matte.scores
+            key, prompts[matte.object_id], asked.model, made.values, made.scores, made.part
         )
     # An answered question is not asked again, and one without an answer not again and again.
     answered = {matte.object_id for matte in done.mattes}

@@ -53,6 +53,8 @@ class LoadTask:
         self._opening: Generator[None, None, Opened] | None = None
         self._looked_for_copies = False
         self._job: Job | None = None
+        self._first = Path()  # set when the copies are begun
+        self._lies = False
         if with_subfolders is None:
             with_subfolders = loading.had_subfolders(path, into)
         place, cache = Place(path, with_subfolders), preferences.cache_folder()
@@ -75,7 +77,8 @@ class LoadTask:
             if not self._has_copies(deadline):
                 return False
             into = require_clip_by_uid(self._into) if self._into is not None else None
-            self._opening = loading.open_staged(*self._background.result(), into)
+            footage, _ = self._background.result()
+            self._opening = loading.open_staged(footage, self._first, into)
         self.fraction, self.sentence = 1.0, "Moving clicks and masks with their photos"
         while True:
             try:
@@ -88,10 +91,11 @@ class LoadTask:
 
     def _has_copies(self, deadline: float) -> bool:
         """Whether Blender can show the photos, or the copies that the worker makes of them."""
-        footage, shown = self._background.result()
+        footage, first = self._background.result()
         if not self._looked_for_copies:
             self._looked_for_copies = True
-            self._job = copies.job_for(footage, shown)
+            self._job, self._first = copies.begun(footage, first)
+            self._lies = self._first != first
         if self._job is None:
             return True
         state = self._job.poll(deadline, wait=bpy.app.background)
@@ -99,7 +103,7 @@ class LoadTask:
         if not state.is_over:
             return False
         self.cancelled = state is JobState.CANCELLED  # the next step ends the task
-        copies.take(self._job, footage, shown)
+        copies.take(self._job, footage, first)
         return not self.cancelled
 
     def _finish(self, clip: bpy.types.MovieClip, news: str) -> None:
@@ -110,6 +114,11 @@ class LoadTask:
         self.summary = f"{clip.name}: {settings.frame_count} photos of {width}x{height} px" + (
             f". {left_out} can't be read and were left out" if left_out else ""
         )
+        if self._lies:
+            self.summary += (
+                ". Some lie on their side. Install the packages for SAM 2, then load them again to see"
+                " them upright"
+            )
         if news:
             self.summary += f". {news}"
             changes.photos_changed(clip.session_uid)

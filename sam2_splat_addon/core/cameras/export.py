@@ -2,22 +2,24 @@
 """Write cameras and points of baked photos for trainers: a model of COLMAP, or nerfstudio's files.
 
 A camera is written in the stored pixels of its photo, since trainers read these: of another size or
-turned, it is brought to them.
+turned, it is brought to them. If the images are turned upright, so are their cameras.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ..footage.sizes import PhotoSizes
+from ..geometry.orientation import PhotoShape
 from .capture import FROM_OPENGL
-from .find import PhotoCamera
+from .find import PhotoCamera, PhotoCameras
 from .lens import MODELS, Floats, Lens
 
 PLY_NAME: Final = "sparse_pc.ply"
@@ -96,6 +98,21 @@ def lens_and_rotation(camera: PhotoCamera) -> tuple[Lens, Floats] | None:
     rotation[:2, :2] = turn
     params = (*given, *centre.tolist(), *map(float, terms))
     return Lens(lens.model, *size, params), rotation @ camera.camera.rotation
+
+
+def upright_cameras(cameras: PhotoCameras, sizes: PhotoSizes) -> PhotoCameras:
+    """Return the cameras of photos whose pixels are turned upright."""
+    by_frame = {
+        frame: _upright(camera, sizes.shape(frame)) for frame, camera in cameras.by_frame.items()
+    }
+    return replace(cameras, by_frame=by_frame)
+
+
+def _upright(camera: PhotoCamera, shape: PhotoShape) -> PhotoCamera:
+    origin, right, down = shape.points_to_upright(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
+    to_upright = np.stack([right - origin, down - origin], axis=1) @ camera.to_photo
+    to_upright[:, 2] += origin
+    return PhotoCamera(camera.camera, to_upright, *shape.upright)
 
 
 def for_colmap(lens: Lens) -> Lens | None:

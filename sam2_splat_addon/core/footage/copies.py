@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Copies of photos that Blender can't show, or would show in another size.
+"""Copies of photos that Blender can't show, or would not show upright or in another size.
 
-If one photo of a clip needs a copy, all of them get one, so that Blender opens one sequence. Only the
+If one photo of a clip needs a copy, all of them get one, so that Blender opens one sequence. All copies
+have one size, and a photo of another shape has bars beside it (`core.geometry.shown_photo`). Only the
 editor shows the copies. SAM 2 and the bake read the photos.
 """
 
@@ -19,8 +20,18 @@ from .staging import COPIES, COPIES_MADE_OF, LINKS, PHOTO_LINK
 
 
 def needs_copies(footage: Footage) -> bool:
-    """Whether Blender can't show some of the photos."""
-    return any(frame.header.needs_copy for frame in footage.frames)
+    """Whether Blender can't show some of the photos, or would not show them upright."""
+    return not all(frame.header.is_shown_itself for frame in footage.frames)
+
+
+def are_optional(footage: Footage) -> bool:
+    """Whether Blender can show all photos without copies, though some would lie on their side."""
+    return not any(frame.header.needs_copy for frame in footage.frames)
+
+
+def frame_size(footage: Footage) -> tuple[int, int]:
+    """Return the width and height of the copies, px: those of most photos when they are upright."""
+    return footage.sizes.upright.width, footage.sizes.upright.height
 
 
 def copy_paths(footage: Footage, folder: Path) -> tuple[Path, ...]:
@@ -82,4 +93,6 @@ def finish(footage: Footage, folder: Path) -> None:
 
 
 def _made_of(footage: Footage) -> list[str]:
-    return [f"{at.name} {at.byte_size} {at.changed_ns}" for at in footage.frames]
+    width, height = frame_size(footage)
+    of = f"upright in {width}x{height}"
+    return [f"{at.name} {at.byte_size} {at.changed_ns} {of}" for at in footage.frames]

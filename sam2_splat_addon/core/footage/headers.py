@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from ..errors import DamagedPhoto, FootageError
+from ..geometry.orientation import AS_STORED
 from ..system.safe_read import open_plain
 from .exr_header import read_exr
 from .heif_header import is_heif, read_heif
 from .jxl_header import is_jxl, read_jxl
+from .png_exif import orientation_at_end, orientation_in_text
 from .tiff_header import read_tiff
 from .tiff_tags import Malformed, Unsupported, exactly, exif_orientation
 
@@ -81,6 +83,11 @@ class ImageHeader:
     color: ColorModel
     has_alpha: bool
     needs_copy: bool = False
+
+    @property
+    def is_shown_itself(self) -> bool:
+        """Whether Blender shows the file itself, upright. Blender ignores EXIF orientation."""
+        return not self.needs_copy and self.orientation == AS_STORED
 
 
 def read_header(path: Path) -> ImageHeader:
@@ -265,7 +272,7 @@ def _png(file: BinaryIO) -> ImageHeader:
         raise Malformed("its header is damaged")
     color, channels, has_alpha = _PNG_COLORS[color_type]
     file.seek(4, os.SEEK_CUR)
-    orientation = 1
+    orientation = 0
     while True:
         length, kind = struct.unpack(">I4s", exactly(file, 8))
         if kind == b"tRNS":
@@ -273,6 +280,8 @@ def _png(file: BinaryIO) -> ImageHeader:
         elif kind == b"eXIf":
             orientation = exif_orientation(exactly(file, length))
             length = 0
+        elif kind in (b"tEXt", b"zTXt") and not orientation:
+            orientation = orientation_in_text(file, kind, length)
         elif kind in (b"IDAT", b"IEND"):
             break
         file.seek(length + 4, os.SEEK_CUR)
@@ -282,6 +291,7 @@ def _png(file: BinaryIO) -> ImageHeader:
     held = file.seek(0, os.SEEK_END) - begin
     _require_room(width * height * channels * depth // 8, _DEFLATED, held)
     _require_end_marker(file, b"IEND", begin)
+    orientation = orientation or orientation_at_end(file, begin)
     return ImageHeader("png", width, height, channels, depth, False, orientation, color, has_alpha)
 
 

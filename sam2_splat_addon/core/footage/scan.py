@@ -21,6 +21,7 @@ from functools import cached_property
 from pathlib import Path, PurePath
 
 from ..errors import DamagedPhoto, FootageError
+from ..geometry.orientation import PhotoShape
 from ..printable import as_text, is_text
 from ..system.background_task import Report, unwatched
 from ..system.safe_read import is_there, require_plain_file
@@ -118,8 +119,11 @@ class Footage:
 
     @cached_property
     def sizes(self) -> PhotoSizes:
-        """The size of each photo."""
-        return PhotoSizes.among((at.header.width, at.header.height) for at in self.frames)
+        """The size of each photo, and how it is turned upright."""
+        return PhotoSizes.among(
+            PhotoShape(at.header.width, at.header.height, at.header.orientation)
+            for at in self.frames
+        )
 
     @property
     def width(self) -> int:

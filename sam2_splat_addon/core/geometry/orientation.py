@@ -9,6 +9,7 @@ be turned or mirrored so that the photo is upright. Points are pixel-edge coordi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -23,7 +24,7 @@ _Scalar = TypeVar("_Scalar", bound=np.generic)
 AS_STORED: Final = 1
 """The orientation of a photo that is stored upright."""
 
-# For each orientation: whether x and y change places, and whether x and y then count from the other side.
+# See `turning`.
 _STEPS: Final = {
     1: (False, False, False),
     2: (False, True, False),
@@ -35,6 +36,11 @@ _STEPS: Final = {
     8: (True, False, True),
 }
 _BACK: Final = {6: 8, 8: 6}
+
+
+def turning(orientation: int) -> tuple[bool, bool, bool]:
+    """Return whether x and y change places, and whether x and y then count from the other side."""
+    return _STEPS[orientation]
 
 
 def back(orientation: int) -> int:
@@ -78,3 +84,45 @@ def turned_box(box: Sequence[float], width: float, height: float, orientation: i
     )
     (left, top), (right, bottom) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
     return left, top, right, bottom
+
+
+@dataclass(frozen=True)
+class PhotoShape:
+    """The size of a photo as its file stores it, and how it is turned upright.
+
+    Attributes
+    ----------
+    width, height
+        Size of the photo, stored px.
+    orientation
+        1 to 8, as in EXIF.
+    """
+
+    width: int
+    height: int
+    orientation: int = AS_STORED
+
+    @property
+    def upright(self) -> tuple[int, int]:
+        """Width and height of the upright photo at its own scale, px."""
+        return turned_size(self.width, self.height, self.orientation)
+
+    def mask_to_upright(self, mask: NDArray[_Scalar]) -> NDArray[_Scalar]:
+        """Turn a mask of the stored photo, (h, w) of any size, upright. The result is a view."""
+        return turned(mask, self.orientation)
+
+    def mask_to_stored(self, mask: NDArray[_Scalar]) -> NDArray[_Scalar]:
+        """Turn a mask of the upright photo, (h, w) of any size, back to stored order."""
+        return turned(mask, back(self.orientation))
+
+    def points_to_upright(self, points: Points) -> Points:
+        """Turn points, (n, 2) stored px, upright."""
+        return turned_points(points, self.width, self.height, self.orientation)
+
+    def points_to_stored(self, points: Points) -> Points:
+        """Turn points, (n, 2) px of the upright photo, back to stored order."""
+        return turned_points(points, *self.upright, back(self.orientation))
+
+    def box_to_upright(self, box: Sequence[float]) -> Box:
+        """Turn a box (left, top, right, bottom) in stored px upright."""
+        return turned_box(box, self.width, self.height, self.orientation)

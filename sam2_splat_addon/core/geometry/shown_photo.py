@@ -18,16 +18,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .orientation import (
-    AS_STORED,
-    Box,
-    Points,
-    back,
-    turned,
-    turned_box,
-    turned_points,
-    turned_size,
-)
+from .orientation import AS_STORED, Box, PhotoShape, Points
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
@@ -38,41 +29,32 @@ class ShownPhoto:
 
     Attributes
     ----------
-    width, height
-        Size of the photo, stored px.
-    orientation
-        How the clip turns it, 1 to 8 as in EXIF.
+    photo
+        The photo as its file stores it, and how the clip turns it.
     frame
         Width and height of the clip's frames, shown px.
 
     Examples
     --------
-    >>> photo = ShownPhoto(400, 300, 6, (300, 400))
-    >>> photo.points_to_shown(np.array([[10.0, 20.0]])).tolist()
+    >>> shown = ShownPhoto(PhotoShape(400, 300, 6), (300, 400))
+    >>> shown.points_to_shown(np.array([[10.0, 20.0]])).tolist()
     [[280.0, 10.0]]
-    >>> photo.points_to_stored(np.array([[280.0, 10.0]])).tolist()
+    >>> shown.points_to_stored(np.array([[280.0, 10.0]])).tolist()
     [[10.0, 20.0]]
     """
 
-    width: int
-    height: int
-    orientation: int
+    photo: PhotoShape
     frame: tuple[int, int]
 
     @property
     def is_as_stored(self) -> bool:
         """Whether shown pixels are stored pixels."""
-        return self.orientation == AS_STORED and self.frame == (self.width, self.height)
-
-    @property
-    def upright(self) -> tuple[int, int]:
-        """Width and height of the upright photo at its own scale, px."""
-        return turned_size(self.width, self.height, self.orientation)
+        return self.photo.orientation == AS_STORED and self._fills
 
     @cached_property
     def part(self) -> tuple[int, int, int, int]:
         """Left, top, right and bottom of the photo in the frame, shown px."""
-        (width, height), (across, down) = self.upright, self.frame
+        (width, height), (across, down) = self.photo.upright, self.frame
         scale = min(across / width, down / height)
         columns = min(across, max(1, round(width * scale)))
         rows = min(down, max(1, round(height * scale)))
@@ -83,17 +65,17 @@ class ShownPhoto:
     def scale(self) -> tuple[float, float]:
         """Shown px for one px of the upright photo, across and down. Equal but for rounding."""
         left, top, right, bottom = self.part
-        return (right - left) / self.upright[0], (bottom - top) / self.upright[1]
+        return (right - left) / self.photo.upright[0], (bottom - top) / self.photo.upright[1]
 
     def points_to_shown(self, points: Points) -> Points:
         """Convert points, (n, 2), from stored to shown pixels."""
-        upright = turned_points(points, self.width, self.height, self.orientation)
+        upright = self.photo.points_to_upright(points)
         return upright if self._fills else upright * self.scale + self.part[:2]
 
     def points_to_stored(self, points: Points) -> Points:
         """Convert points, (n, 2), from shown to stored pixels. Those on a bar lie outside the photo."""
         upright = points if self._fills else (points - self.part[:2]) / self.scale
-        return turned_points(upright, *self.upright, back(self.orientation))
+        return self.photo.points_to_stored(upright)
 
     def point_to_shown(self, x: float, y: float) -> tuple[float, float]:
         """Convert one point from stored to shown pixels."""
@@ -107,26 +89,25 @@ class ShownPhoto:
 
     def box_to_shown(self, box: Sequence[float]) -> Box:
         """Convert a box (left, top, right, bottom) from stored to shown pixels."""
-        left, top, right, bottom = turned_box(box, self.width, self.height, self.orientation)
-        if self._fills:
-            return left, top, right, bottom
-        (across, down), (x, y) = self.scale, self.part[:2]
-        return left * across + x, top * down + y, right * across + x, bottom * down + y
+        return _around(self.points_to_shown(np.array(box, dtype=np.float64).reshape(2, 2)))
 
     def box_to_stored(self, box: Sequence[float]) -> Box:
         """Convert a box (left, top, right, bottom) from shown to stored pixels."""
-        corners = self.points_to_stored(np.array(box, dtype=np.float64).reshape(2, 2))
-        (left, top), (right, bottom) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
-        return left, top, right, bottom
+        return _around(self.points_to_stored(np.array(box, dtype=np.float64).reshape(2, 2)))
 
     def mask_to_shown(self, mask: NDArray[_Scalar]) -> NDArray[_Scalar]:
         """Turn a mask of the stored photo, (h, w) of any size, so that it covers `part` of the frame."""
-        return turned(mask, self.orientation)
+        return self.photo.mask_to_upright(mask)
 
     def mask_to_stored(self, mask: NDArray[_Scalar]) -> NDArray[_Scalar]:
         """Turn a mask that covers `part` of the frame, (h, w) of any size, back to stored order."""
-        return turned(mask, back(self.orientation))
+        return self.photo.mask_to_stored(mask)
 
     @property
     def _fills(self) -> bool:
-        return self.upright == self.frame
+        return self.photo.upright == self.frame
+
+
+def _around(corners: Points) -> Box:
+    (left, top), (right, bottom) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+    return left, top, right, bottom

@@ -15,11 +15,13 @@ asymptotic decider of Nielson and Hamann, 1991).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .shown_photo import ShownPhoto
 
 Points = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -145,6 +147,20 @@ def _contours(loops: Sequence[Points], min_area: float) -> list[Contour]:
         parents = [at for at in around if contours[at].is_hole != is_hole]
         contours.append(Contour(points, is_hole, abs(area), parents[-1] if parents else -1))
     return contours
+
+
+def trace_shown(logits: NDArray[np.floating[Any]], shown: ShownPhoto) -> list[Contour]:
+    """Trace a matte of the stored photo where a clip shows it. The outlines are in shown px."""
+    return trace_part(shown.mask_to_shown(logits), shown.part)
+
+
+def trace_part(logits: NDArray[np.floating[Any]], part: tuple[int, int, int, int]) -> list[Contour]:
+    """Trace a matte that covers a part of a picture: left, top, right and bottom, px of the picture."""
+    left, top, right, bottom = part
+    found = trace(logits, right - left, bottom - top)
+    if (left, top) == (0, 0):
+        return found
+    return [replace(one, points=one.points + np.array([left, top])) for one in found]
 
 
 def from_outlines(outlines: Sequence[Points], *, min_area: float = 1.0) -> list[Contour]:

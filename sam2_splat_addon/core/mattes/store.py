@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 
 from ..errors import StoreError
 from ..footage.damaged_photos import DAMAGED_NAME
+from ..geometry.orientation import AS_STORED, PhotoShape
 from ..system.atomic_file import (
     FolderSync,
     make_folder,
@@ -95,7 +96,7 @@ class MatteRecord(msgspec.Struct, frozen=True, eq=False):
     object_id, frame
         Both count from 1.
     width, height
-        Size of the photo, px; the matte is stretched to it.
+        Size of the photo, stored px; the matte is stretched to it.
     logits
         (h, w) float16 at the size that the model gives; inside is > 0.
     scores
@@ -106,6 +107,8 @@ class MatteRecord(msgspec.Struct, frozen=True, eq=False):
         Digest of what made it: equal keys mean equal mattes; empty if unknown.
     origin
         The common facts of the run that made it (`core/mattes/run_manifest.py`); empty if unknown.
+    orientation
+        How the photo is turned upright, 1 to 8 as in EXIF. The logits are not turned.
     """
 
     object_id: int
@@ -117,6 +120,12 @@ class MatteRecord(msgspec.Struct, frozen=True, eq=False):
     prompted: bool = False
     key: str = ""
     origin: bytes = b""
+    orientation: int = AS_STORED
+
+    @property
+    def shape(self) -> PhotoShape:
+        """The size of the photo, and how it is turned upright."""
+        return PhotoShape(self.width, self.height, self.orientation)
 
 
 @dataclass(frozen=True)
@@ -147,6 +156,7 @@ class _Header(msgspec.Struct, frozen=True, array_like=True):
     prompted: bool
     key: str = ""
     origin: bytes = b""
+    orientation: int = AS_STORED
 
 
 def encode_record(record: MatteRecord) -> bytes:
@@ -164,6 +174,7 @@ def encode_record(record: MatteRecord) -> bytes:
             record.prompted,
             record.key,
             record.origin,
+            record.orientation,
         )
     )
     payload = zlib.compress(np.ascontiguousarray(record.logits, dtype="<f2").tobytes(), _ZLIB_LEVEL)
@@ -192,6 +203,8 @@ def _check(header: _Header) -> None:
     sizes_given = all(1 <= side <= _MAX_SIDE for side in (header.width, header.height))
     if not sizes_given or not all(0 <= side <= _MAX_SIDE for side in (header.rows, header.columns)):
         raise ValueError("its header has no size")
+    if not 1 <= header.orientation <= 8:
+        raise ValueError("its header has an impossible orientation")
     if header.rows * header.columns > _MAX_LOGITS:
         raise ValueError("its header has an impossible size")
     # One score that is not a number would spoil all numbers of a review.
@@ -230,6 +243,7 @@ def decode_record(data: bytes, source: str = "The matte") -> MatteRecord:
         header.prompted,
         header.key,
         header.origin,
+        header.orientation,
     )
 
 

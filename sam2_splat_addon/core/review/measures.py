@@ -80,8 +80,10 @@ class MatteShape:
 
 
 def measure(record: MatteRecord) -> MatteShape:
-    """Measure one matte at the size of its logits."""
-    inside = record.logits > 0  # (h, w)
+    """Measure one matte at the size of its logits, as it lies in the upright photo."""
+    logits = np.ascontiguousarray(record.shape.mask_to_upright(record.logits))
+    width, height = record.shape.upright
+    inside = logits > 0  # (h, w)
     area = float(inside.mean()) if inside.size else 0.0
     if area == 0.0:
         return MatteShape(
@@ -98,10 +100,10 @@ def measure(record: MatteRecord) -> MatteShape:
             b"",
             record.key,
         )
-    longer = max(record.width, record.height)
+    longer = max(width, height)
     rows, columns = inside.shape
     # The distance between neighbouring logits, in units of the longer side.
-    step_x, step_y = record.width / longer / columns, record.height / longer / rows
+    step_x, step_y = width / longer / columns, height / longer / rows
     (mean_x, variance_x), (mean_y, variance_y) = (
         _moments(inside.sum(axis=0), step_x),
         _moments(inside.sum(axis=1), step_y),
@@ -120,7 +122,7 @@ def measure(record: MatteRecord) -> MatteShape:
         int(np.count_nonzero(whole)),
         float(sizes[~whole].sum() / sizes.sum()),
         _border_share(inside),
-        _sureness(record.logits, inside),
+        _sureness(logits, inside),
         _silhouette(inside, (mean_x / step_x, mean_y / step_y), (spread / step_x, spread / step_y)),
         record.key,
     )

@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 
 from ...core.bake_plan import BakeOptions
 from ...core.geometry.bake_preview import SOFT_LOGIT, feather_sigma, soft_band
+from ...core.geometry.orientation import AS_STORED, turned
 from ...core.geometry.resample import stripes, upsample_binary
 from ...core.targets import WHITE_KEPT, Bands
 from .colors import to_8_bit
+from .upright import upright
 
 Alpha = NDArray[np.unsignedinteger[Any]]  # uint8 or uint16, 0 to full
 Logits = NDArray[np.floating[Any]]
@@ -82,6 +84,16 @@ class Layers:
 
     kept: Alpha
     ignored: Mask | None = None
+
+    def turned(self, orientation: int) -> Layers:
+        """Return both, turned as an EXIF orientation says."""
+        if orientation == AS_STORED:
+            return self
+        here = self.ignored
+        return Layers(
+            upright(self.kept, orientation),
+            None if here is None else np.ascontiguousarray(turned(here, orientation)),
+        )
 
 
 def combine(

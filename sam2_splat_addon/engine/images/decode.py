@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Decode a photo at its full depth.
 
-Pixels keep their stored order. EXIF orientation is never applied, and its tag is kept. Values of 8
+Pixels keep their stored order: EXIF orientation is told and not applied. Values of 8
 and 16 bit files are the decoder's own. Floating-point files are scene-linear and go through one
 view transform: times 2^exposure, clipped to 0..1, sRGB transfer function (IEC 61966-2-1), 16 bit.
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from ...core.footage.headers import ImageHeader, read_header
 from ...core.footage.heif_header import read_heif
 from ...core.footage.tiff_header import read_tiff
 from ...core.footage.tiff_tags import Malformed
+from ...core.geometry.orientation import AS_STORED
 from ...core.system.safe_read import open_plain, read_plain
 from . import metadata
 from .colors import Pixels, rgb_of_pillow, scaled
@@ -39,8 +40,10 @@ from .heic import decode_heic
 from .jpeg import UnusualJpeg, decode_jpeg
 from .jxl import decode_jxl
 from .metadata import Metadata
+from .orientation_tag import exif_of_turned, xmp_of_turned
 from .soundness import require_whole_png, require_whole_webp
 from .tiff import decode_tiff, picture_first
+from .upright import upright
 
 # We limit the size in our own header check. A long editing history or a profile is no attack.
 Image.MAX_IMAGE_PIXELS = None
@@ -90,6 +93,8 @@ class ImagePixels:
         An XMP packet, or None.
     chunks
         Chunks of a PNG that say what its colours mean, as (kind, data).
+    orientation
+        How the photo is turned upright, 1 to 8 as in EXIF.
     """
 
     array: Pixels
@@ -98,6 +103,25 @@ class ImagePixels:
     exif: bytes | None
     xmp: bytes | None = None
     chunks: tuple[tuple[bytes, bytes], ...] = ()
+    orientation: int = AS_STORED
+
+    @property
+    def upright(self) -> Pixels:
+        """The colours of the upright photo, in row order."""
+        return upright(self.array, self.orientation)
+
+    def turned(self) -> ImagePixels:
+        """Return the same photo with upright pixels. Its tags don't turn it any more."""
+        if self.orientation == AS_STORED:
+            return self
+        return replace(
+            self,
+            array=self.upright,
+            alpha=None if self.alpha is None else upright(self.alpha, self.orientation),
+            exif=exif_of_turned(self.exif, self.orientation),
+            xmp=xmp_of_turned(self.xmp),
+            orientation=AS_STORED,
+        )
 
 
 def decode(path: Path, *, exposure: float = 0.0) -> ImagePixels:
@@ -152,7 +176,7 @@ def decode(path: Path, *, exposure: float = 0.0) -> ImagePixels:
         raise unreadable(path, problem) from problem
     if pixels.array.shape != (header.height, header.width, 3):
         raise damaged(path, "its header gives another size")
-    return pixels
+    return replace(pixels, orientation=header.orientation)
 
 
 def unreadable(path: Path, problem: Exception) -> FootageError:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Read photos as model input, in order and ahead of use.
+"""Read photos as model input, upright, in order and ahead of use.
 
 The result equals that of sam2's own frame loader, bit for bit, for every photo which that loader
-can read. The photo is resized to a square with Pillow's default filter, divided by 255, and
-normalised in float32.
+can read and which is stored upright. The photo is resized to a square with Pillow's default filter,
+divided by 255, and normalised in float32.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ from torch import Tensor
 
 from ...core.errors import DamagedPhoto
 from ...core.footage.headers import read_header
+from ...core.geometry.orientation import AS_STORED, Box, back, turned_box, turned_size
 from .colors import rgb_of_pillow, to_8_bit
 from .decode import DAMAGED, decode, unreadable
 from .jpeg import UnusualJpeg, decode_jpeg
 from .metadata import of_jpeg
+from .upright import upright
 
 # SAM 2 was trained with this normalisation (ImageNet's mean and deviation, RGB in 0..1).
 MEAN = (0.485, 0.456, 0.406)
@@ -40,7 +42,7 @@ alone, fine structures would show errors.
 """
 
 Decoded = dict[tuple[int, int], Image.Image]
-"""One photo decoded at several scales, by size (width, height), px."""
+"""One photo, upright, decoded at several scales, by the scale's stored size (width, height), px."""
 
 
 class FrameSource:
@@ -149,12 +151,13 @@ class FrameSource:
 
     def _squashed(self, path: Path) -> NDArray[np.uint8]:
         """Return the photo resized to the model's input, (S, wide * S, 3) uint8."""
-        if not self._exact and read_header(path).format == "jpeg":
-            wanted = (REDUCING_GAP * self._size[0], REDUCING_GAP * self._size[1])
-            photo, taken = jpeg_at_least(path, wanted, {})
-            resized = photo.resize(self._size, box=(0, 0, *taken), reducing_gap=REDUCING_GAP)
-            return np.array(resized)
-        return np.array(Image.fromarray(to_8_bit(decode(path).array)).resize(self._size))
+        if not self._exact:
+            header = read_header(path)
+            if header.format == "jpeg":
+                wanted = (REDUCING_GAP * self._size[0], REDUCING_GAP * self._size[1])
+                photo, box = jpeg_at_least(path, wanted, {}, header.orientation)
+                return np.array(photo.resize(self._size, box=box, reducing_gap=REDUCING_GAP))
+        return np.array(Image.fromarray(to_8_bit(decode(path).upright)).resize(self._size))
 
 
 def normalised(square: NDArray[np.uint8]) -> Tensor:
@@ -168,17 +171,26 @@ def normalised(square: NDArray[np.uint8]) -> Tensor:
 
 
 def jpeg_at_least(
-    path: Path, wanted: tuple[int, int], decoded: Decoded
-) -> tuple[Image.Image, tuple[float, float]]:
-    """Decode a JPEG at the smallest of its scales that is as large as wanted, (width, height), px.
+    path: Path, wanted: tuple[int, int], decoded: Decoded, orientation: int = AS_STORED
+) -> tuple[Image.Image, Box]:
+    """Decode a JPEG, upright, at the smallest of its scales that is as large as wanted.
 
-    The picture is taken from ``decoded``, or added there.
+    Parameters
+    ----------
+    path
+        The photo.
+    wanted
+        Width and height of the upright photo, px.
+    decoded
+        The picture is taken from here, or added here.
+    orientation
+        How the photo is turned upright.
 
     Returns
     -------
     tuple
-        The picture in RGB, and how much of it the photo fills, (width, height), px. A reduced scale
-        rounds its size up.
+        The upright picture in RGB, and the part of it that the photo fills. A reduced scale rounds its
+        size up.
 
     Raises
     ------
@@ -189,17 +201,18 @@ def jpeg_at_least(
         data = path.read_bytes()
         with Image.open(io.BytesIO(data)) as image:
             width = image.size[0]
-            drafted = image.draft("RGB", wanted)
+            drafted = image.draft("RGB", turned_size(*wanted, back(orientation)))
             taken = image.size if drafted is None else drafted[1][2:]
             scale = image.size
             if scale not in decoded:
-                decoded[scale] = _whole_jpeg(data, image, width)
-            return decoded[scale], taken
+                whole = _whole_jpeg(data, image, width)
+                decoded[scale] = Image.fromarray(upright(whole, orientation))
+            return decoded[scale], turned_box((0, 0, *taken), *scale, orientation)
     except (FileNotFoundError, *DAMAGED) as problem:
         raise unreadable(path, problem) from problem
 
 
-def _whole_jpeg(data: bytes, image: Image.Image, width: int) -> Image.Image:
+def _whole_jpeg(data: bytes, image: Image.Image, width: int) -> NDArray[np.uint8]:
     """Decode a JPEG in RGB at the scale that Pillow's draft has chosen; raises ValueError.
 
     Parameters
@@ -210,8 +223,8 @@ def _whole_jpeg(data: bytes, image: Image.Image, width: int) -> Image.Image:
     try:
         if image.mode != "CMYK":
             factor = next(by for by in (1, 2, 4, 8) if -(-width // by) == image.size[0])
-            return Image.fromarray(decode_jpeg(data, size=image.size, factor=factor))
+            return decode_jpeg(data, size=image.size, factor=factor)
         decode_jpeg(data, "CMYK", factor=8)
     except UnusualJpeg:
         pass  # Pillow decodes it, but can't tell whether it is whole
-    return Image.fromarray(rgb_of_pillow(image, of_jpeg(data).icc))
+    return rgb_of_pillow(image, of_jpeg(data).icc)

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ...core.footage.png_exif import raw_profile
+
 _EXIF: Final = b"Exif\0\0"
 _JPEG_XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
 _MOST: Final = 1 << 26  # bytes of one piece of text
@@ -135,12 +137,7 @@ def _inflated(packed: bytes) -> bytes | None:
 
 
 def _raw(texts: dict[bytes, bytes], name: bytes) -> bytes | None:
-    """Return data that ImageMagick and others write as a text: name, length, hexadecimal digits."""
-    words = texts.get(b"Raw profile type " + name, b"").split()
-    try:
-        return bytes.fromhex(b"".join(words[2:]).decode("ascii")) or None
-    except ValueError:
-        return None
+    return raw_profile(texts.get(b"Raw profile type " + name, b"")) or None
 
 
 def of_webp(data: bytes) -> Metadata:

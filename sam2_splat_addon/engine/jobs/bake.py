@@ -28,7 +28,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core.bake_plan import BakeItem, BakeOutput, BakePlan, plan_bake
+from ...core.bake_plan import BakeItem, BakeOptions, BakeOutput, BakePlan, plan_bake
+from ...core.cameras.export import upright_cameras
 from ...core.cameras.find import cameras_of
 from ...core.errors import (
     BakeError,
@@ -42,6 +43,7 @@ from ...core.footage.damaged_photos import DamagedFrame, left_out, read_damaged
 from ...core.footage.file_stamps import Stamp, stamp_of
 from ...core.footage.headers import read_header
 from ...core.footage.scan import hash_photos, shorten
+from ...core.geometry.orientation import AS_STORED, PhotoShape, back
 from ...core.geometry.rasterize import fill
 from ...core.mattes.run_record import require_same_photos
 from ...core.mattes.store import MatteMark, MatteStore
@@ -53,8 +55,10 @@ from ...core.system.shared_copy import share
 from ...core.targets import targets_named
 from ..images.alpha import Depth, Layers, Mattes, combine_roles, mask_values
 from ..images.decode import ImagePixels, decode
+from ..images.orientation_tag import exif_with
 from ..images.png import write_grey, write_rgb, write_rgba
 from ..images.smaller import halved_mask, write_smaller
+from ..images.upright import upright
 from .bake_manifest import MANIFEST_NAME, describe, write_manifest
 from .dataset import Dataset
 
@@ -63,6 +67,7 @@ if TYPE_CHECKING:
 
 # Most bytes held for one pixel of a frame: 24 megapixels of 16 bit took 292 and 475 MB.
 _BYTES, _REFINED_BYTES = 12, 20
+_TURNED_BYTES = 6  # more for a photo that is turned
 _MAX_THREADS = 8  # each holds a photo and its alpha: 0.4 GB for 54 megapixels of 8 bit
 _POLL_SECONDS = 0.1
 _GRACE_SECONDS = 0.3
@@ -221,7 +226,7 @@ def bake(
         Path(request.output_folder),
         request.options,
         matted,
-        _linkable(request.options.targets, sources),
+        _linkable(request.options, sources),
         max(sizes.width, sizes.height, *(side for size in sizes.odd.values() for side in size)),
     )
     stop = threading.Event()
@@ -288,16 +293,18 @@ def _dataset(
         if place is not None:
             raise
         return None, ()  # most captures have none
+    if request.options.upright:
+        found = upright_cameras(found, request.footage.sizes)
     return Dataset(found), found.warnings
 
 
-def _linkable(targets: Collection[str], sources: Collection[Path]) -> dict[int, str]:
+def _linkable(options: BakeOptions, sources: Collection[Path]) -> dict[int, str]:
     """Return the frames whose photo every trainer reads as it is, with its extension.
 
     These are JPEGs and PNGs in RGB with 8 bits and without transparency. Trainers read other photos in
-    different ways, or not at all.
+    different ways, or not at all. A photo that is to be turned is none of them.
     """
-    if not any(target.images == "photos" for target in targets_named(targets)):
+    if not any(target.images == "photos" for target in targets_named(options.targets)):
         return {}
     found = {}
     for frame, path in enumerate(sources, start=1):
@@ -306,6 +313,7 @@ def _linkable(targets: Collection[str], sources: Collection[Path]) -> dict[int, 
         except FootageError:
             continue  # the decoder reports it
         plain = header.color == "rgb" and header.bit_depth == 8 and not header.has_alpha
+        plain = plain and not (options.upright and header.orientation != AS_STORED)
         extensions = _EXTENSIONS.get(header.format, ())
         if plain and extensions:
             own = path.suffix
@@ -391,6 +399,8 @@ class _Mattes:
 def _threads_for(request: BakeRequest) -> int:
     """Return the number of processors, or fewer if the threads would hold more than half of the memory."""
     a_pixel = _REFINED_BYTES if request.options.refine_edges else _BYTES
+    if not request.footage.sizes.are_as_stored:
+        a_pixel += _TURNED_BYTES
     frame = request.footage.sizes.most_pixels * a_pixel
     return max(1, min(os.cpu_count() or 1, _MAX_THREADS, total_memory() // 2 // max(1, frame)))
 
@@ -540,7 +550,12 @@ class _Job:
         """Make the alpha of one frame, and write its images and masks. Runs in a thread of the pool."""
         pixels = self._decode(item) if self._needs_pixels(item) else None
         self._go_on()
-        layers = self._layers(item, None if pixels is None else pixels.array)
+        shape = self.request.footage.sizes.shape(item.frame)
+        layers = self._layers(item, shape, pixels)
+        if self.request.options.upright:
+            pixels = None if pixels is None else pixels.turned()
+        else:
+            layers = layers.turned(back(shape.orientation))
         if pixels is not None and pixels.alpha is not None:
             # Transparent parts of the photo stay transparent.
             np.minimum(layers.kept, pixels.alpha, out=layers.kept)
@@ -553,11 +568,19 @@ class _Job:
         written: list[Path] = []
         try:
             for output in item.outputs:
-                self._write(output, pixels, layers, written)
+                self._write(output, pixels, layers, self._over_photo(item, output), written)
         except BaseException:
             for path in written:  # a mask is useless without its image
                 path.unlink(missing_ok=True)
             raise
+
+    def _over_photo(self, item: BakeItem, output: BakeOutput) -> int:
+        """Return the orientation that brings a mask from the images to the photos that it lies over."""
+        options = self.request.options
+        is_sidecar = not output.target.has_masks
+        if options.upright and is_sidecar and options.sidecar_masks == "colmap_photos":
+            return back(self.request.footage.sizes.shape(item.frame).orientation)
+        return AS_STORED
 
     def _needs_pixels(self, item: BakeItem) -> bool:
         """Whether a photo must be decoded.
@@ -584,14 +607,19 @@ class _Job:
                 self._always_ignored[0][:] = False  # photos of other sizes share no mask
 
     def _write(
-        self, output: BakeOutput, pixels: ImagePixels | None, layers: Layers, written: list[Path]
+        self,
+        output: BakeOutput,
+        pixels: ImagePixels | None,
+        layers: Layers,
+        mask_turn: int,
+        written: list[Path],
     ) -> None:
         """Write one frame for one target; add what is written to a list."""
         target = output.target
         if output.mask is not None:
             # The option *Mask Files* gives a target masks that its row does not have.
             hard = target.is_hard and target.has_masks
-            values = mask_values(layers, target.bands, hard=hard)
+            values = upright(mask_values(layers, target.bands, hard=hard), mask_turn)
             with _said_as_bake_error(output.mask):
                 write_grey(output.mask, values, go_on=self._go_on, folders=self.folders)
             written.append(output.mask)
@@ -621,7 +649,7 @@ class _Job:
             rgb = _premultiplied(rgb, alpha)
         more: dict[str, Any] = {
             "icc": pixels.icc,
-            "exif": pixels.exif,
+            "exif": exif_with(pixels.exif, pixels.orientation),
             "xmp": pixels.xmp,
             "chunks": pixels.chunks,
             "go_on": self._go_on,
@@ -671,16 +699,20 @@ class _Job:
                 "Load the footage again and propagate, then bake.",
             )
 
-    def _layers(self, item: BakeItem, photo: NDArray[Any] | None) -> Layers:
-        """Return what is kept and what is ignored. Without the photo, edges are not refined."""
+    def _layers(self, item: BakeItem, shape: PhotoShape, pixels: ImagePixels | None) -> Layers:
+        """Return what is kept and what is ignored. Without the photo, edges are not refined.
+
+        Both are of the upright photo: so photos with a tag give the same as turned photos.
+        """
         options = self.request.options
         kept = options.kept(item.objects)
-        depth: Depth = 8 if photo is None or photo.dtype == np.uint8 else 16
+        depth: Depth = 8 if pixels is None or pixels.array.dtype == np.uint8 else 16
+        photo = None if pixels is None or self.net is None else pixels.upright
         return combine_roles(
-            self._mattes(item, kept, photo) if self._keeps_subjects else None,
-            self._mattes(item, options.removed, photo),
-            self._mattes(item, options.ignored, photo),
-            *self.request.footage.sizes.of(item.frame),
+            self._mattes(item, kept, shape, photo) if self._keeps_subjects else None,
+            self._mattes(item, options.removed, shape, photo),
+            self._mattes(item, options.ignored, shape, photo),
+            *shape.upright,
             options,
             depth,
         )
@@ -693,9 +725,13 @@ class _Job:
         return bool(options.kept(taking_part))
 
     def _mattes(
-        self, item: BakeItem, objects: Collection[int], photo: NDArray[Any] | None
+        self,
+        item: BakeItem,
+        objects: Collection[int],
+        shape: PhotoShape,
+        photo: NDArray[Any] | None,
     ) -> Mattes:
-        size, options = self.request.footage.sizes.of(item.frame), self.request.options
+        options = self.request.options
         logits, drawn, refined = [], [], []
         for object_id in item.objects:
             if object_id not in objects:
@@ -704,6 +740,7 @@ class _Job:
             if edited is None:
                 mark = self.marks[object_id, item.frame]
                 matte = self.store.read(object_id, item.frame, mark).logits
+                matte = np.ascontiguousarray(shape.mask_to_upright(matte))
                 if self.net is not None and photo is not None:
                     from ..refine.edge_refine import refine
 
@@ -718,8 +755,10 @@ class _Job:
                 else:
                     logits.append(matte)
                 continue
-            outlines = [np.array(flat).reshape(-1, 2) for flat in edited.outlines]
-            drawn.append(fill(outlines, *size))
+            outlines = [
+                shape.points_to_upright(np.array(flat).reshape(-1, 2)) for flat in edited.outlines
+            ]
+            drawn.append(fill(outlines, *shape.upright))
         return Mattes(logits, drawn, refined)
 
 

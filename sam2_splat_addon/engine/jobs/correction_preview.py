@@ -112,7 +112,7 @@ class CorrectionPreviewer:
             if result.frame != frame or result.object_id not in objects:
                 return
             at = objects[result.object_id]
-            record = at.record(result, *footage.sizes.of(frame))
+            record = at.record(result, footage.sizes.shape(frame))
             if result.object_id in found:  # from the other side
                 record = better(found[result.object_id], record, at.keys.mattes[frame])
             found[result.object_id] = record
@@ -162,11 +162,12 @@ class _KeepingSession(Session):
         self._paths = footage.paths
         self._features = features
         self._damaged = read_damaged(Path(request.store), footage.fingerprint)
-        self._wide = frame_width(footage.sizes, panorama=request.settings.panorama)
+        sizes = footage.sizes.upright
+        self._wide = frame_width(sizes, panorama=request.settings.panorama)
         super().__init__(
             loaded.model,
             FrameSource([Path(path) for path in footage.paths], loaded.model.image_size),
-            footage.sizes,
+            sizes,
             works,
             choice,
             panorama=request.settings.panorama,

@@ -25,6 +25,7 @@ from ...core.errors import PromptError
 from ...core.prompts import FramePrompts, PromptSet
 from ...core.protocol import PreviewMatte, PreviewRequest
 from ...core.settings import OBEYING, speed_named
+from ...core.upright_prompts import upright_frame, upright_object
 from ..accel.folded_neck import set_neck
 from ..models import model_cache
 from ..models.bfloat16_products import set_products
@@ -70,7 +71,7 @@ class _Previewer:
         self, request: PreviewRequest, prompts: PromptSet, dropped: Callable[[], bool]
     ) -> tuple[PreviewMatte, ...]:
         """Return the mattes of all objects of ``prompts``, which contains only this frame."""
-        wide = frame_width(request.sizes, panorama=request.settings.panorama)
+        wide = frame_width(request.sizes.upright, panorama=request.settings.panorama)
         photo = photo_key(request.photo, wide)
         with self._choice.computing():
             views = self._features.views(request.photo, wide, self._steps, dropped)
@@ -114,11 +115,13 @@ class _Previewer:
         dropped: Callable[[], bool],
     ) -> PreviewMatte:
         side, device = self.loaded.model.image_size, self._choice.device
-        size = request.sizes.of(prompts.frame)
+        shape = request.sizes.shape(prompts.frame)
+        size, prompts = shape.upright, upright_frame(prompts, shape)
         view = View()
         if request.settings.panorama:
             every = next(entry for entry in request.prompts.objects if entry.id == object_id)
-            near = is_near(every.frames, request.sizes, panorama=True)
+            turned = upright_object(every, request.sizes)
+            near = is_near(turned.frames, request.sizes.upright, panorama=True)
             view = view_of(prompts, size[0], side, near=near)
         key = ((*photo[:4], view), prompts)
         if key not in self._mattes:
@@ -126,7 +129,8 @@ class _Previewer:
             tensors = tensors_seen(prompts, size, view, side, device)
             prediction = self._steps.condition(prompts.frame - 1, views.at(view), tensors)
             result = frame_result(object_id, prompts.frame, prediction, prompted=True, view=view)
-            self._mattes[key] = PreviewMatte.of(object_id, result.half_logits(), result.scores)
+            logits = shape.mask_to_stored(result.half_logits())
+            self._mattes[key] = PreviewMatte.of(object_id, logits, result.scores)
             if len(self._mattes) > _KEPT_MATTES:
                 self._mattes.popitem(last=False)
         self._mattes.move_to_end(key)

@@ -37,6 +37,7 @@ from ...core.prompts import PromptSet
 from ...core.protocol import FootageFiles, FrameDone, FrameRange, Log, Progress, PropagateRequest
 from ...core.settings import GUARDED, LOOKS, NO_LOOK, OBEYING, WHOLE_LOOK, speed_named
 from ...core.system.process_memory import total_memory
+from ...core.upright_prompts import upright_frame, upright_object
 from ..accel.allocator import keeping_freed_memory
 from ..accel.attention import AttentionKind, set_attention
 from ..accel.folded_neck import set_neck
@@ -61,7 +62,7 @@ from .run_store import MemorySaver, ResultWriter, StoredObject, Takeover
 _DECODED_BYTES: Final = 7  # for each pixel of a photo that is being read
 _MAX_DECODERS: Final = 4
 
-ENGINE_VERSION: Final = "8"
+ENGINE_VERSION: Final = "9"
 """Part of every object's key. Raise it when the same inputs give other mattes than before."""
 
 
@@ -239,6 +240,7 @@ class _Propagation:
         """Compute what is not up to date; raises Cancelled, after memories were saved to continue from."""
         request, told, settings = self._request, self._told, self._request.settings
         footage, choice, outdated = request.footage, self._choice, self._outdated
+        sizes = footage.sizes.upright
         loaded = model_cache.shared.get(
             request.model, self._digest, choice.device, self._seen.size, told.loading
         )
@@ -274,12 +276,12 @@ class _Propagation:
             FrameSource(
                 [Path(path) for path in footage.paths],
                 self._seen.size,
-                wide=frame_width(footage.sizes, panorama=settings.panorama),
+                wide=frame_width(sizes, panorama=settings.panorama),
                 decoders=_decoders(footage, choice),
                 exact=self._seen.exact,
                 on_damaged=leave_out,
             ),
-            footage.sizes,
+            sizes,
             works,
             choice,
             panorama=settings.panorama,
@@ -444,13 +446,13 @@ def _second_look(
     look = SecondLook(
         Sam2Adapter(model, len(footage.paths), keeps_prompts=OBEYING[request.settings.obey_clicks]),
         [Path(path) for path in footage.paths],
-        footage.sizes,
+        footage.sizes.upright,
         choice,
         closer=LOOKS.index(request.settings.second_look) - LOOKS.index(WHOLE_LOOK),
         cancelled=cancelled,
     )
     given = {
-        (entry.id, at.frame): at
+        (entry.id, at.frame): upright_frame(at, footage.sizes.shape(at.frame))
         for entry in prompts.objects
         for at in entry.frames
         if not at.is_empty
@@ -502,6 +504,7 @@ def _manifest(
 
 
 def _objects(manifest: RunManifest, sizes: PhotoSizes, store: MatteStore) -> list[StoredObject]:
+    """Plan each object. Plans have the prompts of the upright photos."""
     settings, run_key = manifest.settings, manifest.key()
     span = span_of(settings, manifest.frame_count)
     plans = [
@@ -511,9 +514,9 @@ def _objects(manifest: RunManifest, sizes: PhotoSizes, store: MatteStore) -> lis
             settings.direction,
             settings.nearby_prompts,
             both_sides=settings.both_sides,
-            near=is_near(entry.frames, sizes, panorama=settings.panorama),
+            near=is_near(entry.frames, sizes.upright, panorama=settings.panorama),
         )
-        for entry in manifest.prompts.objects
+        for entry in (upright_object(prompts, sizes) for prompts in manifest.prompts.objects)
     ]
     origin = manifest.origin()
     return [StoredObject(plan, matte_keys(plan, run_key), store, origin) for plan in plans]

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ...core.footage.headers import read_header
+from ...core.footage.headers import ImageHeader, read_header
+from ...core.geometry.orientation import turned, turned_size
 from ...core.geometry.resample import upsample_binary
 from ...core.mattes.store import Logits
 from ..images.colors import to_8_bit
@@ -26,14 +27,14 @@ _OUTSIDE = 0.45
 
 
 def picture_with_matte(photo: Path, logits: Logits) -> bytes:
-    """Make a JPEG of a photo, darker outside its matte and with the matte's outline.
+    """Make a JPEG of an upright photo, darker outside its matte and with the matte's outline.
 
     Parameters
     ----------
     photo
         Any photo of the footage.
     logits
-        (h, w), positive inside.
+        (h, w) as the photo is stored, positive inside.
 
     Returns
     -------
@@ -45,9 +46,10 @@ def picture_with_matte(photo: Path, logits: Logits) -> bytes:
     FootageError
         The photo is missing or damaged.
     """
-    pixels = _small(photo)  # (H, W, 3) uint8
+    header = read_header(photo)
+    pixels = _small(photo, header)  # (H, W, 3) uint8
     height, width = pixels.shape[:2]
-    inside = upsample_binary(logits, width, height)
+    inside = upsample_binary(turned(logits, header.orientation), width, height)
     shown = np.where(inside[..., None], pixels, (pixels * _OUTSIDE).astype(np.uint8))
     edges, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     # A dark line under a bright one can be seen on any background.
@@ -58,13 +60,13 @@ def picture_with_matte(photo: Path, logits: Logits) -> bytes:
     return file.getvalue()
 
 
-def _small(photo: Path) -> NDArray[np.uint8]:
-    """Return the photo with a longer side of `LONGER_SIDE` px, (H, W, 3), in stored order."""
-    header = read_header(photo)
-    scale = LONGER_SIDE / max(header.width, header.height)
-    size = (max(round(header.width * scale), 1), max(round(header.height * scale), 1))
+def _small(photo: Path, header: ImageHeader) -> NDArray[np.uint8]:
+    """Return the upright photo with a longer side of `LONGER_SIDE` px, (H, W, 3)."""
+    width, height = turned_size(header.width, header.height, header.orientation)
+    scale = LONGER_SIDE / max(width, height)
+    size = (max(round(width * scale), 1), max(round(height * scale), 1))
     if header.format != "jpeg":
-        return np.array(Image.fromarray(to_8_bit(decode(photo).array)).resize(size))
+        return np.array(Image.fromarray(to_8_bit(decode(photo).upright)).resize(size))
     # A JPEG can be decoded at a fraction of its size, which is faster.
-    small, taken = jpeg_at_least(photo, size, {})
-    return np.array(small.resize(size, Image.Resampling.BICUBIC, box=(0, 0, *taken)))
+    small, box = jpeg_at_least(photo, size, {}, header.orientation)
+    return np.array(small.resize(size, Image.Resampling.BICUBIC, box=box))

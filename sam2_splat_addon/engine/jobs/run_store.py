@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from ...core.footage.sizes import PhotoSizes
+from ...core.geometry.orientation import PhotoShape
 from ...core.mattes import earlier_runs, unfinished_run
 from ...core.mattes.run_manifest import Photos, RunManifest, manifest_bytes, write_manifest
 from ...core.mattes.run_record import last_run
@@ -197,28 +198,29 @@ class StoredObject:
         """Whether this pass's result is known, for a frame that is tracked from both sides."""
         return self._sides.find(step) is not None
 
-    def record(self, result: FrameResult, width: int, height: int) -> MatteRecord:
-        """Turn a result into a record. The photo has this size in px."""
+    def record(self, result: FrameResult, photo: PhotoShape) -> MatteRecord:
+        """Turn a result into a record of the photo's stored pixels."""
         step = result.step
         return MatteRecord(
             self.plan.object_id,
             result.frame,
-            width,
-            height,
-            result.half_logits(),
+            photo.width,
+            photo.height,
+            photo.mask_to_stored(result.half_logits()),
             result.scores,
             result.prompted,
             self.keys.mattes[result.frame] if step is None else self.keys.steps[step],
             self._origin,
+            photo.orientation,
         )
 
-    def write(self, result: FrameResult, width: int, height: int) -> MatteRecord:
-        """Put a result into the store, for a photo of this size in px; raises StoreError.
+    def write(self, result: FrameResult, photo: PhotoShape) -> MatteRecord:
+        """Put a result into the store, for a photo of this shape; raises StoreError.
 
         If the frame is tracked from both sides, the better result is written as soon as both are
         known.
         """
-        record = self.record(result, width, height)
+        record = self.record(result, photo)
         if result.step is not None and result.frame in self.plan.twice:
             record = self._sides.settled(result.step, record)
         self.put(record)
@@ -298,8 +300,8 @@ class ResultWriter:
             return None
         self._due.remove(due)
         self._done += 1
-        size = self._sizes.of(result.frame)
-        return self._objects[result.object_id].write(self._finish(result), *size)
+        photo = self._sizes.shape(result.frame)
+        return self._objects[result.object_id].write(self._finish(result), photo)
 
     def leave_out(self, frame: int) -> None:
         """Expect no matte on a frame whose photo is damaged."""

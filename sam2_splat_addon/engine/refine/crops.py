@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ...core.footage.headers import read_header
+from ...core.geometry.orientation import Box
 from ..images.colors import to_8_bit
 from ..images.decode import decode
 from ..images.frame_source import REDUCING_GAP, Decoded, jpeg_at_least
@@ -21,7 +22,7 @@ from ..images.frame_source import REDUCING_GAP, Decoded, jpeg_at_least
 _MARGIN: Final = 1.25  # a crop is decoded larger than needed, because JPEG blurs edges
 
 Part = tuple[float, float, float, float]
-"""Left, top, right and bottom of a part, as fractions of its photo's width and height."""
+"""Left, top, right and bottom of a part, as fractions of its upright photo's width and height."""
 
 _Size = tuple[int, int]  # (width, height), px
 
@@ -50,7 +51,7 @@ class CropReader:
         self._ahead: tuple[int, Future[Decoded]] | None = None
 
     def at(self, index: int, part: Part) -> NDArray[np.uint8]:
-        """Return a part of a photo, resized to a square: (side, side, 3) uint8.
+        """Return a part of an upright photo, resized to a square: (side, side, 3) uint8.
 
         The result does not depend on earlier calls.
 
@@ -64,9 +65,15 @@ class CropReader:
         size = (self._side, self._side)
         across, down = part[2] - part[0], part[3] - part[1]
         wanted = (math.ceil(_MARGIN * self._side / across), math.ceil(_MARGIN * self._side / down))
-        photo, taken, gap = _read(self._photos[index], wanted, self._decoded)
+        photo, (left, top, right, bottom), gap = _read(self._photos[index], wanted, self._decoded)
         self._needed.setdefault(photo.size, wanted)
-        box = (part[0] * taken[0], part[1] * taken[1], part[2] * taken[0], part[3] * taken[1])
+        across, down = right - left, bottom - top
+        box = (
+            left + part[0] * across,
+            top + part[1] * down,
+            left + part[2] * across,
+            top + part[3] * down,
+        )
         return np.array(photo.resize(size, box=box, reducing_gap=gap))
 
     def _turn_to(self, index: int) -> None:
@@ -89,17 +96,16 @@ def _read_all(path: Path, needed: Mapping[_Size, _Size]) -> Decoded:
     return decoded
 
 
-def _read(
-    path: Path, wanted: _Size, decoded: Decoded
-) -> tuple[Image.Image, tuple[float, float], float | None]:
-    """Return a photo no smaller than wanted, how much of it counts, and how to shrink it.
+def _read(path: Path, wanted: _Size, decoded: Decoded) -> tuple[Image.Image, Box, float | None]:
+    """Return an upright photo no smaller than wanted, which part of it counts, and how to shrink it.
 
     It is taken from ``decoded``, or added there.
     """
-    if read_header(path).format == "jpeg":
-        return *jpeg_at_least(path, wanted, decoded), REDUCING_GAP
+    header = read_header(path)
+    if header.format == "jpeg":
+        return *jpeg_at_least(path, wanted, decoded, header.orientation), REDUCING_GAP
     photo = next(iter(decoded.values()), None)
     if photo is None:
-        photo = Image.fromarray(to_8_bit(decode(path).array))
+        photo = Image.fromarray(to_8_bit(decode(path).upright))
         decoded[photo.size] = photo
-    return photo, photo.size, None
+    return photo, (0, 0, *photo.size), None

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from sam2_splat_addon.core.geometry.orientation import (
+    PhotoShape,
     back,
     turned,
     turned_box,
@@ -76,7 +77,9 @@ def test_a_box_holds_the_same_pixels(orientation: int) -> None:
 def test_points_boxes_and_masks_go_to_the_frame_and_back(
     orientation: int, frame: tuple[int, int] | None
 ) -> None:
-    photo = ShownPhoto(400, 300, orientation, frame or turned_size(400, 300, orientation))
+    photo = ShownPhoto(
+        PhotoShape(400, 300, orientation), frame or turned_size(400, 300, orientation)
+    )
     points = np.array([[0.5, 0.5], [400.0, 0.0], [123.25, 77.75], [0.0, 300.0]])
     shown = photo.points_to_shown(points)
     left, top, right, bottom = photo.part
@@ -93,23 +96,23 @@ def test_points_boxes_and_masks_go_to_the_frame_and_back(
 
 
 def test_a_photo_that_fits_is_exact_and_fills_the_frame() -> None:
-    photo = ShownPhoto(400, 300, 6, (300, 400))
+    photo = ShownPhoto(PhotoShape(400, 300, 6), (300, 400))
     assert photo.part == (0, 0, 300, 400) and photo.scale == (1.0, 1.0)
     assert photo.point_to_shown(10.1, 20.2) == (300 - 20.2, 10.1)
     assert not photo.is_as_stored
-    assert ShownPhoto(400, 300, 1, (400, 300)).is_as_stored
+    assert ShownPhoto(PhotoShape(400, 300, 1), (400, 300)).is_as_stored
 
 
 def test_another_shape_gets_bars_and_keeps_its_own() -> None:
     """A landscape photo among portraits is as wide as the frame, in the middle."""
-    photo = ShownPhoto(400, 300, 1, (300, 400))
+    photo = ShownPhoto(PhotoShape(400, 300, 1), (300, 400))
     assert photo.part == (0, 87, 300, 312)
     assert photo.point_to_shown(200, 150) == pytest.approx((150, 199.5))
-    tall = ShownPhoto(400, 300, 8, (400, 300))
+    tall = ShownPhoto(PhotoShape(400, 300, 8), (400, 300))
     assert tall.part == (87, 0, 312, 300)
-    small = ShownPhoto(40, 30, 1, (400, 300))
+    small = ShownPhoto(PhotoShape(40, 30, 1), (400, 300))
     assert small.part == (0, 0, 400, 300) and small.scale == (10.0, 10.0)
 
 
 def test_a_line_of_a_photo_still_has_a_part() -> None:
-    assert ShownPhoto(10000, 1, 1, (30, 30)).part == (0, 14, 30, 15)
+    assert ShownPhoto(PhotoShape(10000, 1, 1), (30, 30)).part == (0, 14, 30, 15)

@@ -12,7 +12,7 @@ import OpenEXR
 import pytest
 import tifffile
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from sam2.utils.misc import load_video_frames
 
 from sam2_splat_addon.core.errors import FootageError
@@ -41,7 +41,7 @@ def jpegs(tmp_path: Path) -> list[Path]:
     paths = [tmp_path / f"{i}.jpg" for i in range(6)]
     for i, path in enumerate(paths):
         exif = Image.Exif()
-        exif[274] = 6  # turned by 90 degrees: sam2 ignores it and so do we
+        exif[274] = 1
         photo(i).save(path, quality=90, exif=exif)
     return paths
 
@@ -148,6 +148,33 @@ def test_the_quick_mode_names_a_damaged_photo_too(jpegs: list[Path]) -> None:
             FrameSource(jpegs, SIZE, exact=exact)[0]
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["png", "tif", "webp", "jpg"])
+def test_the_model_sees_upright_photos(tmp_path: Path, kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[274] = orientation
+    tagged, straight = tmp_path / f"a.{kind}", tmp_path / "b.png"
+    photo(5).save(tagged, exif=exif, lossless=True)
+    with Image.open(tagged) as stored:
+        ImageOps.exif_transpose(stored).save(straight)
+    assert torch.equal(FrameSource([tagged], SIZE)[0], FrameSource([straight], SIZE)[0])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("wide", [1, 2])
+def test_the_quick_mode_turns_photos_of_odd_sizes_in_their_place(
+    tmp_path: Path, orientation: int, wide: int
+) -> None:
+    """A reduced JPEG is a little larger than the photo. Turned, the rest may lie left or above."""
+    path, exif = tmp_path / "a.jpg", Image.Exif()
+    exif[274] = orientation
+    photo(3, 901, 1303).save(path, quality=95, exif=exif)
+    exact = upright_levels(FrameSource([path], SIZE, wide=wide)[0])
+    quick = upright_levels(FrameSource([path], SIZE, wide=wide, exact=False)[0])
+    assert np.abs(exact - quick).max() < 24
+    assert np.abs(exact - quick).mean() < 1
+
+
 def test_an_exr_looks_like_what_the_bake_writes(tmp_path: Path) -> None:
     levels = np.asarray(photo(7)).astype(np.float32) / 255
     linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
@@ -182,4 +209,5 @@ def test_other_kinds_of_photo_look_like_their_8_bit_rgb(tmp_path: Path, kind: st
     else:
         tifffile.imwrite(path, wide, photometric="rgb")
     frame = FrameSource([path], SIZE)[0]
+    image = image.transpose(Image.Transpose.ROTATE_90) if kind == "tiff" else image
     assert np.abs(upright_levels(frame) - expected_levels(image)).max() < 0.01

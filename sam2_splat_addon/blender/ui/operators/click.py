@@ -15,7 +15,7 @@ from bpy.props import BoolProperty, FloatProperty, IntProperty, StringProperty
 from bpy.types import Context, Event, Operator
 
 from ....core.prompts import BoxPrompt, PointPrompt
-from ...clip import markers
+from ...clip import markers, shown
 from ...context import properties, session_state
 from ...context.active_clip import require_clip
 from ...context.editors import clip_editor_of, clip_frame, redraw
@@ -193,7 +193,8 @@ class SAM2SPLAT_OT_click(Operator):
             markers.add_box(owner, self.frame, box, width, height)
         else:
             places = _places(self.path) if self.path else [(self.x, self.y)]
-            inside = [(x, y) for x, y in places if 0 <= x <= width and 0 <= y <= height]
+            left, top, right, bottom = shown.of(clip, self.frame).part
+            inside = [(x, y) for x, y in places if left <= x <= right and top <= y <= bottom]
             if not inside:
                 return {"CANCELLED"}
             owner = click_targets.subject_to_click(clip)

@@ -11,9 +11,9 @@ from bpy.props import EnumProperty
 from bpy.types import Context, Operator
 
 from ....core.errors import PromptError, SplatError
-from ....core.geometry.trace import trace
+from ....core.geometry.trace import trace_shown
 from ....core.printable import counted
-from ...clip import clear_results, markers, mask_prompts, matte_cache, matte_run
+from ...clip import clear_results, markers, mask_prompts, matte_cache, matte_run, shown
 from ...context import changes, properties
 from ...context.active_clip import active_clip, require_clip
 from ...context.editors import to_clip
@@ -87,7 +87,7 @@ class SAM2SPLAT_OT_restore_mask(_OnFrame, Operator):
             contours = []
             if store is not None and store.has(place.object_id, place.frame):
                 logits = store.read(place.object_id, place.frame).logits
-                contours = trace(logits, int(clip.size[0]), int(clip.size[1]))
+                contours = trace_shown(logits, shown.of(clip, place.frame))
             single_frame.restore_frame(place.mask, clip, place.name, place.scene_frame, contours)
         except SplatError as error:
             return report_error(self, error)
