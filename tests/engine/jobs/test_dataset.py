@@ -17,6 +17,7 @@ from sam2_splat_addon.core.cameras.find import PhotoCamera, cameras_of
 from sam2_splat_addon.core.cameras.lens import Lens
 from sam2_splat_addon.core.errors import CameraError
 from sam2_splat_addon.core.footage.scan import scan
+from sam2_splat_addon.core.geometry.orientation import PhotoShape
 from sam2_splat_addon.core.mattes.store import MatteStore
 from sam2_splat_addon.core.protocol import BakeRequest, EditedMatte, FootageFiles
 from sam2_splat_addon.core.targets import TARGETS
@@ -41,13 +42,17 @@ def capture(folder: Path, lens: Lens | None = None, count: int = 8) -> list[Came
 
 
 def baked(
-    folder: Path, *targets: str, ignored: tuple[int, ...] = (), cameras: str = ""
+    folder: Path,
+    *targets: str,
+    ignored: tuple[int, ...] = (),
+    cameras: str = "",
+    upright: bool = False,
 ) -> BakeReport:
     """Bake a square in the middle of each photo."""
     footage = FootageFiles.of(scan(folder))
     outline = (45.0, 25.0, 75.0, 25.0, 75.0, 55.0, 45.0, 55.0)
     mattes = [EditedMatte(1, at, (outline,)) for at in range(1, len(footage.paths) + 1)]
-    options = BakeOptions(targets=targets, ignored=ignored)
+    options = BakeOptions(targets=targets, ignored=ignored, upright=upright)
     output = next_output_folder(folder, "out")
     store = MatteStore(folder / "store")
     request = BakeRequest(
@@ -94,6 +99,29 @@ def test_only_points_stay_that_most_masks_say_are_on_the_subject(tmp_path: Path)
     assert np.array_equal(found.colors, np.full((len(POINTS), 3), 9))  # as the file says
     for frame in found.by_frame:
         assert np.array_equal(found.shown[frame], np.arange(len(POINTS)))
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_images_that_are_turned_get_turned_cameras(tmp_path: Path, orientation: int) -> None:
+    cameras = capture(tmp_path / "photos", OPENCV)
+    exif = Image.Exif()
+    exif[274] = orientation
+    for path in (tmp_path / "photos").iterdir():
+        Image.open(path).copy().save(path, "JPEG", exif=exif)
+    write_colmap(tmp_path / "sparse" / "0", cameras, np.concatenate([POINTS, AROUND]))
+    shape = PhotoShape(WIDTH, HEIGHT, orientation)
+    # The cameras are of stored pixels. If all photos lie on their side, COLMAP has not turned them.
+    folder = baked(tmp_path / "photos", "colmap", upright=True).folder
+    images = sorted((folder / "images").iterdir())
+    assert {Image.open(image).size for image in images} == {shape.upright}
+    assert {Image.open(image).getexif().get(274, 1) for image in images} == {1}
+    found = cameras_of(images, *shape.upright, folder / "sparse" / "0")
+    assert len(found.by_frame) == len(cameras)
+    assert np.array_equal(found.points, POINTS)
+    for frame, camera in found.by_frame.items():
+        meant = cameras[frame - 1]
+        expected = shape.points_to_upright(meant.lens.project(meant.seen_from(POINTS)))
+        assert np.allclose(camera.project(POINTS)[0], expected, atol=1e-4)
 
 
 def test_a_photo_that_ignores_a_place_says_nothing_about_its_points(tmp_path: Path) -> None:
