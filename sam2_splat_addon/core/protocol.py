@@ -260,6 +260,16 @@ class VideoPhotosRequest(msgspec.Struct, frozen=True, tag="video_photos"):
     kind: VideoFormat
 
 
+class LookRequest(msgspec.Struct, frozen=True, tag="look"):
+    """Look at camera RAW photos, and write what LibRaw says about them into a file of the cache.
+
+    See :class:`core.footage.raw_photos.RawPhotos`.
+    """
+
+    photos: tuple[str, ...]
+    file: str
+
+
 class PreviewRequest(msgspec.Struct, frozen=True, tag="preview"):
     """Segment one frame from its prompts, to show it. Nothing is written.
 
@@ -337,8 +347,8 @@ class Log(msgspec.Struct, frozen=True, tag="log"):
 class Progress(msgspec.Struct, frozen=True, tag="progress"):
     """Where the request is.
 
-    ``stage`` is "loading", "propagating", "baking", "reporting", "copying", "watching" or "extracting".
-    ``done`` of ``total`` steps are finished. ``frame`` and ``object_name`` name the last step. Seconds are
+    ``stage`` is "loading", "propagating", "baking", "reporting", "copying", "looking", "watching" or
+    "extracting". ``done`` of ``total`` steps are finished. ``frame`` and ``object_name`` name the last step. Seconds are
     0 while unknown. ``peak_memory_mb`` is the most memory that the worker has used.
     """
 
@@ -475,7 +485,9 @@ class PreviewFailed(msgspec.Struct, frozen=True, tag="preview_failed"):
 
 
 VideoRequest = VideoScoresRequest | VideoPhotosRequest
-JobRequest = PropagateRequest | BakeRequest | ReportRequest | CopyRequest | VideoRequest
+JobRequest = (
+    PropagateRequest | BakeRequest | ReportRequest | CopyRequest | LookRequest | VideoRequest
+)
 Request = JobRequest | PreviewRequest | CancelRequest
 PreviewEvent = PreviewDone | PreviewDropped | PreviewFailed
 Event = Ready | Log | Progress | FrameDone | Finished | Failed | Stopped | PreviewEvent

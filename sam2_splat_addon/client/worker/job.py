@@ -304,6 +304,7 @@ _STAGES = {
     "copying": "Making copies that Blender can show",
     "watching": "Looking at the video",
     "extracting": "Making photos",
+    "looking": "Looking at the RAW photos",
 }
 
 

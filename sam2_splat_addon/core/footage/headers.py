@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -23,10 +23,12 @@ from .exr_header import read_exr
 from .heif_header import is_heif, read_heif
 from .jxl_header import is_jxl, read_jxl
 from .png_exif import orientation_at_end, orientation_in_text
+from .raw_header import is_raw, require_whole_raw
+from .raw_photos import RawPhoto, RawPhotosUnknown
 from .tiff_header import read_tiff
 from .tiff_tags import Malformed, Unsupported, exactly, exif_orientation
 
-ImageFormat = Literal["jpeg", "png", "tiff", "webp", "exr", "avif", "heic", "jxl"]
+ImageFormat = Literal["jpeg", "png", "tiff", "webp", "exr", "avif", "heic", "jxl", "raw"]
 ColorModel = Literal["grey", "rgb", "palette", "cmyk", "layers"]
 
 MAX_SIDE = 65535
@@ -90,14 +92,20 @@ class ImageHeader:
         return not self.needs_copy and self.orientation == AS_STORED
 
 
-def read_header(path: Path) -> ImageHeader:
+RawReader = Callable[[Path], RawPhoto]
+"""Tells what LibRaw says about a RAW photo: the engine by LibRaw itself, Blender by `RawPhotos.of`."""
+
+
+def read_header(path: Path, raw: RawReader | None = None) -> ImageHeader:
     """Read the header of an image.
 
     Parameters
     ----------
     path
-        JPEG, PNG, TIFF (classic or BigTIFF), WebP, AVIF, HEIC, JPEG XL or OpenEXR file, whatever its
-        extension.
+        JPEG, PNG, TIFF (classic or BigTIFF), WebP, AVIF, HEIC, JPEG XL, camera RAW or OpenEXR file,
+        whatever its extension.
+    raw
+        Tells the size of a RAW photo.
 
     Returns
     -------
@@ -107,14 +115,25 @@ def read_header(path: Path) -> ImageHeader:
     ------
     DamagedPhoto
         The file is empty, of another format, cut short, or claims something impossible.
+    RawPhotosUnknown
+        It is a RAW photo, and its size is not known.
     FootageError
         The file is missing or can't be opened.
 
-    Both errors name the file.
+    All errors name the file.
     """
     try:
         with open_plain(path) as file:
-            header = _read(file)
+            start = file.read(16)
+            if is_raw(start, path.name, file):
+                require_whole_raw(start, file)
+                if raw is None:
+                    raise RawPhotosUnknown([path])
+                header = _raw(raw(path))
+            else:
+                file.seek(0)
+                header = _read(file)
+            _require_possible(header)
     except Unsupported as problem:
         raise DamagedPhoto(
             f"{path.name} can't be used: {problem}.",
@@ -157,7 +176,12 @@ def _read(file: BinaryIO) -> ImageHeader:
     elif is_jxl(start):
         header = _jxl(file)
     else:
-        raise Malformed("it is not a JPEG, PNG, TIFF, WebP, AVIF, HEIC, JPEG XL or EXR image")
+        raise Malformed("it is not a JPEG, PNG, TIFF, WebP, AVIF, HEIC, JPEG XL, RAW or EXR image")
+    return header
+
+
+def _require_possible(header: ImageHeader) -> None:
+    """Raise Malformed if a header claims more than a photo has."""
     if header.width < 1 or header.height < 1:
         raise Malformed("its header has no image size")
     if max(header.width, header.height) > MAX_SIDE or header.width * header.height > MAX_PIXELS:
@@ -168,7 +192,6 @@ def _read(file: BinaryIO) -> ImageHeader:
     bits = header.width * header.height * header.channels * header.bit_depth
     if not 1 <= header.channels <= _MAX_CHANNELS or not 1 <= bits <= 8 * _MAX_DECODED_BYTES:
         raise Malformed("its header is damaged")
-    return header
 
 
 def _require_room(pixels: int, each: int, held: int) -> None:
@@ -373,6 +396,21 @@ def _exr(file: BinaryIO) -> ImageHeader:
         has_alpha=bool(exr.alpha),
         # Blender reads the data window and no chroma of half the size, and may show another layer.
         needs_copy=exr.data != exr.display or exr.is_luma_chroma or exr.has_layers,
+    )
+
+
+def _raw(raw: RawPhoto) -> ImageHeader:
+    return ImageHeader(
+        format="raw",
+        width=raw.width,
+        height=raw.height,
+        channels=3,
+        bit_depth=16,
+        is_float=False,
+        orientation=raw.orientation,
+        color="rgb",
+        has_alpha=False,
+        needs_copy=True,
     )
 
 

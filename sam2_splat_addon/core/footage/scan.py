@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePath
+from pathlib import Path, PurePath, PurePosixPath
 
 from ..errors import DamagedPhoto, FootageError
 from ..geometry.orientation import PhotoShape
@@ -27,13 +27,16 @@ from ..system.background_task import Report, unwatched
 from ..system.safe_read import is_there, require_plain_file
 from .content_hashes import ContentHashes
 from .found_masks import masks_among
-from .headers import ImageHeader, read_header
+from .headers import ImageHeader, RawReader, read_header
+from .raw_header import RAW_EXTENSIONS
+from .raw_photos import RawPhoto, RawPhotosUnknown
 from .sizes import PhotoSizes
 from .subfolders import subfolders
 
 IMAGE_EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".png", ".tif", ".tiff", ".webp", ".exr", ".avif"}
     | {".heic", ".heif", ".hif", ".jxl"}
+    | RAW_EXTENSIONS
 )
 
 _NAMES_SHOWN = 5
@@ -251,7 +254,13 @@ def shorten(names: Sequence[str]) -> str:
     return f"{', '.join(names[:_NAMES_SHOWN])} and {len(names) - _NAMES_SHOWN} more"
 
 
-def scan(path: Path, report: Report = unwatched, *, with_subfolders: bool = False) -> Footage:
+def scan(
+    path: Path,
+    report: Report = unwatched,
+    *,
+    with_subfolders: bool = False,
+    raw: RawReader | None = None,
+) -> Footage:
     """Find the photos of a capture.
 
     Hidden files and files without the extension of an image are ignored. A photo whose header can't be
@@ -267,6 +276,8 @@ def scan(path: Path, report: Report = unwatched, *, with_subfolders: bool = Fals
         Called with the number of files done, and of all files.
     with_subfolders
         Whether photos in subfolders count too. They count in any case if the folder itself has none.
+    raw
+        Tells the size of a camera RAW photo, as in `read_header`.
 
     Returns
     -------
@@ -275,6 +286,8 @@ def scan(path: Path, report: Report = unwatched, *, with_subfolders: bool = Fals
 
     Raises
     ------
+    RawPhotosUnknown
+        The SAM 2 process must look at some RAW photos first.
     FootageError
         The path does not exist, is a file that is not an image, or has no readable photo.
     """
@@ -286,7 +299,7 @@ def scan(path: Path, report: Report = unwatched, *, with_subfolders: bool = Fals
     if path.is_file():
         if path.suffix.lower() not in IMAGE_EXTENSIONS:
             raise FootageError(f"{path.name} is not an image.", _supported())
-        read_header(path)
+        read_header(path, _size_later)
         folder = path.parent
     else:
         folder = path
@@ -301,7 +314,8 @@ def scan(path: Path, report: Report = unwatched, *, with_subfolders: bool = Fals
     if with_subfolders:
         below, others = _below(folder, report)
         photos, unreadable = photos + below, unreadable + others
-    names = sorted(photos, key=path_key)
+    names = sorted(_without_pairs(photos), key=path_key)
+    unknown: list[Path] = []
     for done, name in enumerate(names):
         report(done, len(names))
         if not is_text(name):
@@ -311,7 +325,9 @@ def scan(path: Path, report: Report = unwatched, *, with_subfolders: bool = Fals
             continue
         file = folder / name
         try:
-            header, status = read_header(file), file.stat()
+            header, status = read_header(file, raw), file.stat()
+        except RawPhotosUnknown:
+            unknown.append(file)
         except FootageError as problem:
             is_damaged = isinstance(problem, DamagedPhoto)
             unreadable.append(UnreadableFile(file, name, problem.message, is_damaged))
@@ -321,6 +337,8 @@ def scan(path: Path, report: Report = unwatched, *, with_subfolders: bool = Fals
         else:
             size, changed = status.st_size, status.st_mtime_ns
             frames.append(FrameFile(len(frames), file, name, header, size, changed))
+    if unknown:
+        raise RawPhotosUnknown(unknown)
     if not frames:
         if unreadable:
             named = shorten([file.name for file in unreadable])
@@ -332,8 +350,27 @@ def scan(path: Path, report: Report = unwatched, *, with_subfolders: bool = Fals
     return Footage(folder, tuple(frames), tuple(unreadable), with_subfolders)
 
 
+def _size_later(path: Path) -> RawPhoto:
+    return RawPhoto(1, 1)
+
+
+def _without_pairs(names: Sequence[str]) -> list[str]:
+    """Leave out each RAW that lies beside another photo of the same name, as cameras write pairs."""
+    stems = {
+        str(PurePosixPath(name).with_suffix("")).casefold()
+        for name in names
+        if PurePosixPath(name).suffix.lower() not in RAW_EXTENSIONS
+    }
+    return [
+        name
+        for name in names
+        if PurePosixPath(name).suffix.lower() not in RAW_EXTENSIONS
+        or str(PurePosixPath(name).with_suffix("")).casefold() not in stems
+    ]
+
+
 def _supported() -> str:
-    return "Choose a folder of JPEG, PNG, TIFF, WebP, AVIF, HEIC, JPEG XL or EXR photos."
+    return "Choose a folder of JPEG, PNG, TIFF, WebP, AVIF, HEIC, JPEG XL, RAW or EXR photos."
 
 
 def _visible_entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -84,7 +84,7 @@ def picture_directory(file: BinaryIO, wanted: frozenset[int]) -> Directory:
     Malformed.
     """
     first = None
-    for directory in _directories(file, wanted | {_KIND, _OLD_KIND, _INNER}):
+    for directory in directories(file, wanted | {_KIND, _OLD_KIND}):
         if directory.is_picture:
             return directory
         first = first or directory
@@ -105,8 +105,9 @@ def _opened(file: BinaryIO) -> tuple[int, str, bool]:
     return begin, order, big
 
 
-def _directories(file: BinaryIO, wanted: frozenset[int]) -> Iterator[Directory]:
-    """Yield the directories of a TIFF, and behind each of them those inside it."""
+def directories(file: BinaryIO, wanted: frozenset[int]) -> Iterator[Directory]:
+    """Yield the directories of a TIFF, and behind each of them those inside it. Raises Malformed."""
+    wanted |= {_INNER}
     begin, order, big = _opened(file)
     waiting, seen = [begin], set[int]()
     while waiting and len(seen) < _MAX_DIRECTORIES:

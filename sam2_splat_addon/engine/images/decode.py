@@ -27,7 +27,7 @@ from PIL import Image, PngImagePlugin
 from ...core.errors import DamagedPhoto, FootageError
 from ...core.footage.exr_header import read_exr
 from ...core.footage.file_stamps import Stamp, stamp_of
-from ...core.footage.headers import ImageHeader, read_header
+from ...core.footage.headers import ImageHeader
 from ...core.footage.heif_header import read_heif
 from ...core.footage.tiff_header import read_tiff
 from ...core.footage.tiff_tags import Malformed
@@ -41,6 +41,7 @@ from .jpeg import UnusualJpeg, decode_jpeg
 from .jxl import decode_jxl
 from .metadata import Metadata
 from .orientation_tag import exif_of_turned, xmp_of_turned
+from .raw import decode_raw, read_header
 from .soundness import require_whole_png, require_whole_webp
 from .tiff import decode_tiff, picture_first
 from .upright import upright
@@ -130,7 +131,7 @@ def decode(path: Path, *, exposure: float = 0.0) -> ImagePixels:
     Parameters
     ----------
     path
-        JPEG, PNG, TIFF, WebP, AVIF, HEIC, JPEG XL or EXR file.
+        JPEG, PNG, TIFF, WebP, AVIF, HEIC, JPEG XL, camera RAW or EXR file.
     exposure
         Stops added to floating-point files before the view transform. Other files are not changed.
 
@@ -166,6 +167,8 @@ def decode(path: Path, *, exposure: float = 0.0) -> ImagePixels:
             pixels = _assemble(*decode_heic(read_plain(path)))
         elif header.format == "jxl":
             pixels = _assemble(*decode_jxl(read_plain(path)))
+        elif header.format == "raw":
+            pixels = _assemble(*decode_raw(path))
         elif header.format == "png":
             pixels = _decode_png(path, header)
         else:

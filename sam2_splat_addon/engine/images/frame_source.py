@@ -22,12 +22,12 @@ from PIL import Image
 from torch import Tensor
 
 from ...core.errors import DamagedPhoto
-from ...core.footage.headers import read_header
 from ...core.geometry.orientation import AS_STORED, Box, back, turned_box, turned_size
 from .colors import rgb_of_pillow, to_8_bit
 from .decode import DAMAGED, decode, unreadable
 from .jpeg import UnusualJpeg, decode_jpeg
 from .metadata import of_jpeg
+from .raw import read_header
 from .upright import upright
 
 # SAM 2 was trained with this normalisation (ImageNet's mean and deviation, RGB in 0..1).

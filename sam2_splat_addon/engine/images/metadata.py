@@ -187,6 +187,56 @@ def of_jxl(exif: bytes | None, xmp: bytes | None, icc: bytes | None, orientation
     return Metadata(icc or None, with_orientation(exif, orientation), _packet(xmp))
 
 
+def of_raw(data: bytes, preview: bytes, orientation: int) -> Metadata:
+    """Read what a camera RAW says. Its colours are sRGB by now, so no profile belongs to them.
+
+    Parameters
+    ----------
+    preview
+        The JPEG inside. It has the EXIF if the file itself has none in the manner of a TIFF.
+    orientation
+        How LibRaw would turn it.
+    """
+    found = Metadata()
+    if data[:2] in (b"II", b"MM"):
+        found = of_tiff(data)
+    elif data[4:12] == b"ftypcrx ":
+        found = Metadata(exif=_exif_of_cr3(data))
+    if not found.exif and preview:
+        found = of_jpeg(preview)
+    return Metadata(None, with_orientation(found.exif or b"", orientation), found.xmp)
+
+
+# Boxes of a CR3, each with a TIFF structure of one directory, by the tag that would point to it.
+_CR3_PARTS: Final = {b"CMT2": 34665, b"CMT4": 34853}
+
+
+def _exif_of_cr3(data: bytes) -> bytes | None:
+    """Join the parts of EXIF in a CR3."""
+    main = _cr3_part(data, b"CMT1")
+    if not _is_tiff(main):
+        return None
+    order = "<" if main[:2] == b"II" else ">"
+    tags = _tags(main, order, _first_directory(main, order), _PHOTO_TAGS - _INNER.keys())
+    inner: dict[int, dict[int, _Tag]] = {}
+    for name, number in _CR3_PARTS.items():
+        part = _cr3_part(data, name)
+        if _is_tiff(part) and part[:2] == main[:2]:
+            inner[number] = _tags(part, order, _first_directory(part, order), None)
+            tags[number] = _Tag(4, bytes(4))
+    out = bytearray((b"II" if order == "<" else b"MM") + struct.pack(order + "HI", 42, 8))
+    _write(out, main, order, tags, inner)
+    return bytes(out)
+
+
+def _cr3_part(data: bytes, name: bytes) -> bytes:
+    at = data.find(name, 0, 1 << 16) - 4
+    if at < 0:
+        return b""
+    (length,) = struct.unpack_from(">I", data, at)
+    return data[at + 8 : at + length]
+
+
 def with_orientation(exif: bytes, orientation: int) -> bytes | None:
     """Return an EXIF block that says this orientation, 1 to 8. Nothing else of it changes.
 
@@ -311,13 +361,23 @@ def _block(data: bytes, order: str, tags: dict[int, _Tag]) -> bytes:
     return bytes(out)
 
 
-def _write(out: bytearray, data: bytes, order: str, tags: dict[int, _Tag]) -> None:
+def _write(
+    out: bytearray,
+    data: bytes,
+    order: str,
+    tags: dict[int, _Tag],
+    inner_tags: Mapping[int, dict[int, _Tag]] | None = None,
+) -> None:
+    """Write a directory. ``inner_tags`` are those of directories inside that are not in ``data``."""
     begin = len(out)
     out.extend(struct.pack(order + "H", len(tags)) + bytes(12 * len(tags) + 4))
     for number, (tag, found) in enumerate(sorted(tags.items())):
         count, value = len(found.data) // _SIZES[found.kind], found.data
         if tag in _INNER:
-            inner = _tags(data, order, struct.unpack(order + "I", value[:4])[0], None)
+            if inner_tags is None:
+                inner = _tags(data, order, struct.unpack(order + "I", value[:4])[0], None)
+            else:
+                inner = inner_tags.get(tag, {})
             inner = {k: v for k, v in inner.items() if k not in _INNER or k in _INNER[tag]}
             out.extend(bytes(len(out) & 1))
             kind, count, value = 4, 1, struct.pack(order + "I", len(out))

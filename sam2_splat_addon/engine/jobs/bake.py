@@ -41,7 +41,6 @@ from ...core.errors import (
 )
 from ...core.footage.damaged_photos import DamagedFrame, left_out, read_damaged
 from ...core.footage.file_stamps import Stamp, stamp_of
-from ...core.footage.headers import read_header
 from ...core.footage.scan import hash_photos, shorten
 from ...core.geometry.orientation import AS_STORED, PhotoShape, back
 from ...core.geometry.rasterize import fill
@@ -57,6 +56,7 @@ from ..images.alpha import Depth, Layers, Mattes, combine_roles, mask_values
 from ..images.decode import ImagePixels, decode
 from ..images.orientation_tag import exif_with
 from ..images.png import write_grey, write_rgb, write_rgba
+from ..images.raw import read_header
 from ..images.smaller import halved_mask, write_smaller
 from ..images.upright import upright
 from .bake_manifest import MANIFEST_NAME, describe, write_manifest

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ...core.footage.headers import ImageHeader, read_header
+from ...core.footage.headers import ImageHeader
 from ...core.geometry.orientation import turned, turned_size
 from ...core.geometry.resample import upsample_binary
 from ...core.mattes.store import Logits
 from ..images.colors import to_8_bit
 from ..images.decode import decode
 from ..images.frame_source import jpeg_at_least
+from ..images.raw import read_header
 
 LONGER_SIDE = 400  # px
 _OUTLINE = (255, 214, 0)

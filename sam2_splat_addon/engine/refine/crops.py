@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ...core.footage.headers import read_header
 from ...core.geometry.orientation import Box
 from ..images.colors import to_8_bit
 from ..images.decode import decode
 from ..images.frame_source import REDUCING_GAP, Decoded, jpeg_at_least
+from ..images.raw import read_header
 
 _MARGIN: Final = 1.25  # a crop is decoded larger than needed, because JPEG blurs edges
 

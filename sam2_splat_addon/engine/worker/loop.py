@@ -34,6 +34,7 @@ from ...core.protocol import (
     FrameDone,
     JobRequest,
     Log,
+    LookRequest,
     PreviewDone,
     PreviewDropped,
     PreviewEvent,
@@ -176,6 +177,8 @@ def _answer(
             return _report(job, send, cancelled)
         if isinstance(job, CopyRequest):
             return _copy(job, send, cancelled)
+        if isinstance(job, LookRequest):
+            return _look(job, send, cancelled)
         if isinstance(job, VideoScoresRequest):
             return _score_video(job, send, cancelled)
         if isinstance(job, VideoPhotosRequest):
@@ -333,6 +336,21 @@ def _photos_of_video(
         time.monotonic() - began,
         peak_memory_mb(),
         written.report.facts,
+    )
+
+
+def _look(
+    request: LookRequest, send: Callable[[Event], None], cancelled: Callable[[], bool]
+) -> Finished:
+    from ..jobs import look
+
+    began = time.monotonic()
+    look.look(request, send, cancelled)
+    return Finished(
+        f"Photos looked at: {len(request.photos)}.",
+        frames=len(request.photos),
+        seconds=time.monotonic() - began,
+        peak_memory_mb=peak_memory_mb(),
     )
 
 

@@ -212,7 +212,7 @@ class Directory:
         return {**tags, **self.more}, segments
 
 
-_CODES = {1: "B", 2: "B", 3: "H", 4: "I", 5: "I", 7: "B", 13: "I", 16: "Q"}
+_CODES = {1: "B", 2: "B", 3: "H", 4: "I", 5: "I", 7: "B", 10: "i", 13: "I", 16: "Q"}
 
 
 Tags = dict[int, tuple[int, Any]]
@@ -252,7 +252,7 @@ def tiff(
             data = struct.pack(f"{order}{len(values)}{_CODES[kind]}", *values)
             if len(data) > room:
                 data = struct.pack(order + address, append(data))
-            count = len(values) // 2 if kind == 5 else len(values)
+            count = len(values) // 2 if kind in (5, 10) else len(values)
             entries += struct.pack(f"{order}HH{address}", tag, kind, count) + data.ljust(
                 room, b"\0"
             )
@@ -302,3 +302,60 @@ def png(samples: np.ndarray, depth: int, color: int, *chunks: bytes, behind: byt
         + behind
         + chunk(b"IEND", b"")
     )
+
+
+XYZ_OF_SRGB = np.array(
+    [
+        [0.4124564, 0.3575761, 0.1804375],
+        [0.2126729, 0.7151522, 0.0721750],
+        [0.0193339, 0.1191920, 0.9503041],
+    ]
+)
+BLACK, WHITE = 256, 16383
+
+
+def dng(
+    linear: np.ndarray,
+    *,
+    neutral: Sequence[float] = (1.0, 1.0, 1.0),
+    pattern: Sequence[int] = (0, 1, 1, 2),
+    more: Tags | None = None,
+    is_mosaic: bool = True,
+    black: int = BLACK,
+    **options: Any,
+) -> bytes:
+    """Write a camera RAW of scene-linear sRGB, (H, W, 3), as a camera with its very primaries sees it.
+
+    Parameters
+    ----------
+    neutral
+        What the camera sees of white.
+    pattern
+        The colour of each of 2x2 pixels.
+    """
+    seen = linear * np.array(neutral)
+    if is_mosaic:
+        mosaic = np.zeros((*linear.shape[:2], 1))
+        for place, color in enumerate(pattern):
+            down, across = divmod(place, 2)
+            mosaic[down::2, across::2, 0] = seen[down::2, across::2, color]
+        seen = mosaic
+    samples = np.rint(black + seen * (WHITE - black)).clip(0, 65535).astype(np.uint16)
+    matrix = np.rint(np.linalg.inv(XYZ_OF_SRGB) * 10000).astype(int)
+    tags: Tags = {
+        254: (4, [0]),
+        271: (2, b"Maker\0"),
+        272: (2, b"Model\0"),
+        50706: (1, [1, 4, 0, 0]),
+        50707: (1, [1, 1, 0, 0]),
+        50708: (2, b"Maker Model\0"),
+        50714: (4, [black] * samples.shape[2]),
+        50717: (4, [WHITE] * samples.shape[2]),
+        50721: (10, [number for value in matrix.ravel() for number in (int(value), 10000)]),
+        50728: (5, [number for value in neutral for number in (round(value * 10000), 10000)]),
+        50778: (3, [21]),
+    }
+    if is_mosaic:
+        tags |= {33421: (3, [2, 2]), 33422: (1, list(pattern))}
+    kind = 32803 if is_mosaic else 34892
+    return tiff(Directory(samples, kind, more={**tags, **(more or {})}), **options)
