@@ -16,6 +16,7 @@ import msgspec
 from ...core.errors import FootageError
 from ...core.footage import matching
 from ...core.footage.copies import photo_link
+from ...core.footage.raw_photos import FILE_NAME, RawPhotos
 from ...core.footage.scan import Footage, scan
 from ...core.footage.staging import COPIES, LINKS, PROXIES
 from ...core.system.background_task import Report, unwatched
@@ -75,14 +76,26 @@ def staged_folders() -> list[Path]:
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where photos are, for a thread: a folder or one of its photos, and whether subfolders count."""
+    """Where photos are, for a thread.
+
+    Attributes
+    ----------
+    path
+        A folder, or one of its photos.
+    with_subfolders
+        Whether subfolders count.
+    cache
+        The cache folder, which knows the sizes of camera RAW photos. None knows none.
+    """
 
     path: Path
     with_subfolders: bool = False
+    cache: Path | None = None
 
     def scanned(self, report: Report = unwatched) -> Footage:
         """Look at the photos; as `core.footage.scan.scan`."""
-        return scan(self.path, report, with_subfolders=self.with_subfolders)
+        raw = None if self.cache is None else RawPhotos(self.cache / FILE_NAME).of
+        return scan(self.path, report, with_subfolders=self.with_subfolders, raw=raw)
 
 
 def footage_of(clip: bpy.types.MovieClip) -> Footage:
@@ -95,13 +108,13 @@ def place_of(clip: bpy.types.MovieClip) -> Place:
     settings = properties.of_clip(clip)
     if settings.footage_folder:
         path = Path(bpy.path.abspath(settings.footage_folder))
-        return Place(path, settings.with_subfolders)
+        return Place(path, settings.with_subfolders, preferences.cache_folder())
     if clip.source != "SEQUENCE":
         raise FootageError(
             f"{clip.name!r} is a movie file, but the trainer needs photos.",
             "Press Make Photos of It, or load a folder of photos.",
         )
-    return Place(Path(bpy.path.abspath(clip.filepath)))
+    return Place(Path(bpy.path.abspath(clip.filepath)), cache=preferences.cache_folder())
 
 
 def accept(clip: bpy.types.MovieClip, footage: Footage) -> Footage:

@@ -15,6 +15,7 @@ import bpy
 
 from ...core.errors import FootageError
 from ...core.footage.copies import copy_paths, frame_size, needs_copies
+from ...core.footage.raw_photos import RawPhotosUnknown
 from ...core.footage.scan import Footage, shorten
 from ...core.footage.staging import stage
 from ...core.system.background_task import Report, unwatched
@@ -23,7 +24,7 @@ from ...core.system.steps import at_once, quietly
 from ..context import preferences, properties
 from ..context.active_clip import clip_by_uid, is_linked, require_clip_by_uid
 from ..context.present import present
-from . import copies, matte_run, photo_remap, shown
+from . import copies, matte_run, photo_remap, raw_photos, shown
 from .footage import Place, from_file, remember
 from .user_masks import search
 
@@ -39,8 +40,15 @@ def load(path: Path) -> bpy.types.MovieClip:
 
     If the photos already have a clip, that clip is updated. It keeps its prompts and settings.
     """
-    place = Place(path, had_subfolders(path))
-    footage, first = read_and_stage(place, preferences.cache_folder())
+    cache = preferences.cache_folder()
+    place = Place(path, had_subfolders(path), cache)
+    try:
+        footage, first = read_and_stage(place, cache)
+    except RawPhotosUnknown as unknown:
+        look = raw_photos.job_for(unknown.paths, cache)
+        look.wait()
+        raw_photos.take(look)
+        footage, first = read_and_stage(place, cache)
     job, first = copies.begun(footage, first)
     if job is not None:
         job.wait()
@@ -292,13 +300,13 @@ def found_on_disk(kept: Kept, cache_folder: Path) -> Found:
     """
     folder, moved = kept.folder, None
     if not is_folder(folder):
-        moved = _moved_along(kept)
+        moved = _moved_along(kept, cache_folder)
         if moved is None:
             return Found(kept.uid, None, None)
         folder = moved.folder
     if kept.first_file or is_there(kept.shown):
         return Found(kept.uid, moved, None)
-    first = read_and_stage(Place(folder, kept.with_subfolders), cache_folder)[1]
+    first = read_and_stage(Place(folder, kept.with_subfolders, cache_folder), cache_folder)[1]
     if not copies.shows_copies(kept.shown):  # the user has loaded photos that lie on their side
         first = copies.without(first)
     # Copies need the worker: until Load is pressed, the clip shows nothing.
@@ -322,7 +330,7 @@ def restage_missing() -> None:
         take_found(found_on_disk(kept, preferences.cache_folder()))
 
 
-def _moved_along(kept: Kept) -> Footage | None:
+def _moved_along(kept: Kept, cache_folder: Path) -> Footage | None:
     """Find a clip's photos if they were moved together with the .blend file."""
     if kept.first_file:
         places = [kept.shown.parent]  # Blender keeps it
@@ -335,7 +343,7 @@ def _moved_along(kept: Kept) -> Footage | None:
     for place in places:
         if is_folder(place):
             try:
-                found = Place(place, kept.with_subfolders).scanned()
+                found = Place(place, kept.with_subfolders, cache_folder).scanned()
                 if kept.first_file:
                     found = from_file(found, kept.first_file)
             except FootageError:

@@ -10,9 +10,10 @@ from pathlib import Path
 import bpy
 
 from ...client.worker.job import Job, JobState
+from ...core.footage.raw_photos import RawPhotosUnknown
 from ...core.footage.scan import Footage
 from ...core.system.background_task import BackgroundTask
-from ..clip import copies, loading
+from ..clip import copies, loading, raw_photos
 from ..clip.footage import Place
 from ..clip.loading import Opened
 from ..context import changes, preferences, properties
@@ -57,24 +58,23 @@ class LoadTask:
         self._lies = False
         if with_subfolders is None:
             with_subfolders = loading.had_subfolders(path, into)
-        place, cache = Place(path, with_subfolders), preferences.cache_folder()
-        self._background: BackgroundTask[tuple[Footage, Path]] = BackgroundTask(
-            lambda report: loading.read_and_stage(place, cache, report)
-        )
+        self._cache = preferences.cache_folder()
+        self._place = Place(path, with_subfolders, self._cache)
+        self._look: Job | None = None
+        self._has_looked = False
+        self._background = self._read()
+
+    def _read(self) -> BackgroundTask[tuple[Footage, Path]]:
+        place, cache = self._place, self._cache
+        return BackgroundTask(lambda report: loading.read_and_stage(place, cache, report))
 
     def step(self, deadline: float) -> bool:
         """Look whether the thread is done. Without a window, wait for it until the deadline."""
         if self.cancelled:
             self.summary = "Cancelled. Nothing was loaded"
             return True
-        timeout = deadline - time.monotonic() if bpy.app.background else 0.0
-        if not self._background.poll(timeout):
-            done, total = self._background.done, self._background.total
-            self.fraction = done / total if total else 0.0
-            self.sentence = f"Looking at the photos, {done} of {total}"
-            return False
         if self._opening is None:
-            if not self._has_copies(deadline):
+            if not (self._is_read(deadline) and self._has_copies(deadline)):
                 return False
             into = require_clip_by_uid(self._into) if self._into is not None else None
             footage, _ = self._background.result()
@@ -89,6 +89,39 @@ class LoadTask:
             if time.monotonic() >= deadline:
                 return False
 
+    def _is_read(self, deadline: float) -> bool:
+        """Whether all headers are read. The worker looks at RAW photos that are not known yet."""
+        if self._look is not None:
+            if not self._is_over(self._look, deadline):
+                return False
+            look, self._look = self._look, None
+            raw_photos.take(look)
+            if self.cancelled:
+                return False
+            self._background = self._read()
+        timeout = deadline - time.monotonic() if bpy.app.background else 0.0
+        if not self._background.poll(timeout):
+            done, total = self._background.done, self._background.total
+            self.fraction = done / total if total else 0.0
+            self.sentence = f"Looking at the photos, {done} of {total}"
+            return False
+        try:
+            self._background.result()
+        except RawPhotosUnknown as unknown:
+            if self._has_looked:
+                raise  # a photo changes all the time
+            self._has_looked = True
+            self._look = raw_photos.job_for(unknown.paths, self._cache)
+            return False
+        return True
+
+    def _is_over(self, job: Job, deadline: float) -> bool:
+        """Move a job on. Whether it has ended; the task ends with it if it was cancelled."""
+        state = job.poll(deadline, wait=bpy.app.background)
+        self.fraction, self.sentence = job.progress.fraction, job.progress.sentence
+        self.cancelled = self.cancelled or state is JobState.CANCELLED
+        return state.is_over
+
     def _has_copies(self, deadline: float) -> bool:
         """Whether Blender can show the photos, or the copies that the worker makes of them."""
         footage, first = self._background.result()
@@ -98,11 +131,8 @@ class LoadTask:
             self._lies = self._first != first
         if self._job is None:
             return True
-        state = self._job.poll(deadline, wait=bpy.app.background)
-        self.fraction, self.sentence = self._job.progress.fraction, self._job.progress.sentence
-        if not state.is_over:
+        if not self._is_over(self._job, deadline):
             return False
-        self.cancelled = state is JobState.CANCELLED  # the next step ends the task
         copies.take(self._job, footage, first)
         return not self.cancelled
 
@@ -131,7 +161,8 @@ class LoadTask:
     def abort(self) -> None:
         """Let the thread end."""
         self._background.cancel()
-        if self._job is not None:
-            self._job.abort()
+        for job in (self._look, self._job):
+            if job is not None:
+                job.abort()
         if self._opening is not None:
             self._opening.close()

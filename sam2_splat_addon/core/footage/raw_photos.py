@@ -7,8 +7,8 @@ photos are loaded, the process looks at the RAW photos that are not known yet.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -75,18 +75,19 @@ class RawPhotos:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._is_ours = True
-        self._known: dict[str, RawPhoto] = {}
+
+    @functools.cached_property
+    def _known(self) -> dict[str, RawPhoto] | None:
+        """The photos by their key; None if the file is damaged, or not ours."""
         try:
-            if is_link(file) or file.stat().st_size > _MAX_BYTES:
-                raise ValueError
-            kept = msgspec.json.decode(read_plain(file), type=_Kept)
-            self._is_ours = kept.made_by == _MADE_BY
-            self._known = kept.photos if self._is_ours else {}
+            if is_link(self._file) or self._file.stat().st_size > _MAX_BYTES:
+                return None
+            kept = msgspec.json.decode(read_plain(self._file), type=_Kept)
         except FileNotFoundError:
-            pass
+            return {}
         except (OSError, *UNREADABLE):
-            self._is_ours = False
+            return None
+        return kept.photos if kept.made_by == _MADE_BY else None
 
     def of(self, path: Path) -> RawPhoto:
         """Return what is known about a photo.
@@ -100,29 +101,27 @@ class RawPhotos:
         OSError
             It is not there.
         """
-        found = self._known.get(_key(path))
+        found = (self._known or {}).get(_key(path))
         if found is None:
             raise RawPhotosUnknown([path])
         if found.problem:
             raise unusable(path, found.problem)
         return found
 
-    def add(self, path: Path, photo: RawPhoto) -> None:
-        """Remember a photo; raises OSError."""
-        key = _key(path)
-        self._known.pop(key, None)
-        self._known[key] = photo
-
-    def keep(self) -> None:
-        """Write the file. Raises FootageError."""
-        latest = dict(list(self._known.items())[-_MOST:])
+    def keep(self, photos: Mapping[Path, RawPhoto]) -> None:
+        """Remember photos, and write the file. Raises FootageError."""
+        known = dict(self._known or {})
         try:
-            if not self._is_ours:
-                # It is damaged, or not ours: it goes aside, and nothing is lost.
-                with contextlib.suppress(FileNotFoundError):
-                    self._file.replace(self._file.with_name(f"{self._file.name}.old"))
+            for path, photo in photos.items():
+                key = _key(path)
+                known.pop(key, None)
+                known[key] = photo
+            if self._known is None:
+                # It goes aside, so nothing is lost.
+                self._file.replace(self._file.with_name(f"{self._file.name}.old"))
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(self._file, msgspec.json.encode(_Kept(_MADE_BY, latest)))
+            kept = _Kept(_MADE_BY, dict(list(known.items())[-_MOST:]))
+            write_atomic(self._file, msgspec.json.encode(kept))
         except OSError as problem:
             raise FootageError(
                 f"{self._file} could not be written: {problem.strerror or problem}.",

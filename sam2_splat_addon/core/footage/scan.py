@@ -441,7 +441,7 @@ def _below(folder: Path, report: Report) -> tuple[list[str], list[UnreadableFile
 
 
 def _what_else(folder: Path) -> str:
-    """Name the most common other extension: the photos may still be raw files or a video."""
+    """Name the most common other extension: it may be a video, or another program's files."""
     entries = _visible_entries(folder)
     extensions = Counter(PurePath(entry.name).suffix.lower() for entry in entries)
     extensions.pop("", None)

@@ -19,7 +19,7 @@ from typing import Any, Final
 import rawpy
 from numpy.typing import NDArray
 
-from ...core.errors import DamagedPhoto
+from ...core.errors import DamagedPhoto, FootageError
 from ...core.footage import headers
 from ...core.footage.file_stamps import Stamp, stamp_of
 from ...core.footage.headers import ImageHeader
@@ -70,6 +70,10 @@ def look_at(path: Path) -> RawPhoto:
         return RawPhoto(problem=problem.message.partition(": ")[2].rstrip("."))
     except ValueError as problem:
         return RawPhoto(problem=str(problem))
+    except OSError as problem:
+        raise FootageError(
+            f"{path.name} can't be opened: {problem.strerror or problem}.", "Load the photos again."
+        ) from problem
     return _looked_at(path)
 
 

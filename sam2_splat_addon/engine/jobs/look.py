@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from ...core.errors import Cancelled, FootageError
+from ...core.errors import Cancelled
 from ...core.footage.raw_photos import RawPhoto, RawPhotos
 from ...core.protocol import LookRequest, Progress
 from ..images.raw import look_at
@@ -29,9 +29,9 @@ def look(
     FootageError
         A photo is gone, or the file can't be written.
     """
-    known = RawPhotos(Path(request.file))
     threads = max(1, min(os.cpu_count() or 1, _MAX_THREADS))
     paths = [Path(photo) for photo in request.photos]
+    found: dict[Path, RawPhoto] = {}
 
     def seen(path: Path) -> RawPhoto:
         if cancelled():
@@ -40,12 +40,8 @@ def look(
 
     try:
         with ThreadPoolExecutor(threads, thread_name_prefix="look") as pool:
-            for done, (path, photo) in enumerate(zip(paths, pool.map(seen, paths), strict=True), 1):
-                known.add(path, photo)
-                on_progress(Progress("looking", done, len(paths), done))
-    except OSError as problem:
-        raise FootageError(
-            f"{problem.filename} can't be opened: {problem.strerror}.", "Load the photos again."
-        ) from problem
+            for path, photo in zip(paths, pool.map(seen, paths), strict=True):
+                found[path] = photo
+                on_progress(Progress("looking", len(found), len(paths), len(found)))
     finally:
-        known.keep()
+        RawPhotos(Path(request.file)).keep(found)

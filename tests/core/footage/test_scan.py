@@ -163,12 +163,12 @@ def test_an_empty_folder_a_missing_one_and_a_text_file(tmp_path: Path) -> None:
         scan(tmp_path / "a.txt")
 
 
-def test_a_folder_of_raw_files_says_what_it_holds(tmp_path: Path) -> None:
+def test_a_folder_of_other_files_says_what_it_holds(tmp_path: Path) -> None:
     for i in range(3):
-        (tmp_path / f"{i}.CR3").write_bytes(b"raw")
+        (tmp_path / f"{i}.PSD").write_bytes(b"layers")
     for name in ("a", "b", "c", "d", "e.mov"):
         (tmp_path / name).write_bytes(b"neither has an extension of a photo")
-    with pytest.raises(FootageError, match=r"3 \.cr3.*Choose a folder of JPEG"):
+    with pytest.raises(FootageError, match=r"3 \.psd.*Choose a folder of JPEG"):
         scan(tmp_path)
 
 

@@ -5,7 +5,7 @@ No ``from __future__ import annotations`` here: Blender reads property annotatio
 """
 
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Final, cast
 
 import bpy
 from bpy.props import BoolProperty, StringProperty
@@ -24,6 +24,13 @@ from ...tasks.load_task import LoadTask
 from ...tasks.video_task import VideoTask
 from .. import first_look
 from .polls import nothing_runs
+
+FURTHER_PHOTOS: Final = (
+    "*.avif;*.hei[cf];*.hif;*.jxl;*.3fr;*.ar[iw];*.bay;*.cap;*.cr[23w];*.dc[rs];*.dng;*.drf;*.erf;*.fff;"
+    "*.gpr;*.iiq;*.k25;*.kdc;*.m[de][cf];*.mos;*.mrw;*.n[er][fw];*.or[fi];*.pef;*.p[tx][xn];*.ra[fw];"
+    "*.rw[2lz];*.sr[2fw];*.x3f"
+)
+"""Photos that Blender's file browser does not take for images, as patterns of at most 255 letters."""
 
 
 class SAM2SPLAT_OT_load(TaskOperator, Operator):
@@ -58,6 +65,7 @@ class SAM2SPLAT_OT_load(TaskOperator, Operator):
     filter_folder: Annotated[bool, BoolProperty(default=True, options={"HIDDEN"})]
     filter_image: Annotated[bool, BoolProperty(default=True, options={"HIDDEN"})]
     filter_movie: Annotated[bool, BoolProperty(default=True, options={"HIDDEN"})]
+    filter_glob: Annotated[str, StringProperty(default=FURTHER_PHOTOS, options={"HIDDEN"})]
 
     @classmethod
     def poll(cls, context: Context) -> bool:
