@@ -26,7 +26,7 @@ from .. import first_look
 from .polls import nothing_runs
 
 FURTHER_PHOTOS: Final = (
-    "*.avif;*.hei[cf];*.hif;*.jxl;*.3fr;*.ar[iw];*.bay;*.cap;*.cr[23w];*.dc[rs];*.dng;*.drf;*.erf;*.fff;"
+    "*.jpe;*.avif;*.hei[cf];*.hif;*.jxl;*.3fr;*.ar[iw];*.bay;*.cap;*.cr[23w];*.dc[rs];*.dng;*.drf;*.erf;*.fff;"
     "*.gpr;*.iiq;*.k25;*.kdc;*.m[de][cf];*.mos;*.mrw;*.n[er][fw];*.or[fi];*.pef;*.p[tx][xn];*.ra[fw];"
     "*.rw[2lz];*.sr[2fw];*.x3f"
 )
