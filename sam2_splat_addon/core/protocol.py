@@ -348,8 +348,8 @@ class Progress(msgspec.Struct, frozen=True, tag="progress"):
     """Where the request is.
 
     ``stage`` is "loading", "propagating", "baking", "reporting", "copying", "looking", "watching" or
-    "extracting". ``done`` of ``total`` steps are finished. ``frame`` and ``object_name`` name the last step. Seconds are
-    0 while unknown. ``peak_memory_mb`` is the most memory that the worker has used.
+    "extracting". ``done`` of ``total`` steps are finished. ``frame`` and ``object_name`` name the last
+    step. Seconds are 0 while unknown. ``peak_memory_mb`` is the most memory that the worker has used.
     """
 
     stage: str
