@@ -83,8 +83,9 @@ class Target:
         The format of its camera files.
     cameras_folder
         Where COLMAP's files go, below the target's folder.
-    is_upright
-        Whether the trainer turns images by their EXIF orientation. False: it reads stored pixels.
+    turns_by_tag
+        Whether the trainer turns images by their EXIF orientation. Its images then have no such tag,
+        because cameras are for stored pixels. Others read stored pixels, whatever the tag says.
     """
 
     name: str
@@ -102,7 +103,7 @@ class Target:
     has_camera_mask: bool = False
     cameras: Cameras = "colmap"
     cameras_folder: str = "sparse/0"
-    is_upright: bool = False
+    turns_by_tag: bool = False
 
     @property
     def has_masks(self) -> bool:
@@ -264,7 +265,7 @@ TARGETS: Final[tuple[Target, ...]] = (
         "PNGs with a black background, since it reads no masks",
         f"{_GITHUB}/pierotofy/OpenSplat",
         images="black",
-        is_upright=True,
+        turns_by_tag=True,
         masked="empty",
     ),
     Target(

@@ -647,9 +647,10 @@ class _Job:
             images == "rgba" and self.request.options.black_rgb
         ):
             rgb = _premultiplied(rgb, alpha)
+        orientation = AS_STORED if output.target.turns_by_tag else pixels.orientation
         more: dict[str, Any] = {
             "icc": pixels.icc,
-            "exif": exif_with(pixels.exif, pixels.orientation),
+            "exif": exif_with(pixels.exif, orientation),
             "xmp": pixels.xmp,
             "chunks": pixels.chunks,
             "go_on": self._go_on,

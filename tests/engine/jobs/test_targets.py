@@ -540,3 +540,24 @@ def test_what_makes_no_sense_is_refused(
 ) -> None:
     with pytest.raises(BakeError, match=told):
         capture.request(**options)
+
+
+def test_masks_lie_as_the_stored_pixels_of_photos_with_an_orientation_tag(tmp_path: Path) -> None:
+    """Trainers read stored pixels and no tag. One that turns by the tag gets images without it."""
+    capture = Capture(tmp_path, photos=0)
+    exif = Image.Exif()
+    exif[274] = 6
+    photo = capture.folder / "a.jpg"
+    Image.new("RGB", (WIDTH, HEIGHT), (9, 9, 9)).save(photo, exif=exif)
+    report = capture.bake(square(1, 1, 10.0, 60.0), targets=("colmap", "gsplat", "opensplat"))
+    mask = grey(report.folder / "colmap" / "masks" / "a.jpg.png")
+    expected = np.zeros((HEIGHT, WIDTH), np.uint8)
+    expected[10:90, 10:60] = 255
+    assert np.array_equal(mask, expected)
+    linked = report.folder / "colmap" / "images" / "a.jpg"
+    assert linked.read_bytes() == photo.read_bytes()
+    for name, orientation in (("gsplat", 6), ("opensplat", 1)):
+        with Image.open(report.folder / name / "images" / "a.png") as image:
+            assert image.size == (WIDTH, HEIGHT)
+            assert image.getexif().get(274, 1) == orientation
+            assert np.array_equal(np.asarray(image)[:, :, 0] > 0, expected > 0)
