@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -109,6 +110,7 @@ def _write_all(
     threads = min(os.cpu_count() or 1, _MAX_THREADS, total_memory() // 4 // max(1, frame_bytes))
     threads = max(1, threads)
     waiting: list[Future[VideoPhoto]] = []
+    began, before = time.monotonic(), done
 
     def finish(most: int) -> None:
         nonlocal done
@@ -116,7 +118,8 @@ def _write_all(
             photo = waiting.pop(0).result()
             done += 1
             on_frame_done(FrameDone(photo.frame, 0))
-            on_progress(Progress("extracting", done, len(wanted), photo.frame))
+            left = (len(wanted) - done) * (time.monotonic() - began) / (done - before)
+            on_progress(Progress("extracting", done, len(wanted), photo.frame, "", 0.0, left))
 
     on_progress(Progress("extracting", done, len(wanted)))
     with Video(Path(request.video)) as video, ThreadPoolExecutor(threads, "photos") as pool:

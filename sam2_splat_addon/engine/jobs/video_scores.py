@@ -14,7 +14,9 @@ nothing up. The movement is the mean over the parts of the picture, each with th
 
 from __future__ import annotations
 
+import time
 import zlib
+from array import array
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -49,6 +51,14 @@ _THUMB_SIDE: Final = 128
 _MOST_THUMBS: Final = 128
 _EARLY: Final = 1.0  # s that may be missing at the end
 _REPORT_EVERY: Final = 5  # frames
+_COLUMNS: Final = {
+    "numbers": "q",
+    "seconds": "d",
+    "stamps": "q",
+    "sharpness": "f",
+    "places": "f",
+    "checks": "Q",
+}
 
 
 def score_video(
@@ -69,13 +79,16 @@ def score_video(
     """
     with Video(Path(request.video)) as video:
         scores = _Measured(video)
-        total = video.frames_expected
+        total, began = video.frames_expected, time.monotonic()
         for frame in video.frames():
             if cancelled():
                 raise Cancelled
             scores.add(frame)
             if frame.number % _REPORT_EVERY == 0:
-                on_progress(Progress("watching", min(frame.number, total), total, frame.number))
+                each = (time.monotonic() - began) / frame.number
+                done = min(frame.number, total)
+                left = (total - done) * each
+                on_progress(Progress("watching", done, total, frame.number, "", each, left))
         found = scores.result()
     try:
         write_scores(Path(request.scores), found)
@@ -94,7 +107,8 @@ class _Measured:
         self._video = video
         self._look: Look | None = None
         self._view = _View()
-        self._rows: list[tuple[int, float, int, float, float, int]] = []
+        # A few bytes for a frame: a list of tuples would need hundreds, and films have no limit.
+        self._columns = {name: array(kind) for name, kind in _COLUMNS.items()}
         self._thumbs: list[Thumbnail] = []
         self._thumb_step = 1
         self._other_size = 0
@@ -113,11 +127,12 @@ class _Measured:
         bright = video_colors.luma(picture, _within(look.square, _SHARP_SIDE))
         small = shrunk(bright)
         place = self._view.add(small)
-        self._rows.append(
-            (frame.number, frame.seconds, frame.stamp, sharpness(bright), place, check_of(small))
-        )
-        if (len(self._rows) - 1) % self._thumb_step == 0:
-            self._thumbs.append(_thumbnail(frame, look, len(self._rows) - 1))
+        row = (frame.number, frame.seconds, frame.stamp, sharpness(bright), place, check_of(small))
+        for column, value in zip(self._columns.values(), row, strict=True):
+            column.append(value)
+        index = len(self._columns["numbers"]) - 1
+        if index % self._thumb_step == 0:
+            self._thumbs.append(_thumbnail(frame, look, index))
             if len(self._thumbs) > _MOST_THUMBS:
                 del self._thumbs[1::2]
                 self._thumb_step *= 2
@@ -125,23 +140,20 @@ class _Measured:
     def result(self) -> VideoScores:
         """Return the scores of all frames; raises DamagedPhoto if there are none."""
         name = self._video.path.name
-        if self._look is None or not self._rows:
+        if self._look is None or not self._columns["numbers"]:
             raise DamagedPhoto(
                 f"No frame of {name} can be decoded.", "Copy the video again from the camera."
             )
-        numbers, seconds, stamps, sharp, places, checks = (
-            list(column) for column in zip(*self._rows, strict=True)
-        )
-        times = np.asarray(seconds, np.float64)
+        numbers, times, stamps, sharp, places, checks = map(np.asarray, self._columns.values())
         look = self._look
         return VideoScores(
             *look.size,
-            np.asarray(numbers, np.int64),
+            numbers.astype(np.int64),
             np.maximum.accumulate(times - times[0]),
-            np.asarray(stamps, np.int64),
-            np.asarray(sharp, np.float32),
-            np.maximum.accumulate(np.asarray(places, np.float32)),
-            np.asarray(checks, np.uint32),
+            stamps.astype(np.int64),
+            sharp.astype(np.float32),
+            np.maximum.accumulate(places.astype(np.float32)),
+            checks.astype(np.uint32),
             (*look.facts(), *self._odd(float(times[-1] - times[0]))),
             self._video.damaged,
             tuple(self._thumbs),

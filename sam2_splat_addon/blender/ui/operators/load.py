@@ -108,6 +108,8 @@ class SAM2SPLAT_OT_load(TaskOperator, Operator):
         if isinstance(task, VideoTask) and not task.clip_name:
             if task.scores is not None and not task.cancelled:
                 video_preview.show(task.video, task.scores)
+                if not bpy.app.background and next(editors.clip_editors(), None) is None:
+                    first_look.show_workspace(context)  # the choice is shown in a Clip Editor
                 editors.redraw()
             return
         show_loaded(context, cast("LoadTask | VideoTask", task).clip_name)
