@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from sam2_splat_addon.core.mattes.store import MatteStore
-from tests.window.capture import FRAMES, SIZE, Capture, make_capture, make_photos
+from tests.engine.video_files import write_video
+from tests.window.capture import FRAMES, SAMPLE, SIZE, Capture, make_capture, make_photos
 from tests.window.conftest import SCENARIOS
 from tests.window.pictures import changed, iou, photo_on, visible
 from tools.window.launcher import InstalledBlender, Played
@@ -164,6 +165,25 @@ def test_preferences(played: Played) -> None:
 def test_drop(played: Played) -> None:
     """One or several photos that are dropped onto the editor open, and a button loads their folder."""
     assert played.seen["frames"] == FRAMES
+
+
+def test_video(blender: InstalledBlender) -> None:
+    """A video is looked at, the strip shows which frames are taken, and the button makes the photos."""
+    folder = blender.session / "video"
+    folder.mkdir()
+    with Image.open(min((SAMPLE / "photos").iterdir())) as image:
+        wide = np.asarray(image.convert("RGB").resize((900, 1350)))
+    shown = [np.ascontiguousarray(wide[300:660, 4 * at : 4 * at + 480]) for at in range(90)]
+    write_video(folder / "walk.mp4", shown)
+    played = blender.play(SCENARIOS / "video.py")
+    assert played.seen["counts"][0] > played.seen["counts"][1] == played.seen["frames"] == 6
+    assert len(list((folder / "walk_photos").glob("*.jpg"))) == 6
+    pictures = [
+        np.asarray(Image.open(played.folder / f"{name}.png").convert("RGB"), np.float32)
+        for name in ("chosen", "fewer")
+    ]
+    moved = np.abs(pictures[0] - pictures[1]).max(axis=2) > 60
+    assert moved[moved.shape[0] // 2 :].sum() > 300, "the marks did not follow the number"
 
 
 def test_responsiveness(played: Played) -> None:
