@@ -32,6 +32,7 @@ from .raw_header import RAW_EXTENSIONS
 from .raw_photos import RawPhoto, RawPhotosUnknown
 from .sizes import PhotoSizes
 from .subfolders import subfolders
+from .video_scores import VIDEO_EXTENSIONS
 
 IMAGE_EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".png", ".tif", ".tiff", ".webp", ".exr", ".avif"}
@@ -346,7 +347,7 @@ def scan(
                 f"None of the photos in {folder} can be read: {named}.",
                 f"The first one: {unreadable[0].reason} Copy or export the photos again.",
             )
-        raise FootageError(f"{folder} has no photos{_what_else(folder)}.", _supported())
+        raise FootageError(f"{folder} has no photos{_what_else(folder)}.", _what_instead(folder))
     return Footage(folder, tuple(frames), tuple(unreadable), with_subfolders)
 
 
@@ -440,12 +441,20 @@ def _below(folder: Path, report: Report) -> tuple[list[str], list[UnreadableFile
     return photos, others
 
 
+def _most_common(folder: Path) -> tuple[str, int]:
+    """Return the most common extension in a folder without photos, and how many files have it."""
+    extensions = Counter(PurePath(entry.name).suffix.lower() for entry in _visible_entries(folder))
+    extensions.pop("", None)
+    return extensions.most_common(1)[0] if extensions else ("", 0)
+
+
 def _what_else(folder: Path) -> str:
     """Name the most common other extension: it may be a video, or another program's files."""
-    entries = _visible_entries(folder)
-    extensions = Counter(PurePath(entry.name).suffix.lower() for entry in entries)
-    extensions.pop("", None)
-    if not extensions:
-        return ""
-    extension, count = extensions.most_common(1)[0]
-    return f" that can be used, only other files such as {count} {extension}"
+    extension, count = _most_common(folder)
+    return f" that can be used, only other files such as {count} {extension}" if count else ""
+
+
+def _what_instead(folder: Path) -> str:
+    if _most_common(folder)[0] in VIDEO_EXTENSIONS:
+        return "Choose one of the videos in it, or a folder of photos."
+    return _supported()

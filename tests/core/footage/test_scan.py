@@ -172,6 +172,13 @@ def test_a_folder_of_other_files_says_what_it_holds(tmp_path: Path) -> None:
         scan(tmp_path)
 
 
+def test_a_folder_of_videos_says_that_one_can_be_chosen(tmp_path: Path) -> None:
+    for name in ("a.mov", "b.MOV", "c.txt"):
+        (tmp_path / name).write_bytes(b"not read")
+    with pytest.raises(FootageError, match=r"2 \.mov.*Choose one of the videos in it"):
+        scan(tmp_path)
+
+
 def test_a_folder_where_nothing_is_readable(tmp_path: Path) -> None:
     (tmp_path / "1.jpg").write_bytes(b"")
     with pytest.raises(FootageError, match=r"None of the photos.*1\.jpg"):
