@@ -114,7 +114,7 @@ def shapes(
 
     A bar is as high as the sharpest frame of its moment, and red if all frames there are blurred.
     """
-    columns = max(1, int(width / (_BAR * scale)))
+    columns = max(1, min(int(width / (_BAR * scale)), len(scores)))
     step = width / columns
     at = _columns(scores, columns)
     highest, all_blurred = np.zeros(columns), np.ones(columns, dtype=bool)

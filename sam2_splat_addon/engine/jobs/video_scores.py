@@ -108,7 +108,9 @@ class _Measured:
         self._look: Look | None = None
         self._view = _View()
         # A few bytes for a frame: a list of tuples would need hundreds, and films have no limit.
-        self._columns = {name: array(kind) for name, kind in _COLUMNS.items()}
+        self._columns: dict[str, array[Any]] = {
+            name: array(kind) for name, kind in _COLUMNS.items()
+        }
         self._thumbs: list[Thumbnail] = []
         self._thumb_step = 1
         self._other_size = 0
