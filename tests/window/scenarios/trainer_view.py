@@ -43,7 +43,8 @@ def scenario(window: Window) -> Play:
         clip.sam2_splat.targets = {name}
         yield from window.picture(name)
     clip.sam2_splat.targets = {"lichtfeld"}
-    clip.sam2_splat.objects["keep"].use_in_bake = False
+    for entry in clip.sam2_splat.objects:  # also the one that loading makes
+        entry.use_in_bake = entry.role != "keep"
     yield from window.picture("scene")
     yield from window.scroll("UI", 12)
     yield from window.picture("panel")
