@@ -94,5 +94,6 @@ def finish(footage: Footage, folder: Path) -> None:
 
 def _made_of(footage: Footage) -> list[str]:
     width, height = frame_size(footage)
-    of = f"upright in {width}x{height}"
-    return [f"{at.name} {at.byte_size} {at.changed_ns} {of}" for at in footage.frames]
+    return [
+        f"{at.name} {at.byte_size} {at.changed_ns} {width} {height}" for at in footage.frames
+    ]

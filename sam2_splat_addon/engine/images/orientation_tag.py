@@ -45,7 +45,7 @@ class _Exif:
         self.data = bytearray(block)
         orders = {b"II*\0": "<", b"MM\0*": ">"}
         if block[:4] not in orders:
-            raise ValueError("not an EXIF block")
+            raise ValueError
         self.order = orders[block[:4]]
         self.main = self.directory(self.number("I", 4))
         following = self.number("I", self.main.end)
@@ -60,7 +60,7 @@ class _Exif:
     def directory(self, begin: int) -> _Directory:
         count = self.number("H", begin)
         if count > _MAX_TAGS:
-            raise ValueError("too many tags")
+            raise ValueError
         places = range(begin + 2, begin + 2 + 12 * count, 12)
         entries: dict[int, int] = {}
         for at in places:

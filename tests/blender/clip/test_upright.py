@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -290,6 +291,33 @@ def test_blenders_own_open_clip_shows_photos_as_stored_and_means_the_same_pixels
     (point,) = markers.collect(clip).objects[0].frames[0].points
     assert (point.x, point.y) == pytest.approx(DOT, abs=0.01)
     assert FootageFiles.of(footage).sizes.upright == PhotoSizes(HEIGHT, WIDTH)
+
+
+STATUE = Path(os.environ.get("SAM2_SPLAT_REAL", "")) / "captures" / "statue" / "photos"
+
+
+@pytest.mark.skipif(
+    "SAM2_SPLAT_REAL" not in os.environ or not STATUE.is_dir(),
+    reason="SAM2_SPLAT_REAL names no folder of real captures with portrait photos",
+)
+def test_a_real_capture_of_portrait_photos_is_upright() -> None:
+    from sam2_splat_addon.blender.clip import markers
+
+    photos = sorted(path for path in STATUE.iterdir() if path.is_file())
+    clip = load(STATUE)
+    with Image.open(photos[0]) as image:
+        upright = ImageOps.exif_transpose(image)
+        stored = image.size
+    assert tuple(clip.size) == upright.size != stored
+    for frame in (1, len(photos)):
+        with Image.open(photos[frame - 1]) as image:
+            expected = np.asarray(ImageOps.exif_transpose(image).convert("L")).astype(float)
+        assert np.abs(shown_picture(clip, frame) - expected).mean() < 3
+    width, height = clip.size
+    click(clip, 1, width * 0.25, height * 0.125)
+    (point,) = markers.collect(clip).objects[0].frames[0].points
+    # Orientation 8: upright after a quarter turn to the left.
+    assert (point.x, point.y) == pytest.approx((stored[0] * 0.875, stored[1] * 0.25), abs=0.01)
 
 
 def upright_scene(width: int, height: int) -> NDArray[np.uint8]:

@@ -40,6 +40,8 @@ NOT_SHOWN = {
     "Subjects whose masks are set aside, as JSON": _HIDDEN,
     "The photo on frame 1, if the clip does not begin with the first photo": _HIDDEN,
     "Name and size of every frame's photo, as JSON": _HIDDEN,
+    "Size in pixels and orientation of the photos, as JSON": _HIDDEN,
+    "Whether the clip shows upright copies of the photos": _HIDDEN,
     "The run whose masks belong to these photos before some were added or removed": _HIDDEN,
     "Photos that were left out, as JSON": _HIDDEN,
     "Photos that the last run left out because they are damaged, as JSON": _HIDDEN,
