@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Make one picture of many frames, with the matte over each photo."""
+"""Make one picture of many upright frames, with the matte over each photo."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 SIDE = 220
 """Longer side of a frame on a sheet, px."""
@@ -49,12 +49,13 @@ def pasted(cells: Sequence[Image.Image], columns: int = 8) -> Image.Image:
 def _cell(photo: Path, matte: Path) -> Image.Image:
     with Image.open(photo) as image:
         image.draft("RGB", (SIDE * 2, SIDE * 2))
-        small = image.convert("RGB")
+        small = ImageOps.exif_transpose(image).convert("RGB")
     scale = SIDE / max(small.size)
     size = (max(1, round(small.width * scale)), max(1, round(small.height * scale)))
     small = small.resize(size, Image.Resampling.BOX)
     with Image.open(matte) as image:
-        alpha = image.getchannel("A").resize(size, Image.Resampling.BOX)
+        upright = ImageOps.exif_transpose(image)
+        alpha = upright.getchannel("A").resize(size, Image.Resampling.BOX)
     return tinted(small, alpha, photo.stem)
 
 
