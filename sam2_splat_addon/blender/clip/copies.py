@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...client.worker.job import Job
-from ...core.errors import EnvironmentSetupError
+from ...core.errors import EnvironmentSetupError, WorkerError
 from ...core.footage import copies
 from ...core.footage.scan import Footage
 from ...core.footage.staging import COPIES
@@ -73,11 +73,19 @@ def job_for(footage: Footage, shown: Path) -> Job | None:
     )
 
 
-def take(job: Job, footage: Footage, shown: Path) -> None:
-    """Note that the copies are there. Raises the error of a job that failed."""
+def take(job: Job, footage: Footage, shown: Path) -> Path:
+    """Note that the copies are there. Return the file of frame 1 to open.
+
+    Raises the error of a job that failed. But if only the worker failed, photos that Blender can show
+    lying on their side are shown so.
+    """
     for line in job.log_lines():
         console.log.log(console.level_of(line.level), line.text)
+    if isinstance(job.error, WorkerError) and copies.are_optional(footage):
+        console.log.warning(str(job.error))
+        return without(shown)
     if job.error is not None:
         raise job.error
     if job.result is not None:
         copies.finish(footage, shown.parent.parent)
+    return shown

@@ -52,7 +52,7 @@ def load(path: Path) -> bpy.types.MovieClip:
     job, first = copies.begun(footage, first)
     if job is not None:
         job.wait()
-        copies.take(job, footage, first)
+        first = copies.take(job, footage, first)
     return at_once(open_staged(footage, first))[0]
 
 

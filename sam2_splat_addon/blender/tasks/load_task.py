@@ -13,7 +13,7 @@ from ...client.worker.job import Job, JobState
 from ...core.footage.raw_photos import RawPhotosUnknown
 from ...core.footage.scan import Footage
 from ...core.system.background_task import BackgroundTask
-from ..clip import copies, loading, raw_photos
+from ..clip import copies, loading, raw_photos, shown
 from ..clip.footage import Place
 from ..clip.loading import Opened
 from ..context import changes, preferences, properties
@@ -55,7 +55,6 @@ class LoadTask:
         self._looked_for_copies = False
         self._job: Job | None = None
         self._first = Path()  # set when the copies are begun
-        self._lies = False
         if with_subfolders is None:
             with_subfolders = loading.had_subfolders(path, into)
         self._cache = preferences.cache_folder()
@@ -128,12 +127,11 @@ class LoadTask:
         if not self._looked_for_copies:
             self._looked_for_copies = True
             self._job, self._first = copies.begun(footage, first)
-            self._lies = self._first != first
         if self._job is None:
             return True
         if not self._is_over(self._job, deadline):
             return False
-        copies.take(self._job, footage, first)
+        self._first = copies.take(self._job, footage, first)
         return not self.cancelled
 
     def _finish(self, clip: bpy.types.MovieClip, news: str) -> None:
@@ -144,10 +142,10 @@ class LoadTask:
         self.summary = f"{clip.name}: {settings.frame_count} photos of {width}x{height} px" + (
             f". {left_out} can't be read and were left out" if left_out else ""
         )
-        if self._lies:
+        if not settings.shows_upright and not shown.stored_sizes(clip).are_as_stored:
             self.summary += (
-                ". Some lie on their side. Install the packages for SAM 2, then load them again to see"
-                " them upright"
+                ". Some lie on their side. When SAM 2 is installed and works, load them again to see them"
+                " upright"
             )
         if news:
             self.summary += f". {news}"

@@ -94,6 +94,4 @@ def finish(footage: Footage, folder: Path) -> None:
 
 def _made_of(footage: Footage) -> list[str]:
     width, height = frame_size(footage)
-    return [
-        f"{at.name} {at.byte_size} {at.changed_ns} {width} {height}" for at in footage.frames
-    ]
+    return [f"{at.name} {at.byte_size} {at.changed_ns} {width} {height}" for at in footage.frames]

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import bpy
 import cv2
@@ -275,6 +276,28 @@ def test_without_the_worker_photos_lie_on_their_side_and_turn_later(
     assert tuple(clip.size) == (HEIGHT, WIDTH)
     (point,) = markers.collect(clip).objects[0].frames[0].points
     assert (point.x, point.y) == pytest.approx(DOT, abs=0.01)
+
+
+def test_a_worker_that_fails_leaves_photos_on_their_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sam2_splat_addon.blender.clip import copies
+    from sam2_splat_addon.blender.context import task_runner
+    from sam2_splat_addon.blender.tasks.load_task import LoadTask
+    from sam2_splat_addon.core.errors import WorkerError
+
+    take = copies.take
+
+    def failed(job: Any, footage: Any, first: Path) -> Path:
+        job.error = WorkerError("The SAM 2 process ended.", "Try again.")
+        return take(job, footage, first)
+
+    monkeypatch.setattr(copies, "take", failed)
+    task = LoadTask(write(tmp_path / "photos", [6, 6]))
+    task_runner.run_to_end(task)
+    clip = bpy.data.movieclips[task.clip_name]
+    assert "lie on their side" in task.summary
+    assert tuple(clip.size) == (WIDTH, HEIGHT)
 
 
 def test_blenders_own_open_clip_shows_photos_as_stored_and_means_the_same_pixels(
