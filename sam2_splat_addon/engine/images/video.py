@@ -97,8 +97,8 @@ class Video:
         if not streams:
             self._container.close()
             raise FootageError(f"{path.name} has no video in it, only other data.", _OTHER)
-        best = self._container.streams.best("video")
-        self._stream: Any = best if best in streams else streams[0]
+        # Some cameras store a small copy of the video too.
+        self._stream: Any = max(streams, key=lambda stream: stream.width * stream.height)
         context = self._stream.codec_context
         context.thread_type = "AUTO"
         context.options = dict(_CODEC)
@@ -169,8 +169,13 @@ class Video:
                 is_broken = True
 
     def _decoded(self) -> Iterator[tuple[list[av.VideoFrame], bool]]:
-        """Yield the pictures of each packet, and whether the packet is damaged."""
+        """Yield the pictures of each packet, and whether the packet is damaged.
+
+        After a damaged packet the decoder starts anew at the next key frame. It gets no packets that are
+        shown before that key frame, because those need pictures that are gone.
+        """
         packets = self._container.demux(self._stream)
+        is_waiting, first_shown = False, None
         while True:
             try:
                 packet = next(packets)
@@ -179,19 +184,40 @@ class Video:
             except (av.error.FFmpegError, OSError):
                 self.is_cut_off = True
                 break
-            if packet.is_corrupt:
-                self.is_cut_off = True
+            if packet.size and is_waiting:
+                if packet.is_keyframe and not packet.is_corrupt:
+                    is_waiting, first_shown = False, packet.pts
+                else:
+                    yield [], True
+                    continue
+            if packet.pts is not None and first_shown is not None and packet.pts < first_shown:
                 yield [], True
+                continue
+            if packet.is_corrupt:
+                yield self._rest(), False
+                yield [], True
+                is_waiting = True
                 continue
             try:
                 pictures = packet.decode()
             except (av.error.FFmpegError, ValueError):
-                yield [], packet.size > 0
+                if packet.size:
+                    self._stream.codec_context.flush_buffers()
+                    yield [], True
+                    is_waiting = True
             else:
                 yield pictures, False
-        # The decoder still holds some pictures. After a whole file it has given them already.
+        self.is_cut_off = self.is_cut_off or is_waiting
+        yield self._rest(), False
+
+    def _rest(self) -> list[av.VideoFrame]:
+        """Return the pictures that the decoder still holds, and let it start anew."""
+        found: list[av.VideoFrame] = []
         with contextlib.suppress(av.error.FFmpegError, EOFError, ValueError):
-            yield self._stream.decode(None), False
+            found = self._stream.decode(None)
+        with contextlib.suppress(av.error.FFmpegError, EOFError, ValueError):
+            self._stream.codec_context.flush_buffers()
+        return found
 
 
 def _lacks_index(path: Path) -> bool:

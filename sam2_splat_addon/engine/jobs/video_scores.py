@@ -49,7 +49,7 @@ _LOST: Final = 0.1  # widths that count as moved where nothing can be followed
 
 _THUMB_SIDE: Final = 128
 _MOST_THUMBS: Final = 128
-_EARLY: Final = 1.0  # s that may be missing at the end
+_EARLY: Final = 0.5  # s that may be missing at the end
 _REPORT_EVERY: Final = 5  # frames
 _COLUMNS: Final = {
     "numbers": "q",
@@ -115,6 +115,7 @@ class _Measured:
         self._thumb_step = 1
         self._other_size = 0
         self._is_interlaced = False
+        self._last = 0.0  # s that the last frame is shown
 
     def add(self, frame: Frame) -> None:
         """Measure one frame."""
@@ -129,6 +130,8 @@ class _Measured:
         bright = video_colors.luma(picture, _within(look.square, _SHARP_SIDE))
         small = shrunk(bright)
         place = self._view.add(small)
+        base = picture.time_base
+        self._last = float(picture.duration * base) if picture.duration and base else 0.0
         row = (frame.number, frame.seconds, frame.stamp, sharpness(bright), place, check_of(small))
         for column, value in zip(self._columns.values(), row, strict=True):
             column.append(value)
@@ -156,7 +159,7 @@ class _Measured:
             sharp.astype(np.float32),
             np.maximum.accumulate(places.astype(np.float32)),
             checks.astype(np.uint32),
-            (*look.facts(), *self._odd(float(times[-1] - times[0]))),
+            (*look.facts(), *self._odd(float(times[-1] - times[0]) + self._last)),
             self._video.damaged,
             tuple(self._thumbs),
         )
@@ -173,7 +176,7 @@ class _Measured:
         if video.damaged:
             said.append(f"Frames that can't be decoded and were left out: {video.damaged}.")
         expected = video.seconds_expected
-        if video.is_cut_off or (expected and seconds < expected - _EARLY - 0.02 * expected):
+        if video.is_cut_off or (expected and seconds < expected - _EARLY - 0.01 * expected):
             said.append(
                 f"The end of the video is missing or damaged: it was used up to {seconds:.1f} s."
             )
