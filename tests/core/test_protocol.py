@@ -34,6 +34,7 @@ from sam2_splat_addon.core.protocol import (
     FootageFiles,
     FrameDone,
     Log,
+    LookRequest,
     ModelChoice,
     PreviewDone,
     PreviewDropped,
@@ -60,6 +61,7 @@ FRAME = FramePrompts(
 )
 PROMPTS = PromptSet((ObjectPrompts(1, "chair", (FRAME,)),), 1200, 1800)
 REQUESTS: list[Request] = [
+    LookRequest(("/photos/Stühle/a.cr3",), "/cache/raw"),
     VideoScoresRequest("/films/Rundgang.mp4", "/cache/videos/ab.scores"),
     VideoPhotosRequest("/films/a.mp4", "/cache/videos/ab.scores", "ab" * 32, "/films", 200, "png"),
     CopyRequest(

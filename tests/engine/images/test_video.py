@@ -259,7 +259,8 @@ def test_the_largest_of_several_pictures_is_taken(tmp_path: Path) -> None:
     with av.open(str(path), "w") as file:
         sizes = ((64, 48), (WIDTH, HEIGHT))
         streams: list[Any] = [file.add_stream("ffv1", rate=30) for _ in sizes]
-        for stream, (stream.width, stream.height) in zip(streams, sizes, strict=True):
+        for stream, size in zip(streams, sizes, strict=True):
+            stream.width, stream.height = size
             stream.pix_fmt = "yuv444p"
         for at, picture in enumerate(shown):
             for stream, (width, height) in zip(streams, sizes, strict=True):
