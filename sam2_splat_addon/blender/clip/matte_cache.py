@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ...core.errors import StoreError
 from ...core.geometry.canvas import Canvas
 from ...core.geometry.rasterize import fill
+from ...core.geometry.shown_photo import ShownPhoto
 from ...core.mattes.store import MatteScores
 from ...core.mattes.unfinished_run import is_void
 from ...core.prompts import FramePrompts
@@ -58,12 +59,16 @@ class ShownMatte:
         The model's scores. None for what the user drew.
     part
         The part of the clip's frame that it covers. None means all of it.
+    size
+        Width and height of what it covers, in px of the photo. None if they are those of the part: a
+        photo of another size than the clip's frames is shown smaller or larger.
     """
 
     source: Source
     values: NDArray[Any]
     scores: MatteScores | None = None
     part: Part | None = None
+    size: tuple[int, int] | None = None
 
 
 def as_shown(
@@ -75,8 +80,15 @@ def as_shown(
 ) -> ShownMatte:
     """Return a matte of a stored photo, (h, w), as the clip shows it."""
     at = shown.of(clip, frame)
-    part = None if at.part == (0, 0, *at.frame) else at.part
-    return ShownMatte(source, np.ascontiguousarray(at.mask_to_shown(logits)), scores, part)
+    values = np.ascontiguousarray(at.mask_to_shown(logits))
+    return ShownMatte(source, values, scores, *_cover_of(at))
+
+
+def _cover_of(at: ShownPhoto) -> tuple[Part | None, tuple[int, int] | None]:
+    """Return part and size of a matte of a whole photo, as `ShownMatte` has them."""
+    if at.photo.upright == at.frame:
+        return None, None
+    return at.part, at.photo.upright
 
 
 @dataclass(frozen=True)
@@ -223,6 +235,7 @@ def keep_preview(
     values: NDArray[Any],
     scores: MatteScores | None,
     part: Part | None = None,
+    size: tuple[int, int] | None = None,
 ) -> None:
     """Keep a preview. ``key`` is (clip's session uid, object, frame).
 
@@ -230,7 +243,7 @@ def keep_preview(
     ----------
     model
         The key that it was made with (`preview_key`). The preview shows as long as the key is the same.
-    values, scores, part
+    values, scores, part, size
         As in `ShownMatte`.
     """
     uid, object_id, frame = key
@@ -238,7 +251,7 @@ def keep_preview(
     before = mattes.previews.get(place)
     if before is not None and before.prompts != prompts:
         mattes.earlier.keep(place, before.matte)
-    preview = _Previewed(prompts, model, ShownMatte("preview", values, scores, part))
+    preview = _Previewed(prompts, model, ShownMatte("preview", values, scores, part, size))
     mattes.previews.keep(place, preview)
 
 
@@ -301,17 +314,20 @@ def _edited_matte(
     if checksum is None:
         return None
     width, height = int(clip.size[0]), int(clip.size[1])
+    part, covers = _cover_of(shown.of(clip, key[2]))
+    scale = min(1.0, _EDITED_SIDE / max(width, height))
+    if close_up is not None:
+        (part, scale), covers = close_up, None
 
     def filled() -> ShownMatte:
-        if close_up is not None:
-            part, zoom = close_up
+        if part is not None:
             outlines = layers.shown_outlines(mask, name, scene_frame, (width, height))
-            inside = Canvas.of(outlines, part, min(zoom, 1.0)).pixels
+            inside = Canvas.of(outlines, part, min(scale, 1.0)).pixels
         else:
-            part, scale = None, min(1.0, _EDITED_SIDE / max(width, height))
             size = (max(1, round(width * scale)), max(1, round(height * scale)))
             inside = fill(layers.shown_outlines(mask, name, scene_frame, size), *size)
-        return ShownMatte("edited", np.where(inside, 1.0, -1.0).astype(np.float16), part=part)
+        values = np.where(inside, 1.0, -1.0).astype(np.float16)
+        return ShownMatte("edited", values, part=part, size=covers)
 
     edited = clip_state.of(clip).part(_Mattes).edited
     seen = close_up[0] if close_up is not None else None

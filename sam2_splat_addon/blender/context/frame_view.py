@@ -60,16 +60,25 @@ class FrameView:
         y0, y1 = max(math.floor(top), 0), min(math.ceil(bottom), self.height)
         return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
 
-    def of_part(self, part: tuple[int, int, int, int]) -> FrameView:
-        """Return the same view of a part of the photo, as if the part was the photo."""
+    def of_part(
+        self, part: tuple[int, int, int, int], size: tuple[int, int] | None = None
+    ) -> FrameView:
+        """Return the same view of a part of the photo, as if the part was the photo.
+
+        Parameters
+        ----------
+        part
+            Left, top, right and bottom, px.
+        size
+            Its width and height, px, if it is measured in other px.
+        """
         left, top, right, bottom = part
         across, down = (right - left) / self.width, (bottom - top) / self.height
         begin = (left / self.width, 1.0 - bottom / self.height)
         return FrameView(
             (self.scale[0] / across, self.scale[1] / down),
             ((self.offset[0] - begin[0]) / across, (self.offset[1] - begin[1]) / down),
-            right - left,
-            bottom - top,
+            *(size or (right - left, bottom - top)),
         )
 
     def to_pixel(self, x: float, y: float) -> tuple[float, float]:

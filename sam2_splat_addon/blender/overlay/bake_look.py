@@ -40,13 +40,15 @@ def baked(
     Parameters
     ----------
     size
-        The photo's width and height, px.
+        The photo's width and height, px, if the mattes have no own size.
     """
     fill, drop = int(settings.fill_holes_px), int(settings.drop_specks_px)
     soft = settings.alpha == "soft"
-    in_part = any(matte.part is not None for matte in mattes)  # during a stroke of the brush
+    # During a stroke of the brush, or close up, a matte covers only a part of the photo.
+    in_part = any(matte.part is not None and matte.size is None for matte in mattes)
     if in_part or not (fill or drop or soft):
         return tuple(mattes)
+    size = next((matte.size for matte in mattes if matte.size is not None), size)
 
     def made() -> tuple[ShownMatte, ...]:
         values = [

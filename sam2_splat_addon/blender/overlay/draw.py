@@ -253,7 +253,9 @@ def _draw_union(
     shader = shaders.union()
     shader.bind()
     shader.uniform_float("place", (*view.scale, *view.offset))
-    blur = feather_sigma(settings.feather_px) * view.zoom
+    # In px of the photo, which may be shown smaller or larger.
+    zoom = next((_view_of(view, one).zoom for one, _ in shown if one.size), view.zoom)
+    blur = feather_sigma(settings.feather_px) * zoom
     square = _CHECKER * _ui_scale()
     shader.uniform_float("look", (_MODES[mode], square, float(settings.invert), blur))
     target = next((target for target in TARGETS if target.name in settings.targets), TARGETS[0])
@@ -274,8 +276,7 @@ def _draw_matte(
     grow: float,
 ) -> None:
     """Draw one object's matte, with its edge moved by ``grow`` and softened as the bake settings say."""
-    if matte.part is not None:
-        view = view.of_part(matte.part)
+    view = _view_of(view, matte)
     shader = shaders.matte()
     shader.bind()
     as_pixels = float(view.zoom >= _PIXELS_FROM)
@@ -289,6 +290,11 @@ def _draw_matte(
     shader.uniform_float("soft", SOFT_LOGIT if soft else 0.0)
     shader.uniform_sampler("logits", textures.texture_of(matte))
     _draw_rectangle(shader, _on_screen(region, view))
+
+
+def _view_of(view: FrameView, matte: ShownMatte) -> FrameView:
+    """Return the view of what a matte covers."""
+    return view if matte.part is None else view.of_part(matte.part, matte.size)
 
 
 def _grow(entry: SAM2SPLAT_PG_object, settings: SAM2SPLAT_PG_clip) -> float:

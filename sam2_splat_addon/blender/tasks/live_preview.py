@@ -406,7 +406,13 @@ def _keep(done: PreviewDone) -> None:
         key = (asked.uid, matte.object_id, done.frame)
         made = shown_matte(matte)
         matte_cache.keep_preview(
-            key, prompts[matte.object_id], asked.model, made.values, made.scores, made.part
+            key,
+            prompts[matte.object_id],
+            asked.model,
+            made.values,
+            made.scores,
+            made.part,
+            made.size,
         )
     # An answered question is not asked again, and one without an answer not again and again.
     answered = {matte.object_id for matte in done.mattes}

@@ -206,6 +206,25 @@ def test_mattes_are_shown_where_the_photo_shows_them(tmp_path: Path) -> None:
         assert icon[int(thumbnails.SIDE - y), int(thumbnails.SIDE - x), 0] < 0.5
 
 
+def test_holes_of_a_photo_that_is_shown_smaller_are_measured_in_its_own_pixels(
+    tmp_path: Path,
+) -> None:
+    from sam2_splat_addon.blender.clip import matte_cache
+    from sam2_splat_addon.blender.overlay import bake_look
+
+    clip = load(write(tmp_path / "photos", [6, 6, 1]))
+    logits = np.full((60, 90), 5.0, np.float16)
+    logits[20:30, 20:30] = -5.0  # a hole of 20 x 20 px of the photo
+    for frame in (1, 3):
+        matte = matte_cache.as_shown(clip, frame, "stored", logits, None)
+        assert (matte.part is None) == (frame == 1)
+        assert matte.size == (None if frame == 1 else (WIDTH, HEIGHT))
+        for limit, is_filled in ((350, False), (450, True)):
+            clip.sam2_splat.fill_holes_px = limit
+            (tidy,) = bake_look.baked([matte], (HEIGHT, WIDTH), clip.sam2_splat)
+            assert bool((tidy.values > 0).all()) == is_filled
+
+
 def test_an_earlier_clip_takes_its_clicks_and_drawn_masks_along_when_it_is_turned(
     tmp_path: Path,
 ) -> None:
