@@ -200,7 +200,7 @@ class PromptSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 " photos do not exist.",
                 "Use the prompts of these photos.",
             )
-        if not _have_one_shape((self.width, self.height), (width, height)):
+        if not have_one_shape((self.width, self.height), (width, height)):
             raise PromptError(
                 f"The prompts are for photos of {self.width}x{self.height} px, but these photos have"
                 f" {width}x{height} px.",
@@ -209,7 +209,7 @@ class PromptSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return width / self.width, height / self.height
 
 
-def _have_one_shape(copy: tuple[int, int], photo: tuple[int, int]) -> bool:
+def have_one_shape(copy: tuple[int, int], photo: tuple[int, int]) -> bool:
     """Whether a picture of size `copy` can be a smaller or larger copy of a photo.
 
     Each of its sides may be up to a pixel beside the exact one, because sides are whole numbers.
@@ -273,7 +273,7 @@ def _checked_frame(
     mask = prompts.mask
     if mask is not None:
         mask.check()
-        if not _have_one_shape((mask.width, mask.height), (width, height)):
+        if not have_one_shape((mask.width, mask.height), (width, height)):
             raise PromptError(
                 f"{where}: the mask has {mask.width}x{mask.height} px, but the photo has"
                 f" {width}x{height} px.",

@@ -20,6 +20,7 @@ arrives first, the preview is dropped at its next step.
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 from typing import BinaryIO
@@ -36,7 +37,7 @@ from .footage.scan import Footage, name_below
 from .footage.sizes import PhotoSizes, Size
 from .geometry.orientation import AS_STORED
 from .mattes.store import Logits, MatteScores
-from .prompts import PromptSet
+from .prompts import MaskPrompt, PromptSet
 from .settings import RunSettings, VideoFormat
 from .system.background_task import Report, unwatched
 from .system.safe_read import UNREADABLE, reason
@@ -74,6 +75,12 @@ class FootageFiles(msgspec.Struct, frozen=True):
     def sizes(self) -> PhotoSizes:
         """The size of each photo, and how it is turned upright."""
         return PhotoSizes(self.width, self.height, self.odd_sizes, self.orientation, self.turns)
+
+    @property
+    def cuts(self) -> tuple[int, ...]:
+        """The first frame of each further folder: there another pass or camera begins."""
+        parents = [os.path.dirname(path) for path in self.paths]  # noqa: PTH120 - thousands, quickly
+        return tuple(at + 1 for at in range(1, len(parents)) if parents[at] != parents[at - 1])
 
     def name_of(self, frame: int) -> str:
         """Return the name of a photo: its path below the folder, with "/"."""
@@ -270,6 +277,24 @@ class LookRequest(msgspec.Struct, frozen=True, tag="look"):
     file: str
 
 
+class FoundMask(msgspec.Struct, frozen=True):
+    """A mask file beside a photo: its path, the frame, and the photo's name, stored size and turn."""
+
+    mask: str
+    frame: int
+    photo: str
+    width: int
+    height: int
+    orientation: int = 1
+
+
+class MasksRequest(msgspec.Struct, frozen=True, tag="masks"):
+    """Read masks that lie beside the photos. White is the subject, or black with ``invert``."""
+
+    masks: tuple[FoundMask, ...]
+    invert: bool = False
+
+
 class PreviewRequest(msgspec.Struct, frozen=True, tag="preview"):
     """Segment one frame from its prompts, to show it. Nothing is written.
 
@@ -347,9 +372,10 @@ class Log(msgspec.Struct, frozen=True, tag="log"):
 class Progress(msgspec.Struct, frozen=True, tag="progress"):
     """Where the request is.
 
-    ``stage`` is "loading", "propagating", "baking", "reporting", "copying", "looking", "watching" or
-    "extracting". ``done`` of ``total`` steps are finished. ``frame`` and ``object_name`` name the last
-    step. Seconds are 0 while unknown. ``peak_memory_mb`` is the most memory that the worker has used.
+    ``stage`` is "loading", "propagating", "baking", "reporting", "copying", "looking", "masks",
+    "watching" or "extracting". ``done`` of ``total`` steps are finished. ``frame`` and ``object_name``
+    name the last step. Seconds are 0 while unknown. ``peak_memory_mb`` is the most memory that the
+    worker has used.
     """
 
     stage: str
@@ -371,7 +397,15 @@ class FrameDone(msgspec.Struct, frozen=True, tag="frame_done"):
 
 
 class Finished(msgspec.Struct, frozen=True, tag="finished"):
-    """The request ended well. ``damaged`` has the file names of damaged photos, which were left out."""
+    """The request ended well.
+
+    Attributes
+    ----------
+    damaged
+        Names of damaged photos, which were left out.
+    masks
+        Frame -> the mask that was read.
+    """
 
     summary: str
     output_folder: str = ""
@@ -380,6 +414,7 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
     peak_memory_mb: float = 0.0
     warnings: tuple[str, ...] = ()
     damaged: tuple[str, ...] = ()
+    masks: dict[int, MaskPrompt] = {}
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
@@ -486,7 +521,13 @@ class PreviewFailed(msgspec.Struct, frozen=True, tag="preview_failed"):
 
 VideoRequest = VideoScoresRequest | VideoPhotosRequest
 JobRequest = (
-    PropagateRequest | BakeRequest | ReportRequest | CopyRequest | LookRequest | VideoRequest
+    PropagateRequest
+    | BakeRequest
+    | ReportRequest
+    | CopyRequest
+    | LookRequest
+    | MasksRequest
+    | VideoRequest
 )
 Request = JobRequest | PreviewRequest | CancelRequest
 PreviewEvent = PreviewDone | PreviewDropped | PreviewFailed

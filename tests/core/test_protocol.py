@@ -32,9 +32,11 @@ from sam2_splat_addon.core.protocol import (
     Failed,
     Finished,
     FootageFiles,
+    FoundMask,
     FrameDone,
     Log,
     LookRequest,
+    MasksRequest,
     ModelChoice,
     PreviewDone,
     PreviewDropped,
@@ -80,6 +82,7 @@ REQUESTS: list[Request] = [
         "/photos/IMG_1.JPG", 1200, 1800, 1, PROMPTS, ModelChoice("bundled"), None, 7,
         RunSettings(speed="fast"),
     ),
+    MasksRequest((FoundMask("/photos/masks/a.png", 3, "left/a.jpg", 1200, 1800, 6),), invert=True),
     CancelRequest(),
 ]  # fmt: skip
 EVENTS: list[Event] = [
@@ -89,6 +92,7 @@ EVENTS: list[Event] = [
     FrameDone(3, 1, MatteScores(5.0, 0.9, 0.3)),
     FrameDone(3, 0),
     Finished("48 frames", "/out", 48, 20.5, 900.0, ("frame 3 is empty",)),
+    Finished("", masks={3: MaskPrompt(2, 2, (1, 3))}),
     Failed("BakeError", "The disk is full.", "Free some.", "Traceback"),
     Stopped(12),
     PreviewDone(7, 3, (PreviewMatte(1, 1, 2, b"\0\x3c\0\xbc", MatteScores(5.0, 0.9, 0.5)),), 0.25),

@@ -52,9 +52,11 @@ from ..context.task_runner import Task, run_to_end
 from ..tasks.bake_task import BakeTask, bake_folder
 from ..tasks.job_task import JobTask
 from ..tasks.load_task import LoadTask
+from ..tasks.masks_task import MasksTask
 from ..tasks.propagate_task import PropagateTask
 from ..tasks.report_task import ReportTask
 from ..tasks.video_task import VideoTask
+from ..ui.operators import click_targets
 from .options import parser
 
 _EXIT_CODES: tuple[tuple[type[SplatError], int], ...] = (
@@ -157,6 +159,12 @@ def run(options: argparse.Namespace, interrupts: Interrupts | None = None) -> Ba
         prompts = prompts.checked(footage.sizes, len(footage))
         _require_all_before(prompts, footage)
         markers.apply(clip, prompts)
+    if options.found_masks is not None:
+        name = markers.subject_name(click_targets.subject_to_click(clip))
+        markers.sync_objects(clip)
+        masks = MasksTask(clip, name, invert=options.found_masks == "black")
+        run_to_end(masks, interrupts.check)
+        say(masks.summary)
     _apply_settings(settings, options)
     _apply_roles(clip, options)
     _require_places(clip, options)

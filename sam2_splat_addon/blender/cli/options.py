@@ -54,6 +54,11 @@ def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
         metavar="DIR",
         help="where the photos of a video get a new folder (default: beside the video)",
     )
+    own.add_argument(
+        "--found-masks",
+        choices=("white", "black"),
+        help="also take the masks that lie beside the photos; the subject is white or black in them",
+    )
     add_settings(own, ModelSettings)
     own.add_argument(
         "--checkpoint", type=_path, metavar="FILE", help="your own weights for --model (.pt)"

@@ -35,6 +35,7 @@ def remember(clip: bpy.types.MovieClip, footage: Footage) -> None:
     settings = properties.of_clip(clip)
     settings.frame_count = len(footage)
     settings.with_subfolders = footage.with_subfolders
+    settings.found_masks = len(footage.masks)
     settings.unreadable_count = len(footage.unreadable)
     settings.damaged_names = ""
     settings.unreadable_names = names_to_text([file.name for file in footage.unreadable])

@@ -16,7 +16,7 @@ import bpy
 from ...core.errors import FootageError
 from ...core.footage.copies import copy_paths, frame_size, needs_copies
 from ...core.footage.raw_photos import RawPhotosUnknown
-from ...core.footage.scan import Footage, shorten
+from ...core.footage.scan import Footage
 from ...core.footage.staging import stage
 from ...core.system.background_task import Report, unwatched
 from ...core.system.safe_read import is_folder, is_there
@@ -68,17 +68,7 @@ def read_and_stage(
         (see `copies`).
     """
     footage = place.scanned(report)
-    if footage.sizes.odd:
-        named = [
-            f"{at.name} ({at.header.width}x{at.header.height})"
-            for at in footage.frames
-            if at.frame in footage.sizes.odd
-        ]
-        verb = "has" if len(named) == 1 else "have"
-        raise FootageError(
-            f"Most photos are {footage.width}x{footage.height}, but {shorten(named)} {verb} another size.",
-            "Move these photos to another folder: all photos of one clip must have the same size.",
-        )
+    _ = footage.masks  # here, because it waits for a disk
     folder = preferences.staging_folder(footage.folder, cache_folder)
     first_link = stage(footage, folder, report)
     return footage, copy_paths(footage, folder)[0] if needs_copies(footage) else first_link

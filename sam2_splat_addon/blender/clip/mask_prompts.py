@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import bpy
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ...core.edited_prompts import mask_prompt
 from ...core.errors import PromptError
-from ...core.prompts import FramePrompts, MaskPrompt, ObjectPrompts, PromptSet, from_json, to_json
+from ...core.prompts import FramePrompts, MaskPrompt, ObjectPrompts, PromptSet, from_json
 from ...core.protocol import EditedMatte
 from ..context import properties
 from ..context.stored_text import text_of
@@ -42,12 +42,17 @@ def set_from_outlines(
             f"The mask on frame {frame} is empty, and SAM 2 can't be told that nothing is there.",
             "Draw the subject's outline or use exclude clicks.",
         )
-    _set(clip, object_id, frame, mask)
+    _set(clip, object_id, {frame: mask})
+
+
+def set_many(clip: bpy.types.MovieClip, object_id: int, masks: Mapping[int, MaskPrompt]) -> None:
+    """Make masks an object's mask prompts, by frame. Its masks on other frames stay."""
+    _set(clip, object_id, masks)
 
 
 def remove(clip: bpy.types.MovieClip, object_id: int, frame: int) -> None:
     """Remove an object's mask prompt on a frame, if it has one."""
-    _set(clip, object_id, frame, None)
+    _set(clip, object_id, {frame: None})
 
 
 def _stored(clip: bpy.types.MovieClip) -> PromptSet:
@@ -66,13 +71,14 @@ def _by_frame(stored: PromptSet, object_id: int) -> dict[int, FramePrompts]:
     }
 
 
-def _set(clip: bpy.types.MovieClip, object_id: int, frame: int, mask: MaskPrompt | None) -> None:
+def _set(clip: bpy.types.MovieClip, object_id: int, masks: Mapping[int, MaskPrompt | None]) -> None:
     stored = _stored(clip)
     frames = _by_frame(stored, object_id)
-    if mask is None:
-        frames.pop(frame, None)
-    else:
-        frames[frame] = FramePrompts(frame, mask=mask)
+    for frame, mask in masks.items():
+        if mask is None:
+            frames.pop(frame, None)
+        else:
+            frames[frame] = FramePrompts(frame, mask=mask)
     settings = properties.of_clip(clip)
     name = next((one.name for one in settings.objects if one.object_id == object_id), "")
     own = ObjectPrompts(object_id, name, tuple(frames[at] for at in sorted(frames)))
@@ -83,4 +89,5 @@ def _set(clip: bpy.types.MovieClip, object_id: int, frame: int, mask: MaskPrompt
     kept = msgspec.structs.replace(
         stored, objects=tuple(objects), width=sizes.width, height=sizes.height
     )
-    settings.mask_prompts = to_json(kept).decode() if objects else ""
+    # Without line breaks, because there may be a mask on each of a thousand photos.
+    settings.mask_prompts = msgspec.json.encode(kept).decode() if objects else ""

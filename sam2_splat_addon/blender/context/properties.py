@@ -149,6 +149,7 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
     with_subfolders: Annotated[
         bool, BoolProperty(description="Whether the photos in subfolders are among this clip's")
     ]
+    found_masks: Annotated[int, IntProperty(description="Number of photos with a mask beside them")]
     unreadable_count: Annotated[int, IntProperty()]
     unreadable_names: Annotated[
         str, StringProperty(description="Photos that were left out, as JSON")

@@ -53,6 +53,7 @@ class JobTask:
     """
 
     title = "Working"
+    finds_damage = True  # in photos
 
     def __init__(self, clip: bpy.types.MovieClip, share: float = 1.0) -> None:
         self.fraction = 0.0
@@ -214,7 +215,8 @@ class JobTask:
         self.cancelled = state is JobState.CANCELLED
         if job.result is not None:
             self.warnings, self.damaged = job.result.warnings, job.result.damaged
-            properties.of_clip(self.clip()).damaged_names = json.dumps(self.damaged)
+            if self.finds_damage:
+                properties.of_clip(self.clip()).damaged_names = json.dumps(self.damaged)
             self.worker_peak_mb = max(self.worker_peak_mb, job.result.peak_memory_mb)
         return True
 

@@ -132,6 +132,7 @@ class SAM2SPLAT_PT_footage(widgets.Sidebar, Panel):
                     "sam2_splat.load", text="Make Photos of It", icon="FILE_MOVIE"
                 )
                 photos.filepath = bpy.path.abspath(clip.filepath)
+        _draw_found_masks(column, clip)
         _draw_odd_photos(column, clip)
         widgets.draw_problem(layout, clip, "load")
         widgets.draw_preview_problem(layout)
@@ -256,6 +257,20 @@ def _draw_list(column: UILayout, names: list[str]) -> None:
         column.label(text=name, icon="BLANK1")
     if len(names) > _NAMED:
         column.label(text=translated(f"and {len(names) - _NAMED} more"), icon="BLANK1")
+
+
+def _draw_found_masks(column: UILayout, clip: bpy.types.MovieClip) -> None:
+    """Offer the masks beside the photos, until there are clicks or masks."""
+    count = properties.of_clip(clip).found_masks
+    if not count or markers.has_clicks(clip):
+        return
+    text = "Use the Mask Found Beside a Photo"
+    if count > 1:
+        text = f"Use {count} Masks Found Beside the Photos"
+    row = column.row(align=True)
+    row.operator("sam2_splat.use_found_masks", text=translated(text), icon="MOD_MASK")
+    inverted = row.operator("sam2_splat.use_found_masks", text="", icon="ARROW_LEFTRIGHT")
+    inverted.invert = True
 
 
 def _draw_odd_photos(column: UILayout, clip: bpy.types.MovieClip) -> None:

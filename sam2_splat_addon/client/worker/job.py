@@ -305,6 +305,7 @@ _STAGES = {
     "watching": "Looking at the video",
     "extracting": "Making photos",
     "looking": "Looking at the RAW photos",
+    "masks": "Reading masks",
 }
 
 

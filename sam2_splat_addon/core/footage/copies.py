@@ -20,13 +20,13 @@ from .staging import COPIES, COPIES_MADE_OF, LINKS, PHOTO_LINK
 
 
 def needs_copies(footage: Footage) -> bool:
-    """Whether Blender can't show some of the photos, or would not show them upright."""
-    return not all(frame.header.is_shown_itself for frame in footage.frames)
+    """Whether Blender can't show some of the photos, or not upright, or not in frames of one size."""
+    return not footage.is_shown_itself
 
 
 def are_optional(footage: Footage) -> bool:
     """Whether Blender can show all photos without copies, though some would lie on their side."""
-    return not any(frame.header.needs_copy for frame in footage.frames)
+    return not footage.sizes.odd and not any(frame.header.needs_copy for frame in footage.frames)
 
 
 def frame_size(footage: Footage) -> tuple[int, int]:

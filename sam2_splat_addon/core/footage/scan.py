@@ -26,7 +26,7 @@ from ..printable import as_text, is_text
 from ..system.background_task import Report, unwatched
 from ..system.safe_read import is_there, require_plain_file
 from .content_hashes import ContentHashes
-from .found_masks import masks_among
+from .found_masks import masks_among, masks_beside
 from .headers import ImageHeader, RawReader, read_header
 from .raw_header import RAW_EXTENSIONS
 from .raw_photos import RawPhoto, RawPhotosUnknown
@@ -122,12 +122,23 @@ class Footage:
         return tuple(frame.path for frame in self.frames)
 
     @cached_property
+    def masks(self) -> dict[int, Path]:
+        """Masks that lie beside the photos, by frame; see `found_masks`. It lists folders of a disk."""
+        found = masks_beside(self.folder, [at.name for at in self.frames], IMAGE_EXTENSIONS)
+        return {self.frame_of(name): path for name, path in found.items()}
+
+    @cached_property
     def sizes(self) -> PhotoSizes:
         """The size of each photo, and how it is turned upright."""
         return PhotoSizes.among(
             PhotoShape(at.header.width, at.header.height, at.header.orientation)
             for at in self.frames
         )
+
+    @property
+    def is_shown_itself(self) -> bool:
+        """Whether Blender can show all photos as one clip, upright, without copies of them."""
+        return not self.sizes.odd and all(at.header.is_shown_itself for at in self.frames)
 
     @property
     def width(self) -> int:

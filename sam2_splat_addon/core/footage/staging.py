@@ -240,7 +240,7 @@ def read_stage(folder: Path) -> StageMap:
 
 
 def _common_extension(footage: Footage) -> str:
-    if not all(frame.header.is_shown_itself for frame in footage.frames):
+    if not footage.is_shown_itself:
         return PHOTO_LINK
     counts = Counter(path.suffix.lower() for path in footage.paths)
     return min(counts, key=lambda extension: (-counts[extension], extension))

@@ -25,7 +25,6 @@ from ...core.edited_prompts import with_edited
 from ...core.errors import Cancelled, DamagedPhoto, PromptError, StoreError
 from ...core.footage.damaged_photos import DamagedFrame, left_out, read_damaged, write_damaged
 from ...core.footage.scan import shorten
-from ...core.footage.sizes import PhotoSizes
 from ...core.mattes.earlier_runs import bring_back
 from ...core.mattes.run_lock import only_run
 from ...core.mattes.run_manifest import Machine, RunManifest
@@ -199,7 +198,7 @@ class _Propagation:
         if last is not None and last.footage != manifest.footage:
             changed = "The photos have changed since the last run. All masks are made again."
             told.on_log(Log("info", changed))
-        objects = self._objects = _objects(manifest, request.footage.sizes, store)
+        objects = self._objects = _objects(manifest, request.footage, store)
         self._warnings = [
             f"{at.plan.name!r} has no frame to propagate to in this direction and range."
             for at in objects
@@ -471,7 +470,7 @@ def objects_of(
     size = loaded.model.image_size
     manifest = _manifest(request, _prompts_of(request), loaded.sha256, size, choice, threads)
     _choose_arithmetic(loaded.model, request, choice)
-    return _objects(manifest, request.footage.sizes, MatteStore(Path(request.store)))
+    return _objects(manifest, request.footage, MatteStore(Path(request.store)))
 
 
 def _prompts_of(request: PropagateRequest) -> PromptSet:
@@ -503,7 +502,7 @@ def _manifest(
     )
 
 
-def _objects(manifest: RunManifest, sizes: PhotoSizes, store: MatteStore) -> list[StoredObject]:
+def _objects(manifest: RunManifest, footage: FootageFiles, store: MatteStore) -> list[StoredObject]:
     """Plan each object. Plans have the prompts of the upright photos."""
     settings, run_key = manifest.settings, manifest.key()
     span = span_of(settings, manifest.frame_count)
@@ -514,9 +513,12 @@ def _objects(manifest: RunManifest, sizes: PhotoSizes, store: MatteStore) -> lis
             settings.direction,
             settings.nearby_prompts,
             both_sides=settings.both_sides,
-            near=is_near(entry.frames, sizes.upright, panorama=settings.panorama),
+            near=is_near(entry.frames, footage.sizes.upright, panorama=settings.panorama),
+            cuts=footage.cuts,
         )
-        for entry in (upright_object(prompts, sizes) for prompts in manifest.prompts.objects)
+        for entry in (
+            upright_object(prompts, footage.sizes) for prompts in manifest.prompts.objects
+        )
     ]
     origin = manifest.origin()
     return [StoredObject(plan, matte_keys(plan, run_key), store, origin) for plan in plans]

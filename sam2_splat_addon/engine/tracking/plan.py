@@ -25,9 +25,10 @@ refined are not.
 
 A refined frame outside the span is tracked too, if others attend to it.
 
-A pass is one segment of frames that share a memory. Prompts can also be limited to nearby frames.
-Then a pass is cut into segments at the prompted frames, and each segment begins with an empty
-memory.
+A pass is one segment of frames that share a memory. Where another pass or camera of the capture
+begins, the last frames show another view. So there a new segment begins, with nothing in memory but
+the prompted frames. Prompts can also be limited to nearby frames. Then a pass is cut into segments at
+the prompted frames too.
 """
 
 from __future__ import annotations
@@ -168,6 +169,7 @@ def plan_object(
     *,
     both_sides: bool = False,
     near: bool = False,
+    cuts: Sequence[int] = (),
 ) -> ObjectPlan:
     """Plan one object of a checked prompt set.
 
@@ -183,6 +185,8 @@ def plan_object(
         As in :class:`RunSettings`.
     near
         As in :class:`ObjectPlan`.
+    cuts
+        The first frame of each further pass or camera of the capture, rising.
 
     Raises
     ------
@@ -247,7 +251,7 @@ def plan_object(
             segment
             for way in DIRECTIONS
             for segment in _segments(
-                way, passes[way], prompted, refined if way == refining else (), nearby_prompts
+                way, passes[way], prompted, refined if way == refining else (), nearby_prompts, cuts
             )
         ),
         near,
@@ -261,8 +265,9 @@ def _segments(
     prompted: list[int],
     refined: Collection[int],
     nearby: int,
+    cuts: Sequence[int],
 ) -> list[Segment]:
-    """Cut a pass into segments at the prompted frames, unless all frames attend to all of them.
+    """Cut a pass into segments at the cuts, and at the prompted frames if only nearby ones count.
 
     Parameters
     ----------
@@ -271,16 +276,18 @@ def _segments(
     """
     if not tracked:
         return []
-    if nearby == 0:
-        known = tuple(frame for frame in prompted if frame not in refined)
-        return [Segment(direction, tuple(tracked), known)]
-
     # A refined frame ends the segment that leads to it.
     place = bisect_left if direction == "forward" else bisect_right
     segments: list[Segment] = []
-    for at, frames in groupby(tracked, lambda frame: place(prompted, frame)):
-        around = prompted[max(at - nearby, 0) : at + nearby]
+
+    def part(frame: int) -> tuple[int, int]:
+        return bisect_right(cuts, frame), place(prompted, frame) if nearby else 0
+
+    for _, group in groupby(tracked, part):
+        frames = tuple(group)
+        at = place(prompted, frames[0])
+        around = prompted[max(at - nearby, 0) : at + nearby] if nearby else prompted
         passed = prompted[:at] if direction == "forward" else prompted[at:]
         known = tuple(one for one in around if one in passed or one not in refined)
-        segments.append(Segment(direction, tuple(frames), known))
+        segments.append(Segment(direction, frames, known))
     return segments

@@ -35,6 +35,7 @@ from ...core.protocol import (
     JobRequest,
     Log,
     LookRequest,
+    MasksRequest,
     PreviewDone,
     PreviewDropped,
     PreviewEvent,
@@ -183,6 +184,8 @@ def _answer(
             return _score_video(job, send, cancelled)
         if isinstance(job, VideoPhotosRequest):
             return _photos_of_video(job, send, send_frame_done, cancelled)
+        if isinstance(job, MasksRequest):
+            return _masks(job, send, cancelled)
         return _bake(job, send, send_frame_done, cancelled)
     except Cancelled:
         return Stopped(len(frames))
@@ -351,6 +354,23 @@ def _look(
         frames=len(request.photos),
         seconds=time.monotonic() - began,
         peak_memory_mb=peak_memory_mb(),
+    )
+
+
+def _masks(
+    request: MasksRequest, send: Callable[[Event], None], cancelled: Callable[[], bool]
+) -> Finished:
+    from ..jobs import found_masks
+
+    began = time.monotonic()
+    masks, warnings = found_masks.read_masks(request, send, cancelled)
+    return Finished(
+        "",  # who asked tells what became of them
+        frames=len(masks),
+        seconds=time.monotonic() - began,
+        peak_memory_mb=peak_memory_mb(),
+        warnings=warnings,
+        masks=masks,
     )
 
 

@@ -42,6 +42,8 @@ NOT_SHOWN = {
     "Name and size of every frame's photo, as JSON": _HIDDEN,
     "Size in pixels and orientation of the photos, as JSON": _HIDDEN,
     "Whether the clip shows upright copies of the photos": _HIDDEN,
+    "Whether the photos in subfolders are among this clip's": _HIDDEN,
+    "Number of photos with a mask beside them": _HIDDEN,
     "The run whose masks belong to these photos before some were added or removed": _HIDDEN,
     "Photos that were left out, as JSON": _HIDDEN,
     "Photos that the last run left out because they are damaged, as JSON": _HIDDEN,

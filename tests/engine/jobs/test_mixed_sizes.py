@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 from PIL import Image
+from safetensors.torch import save_file
 
 from sam2_splat_addon.core.bake_plan import BakeOptions
 from sam2_splat_addon.core.errors import BakeError, PromptError
@@ -35,6 +37,7 @@ from sam2_splat_addon.core.protocol import (
     PreviewRequest,
     ReportRequest,
 )
+from sam2_splat_addon.core.settings import RunSettings
 from sam2_splat_addon.engine.jobs import preview, propagate
 from sam2_splat_addon.engine.jobs.bake import BakeReport, bake
 from sam2_splat_addon.engine.jobs.bake_manifest import BakeManifest
@@ -42,7 +45,7 @@ from sam2_splat_addon.engine.jobs.report import write_report
 from sam2_splat_addon.engine.models.architectures import BUNDLED
 
 from ..photo_footage import clicked, request
-from ..random_models import IMAGE_SIZE
+from ..random_models import IMAGE_SIZE, random_model
 
 LANDSCAPE, PORTRAIT, SMALL = (200, 120), (120, 200), (100, 60)
 PHOTOS = {
@@ -228,3 +231,23 @@ def test_the_report_names_photos_with_their_subfolder(
     write_report(wish, lambda _: None, lambda: False)
     table = (tmp_path / "review/review.csv").read_text("utf-8")
     assert all(f"{name}," in table for name in PHOTOS)
+
+
+def test_another_pass_begins_with_the_prompted_photos_alone_in_memory(
+    footage: FootageFiles, tmp_path: Path
+) -> None:
+    """What was tracked last in the pass before is of another view: here, other photos."""
+    assert footage.cuts == (4,)
+    settings = RunSettings(memory="exact")
+    weights = random_model(BUNDLED, always_seen=True).state_dict()
+    checkpoint = tmp_path / "seen.safetensors"
+    save_file({key: value.contiguous() for key, value in weights.items()}, checkpoint)
+    other = shutil.copytree(footage.folder, tmp_path / "photos")
+    write(other / "left/IMG_10.png", LANDSCAPE, 99)
+    found = []
+    for name, files in (("a", footage), ("b", FootageFiles.of(scan(other)))):
+        run(files, checkpoint, tmp_path / name, clicked(1, 2, 40.0, 150.0), settings=settings)
+        mattes = MatteStore.open(tmp_path / name)
+        found.append([mattes.read(1, frame).logits for frame in (2, 3, 4, 5)])
+    same = [np.array_equal(one, two) for one, two in zip(*found, strict=True)]
+    assert same == [True, False, True, True]

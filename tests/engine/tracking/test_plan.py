@@ -215,3 +215,30 @@ def test_the_span_is_cut_to_the_footage_and_must_not_be_empty() -> None:
     assert span_of(RunSettings(first_frame=2, last_frame=99), 5) == range(2, 6)
     with pytest.raises(PromptError, match="Frames 7 to 9 lie outside the footage's 5 frames"):
         span_of(RunSettings(first_frame=7, last_frame=9), 5)
+
+
+def _spans(plan: ObjectPlan) -> list[tuple[str, tuple[int, ...], tuple[int, ...]]]:
+    return [(one.direction, one.frames, one.conditioning) for one in plan.segments]
+
+
+def test_a_pass_is_cut_where_another_part_of_the_capture_begins() -> None:
+    clicks = tuple(FramePrompts(at, points=(PointPrompt(1, 1),)) for at in (3, 6))
+    plan = plan_object(ObjectPrompts(1, "a", clicks), range(1, 11), "both", cuts=(2, 5, 8))
+    assert _spans(plan) == [
+        ("forward", (4,), (3,)),
+        ("forward", (5, 6, 7), (3,)),  # frame 6 is refined on the way
+        ("forward", (8, 9, 10), (3, 6)),
+        ("backward", (2,), (3, 6)),
+        ("backward", (1,), (3, 6)),
+    ]
+
+
+def test_cuts_and_nearby_prompts_go_together() -> None:
+    clicks = tuple(FramePrompts(at, points=(PointPrompt(1, 1),), anew=True) for at in (2, 6))
+    plan = plan_object(ObjectPrompts(1, "a", clicks), range(1, 9), "forward", 1, cuts=(4, 8))
+    assert _spans(plan) == [
+        ("forward", (3,), (2, 6)),
+        ("forward", (4, 5), (2, 6)),
+        ("forward", (7,), (6,)),
+        ("forward", (8,), (6,)),
+    ]

@@ -7,7 +7,7 @@ No ``from __future__ import annotations`` here: Blender reads property annotatio
 from typing import Annotated
 
 import bpy
-from bpy.props import StringProperty
+from bpy.props import BoolProperty, StringProperty
 from bpy.types import Context, Operator
 
 from ....core.errors import SplatError
@@ -17,10 +17,12 @@ from ...context import changes, properties
 from ...context.active_clip import active_clip, require_clip
 from ...context.editors import to_clip
 from ...context.present import present
-from ...context.task_runner import Result, report_error
+from ...context.task_runner import Result, Task, TaskOperator, report_error
 from ...masks import layers
 from ...tasks import layer_build
-from .polls import has_clip
+from ...tasks.masks_task import MasksTask
+from . import click_targets
+from .polls import has_clip, nothing_runs
 
 
 def _delete_clicks(camera: bpy.types.MovieTrackingObject) -> None:
@@ -88,6 +90,39 @@ class SAM2SPLAT_OT_object_remove(Operator):
         if index >= 0:
             settings.objects.remove(index)
         return {"FINISHED"}
+
+
+class SAM2SPLAT_OT_use_found_masks(TaskOperator, Operator):
+    """Take the masks that lie beside the photos as the active subject's masks. White is the subject"""
+
+    bl_idname = "sam2_splat.use_found_masks"
+    bl_label = "Use Masks Beside the Photos"
+    panel = "load"
+    bl_options = {"REGISTER"}
+
+    invert: Annotated[
+        bool,
+        BoolProperty(
+            name="Invert", description="Black is the subject in these masks", default=False
+        ),
+    ]
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        if not nothing_runs(cls):
+            return False
+        if not has_clip(cls, context):
+            return False
+        if not properties.of_clip(require_clip(context)).found_masks:
+            cls.poll_message_set("There are no masks beside the photos")
+            return False
+        return True
+
+    def start(self, context: Context) -> Task:
+        clip = require_clip(context)
+        name = markers.subject_name(click_targets.subject_to_click(clip))
+        markers.sync_objects(clip)
+        return MasksTask(clip, name, invert=self.invert)
 
 
 class SAM2SPLAT_OT_toggle_exclude(Operator):
@@ -203,6 +238,7 @@ class SAM2SPLAT_OT_clear_results(Operator):
 CLASSES = (
     SAM2SPLAT_OT_object_add,
     SAM2SPLAT_OT_object_remove,
+    SAM2SPLAT_OT_use_found_masks,
     SAM2SPLAT_OT_toggle_exclude,
     SAM2SPLAT_OT_start_anew,
     SAM2SPLAT_OT_clear_results,
