@@ -11,4 +11,3 @@ settings.drop_specks_px = 0
 settings.invert = False
 settings.black_rgb = False
 settings.sidecar_masks = "none"
-settings.targets = {"postshot"}
