@@ -105,7 +105,7 @@ class SAM2SPLAT_PT_footage(widgets.Sidebar, Panel):
             row.scale_y = 1.5
             row.operator("sam2_splat.load", icon="FILE_FOLDER")
             if not widgets.draw_progress(layout, "load"):
-                layout.label(text="Load a folder of photos to begin", icon="INFO")
+                layout.label(text="Load a folder of photos or a video", icon="INFO")
             widgets.draw_problem(layout, None, "load")
             return
         settings = properties.of_clip(clip)

@@ -8,6 +8,7 @@ finds the choice with the best sum of sharpness and even gaps.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Final
 
@@ -74,7 +75,7 @@ def choose(scores: VideoScores, wanted: int) -> VideoChoice:
     """
     sharpness = scores.sharpness.astype(np.float64)
     places = np.maximum.accumulate(scores.places.astype(np.float64))
-    good = _good_sharpness(scores.seconds, sharpness)
+    good = _good_sharpness(scores)
     blurred = sharpness < _BLURRED * good
     usable = np.flatnonzero(~blurred)
     way = float(places[-1] - places[0])
@@ -86,8 +87,10 @@ def choose(scores: VideoScores, wanted: int) -> VideoChoice:
     return VideoChoice(chosen, blurred, alike, wanted)
 
 
-def _good_sharpness(seconds: Floats, sharpness: Floats) -> Floats:
+@functools.lru_cache(maxsize=1)  # a user tries many numbers of photos
+def _good_sharpness(scores: VideoScores) -> Floats:
     """Return what counts as sharp at each frame: what the sharp frames around it have."""
+    seconds, sharpness = scores.seconds, scores.sharpness.astype(np.float64)
     usual = float(np.percentile(sharpness, 75.0)) * _OF_ALL
     blocks, block_of = np.unique(np.floor(seconds / _BLOCK), return_inverse=True)
     first = np.searchsorted(seconds, (blocks + 0.5) * _BLOCK - _AROUND)

@@ -84,10 +84,19 @@ def write_photos(
         write_atomic(folder / video_photos.FRAMES_NAME, video_photos.frames_table(scores, choice))
         data = msgspec.json.format(msgspec.json.encode(report))
         write_atomic(folder / video_photos.REPORT_NAME, data + b"\n")
+        there = video_photos.found_photos(parent, video, key)
+        if there is not None:  # another Blender was faster
+            UNFINISHED.remove(folder)
+            UNFINISHED.give_up(folder)
+            folder.rmdir()
+            return Written(there, report, is_new=False)
         target = video_photos.free_folder(parent, video)
         folder.rename(target)
         sync_folder(parent)
     except OSError as problem:
+        there = video_photos.found_photos(parent, video, key)
+        if there is not None:  # another Blender made the same photos meanwhile
+            return Written(there, report, is_new=False)
         raise FootageError(
             f"Photos of {video.name} can't be written to {parent}: {problem.strerror or problem}.",
             "Choose another folder for the photos, on a disk with free space.",

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import shutil
-import threading
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -363,21 +364,10 @@ def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
     assert path.with_suffix(".scores").stat().st_size < 128 * 128 * 128 * 3 + 600 * 60
 
 
-def test_two_at_once_do_not_spoil_each_other(video: Path) -> None:
-    problems: list[BaseException] = []
-    made: list[Path] = []
-
-    def work() -> None:
-        try:
-            made.append(photos_of(video).folder)
-        except FootageError as error:  # the other was faster
-            problems.append(error)
-
-    threads = [threading.Thread(target=work) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert made
-    folders = [path for path in video.parent.iterdir() if path.name.endswith("_photos")]
-    assert len(list(folders[0].glob("*.jpg"))) == 10
+def test_two_blenders_at_once_do_not_spoil_each_other(video: Path) -> None:
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        made = list(pool.map(photos_of, [video] * 2))
+    folder = video.parent / "walk äö_photos"
+    assert [written.folder for written in made] == [folder] * 2
+    assert len(list(folder.glob("*.jpg"))) == 10
+    assert not list(video.parent.glob(".*"))

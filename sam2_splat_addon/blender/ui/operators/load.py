@@ -112,7 +112,10 @@ class SAM2SPLAT_OT_load(TaskOperator, Operator):
                     first_look.show_workspace(context)  # the choice is shown in a Clip Editor
                 editors.redraw()
             return
-        show_loaded(context, cast("LoadTask | VideoTask", task).clip_name)
+        name = cast("LoadTask | VideoTask", task).clip_name
+        if name:
+            video_preview.end()
+        show_loaded(context, name)
 
 
 class SAM2SPLAT_OT_make_photos(TaskOperator, Operator):
