@@ -38,7 +38,7 @@ from .footage.sizes import PhotoSizes, Size
 from .geometry.orientation import AS_STORED
 from .mattes.store import Logits, MatteScores
 from .prompts import MaskPrompt, PromptSet
-from .settings import RunSettings, VideoFormat
+from .settings import RawSource, RunSettings, VideoFormat
 from .system.background_task import Report, unwatched
 from .system.safe_read import UNREADABLE, reason
 
@@ -182,6 +182,8 @@ class BakeRequest(msgspec.Struct, frozen=True, tag="bake"):
         Fail at the first damaged photo. Otherwise damaged photos are left out and named.
     cameras
         The file or folder of the photos' cameras. Empty looks beside and above the photos.
+    raw_photos
+        As in :class:`RunSettings`.
     """
 
     footage: FootageFiles
@@ -193,6 +195,7 @@ class BakeRequest(msgspec.Struct, frozen=True, tag="bake"):
     device: str = "auto"
     strict: bool = False
     cameras: str = ""
+    raw_photos: RawSource = "developed"
 
 
 class ReportRequest(msgspec.Struct, frozen=True, tag="report"):
@@ -229,12 +232,15 @@ class CopyRequest(msgspec.Struct, frozen=True, tag="copy"):
     frame
         Width and height of all copies, px. An upright photo of another size is made as large as fits,
         with black bars beside it.
+    raw_photos
+        As in :class:`RunSettings`.
     """
 
     photos: tuple[str, ...]
     copies: tuple[str, ...]
     sizes: tuple[Size, ...]
     frame: Size
+    raw_photos: RawSource = "developed"
 
 
 class VideoScoresRequest(msgspec.Struct, frozen=True, tag="video_scores"):

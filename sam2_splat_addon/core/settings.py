@@ -59,6 +59,7 @@ Memory = Literal["exact", "guarded"]
 Look = Literal["off", "whole", "parts", "details"]
 ObeyClicks = Literal["automatic", "on", "off"]
 Precision = Literal["automatic", "float32", "bfloat16"]
+RawSource = Literal["developed", "camera"]
 Alpha = Literal["binary", "soft"]
 VideoFormat = Literal["jpeg", "png"]
 Sidecar = Literal["none", "postshot", "colmap", "colmap_photos"]
@@ -272,6 +273,10 @@ class RunSettings(Settings, frozen=True):
         Whether a mask is changed until it has every include click of its frame, no exclude click, and
         lies inside a given box: ``on``, ``off``, or ``automatic``, which is on only for the bundled
         model. See `engine/tracking/kept_prompts.py`.
+    raw_photos
+        What camera RAW photos give: ``developed`` colours, or the JPEG that the ``camera`` put inside, if
+        it has the photo's size. See `engine/images/raw.py`. SAM 2, the bake and the editor's copies use
+        the same.
     precision
         ``float32``. ``bfloat16``: fewer digits in the matrix products of the image encoder, and on a GPU
         in nearly everything. ``automatic``: bfloat16 on a GPU that has it, and on a processor the faster
@@ -450,6 +455,27 @@ class RunSettings(Settings, frozen=True):
             group="slow",
         ),
     ] = "automatic"
+    raw_photos: Annotated[
+        RawSource,
+        Setting(
+            "RAW Photos",
+            "What camera RAW photos look like, where photos that are loaded again are shown so too",
+            "--raw-photos",
+            "what is taken from camera RAW photos; default: developed",
+            choices={
+                "developed": (
+                    "Developed",
+                    "16 bit colours, developed in the same way for all photos",
+                ),
+                "camera": (
+                    "Camera's JPEG",
+                    "The JPEG inside, as the camera shows the photo, if it has the photo's full size",
+                ),
+            },
+            previews=True,
+            group="photos",
+        ),
+    ] = "developed"
 
     def without_way(self) -> Self:
         """Return a copy with defaults for settings that decide only the way through the frames."""

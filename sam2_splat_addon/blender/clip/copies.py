@@ -11,6 +11,7 @@ from ...core.footage import copies
 from ...core.footage.scan import Footage
 from ...core.footage.staging import COPIES
 from ...core.protocol import CopyRequest
+from ...core.settings import RawSource
 from ..context import console, worker_session
 
 
@@ -24,27 +25,29 @@ def without(shown: Path) -> Path:
     return copies.photo_link(shown) if shows_copies(shown) else shown
 
 
-def begun(footage: Footage, shown: Path) -> tuple[Job | None, Path]:
+def begun(footage: Footage, shown: Path, raw: RawSource = "developed") -> tuple[Job | None, Path]:
     """Start making the copies that are missing. Return the job, and the file of frame 1 to open.
 
     Without the worker's packages, photos that only lie on their side are shown so. Otherwise as
     `job_for`.
     """
     try:
-        return job_for(footage, shown), shown
+        return job_for(footage, shown, raw), shown
     except EnvironmentSetupError:
         if not copies.are_optional(footage):
             raise
     return None, without(shown)
 
 
-def job_for(footage: Footage, shown: Path) -> Job | None:
+def job_for(footage: Footage, shown: Path, raw: RawSource) -> Job | None:
     """Start making the copies that are missing. None if there is nothing to do.
 
     Parameters
     ----------
     shown
         The file of frame 1 that Blender will open.
+    raw
+        What camera RAW photos give, as in `RunSettings`.
 
     Raises
     ------
@@ -56,7 +59,7 @@ def job_for(footage: Footage, shown: Path) -> Job | None:
     if not shows_copies(shown):
         return None
     folder = shown.parent.parent
-    indices = copies.missing(footage, folder)
+    indices = copies.missing(footage, folder, raw)
     if not indices:
         return None
     pool = worker_session.pool()
@@ -69,11 +72,12 @@ def job_for(footage: Footage, shown: Path) -> Job | None:
             tuple(str(paths[index]) for index in indices),
             tuple(footage.sizes.of(index + 1) for index in indices),
             copies.frame_size(footage),
+            raw,
         ),
     )
 
 
-def take(job: Job, footage: Footage, shown: Path) -> Path:
+def take(job: Job, footage: Footage, shown: Path, raw: RawSource = "developed") -> Path:
     """Note that the copies are there. Return the file of frame 1 to open.
 
     Raises the error of a job that failed. But if only the worker failed, photos that Blender can show
@@ -87,5 +91,5 @@ def take(job: Job, footage: Footage, shown: Path) -> Path:
     if job.error is not None:
         raise job.error
     if job.result is not None:
-        copies.finish(footage, shown.parent.parent)
+        copies.finish(footage, shown.parent.parent, raw)
     return shown

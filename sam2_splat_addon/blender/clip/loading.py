@@ -18,6 +18,7 @@ from ...core.footage.copies import copy_paths, frame_size, needs_copies
 from ...core.footage.raw_photos import RawPhotosUnknown
 from ...core.footage.scan import Footage
 from ...core.footage.staging import stage
+from ...core.settings import RawSource
 from ...core.system.background_task import Report, unwatched
 from ...core.system.safe_read import is_folder, is_there
 from ...core.system.steps import at_once, quietly
@@ -49,10 +50,11 @@ def load(path: Path) -> bpy.types.MovieClip:
         look.wait()
         raw_photos.take(look)
         footage, first = read_and_stage(place, cache)
-    job, first = copies.begun(footage, first)
+    raw = raw_source(footage)
+    job, first = copies.begun(footage, first, raw)
     if job is not None:
         job.wait()
-        first = copies.take(job, footage, first)
+        first = copies.take(job, footage, first, raw)
     return at_once(open_staged(footage, first))[0]
 
 
@@ -212,6 +214,13 @@ def _existing_clip(footage: Footage) -> bpy.types.MovieClip | None:
         if known and Path(bpy.path.abspath(known)) == footage.folder:
             return clip
     return None
+
+
+def raw_source(footage: Footage, into: int | None = None) -> RawSource:
+    """Return what the clip of these photos, or a clip that is named, takes from camera RAW photos."""
+    clip = clip_by_uid(into) if into is not None else _existing_clip(footage)
+    source: RawSource = "developed"
+    return source if clip is None else properties.of_clip(clip).raw_photos
 
 
 def had_subfolders(path: Path, into: int | None = None) -> bool:

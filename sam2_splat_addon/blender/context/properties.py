@@ -32,7 +32,7 @@ from . import editors
 from .present import present
 
 if TYPE_CHECKING:
-    from ...core.settings import Alpha, ModelName, VideoFormat
+    from ...core.settings import Alpha, ModelName, RawSource, VideoFormat
 
 T = TypeVar("T")
 # The name of our settings on each of Blender's types.
@@ -150,6 +150,9 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
         bool, BoolProperty(description="Whether the photos in subfolders are among this clip's")
     ]
     found_masks: Annotated[int, IntProperty(description="Number of photos with a mask beside them")]
+    has_raw: Annotated[
+        bool, BoolProperty(description="Whether some photos of this clip are camera RAW")
+    ]
     unreadable_count: Annotated[int, IntProperty()]
     unreadable_names: Annotated[
         str, StringProperty(description="Photos that were left out, as JSON")
@@ -251,6 +254,7 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
         # The settings of `core/settings.py` that Blender's side reads by name. `declare` makes all of them.
         model: ModelName
         panorama: bool
+        raw_photos: RawSource
         alpha: Alpha
         grow_px: float
         feather_px: float

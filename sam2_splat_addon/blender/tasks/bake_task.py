@@ -81,6 +81,7 @@ class BakeTask(JobTask):
             device=self._device,
             strict=self._strict,
             cameras=str(self._cameras or ""),
+            raw_photos=properties.of_clip(clip).raw_photos,
         )
 
     def follow_up(self) -> Steps:

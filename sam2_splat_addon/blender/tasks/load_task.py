@@ -12,6 +12,7 @@ import bpy
 from ...client.worker.job import Job, JobState
 from ...core.footage.raw_photos import RawPhotosUnknown
 from ...core.footage.scan import Footage
+from ...core.settings import RawSource
 from ...core.system.background_task import BackgroundTask
 from ..clip import copies, loading, raw_photos, shown
 from ..clip.footage import Place
@@ -55,6 +56,7 @@ class LoadTask:
         self._looked_for_copies = False
         self._job: Job | None = None
         self._first = Path()  # set when the copies are begun
+        self._raw: RawSource = "developed"
         if with_subfolders is None:
             with_subfolders = loading.had_subfolders(path, into)
         self._cache = preferences.cache_folder()
@@ -126,12 +128,13 @@ class LoadTask:
         footage, first = self._background.result()
         if not self._looked_for_copies:
             self._looked_for_copies = True
-            self._job, self._first = copies.begun(footage, first)
+            self._raw = loading.raw_source(footage, self._into)
+            self._job, self._first = copies.begun(footage, first, self._raw)
         if self._job is None:
             return True
         if not self._is_over(self._job, deadline):
             return False
-        self._first = copies.take(self._job, footage, first)
+        self._first = copies.take(self._job, footage, first, self._raw)
         return not self.cancelled
 
     def _finish(self, clip: bpy.types.MovieClip, news: str) -> None:

@@ -52,10 +52,11 @@ class SAM2SPLAT_PT_propagate(widgets.ClipSidebar, Panel):
         header, body = layout.panel("sam2_splat_propagate_options", default_closed=True)
         header.label(text="Options")
         if body is not None:
+            hidden = () if settings.has_raw else ("raw_photos",)
             for group, column in _questions(body, RunSettings):
                 if group == "photos":
                     _draw_range(column, settings)
-                _draw_settings(column, settings, RunSettings, group)
+                _draw_settings(column, settings, RunSettings, group, hidden)
                 if group == "lost":
                     column.prop(settings, "edits_prompt")
                 if group == "photos":

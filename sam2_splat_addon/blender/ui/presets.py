@@ -21,7 +21,7 @@ from ...core.settings import BakeSettings, ModelSettings, RunSettings, Settings,
 _ROOT = str(Path(__file__).resolve().parents[2])
 _SETTINGS = "bpy.context.edit_movieclip.sam2_splat"
 # Settings that belong to the photos, not to a way of working. A preset leaves them alone.
-_OF_PHOTOS = ("direction", "panorama", "exposure")
+_OF_PHOTOS = ("direction", "panorama", "raw_photos", "exposure")
 
 
 def names(*kinds: type[Settings]) -> list[str]:

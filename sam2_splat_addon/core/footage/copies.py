@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from ..errors import FootageError
+from ..settings import RawSource
 from ..system.atomic_file import write_atomic
 from ..system.safe_read import UNREADABLE, read_plain
 from .scan import Footage
@@ -50,13 +51,13 @@ def photo_link(copy: Path) -> Path:
     return copy.parent.parent / f"{copy.stem}{PHOTO_LINK}"
 
 
-def missing(footage: Footage, folder: Path) -> tuple[int, ...]:
+def missing(footage: Footage, folder: Path, raw: RawSource) -> tuple[int, ...]:
     """Return the indices of the photos that have no copy yet, or one of another photo."""
     try:
         made = msgspec.json.decode(read_plain(folder / COPIES_MADE_OF), type=list[str])
     except (OSError, *UNREADABLE):
         made = []
-    wanted, paths = _made_of(footage), copy_paths(footage, folder)
+    wanted, paths = _made_of(footage, raw), copy_paths(footage, folder)
     return tuple(
         index
         for index, of in enumerate(wanted)
@@ -81,10 +82,10 @@ def begin(footage: Footage, folder: Path) -> None:
         ) from problem
 
 
-def finish(footage: Footage, folder: Path) -> None:
+def finish(footage: Footage, folder: Path, raw: RawSource) -> None:
     """Note of which photos the copies are. Raises FootageError."""
     try:
-        write_atomic(folder / COPIES_MADE_OF, msgspec.json.encode(_made_of(footage)))
+        write_atomic(folder / COPIES_MADE_OF, msgspec.json.encode(_made_of(footage, raw)))
     except OSError as problem:
         raise FootageError(
             f"Copies for the editor can't be kept in {folder}: {problem.strerror or problem}.",
@@ -92,6 +93,10 @@ def finish(footage: Footage, folder: Path) -> None:
         ) from problem
 
 
-def _made_of(footage: Footage) -> list[str]:
+def _made_of(footage: Footage, raw: RawSource) -> list[str]:
     width, height = frame_size(footage)
-    return [f"{at.name} {at.byte_size} {at.changed_ns} {width} {height}" for at in footage.frames]
+    return [
+        f"{at.name} {at.byte_size} {at.changed_ns} {width} {height}"
+        + (f" {raw}" if at.header.format == "raw" else "")
+        for at in footage.frames
+    ]

@@ -32,6 +32,7 @@ from ...core.footage.heif_header import read_heif
 from ...core.footage.tiff_header import read_tiff
 from ...core.footage.tiff_tags import Malformed
 from ...core.geometry.orientation import AS_STORED
+from ...core.settings import RawSource
 from ...core.system.safe_read import open_plain, read_plain
 from . import metadata
 from .colors import Pixels, rgb_of_pillow, scaled
@@ -125,7 +126,7 @@ class ImagePixels:
         )
 
 
-def decode(path: Path, *, exposure: float = 0.0) -> ImagePixels:
+def decode(path: Path, *, exposure: float = 0.0, raw: RawSource = "developed") -> ImagePixels:
     """Decode a photo at its full depth.
 
     Parameters
@@ -134,6 +135,8 @@ def decode(path: Path, *, exposure: float = 0.0) -> ImagePixels:
         JPEG, PNG, TIFF, WebP, AVIF, HEIC, JPEG XL, camera RAW or EXR file.
     exposure
         Stops added to floating-point files before the view transform. Other files are not changed.
+    raw
+        What is taken from a camera RAW.
 
     Returns
     -------
@@ -168,7 +171,7 @@ def decode(path: Path, *, exposure: float = 0.0) -> ImagePixels:
         elif header.format == "jxl":
             pixels = _assemble(*decode_jxl(read_plain(path)))
         elif header.format == "raw":
-            pixels = _assemble(*decode_raw(path))
+            pixels = _assemble(*decode_raw(path, raw))
         elif header.format == "png":
             pixels = _decode_png(path, header)
         else:

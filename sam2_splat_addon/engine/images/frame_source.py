@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ...core.errors import DamagedPhoto
 from ...core.geometry.orientation import AS_STORED, Box, back, turned_box, turned_size
+from ...core.settings import RawSource
 from .colors import rgb_of_pillow, to_8_bit
 from .decode import DAMAGED, decode, unreadable
 from .jpeg import UnusualJpeg, decode_jpeg
@@ -61,6 +62,8 @@ class FrameSource:
     exact
         True gives the same bits as sam2's loader. False decodes JPEGs at a reduced scale. This is
         several times faster on large photos, and values differ by about one level of 255.
+    raw
+        What is taken from a camera RAW.
     on_damaged
         Called for each frame that `stream` leaves out because its photo does not decode whole. It
         is called in the stream's order, in the thread that reads the stream. None leaves out no
@@ -85,12 +88,14 @@ class FrameSource:
         wide: int = 1,
         decoders: int = 1,
         exact: bool = True,
+        raw: RawSource = "developed",
         on_damaged: Callable[[int, DamagedPhoto], None] | None = None,
     ) -> None:
         self._paths = tuple(paths)
         self._size = (wide * image_size, image_size)
         self._decoders = decoders
         self._exact = exact
+        self._raw = raw
         self._on_damaged = on_damaged
 
     def __len__(self) -> int:
@@ -157,7 +162,9 @@ class FrameSource:
                 wanted = (REDUCING_GAP * self._size[0], REDUCING_GAP * self._size[1])
                 photo, box = jpeg_at_least(path, wanted, {}, header.orientation)
                 return np.array(photo.resize(self._size, box=box, reducing_gap=REDUCING_GAP))
-        return np.array(Image.fromarray(to_8_bit(decode(path).upright)).resize(self._size))
+        return np.array(
+            Image.fromarray(to_8_bit(decode(path, raw=self._raw).upright)).resize(self._size)
+        )
 
 
 def normalised(square: NDArray[np.uint8]) -> Tensor:

@@ -7,15 +7,20 @@
   photos. Highlights are clipped.
 - AHD demosaicing. No noise reduction, no sharpening, no correction of the lens.
 - The area that the camera's own JPEG shows, if the file says it.
+
+Or, if that is wanted, the camera's own JPEG inside. It must have the size of that area: only then clicks
+and masks lie on the same pixels. A photo without such a JPEG is developed.
 """
 
 from __future__ import annotations
 
 import functools
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import rawpy
 from numpy.typing import NDArray
 
@@ -24,8 +29,10 @@ from ...core.footage import headers
 from ...core.footage.file_stamps import Stamp, stamp_of
 from ...core.footage.headers import ImageHeader
 from ...core.footage.raw_photos import RawPhoto, unusable
+from ...core.settings import RawSource
 from ...core.system.safe_read import read_plain
 from . import metadata
+from .jpeg import UnusualJpeg, decode_jpeg
 from .metadata import Metadata
 
 _DAMAGED: Final = "its image data is damaged or cut short"
@@ -77,14 +84,14 @@ def look_at(path: Path) -> RawPhoto:
     return _looked_at(path)
 
 
-def decode_raw(path: Path) -> tuple[NDArray[Any], None, Metadata]:
-    """Develop a RAW photo.
+def decode_raw(path: Path, source: RawSource = "developed") -> tuple[NDArray[Any], None, Metadata]:
+    """Develop a RAW photo, or take the camera's own JPEG of it.
 
     Returns
     -------
     tuple
-        Colours (H, W, 1 or 3) uint16 in the order of the sensor; no alpha; and what the file says
-        beside its pixels.
+        Colours (H, W, 1 or 3) in the order of the sensor, uint16, or uint8 from a JPEG; no alpha; and
+        what the file says beside its pixels.
 
     Raises
     ------
@@ -97,6 +104,12 @@ def decode_raw(path: Path) -> tuple[NDArray[Any], None, Metadata]:
     with _opened(path, data) as raw:
         left, top, width, height = _area(path, raw.sizes)
         orientation = _ORIENTATIONS.get(raw.sizes.flip, 1)
+        preview = _preview(raw)
+        said = metadata.of_raw(data, preview, orientation)
+        if source == "camera":
+            found = _camera_picture(preview, (width, height))
+            if found is not None:
+                return found, None, replace(said, icc=metadata.of_jpeg(preview).icc)
         _unpack(path, raw)
         try:
             found = raw.postprocess(
@@ -112,7 +125,6 @@ def decode_raw(path: Path) -> tuple[NDArray[Any], None, Metadata]:
             )
         except (rawpy.LibRawError, rawpy.NotSupportedError) as problem:
             raise ValueError(_DAMAGED) from problem
-        said = metadata.of_raw(data, _preview(raw), orientation)
     return found[top : top + height, left : left + width], None, said
 
 
@@ -149,6 +161,15 @@ def _area(path: Path, sizes: Any) -> tuple[int, int, int, int]:
         and height >= _SMALLEST_AREA * sizes.height
     )
     return (left, top, width, height) if is_inside else (0, 0, sizes.width, sizes.height)
+
+
+def _camera_picture(preview: bytes, size: tuple[int, int]) -> NDArray[np.uint8] | None:
+    """Decode the JPEG inside, if it has the photo's size and is whole."""
+    try:
+        found = decode_jpeg(preview) if preview else None
+    except (UnusualJpeg, ValueError):
+        return None
+    return found if found is not None and found.shape[1::-1] == size else None
 
 
 def _preview(raw: rawpy.RawPy) -> bytes:

@@ -674,7 +674,11 @@ class _Job:
     def _decode(self, item: BakeItem) -> ImagePixels:
         source, before = item.source, self.request.footage.sizes.of(item.frame)
         try:
-            pixels = decode(source, exposure=self.request.options.exposure)
+            pixels = decode(
+                source,
+                exposure=self.request.options.exposure,
+                raw=self.request.raw_photos,
+            )
         except DamagedPhoto:
             raise
         except FootageError as problem:

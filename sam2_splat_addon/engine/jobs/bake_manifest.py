@@ -10,6 +10,7 @@ import msgspec
 
 from ...core.bake_plan import BakeOptions, BakePlan, TargetFolder
 from ...core.protocol import BakeRequest
+from ...core.settings import RawSource
 from ...core.system.atomic_file import write_atomic
 from ...core.targets import DEFAULT
 
@@ -51,6 +52,8 @@ class BakeManifest(msgspec.Struct, frozen=True):
     ----------
     device
         The device that refined the edges, named as in a run's manifest. Empty if none were refined.
+    raw_photos
+        What was taken from camera RAW photos; see `core.settings.RunSettings`.
     target
         The trainer that this folder is for: a name in `core/targets.py`.
     """
@@ -66,6 +69,7 @@ class BakeManifest(msgspec.Struct, frozen=True):
     device: str = ""
     version: int = 1
     target: str = DEFAULT
+    raw_photos: RawSource = "developed"
 
 
 def describe(
@@ -116,6 +120,7 @@ def describe(
         versions=versions,
         device=device,
         target=place.target.name,
+        raw_photos=request.raw_photos,
     )
 
 

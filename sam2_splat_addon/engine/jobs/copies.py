@@ -51,7 +51,7 @@ def write_copies(
             raise Cancelled
         across, down = request.frame
         try:
-            pixels = decode(Path(photo))
+            pixels = decode(Path(photo), raw=request.raw_photos)
         except DamagedPhoto:
             _write(Path(target), np.zeros((down, across, 3), dtype=np.uint8))
             return Path(photo).name

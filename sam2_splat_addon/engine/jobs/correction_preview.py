@@ -160,13 +160,18 @@ class _KeepingSession(Session):
     ) -> None:
         footage = request.footage
         self._paths = footage.paths
+        self._raw = request.settings.raw_photos
         self._features = features
         self._damaged = read_damaged(Path(request.store), footage.fingerprint)
         sizes = footage.sizes.upright
         self._wide = frame_width(sizes, panorama=request.settings.panorama)
         super().__init__(
             loaded.model,
-            FrameSource([Path(path) for path in footage.paths], loaded.model.image_size),
+            FrameSource(
+                [Path(path) for path in footage.paths],
+                loaded.model.image_size,
+                raw=self._raw,
+            ),
             sizes,
             works,
             choice,
@@ -184,4 +189,4 @@ class _KeepingSession(Session):
             if frame in self._damaged and frame != order[-1]:  # the last one is the frame asked for
                 continue
             path = self._paths[frame - 1]
-            yield frame, self._features.views(path, self._wide, self._steps, cancelled)
+            yield frame, self._features.views(path, self._wide, self._raw, self._steps, cancelled)

@@ -10,12 +10,14 @@ from pathlib import Path
 from torch import Tensor
 
 from ...core.errors import Cancelled, FootageError
+from ...core.settings import RawSource
 from ..images.frame_source import FrameSource
 from ..tracking.panorama import View, Views, seen
 from ..tracking.sam2_adapter import ImageFeatures, Sam2Adapter
 
-PhotoKey = tuple[str, int, int, int, View]
-"""Path, size and time of a file; width of its frame (see `FrameSource`); the view."""
+PhotoKey = tuple[str, int, int, int, RawSource, View]
+"""Path, size and time of a file; width of its frame and what a RAW gives (see `FrameSource`); the
+view."""
 
 
 class FeatureCache:
@@ -38,26 +40,31 @@ class FeatureCache:
         self._positions: list[Tensor] = []
 
     def views(
-        self, photo: str, wide: int, steps: Sam2Adapter, dropped: Callable[[], bool]
+        self,
+        photo: str,
+        wide: int,
+        raw: RawSource,
+        steps: Sam2Adapter,
+        dropped: Callable[[], bool],
     ) -> Views:
         """Return a photo in all its views. Each view is read and encoded on demand, unless it is kept.
 
         Raises FootageError. Raises Cancelled when ``dropped`` returns True between reading and
         encoding. Both also apply when a view is taken from the result.
         """
-        key = photo_key(photo, wide)
-        return Views(lambda view: self.of((*key[:4], view), steps, dropped))
+        key = photo_key(photo, wide, raw)
+        return Views(lambda view: self.of((*key[:5], view), steps, dropped))
 
     def of(self, photo: PhotoKey, steps: Sam2Adapter, dropped: Callable[[], bool]) -> ImageFeatures:
         """Return the features of one view of a photo. Otherwise as `views`."""
         image = self.get(photo)
         if image is None:
             side, wide = steps.model.image_size, photo[3]
-            source = FrameSource([Path(photo[0])], side, wide=wide, exact=self._exact)
+            source = FrameSource([Path(photo[0])], side, wide=wide, exact=self._exact, raw=photo[4])
             frame = source[0]  # (3, S, wide * S)
             if dropped():
                 raise Cancelled
-            image = steps.encode(seen(frame, photo[4]))
+            image = steps.encode(seen(frame, photo[5]))
             self.keep(photo, image)
         return image
 
@@ -81,7 +88,7 @@ class FeatureCache:
         return sum(entry.nbytes for maps, _ in self._maps.values() for entry in maps)
 
 
-def photo_key(photo: str, wide: int = 1) -> PhotoKey:
+def photo_key(photo: str, wide: int = 1, raw: RawSource = "developed") -> PhotoKey:
     """Return the key of the unrolled photo. A photo that changes gets a new key, so it is read again."""
     try:
         status = Path(photo).stat()
@@ -90,4 +97,4 @@ def photo_key(photo: str, wide: int = 1) -> PhotoKey:
             f"{Path(photo).name} can't be read: {error.strerror}.",
             "Put the photo back, or load the footage again.",
         ) from error
-    return (photo, status.st_size, status.st_mtime_ns, wide, View())
+    return (photo, status.st_size, status.st_mtime_ns, wide, raw, View())

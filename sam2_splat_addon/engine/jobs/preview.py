@@ -72,9 +72,10 @@ class _Previewer:
     ) -> tuple[PreviewMatte, ...]:
         """Return the mattes of all objects of ``prompts``, which contains only this frame."""
         wide = frame_width(request.sizes.upright, panorama=request.settings.panorama)
-        photo = photo_key(request.photo, wide)
+        raw = request.settings.raw_photos
+        photo = photo_key(request.photo, wide, raw)
         with self._choice.computing():
-            views = self._features.views(request.photo, wide, self._steps, dropped)
+            views = self._features.views(request.photo, wide, raw, self._steps, dropped)
             if not prompts.objects:
                 views.at(View())
             return tuple(
@@ -123,7 +124,7 @@ class _Previewer:
             turned = upright_object(every, request.sizes)
             near = is_near(turned.frames, request.sizes.upright, panorama=True)
             view = view_of(prompts, size[0], side, near=near)
-        key = ((*photo[:4], view), prompts)
+        key = ((*photo[:5], view), prompts)
         if key not in self._mattes:
             stop_if(dropped)
             tensors = tensors_seen(prompts, size, view, side, device)

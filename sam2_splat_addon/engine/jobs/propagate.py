@@ -278,6 +278,7 @@ class _Propagation:
                 wide=frame_width(sizes, panorama=settings.panorama),
                 decoders=_decoders(footage, choice),
                 exact=self._seen.exact,
+                raw=settings.raw_photos,
                 on_damaged=leave_out,
             ),
             sizes,
@@ -448,6 +449,7 @@ def _second_look(
         footage.sizes.upright,
         choice,
         closer=LOOKS.index(request.settings.second_look) - LOOKS.index(WHOLE_LOOK),
+        raw=request.settings.raw_photos,
         cancelled=cancelled,
     )
     given = {

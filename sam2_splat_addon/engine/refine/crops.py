@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ...core.geometry.orientation import Box
+from ...core.settings import RawSource
 from ..images.colors import to_8_bit
 from ..images.decode import decode
 from ..images.frame_source import REDUCING_GAP, Decoded, jpeg_at_least
@@ -39,9 +40,12 @@ class CropReader:
         In frame order.
     side
         Side of the returned squares, px. A JPEG is decoded no larger than these need.
+    raw
+        What is taken from a camera RAW.
     """
 
-    def __init__(self, photos: Sequence[Path], side: int) -> None:
+    def __init__(self, photos: Sequence[Path], side: int, raw: RawSource = "developed") -> None:
+        self._raw = raw
         self._photos = tuple(photos)
         self._side = side
         self._index = -1
@@ -65,7 +69,9 @@ class CropReader:
         size = (self._side, self._side)
         across, down = part[2] - part[0], part[3] - part[1]
         wanted = (math.ceil(_MARGIN * self._side / across), math.ceil(_MARGIN * self._side / down))
-        photo, (left, top, right, bottom), gap = _read(self._photos[index], wanted, self._decoded)
+        photo, (left, top, right, bottom), gap = _read(
+            self._photos[index], wanted, self._decoded, self._raw
+        )
         self._needed.setdefault(photo.size, wanted)
         across, down = right - left, bottom - top
         box = (
@@ -86,17 +92,22 @@ class CropReader:
             wait([ahead[1]])  # so that the thread never holds two
         coming = index + step
         if needed and abs(step) == 1 and 0 <= coming < len(self._photos):
-            self._ahead = coming, self._thread.submit(_read_all, self._photos[coming], needed)
+            self._ahead = (
+                coming,
+                self._thread.submit(_read_all, self._photos[coming], needed, self._raw),
+            )
 
 
-def _read_all(path: Path, needed: Mapping[_Size, _Size]) -> Decoded:
+def _read_all(path: Path, needed: Mapping[_Size, _Size], raw: RawSource) -> Decoded:
     decoded: Decoded = {}
     for wanted in needed.values():
-        _read(path, wanted, decoded)
+        _read(path, wanted, decoded, raw)
     return decoded
 
 
-def _read(path: Path, wanted: _Size, decoded: Decoded) -> tuple[Image.Image, Box, float | None]:
+def _read(
+    path: Path, wanted: _Size, decoded: Decoded, raw: RawSource
+) -> tuple[Image.Image, Box, float | None]:
     """Return an upright photo no smaller than wanted, which part of it counts, and how to shrink it.
 
     It is taken from ``decoded``, or added there.
@@ -106,6 +117,6 @@ def _read(path: Path, wanted: _Size, decoded: Decoded) -> tuple[Image.Image, Box
         return *jpeg_at_least(path, wanted, decoded, header.orientation), REDUCING_GAP
     photo = next(iter(decoded.values()), None)
     if photo is None:
-        photo = Image.fromarray(to_8_bit(decode(path).upright))
+        photo = Image.fromarray(to_8_bit(decode(path, raw=raw).upright))
         decoded[photo.size] = photo
     return photo, (0, 0, *photo.size), None

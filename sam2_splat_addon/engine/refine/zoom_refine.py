@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from ...core.footage.sizes import PhotoSizes
 from ...core.prompts import FramePrompts
+from ...core.settings import RawSource
 from ..images.frame_source import normalised
 from ..models.device import DeviceChoice
 from ..tracking.kept_prompts import obeys
@@ -115,6 +116,8 @@ class SecondLook:
         Device and number format.
     closer
         0: only the whole object. 1: also four parts of it. 2: then nine smaller parts too.
+    raw
+        What is taken from a camera RAW.
     cancelled
         Called before every look.
 
@@ -135,6 +138,7 @@ class SecondLook:
         choice: DeviceChoice,
         *,
         closer: int = 0,
+        raw: RawSource = "developed",
         cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
         self._steps = steps
@@ -143,7 +147,7 @@ class SecondLook:
         self._closer = _CLOSER[:closer]
         self._cancelled = cancelled
         self._side = steps.model.image_size
-        self._photos = CropReader(photos, self._side)
+        self._photos = CropReader(photos, self._side, raw)
 
     def at(self, result: FrameResult, prompts: FramePrompts | None) -> FrameResult:
         """Return the result after closer looks. Its grid is `FINER` or `FINEST` times as fine.

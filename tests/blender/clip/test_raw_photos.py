@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -21,7 +22,8 @@ from sam2_splat_addon.core.footage.scan import IMAGE_EXTENSIONS
 from sam2_splat_addon.engine.images.colors import to_8_bit
 from sam2_splat_addon.engine.images.decode import decode
 
-from ...engine.images.test_raw import HEIGHT, WIDTH, dng, scene
+from ...engine.images.photo_kinds import dng
+from ...engine.images.test_raw import HEIGHT, WIDTH, camera_jpeg, scene
 
 pytestmark = pytest.mark.usefixtures("addon")
 
@@ -163,3 +165,29 @@ def test_the_file_browser_shows_all_kinds_that_blender_does_not_know() -> None:
     assert len(FURTHER_PHOTOS) < 256  # Blender's own limit
     for ending in IMAGE_EXTENSIONS - set(bpy.path.extensions_image):
         assert any(fnmatch(f"a{ending}", pattern) for pattern in patterns), ending
+
+
+def test_the_cameras_jpegs_are_shown_and_baked_if_they_are_wanted(raws: Path) -> None:
+    linear = scene(1)
+    (raws / "IMG 1.DNG").write_bytes(dng(linear, jpeg=camera_jpeg(linear)))
+    clip = loaded(raws)
+    developed = shown(clip, 1).mean()
+    assert clip.sam2_splat.has_raw
+    clip.sam2_splat.raw_photos = "camera"
+    assert loaded(raws) == clip
+    assert shown(clip, 1).mean() > developed + 10
+    # The bake takes the same: 8 bit colours of the camera's JPEG, and 16 bit where there is none.
+    bpy.context.scene.active_clip = clip
+    bpy.ops.sam2_splat.click(frame=1, x=40.5, y=30.5)
+    bpy.ops.sam2_splat.propagate()
+    bpy.ops.sam2_splat.bake()
+    folder = Path(clip.sam2_splat.output_folder)
+    for number, depth in ((1, 8), (2, 16)):
+        image = folder / f"IMG {number}.png"
+        assert image.read_bytes()[24] == depth
+        right = decode(raws / f"IMG {number}.DNG", raw="camera").array
+        assert np.array_equal(decode(image).array, right)
+
+
+def test_only_a_clip_of_raw_photos_has_the_choice(make_photos: Callable[..., Path]) -> None:
+    assert not loaded(make_photos(count=2)).sam2_splat.has_raw

@@ -83,6 +83,7 @@ _PACKERS = {
 _PREDICTED = (5, 8, 32946, 34925, 50000)
 
 _PICTURE_CODERS = {
+    7: lambda block: _by_pillow(block, "JPEG", quality=95, subsampling=0),
     34712: lambda block: _by_opencv(block, ".jp2", (cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, 1000)),
     34933: lambda block: _by_opencv(block, ".png"),
     50001: lambda block: _by_pillow(block, "WEBP", lossless=True, exact=True),
@@ -322,6 +323,7 @@ def dng(
     more: Tags | None = None,
     is_mosaic: bool = True,
     black: int = BLACK,
+    jpeg: np.ndarray | None = None,
     **options: Any,
 ) -> bytes:
     """Write a camera RAW of scene-linear sRGB, (H, W, 3), as a camera with its very primaries sees it.
@@ -332,6 +334,8 @@ def dng(
         What the camera sees of white.
     pattern
         The colour of each of 2x2 pixels.
+    jpeg
+        The camera's own JPEG inside, (h, w, 3) uint8.
     """
     seen = linear * np.array(neutral)
     if is_mosaic:
@@ -358,4 +362,10 @@ def dng(
     if is_mosaic:
         tags |= {33421: (3, [2, 2]), 33422: (1, list(pattern))}
     kind = 32803 if is_mosaic else 34892
-    return tiff(Directory(samples, kind, more={**tags, **(more or {})}), **options)
+    raw = Directory(samples, kind, more={**tags, **(more or {})})
+    if jpeg is None:
+        return tiff(raw, **options)
+    preview = Directory(jpeg, 6, compression=7, rows=len(jpeg), more=raw.more | {254: (4, [1])})
+    for tag in (33421, 33422):
+        preview.more.pop(tag, None)
+    return tiff(preview, inner=[raw], **options)

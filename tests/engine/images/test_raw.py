@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import cv2
 import numpy as np
@@ -14,10 +14,13 @@ import pytest
 from PIL import Image
 
 from sam2_splat_addon.core.errors import DamagedPhoto
-from sam2_splat_addon.engine.images.colors import view_transform
+from sam2_splat_addon.core.settings import RawSource
+from sam2_splat_addon.engine.images.colors import to_8_bit, view_transform
 from sam2_splat_addon.engine.images.decode import decode
+from sam2_splat_addon.engine.images.frame_source import FrameSource
 from sam2_splat_addon.engine.images.metadata import of_raw
 from sam2_splat_addon.engine.images.raw import look_at, read_header
+from sam2_splat_addon.engine.refine.crops import CropReader
 
 from .photo_kinds import BLACK, WHITE, Directory, Tags, dng, tiff
 
@@ -206,3 +209,46 @@ def test_unknown_kinds_are_refused_when_looked_at(tmp_path: Path) -> None:
         assert problem, name
         with pytest.raises(DamagedPhoto, match=f"{name} can't be (used|read|decoded)"):
             decode(path)
+
+
+def camera_jpeg(linear: np.ndarray) -> np.ndarray:
+    """Brighter than the developed photo."""
+    return to_8_bit(view_transform(np.minimum(linear * 1.4, 1.0).astype(np.float32)))
+
+
+def test_the_cameras_own_jpeg_is_taken_if_it_is_wanted(tmp_path: Path) -> None:
+    linear = scene()
+    path = write(tmp_path, dng(linear, jpeg=camera_jpeg(linear), more={274: (3, [6])}))
+    header = read_header(path)
+    assert (header.width, header.height, header.orientation) == (WIDTH, HEIGHT, 6)
+    developed, camera = decode(path), decode(path, raw="camera")
+    assert (
+        np.abs(developed.array.astype(int) - decode(write(tmp_path, dng(linear))).array).max() == 0
+    )
+    assert camera.array.dtype == np.uint8
+    assert np.abs(camera.array.astype(int) - camera_jpeg(linear)).mean() < 2
+    for found in (developed, camera):
+        block = Image.Exif()
+        block.load(found.exif or b"")
+        assert (block[271], block[274]) == ("Maker", 6)
+
+
+@pytest.mark.parametrize("jpeg", [None, (slice(None), slice(0, 60)), (slice(None, None, 2),) * 2])
+def test_without_a_jpeg_of_its_size_a_photo_is_developed(tmp_path: Path, jpeg: Any) -> None:
+    linear = scene()
+    inside = None if jpeg is None else np.ascontiguousarray(camera_jpeg(linear)[jpeg])
+    path = write(tmp_path, dng(linear, jpeg=inside))
+    assert np.array_equal(decode(path, raw="camera").array, decode(path).array)
+
+
+def test_sam_2_and_closer_looks_get_what_is_wanted(tmp_path: Path) -> None:
+    linear = scene()
+    path = write(tmp_path, dng(linear, jpeg=camera_jpeg(linear)))
+    whole = (0.0, 0.0, 1.0, 1.0)
+    means = {}
+    for raw in get_args(RawSource):
+        frame = FrameSource([path], 64, raw=raw)[0]
+        crop = CropReader([path], 64, raw).at(0, whole)
+        means[raw] = float(frame.mean()), float(crop.mean())
+    assert means["camera"][0] > means["developed"][0] + 0.2
+    assert means["camera"][1] > means["developed"][1] + 10
