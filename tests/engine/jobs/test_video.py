@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import shutil
+import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from fractions import Fraction
@@ -208,8 +209,24 @@ def test_after_a_cancel_the_next_try_goes_on(video: Path) -> None:
     written = photos_of(video)
     assert not unfinished.exists()
     assert len(list(written.folder.glob("*.jpg"))) == 10
-    for name, time in kept.items():
-        assert (written.folder / name).stat().st_mtime_ns == time
+    for name, changed in kept.items():
+        assert (written.folder / name).stat().st_mtime_ns == changed
+
+
+def test_after_a_kill_the_next_try_gives_the_same_photos(video: Path, tmp_path: Path) -> None:
+    place = _folder(tmp_path, "undisturbed")
+    wanted = {
+        path.name: path.read_bytes() for path in photos_of(video, parent=place).folder.iterdir()
+    }
+    for photos in (1, 6):
+        process = multiprocessing.get_context("spawn").Process(target=photos_of, args=(video,))
+        process.start()
+        while process.is_alive() and len(list(video.parent.glob(".*/*.jpg"))) < photos:
+            time.sleep(0.001)
+        process.kill()
+        process.join()
+    written = photos_of(video)
+    assert {path.name: path.read_bytes() for path in written.folder.iterdir()} == wanted
 
 
 def test_a_cancelled_look_keeps_nothing(walk: Path, tmp_path: Path) -> None:
