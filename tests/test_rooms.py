@@ -66,7 +66,14 @@ FLOORS: dict[str, list[set[str]]] = {
         {"cli"},
         {"registration"},
     ],
-    "engine": [{"images", "accel"}, {"models"}, {"tracking"}, {"refine"}, {"jobs"}, {"worker"}],
+    "engine": [
+        {"images", "accel", "agreement"},
+        {"models"},
+        {"tracking"},
+        {"refine"},
+        {"jobs"},
+        {"worker"},
+    ],
     "client": [{"packages"}, {"worker"}],
     # Files directly in core, such as errors and prompts, are for all of its rooms.
     "core": [{"system", "geometry"}, {"footage"}, {"mattes", "cameras"}, {"review"}],

@@ -10,7 +10,8 @@ Layout of a store folder::
     objects/001/000001.matte    object 1, frame 1
     cleared/002/                object 2, which the user has cleared and may bring back
     state/damaged.json          which photos are damaged (core/footage/damaged_photos.py)
-    state/001/                  what later runs of object 1 can continue from (only for the engine)
+    state/001/                  what later runs of object 1 can continue from (only for the engine),
+                                and how its mattes agree in 3D (core/review/agreement.py)
 
 A ``.matte`` file is ``b"S2SM"``, a format byte, the length of the header (4 bytes, little endian), the
 header (MessagePack), the logits (little-endian float16, zlib), and the CRC-32 of everything before it.
@@ -58,6 +59,8 @@ _ZLIB_LEVEL = 1
 _SUFFIX: Final = ".matte"
 UNFINISHED_NAME: Final = "unfinished.json"
 EARLIER: Final = "earlier"
+HULL_NAME: Final = "hull.npz"
+AGREEMENT_NAME: Final = "agreement.json"
 _MAX_SIDE = 65535
 _MAX_LOGITS = 1 << 25  # far above any model, even with masks four times as fine
 # The errors that damaged bytes can raise; bad UTF-8 is a ValueError.
@@ -295,6 +298,8 @@ MATTES: Final = FolderKind(
         f"{EARLIER}/*/{MANIFEST_NAME}",
         *(f"{EARLIER}/*/{name}/#/#.matte" for name in ("objects", "cleared")),
         "state/#/conditioning/#.safetensors",
+        f"state/#/{HULL_NAME}",
+        f"state/#/{AGREEMENT_NAME}",
         *(f"state/#/{direction}/#.safetensors" for direction in ("forward", "backward")),
         DAMAGED_NAME,
         *(f"state/#/sides/{direction}/objects/#/#.matte" for direction in ("forward", "backward")),

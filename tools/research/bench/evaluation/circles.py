@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Full circles round a subject with true cameras and true masks, for everything that uses the cameras.
+
+Seeds are under 1000, so no training has seen these scenes. There are four sorts: somebody walks past
+(``walker``), things that look like the subject stand beside it (``alike``), a screen hides it for five
+photos (``hidden``), and nothing of all that (``plain``). Each is rendered once, and propagated once from
+one click, or from three, on its first photo.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from PIL import Image
+
+from sam2_splat_addon.core.cameras.capture import FROM_OPENGL, Camera
+from sam2_splat_addon.core.cameras.find import PhotoCamera, PhotoCameras
+from sam2_splat_addon.core.cameras.lens import Lens
+from sam2_splat_addon.core.footage.scan import Footage, scan
+from sam2_splat_addon.core.mattes.store import MatteStore
+from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PromptSet
+from sam2_splat_addon.core.protocol import FootageFiles, ModelChoice, PropagateRequest
+from tools.research.bench.evaluation import lookalikes, orbits
+from tools.research.bench.review import Bools, clicked
+from tools.research.capture.identity import SUBJECT
+from tools.research.capture.scene_file import SceneFacts, decode
+from tools.research.capture.stage import Stage, StagePlan
+
+FIRST_SEED: Final = 800
+FRAMES: Final = 36
+SIZE: Final = (320, 480)  # px
+SORTS: Final = ("walker", "alike", "hidden", "plain")
+KINDS: Final = ("teapot", "table", "office_chair", "plant", "figure", "bicycle", "statue", "stool")
+"""The first ones are those of each sort, if fewer are wanted."""
+
+
+@dataclass(frozen=True)
+class Circle:
+    """A rendered capture.
+
+    Attributes
+    ----------
+    folder
+        Photos, true ids, and ``scene.json``.
+    photos
+        A folder with links to the photos alone.
+    """
+
+    sort: str
+    kind: str
+    folder: Path
+    photos: Path
+
+    @property
+    def name(self) -> str:
+        """For people, and for folders."""
+        return f"{self.sort}_{self.kind}"
+
+    def footage(self) -> Footage:
+        """Return the photos."""
+        return scan(self.photos)
+
+    def truth(self, frame: int) -> Bools:
+        """Where the subject is visible on a frame, (height, width)."""
+        found: Bools = np.asarray(Image.open(self.folder / f"{frame - 1:04d}.png")) == SUBJECT
+        return found
+
+    def facts(self) -> SceneFacts:
+        """Return what the renderer says of the capture."""
+        return decode((self.folder / "scene.json").read_bytes())
+
+    def cameras(self) -> PhotoCameras:
+        """Return the true cameras."""
+        width, height = self.facts().size
+        by_frame = {}
+        for frame, facts in enumerate(self.facts().frames, 1):
+            focal = facts.camera.lens * max(width, height) / 36.0
+            lens = Lens("SIMPLE_PINHOLE", width, height, (focal, width / 2, height / 2))
+            turn = FROM_OPENGL @ np.array(facts.camera.axes)
+            camera = Camera.at(facts.file, lens, turn, np.array(facts.camera.position))
+            by_frame[frame] = PhotoCamera(camera, np.eye(2, 3), width, height)
+        return PhotoCameras(self.folder, "rendered", by_frame, np.zeros((0, 3)), {})
+
+
+def rendered(sort: str, kind: str, cache: Path, report: Callable[[str], None]) -> Circle:
+    """Return a capture of a sort. It is rendered now if it is not in the cache yet."""
+    occluder = "walker" if sort == "walker" else ""
+    sweep = 2 * math.pi
+    plan = StagePlan(kind, FIRST_SEED + KINDS.index(kind), SIZE, FRAMES, sweep, occluder=occluder)
+    cache.mkdir(parents=True, exist_ok=True)
+    if sort == "alike":
+        folder = lookalikes.rendered(plan, cache, report)
+    elif sort == "hidden":
+        folder = orbits.hidden_orbit(plan, cache, report)
+    else:
+        suffix = "_walker" if sort == "walker" else ""
+        folder = orbits.rendered_stage(Stage, plan, cache, report, suffix=suffix)
+    photos = cache / "photos" / folder.name
+    if not photos.exists():
+        photos.mkdir(parents=True)
+        for path in sorted(folder.glob("*.jpg")):
+            (photos / path.name).symlink_to(path.resolve())
+    return Circle(sort, kind, folder, photos)
+
+
+def request_of(circle: Circle, clicks: int, store: Path) -> PropagateRequest:
+    """Return the propagation of so many clicks on the first photo by the bundled model, on one thread."""
+    footage = circle.footage()
+    frame = FramePrompts(1, clicked(circle.truth(1), clicks))
+    prompts = PromptSet((ObjectPrompts(1, "subject", (frame,)),), footage.width, footage.height)
+    model = ModelChoice("bundled", device="cpu", threads=1)
+    return PropagateRequest(FootageFiles.of(footage), prompts, str(store), model)
+
+
+def propagated(circle: Circle, clicks: int, cache: Path) -> MatteStore:
+    """Return the mattes from so many clicks. Those in the cache are taken, if the weights are the same."""
+    from sam2_splat_addon.engine.jobs import propagate
+    from sam2_splat_addon.engine.models.bundled_model import BUNDLED_WEIGHTS
+
+    digest = hashlib.sha256(BUNDLED_WEIGHTS.read_bytes()).hexdigest()[:12]
+    store = MatteStore.open(cache / digest / f"{circle.name}_{clicks}", create=True)
+    if len(store.frames(1)) < len(circle.footage()):
+        propagate.run(
+            request_of(circle, clicks, store.folder),
+            on_progress=lambda event: None,
+            on_frame_done=lambda event: None,
+            on_log=lambda event: None,
+            cancelled=lambda: False,
+        )
+    return store
