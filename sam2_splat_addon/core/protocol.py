@@ -219,6 +219,25 @@ class ReportRequest(msgspec.Struct, frozen=True, tag="report"):
     fine: dict[int, tuple[int, ...]] = {}
 
 
+class AgreeRequest(msgspec.Struct, frozen=True, tag="agree"):
+    """Compare the masks of all photos in 3D, and write into the store what each one's others say of it.
+
+    Attributes
+    ----------
+    propagation
+        The request of a propagation at this moment, with all prompts.
+    cameras
+        File or folder of the cameras. Empty looks for them around the photos.
+    rounds
+        How many times photos that disagree get prompts from the others, and all is tracked again. It ends
+        earlier if nothing gets better. 0 only compares the masks that are there.
+    """
+
+    propagation: PropagateRequest
+    cameras: str = ""
+    rounds: int = 0
+
+
 class CopyRequest(msgspec.Struct, frozen=True, tag="copy"):
     """Write a JPEG of each photo, for Blender, which can't show these photos itself, or not upright.
 
@@ -378,7 +397,7 @@ class Log(msgspec.Struct, frozen=True, tag="log"):
 class Progress(msgspec.Struct, frozen=True, tag="progress"):
     """Where the request is.
 
-    ``stage`` is "loading", "propagating", "baking", "reporting", "copying", "looking", "masks",
+    ``stage`` is "loading", "propagating", "comparing", "baking", "reporting", "copying", "looking", "masks",
     "watching" or "extracting". ``done`` of ``total`` steps are finished. ``frame`` and ``object_name``
     name the last step. Seconds are 0 while unknown. ``peak_memory_mb`` is the most memory that the
     worker has used.
@@ -411,6 +430,8 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
         Names of damaged photos, which were left out.
     masks
         Frame -> the mask that was read.
+    prompts
+        What an `AgreeRequest` ended with: the prompts of the request, and those that it has added.
     """
 
     summary: str
@@ -421,6 +442,7 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
     warnings: tuple[str, ...] = ()
     damaged: tuple[str, ...] = ()
     masks: dict[int, MaskPrompt] = {}
+    prompts: PromptSet | None = None
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
@@ -533,6 +555,7 @@ JobRequest = (
     | CopyRequest
     | LookRequest
     | MasksRequest
+    | AgreeRequest
     | VideoRequest
 )
 Request = JobRequest | PreviewRequest | CancelRequest

@@ -517,6 +517,11 @@ class BakeSettings(Settings, frozen=True):
     upright
         Turn the pixels of each image upright, as its photo's EXIF orientation says, and reset the tag.
         Otherwise pixels and tag stay as the photo has them.
+    clip_to_hull
+        Remove what is outside of the hull that the masks of all photos agree on in 3D. It needs cameras.
+        Masks that the user drew, and photos with prompts, stay as they are.
+    hull_margin_px
+        How far a mask may reach beyond the hull, px.
     """
 
     error: ClassVar[type[SplatError]] = BakeError
@@ -678,6 +683,32 @@ class BakeSettings(Settings, frozen=True):
             group="other",
         ),
     ] = False
+    clip_to_hull: Annotated[
+        bool,
+        Setting(
+            "Clip to Hull",
+            "Remove what masks have where most other photos say that there is nothing, for photos with"
+            " known cameras",
+            "--clip-to-hull",
+            "remove what most other photos say is not there; it needs cameras",
+            affects="bake",
+            group="lost",
+        ),
+    ] = False
+    hull_margin_px: Annotated[
+        float,
+        Meta(ge=0.0, le=MAX_GROW_PX),
+        Setting(
+            "Hull Margin",
+            "How far a mask may reach beyond the hull, in px of the photo",
+            "--hull-margin",
+            "how far a mask may reach beyond the hull; default: 8",
+            unit="px",
+            soft=(0, 50),
+            affects="bake",
+            group="lost",
+        ),
+    ] = 8.0
 
 
 class VideoSettings(Settings, frozen=True):

@@ -2,8 +2,8 @@
 """Run the whole job from a command line.
 
 Both ``blender --command sam2_splat`` and ``tools/batch.py`` call this. Exit codes: 0 done, 1 unforeseen
-error, 2 wrong usage, 3 photos, 4 prompts, 5 checkpoint or packages, 6 SAM 2 process, 7 bake or store,
-8 done without some damaged photos, 130 cancelled with Ctrl+C.
+error, 2 wrong usage, 3 photos or their cameras, 4 prompts, 5 checkpoint or packages, 6 SAM 2 process,
+7 bake or store, 8 done without some damaged photos, 130 cancelled with Ctrl+C.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import bpy
 
 from ...core.errors import (
     BakeError,
+    CameraError,
     CheckpointError,
     DamagedPhoto,
     EnvironmentSetupError,
@@ -49,6 +50,7 @@ from ..context.present import present
 from ..context.properties import SAM2SPLAT_PG_clip
 from ..context.stored_text import names_of
 from ..context.task_runner import Task, run_to_end
+from ..tasks.agree_task import AgreeTask
 from ..tasks.bake_task import BakeTask, bake_folder
 from ..tasks.job_task import JobTask
 from ..tasks.load_task import LoadTask
@@ -61,6 +63,7 @@ from .options import parser
 
 _EXIT_CODES: tuple[tuple[type[SplatError], int], ...] = (
     (FootageError, 3),
+    (CameraError, 3),
     (PromptError, 4),
     (CheckpointError, 5),
     (EnvironmentSetupError, 5),
@@ -70,6 +73,7 @@ _EXIT_CODES: tuple[tuple[type[SplatError], int], ...] = (
     (StoreError, 7),
 )
 _DAMAGED = 8
+_ROUNDS = 3  # of Agree; it ends earlier if nothing gets better
 # Content of the file that is written to find out whether a folder is writable.
 _TRIED_BYTES = 1 << 12
 _REASONS = 5  # photos that were left out, whose reasons are said
@@ -94,6 +98,9 @@ def main(arguments: Sequence[str], program: str = "sam2_splat") -> int:
     of_video = (options.video_photos, options.video_format, options.photos_folder)
     if any(of_video) and not (options.footage and _is_video(options.footage)):
         say("sam2_splat: --photos, --photo-format and --photos-folder need a video", error=True)
+        return 2
+    if options.cameras and not (options.compare or options.agree or options.bake):
+        say("sam2_splat: --cameras needs --compare, --agree or --bake", error=True)
         return 2
     if options.save and not _may_be_file(options.save.absolute()):
         say(f"sam2_splat: --save {options.save} can't be made", error=True)
@@ -415,7 +422,17 @@ def _tasks(clip: bpy.types.MovieClip, options: argparse.Namespace) -> Iterator[J
     """Yield the tasks. Each is made after the one before has ended, because the bake needs the mattes."""
     device = options.device or preferences.device()
     threads = preferences.threads() if options.threads is None else options.threads
+    cameras = str(options.cameras.absolute()) if options.cameras else ""
     yield PropagateTask(clip, device=device, threads=threads, strict=options.strict)
+    if options.compare or options.agree:
+        yield AgreeTask(
+            clip,
+            device=device,
+            threads=threads,
+            strict=options.strict,
+            cameras=cameras,
+            rounds=_ROUNDS if options.agree else 0,
+        )
     if options.report is not None:
         yield ReportTask(clip, options.report.absolute())
     if options.bake:

@@ -29,7 +29,8 @@ def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
     own = argparse.ArgumentParser(
         prog=program,
         description="Mask a folder of photos, or a video, with SAM 2 and bake RGBA PNGs for a splat trainer.",
-        epilog="Exit codes: 0 done, 1 unforeseen, 2 usage, 3 photos, 4 prompts, 5 checkpoint or packages,"
+        epilog="Exit codes: 0 done, 1 unforeseen, 2 usage, 3 photos or cameras, 4 prompts,"
+        " 5 checkpoint or packages,"
         " 6 SAM 2 process, 7 bake or store,"
         " 8 done, but damaged photos were left out, 130 cancelled.",
     )
@@ -86,6 +87,24 @@ def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
         metavar="DIR",
         help="folder of the masks, one for each capture (default: beside the photos)",
     )
+    own.add_argument(
+        "--compare",
+        action="store_true",
+        help="compare the masks of all photos in 3D, so that the report names those that the others"
+        " contradict; it needs cameras",
+    )
+    own.add_argument(
+        "--agree",
+        action="store_true",
+        help="also click on photos that the others contradict and track again, as long as masks agree better",
+    )
+    own.add_argument(
+        "--cameras",
+        type=_path,
+        metavar="PATH",
+        help="file or folder of the photos' cameras, for --compare, --agree and the bake (default: beside or"
+        " above the photos)",
+    )
     own.add_argument("--bake", action="store_true", help="bake PNGs after the propagation")
     own.add_argument("--output", type=_path, metavar="DIR", help="a new folder for the PNGs")
     own.add_argument(
@@ -94,12 +113,6 @@ def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
         choices=list(TARGETS_BY_NAME),
         metavar="NAME",
         help="bake for this trainer; may be given several times (default: postshot)",
-    )
-    own.add_argument(
-        "--cameras",
-        type=_path,
-        metavar="PATH",
-        help="file or folder of the photos' cameras, for the bake (default: beside or above the photos)",
     )
     own.add_argument("--list-targets", action=_ListTargets, help="list the trainers and end")
     for role, what in (("remove", "take this subject out of what is kept"), ("ignore", _IGNORE)):

@@ -358,6 +358,29 @@ def apply(clip: bpy.types.MovieClip, prompts: PromptSet) -> None:
                 anew_frames.mark(clip, entry.id, frame.frame, anew=True)
 
 
+def add(clip: bpy.types.MovieClip, prompts: PromptSet) -> None:
+    """Add clicks and boxes to subjects that the clip has already, known by their ids.
+
+    Photos on which a subject has prompts keep these. ``prompts`` must have been checked against the photos.
+    """
+    width, height = clip.size
+    ids = sync_objects(clip)
+    known = {ids[subject_name(one)]: one for one in subjects(clip) if subject_name(one) in ids}
+    told = {entry.id: {at.frame for at in entry.frames} for entry in collect(clip).objects}
+    for entry in prompts.objects:
+        if entry.id not in known:
+            continue
+        for frame in entry.frames:
+            if frame.frame in told.get(entry.id, ()):
+                continue
+            for point in frame.points:
+                add_point(known[entry.id], frame.frame, point, width, height)
+            if frame.box is not None:
+                add_box(known[entry.id], frame.frame, frame.box, width, height)
+            if frame.anew:
+                anew_frames.mark(clip, entry.id, frame.frame, anew=True)
+
+
 def add_point(
     tracking_object: bpy.types.MovieTrackingObject,
     frame: int,

@@ -17,6 +17,7 @@ import bpy
 
 from ...core.mattes.run_manifest import read_manifest
 from ...core.mattes.store import MatteStore
+from ...core.review.agreement import read_agreement
 from ...core.review.judge import (
     LOST,
     FrameReview,
@@ -204,7 +205,8 @@ def _judge_all(
             done += 1
             report(done, total)
         if shapes:
-            found.reviews[object_id] = judge(object_id, shapes)
+            agreement = read_agreement(MatteStore(Path(folder)), object_id)
+            found.reviews[object_id] = judge(object_id, shapes, agreement)
             found.keys[object_id] = {shape.frame: shape.key for shape in shapes}
     return found
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -139,7 +140,11 @@ class PhotoCameras:
 
 
 def cameras_of(
-    photos: Sequence[Path], width: int, height: int, place: Path | None = None
+    photos: Sequence[Path],
+    width: int,
+    height: int,
+    place: Path | None = None,
+    odd: Mapping[int, tuple[int, int]] = MappingProxyType({}),
 ) -> PhotoCameras:
     """Find and read the cameras of photos.
 
@@ -148,9 +153,11 @@ def cameras_of(
     photos
         Absolute paths, frame 1 first.
     width, height
-        Size of every photo in stored pixel order, px.
+        Size of every photo that is not odd, in stored pixel order, px.
     place
         The file or folder of the cameras. None looks beside and above the photos.
+    odd
+        Frame -> size of each photo with another size.
 
     Raises
     ------
@@ -180,7 +187,7 @@ def cameras_of(
         if problems:
             raise problems[0]
         raise _none_of_these(others, photos, place)
-    return _brought_to(best[1].read(photos, size, points=True), photos, size)
+    return _brought_to(best[1].read(photos, size, points=True), photos, size, odd)
 
 
 def _none_of_these(
@@ -276,14 +283,19 @@ def _in_folder(base: Path) -> Iterator[_Source]:
         yield _Source(path, "csv")
 
 
-def _brought_to(capture: Capture, photos: Sequence[Path], size: tuple[int, int]) -> PhotoCameras:
+def _brought_to(
+    capture: Capture,
+    photos: Sequence[Path],
+    usual: tuple[int, int],
+    odd: Mapping[int, tuple[int, int]],
+) -> PhotoCameras:
     """Bring each camera to the pixels of its photo."""
     pairs = matched(photos, [camera.name for camera in capture.cameras])
     fitting: dict[int, Floats] = {}
     other_shape: list[str] = []
     turned_by_tag: dict[int, Floats] = {}
     for at, number in pairs.items():
-        lens = capture.cameras[number].lens
+        lens, size = capture.cameras[number].lens, odd.get(at + 1, usual)
         if _have_one_shape((lens.width, lens.height), size):
             fitting[at] = _scaling((lens.width, lens.height), size)
             continue
@@ -294,16 +306,14 @@ def _brought_to(capture: Capture, photos: Sequence[Path], size: tuple[int, int])
             other_shape.append(photos[at].name)
         else:
             turned_by_tag[at] = turn
-    if (
-        turned_by_tag
-    ):  # the program follows the EXIF orientation, so photos upside down are turned too
+    if turned_by_tag:  # so the program follows tags, and has turned photos that are upside down too
         for at in fitting:
-            lens = capture.cameras[pairs[at]].lens
+            lens, size = capture.cameras[pairs[at]].lens, odd.get(at + 1, usual)
             turn = _turning((lens.width, lens.height), size, _orientation(photos[at]))
             fitting[at] = fitting[at] if turn is None else turn
     fitting |= turned_by_tag
     by_frame = {
-        at + 1: PhotoCamera(capture.cameras[pairs[at]], fitting[at], *size)
+        at + 1: PhotoCamera(capture.cameras[pairs[at]], fitting[at], *odd.get(at + 1, usual))
         for at in sorted(fitting)
     }
     said = list(capture.left_out)

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
+from .agreement import FrameAgreement
 from .measures import MatteShape, agreement
 
 LISTED = 0.5
@@ -56,11 +58,28 @@ class Usual:
     border: float
 
 
+NOTHING: Mapping[int, FrameAgreement] = MappingProxyType({})
+
+
+def _median(values: Sequence[float]) -> float:
+    return float(np.median(values)) if values else 0.0
+
+
 class MatteSequence:
     """The mattes of an object in rising order of frames, and how well each fits its neighbours."""
 
-    def __init__(self, shapes: Sequence[MatteShape]) -> None:
+    def __init__(
+        self, shapes: Sequence[MatteShape], agreements: Mapping[int, FrameAgreement] = NOTHING
+    ) -> None:
         self.shapes = shapes
+        self._agreements = {
+            shape.frame: agreements[shape.frame]
+            for shape in shapes
+            if shape.frame in agreements and agreements[shape.frame].key == shape.key
+        }
+        # A hull is never exact, so only what is more than usual counts.
+        self.usual_extra = _median([one.extra for one in self._agreements.values()])
+        self.usual_missing = _median([one.missing for one in self._agreements.values()])
         self._first_prompted = next((one.frame for one in shapes if one.prompted), 0)
         # Agreement of each matte with the next one, if that belongs to the next frame.
         self._with_next: list[float | None] = [
@@ -68,6 +87,10 @@ class MatteSequence:
             for one, other in itertools.pairwise(shapes)
         ]
         self.usual = self._find_usual()
+
+    def in_space(self, at: int) -> FrameAgreement | None:
+        """Return what the other photos say of the matte in 3D; None if it is unknown or out of date."""
+        return self._agreements.get(self.shapes[at].frame)
 
     def beside(self, at: int) -> list[tuple[MatteShape, float]]:
         """Return the mattes on the frames before and after, if there are any, with their agreement."""
@@ -138,7 +161,25 @@ def warnings_about(sequence: MatteSequence, at: int) -> list[Warning]:
         _size(shape, sequence.origin(at)),
         _other_shape(beside, usual),
         _both_sides(shape),
+        _nothing_there(sequence, at),
+        _part_missing(sequence, at),
     ]
+
+
+def _nothing_there(sequence: MatteSequence, at: int) -> Warning:
+    found = sequence.in_space(at)
+    weight = _ramp(found.extra - sequence.usual_extra, 0.03, 0.15) if found else 0.0
+    return Warning(
+        weight, "Other photos say that a part of this mask is not the subject", "too much"
+    )
+
+
+def _part_missing(sequence: MatteSequence, at: int) -> Warning:
+    found = sequence.in_space(at)
+    weight = _ramp(found.missing - sequence.usual_missing, 0.05, 0.25) if found else 0.0
+    return Warning(
+        weight, "Other photos say that a part of the subject is missing", "a part missing"
+    )
 
 
 def _absence(neighbours: Sequence[MatteShape]) -> Warning:

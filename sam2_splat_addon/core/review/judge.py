@@ -15,6 +15,7 @@ import msgspec
 
 from ..errors import StoreError
 from ..mattes.store import MatteStore
+from .agreement import Agreement, read_agreement
 from .checks import LISTED, MatteSequence, Warning, warnings_about
 from .measures import MatteShape, measure
 
@@ -118,7 +119,8 @@ def review_object(
     fine: Collection[int] = (),
 ) -> list[FrameReview]:
     """Review all mattes of an object in the store; see `judge` and `marked`. Raises StoreError."""
-    reviews = judge(object_id, list(ShapeReader(store).read(object_id)))
+    agreement = read_agreement(store, object_id)
+    reviews = judge(object_id, list(ShapeReader(store).read(object_id)), agreement)
     return marked(reviews, corrected, fine)
 
 
@@ -157,7 +159,9 @@ def marked(
     ]
 
 
-def judge(object_id: int, shapes: Sequence[MatteShape]) -> list[FrameReview]:
+def judge(
+    object_id: int, shapes: Sequence[MatteShape], agreement: Agreement | None = None
+) -> list[FrameReview]:
     """Judge the frames of one object by comparing them with each other.
 
     Parameters
@@ -166,6 +170,8 @@ def judge(object_id: int, shapes: Sequence[MatteShape]) -> list[FrameReview]:
         Goes into the result.
     shapes
         Measures of all its frames, in rising order.
+    agreement
+        What the other photos say of each matte in 3D, if that is known.
 
     Returns
     -------
@@ -174,7 +180,7 @@ def judge(object_id: int, shapes: Sequence[MatteShape]) -> list[FrameReview]:
     """
     if not shapes:
         return []
-    sequence = MatteSequence(shapes)
+    sequence = MatteSequence(shapes, agreement.by_frame() if agreement else {})
     reviews = []
     for at, shape in enumerate(shapes):
         warnings = sorted(warnings_about(sequence, at), key=lambda warning: -warning.weight)

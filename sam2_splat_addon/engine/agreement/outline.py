@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from ...core.cameras.find import PhotoCamera
 from ...core.geometry.resample import upsample_binary
 from .aim import Floats32, Mask, aim
-from .hull import Hull, Stop, never, splat
+from .hull import DOUBTFUL, Hull, Stop, never, splat
 
 Bools = NDArray[np.bool_]
 
 LONG_SIDE: Final = 384
 """Longest side of the grid on which masks and hull are compared, px."""
 
+_MOST: Final = 0.98
 _LIMITS: Final = (0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.94, 0.97)
 
 
@@ -81,9 +82,21 @@ class Outlines:
         """Return the frames that are compared."""
         return sorted(self._shares)
 
-    def shape(self, frame: int) -> Bools:
-        """Return where the hull is on a photo's grid."""
-        return self._shares[frame] >= self.limit
+    def shape(self, frame: int, stricter: float = 0.0) -> Bools:
+        """Return where the hull is on a photo's grid; a negative ``stricter`` asks for a smaller share."""
+        return self._shares[frame] >= min(max(self.limit + stricter, DOUBTFUL), _MOST)
+
+    def depth(self, camera: PhotoCamera) -> Floats32:
+        """Return the distance of the hull's surface on a photo's grid, (rows, columns); 0 for none."""
+        hull = self.hull
+        held = hull.shares >= self.limit
+        away = np.linalg.norm(hull.centres[held] - camera.position.astype(np.float32), axis=1)
+        near = (1.0 / np.maximum(away, 1e-9)).astype(np.float32)
+        aimed = aim(camera, hull.centre, hull.radius, self._size)
+        drawn = splat(aimed, hull.centres[held], hull.sizes[held], near)
+        whole = cv2.morphologyEx(drawn, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+        found = aimed.on_photo(whole.astype(np.float32), *grid_of(camera.width, camera.height))
+        return np.divide(1.0, found, out=np.zeros_like(found), where=found > 0).astype(np.float32)
 
     def inside(self, frame: int) -> Bools:
         """Return the photo's mask on the same grid."""

@@ -60,11 +60,15 @@ class Mattes:
         (height, width) bool, for each object whose mask the user drew. It always has a hard edge.
     refined
         (height, width), 0 to 255, for each object whose matte was refined at the photo's size.
+    limits
+        For each entry of ``logits``, then of ``refined``: (height, width) bool, outside of which the object
+        counts as absent; None for no limit. Empty means none for all.
     """
 
     logits: Sequence[Logits] = ()
     drawn: Sequence[Mask] = ()
     refined: Sequence[NDArray[np.uint8]] = ()
+    limits: Sequence[Mask | None] = ()
 
     def __bool__(self) -> bool:
         return bool(self.logits or self.drawn or self.refined)
@@ -214,18 +218,26 @@ def _union(mattes: Mattes, width: int, height: int, options: BakeOptions, depth:
     """Return the union of some objects, with small holes filled and specks dropped."""
     full = 255 if depth == 8 else 65535
     logits = list(mattes.logits)
-    if logits and depth == 8 and options.alpha == "binary":
+    limits = list(mattes.limits) or [None] * (len(logits) + len(mattes.refined))
+    if logits and depth == 8 and options.alpha == "binary" and limits[0] is None:
         # In place, because a large photo's memory costs as much time as its arithmetic.
         alpha: Alpha = upsample_binary(logits.pop(0), width, height).view(np.uint8)
+        limits.pop(0)
         alpha *= np.uint8(255)
     else:
         alpha = np.zeros((height, width), _TYPES[depth])
     for matte in logits:
+        limit = limits.pop(0)
         if options.alpha == "soft":
-            _add_soft(alpha, matte, full)
+            _add_soft(alpha, matte, full, limit)
         else:
-            alpha[upsample_binary(matte, width, height)] = full
-    for fine in mattes.refined:
+            inside = upsample_binary(matte, width, height)
+            if limit is not None:
+                inside &= limit
+            alpha[inside] = full
+    for fine, limit in zip(mattes.refined, limits, strict=True):
+        if limit is not None:
+            fine = np.where(limit, fine, np.uint8(0))
         np.maximum(alpha, fine if depth == 8 else fine.astype(np.uint16) * 257, out=alpha)
     for mask in mattes.drawn:
         alpha[mask] = full
@@ -247,12 +259,14 @@ def _with_edge(alpha: Alpha, options: BakeOptions) -> Alpha:
     return alpha
 
 
-def _add_soft(alpha: Alpha, logits: Logits, full: int) -> None:
+def _add_soft(alpha: Alpha, logits: Logits, full: int, kept: Mask | None = None) -> None:
     """Raise ``alpha`` to the matte's soft alpha: its sigmoid, stretched to reach 0 and full."""
     height, width = alpha.shape
     band = soft_band(logits)
     for top, stripe in stripes(band, width, height):
         levels = soft_levels(stripe, full).astype(alpha.dtype)
+        if kept is not None:
+            levels[~kept[top : top + len(stripe)]] = 0
         rows = alpha[top : top + len(stripe)]
         np.maximum(rows, levels, out=rows)
 

@@ -19,7 +19,7 @@ import importlib.metadata
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,6 +64,7 @@ from .dataset import Dataset
 
 if TYPE_CHECKING:
     from ..refine.edge_model import EdgeModel
+    from .compare import ClipHull
 
 # Most bytes held for one pixel of a frame: 24 megapixels of 16 bit took 292 and 475 MB.
 _BYTES, _REFINED_BYTES = 12, 20
@@ -194,6 +195,8 @@ def bake(
     StoreError
         All mattes are damaged, the mattes belong to other photos, or another process writes mattes
         during the bake.
+    CameraError
+        Masks are to be clipped to the hull, and cameras are missing, or the masks don't agree.
     EnvironmentSetupError
         The options refine edges, and the device for it is not there.
     Cancelled
@@ -230,10 +233,11 @@ def bake(
         max(sizes.width, sizes.height, *(side for size in sizes.odd.values() for side in size)),
     )
     stop = threading.Event()
+    hulls = _hulls(request, store, mattes.marks, cancelled)
     refines_on, net = _edges(request)
     seen = _seen(request, plan)
     dataset, camera_warnings = _dataset(request, sources)
-    job = _Job(request, store, mattes.marks, edited, seen, stop, net, dataset)
+    job = _Job(request, store, mattes.marks, edited, seen, stop, net, hulls, dataset)
     progress = _Steps(plan, on_progress)
     count = threads or request.threads or _threads_for(request)
     with _output_folders(plan):
@@ -288,7 +292,8 @@ def _dataset(
     """
     place = Path(request.cameras) if request.cameras else None
     try:
-        found = cameras_of(sources, request.footage.width, request.footage.height, place)
+        footage = request.footage
+        found = cameras_of(sources, footage.width, footage.height, place, footage.odd_sizes)
     except CameraError:
         if place is not None:
             raise
@@ -418,6 +423,21 @@ def _edges(request: BakeRequest) -> tuple[str, EdgeModel | None]:
     return choice.name, edge_model(choice.device)
 
 
+def _hulls(
+    request: BakeRequest,
+    store: MatteStore,
+    marks: Mapping[tuple[int, int], MatteMark],
+    cancelled: Callable[[], bool],
+) -> dict[int, ClipHull]:
+    """Return the hull of each object, if masks are clipped. Raises CameraError if there can be none."""
+    if not request.options.clip_to_hull:
+        return {}
+    from .compare import clip_hulls  # it needs packages that most bakes don't
+
+    objects = sorted({object_id for object_id, _ in marks})
+    return clip_hulls(request, store, objects, cancelled)
+
+
 def _run(
     plan: BakePlan,
     job: _Job,
@@ -520,6 +540,7 @@ class _Job:
     seen: dict[Path, Stamp | None]
     stop: threading.Event
     net: EdgeModel | None
+    hulls: Mapping[int, ClipHull]
     dataset: Dataset | None = None
     folders: FolderSync = field(default_factory=FolderSync)
     _always_ignored: list[NDArray[np.bool_]] = field(default_factory=list)
@@ -737,14 +758,18 @@ class _Job:
         photo: NDArray[Any] | None,
     ) -> Mattes:
         options = self.request.options
-        logits, drawn, refined = [], [], []
+        logits, drawn, refined, limits = [], [], [], []
         for object_id in item.objects:
             if object_id not in objects:
                 continue
             edited = self.edited.get((object_id, item.frame))
             if edited is None:
                 mark = self.marks[object_id, item.frame]
-                matte = self.store.read(object_id, item.frame, mark).logits
+                record = self.store.read(object_id, item.frame, mark)
+                matte, hull = record.logits, self.hulls.get(object_id)
+                # The user's own prompts win.
+                limit = None if hull is None or record.prompted else hull.kept(item.frame)
+                limits.append(None if limit is None else shape.mask_to_upright(limit))
                 matte = np.ascontiguousarray(shape.mask_to_upright(matte))
                 if self.net is not None and photo is not None:
                     from ..refine.edge_refine import refine
@@ -764,7 +789,7 @@ class _Job:
                 shape.points_to_upright(np.array(flat).reshape(-1, 2)) for flat in edited.outlines
             ]
             drawn.append(fill(outlines, *shape.upright))
-        return Mattes(logits, drawn, refined)
+        return Mattes(logits, drawn, refined, limits)
 
 
 def _seen(request: BakeRequest, plan: BakePlan) -> dict[Path, Stamp | None]:

@@ -96,6 +96,7 @@ def run(
     on_log: Callable[[Log], None],
     cancelled: Callable[[], bool],
     image_size: int = 0,
+    known: MatteStore | None = None,
 ) -> PropagateReport:
     """Bring the store up to date with the request.
 
@@ -109,6 +110,8 @@ def run(
         Called between the stages of a frame.
     image_size
         Side of the model's input, px, for tests and benchmarks. 0 leaves it to model and speed.
+    known
+        Another store, whose mattes are taken where they have the wanted key.
 
     Returns
     -------
@@ -145,7 +148,7 @@ def run(
     with contextlib.ExitStack() as held:
         propagation = _Propagation(request, told, image_size)
         propagation.open(held)
-        propagation.settle()
+        propagation.settle(known)
         if propagation.is_due:
             propagation.track()
         return propagation.finish()
@@ -222,10 +225,13 @@ class _Propagation:
         wanted = (set(frames) - self._damaged.frames for frames in self._wanted.values())
         self._total = sum(map(len, wanted))
 
-    def settle(self) -> None:
-        """Write what is known without the model: frames whose results from both sides exist already."""
+    def settle(self, known: MatteStore | None) -> None:
+        """Write what is known without the model, from both sides of a frame or from another store."""
         for at in self._objects:
-            settled = at.settle(self._outdated[at.plan.object_id])
+            outdated = self._outdated[at.plan.object_id]
+            settled = at.settle(outdated)
+            if known is not None:
+                settled += at.taken(known, outdated - {record.frame for record in settled})
             self._outdated[at.plan.object_id] -= {record.frame for record in settled}
             for record in settled:
                 self._report_frame(record)

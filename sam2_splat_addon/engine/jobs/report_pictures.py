@@ -71,3 +71,14 @@ def _small(photo: Path, header: ImageHeader) -> NDArray[np.uint8]:
     # A JPEG can be decoded at a fraction of its size, which is faster.
     small, box = jpeg_at_least(photo, size, {}, header.orientation)
     return np.array(small.resize(size, Image.Resampling.BICUBIC, box=box))
+
+
+def small_photo(photo: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return the photo as it is stored with this width and height, (H, W, 3) uint8.
+
+    Raises FootageError if it is missing or damaged.
+    """
+    if read_header(photo).format != "jpeg":
+        return np.array(Image.fromarray(to_8_bit(decode(photo).array)).resize(size))
+    small, box = jpeg_at_least(photo, size, {})
+    return np.array(small.resize(size, Image.Resampling.BICUBIC, box=box))

@@ -194,6 +194,16 @@ class StoredObject:
                 self.put(settled[-1])
         return settled
 
+    def taken(self, known: MatteStore, outdated: Collection[int]) -> list[MatteRecord]:
+        """Write the mattes among these that another store has; raises StoreError."""
+        object_id = self.plan.object_id
+        found: list[MatteRecord] = []
+        for frame in sorted(outdated):
+            if known.key(object_id, frame) == self.keys.mattes[frame]:
+                found.append(known.read(object_id, frame))
+                self.put(found[-1])
+        return found
+
     def knows(self, step: Step) -> bool:
         """Whether this pass's result is known, for a frame that is tracked from both sides."""
         return self._sides.find(step) is not None

@@ -25,6 +25,7 @@ from ...core.mattes.store import MatteStore
 from ...core.printable import counted
 from ...core.protocol import (
     PROTOCOL_VERSION,
+    AgreeRequest,
     BakeRequest,
     CancelRequest,
     CopyRequest,
@@ -186,6 +187,8 @@ def _answer(
             return _photos_of_video(job, send, send_frame_done, cancelled)
         if isinstance(job, MasksRequest):
             return _masks(job, send, cancelled)
+        if isinstance(job, AgreeRequest):
+            return _agree(job, send, send_frame_done, cancelled)
         return _bake(job, send, send_frame_done, cancelled)
     except Cancelled:
         return Stopped(len(frames))
@@ -287,6 +290,34 @@ def _bake(
         peak_memory_mb(),
         report.warnings(),
         tuple(photo.name for photo in report.damaged_photos),
+    )
+
+
+def _agree(
+    request: AgreeRequest,
+    send: Callable[[Event], None],
+    send_frame_done: Callable[[FrameDone], None],
+    cancelled: Callable[[], bool],
+) -> Finished:
+    send(Progress("loading", 0, 1))
+    from ..jobs import agree
+
+    began = time.monotonic()
+    report = agree.run(
+        request,
+        on_progress=send,
+        on_frame_done=send_frame_done,
+        on_log=send,
+        cancelled=cancelled,
+    )
+    return Finished(
+        report.summary,
+        frames=report.frames,
+        seconds=time.monotonic() - began,
+        peak_memory_mb=peak_memory_mb(),
+        warnings=report.warnings,
+        damaged=report.damaged,
+        prompts=report.prompts,
     )
 
 

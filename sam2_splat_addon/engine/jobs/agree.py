@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Let the masks of all photos agree in 3D.
+
+The masks are compared (`compare`). A photo whose mask disagrees gets prompts that the other photos suggest:
+several are tried on it, and the one whose mask fits the hull best is taken if it fits better than before.
+Then everything is tracked again, into a store of its own. Only if the masks agree better after that, they
+replace those of the user's store. Frames with prompts or drawings of the user are never prompted.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+from msgspec.structs import replace
+
+from ...core.errors import Cancelled, StoreError
+from ...core.geometry.resample import upsample_binary
+from ...core.mattes.store import MatteStore
+from ...core.printable import counted
+from ...core.prompts import BoxPrompt, FramePrompts, ObjectPrompts, PointPrompt, PromptSet
+from ...core.protocol import (
+    AgreeRequest,
+    FrameDone,
+    Log,
+    PreviewRequest,
+    Progress,
+    PropagateRequest,
+)
+from ..agreement.outline import Bools, overlap
+from ..agreement.verdicts import Verdict
+from . import preview, propagate
+from .compare import Compared, cameras_for, compare, is_worth_a_prompt, keep
+
+_BETTER: Final = 0.002
+"""How much the mean agreement must rise for a round to count."""
+
+_WORTH: Final = 0.03  # how much better a prompt's mask must fit the hull than the present one
+_MOST_PHOTOS: Final = 0.25  # share of the photos that get prompts in one round
+_FEWEST_PHOTOS: Final = 3
+
+
+@dataclass(frozen=True)
+class AgreeReport:
+    """How it ended; as `propagate.PropagateReport`, and with the prompts that made the masks.
+
+    Attributes
+    ----------
+    prompts
+        Those of the request, and those that were added.
+    """
+
+    summary: str
+    frames: int
+    warnings: tuple[str, ...]
+    damaged: tuple[str, ...]
+    prompts: PromptSet
+
+
+def run(
+    request: AgreeRequest,
+    *,
+    on_progress: Callable[[Progress], None],
+    on_frame_done: Callable[[FrameDone], None],
+    on_log: Callable[[Log], None],
+    cancelled: Callable[[], bool],
+    image_size: int = 0,
+) -> AgreeReport:
+    """Compare the masks, and improve them if rounds are asked for. Parameters as in `propagate.run`.
+
+    Raises
+    ------
+    CameraError
+        There are no cameras of these photos, or the masks agree too little to say anything.
+    SplatError
+        As in `propagate.run`.
+    Cancelled
+        ``cancelled`` returned True. The store has the masks from before, or those of the last round that was
+        taken.
+    """
+    wish, footage = request.propagation, request.propagation.footage
+    cameras = cameras_for(footage, request.cameras)
+    on_log(Log("info", cameras.summary()))
+    for text in cameras.warnings:
+        on_log(Log("warning", text))
+
+    def go_on() -> None:
+        if cancelled():
+            raise Cancelled
+
+    def tracked(
+        prompts: PromptSet, store: Path, known: MatteStore | None, told: Callable[[FrameDone], None]
+    ) -> propagate.PropagateReport:
+        return propagate.run(
+            replace(wish, prompts=prompts, store=str(store)),
+            on_progress=on_progress,
+            on_frame_done=told,
+            on_log=on_log,
+            cancelled=cancelled,
+            image_size=image_size,
+            known=known,
+        )
+
+    store = Path(wish.store)
+    own = _own_frames(wish)
+    prompts = wish.prompts.checked(footage.sizes, len(footage.paths))
+    ran = None
+    if request.rounds:
+        ran = tracked(prompts, store, None, on_frame_done)
+
+    def compared_in(folder: Path) -> dict[int, Compared]:
+        mattes = MatteStore.open(folder)
+        found: dict[int, Compared] = {}
+        names = {entry.id: entry.name for entry in prompts.objects}
+        for done, (object_id, name) in enumerate(sorted(names.items())):
+            if not mattes.frames(object_id):
+                continue
+            on_progress(Progress("comparing", done, len(names), object_name=name))
+            fixed = own.get(object_id, set())
+            found[object_id] = compare(
+                mattes, object_id, cameras, footage, go_on, wish.edited, fixed
+            )
+        if not found:
+            raise StoreError(f"There are no masks in {folder}.", "Press Propagate first.")
+        return found
+
+    now = compared_in(store)
+    begun = _score(now)
+    added = 0
+    for number in range(request.rounds):
+        proposed = _proposed(request, prompts, now, own, go_on, image_size)
+        if not proposed:
+            break
+        wanted = _with(prompts, proposed)
+        count = sum(map(len, proposed.values()))
+        on_log(Log("info", f"Round {number + 1}: {counted(count, 'photo')} with new prompts."))
+        with tempfile.TemporaryDirectory(prefix="sam2_splat_agree_") as trial:
+            tracked(wanted, Path(trial) / "mattes", None, lambda done: None)
+            then = compared_in(Path(trial) / "mattes")
+            score = _score(then)
+            on_log(Log("info", f"Masks agree by {score:.3f}, before by {_score(now):.3f}."))
+            if score < _score(now) + _BETTER:
+                break
+            known = MatteStore.open(Path(trial) / "mattes")
+            ran = tracked(wanted, store, known, on_frame_done)
+        prompts, now, added = wanted, then, added + count
+    mattes = MatteStore.open(store)
+    for object_id, compared in now.items():
+        keep(mattes, object_id, compared)
+    summary = _summary(request, now, begun, added)
+    warnings = (*cameras.warnings, *(ran.warnings if ran else ()))
+    frames = sum(len(one.masks) for one in now.values())
+    return AgreeReport(summary, frames, warnings, ran.damaged if ran else (), prompts)
+
+
+def _summary(request: AgreeRequest, now: Mapping[int, Compared], begun: float, added: int) -> str:
+    doubtful = sum(
+        is_worth_a_prompt(compared, frame)
+        for compared in now.values()
+        for frame in compared.verdicts
+    )
+    told = f"Masks agree by {_score(now):.0%} in space; {counted(doubtful, 'photo')} disagree."
+    if not request.rounds:
+        return told
+    if not added:
+        return f"No prompt would make the masks agree better. {told}"
+    return f"Prompts on {counted(added, 'photo')} were added. Agreement was {begun:.0%}. {told}"
+
+
+def _score(compared: Mapping[int, Compared]) -> float:
+    return float(np.mean([one.score for one in compared.values()]))
+
+
+def _own_frames(request: PropagateRequest) -> dict[int, set[int]]:
+    """Return the frames of each object on which the user has said something."""
+    found = {
+        entry.id: {at.frame for at in entry.frames if not at.is_empty}
+        for entry in request.prompts.objects
+    }
+    for matte in request.edited:
+        found.setdefault(matte.object_id, set()).add(matte.frame)
+    return found
+
+
+def _with(prompts: PromptSet, more: Mapping[int, Mapping[int, FramePrompts]]) -> PromptSet:
+    """Return the prompts with those of some frames added or replaced."""
+    objects = []
+    for entry in prompts.objects:
+        new = more.get(entry.id, {})
+        kept = [at for at in entry.frames if at.frame not in new]
+        frames = sorted([*kept, *new.values()], key=lambda at: at.frame)
+        objects.append(replace(entry, frames=tuple(frames)))
+    return replace(prompts, objects=tuple(objects))
+
+
+def _proposed(
+    request: AgreeRequest,
+    prompts: PromptSet,
+    now: Mapping[int, Compared],
+    own: Mapping[int, set[int]],
+    go_on: Callable[[], None],
+    image_size: int,
+) -> dict[int, dict[int, FramePrompts]]:
+    """Return object id -> frame -> the prompts that fit the hull best, for photos that disagree."""
+    found: dict[int, dict[int, FramePrompts]] = {}
+    for entry in prompts.objects:
+        compared = now.get(entry.id)
+        if compared is None:
+            continue
+        told = own.get(entry.id, set())
+        worst = sorted(
+            (one.overlap, frame)
+            for frame, one in compared.verdicts.items()
+            if frame not in told and is_worth_a_prompt(compared, frame)
+        )
+        most = max(_FEWEST_PHOTOS, round(_MOST_PHOTOS * len(compared.verdicts)))
+        for _, frame in worst[:most]:
+            best = _best_prompts(request, entry, compared.verdicts[frame], go_on, image_size)
+            if best is not None:
+                found.setdefault(entry.id, {})[frame] = best
+    return found
+
+
+def _best_prompts(
+    request: AgreeRequest,
+    entry: ObjectPrompts,
+    verdict: Verdict,
+    go_on: Callable[[], None],
+    image_size: int,
+) -> FramePrompts | None:
+    """Return the prompts whose mask fits the hull best, if it fits clearly better than the present one."""
+    wish = request.propagation
+    footage = wish.footage
+    rows, columns = verdict.shape.shape
+    best: tuple[float, FramePrompts] | None = None
+    for prompts in candidates(verdict, *footage.sizes.of(verdict.frame)):
+        go_on()
+        asked = PreviewRequest(
+            photo=footage.paths[verdict.frame - 1],
+            width=footage.width,
+            height=footage.height,
+            frame=verdict.frame,
+            prompts=PromptSet((ObjectPrompts(entry.id, entry.name, (prompts,)),)),
+            model=wish.model,
+            settings=wish.settings,
+            odd_sizes=footage.odd_sizes,
+            orientation=footage.orientation,
+            turns=footage.turns,
+        )
+        (matte,) = preview.run(asked, lambda: False, image_size)
+        inside = upsample_binary(matte.array(), columns, rows)
+        fit = overlap(inside & ~verdict.hidden, verdict.wanted)
+        if best is None or fit > best[0]:
+            best = fit, prompts
+    if best is None or best[0] < verdict.overlap + _WORTH:
+        return None
+    return best[1]
+
+
+def candidates(verdict: Verdict, width: int, height: int) -> Iterator[FramePrompts]:
+    """Yield prompts that the hull suggests for a photo of this size in px, each by itself enough."""
+    rows, columns = verdict.shape.shape
+    scale = (width / columns, height / rows)
+
+    def point(place: tuple[int, int], *, include: bool) -> PointPrompt:
+        row, column = place
+        return PointPrompt((column + 0.5) * scale[0], (row + 0.5) * scale[1], include)
+
+    sure = verdict.wanted & verdict.inside
+    inside = sure if sure.sum() > 0.3 * verdict.wanted.sum() else verdict.wanted
+    clicks = tuple(point(place, include=True) for place in deep_places(inside, 3))
+    if not clicks:
+        return
+    lacking = tuple(point(place, include=True) for place in deep_places(verdict.missing, 2))
+    outside = tuple(point(place, include=False) for place in deep_places(verdict.extra, 2))
+    found_rows, found_columns = np.nonzero(verdict.wanted)
+    box = BoxPrompt(
+        float(found_columns.min()) * scale[0],
+        float(found_rows.min()) * scale[1],
+        float(found_columns.max() + 1) * scale[0],
+        float(found_rows.max() + 1) * scale[1],
+    )
+    frame = verdict.frame
+    yield FramePrompts(frame, clicks[:1], box, anew=True)
+    yield FramePrompts(frame, clicks[:1], anew=True)
+    yield FramePrompts(frame, clicks, anew=True)
+    if lacking or outside:
+        yield FramePrompts(frame, clicks[:1] + lacking + outside, anew=True)
+        yield FramePrompts(frame, clicks[:1] + lacking + outside, box, anew=True)
+
+
+def deep_places(area: Bools, count: int) -> list[tuple[int, int]]:
+    """Return places (row, column) deep inside an area, and far from each other; fewer in a small area."""
+    depth = np.asarray(
+        cv2.distanceTransform(np.pad(area, 1).astype(np.uint8), cv2.DIST_L2, 3), dtype=np.float64
+    )[1:-1, 1:-1]
+    rows, columns = np.nonzero(depth > 1)
+    worth = depth[rows, columns]
+    found: list[tuple[int, int]] = []
+    for _ in range(count):
+        if not len(worth) or worth.max() <= 0:
+            break
+        row, column = int(rows[worth.argmax()]), int(columns[worth.argmax()])
+        found.append((row, column))
+        # The next place is deep and far from the earlier ones.
+        worth = worth * np.minimum(np.hypot(rows - row, columns - column) / max(area.shape), 1.0)
+    return found

@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Compare the masks of a store in 3D: cameras, hull, and what the other photos say of each mask."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.cameras.find import PhotoCameras, cameras_of
+from ...core.edited_prompts import mask_prompt
+from ...core.errors import CameraError, Cancelled, FootageError
+from ...core.geometry.resample import upsample_binary
+from ...core.geometry.simplify import within
+from ...core.geometry.trace import trace_pixels
+from ...core.mattes.store import HULL_NAME, MatteStore
+from ...core.protocol import BakeRequest, EditedMatte, FootageFiles
+from ...core.review.agreement import Agreement, FrameAgreement, write_agreement
+from ..agreement.aim import Mask
+from ..agreement.hull import ACROSS, Hull, carve
+from ..agreement.kept_hull import hull_key, load_hull, save_hull
+from ..agreement.outline import Outlines, grid_of
+from ..agreement.verdicts import Verdict, verdicts
+from .report_pictures import small_photo
+
+LEAST_AGREEMENT: Final = 0.55
+"""Under this usual agreement of masks and hull, the hull says nothing about single masks."""
+
+_CLIP_SIDE: Final = 1024  # px of the grid on which a mask is clipped
+_LOOSER: Final = 0.1
+_OUTLINE_PX: Final = 1.0  # of the grid: how exact the hull's outline is kept
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """What the comparison of one object's masks has found.
+
+    Attributes
+    ----------
+    keys
+        Frame -> key of its matte.
+    """
+
+    cameras: PhotoCameras
+    masks: tuple[Mask, ...]
+    outlines: Outlines
+    verdicts: dict[int, Verdict]
+    keys: dict[int, str]
+    hull_key: str
+
+    @property
+    def score(self) -> float:
+        """The mean agreement of all photos that should show the subject, 0 to 1."""
+        found = [one.overlap for one in self.verdicts.values() if one.wanted.any()]
+        return float(np.mean(found)) if found else 0.0
+
+
+def cameras_for(footage: FootageFiles, place: str) -> PhotoCameras:
+    """Return the cameras of the photos; raises CameraError."""
+    paths = [Path(path) for path in footage.paths]
+    given = Path(place) if place else None
+    return cameras_of(paths, footage.width, footage.height, given, footage.odd_sizes)
+
+
+def masks_of(
+    store: MatteStore,
+    object_id: int,
+    cameras: PhotoCameras,
+    footage: FootageFiles,
+    edited: Iterable[EditedMatte] = (),
+    fixed: Collection[int] = (),
+) -> tuple[tuple[Mask, ...], dict[int, str]]:
+    """Return the masks of an object on the photos with a camera, and the key of each.
+
+    Parameters
+    ----------
+    edited
+        What the user drew: it replaces the matte.
+    fixed
+        Frames with prompts of the user: their masks stay trusted.
+
+    Raises
+    ------
+    StoreError
+        A matte is damaged.
+    """
+    drawn = {one.frame: one for one in edited if one.object_id == object_id}
+    masks, keys = [], {}
+    for frame in sorted({*store.frames(object_id), *drawn}):
+        camera = cameras.by_frame.get(frame)
+        if camera is None:
+            continue
+        if frame in drawn:
+            inside = mask_prompt(drawn[frame], *footage.sizes.of(frame)).to_array()
+            size = grid_of(*inside.shape[::-1])
+            small = cv2.resize(inside.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+            logits: NDArray[np.floating[Any]] = (np.asarray(small, np.float32) - 0.5) * 16
+            masks.append(Mask(frame, camera, logits, 1.0 if inside.any() else 0.0, fixed=True))
+            continue
+        record = store.read(object_id, frame)
+        seen = record.scores.object_score > 0 and record.scores.area > 0
+        masks.append(Mask(frame, camera, record.logits, 1.0 if seen else 0.0, frame in fixed))
+        keys[frame] = record.key
+    return tuple(masks), keys
+
+
+def hull_of(
+    store: MatteStore, object_id: int, masks: Sequence[Mask], go_on: Callable[[], None]
+) -> tuple[Hull, str]:
+    """Return the hull of an object, from the store or made now; raises CameraError if there is none."""
+    key = hull_key(masks, ACROSS)
+    path = store.state_folder(object_id) / HULL_NAME
+    hull = load_hull(path, key)
+    if hull is None:
+        hull = carve(masks, go_on=go_on)
+        if hull is None:
+            raise CameraError(
+                "The masks of these photos do not meet anywhere in space.",
+                "Check that the cameras are of these photos, and that most masks are right.",
+            )
+        save_hull(path, hull, key)
+    return hull, key
+
+
+def compare(
+    store: MatteStore,
+    object_id: int,
+    cameras: PhotoCameras,
+    footage: FootageFiles,
+    go_on: Callable[[], None],
+    edited: Iterable[EditedMatte] = (),
+    fixed: Collection[int] = (),
+) -> Compared:
+    """Compare the masks of one object. Arguments as in `masks_of`.
+
+    Raises
+    ------
+    CameraError
+        There is no hull, or the masks don't agree enough to say anything.
+    StoreError
+        A matte is damaged, or the hull can't be written.
+    """
+    masks, keys = masks_of(store, object_id, cameras, footage, edited, fixed)
+    hull, key = hull_of(store, object_id, masks, go_on)
+    outlines = Outlines(hull, masks, go_on)
+
+    def picture(frame: int, columns: int, rows: int) -> NDArray[np.uint8] | None:
+        try:
+            return small_photo(Path(footage.paths[frame - 1]), (columns, rows))
+        except (FootageError, OSError):
+            return None
+
+    found = verdicts(outlines, masks, picture, go_on)
+    usual = float(
+        np.median([found[frame].overlap for frame, one in hull.trust.items() if frame in found])
+    )
+    if usual < LEAST_AGREEMENT:
+        raise CameraError(
+            f"The masks of these photos agree too little in space ({usual:.0%}).",
+            "Check that the cameras are of these photos, and that most masks are right.",
+        )
+    return Compared(cameras, masks, outlines, found, keys, key)
+
+
+def keep(store: MatteStore, object_id: int, compared: Compared) -> None:
+    """Write into the store what was found, for the review; raises StoreError."""
+    frames = []
+    for frame, verdict in sorted(compared.verdicts.items()):
+        if frame in compared.keys:
+            frames.append(
+                FrameAgreement(
+                    frame,
+                    compared.keys[frame],
+                    verdict.overlap,
+                    verdict.extra_share,
+                    verdict.missing_share,
+                    _outlines(verdict, compared),
+                )
+            )
+    said = compared.cameras.summary()
+    write_agreement(store, object_id, Agreement(said, compared.hull_key, tuple(frames)))
+
+
+def _outlines(verdict: Verdict, compared: Compared) -> tuple[tuple[float, ...], ...]:
+    """Return the hull's outlines on a photo, in its px."""
+    camera = compared.cameras.by_frame[verdict.frame]
+    rows, columns = verdict.shape.shape
+    scale = np.array([camera.width / columns, camera.height / rows])
+    contours = [contour.points for contour in trace_pixels(verdict.shape, min_area=9.0)]
+    return tuple(
+        tuple(round(float(value), 1) for value in (points * scale).ravel())
+        for points in within(contours, _OUTLINE_PX)
+    )
+
+
+class ClipHull:
+    """The hull that clips the masks of one object."""
+
+    def __init__(self, outlines: Outlines, cameras: PhotoCameras, margin: float) -> None:
+        self._outlines = outlines
+        self._cameras = cameras
+        self._margin = margin
+
+    def kept(self, frame: int) -> NDArray[np.bool_] | None:
+        """Return where a mask may be, (height, width) of the photo; None on photos without a camera."""
+        camera = self._cameras.by_frame.get(frame)
+        if camera is None:
+            return None
+        columns, rows = grid_of(camera.width, camera.height, _CLIP_SIDE)
+        shares = self._outlines.shares(camera, columns, rows)
+        inside = shares >= max(self._outlines.limit - _LOOSER, float(self._outlines.hull.shares[0]))
+        if not inside.any():
+            return None  # the hull is not on this photo at all, so nothing speaks about the mask
+        apart = cv2.distanceTransform(
+            (~inside).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
+        )
+        within_hull = cv2.distanceTransform(
+            inside.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
+        )
+        away = np.asarray(apart, np.float32) - np.asarray(within_hull, np.float32)
+        # The hull is not finer than its voxels, nor than this grid.
+        far = float(np.linalg.norm(camera.position - self._outlines.hull.centre))
+        voxel = self._outlines.hull.voxel * camera.focal / max(far, 1e-9)
+        cell = max(camera.width / columns, camera.height / rows)
+        return upsample_binary((self._margin + voxel) / cell - away, camera.width, camera.height)
+
+
+def clip_hulls(
+    request: BakeRequest,
+    store: MatteStore,
+    objects: Sequence[int],
+    cancelled: Callable[[], bool],
+) -> dict[int, ClipHull]:
+    """Return what clips each object.
+
+    Raises
+    ------
+    CameraError
+        There are no cameras, no hull, or the masks agree too little.
+    Cancelled
+        ``cancelled`` returned True.
+    """
+
+    def go_on() -> None:
+        if cancelled():
+            raise Cancelled
+
+    cameras = cameras_for(request.footage, request.cameras)
+    found = {}
+    for object_id in objects:
+        compared = compare(store, object_id, cameras, request.footage, go_on, request.edited)
+        found[object_id] = ClipHull(compared.outlines, cameras, request.options.hull_margin_px)
+    return found
+
+
+def is_worth_a_prompt(compared: Compared, frame: int) -> bool:
+    """Whether a mask disagrees so much with the hull that it should get a prompt."""
+    verdict = compared.verdicts[frame]
+    area = math.sqrt(float(verdict.wanted.sum()))
+    usual = [math.sqrt(float(one.wanted.sum())) for one in compared.verdicts.values()]
+    if area < 0.3 * float(np.median(usual)):
+        return False  # nearly all of it is hidden or outside of the photo
+    trusted = [
+        compared.verdicts[at] for at, one in compared.outlines.hull.trust.items() if one >= 0.6
+    ]
+    if not trusted:
+        return False
+    extra = verdict.extra_share - float(np.median([one.extra_share for one in trusted]))
+    missing = verdict.missing_share - float(np.median([one.missing_share for one in trusted]))
+    overlap = verdict.overlap / max(float(np.median([one.overlap for one in trusted])), 1e-6)
+    return extra > 0.06 or missing > 0.1 or overlap < 0.85
