@@ -32,6 +32,9 @@ from .report_pictures import small_photo
 LEAST_AGREEMENT: Final = 0.55
 """Under this usual agreement of masks and hull, the hull says nothing about single masks."""
 
+_HIDDEN: Final = 0.3  # share of the hull that a mask may lack before something seems to hide it
+_SHOWN: Final = 0.6  # share of the hull that a photo without a mask must seem to show
+_ELSEWHERE: Final = 0.6  # share of a mask outside of the hull that means another thing
 _CLIP_SIDE: Final = 1024  # px of the grid on which a mask is clipped
 _LOOSER: Final = 0.1
 _OUTLINE_PX: Final = 1.0  # of the grid: how exact the hull's outline is kept
@@ -271,7 +274,23 @@ def is_worth_a_prompt(compared: Compared, frame: int) -> bool:
     ]
     if not trusted:
         return False
+    if _may_be_hidden(verdict):
+        return False
     extra = verdict.extra_share - float(np.median([one.extra_share for one in trusted]))
     missing = verdict.missing_share - float(np.median([one.missing_share for one in trusted]))
     overlap = verdict.overlap / max(float(np.median([one.overlap for one in trusted])), 1e-6)
     return extra > 0.06 or missing > 0.1 or overlap < 0.85
+
+
+def _may_be_hidden(verdict: Verdict) -> bool:
+    """Whether so much of the subject is lacking that something probably stands before it.
+
+    A prompt there would make the mask take what stands before it. A mask on another thing is wrong all
+    the same, and so is an empty one where the photo has the subject's colours.
+    """
+    lacking = int((verdict.missing | verdict.hidden).sum()) / max(int(verdict.shape.sum()), 1)
+    if lacking < _HIDDEN:
+        return False
+    if not verdict.inside.any():
+        return verdict.missing_share < _SHOWN
+    return verdict.extra_share < _ELSEWHERE
