@@ -306,6 +306,7 @@ _STAGES = {
     "extracting": "Making photos",
     "looking": "Looking at the RAW photos",
     "masks": "Reading masks",
+    "comparing": "Comparing masks in 3D",
 }
 
 

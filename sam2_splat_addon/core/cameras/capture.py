@@ -126,14 +126,13 @@ class Gathering:
         """Return what was left out, for the user."""
         said = []
         if self.mirrored:
-            said.append(f"{_cameras(self.mirrored)} mirrored and left out.")
+            said.append(f"Mirrored cameras were left out: {self.mirrored}.")
         if self.wrong:
-            said.append(f"{_cameras(len(self.wrong))} not usable and left out ({self.wrong[0]}).")
+            first = self.wrong[0].partition(": ")[0]
+            said.append(
+                f"Cameras without usable numbers were left out: {len(self.wrong)}, such as that of {first}."
+            )
         return tuple(said)
-
-
-def _cameras(count: int) -> str:
-    return "1 camera is" if count == 1 else f"{count} cameras are"
 
 
 def rotation_of(quaternion: Sequence[float]) -> Floats:

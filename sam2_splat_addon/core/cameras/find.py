@@ -193,18 +193,23 @@ def cameras_of(
 def _none_of_these(
     others: list[Capture], photos: Sequence[Path], place: Path | None
 ) -> CameraError:
-    if others:
-        names = [camera.name for camera in others[0].cameras]
-        told = f"such as {names[0]}" if names else "or of none at all"
+    named = next((camera.name for other in others for camera in other.cameras), None)
+    if named is not None:
         return CameraError(
-            f"The cameras in {others[0].source} are of other photos, {told}.",
+            f"The cameras in {others[0].source} are of other photos, such as {named}.",
             "Choose the cameras of these photos.",
         )
-    where = place if place is not None else (photos[0].parent if photos else Path())
-    return CameraError(
-        f"No cameras were found in {where}" + (" or above it." if place is None else "."),
-        "Name the folder or file with the cameras of COLMAP, nerfstudio, RealityScan or a trainer.",
+    if others:
+        return CameraError(
+            f"No camera in {others[0].source} can be used.", "Export the cameras again."
+        )
+    fix = (
+        "Name the folder or file with the cameras of COLMAP, nerfstudio, RealityScan or a trainer."
     )
+    if place is not None:
+        return CameraError(f"No cameras were found in {place}.", fix)
+    folder = photos[0].parent if photos else Path()
+    return CameraError(f"No cameras were found in {folder} or above it.", fix)
 
 
 @dataclass(frozen=True)
@@ -226,7 +231,8 @@ class _Source:
             is_list = read_plain(self.path).lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"[")
         except OSError as problem:
             raise CameraError(
-                f"{self.path} can't be read: {problem.strerror or problem}.", "Export it again."
+                f"{self.path} can't be read: {problem.strerror or problem}.",
+                "Export the cameras again.",
             ) from problem
         if is_list:
             return json_cameras.read_trained(self.path)

@@ -28,10 +28,12 @@ ACROSS: Final = 384
 _FEWEST_PX: Final = 96
 _SURE: Final = 0.96  # a voxel with this least share is not cut
 _COARSE_LIMITS: Final = (0.5, 0.6, 0.7, 0.8, 0.9)  # shares at which a coarse hull may begin
-_SEEN: Final = 0.25  # of the votes of all photos must see a voxel
+_SEEN: Final = 0.4  # of the votes of all photos must see a voxel
 _COARSE: Final = 48  # voxels across, for place and trust
 _COARSE_PX: Final = 96
 _WIDE: Final = 4.0  # the first ball, in medians of the size of a mask
+_NEAREST: Final = 0.8  # of the cameras' usual distance: cameras stand outside of the ball
+_BALL_ROUNDS: Final = 3
 _ROOM: Final = 1.08  # the ball is larger than the coarse hull by this factor
 _BALL: Final = 0.85  # share that a voxel of the ball may have at most
 _TRUST_ROUNDS: Final = 4
@@ -229,7 +231,9 @@ def _ball(masks: Sequence[Mask], go_on: Stop) -> tuple[Floats, float, dict[int, 
         reaches.append(math.sqrt(px / math.pi) * away / mask.camera.focal)
     radius = _WIDE * float(np.median(reaches))
     trust = {mask.frame: mask.trust for mask in masks}
-    for _ in range(2):  # the second time in the ball that the first has found
+    away = [float(np.linalg.norm(mask.camera.position - centre)) for mask in masks]
+    radius = min(radius, _NEAREST * float(np.median(away)))
+    for _ in range(_BALL_ROUNDS):  # each time in the ball that the time before has found
         if not radius > 0:
             return None
         views = [_View.of(mask, centre, radius, _COARSE_PX, 1.0) for mask in masks]
@@ -240,7 +244,7 @@ def _ball(masks: Sequence[Mask], go_on: Stop) -> tuple[Floats, float, dict[int, 
         held, trust = found
         low, high = held.min(axis=0) - size, held.max(axis=0) + size
         centre = ((low + high) / 2).astype(np.float64)
-        radius = _ROOM * float(np.linalg.norm(held - centre, axis=1).max() + size)
+        radius = min(radius, _ROOM * float(np.linalg.norm(held - centre, axis=1).max() + size))
     return centre, radius, trust
 
 

@@ -33,7 +33,7 @@ LEAST_AGREEMENT: Final = 0.55
 """Under this usual agreement of masks and hull, the hull says nothing about single masks."""
 
 _HIDDEN: Final = 0.3  # share of the hull that a mask may lack before something seems to hide it
-_SHOWN: Final = 0.6  # share of the hull that a photo without a mask must seem to show
+_SHOWN: Final = 0.8  # share of what is lacking that a photo without a mask must seem to show
 _ELSEWHERE: Final = 0.6  # share of a mask outside of the hull that means another thing
 _CLIP_SIDE: Final = 1024  # px of the grid on which a mask is clipped
 _LOOSER: Final = 0.1
@@ -121,7 +121,7 @@ def hull_of(
     path = store.state_folder(object_id) / HULL_NAME
     hull = load_hull(path, key)
     if hull is None:
-        hull = carve(masks, go_on=go_on)
+        hull = carve(masks, across=ACROSS, go_on=go_on)
         if hull is None:
             raise CameraError(
                 "The masks of these photos do not meet anywhere in space.",
@@ -274,7 +274,7 @@ def is_worth_a_prompt(compared: Compared, frame: int) -> bool:
     ]
     if not trusted:
         return False
-    if _may_be_hidden(verdict):
+    if may_be_hidden(verdict):
         return False
     extra = verdict.extra_share - float(np.median([one.extra_share for one in trusted]))
     missing = verdict.missing_share - float(np.median([one.missing_share for one in trusted]))
@@ -282,15 +282,15 @@ def is_worth_a_prompt(compared: Compared, frame: int) -> bool:
     return extra > 0.06 or missing > 0.1 or overlap < 0.85
 
 
-def _may_be_hidden(verdict: Verdict) -> bool:
+def may_be_hidden(verdict: Verdict) -> bool:
     """Whether so much of the subject is lacking that something probably stands before it.
 
     A prompt there would make the mask take what stands before it. A mask on another thing is wrong all
     the same, and so is an empty one where the photo has the subject's colours.
     """
-    lacking = int((verdict.missing | verdict.hidden).sum()) / max(int(verdict.shape.sum()), 1)
-    if lacking < _HIDDEN:
+    lacking = int((verdict.missing | verdict.hidden).sum())
+    if lacking < _HIDDEN * max(int(verdict.shape.sum()), 1):
         return False
     if not verdict.inside.any():
-        return verdict.missing_share < _SHOWN
+        return int(verdict.missing.sum()) < _SHOWN * lacking
     return verdict.extra_share < _ELSEWHERE

@@ -34,9 +34,39 @@ _CONSOLE = "a line of the console"
 _SIGN = "a sign in the words of another program"
 _FAULT = "a fault of the program, which ends as an unexpected error"
 _PLY = "a line in the header of a file"
+_CAMERA = "why one camera or a cloud of another program can't be used: only how many is said"
+_WORD = "a word in the files of another program"
 _VERB = "a verb that translations leave out"
 # Texts that nobody reads in the window, each with the reason.
 NOT_SHOWN = {
+    **dict.fromkeys(
+        (
+            "its place has a wrong number of values",
+            "its place is no number",
+            "its axes are not at right angles",
+            "it is mirrored",
+            "it is cut off",
+            "the camera model {} is unknown",
+            "a name does not end",
+            "its camera {} is missing",
+            "it has no focal length",
+            "a camera",
+            "it names no photo",
+            "{} has {} parameters, not {}",
+            "a parameter of {} is no number",
+            "a camera has {}x{} px",
+            "a focal length is not above 0",
+            "its header does not end",
+            "it is no PLY file",
+            "its points have no x, y and z",
+            "its points do not come first",
+            "its points have a list or an unknown type",
+        ),
+        _CAMERA,
+    ),
+    **dict.fromkeys(("img_name", "utf-8-sig", "Rotation", "Position"), _WORD),
+    "Round {}: {} with new prompts": _CONSOLE,
+    "Masks agree by {}, before by {}": _CONSOLE,
     "Subjects whose masks are set aside, as JSON": _HIDDEN,
     "The photo on frame 1, if the clip does not begin with the first photo": _HIDDEN,
     "Name and size of every frame's photo, as JSON": _HIDDEN,

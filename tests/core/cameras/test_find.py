@@ -358,7 +358,7 @@ def test_mirrored_cameras_are_said(tmp_path: Path) -> None:
     write_trained(tmp_path / "cameras.json", [*wrong[:3], *cameras[3:]])
     found = cameras_of(paths, *SIZE)
     assert sorted(found.by_frame) == [4, 5, 6, 7, 8]
-    assert found.warnings[0] == "3 cameras are mirrored and left out."
+    assert found.warnings[0] == "Mirrored cameras were left out: 3."
     write_trained(tmp_path / "cameras.json", wrong)
     with pytest.raises(CameraError):
         cameras_of(paths, *SIZE)
