@@ -24,6 +24,7 @@ from sam2_splat_addon.core.prompts import (
 )
 from sam2_splat_addon.core.protocol import (
     PROTOCOL_VERSION,
+    AgreeRequest,
     BakeRequest,
     CancelRequest,
     CopyRequest,
@@ -63,6 +64,9 @@ FRAME = FramePrompts(
 )
 PROMPTS = PromptSet((ObjectPrompts(1, "chair", (FRAME,)),), 1200, 1800)
 REQUESTS: list[Request] = [
+    AgreeRequest(
+        PropagateRequest(FOOTAGE, PROMPTS, "/store", ModelChoice("bundled")), "/capture/sparse/0", 3
+    ),
     LookRequest(("/photos/Stühle/a.cr3",), "/cache/raw"),
     VideoScoresRequest("/films/Rundgang.mp4", "/cache/videos/ab.scores"),
     VideoPhotosRequest("/films/a.mp4", "/cache/videos/ab.scores", "ab" * 32, "/films", 200, "png"),
@@ -92,6 +96,7 @@ EVENTS: list[Event] = [
     FrameDone(3, 1, MatteScores(5.0, 0.9, 0.3)),
     FrameDone(3, 0),
     Finished("48 frames", "/out", 48, 20.5, 900.0, ("frame 3 is empty",)),
+    Finished("Masks agree.", prompts=PROMPTS),
     Finished("", masks={3: MaskPrompt(2, 2, (1, 3))}),
     Failed("BakeError", "The disk is full.", "Free some.", "Traceback"),
     Stopped(12),

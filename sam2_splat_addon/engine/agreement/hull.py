@@ -231,8 +231,8 @@ def _ball(masks: Sequence[Mask], go_on: Stop) -> tuple[Floats, float, dict[int, 
         reaches.append(math.sqrt(px / math.pi) * away / mask.camera.focal)
     radius = _WIDE * float(np.median(reaches))
     trust = {mask.frame: mask.trust for mask in masks}
-    away = [float(np.linalg.norm(mask.camera.position - centre)) for mask in masks]
-    radius = min(radius, _NEAREST * float(np.median(away)))
+    distances = [float(np.linalg.norm(mask.camera.position - centre)) for mask in masks]
+    radius = min(radius, _NEAREST * float(np.median(distances)))
     for _ in range(_BALL_ROUNDS):  # each time in the ball that the time before has found
         if not radius > 0:
             return None
