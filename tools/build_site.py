@@ -38,7 +38,14 @@ DOWNLOADS = "extensions"
 
 ARTISTS = (
     *("index.md", "install.md", "guide.md", "when-it-goes-wrong.md", "formats.md", "trainers.md"),
-    *("review.md", "geometry.md", "prompts.md", "performance.md", "bundled-model.md", "promises.md"),
+    *(
+        "review.md",
+        "geometry.md",
+        "prompts.md",
+        "performance.md",
+        "bundled-model.md",
+        "promises.md",
+    ),
 )
 # First those in docs/, then those of the repository.
 ENGINEERS = ("architecture.md", "decisions.md", "dependencies.md")
