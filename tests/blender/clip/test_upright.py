@@ -307,9 +307,9 @@ def test_a_worker_that_fails_leaves_photos_on_their_side(
 
     take = copies.take
 
-    def failed(job: Any, footage: Any, first: Path) -> Path:
+    def failed(job: Any, *about: Any) -> Path:
         job.error = WorkerError("The SAM 2 process ended.", "Try again.")
-        return take(job, footage, first)
+        return take(job, *about)
 
     monkeypatch.setattr(copies, "take", failed)
     task = LoadTask(write(tmp_path / "photos", [6, 6]))
