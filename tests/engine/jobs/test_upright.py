@@ -42,8 +42,8 @@ from sam2_splat_addon.engine.jobs.report_pictures import picture_with_matte
 from ..photo_footage import request
 from ..random_models import HEIGHT, IMAGE_SIZE, WIDTH
 
-_MIXES = ([1, 2, 3, 4], [5, 6, 7, 8])
-"""Photos that are equally large when they are upright."""
+_MIXES = ([1, 2, 3, 4], [5, 6, 7, 8], [1, 6, 3, 8])
+"""Photos that are equally large when they are upright, and photos of a phone that is held differently."""
 
 _MASK = MaskPrompt.from_array(np.hypot(*(np.indices((HEIGHT, WIDTH)) - 48)) < 30)
 _OUTLINE = (20.3, 10.1, 90.2, 15.4, 70.7, 60.8)
@@ -203,7 +203,7 @@ def test_second_looks_at_tagged_photos_equal_those_at_turned_photos(
 def test_baked_images_equal_those_of_turned_photos(
     pair: Pair, tmp_path: Path, upright: bool, refine: bool
 ) -> None:
-    if refine and pair.orientations == _MIXES[0]:
+    if refine and pair.orientations != _MIXES[1]:
         pytest.skip("one mix is enough, because refining takes seconds")
     options = BakeOptions(
         alpha="soft", feather_px=3, fill_holes_px=20, upright=upright, refine_edges=refine
