@@ -8,7 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter, ImageOps
+from PIL import Image, ImageDraw, ImageFilter, ImageOps, UnidentifiedImageError
+
+from sam2_splat_addon.engine.images.colors import to_8_bit
+from sam2_splat_addon.engine.images.decode import decode
 
 SIDE = 220
 """Longer side of a frame on a sheet, px."""
@@ -47,9 +50,7 @@ def pasted(cells: Sequence[Image.Image], columns: int = 8) -> Image.Image:
 
 
 def _cell(photo: Path, matte: Path) -> Image.Image:
-    with Image.open(photo) as image:
-        image.draft("RGB", (SIDE * 2, SIDE * 2))
-        small = ImageOps.exif_transpose(image).convert("RGB")
+    small = _upright(photo)
     scale = SIDE / max(small.size)
     size = (max(1, round(small.width * scale)), max(1, round(small.height * scale)))
     small = small.resize(size, Image.Resampling.BOX)
@@ -57,6 +58,16 @@ def _cell(photo: Path, matte: Path) -> Image.Image:
         upright = ImageOps.exif_transpose(image)
         alpha = upright.getchannel("A").resize(size, Image.Resampling.BOX)
     return tinted(small, alpha, photo.stem)
+
+
+def _upright(photo: Path) -> Image.Image:
+    """Read an upright photo, a JPEG no larger than needed."""
+    try:
+        with Image.open(photo) as image:
+            image.draft("RGB", (SIDE * 2, SIDE * 2))
+            return ImageOps.exif_transpose(image).convert("RGB")
+    except UnidentifiedImageError:  # HEIC, JPEG XL and camera RAW
+        return Image.fromarray(to_8_bit(decode(photo).upright))
 
 
 def tinted(photo: Image.Image, alpha: Image.Image, title: str) -> Image.Image:
