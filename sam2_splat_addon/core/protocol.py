@@ -20,7 +20,6 @@ arrives first, the preview is dropped at its next step.
 
 from __future__ import annotations
 
-import os
 import struct
 from pathlib import Path
 from typing import BinaryIO
@@ -33,7 +32,7 @@ from .bake_plan import BakeOptions
 from .errors import ProtocolError, SplatError, WorkerError
 from .footage.content_hashes import ContentHashes
 from .footage.file_stamps import stamp_of
-from .footage.scan import Footage, name_below
+from .footage.scan import Footage, cuts_between, name_below
 from .footage.sizes import PhotoSizes, Size
 from .geometry.orientation import AS_STORED
 from .mattes.store import Logits, MatteScores
@@ -59,6 +58,9 @@ class FootageFiles(msgspec.Struct, frozen=True):
     stamps
         The stamp of each photo when the fingerprint was made (`core.footage.file_stamps.Stamp` without
         the path); empty if unknown.
+    cuts
+        The first frame of each further folder: there another pass or camera begins. Paths need not tell
+        it, since they may be links.
     """
 
     folder: str
@@ -70,17 +72,12 @@ class FootageFiles(msgspec.Struct, frozen=True):
     odd_sizes: dict[int, Size] = {}
     orientation: int = AS_STORED
     turns: dict[int, int] = {}
+    cuts: tuple[int, ...] = ()
 
     @property
     def sizes(self) -> PhotoSizes:
         """The size of each photo, and how it is turned upright."""
         return PhotoSizes(self.width, self.height, self.odd_sizes, self.orientation, self.turns)
-
-    @property
-    def cuts(self) -> tuple[int, ...]:
-        """The first frame of each further folder: there another pass or camera begins."""
-        parents = [os.path.dirname(path) for path in self.paths]  # noqa: PTH120 - thousands, quickly
-        return tuple(at + 1 for at in range(1, len(parents)) if parents[at] != parents[at - 1])
 
     def name_of(self, frame: int) -> str:
         """Return the name of a photo: its path below the folder, with "/"."""
@@ -105,6 +102,7 @@ class FootageFiles(msgspec.Struct, frozen=True):
             footage.sizes.odd,
             footage.sizes.orientation,
             footage.sizes.turns,
+            cuts_between([at.name for at in footage.frames]),
         )
 
 

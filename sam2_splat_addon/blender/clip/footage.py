@@ -17,7 +17,7 @@ from ...core.errors import FootageError
 from ...core.footage import matching
 from ...core.footage.copies import photo_link
 from ...core.footage.raw_photos import FILE_NAME, RawPhotos
-from ...core.footage.scan import Footage, scan
+from ...core.footage.scan import Footage, cuts_between, scan
 from ...core.footage.staging import COPIES, LINKS, PROXIES
 from ...core.system.background_task import Report, unwatched
 from ...core.system.links import is_link
@@ -103,6 +103,14 @@ class Place:
 def footage_of(clip: bpy.types.MovieClip) -> Footage:
     """Return the photos of a clip, frame 1 first. Raises FootageError."""
     return accept(clip, place_of(clip).scanned())
+
+
+def cuts_of(clip: bpy.types.MovieClip) -> tuple[int, ...]:
+    """Return the first frame of each further subfolder, without looking at the photos."""
+    settings = properties.of_clip(clip)
+    if not settings.with_subfolders:
+        return ()
+    return cuts_between([at.name for at in matching.from_text(text_of(settings, "photos"))])
 
 
 def place_of(clip: bpy.types.MovieClip) -> Place:

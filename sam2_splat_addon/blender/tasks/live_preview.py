@@ -337,6 +337,7 @@ def _files(clip: bpy.types.MovieClip, sizes: PhotoSizes) -> FootageFiles | None:
         odd_sizes=sizes.odd,
         orientation=sizes.orientation,
         turns=sizes.turns,
+        cuts=footage.cuts_of(clip),
     )
 
 

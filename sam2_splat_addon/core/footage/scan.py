@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import os
 import re
 from collections import Counter
@@ -233,6 +234,13 @@ def hash_photos(
 def name_below(folder: Path, path: Path) -> str:
     """Return the name of a photo, as `FrameFile.name` has it."""
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
+
+
+def cuts_between(names: Sequence[str]) -> tuple[int, ...]:
+    """Return the first frame of each further subfolder, from the names of all photos."""
+    folders = [name.rpartition("/")[0] for name in names]
+    pairs = enumerate(itertools.pairwise(folders), start=2)
+    return tuple(frame for frame, (before, now) in pairs if now != before)
 
 
 def path_key(name: str) -> tuple[object, ...]:

@@ -75,6 +75,17 @@ def test_the_folders_own_photos_alone_unless_subfolders_are_asked_for(capture: P
     assert names_of(clip) == ["top.jpg"]
 
 
+def test_previews_know_where_a_pass_begins_as_runs_do(capture: Path) -> None:
+    """A preview takes the photos as links in one folder, and must equal what a run gives."""
+    from sam2_splat_addon.blender.clip import footage, loading
+    from sam2_splat_addon.core.protocol import FootageFiles
+
+    clip = loading.load(capture)
+    assert footage.cuts_of(clip) == FootageFiles.of(footage.footage_of(clip)).cuts == (3,)
+    flat = loading.load(capture / "pass 2")
+    assert footage.cuts_of(flat) == FootageFiles.of(footage.footage_of(flat)).cuts == ()
+
+
 @pytest.mark.parametrize("option", [True, False])
 def test_the_command_line_bakes_into_the_same_subfolders(
     option: bool, capture: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
