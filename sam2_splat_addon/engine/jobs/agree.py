@@ -35,7 +35,7 @@ from ...core.protocol import (
 from ..agreement.outline import Bools, overlap
 from ..agreement.verdicts import Verdict
 from . import preview, propagate
-from .compare import Compared, cameras_for, compare, is_worth_a_prompt, keep
+from .compare import Compared, Steps, cameras_for, compare, is_worth_a_prompt, keep
 
 _BETTER: Final = 0.002
 """How much the mean agreement must rise for a round to count."""
@@ -117,13 +117,13 @@ def run(
         mattes = MatteStore.open(folder)
         found: dict[int, Compared] = {}
         names = {entry.id: entry.name for entry in prompts.objects}
-        for done, (object_id, name) in enumerate(sorted(names.items())):
+        for object_id, name in sorted(names.items()):
             if not mattes.frames(object_id):
                 continue
-            on_progress(Progress("comparing", done, len(names), object_name=name))
             fixed = own.get(object_id, set())
+            steps = Steps(len(footage.paths), name, on_progress, cancelled)
             found[object_id] = compare(
-                mattes, object_id, cameras, footage, go_on, wish.edited, fixed
+                mattes, object_id, cameras, footage, steps, wish.edited, fixed
             )
         if not found:
             raise StoreError(f"There are no masks in {folder}.", "Press Propagate first.")

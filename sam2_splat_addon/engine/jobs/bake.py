@@ -233,7 +233,7 @@ def bake(
         max(sizes.width, sizes.height, *(side for size in sizes.odd.values() for side in size)),
     )
     stop = threading.Event()
-    hulls = _hulls(request, store, mattes.marks, cancelled)
+    hulls = _hulls(request, store, mattes.marks, on_progress, cancelled)
     refines_on, net = _edges(request)
     seen = _seen(request, plan)
     dataset, camera_warnings = _dataset(request, sources)
@@ -427,6 +427,7 @@ def _hulls(
     request: BakeRequest,
     store: MatteStore,
     marks: Mapping[tuple[int, int], MatteMark],
+    on_progress: Callable[[Progress], None],
     cancelled: Callable[[], bool],
 ) -> dict[int, ClipHull]:
     """Return the hull of each object, if masks are clipped. Raises CameraError if there can be none."""
@@ -435,7 +436,7 @@ def _hulls(
     from .compare import clip_hulls  # it needs packages that most bakes don't
 
     objects = sorted({object_id for object_id, _ in marks})
-    return clip_hulls(request, store, objects, cancelled)
+    return clip_hulls(request, store, objects, on_progress, cancelled)
 
 
 def _run(

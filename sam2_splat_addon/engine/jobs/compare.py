@@ -20,7 +20,7 @@ from ...core.geometry.resample import upsample_binary
 from ...core.geometry.simplify import within
 from ...core.geometry.trace import trace_pixels
 from ...core.mattes.store import HULL_NAME, MatteStore
-from ...core.protocol import BakeRequest, EditedMatte, FootageFiles
+from ...core.protocol import BakeRequest, EditedMatte, FootageFiles, Progress
 from ...core.review.agreement import Agreement, FrameAgreement, write_agreement
 from ..agreement.aim import Mask
 from ..agreement.hull import ACROSS, Hull, carve
@@ -32,6 +32,7 @@ from .report_pictures import small_photo
 LEAST_AGREEMENT: Final = 0.55
 """Under this usual agreement of masks and hull, the hull says nothing about single masks."""
 
+_STEPS_A_PHOTO: Final = 4
 _HIDDEN: Final = 0.3  # share of the hull that a mask may lack before something seems to hide it
 _SHOWN: Final = 0.8  # share of what is lacking that a photo without a mask must seem to show
 _ELSEWHERE: Final = 0.6  # share of a mask outside of the hull that means another thing
@@ -62,6 +63,40 @@ class Compared:
         """The mean agreement of all photos that should show the subject, 0 to 1."""
         found = [one.overlap for one in self.verdicts.values() if one.wanted.any()]
         return float(np.mean(found)) if found else 0.0
+
+
+class Steps:
+    """Say after each step of a comparison how far it is, and stop it if the user has cancelled.
+
+    Parameters
+    ----------
+    photos
+        Number of photos. A comparison takes about `_STEPS_A_PHOTO` steps for each.
+    name
+        Of the subject.
+
+    Raises (when called)
+    --------------------
+    Cancelled
+        ``cancelled`` returned True.
+    """
+
+    def __init__(
+        self,
+        photos: int,
+        name: str,
+        on_progress: Callable[[Progress], None],
+        cancelled: Callable[[], bool],
+    ) -> None:
+        self._total, self._name = max(1, _STEPS_A_PHOTO * photos), name
+        self._on_progress, self._cancelled = on_progress, cancelled
+        self._done = 0
+
+    def __call__(self) -> None:
+        if self._cancelled():
+            raise Cancelled
+        self._done = min(self._done + 1, self._total - 1)
+        self._on_progress(Progress("comparing", self._done, self._total, object_name=self._name))
 
 
 def cameras_for(footage: FootageFiles, place: str) -> PhotoCameras:
@@ -238,6 +273,7 @@ def clip_hulls(
     request: BakeRequest,
     store: MatteStore,
     objects: Sequence[int],
+    on_progress: Callable[[Progress], None],
     cancelled: Callable[[], bool],
 ) -> dict[int, ClipHull]:
     """Return what clips each object.
@@ -249,15 +285,11 @@ def clip_hulls(
     Cancelled
         ``cancelled`` returned True.
     """
-
-    def go_on() -> None:
-        if cancelled():
-            raise Cancelled
-
     cameras = cameras_for(request.footage, request.cameras)
     found = {}
     for object_id in objects:
-        compared = compare(store, object_id, cameras, request.footage, go_on, request.edited)
+        steps = Steps(len(request.footage.paths), "", on_progress, cancelled)
+        compared = compare(store, object_id, cameras, request.footage, steps, request.edited)
         found[object_id] = ClipHull(compared.outlines, cameras, request.options.hull_margin_px)
     return found
 

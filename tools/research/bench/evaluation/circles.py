@@ -16,16 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import numpy as np
 from PIL import Image
 
-from sam2_splat_addon.core.cameras.capture import FROM_OPENGL, Camera
-from sam2_splat_addon.core.cameras.find import PhotoCamera, PhotoCameras
-from sam2_splat_addon.core.cameras.lens import Lens
+from sam2_splat_addon.core.cameras.find import PhotoCameras, cameras_of
 from sam2_splat_addon.core.footage.scan import Footage, scan
 from sam2_splat_addon.core.mattes.store import MatteStore
 from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PromptSet
 from sam2_splat_addon.core.protocol import FootageFiles, ModelChoice, PropagateRequest
+from sam2_splat_addon.core.system.atomic_file import write_atomic
 from tools.research.bench.evaluation import lookalikes, orbits
 from tools.research.bench.review import Bools, clicked
 from tools.research.capture.identity import SUBJECT
@@ -75,17 +75,28 @@ class Circle:
         """Return what the renderer says of the capture."""
         return decode((self.folder / "scene.json").read_bytes())
 
+    @property
+    def cameras_file(self) -> Path:
+        """The true cameras, as nerfstudio would write them."""
+        return self.folder / "transforms.json"
+
     def cameras(self) -> PhotoCameras:
         """Return the true cameras."""
-        width, height = self.facts().size
-        by_frame = {}
-        for frame, facts in enumerate(self.facts().frames, 1):
-            focal = facts.camera.lens * max(width, height) / 36.0
-            lens = Lens("SIMPLE_PINHOLE", width, height, (focal, width / 2, height / 2))
-            turn = FROM_OPENGL @ np.array(facts.camera.axes)
-            camera = Camera.at(facts.file, lens, turn, np.array(facts.camera.position))
-            by_frame[frame] = PhotoCamera(camera, np.eye(2, 3), width, height)
-        return PhotoCameras(self.folder, "rendered", by_frame, np.zeros((0, 3)), {})
+        return cameras_of(self.footage().paths, *self.facts().size, self.cameras_file)
+
+
+def _write_cameras(circle: Circle) -> None:
+    facts = circle.facts()
+    width, height = facts.size
+    frames = []
+    for one in facts.frames:
+        matrix = np.eye(4)
+        matrix[:3, :3] = np.array(one.camera.axes).T
+        matrix[:3, 3] = one.camera.position
+        focal = one.camera.lens * max(width, height) / 36.0
+        frames.append({"file_path": one.file, "fl_x": focal, "transform_matrix": matrix.tolist()})
+    told = {"w": width, "h": height, "frames": frames}
+    write_atomic(circle.cameras_file, msgspec.json.encode(told))
 
 
 def rendered(sort: str, kind: str, cache: Path, report: Callable[[str], None]) -> Circle:
@@ -106,7 +117,9 @@ def rendered(sort: str, kind: str, cache: Path, report: Callable[[str], None]) -
         photos.mkdir(parents=True)
         for path in sorted(folder.glob("*.jpg")):
             (photos / path.name).symlink_to(path.resolve())
-    return Circle(sort, kind, folder, photos)
+    circle = Circle(sort, kind, folder, photos)
+    _write_cameras(circle)
+    return circle
 
 
 def request_of(circle: Circle, clicks: int, store: Path) -> PropagateRequest:
