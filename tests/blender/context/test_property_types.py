@@ -57,33 +57,44 @@ def type_of(rna: Any) -> str:
         return f"Rows[{rna.fixed_type.identifier}]"
     if rna.type == "POINTER":
         return f"bpy.types.{rna.fixed_type.identifier} | None"
+    if rna.type == "ENUM" and rna.is_enum_flag:
+        return "set[str]"
     return f"Sequence[{PLAIN[rna.type]}]" if getattr(rna, "is_array", False) else PLAIN[rna.type]
 
 
+def declared_of(cls: type) -> dict[str, Any]:
+    """Return the types of the settings that `declare` adds to a class."""
+    kinds: dict[str, tuple[type[settings.Settings], ...]] = {
+        "SAM2SPLAT_PG_clip": settings.CLIP_SETTINGS,
+        "SAM2SPLAT_PG_window": (settings.VideoSettings,),
+    }
+    found = {}
+    for kind in kinds.get(cls.__name__, ()):
+        hints = get_type_hints(kind, include_extras=True)
+        found |= {one.name: hints[one.name].__origin__ for one in settings.declared(kind)}
+    return found
+
+
 def test_every_property_has_the_type_that_is_written_beside_it() -> None:
-    from sam2_splat_addon.blender.context.properties import SAM2SPLAT_PG_clip
     from sam2_splat_addon.blender.registration import CLASSES
 
     seen = 0
     for cls in CLASSES:
         written, found = written_types(cls), registered_types(cls)
-        if cls is SAM2SPLAT_PG_clip:  # `declare` makes the rest
-            for kind in settings.CLIP_SETTINGS:
-                for one in settings.declared(kind):
-                    del found[one.name]
+        for one in declared_of(cls):  # `declare` makes them
+            del found[one]
         assert found == written, cls.__name__
         seen += len(written)
     assert seen > 60
 
 
-def test_settings_read_by_name_have_the_type_of_their_declaration() -> None:
-    from sam2_splat_addon.blender.context.properties import SAM2SPLAT_PG_clip
+@pytest.mark.parametrize("name", ["SAM2SPLAT_PG_clip", "SAM2SPLAT_PG_window"])
+def test_settings_read_by_name_have_the_type_of_their_declaration(name: str) -> None:
+    from sam2_splat_addon.blender.context import properties
 
-    declared: dict[str, Any] = {}
-    for kind in settings.CLIP_SETTINGS:
-        hints = get_type_hints(kind, include_extras=True)
-        declared |= {one.name: hints[one.name].__origin__ for one in settings.declared(kind)}
-    (typed,) = [line for line in body_of(SAM2SPLAT_PG_clip) if isinstance(line, ast.If)]
+    cls = getattr(properties, name)
+    declared = declared_of(cls)
+    (typed,) = [line for line in body_of(cls) if isinstance(line, ast.If)]
     assert ast.unparse(typed.test) == "TYPE_CHECKING"
     for line in typed.body:
         assert isinstance(line, ast.AnnAssign)
