@@ -30,8 +30,6 @@ from ..tasks.bake_task import bake_folder, chosen_targets
 from ..translations.catalogue import translated
 from . import missing, presets, widgets
 
-_NAMED = 2  # trainers named while their list is closed
-
 
 class SAM2SPLAT_PT_propagate(widgets.ClipSidebar, Panel):
     bl_label = "Propagate"
@@ -145,7 +143,8 @@ def _draw_targets(layout: UILayout, settings: SAM2SPLAT_PG_clip) -> None:
     header, body = layout.panel("sam2_splat_bake_targets", default_closed=True)
     header.use_property_split = False
     header.label(text="Trainers")
-    header.label(text=", ".join(labels[:_NAMED]) + ", ..." * (len(labels) > _NAMED))
+    more = f" +{len(labels) - 1}" if len(labels) > 1 else ""
+    header.label(text="".join(labels[:1]) + more)
     if body is not None:
         column = body.column(align=True)
         column.use_property_split = False
