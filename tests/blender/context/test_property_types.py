@@ -68,7 +68,7 @@ def declared_of(cls: type) -> dict[str, Any]:
         "SAM2SPLAT_PG_clip": settings.CLIP_SETTINGS,
         "SAM2SPLAT_PG_window": (settings.VideoSettings,),
     }
-    found = {}
+    found: dict[str, Any] = {}
     for kind in kinds.get(cls.__name__, ()):
         hints = get_type_hints(kind, include_extras=True)
         found |= {one.name: hints[one.name].__origin__ for one in settings.declared(kind)}
