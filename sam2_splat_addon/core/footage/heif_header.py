@@ -159,7 +159,8 @@ def _picture(meta: bytes, *, is_film: bool) -> HeifHeader:
         return [properties[at - 1] for at in uses.get(item, ()) if 0 < at <= len(properties)]
 
     width = height = turns = 0
-    color = mirrored = None
+    mirrored: int | None = None
+    color = _color(of(primary)) or _color(of(coded))
     bits = next((_hevc_bits(body) for name, body in of(coded) if name == b"hvcC"), 8)
     for name, body in of(primary):
         if name == b"ispe":
@@ -173,10 +174,6 @@ def _picture(meta: bytes, *, is_film: bool) -> HeifHeader:
             turns = (turns + (body[0] if mirrored is None else -body[0])) & 3
         elif name == b"imir":
             mirrored = body[0] & 1
-        elif name == b"colr" and body[:4] == b"nclx":
-            primaries, transfer = struct.unpack_from(">HH", body, 4)
-            if _UNSPECIFIED not in (primaries, transfer):
-                color = primaries, transfer
     has_alpha = any(
         name == b"auxl"
         and primary in targets
@@ -229,6 +226,16 @@ def _items(body: bytes) -> dict[int, tuple[bytes, bool]]:
 def _hevc_bits(body: bytes) -> int:
     """Return the bits of a channel: byte 17 of the decoder's record, ISO/IEC 14496-15."""
     return 8 + (body[17] & 7) if len(body) > 17 else 8
+
+
+def _color(properties: list[tuple[bytes, bytes]]) -> tuple[int, int] | None:
+    """Return the numbers of primaries and transfer function. Tiles may say them, and not the whole."""
+    for name, body in properties:
+        if name == b"colr" and body[:4] == b"nclx":
+            primaries, transfer = struct.unpack_from(">HH", body, 4)
+            if _UNSPECIFIED not in (primaries, transfer):
+                return int(primaries), int(transfer)
+    return None
 
 
 def _cut(body: bytes, turns: int) -> tuple[int, int]:

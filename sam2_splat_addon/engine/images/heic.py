@@ -47,6 +47,8 @@ def decode_heic(data: bytes) -> tuple[NDArray[Any], NDArray[Any] | None, Metadat
         picture = pillow_heif.open_heif(
             io.BytesIO(data), convert_hdr_to_8bit=False, hdr_to_16bit=False
         )
+        if not picture.info["primary"]:  # the library would give another picture
+            raise ValueError("its primary picture is missing")
         pixels = np.asarray(picture)
     except _REFUSED as problem:
         raise ValueError("its image data is damaged, cut short or of an unknown kind") from problem

@@ -179,6 +179,17 @@ def test_floats_keep_exif_but_no_profile(tmp_path: Path) -> None:
     assert pixels.icc is None
 
 
+@pytest.mark.parametrize("tile_size", [0, 64])
+def test_a_heic_says_what_its_colours_mean(tmp_path: Path, tile_size: int) -> None:
+    """Also if only its tiles do."""
+    file = io.BytesIO()
+    meaning: dict[str, Any] = {"color_primaries": 9, "transfer_characteristics": 16}
+    heif = pillow_heif.from_pillow(Image.fromarray(colors()))
+    heif.save(file, tile_size=tile_size, matrix_coefficients=9, full_range_flag=1, **meaning)
+    pixels = read(tmp_path, file.getvalue())
+    assert dict(pixels.chunks) == {b"cICP": bytes([9, 16, 0, 1])}
+
+
 def test_a_jpeg_xl_keeps_all_but_the_orientation_of_exif(tmp_path: Path) -> None:
     """Its own orientation counts."""
     said: dict[str, Any] = {
