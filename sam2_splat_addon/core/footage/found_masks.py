@@ -25,8 +25,11 @@ _PHOTO_FOLDERS: Final = frozenset({"images", "image", "photos", "photo", "input"
 
 def masks_among(names: Collection[str]) -> set[str]:
     """Return the files, of those in one folder, that are masks of others there by their names."""
+    called = [name for name in names if "mask" in name.casefold()]
+    if not called:  # thousands of names are looked at
+        return set()
     known = {name.casefold() for name in names} | {_stem(name) for name in names}
-    return {name for name in names if known.intersection(_masked(name)) - {name.casefold()}}
+    return {name for name in called if known.intersection(_masked(name)) - {name.casefold()}}
 
 
 def masks_beside(
@@ -49,7 +52,6 @@ def masks_beside(
     found: dict[str, Path] = {}
     listed: dict[Path, dict[str, Path]] = {}
     for below, here in by_folder.items():
-        stems = Counter(_stem(photo) for photo in here)
         places = [
             (folder / below, True),
             *((place, False) for place in _mask_folders(folder, below)),
@@ -57,6 +59,10 @@ def masks_beside(
         for place, is_beside in places:
             if place not in listed:
                 listed[place] = _masks_in(place, extensions, is_beside=is_beside)
+        if not any(listed[place] for place, _ in places):
+            continue
+        stems = Counter(_stem(photo) for photo in here)
+        for place, _ in places:
             for photo in here:
                 name, stem = PurePath(photo).name.casefold(), _stem(photo)
                 mask = listed[place].get(name)
@@ -104,7 +110,8 @@ def _masks_in(folder: Path, extensions: Collection[str], *, is_beside: bool) -> 
             names = sorted(
                 entry.name
                 for entry in entries
-                if not entry.name.startswith(".")
+                if (not is_beside or "mask" in entry.name.casefold())
+                and not entry.name.startswith(".")
                 and is_text(entry.name)
                 and PurePath(entry.name).suffix.lower() in extensions
                 and entry.is_file()

@@ -248,6 +248,8 @@ def path_key(name: str) -> tuple[object, ...]:
 
     A folder's own photos come before those in its subfolders.
     """
+    if "/" not in name:
+        return ((0, natural_key(name)),)
     *folders, file = name.split("/")
     return (*((1, natural_key(folder)) for folder in folders), (0, natural_key(file)))
 
@@ -258,7 +260,7 @@ def natural_key(name: str) -> tuple[list[str | int], str, str]:
     No two names have the same key. The stem is compared before the extension, so "DSC_0007.png" comes
     before "DSC_0007 (1).png".
     """
-    stem, extension = PurePath(name).stem, PurePath(name).suffix
+    stem, extension = os.path.splitext(name)  # noqa: PTH122 - thousands of names
     # The pieces alternate between text and number, so text is always compared with text.
     parts: list[str | int] = [
         int(part) if i % 2 else part.casefold()
@@ -376,6 +378,8 @@ def _size_later(path: Path) -> RawPhoto:
 
 def _without_pairs(names: Sequence[str]) -> list[str]:
     """Leave out each RAW that lies beside another photo of the same name, as cameras write pairs."""
+    if not any(name.lower().endswith(tuple(RAW_EXTENSIONS)) for name in names):
+        return list(names)
     stems = {
         str(PurePosixPath(name).with_suffix("")).casefold()
         for name in names
@@ -406,7 +410,7 @@ def _visible_entries(folder: Path) -> list[os.DirEntry[str]]:
 
 def is_photo_name(name: str) -> bool:
     """Whether a name has the extension of a photo."""
-    return PurePath(name).suffix.lower() in IMAGE_EXTENSIONS
+    return os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS  # noqa: PTH122 - thousands of names
 
 
 def _candidates(folder: Path, below: str) -> tuple[list[str], list[UnreadableFile]]:
@@ -422,7 +426,6 @@ def _candidates(folder: Path, below: str) -> tuple[list[str], list[UnreadableFil
     photos, others = [], []
     for entry in _visible_entries(folder):
         name = below + entry.name
-        file = folder / as_text(entry.name)
         try:
             if entry.is_dir():
                 continue
@@ -431,6 +434,7 @@ def _candidates(folder: Path, below: str) -> tuple[list[str], list[UnreadableFil
                     require_plain_file(Path(entry.path))
                 photos.append(name)
         except OSError as problem:
+            file = folder / as_text(entry.name)
             if problem.errno == errno.ELOOP:
                 reason = f"{file.name} is a link that leads back to itself."
             elif problem.errno == errno.EINVAL:
