@@ -106,9 +106,9 @@ def test_tracks_of_the_camera_do_not_join_a_subject_with_its_name(
 
 
 def test_exposure_is_offered_for_exr_only(clip: bpy.types.MovieClip) -> None:
-    assert not panel_run._has_exposure(clip)
+    assert "exposure" in panel_run._without_use(clip)
     clip.sam2_splat.exposure = 1.0
-    assert panel_run._has_exposure(clip), "a value that counts is in sight"
+    assert "exposure" not in panel_run._without_use(clip), "a value that counts is in sight"
 
 
 def test_sizes_have_their_unit(clip: bpy.types.MovieClip) -> None:
