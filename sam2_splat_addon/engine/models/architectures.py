@@ -13,7 +13,6 @@ from sam2.modeling.sam2_base import SAM2Base
 
 from ...core.errors import CheckpointError
 from .bundled_model import BUNDLED_IMAGE_SIZE, build_bundled_model
-from .click_model import build_click_model
 
 BUNDLED: Final = "bundled"
 
@@ -55,7 +54,7 @@ def own_size(name: str) -> int:
     return BUNDLED_IMAGE_SIZE if name == BUNDLED else _OFFICIAL_SIZE
 
 
-def build(name: str, *, image_size: int | None = None, clicks_as_maps: bool = False) -> SAM2Base:
+def build(name: str, *, image_size: int | None = None) -> SAM2Base:
     """Build a model with random weights, in eval mode, float32, on the CPU.
 
     Parameters
@@ -65,9 +64,6 @@ def build(name: str, *, image_size: int | None = None, clicks_as_maps: bool = Fa
     image_size
         Side of the square input, px, a multiple of 32. None takes the model's own size. The weights
         fit every size. The side of a matte is a quarter of it.
-    clicks_as_maps
-        For the bundled model only. Build the next one, which is still in training; see
-        `click_model`.
 
     Raises
     ------
@@ -79,10 +75,8 @@ def build(name: str, *, image_size: int | None = None, clicks_as_maps: bool = Fa
             f"A model's input size must be a multiple of {_SIZE_STEP} px, not {image_size}.",
             "Choose 0 for the model's own size.",
         )
-    if name == BUNDLED and clicks_as_maps:
-        return build_click_model(image_size or BUNDLED_IMAGE_SIZE)
     if name == BUNDLED:
-        return build_bundled_model() if image_size is None else build_bundled_model(image_size)
+        return build_bundled_model(image_size or BUNDLED_IMAGE_SIZE)
     if name not in OFFICIAL_CONFIGS:
         raise _unknown(name)
     config = _official_config(OFFICIAL_CONFIGS[name])

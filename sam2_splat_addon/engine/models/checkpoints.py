@@ -199,7 +199,7 @@ def load_model(
         verify(path, entry)  # says what is wrong before the slow reading
     digest = sha256_of(path, on_progress)
     weights = _read_weights(path)
-    model = build(name, image_size=image_size, clicks_as_maps=_takes_maps(weights))
+    model = build(name, image_size=image_size)
     _fill(model, weights, name, path)
     warnings: tuple[str, ...] = ()
     if entry is not None and digest != entry.sha256:
@@ -263,7 +263,10 @@ def _fill(model: SAM2Base, weights: Mapping[str, Tensor], name: str, path: Path)
     found = {key: value.shape for key, value in weights.items()}
     if wanted != found:
         other = _looks_like(weights)
-        if other and other != name:
+        if _is_lite_1(weights):
+            reason = "it was made for the bundled model of an earlier version"
+            fix = "Use the weights that come with the extension."
+        elif other and other != name:
             reason, fix = f"it looks like {other}", "Choose the model it was made for."
         else:
             reason = _first_difference(wanted, found)
@@ -281,11 +284,6 @@ def _first_difference(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> st
     return f"{key} is {tuple(found[key])}, not {tuple(wanted[key])}"
 
 
-def _takes_maps(weights: Mapping[str, Tensor]) -> bool:
-    """Whether these are weights of `click_model`."""
-    return any(key.startswith("sam_mask_decoder.told.") for key in weights)
-
-
 # The official image encoders, by the channels of the first layer and the number of blocks.
 _HIERA_SIZES: Final = {
     (96, 12): "hiera_tiny",
@@ -293,6 +291,14 @@ _HIERA_SIZES: Final = {
     (112, 24): "hiera_base_plus",
     (144, 48): "hiera_large",
 }
+
+
+def _is_lite_1(weights: Mapping[str, Tensor]) -> bool:
+    """Whether these are weights of `sam2-splat-lite-1`. Its trunk had the same names."""
+    return (
+        "image_encoder.trunk.stem.conv.weight" in weights
+        and "sam_prompt_encoder.not_a_point_embed.weight" in weights
+    )
 
 
 def _looks_like(weights: Mapping[str, Tensor]) -> str:

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The bundled model's image encoder in fewer steps, for inference on a CPU.
 
-It does the same arithmetic as `bundled_model.LiteTrunk` and `TopDownNeck`. The results are equal
-except for a few last bits:
+It does the same arithmetic as `bundled_model.LiteTrunk` and `Neck`. The results are equal except for
+a few last bits:
 
-- BatchNorm is folded into the convolution before it.
 - The convolution itself applies activations and adds shortcuts, while its result is in the caches.
   Its weights are stored once in the order that the CPU's kernels need. oneDNN does both, through
   operators that torch has for its own compiler. If a build of torch lacks them, plain convolutions
@@ -29,23 +28,20 @@ from .bundled_model import (
     TRUNK_OUTPUTS,
     InvertedResidual,
     LiteTrunk,
-    ResidualBlock,
+    Neck,
     SameConv,
-    TopDownNeck,
     double,
 )
 
-Activation = Literal["none", "relu", "relu6"]
+Activation = Literal["none", "relu6"]
 
 _PLAIN: Final[dict[Activation, Callable[[Tensor], Tensor]]] = {
     "none": lambda x: x,
-    "relu": torch.relu,
     "relu6": F.relu6,
 }
 # oneDNN's names and parameters for the same activations.
 _FUSED: Final[dict[Activation, tuple[str, list[float]]]] = {
     "none": ("none", []),
-    "relu": ("relu", []),
     "relu6": ("hardtanh", [0.0, 6.0]),
 }
 
@@ -53,13 +49,14 @@ _FUSED: Final[dict[Activation, tuple[str, list[float]]]] = {
 def fuse_encoder(model: SAM2Base) -> None:
     """Replace the bundled model's encoder with a fused one. Other models are not changed.
 
-    The model must have its final weights, be in eval mode and stay on the CPU.
+    The fused encoder's maps have their channels last in memory, so the head's weights get this
+    order too. The model must have its final weights, be in eval mode and stay on the CPU.
     """
     encoder = model.image_encoder
     if isinstance(encoder.trunk, LiteTrunk):
-        neck = encoder.neck
-        neck = _FusedNeck(neck) if isinstance(neck, TopDownNeck) else neck
+        neck = _FusedNeck(encoder.neck)
         model.image_encoder = ImageEncoder(FusedTrunk(encoder.trunk), neck)
+        model.sam_mask_decoder.to(memory_format=torch.channels_last)
 
 
 def fused_convs(encoder: nn.Module) -> Iterator[FusedConv]:
@@ -79,14 +76,14 @@ def has_fused_operators() -> bool:
         with torch.no_grad():
             packed = _packed(weight, x, 1, 0, 1)
             y = _fused(x, packed, None, 1, 0, 1, "relu6")
-            z = _fused_sum(x, x, packed, None, 1, 0, 1, "none")
+            z = _fused_sum(x, x, packed, None, 1, 0, 1)
     except (AttributeError, RuntimeError, TypeError):  # no such operator, or another signature
         return False
     return bool((y == 6).all()) and bool((z == 9).all())
 
 
 class FusedConv:
-    """A convolution with its activation, and with a shortcut that is added before the activation.
+    """A convolution with its activation, or with a shortcut that is added to its result.
 
     Parameters
     ----------
@@ -97,7 +94,7 @@ class FusedConv:
     stride, padding, groups
         As in `torch.nn.Conv2d`.
     activation
-        Applied to the result.
+        Applied to the result. A call with a shortcut needs one without an activation.
 
     Attributes
     ----------
@@ -148,17 +145,9 @@ class FusedConv:
             weight = F.pad(weight, (padding - before, 0, padding - before, 0))
         return cls(weight, conv.bias, conv.stride[0], padding, conv.groups, activation)
 
-    @classmethod
-    def normalised(cls, conv: nn.Conv2d, norm: nn.BatchNorm2d, activation: Activation) -> FusedConv:
-        """Make one from a convolution without a bias and the BatchNorm after it."""
-        assert norm.running_mean is not None and norm.running_var is not None
-        scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)  # (out)
-        weight = conv.weight * scale[:, None, None, None]
-        bias = norm.bias - norm.running_mean * scale
-        return cls(weight, bias, conv.stride[0], int(conv.padding[0]), conv.groups, activation)
-
     def __call__(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
         """Map (B, in, H, W) to (B, out, H', W'). The shortcut has the result's shape."""
+        assert shortcut is None or self._activation == "none"
         if self.in_bfloat16:
             return self._product(x, shortcut)
         how = (self._stride, self._padding, self._groups)
@@ -172,7 +161,7 @@ class FusedConv:
             self._layout = layout
         if shortcut is None:
             return _fused(x, self._laid_out, self._bias, *how, self._activation)
-        return _fused_sum(x, shortcut, self._laid_out, self._bias, *how, self._activation)
+        return _fused_sum(x, shortcut, self._laid_out, self._bias, *how)
 
     def _product(self, x: Tensor, shortcut: Tensor | None) -> Tensor:
         if self._halves is None:
@@ -213,9 +202,7 @@ def _fused_sum(
     stride: int,
     padding: int,
     groups: int,
-    activation: Activation,
 ) -> Tensor:
-    name, numbers = _FUSED[activation]
     y: Tensor = torch.ops.mkldnn._convolution_pointwise.binary(
         x,
         shortcut,
@@ -227,8 +214,8 @@ def _fused_sum(
         groups,
         "add",
         None,
-        None if activation == "none" else name,
-        numbers,
+        None,
+        [],
         None,
     )
     return y
@@ -290,53 +277,29 @@ class FusedTrunk(nn.Module):
         return features
 
 
-class _FusedSmooth:
-    """A convolution and a `ResidualBlock`, which the neck has at each size."""
-
-    def __init__(self, smooth: nn.Sequential) -> None:
-        conv, norm, _, block = smooth
-        assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
-        assert isinstance(block, ResidualBlock)
-        self._first = FusedConv.normalised(conv, norm, "relu")
-        inner = block.norm1[0]
-        assert isinstance(inner, nn.BatchNorm2d)
-        self._second = FusedConv.normalised(block.conv1, inner, "relu")
-        self._third = FusedConv.normalised(block.conv2, block.norm2, "relu")
-
-    def __call__(self, x: Tensor) -> Tensor:
-        x = self._first(x)
-        return self._third(self._second(x), x)
-
-
 class _FusedNeck(nn.Module):
-    """A fused `TopDownNeck`."""
+    """A fused `Neck`. Its normalisations depend on the photo, so they stay as they are."""
 
-    def __init__(self, neck: TopDownNeck) -> None:
+    def __init__(self, neck: Neck) -> None:
         super().__init__()
         self.d_model = neck.d_model
         self.backbone_channel_list = neck.backbone_channel_list
         self.position_encoding = neck.position_encoding
-        self._lateral32, self._lateral16, self._embed, self._down16 = (
-            FusedConv.of(conv) for conv in (neck.lateral32, neck.lateral16, neck.embed, neck.down16)
+        self.smooth16 = neck.smooth16
+        self._lateral32, self._down16, self._lateral16, self._embed = (
+            FusedConv.of(conv) for conv in (neck.lateral32, neck.down16, neck.lateral16, neck.embed)
         )
-        self._lateral8, self._down8, self._lateral4 = (
-            FusedConv.of(conv) for conv in (neck.lateral8, neck.down8, neck.lateral4)
-        )
-        self._smooth16, self._smooth8, self._smooth4 = (
-            _FusedSmooth(smooth) for smooth in (neck.smooth16, neck.smooth8, neck.smooth4)
-        )
+        self._lateral8, self._lateral4 = map(FusedConv.of, (neck.lateral8, neck.lateral4))
 
     def convs(self) -> Iterator[FusedConv]:
-        """Return the convolutions that join maps of two sizes. Most of them are products."""
-        yield from (self._lateral32, self._lateral16, self._embed, self._down16)
-        yield from (self._lateral8, self._down8, self._lateral4)
+        """Return the convolutions that are fused."""
+        yield from (self._lateral32, self._down16, self._lateral16, self._embed)
+        yield from (self._lateral8, self._lateral4)
 
     def forward(self, xs: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """As `TopDownNeck.forward`."""
+        """As `Neck.forward`."""
         s4, s8, s16, s32 = xs
-        x = self._smooth16(self._lateral16(s16, double(self._lateral32(s32))))
-        embedding = self._embed(x)  # (B, 128, S/16, S/16)
-        middle = self._smooth8(self._lateral8(s8, double(self._down16(x))))  # (B, 64, S/8, S/8)
-        fine = self._smooth4(self._lateral4(s4, double(self._down8(middle))))  # (B, 32, S/4, S/4)
-        features = [fine, middle, embedding]
+        context = self._lateral32(s32)  # (B, 160, S/32, S/32)
+        x = self.smooth16(self._lateral16(s16, double(self._down16(context))))
+        features = [self._lateral4(s4), self._lateral8(s8), context, self._embed(x)]
         return features, [self.position_encoding(f) for f in features]

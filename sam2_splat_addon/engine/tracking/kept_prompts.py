@@ -6,19 +6,12 @@ given box, whatever the model says. If a click is not obeyed, its correction spr
 that look like the clicked one. This works as in Gaussian process regression. Obeyed clicks count as
 exact observations, so the answer around them stays. Two opposite clicks on similar cells may still
 disagree after that. Then only the cells directly around each click change.
-
-If a model was not trained on one click after the other, each new click gives another answer, mostly
-a worse one. Such a model is asked once. Each further click then changes the answer after the
-earlier clicks (`in_turn`). So a click changes the area around it, and nothing that was right far
-away.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-import cv2
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -29,10 +22,9 @@ MARGIN: Final = 1.5
 """A click that was not obeyed gets this logit, on its own side of 0."""
 
 _SURE: Final = 0.2  # a click counts as obeyed from this logit on, on its own side of 0
-_NEAR: Final = 0.2  # of the grid's side: how far the correction of a first click spreads
-_NARROWING: Final = 0.35  # later clicks spread less, by this power of their number
+_NEAR: Final = 0.2  # of the grid's side: how far the correction spreads for a single click
+_NARROWING: Final = 0.35  # it spreads less for more clicks, by this power of their number
 _ALIKE: Final = 0.8  # distance of unit features at which a correction has faded
-_UNSURE: Final = 0.3  # largest logit of cells that only look like a place that a click changed
 _NOISE: Final = 1e-3  # so that clicks on the same cell have a solution
 _BOUND: Final = 32.0  # bound of logits; larger ones don't say more
 _ROOM: Final = 0.03  # of a box's sides: how far a mask may reach out of it
@@ -44,9 +36,6 @@ def keep_prompts(
     points: dict[str, Tensor],
     features: Tensor,
     side: int,
-    *,
-    in_turn: bool = False,
-    tracked: bool = False,
 ) -> Tensor:
     """Return logits that agree with the prompts; the same tensor if they agree already.
 
@@ -61,25 +50,12 @@ def keep_prompts(
         (1, C, h', w') of any size. Places with near features look alike.
     side
         Side of the model's input, px.
-    in_turn
-        True: the clicks change the answer one after the other. The first one changes everything
-        that looks alike, each further one only a single piece. False: all clicks act together.
-    tracked
-        Whether the logits were tracked. Then the user had seen them before the first click.
     """
     with torch.autocast(logits.device.type, enabled=False):  # a rounded kernel would miss clicks
-        return _kept(logits.float(), points, features, side, in_turn=in_turn, tracked=tracked)
+        return _kept(logits.float(), points, features, side)
 
 
-def _kept(
-    logits: Tensor,
-    points: dict[str, Tensor],
-    features: Tensor,
-    side: int,
-    *,
-    in_turn: bool,
-    tracked: bool,
-) -> Tensor:
+def _kept(logits: Tensor, points: dict[str, Tensor], features: Tensor, side: int) -> Tensor:
     coordinates, labels = points["point_coords"][0].float(), points["point_labels"][0]
     kept = _inside_box(logits, coordinates, labels, side)
     is_click = (labels == _INCLUDE) | (labels == _EXCLUDE)
@@ -93,32 +69,13 @@ def _kept(
         return kept
     flat = flat.clamp(-_BOUND, _BOUND)
     away, unlike = _distances(features, logits.shape[-2:], places, side)  # (P, h * w)
-    for so_far in range(1 if in_turn else count, count + 1):
-        given = cells[:so_far], weights[:so_far], signs[:so_far]
-        if not bool(_missing(flat, *given).any()):
-            continue
-        near = _NEAR * so_far**-_NARROWING
-        kernel = torch.exp(-away[:so_far] / (2 * near**2) - unlike[:so_far] / (2 * _ALIKE**2))
-        spread = (flat + _spread(flat, kernel, *given)).clamp(-_BOUND, _BOUND)
-        if in_turn and (so_far > 1 or tracked):
-            spread = _one_piece(flat, spread, cells[so_far - 1], wide=logits.shape[-1])
-        flat = _inside_box(spread.view_as(logits), coordinates, labels, side).flatten()
-        for _ in range(_ROUNDS):
-            flat = _settle(flat, *given)
+    near = _NEAR * count**-_NARROWING
+    kernel = torch.exp(-away / (2 * near**2) - unlike / (2 * _ALIKE**2))
+    flat = (flat + _spread(flat, kernel, cells, weights, signs)).clamp(-_BOUND, _BOUND)
+    flat = _inside_box(flat.view_as(logits), coordinates, labels, side).flatten()
+    for _ in range(_ROUNDS):
+        flat = _settle(flat, cells, weights, signs)
     return flat.view_as(logits)
-
-
-def opening(points: dict[str, Tensor]) -> int:
-    """Return the number of prompts that say for the first time where the object is.
-
-    These are a box, or the first include click with everything before it. If there is none, all of
-    them.
-    """
-    labels = points["point_labels"][0].cpu().tolist()
-    for number, label in enumerate(labels, start=1):
-        if label in (_INCLUDE, _BOX_END):
-            return number
-    return len(labels)
 
 
 def obeys(logits: Tensor, points: dict[str, Tensor], side: int) -> bool:
@@ -169,19 +126,6 @@ def _observed(places: Tensor, size: tuple[int, ...], side: int) -> tuple[Tensor,
                          bottom * wide + right], dim=1)  # fmt: skip
     shares = torch.stack([(1 - fy) * (1 - fx), (1 - fy) * fx, fy * (1 - fx), fy * fx], dim=1)
     return cells.long(), shares
-
-
-def _one_piece(before: Tensor, after: Tensor, cells: Tensor, *, wide: int) -> Tensor:
-    """Of the cells that change sides, keep only the piece with one of these cells. Others don't change sides.
-
-    A click says something about its place and the area connected with it. The user has seen other
-    places that only look alike, and left them as they were. Those places become less certain.
-    """
-    changed = ((before > 0) != (after > 0)).view(-1, wide)
-    _, pieces = cv2.connectedComponents(changed.cpu().numpy().astype(np.uint8), connectivity=4)
-    numbers = torch.from_numpy(pieces).to(before.device).flatten()
-    elsewhere = (numbers > 0) & ~torch.isin(numbers, numbers[cells])
-    return torch.where(elsewhere, before.clamp(-_UNSURE, _UNSURE), after)
 
 
 def _distances(

@@ -15,10 +15,8 @@ from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..models.bundled_model import LiteTrunk
-from ..models.click_model import LiteSAM2
-from ..models.fused_encoder import FusedTrunk
-from .kept_prompts import keep_prompts, opening
+from ..models.bundled_model import LiteSAM2
+from .kept_prompts import keep_prompts
 from .memory_bank import FrameMemory, MemoryBank
 from .prompt_tensors import PromptTensors
 
@@ -85,11 +83,8 @@ class Sam2Adapter:
     ) -> None:
         self.model = model
         self.frame_count = frame_count
-        bundled = isinstance(model.image_encoder.trunk, LiteTrunk | FusedTrunk)
         # SAM 2.1 nearly always obeys clicks, and its answers are better than those of a rule.
-        self.keeps_prompts = bundled if keeps_prompts is None else keeps_prompts
-        # A model that never learned from a second click answers it with another mask, mostly worse.
-        self._asked_once = bundled and not isinstance(model, LiteSAM2)
+        self.keeps_prompts = isinstance(model, LiteSAM2) if keeps_prompts is None else keeps_prompts
 
     def encode(self, frame: Tensor) -> ImageFeatures:
         """Encode one frame, (3, S, S) normalised."""
@@ -135,16 +130,8 @@ class Sam2Adapter:
     ) -> Prediction:
         """Refine a tracked frame by points, from memory, the tracked logits and the points together."""
         before = torch.clamp(tracked.logits, -_LOGIT_BOUND, _LOGIT_BOUND)
-        seen = bool(tracked.object_score > 0)
         return self._predict(
-            index,
-            image,
-            prompts.points,
-            None,
-            bank,
-            before=before,
-            reverse=reverse,
-            start=before if seen and self._asked_once else None,
+            index, image, prompts.points, None, bank, before=before, reverse=reverse
         )
 
     def refine_from_logits(
@@ -170,24 +157,15 @@ class Sam2Adapter:
         before: Tensor | None,
         reverse: bool,
         advice: bool = False,
-        start: Tensor | None = None,
     ) -> Prediction:
-        """Get one answer of the model. If prompts are kept, the points change it.
-
-        If ``start`` is given, the points change that instead. Then the model's answer only gives
-        the pointer and the scores.
-        """
-        moved = points if self.keeps_prompts and not advice else None
-        asked = points
-        if moved is not None and self._asked_once and before is None:
-            asked = {name: given[:, : opening(moved)] for name, given in moved.items()}
+        """Get one answer of the model. If prompts are kept, the points change it where they are missed."""
         _, outputs, _, embedding = self.model._track_step(
             frame_idx=index,
             is_init_cond_frame=bank is None,
             current_vision_feats=image.maps,
             current_vision_pos_embeds=image.positions,
             feat_sizes=image.sizes,
-            point_inputs=asked,
+            point_inputs=points,
             mask_inputs=mask,
             output_dict=None if bank is None else bank.output_dict(index),
             num_frames=self.frame_count,
@@ -195,17 +173,9 @@ class Sam2Adapter:
             prev_sam_mask_logits=before,
         )
         _, _, ious, logits, logits_at_input, pointer, object_score = outputs
-        if moved is not None:
+        if points is not None and self.keeps_prompts and not advice:
             side = self.model.image_size
-            answer = logits if start is None else start
-            kept = keep_prompts(
-                answer,
-                moved,
-                embedding,
-                side,
-                in_turn=self._asked_once,
-                tracked=start is not None,
-            )
+            kept = keep_prompts(logits, points, embedding, side)
             if kept is not logits:
                 logits = kept
                 logits_at_input = F.interpolate(

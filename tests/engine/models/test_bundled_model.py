@@ -21,6 +21,7 @@ from sam2_splat_addon.engine.models.bundled_model import (
     BUNDLED_WEIGHTS,
     SAM2_MEAN,
     SAM2_STD,
+    LiteSAM2,
     build_bundled_model,
 )
 
@@ -59,18 +60,19 @@ def test_model_is_sam2_in_eval_mode_and_small() -> None:
     assert isinstance(model, SAM2Base)
     assert not any(module.training for module in model.modules())
     assert {p.dtype for p in model.parameters()} == {torch.float32}
-    assert sum(p.numel() for p in model.parameters()) < 6_000_000
+    assert sum(p.numel() for p in model.parameters()) < 8_000_000
     assert model.image_size == BUNDLED_IMAGE_SIZE
 
 
 @pytest.mark.parametrize("size", [64, 96])
-def test_features_come_at_strides_4_8_and_16(size: int) -> None:
+def test_features_come_at_strides_4_8_32_and_16(size: int) -> None:
     model = build_bundled_model(size)
     with torch.inference_mode():
         maps = model.forward_image(torch.zeros(1, 3, size, size))["backbone_fpn"]
     assert [tuple(m.shape) for m in maps] == [
-        (1, 16, size // 4, size // 4),
-        (1, 32, size // 8, size // 8),
+        (1, 48, size // 4, size // 4),
+        (1, 64, size // 8, size // 8),
+        (1, 160, size // 32, size // 32),
         (1, 128, size // 16, size // 16),
     ]
 
@@ -86,6 +88,7 @@ def test_same_seed_builds_the_same_model_and_tracking_uses_the_memory() -> None:
     for _ in range(2):
         torch.manual_seed(5)
         model = build_bundled_model(64)
+        torch.nn.init.constant_(model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias, 4.0)
         image = torch.randn(3, 1, 3, 64, 64)
         bank: dict[str, dict[int, Any]] = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
         with torch.inference_mode():
@@ -107,6 +110,27 @@ def test_same_seed_builds_the_same_model_and_tracking_uses_the_memory() -> None:
     assert torch.equal(masks[0], masks[1])
 
 
+def untold(model: LiteSAM2) -> list[torch.Tensor]:
+    """What the head adds to a frame of 64 px without prompts."""
+    with torch.inference_mode():
+        return model.sam_mask_decoder.tell_nothing(torch.zeros(1, 48, 16, 16))
+
+
+def test_a_frame_without_prompts_gets_what_empty_maps_give_also_after_other_weights() -> None:
+    torch.manual_seed(6)
+    model, other = build_bundled_model(64), build_bundled_model(64)
+    first = untold(model)
+    with torch.inference_mode():
+        expected = model.sam_mask_decoder.tell(torch.zeros(1, 6, 16, 16))
+    assert all(torch.equal(a, b) for a, b in zip(first, expected, strict=True))
+    assert untold(model)[0] is first[0]  # computed once
+    model.load_state_dict(other.state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(untold(model), untold(other), strict=True))
+    assert not torch.equal(untold(model)[0], first[0])
+    learning = model.train().sam_mask_decoder.tell_nothing(torch.zeros(2, 48, 16, 16))
+    assert all(told.requires_grad and len(told) == 1 for told in learning)
+
+
 def load() -> SAM2Base:
     model = build_bundled_model()
     weights = {
@@ -117,8 +141,8 @@ def load() -> SAM2Base:
     return model
 
 
-def test_weights_are_half_precision_under_12_megabytes_and_name_their_architecture() -> None:
-    assert BUNDLED_WEIGHTS.stat().st_size < 12_000_000
+def test_weights_are_half_precision_under_20_megabytes_and_name_their_architecture() -> None:
+    assert BUNDLED_WEIGHTS.stat().st_size < 20_000_000
     with safe_open(BUNDLED_WEIGHTS, "pt") as file:
         about = json.loads(file.metadata()["sam2_splat"])
         kinds = {file.get_tensor(name).dtype for name in file.keys()}

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
+from sam2_splat_addon.engine.models.bundled_model import build_bundled_model
 from sam2_splat_addon.engine.models.checkpoints import load_model
-from sam2_splat_addon.engine.models.click_model import build_click_model
 from tools.research.train import train
 from tools.research.train.clips import sample_clip
 from tools.research.train.export import export
@@ -229,7 +229,7 @@ def test_gradient_reaches_the_head_the_neck_and_the_memory(
     torch.manual_seed(0)
     plan = BatchPlan(64, 2, 2, length, float(length > 1), 0.0, 1)
     batch = make_batch(plan, Library(scenes), PhotoLibrary.read(photos), 0)
-    model = build_click_model(64).train()
+    model = build_bundled_model(64).train()
     torch.nn.init.constant_(model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias, 4.0)
     outcome = run_batch(model, batch, Weights(), np.random.default_rng(0))
     outcome.loss.backward()
@@ -344,7 +344,7 @@ def test_export_writes_the_same_bytes_twice_and_the_model_reads_them(
     scenes: Path, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
-    model = build_click_model(64)
+    model = build_bundled_model(64)
     optimizer = torch.optim.AdamW(model.parameters())
     state = tmp_path / "state.pt"
     save_state(
@@ -376,7 +376,7 @@ def test_export_writes_the_same_bytes_twice_and_the_model_reads_them(
 
 def test_states_are_averaged(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model = build_click_model(64)
+    model = build_bundled_model(64)
     weight = model.sam_mask_decoder.mask.weight
     states = [tmp_path / "a.pt", tmp_path / "b.pt"]
     for state, value in zip(states, (0.25, 0.75), strict=True):

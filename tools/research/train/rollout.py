@@ -12,8 +12,7 @@ from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 from torch.nn import functional as F
 
-from sam2_splat_addon.engine.models.bundled_model import SAM2_MEAN, SAM2_STD
-from sam2_splat_addon.engine.models.click_model import prompt_maps
+from sam2_splat_addon.engine.models.bundled_model import SAM2_MEAN, SAM2_STD, prompt_maps
 from tools.research.train.feeder import Batch
 from tools.research.train.objective import Weights, frame_loss
 from tools.research.train.prompts import Click, Mask, Rng, box, click_inside, next_click

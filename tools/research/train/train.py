@@ -27,8 +27,7 @@ from torch import nn
 ROOT: Final = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT))
 
-from sam2_splat_addon.engine.models.bundled_model import LiteTrunk
-from sam2_splat_addon.engine.models.click_model import build_click_model
+from sam2_splat_addon.engine.models.bundled_model import LiteTrunk, build_bundled_model
 from sam2_splat_addon.engine.models.fused_encoder import FusedTrunk
 from tools.research.train.feeder import BatchPlan, Feeder
 from tools.research.train.objective import Weights
@@ -86,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     device = torch.device(options.device)
-    model = build_click_model(options.size)
+    model = build_bundled_model(options.size)
     trunk = model.image_encoder.trunk
     _free_trunk(trunk, options.trunk_from if options.trunk_lr > 0 else None)
     progress = Progress(options.name)
