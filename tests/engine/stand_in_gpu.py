@@ -101,6 +101,9 @@ class _There(Tensor):
 
 
 def _here(value: Any) -> Any:
+    """Return what the CPU computes with."""
+    if isinstance(value, torch.device):
+        return torch.device("cpu")
     return value.here if isinstance(value, _There) else value
 
 
@@ -114,9 +117,9 @@ def _run(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             shapes = ", ".join(str(tuple(value.shape)) for value in apart)
             raise RuntimeError(f"{operation} found tensors on {DEVICE} and on the CPU: {shapes}")
     stays = bool(there)
-    if kwargs.get("device") is not None:
-        stays = torch.device(kwargs["device"]).type == NAME
-        kwargs = {**kwargs, "device": torch.device("cpu")}
+    targets = [value for value in (*args, *kwargs.values()) if isinstance(value, torch.device)]
+    if targets:
+        stays = targets[0].type == NAME
     inner_args, inner_kwargs = tree.tree_map(_here, (args, kwargs))
     result = operation(*inner_args, **inner_kwargs)
     for argument, value in zip(operation._schema.arguments, args, strict=False):

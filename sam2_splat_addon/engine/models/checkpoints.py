@@ -263,14 +263,13 @@ def _fill(model: SAM2Base, weights: Mapping[str, Tensor], name: str, path: Path)
     found = {key: value.shape for key, value in weights.items()}
     if wanted != found:
         other = _looks_like(weights)
+        fix = "Choose a checkpoint that was made for this model."
         if _is_lite_1(weights):
             reason = "it was made for the bundled model of an earlier version"
-            fix = "Use the weights that come with the extension."
         elif other and other != name:
             reason, fix = f"it looks like {other}", "Choose the model it was made for."
         else:
             reason = _first_difference(wanted, found)
-            fix = "Choose a checkpoint that was made for this model."
         raise CheckpointError(f"{path} does not fit {name}: {reason}.", fix)
     model.load_state_dict(dict(weights))
 

@@ -85,9 +85,8 @@ def test_weights_of_an_earlier_bundled_model_are_told(tmp_path: Path) -> None:
     path = tmp_path / "mine.pt"
     names = ("image_encoder.trunk.stem.conv.weight", "sam_prompt_encoder.not_a_point_embed.weight")
     torch.save({"model": {name: torch.zeros(2) for name in names}}, path)
-    with pytest.raises(CheckpointError, match=r"bundled model of an earlier version\.") as told:
+    with pytest.raises(CheckpointError, match=r"bundled model of an earlier version\."):
         load_model(BUNDLED, path, _CPU)
-    assert "come with the extension" in str(told.value)
 
 
 def test_weights_of_something_else_name_the_first_difference(tmp_path: Path) -> None:
