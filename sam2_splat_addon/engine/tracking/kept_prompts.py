@@ -6,12 +6,16 @@ given box, whatever the model says. If a click is not obeyed, its correction spr
 that look like the clicked one. This works as in Gaussian process regression. Obeyed clicks count as
 exact observations, so the answer around them stays. Two opposite clicks on similar cells may still
 disagree after that. Then only the cells directly around each click change.
+
+A missed click changes sides only in the piece around it. What only looks alike far away stays.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+import cv2
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -25,6 +29,7 @@ _SURE: Final = 0.2  # a click counts as obeyed from this logit on, on its own si
 _NEAR: Final = 0.2  # of the grid's side: how far the correction spreads for a single click
 _NARROWING: Final = 0.35  # it spreads less for more clicks, by this power of their number
 _ALIKE: Final = 0.8  # distance of unit features at which a correction has faded
+_UNSURE: Final = 0.3  # largest logit of cells that only look like a place that a click changed
 _NOISE: Final = 1e-3  # so that clicks on the same cell have a solution
 _BOUND: Final = 32.0  # bound of logits; larger ones don't say more
 _ROOM: Final = 0.03  # of a box's sides: how far a mask may reach out of it
@@ -71,7 +76,9 @@ def _kept(logits: Tensor, points: dict[str, Tensor], features: Tensor, side: int
     away, unlike = _distances(features, logits.shape[-2:], places, side)  # (P, h * w)
     near = _NEAR * count**-_NARROWING
     kernel = torch.exp(-away / (2 * near**2) - unlike / (2 * _ALIKE**2))
-    flat = (flat + _spread(flat, kernel, cells, weights, signs)).clamp(-_BOUND, _BOUND)
+    missed = _missing(flat, cells, weights, signs) != 0
+    spread = (flat + _spread(flat, kernel, cells, weights, signs)).clamp(-_BOUND, _BOUND)
+    flat = _near_pieces(flat, spread, cells[missed].flatten(), wide=logits.shape[-1])
     flat = _inside_box(flat.view_as(logits), coordinates, labels, side).flatten()
     for _ in range(_ROUNDS):
         flat = _settle(flat, cells, weights, signs)
@@ -126,6 +133,19 @@ def _observed(places: Tensor, size: tuple[int, ...], side: int) -> tuple[Tensor,
                          bottom * wide + right], dim=1)  # fmt: skip
     shares = torch.stack([(1 - fy) * (1 - fx), (1 - fy) * fx, fy * (1 - fx), fy * fx], dim=1)
     return cells.long(), shares
+
+
+def _near_pieces(before: Tensor, after: Tensor, cells: Tensor, *, wide: int) -> Tensor:
+    """Of the cells that change sides, keep only the pieces with one of these cells.
+
+    A click says something about its place and the area connected with it. The user has seen other
+    places that only look alike, and left them as they were. Those places become less certain.
+    """
+    changed = ((before > 0) != (after > 0)).view(-1, wide)
+    _, pieces = cv2.connectedComponents(changed.cpu().numpy().astype(np.uint8), connectivity=4)
+    numbers = torch.from_numpy(pieces).to(before.device).flatten()
+    elsewhere = (numbers > 0) & ~torch.isin(numbers, numbers[cells])
+    return torch.where(elsewhere, before.clamp(-_UNSURE, _UNSURE), after)
 
 
 def _distances(

@@ -114,6 +114,15 @@ def test_clicks_at_the_photos_rim_are_obeyed() -> None:
     assert all(mask[int(y), int(x)] for x, y, _ in points)
 
 
+def test_a_click_changes_what_hangs_together_with_it_alone() -> None:
+    logits = torch.full((1, 1, 32, 32), -0.4)
+    logits[..., 6:8] = 3.0  # a wall inside the left half, whose two sides look alike
+    before = mask_of(logits)
+    after = mask_of(keep_prompts(logits, given((30.0, 100.0, True)), halves(), SIDE))
+    assert after[100, 30] and not before[100, 30]
+    assert (after[:, 90:] == before[:, 90:]).all()  # on the other side of the wall
+
+
 def answered(steps: Sam2Adapter, *points: tuple[float, float, bool]) -> Tensor:
     """Return the logits for a frame of noise, from these clicks alone."""
     prompts = FramePrompts(1, tuple(PointPrompt(x, y, kind) for x, y, kind in points))
