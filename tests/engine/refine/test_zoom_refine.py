@@ -114,7 +114,9 @@ def _sample() -> tuple[Path, NDArray[np.bool_], FramePrompts]:
     return photo, np.asarray(Image.open(truth).convert("L")) > 127, thing.frames[0]
 
 
-def test_on_the_sample_each_closer_look_is_finer_and_better_than_the_first(steps: Sam2Adapter) -> None:
+def test_on_the_sample_each_closer_look_is_finer_and_better_than_the_first(
+    steps: Sam2Adapter,
+) -> None:
     photo, truth, prompts = _sample()
     height, width = truth.shape
     first = _first_look(steps, photo, prompts, width, height)
