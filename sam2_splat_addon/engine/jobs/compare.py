@@ -37,7 +37,7 @@ _HIDDEN: Final = 0.3  # share of the hull that a mask may lack before something 
 _SHOWN: Final = 0.8  # share of what is lacking that a photo without a mask must seem to show
 _ELSEWHERE: Final = 0.6  # share of a mask outside of the hull that means another thing
 _CLIP_SIDE: Final = 1024  # px of the grid on which a mask is clipped
-_LOOSER: Final = 0.1
+_LOOSER: Final = 0.25  # leaves of a plant that few masks hold are not cut off
 _OUTLINE_PX: Final = 1.0  # of the grid: how exact the hull's outline is kept
 
 
