@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CameraError, FootageError
-from ..footage.headers import read_header
+from ..footage.headers import RawReader, read_header
 from ..footage.scan import shorten
 from ..printable import counted
 from ..system.safe_read import is_folder, is_there, read_plain
@@ -145,6 +145,7 @@ def cameras_of(
     height: int,
     place: Path | None = None,
     odd: Mapping[int, tuple[int, int]] = MappingProxyType({}),
+    raw: RawReader | None = None,
 ) -> PhotoCameras:
     """Find and read the cameras of photos.
 
@@ -158,6 +159,8 @@ def cameras_of(
         The file or folder of the cameras. None looks beside and above the photos.
     odd
         Frame -> size of each photo with another size.
+    raw
+        Tells the orientation of a camera RAW photo, as in `read_header`.
 
     Raises
     ------
@@ -187,7 +190,7 @@ def cameras_of(
         if problems:
             raise problems[0]
         raise _none_of_these(others, photos, place)
-    return _brought_to(best[1].read(photos, size, points=True), photos, size, odd)
+    return _brought_to(best[1].read(photos, size, points=True), photos, size, odd, raw)
 
 
 def _none_of_these(
@@ -294,6 +297,7 @@ def _brought_to(
     photos: Sequence[Path],
     usual: tuple[int, int],
     odd: Mapping[int, tuple[int, int]],
+    raw: RawReader | None,
 ) -> PhotoCameras:
     """Bring each camera to the pixels of its photo."""
     pairs = matched(photos, [camera.name for camera in capture.cameras])
@@ -307,7 +311,7 @@ def _brought_to(
             continue
         turn = None
         if _have_one_shape((lens.height, lens.width), size):
-            turn = _turning((lens.width, lens.height), size, _orientation(photos[at]))
+            turn = _turning((lens.width, lens.height), size, _orientation(photos[at], raw))
         if turn is None:
             other_shape.append(photos[at].name)
         else:
@@ -315,7 +319,7 @@ def _brought_to(
     if turned_by_tag:  # so the program follows tags, and has turned photos that are upside down too
         for at in fitting:
             lens, size = capture.cameras[pairs[at]].lens, odd.get(at + 1, usual)
-            turn = _turning((lens.width, lens.height), size, _orientation(photos[at]))
+            turn = _turning((lens.width, lens.height), size, _orientation(photos[at], raw))
             fitting[at] = fitting[at] if turn is None else turn
     fitting |= turned_by_tag
     by_frame = {
@@ -403,8 +407,8 @@ def _turning(camera: tuple[int, int], photo: tuple[int, int], orientation: int) 
     return turn
 
 
-def _orientation(photo: Path) -> int:
+def _orientation(photo: Path, raw: RawReader | None) -> int:
     try:
-        return read_header(photo).orientation
+        return read_header(photo, raw).orientation
     except (OSError, FootageError):
         return 1

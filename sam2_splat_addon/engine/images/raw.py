@@ -44,10 +44,11 @@ _SMALLEST_AREA: Final = 0.5  # of a side: smaller areas are not believed
 
 def read_header(path: Path) -> ImageHeader:
     """Read the header of any photo, as `core.footage.headers.read_header`, also of a RAW photo."""
-    return headers.read_header(path, _looked_at)
+    return headers.read_header(path, looked_at)
 
 
-def _looked_at(path: Path) -> RawPhoto:
+def looked_at(path: Path) -> RawPhoto:
+    """Return what LibRaw says about a RAW photo. Raises DamagedPhoto, ValueError and OSError."""
     return _known(path, stamp_of(path))
 
 
@@ -81,7 +82,7 @@ def look_at(path: Path) -> RawPhoto:
         raise FootageError(
             f"{path.name} can't be opened: {problem.strerror or problem}.", "Load the photos again."
         ) from problem
-    return _looked_at(path)
+    return looked_at(path)
 
 
 def decode_raw(path: Path, source: RawSource = "developed") -> tuple[NDArray[Any], None, Metadata]:

@@ -56,7 +56,7 @@ from ..images.alpha import Depth, Layers, Mattes, combine_roles, mask_values
 from ..images.decode import ImagePixels, decode
 from ..images.orientation_tag import exif_with
 from ..images.png import write_grey, write_rgb, write_rgba
-from ..images.raw import read_header
+from ..images.raw import looked_at, read_header
 from ..images.smaller import halved_mask, write_smaller
 from ..images.upright import upright
 from .bake_manifest import MANIFEST_NAME, describe, write_manifest
@@ -293,7 +293,9 @@ def _dataset(
     place = Path(request.cameras) if request.cameras else None
     try:
         footage = request.footage
-        found = cameras_of(sources, footage.width, footage.height, place, footage.odd_sizes)
+        found = cameras_of(
+            sources, footage.width, footage.height, place, footage.odd_sizes, looked_at
+        )
     except CameraError:
         if place is not None:
             raise

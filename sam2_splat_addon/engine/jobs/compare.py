@@ -27,6 +27,7 @@ from ..agreement.hull import ACROSS, Hull, carve
 from ..agreement.kept_hull import hull_key, load_hull, save_hull
 from ..agreement.outline import Outlines, grid_of
 from ..agreement.verdicts import Verdict, verdicts
+from ..images.raw import looked_at
 from .report_pictures import small_photo
 
 LEAST_AGREEMENT: Final = 0.55
@@ -103,7 +104,7 @@ def cameras_for(footage: FootageFiles, place: str) -> PhotoCameras:
     """Return the cameras of the photos; raises CameraError."""
     paths = [Path(path) for path in footage.paths]
     given = Path(place) if place else None
-    return cameras_of(paths, footage.width, footage.height, given, footage.odd_sizes)
+    return cameras_of(paths, footage.width, footage.height, given, footage.odd_sizes, looked_at)
 
 
 def masks_of(
