@@ -47,6 +47,9 @@ FINE_STRIDE: Final = 4  # px of the input for one cell of the logits
 CLICK_RADIUS: Final = 4.5  # cells of the logits from a click to the end of its disc
 CLICK_CORE: Final = 1.5  # cells from a click to where its disc begins to fade
 _GROUPS: Final = 8  # of the normalisations
+# A subject counts as there only if its score is above this. An empty mask, which the review lists, is
+# better than a mask of what hides the subject. Training has no such margin.
+_PRESENCE_MARGIN: Final = 1.0
 _MAPS: Final = 6  # include, exclude, box, is there a box, earlier mask, is there one
 
 # The labels that sam2's prompts have.
@@ -442,6 +445,8 @@ class DenseHead(nn.Module):
         described = torch.cat([pooled, coarse.mean((2, 3)), coarse.amax((2, 3))], dim=1)
         token = self.token(described)  # (B, 128)
         ious, score = self.iou_prediction_head(token), self.pred_obj_score_head(token)
+        if not self.training:
+            score = score - _PRESENCE_MARGIN
         return logits, ious.float(), token, score.float()
 
 
