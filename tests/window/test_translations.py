@@ -15,7 +15,7 @@ from tools.window.launcher import InstalledBlender
 CODES = ("en_US", *LANGUAGES)
 LINES = [f"{number}:{code}:{code}:100%" for number, code in enumerate(CODES, start=1)]
 NAMES = "\n".join(["0:Automatic:DEFAULT:100%", *LINES])
-TIP = "Write one PNG for each photo into a new folder, with the mask as its alpha"
+TIP = "Write images and masks for the chosen trainers into a new folder"
 ERROR = ("{path} does not exist", "Choose a folder of photos, or one of its photos")
 
 
