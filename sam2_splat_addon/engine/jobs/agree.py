@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -46,8 +46,8 @@ _FEWEST_PHOTOS: Final = 3
 
 
 @dataclass(frozen=True)
-class AgreeReport:
-    """How it ended; as `propagate.PropagateReport`, and with the prompts that made the masks.
+class AgreeReport(propagate.PropagateReport):
+    """How it ended, with the prompts that made the masks.
 
     Attributes
     ----------
@@ -55,11 +55,7 @@ class AgreeReport:
         Those of the request, and those that were added.
     """
 
-    summary: str
-    frames: int
-    warnings: tuple[str, ...]
-    damaged: tuple[str, ...]
-    prompts: PromptSet
+    prompts: PromptSet = field(kw_only=True)
 
 
 def run(
@@ -155,7 +151,7 @@ def run(
     summary = _summary(request, now, begun, added)
     warnings = (*cameras.warnings, *(ran.warnings if ran else ()))
     frames = sum(len(one.masks) for one in now.values())
-    return AgreeReport(summary, frames, warnings, ran.damaged if ran else (), prompts)
+    return AgreeReport(summary, frames, warnings, ran.damaged if ran else (), prompts=prompts)
 
 
 def _summary(request: AgreeRequest, now: Mapping[int, Compared], begun: float, added: int) -> str:

@@ -17,12 +17,13 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from ...core.errors import Cancelled, EnvironmentSetupError, ProtocolError, SplatError, WorkerError
 from ...core.footage.damaged_photos import left_out
 from ...core.mattes.store import MatteStore
 from ...core.printable import counted
+from ...core.prompts import PromptSet
 from ...core.protocol import (
     PROTOCOL_VERSION,
     AgreeRequest,
@@ -53,6 +54,9 @@ from ...core.protocol import (
     write_message,
 )
 from ...core.system.process_memory import peak_memory_mb
+
+if TYPE_CHECKING:  # at run time the first propagation imports it, with torch
+    from ..jobs.propagate import PropagateReport
 
 _REPORTED_PACKAGES = ("torch", "sam2", "numpy", "msgspec", "pillow", "opencv-python-headless")
 
@@ -259,6 +263,11 @@ def _propagate(
         on_log=send,
         cancelled=cancelled,
     )
+    return _tracked(report, began)
+
+
+def _tracked(report: PropagateReport, began: float, prompts: PromptSet | None = None) -> Finished:
+    """Say how a job that tracks ended. `began` is a time of `time.monotonic`, s."""
     return Finished(
         report.summary,
         frames=report.frames,
@@ -266,6 +275,7 @@ def _propagate(
         peak_memory_mb=peak_memory_mb(),
         warnings=report.warnings,
         damaged=report.damaged,
+        prompts=prompts,
     )
 
 
@@ -310,15 +320,7 @@ def _agree(
         on_log=send,
         cancelled=cancelled,
     )
-    return Finished(
-        report.summary,
-        frames=report.frames,
-        seconds=time.monotonic() - began,
-        peak_memory_mb=peak_memory_mb(),
-        warnings=report.warnings,
-        damaged=report.damaged,
-        prompts=report.prompts,
-    )
+    return _tracked(report, began, report.prompts)
 
 
 def _copy(
