@@ -8,7 +8,6 @@ divided by 255, and normalised in float32.
 
 from __future__ import annotations
 
-import io
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -22,28 +21,15 @@ from PIL import Image
 from torch import Tensor
 
 from ...core.errors import DamagedPhoto
-from ...core.geometry.orientation import AS_STORED, Box, back, turned_box, turned_size
 from ...core.settings import RawSource
-from .colors import rgb_of_pillow, to_8_bit
-from .decode import DAMAGED, decode, unreadable
-from .jpeg import UnusualJpeg, decode_jpeg
-from .metadata import of_jpeg
+from .colors import to_8_bit
+from .decode import decode
 from .raw import read_header
-from .upright import upright
+from .reduced import REDUCING_GAP, jpeg_at_least
 
 # SAM 2 was trained with this normalisation (ImageNet's mean and deviation, RGB in 0..1).
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
-
-REDUCING_GAP = 2
-"""The decoder's own shrinking leaves a picture at least this many times larger than wanted.
-
-Pillow's `Image.thumbnail` uses the same value. With half of it, or with the decoder's shrinking
-alone, fine structures would show errors.
-"""
-
-Decoded = dict[tuple[int, int], Image.Image]
-"""One photo, upright, decoded at several scales, by the scale's stored size (width, height), px."""
 
 
 class FrameSource:
@@ -175,63 +161,3 @@ def normalised(square: NDArray[np.uint8]) -> Tensor:
     frame -= torch.tensor(MEAN, dtype=torch.float32)[:, None, None]  # (3, 1, 1)
     frame /= torch.tensor(STD, dtype=torch.float32)[:, None, None]  # (3, 1, 1)
     return frame
-
-
-def jpeg_at_least(
-    path: Path, wanted: tuple[int, int], decoded: Decoded, orientation: int = AS_STORED
-) -> tuple[Image.Image, Box]:
-    """Decode a JPEG, upright, at the smallest of its scales that is as large as wanted.
-
-    Parameters
-    ----------
-    path
-        The photo.
-    wanted
-        Width and height of the upright photo, px.
-    decoded
-        The picture is taken from here, or added here.
-    orientation
-        How the photo is turned upright.
-
-    Returns
-    -------
-    tuple
-        The upright picture in RGB, and the part of it that the photo fills. A reduced scale rounds its
-        size up.
-
-    Raises
-    ------
-    FootageError
-        The photo is missing or damaged. The message names the file.
-    """
-    try:
-        data = path.read_bytes()
-        with Image.open(io.BytesIO(data)) as image:
-            width = image.size[0]
-            drafted = image.draft("RGB", turned_size(*wanted, back(orientation)))
-            taken = image.size if drafted is None else drafted[1][2:]
-            scale = image.size
-            if scale not in decoded:
-                whole = _whole_jpeg(data, image, width)
-                decoded[scale] = Image.fromarray(upright(whole, orientation))
-            return decoded[scale], turned_box((0, 0, *taken), *scale, orientation)
-    except (FileNotFoundError, *DAMAGED) as problem:
-        raise unreadable(path, problem) from problem
-
-
-def _whole_jpeg(data: bytes, image: Image.Image, width: int) -> NDArray[np.uint8]:
-    """Decode a JPEG in RGB at the scale that Pillow's draft has chosen; raises ValueError.
-
-    Parameters
-    ----------
-    width
-        Width at full scale, px.
-    """
-    try:
-        if image.mode != "CMYK":
-            factor = next(by for by in (1, 2, 4, 8) if -(-width // by) == image.size[0])
-            return decode_jpeg(data, size=image.size, factor=factor)
-        decode_jpeg(data, "CMYK", factor=8)
-    except UnusualJpeg:
-        pass  # Pillow decodes it, but can't tell whether it is whole
-    return rgb_of_pillow(image, of_jpeg(data).icc)

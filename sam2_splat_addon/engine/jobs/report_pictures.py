@@ -17,8 +17,8 @@ from ...core.geometry.resample import upsample_binary
 from ...core.mattes.store import Logits
 from ..images.colors import to_8_bit
 from ..images.decode import decode
-from ..images.frame_source import jpeg_at_least
 from ..images.raw import read_header
+from ..images.reduced import jpeg_at_least
 
 LONGER_SIDE = 400  # px
 _OUTLINE = (255, 214, 0)

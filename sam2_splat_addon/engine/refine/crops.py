@@ -17,8 +17,8 @@ from ...core.geometry.orientation import Box
 from ...core.settings import RawSource
 from ..images.colors import to_8_bit
 from ..images.decode import decode
-from ..images.frame_source import REDUCING_GAP, Decoded, jpeg_at_least
 from ..images.raw import read_header
+from ..images.reduced import REDUCING_GAP, Decoded, jpeg_at_least
 
 _MARGIN: Final = 1.25  # a crop is decoded larger than needed, because JPEG blurs edges
 

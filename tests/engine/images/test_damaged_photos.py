@@ -21,7 +21,7 @@ from PIL import Image
 from sam2_splat_addon.core.errors import DamagedPhoto
 from sam2_splat_addon.core.footage.headers import MAX_PIXELS, read_header
 from sam2_splat_addon.engine.images.decode import decode
-from sam2_splat_addon.engine.images.frame_source import jpeg_at_least
+from sam2_splat_addon.engine.images.reduced import jpeg_at_least
 
 WIDTH, HEIGHT = 320, 240
 

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Decode a photo at a smaller size. This imports no torch, so a small process can use it."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ...core.geometry.orientation import AS_STORED, Box, back, turned_box, turned_size
+from ...core.settings import RawSource
+from .colors import rgb_of_pillow, to_8_bit
+from .decode import DAMAGED, decode, unreadable
+from .jpeg import UnusualJpeg, decode_jpeg
+from .metadata import of_jpeg
+from .raw import read_header
+from .upright import upright
+
+REDUCING_GAP = 2
+"""The decoder's own shrinking leaves a picture at least this many times larger than wanted.
+
+Pillow's `Image.thumbnail` uses the same value. With half of it, or with the decoder's shrinking
+alone, fine structures would show errors.
+"""
+
+Decoded = dict[tuple[int, int], Image.Image]
+"""One photo, upright, decoded at several scales, by the scale's stored size (width, height), px."""
+
+
+def small_upright(path: Path, side: int, raw: RawSource = "developed") -> NDArray[np.uint8]:
+    """Return the upright photo with a longer side of at most so many px, (H, W, 3) uint8.
+
+    Raises
+    ------
+    FootageError
+        The photo is missing or damaged. The message names the file.
+    """
+    header = read_header(path)
+    width, height = turned_size(header.width, header.height, header.orientation)
+    scale = min(1.0, side / max(width, height))
+    size = (max(round(width * scale), 1), max(round(height * scale), 1))
+    if header.format == "jpeg":
+        photo, box = jpeg_at_least(path, size, {}, header.orientation)
+        return np.array(photo.resize(size, Image.Resampling.BICUBIC, box=box))
+    whole = to_8_bit(decode(path, raw=raw).upright)
+    if size == (width, height):
+        return whole
+    return np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def jpeg_at_least(
+    path: Path, wanted: tuple[int, int], decoded: Decoded, orientation: int = AS_STORED
+) -> tuple[Image.Image, Box]:
+    """Decode a JPEG, upright, at the smallest of its scales that is as large as wanted.
+
+    Parameters
+    ----------
+    path
+        The photo.
+    wanted
+        Width and height of the upright photo, px.
+    decoded
+        The picture is taken from here, or added here.
+    orientation
+        How the photo is turned upright.
+
+    Returns
+    -------
+    tuple
+        The upright picture in RGB, and the part of it that the photo fills. A reduced scale rounds its
+        size up.
+
+    Raises
+    ------
+    FootageError
+        The photo is missing or damaged. The message names the file.
+    """
+    try:
+        data = path.read_bytes()
+        with Image.open(io.BytesIO(data)) as image:
+            width = image.size[0]
+            drafted = image.draft("RGB", turned_size(*wanted, back(orientation)))
+            taken = image.size if drafted is None else drafted[1][2:]
+            scale = image.size
+            if scale not in decoded:
+                whole = _whole_jpeg(data, image, width)
+                decoded[scale] = Image.fromarray(upright(whole, orientation))
+            return decoded[scale], turned_box((0, 0, *taken), *scale, orientation)
+    except (FileNotFoundError, *DAMAGED) as problem:
+        raise unreadable(path, problem) from problem
+
+
+def _whole_jpeg(data: bytes, image: Image.Image, width: int) -> NDArray[np.uint8]:
+    """Decode a JPEG in RGB at the scale that Pillow's draft has chosen; raises ValueError.
+
+    Parameters
+    ----------
+    width
+        Width at full scale, px.
+    """
+    try:
+        if image.mode != "CMYK":
+            factor = next(by for by in (1, 2, 4, 8) if -(-width // by) == image.size[0])
+            return decode_jpeg(data, size=image.size, factor=factor)
+        decode_jpeg(data, "CMYK", factor=8)
+    except UnusualJpeg:
+        pass  # Pillow decodes it, but can't tell whether it is whole
+    return rgb_of_pillow(image, of_jpeg(data).icc)
