@@ -10,12 +10,14 @@ from msgspec.structs import replace
 from PIL import Image
 from safetensors.torch import save_file
 
+from sam2_splat_addon.core.mattes.store import MatteStore
 from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt, PromptSet
 from sam2_splat_addon.core.protocol import FootageFiles, ModelChoice, PropagateRequest
 from sam2_splat_addon.core.settings import RunSettings
+from sam2_splat_addon.engine.jobs import propagate
 from sam2_splat_addon.engine.models.architectures import BUNDLED
 
-from .random_models import HEIGHT, WIDTH, random_model
+from .random_models import HEIGHT, IMAGE_SIZE, WIDTH, random_model
 
 
 def write_photos(folder: Path, count: int) -> FootageFiles:
@@ -65,6 +67,19 @@ def request(
     """Return a request to propagate on one CPU thread."""
     model = ModelChoice(BUNDLED, str(checkpoint), "cpu", 1)
     return PropagateRequest(footage, PromptSet(objects), str(store), model, settings)
+
+
+def propagated(wish: PropagateRequest) -> MatteStore:
+    """Propagate with a small model to the end, and return the mattes."""
+    propagate.run(
+        wish,
+        on_progress=lambda _: None,
+        on_frame_done=lambda _: None,
+        on_log=lambda _: None,
+        cancelled=lambda: False,
+        image_size=IMAGE_SIZE,
+    )
+    return MatteStore.open(Path(wish.store))
 
 
 def store_bytes(store: Path) -> dict[str, bytes]:

@@ -16,7 +16,7 @@ import struct
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypedDict, Unpack
 
 import cv2
 import numpy as np
@@ -42,18 +42,43 @@ _RAW, _MEMORY = -15, 9  # a raw window of 32 KiB; the most memory
 _ZLIB_HEADER, _LAST_BLOCK = b"\x78\x5e", b"\x03\x00"
 
 
-def write_rgba(
-    path: Path,
-    rgb: Pixels,
-    alpha: Pixels,
-    *,
-    icc: bytes | None = None,
-    exif: bytes | None = None,
-    xmp: bytes | None = None,
-    chunks: Sequence[tuple[bytes, bytes]] = (),
-    go_on: Callable[[], None] | None = None,
-    folders: FolderSync | None = None,
-) -> None:
+class Writing(TypedDict, total=False):
+    """How a PNG is written.
+
+    Attributes
+    ----------
+    go_on
+        Called several times while writing. If it raises, writing stops and no file is left.
+    folders
+        Collects the folder, to be synced later with others. None syncs it at once.
+    """
+
+    go_on: Callable[[], None] | None
+    folders: FolderSync | None
+
+
+class ColorWriting(Writing, total=False):
+    """How a PNG is written, and what it says about its picture.
+
+    Attributes
+    ----------
+    icc
+        ICC profile for an iCCP chunk.
+    exif
+        EXIF as a TIFF structure for an eXIf chunk.
+    xmp
+        XMP packet for an iTXt chunk.
+    chunks
+        Further chunks that say what the colours mean, as (kind, data).
+    """
+
+    icc: bytes | None
+    exif: bytes | None
+    xmp: bytes | None
+    chunks: Sequence[tuple[bytes, bytes]]
+
+
+def write_rgba(path: Path, rgb: Pixels, alpha: Pixels, **how: Unpack[ColorWriting]) -> None:
     """Write an RGBA PNG with straight alpha. The colours are kept where alpha is 0.
 
     Parameters
@@ -64,18 +89,8 @@ def write_rgba(
         (height, width, 3) uint8 or uint16.
     alpha
         (height, width), same type.
-    icc
-        ICC profile for an iCCP chunk.
-    exif
-        EXIF as a TIFF structure for an eXIf chunk.
-    xmp
-        XMP packet for an iTXt chunk.
-    chunks
-        Further chunks that say what the colours mean, as (kind, data).
-    go_on
-        Called several times while writing. If it raises, writing stops and no file is left.
-    folders
-        Collects the folder, to be synced later with others. None syncs it at once.
+    how
+        See `ColorWriting`.
 
     Raises
     ------
@@ -99,84 +114,50 @@ def write_rgba(
         cv2.mixChannels([rgb[top:bottom], alpha[top:bottom]], [stripe], channels)
         return stripe
 
-    size = (rgb.shape[1], rgb.shape[0])
-    said = _said(icc, exif, xmp, chunks)
-    _write(path, *size, rgb.dtype.itemsize, _RGBA, rows, go_on, folders, said)
+    _write(path, alpha, _RGBA, rows, how, _said(how))
 
 
-def write_rgb(
-    path: Path,
-    rgb: Pixels,
-    *,
-    icc: bytes | None = None,
-    exif: bytes | None = None,
-    xmp: bytes | None = None,
-    chunks: Sequence[tuple[bytes, bytes]] = (),
-    go_on: Callable[[], None] | None = None,
-    folders: FolderSync | None = None,
-) -> None:
+def write_rgb(path: Path, rgb: Pixels, **how: Unpack[ColorWriting]) -> None:
     """Write an RGB PNG, (height, width, 3) uint8 or uint16. Otherwise as `write_rgba`."""
-
-    def rows(top: int, bottom: int) -> Pixels:
-        return rgb[top:bottom]
-
-    size = (rgb.shape[1], rgb.shape[0])
-    said = _said(icc, exif, xmp, chunks)
-    _write(path, *size, rgb.dtype.itemsize, _RGB, rows, go_on, folders, said)
+    _write(path, rgb, _RGB, lambda top, bottom: rgb[top:bottom], how, _said(how))
 
 
-def _said(
-    icc: bytes | None,
-    exif: bytes | None,
-    xmp: bytes | None,
-    chunks: Sequence[tuple[bytes, bytes]],
-) -> list[tuple[bytes, bytes]]:
-    """Return the chunks that say where a picture comes from and what its colours mean."""
-    said = list(chunks)
-    if icc:
-        said.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(icc)))
-    if exif:
-        said.append((b"eXIf", exif))
-    if xmp:
-        said.append((b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp))
-    return said
-
-
-def write_grey(
-    path: Path,
-    grey: Pixels,
-    *,
-    go_on: Callable[[], None] | None = None,
-    folders: FolderSync | None = None,
-) -> None:
+def write_grey(path: Path, grey: Pixels, **how: Unpack[Writing]) -> None:
     """Write a one-channel PNG, (height, width) uint8 or uint16. Otherwise as `write_rgba`.
 
     Examples
     --------
     >>> write_grey(Path("IMG_0001_mask.png"), np.full((1080, 1920), 255, np.uint8))
     """
-    height, width = grey.shape
+    _write(path, grey, _GREY, lambda top, bottom: grey[top:bottom], how)
 
-    def rows(top: int, bottom: int) -> Pixels:
-        return grey[top:bottom]
 
-    _write(path, width, height, grey.dtype.itemsize, _GREY, rows, go_on, folders)
+def _said(how: ColorWriting) -> list[tuple[bytes, bytes]]:
+    """Return the chunks that say where a picture comes from and what its colours mean."""
+    said = list(how.get("chunks", ()))
+    if icc := how.get("icc"):
+        said.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(icc)))
+    if exif := how.get("exif"):
+        said.append((b"eXIf", exif))
+    if xmp := how.get("xmp"):
+        said.append((b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp))
+    return said
 
 
 def _write(
     path: Path,
-    width: int,
-    height: int,
-    depth_bytes: int,
+    like: Pixels,
     color_type: int,
     rows: Callable[[int, int], Pixels],
-    go_on: Callable[[], None] | None,
-    folders: FolderSync | None,
+    how: Writing,
     said: Sequence[tuple[bytes, bytes]] = (),
 ) -> None:
+    """Write a PNG with the size and depth of an array, from rows that are made when needed."""
+    (height, width), depth_bytes = like.shape[:2], like.dtype.itemsize
+    go_on = how.get("go_on")
     row_bytes = width * depth_bytes * _CHANNELS[color_type]
     stripe_rows = max(1, _STRIPE_BYTES // row_bytes)
-    with atomic_file(path, folders=folders) as file:
+    with atomic_file(path, folders=how.get("folders")) as file:
         file.write(_SIGNATURE)
         header = struct.pack(">IIBBBBB", width, height, depth_bytes * 8, color_type, 0, 0, 0)
         _chunk(file, b"IHDR", header)

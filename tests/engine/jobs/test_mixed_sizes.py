@@ -38,13 +38,13 @@ from sam2_splat_addon.core.protocol import (
     ReportRequest,
 )
 from sam2_splat_addon.core.settings import RunSettings
-from sam2_splat_addon.engine.jobs import preview, propagate
+from sam2_splat_addon.engine.jobs import preview
 from sam2_splat_addon.engine.jobs.bake import BakeReport, bake
 from sam2_splat_addon.engine.jobs.bake_manifest import BakeManifest
 from sam2_splat_addon.engine.jobs.report import write_report
 from sam2_splat_addon.engine.models.architectures import BUNDLED
 
-from ..photo_footage import clicked, request
+from ..photo_footage import clicked, propagated, request
 from ..random_models import IMAGE_SIZE, random_model
 
 LANDSCAPE, PORTRAIT, SMALL = (200, 120), (120, 200), (100, 60)
@@ -72,14 +72,7 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> FootageFiles:
 
 
 def run(footage: FootageFiles, checkpoint: Path, store: Path, *things: Any, **more: Any) -> None:
-    propagate.run(
-        replace(request(footage, checkpoint, store, *things), **more),
-        on_progress=lambda _: None,
-        on_frame_done=lambda _: None,
-        on_log=lambda _: None,
-        cancelled=lambda: False,
-        image_size=IMAGE_SIZE,
-    )
+    propagated(replace(request(footage, checkpoint, store, *things), **more))
 
 
 @pytest.fixture(scope="module")

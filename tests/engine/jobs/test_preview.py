@@ -16,7 +16,6 @@ from safetensors.torch import save_file
 
 from sam2_splat_addon.core.errors import Cancelled, FootageError, PromptError
 from sam2_splat_addon.core.mattes.run_manifest import MANIFEST_NAME, read_manifest
-from sam2_splat_addon.core.mattes.store import MatteStore
 from sam2_splat_addon.core.prompts import (
     BoxPrompt,
     FramePrompts,
@@ -34,7 +33,7 @@ from sam2_splat_addon.core.protocol import (
     PropagateRequest,
 )
 from sam2_splat_addon.core.settings import RunSettings, SpeedName
-from sam2_splat_addon.engine.jobs import correction_preview, feature_cache, preview, propagate
+from sam2_splat_addon.engine.jobs import correction_preview, feature_cache, preview
 from sam2_splat_addon.engine.jobs.feature_cache import FeatureCache, photo_key
 from sam2_splat_addon.engine.models import model_cache
 from sam2_splat_addon.engine.models.architectures import BUNDLED
@@ -42,7 +41,7 @@ from sam2_splat_addon.engine.tracking.plan import ObjectPlan
 from sam2_splat_addon.engine.tracking.results import FrameResult
 from sam2_splat_addon.engine.tracking.session import Session
 
-from ..photo_footage import request, with_click, write_photos
+from ..photo_footage import propagated, request, with_click, write_photos
 from ..random_models import HEIGHT, IMAGE_SIZE, WIDTH, random_model
 
 _CLICK = (PointPrompt(70.0, 40.0), PointPrompt(20.25, 80.5, include=False))
@@ -83,18 +82,6 @@ def _foreseen(wish: PropagateRequest, frame: int) -> dict[int, PreviewMatte]:
     }
 
 
-def _propagate(wish: PropagateRequest) -> MatteStore:
-    propagate.run(
-        wish,
-        on_progress=lambda _: None,
-        on_frame_done=lambda _: None,
-        on_log=lambda _: None,
-        cancelled=lambda: False,
-        image_size=IMAGE_SIZE,
-    )
-    return MatteStore.open(Path(wish.store))
-
-
 @pytest.mark.parametrize("order", ["preview first", "propagation first"])
 def test_every_prompted_frame_equals_what_propagation_writes_bit_for_bit(
     order: str, footage: FootageFiles, checkpoint: Path, tmp_path: Path
@@ -103,10 +90,10 @@ def test_every_prompted_frame_equals_what_propagation_writes_bit_for_bit(
     two = ObjectPrompts(5, "b", (FramePrompts(2, mask=_MASK), FramePrompts(4, _CLICK, mask=_MASK)))
     wish = request(footage, checkpoint, tmp_path, one, two)
     if order == "propagation first":
-        store = _propagate(wish)
+        store = propagated(wish)
     seen = {frame: tuple(_foreseen(wish, frame).values()) for frame in (2, 3, 4, 2, 3)}
     if order == "preview first":
-        store = _propagate(wish)
+        store = propagated(wish)
     assert {frame: [m.object_id for m in mattes] for frame, mattes in seen.items()} == {
         2: [1, 5],
         3: [1],
@@ -138,7 +125,7 @@ def test_a_preview_of_an_exact_run_equals_it_too_whatever_was_asked_before(tmp_p
         store, settings = tmp_path / f"store {number}", RunSettings(speed=speed)
         wish = PropagateRequest(footage, PromptSet((one,)), str(store), model, settings)
         (matte,) = _preview(wish, 1)
-        assert matte.array().tobytes() == _propagate(wish).read(1, 1).logits.tobytes()
+        assert matte.array().tobytes() == propagated(wish).read(1, 1).logits.tobytes()
         seen[speed] = matte.array().tobytes()
     assert seen["quality"] != seen["fast"]
 
@@ -152,7 +139,7 @@ def test_a_preview_obeys_clicks_as_its_propagation_does(
         settings = msgspec.convert({"obey_clicks": choice}, RunSettings)
         wish = request(footage, checkpoint, tmp_path / choice, one, settings=settings)
         foreseen = [_foreseen(wish, frame)[1].array().tobytes() for frame in (1, 3)]
-        store = _propagate(wish)
+        store = propagated(wish)
         assert foreseen == [store.read(1, frame).logits.tobytes() for frame in (1, 3)]
         seen[choice] = foreseen
     assert seen["automatic"] == seen["on"]  # with the bundled model
@@ -168,7 +155,7 @@ def test_a_preview_in_bfloat16_equals_its_propagation_whatever_was_asked_before(
         settings = msgspec.convert({"precision": precision}, RunSettings)
         wish = request(footage, checkpoint, tmp_path / f"{number}", one, settings=settings)
         foreseen = _foreseen(wish, 2)[1].array().tobytes()
-        store = _propagate(wish)
+        store = propagated(wish)
         assert foreseen == store.read(1, 2).logits.tobytes()
         manifest = read_manifest(store.folder / MANIFEST_NAME)
         assert manifest is not None and manifest.machine.dtype == precision
@@ -179,10 +166,10 @@ def test_a_preview_in_bfloat16_equals_its_propagation_whatever_was_asked_before(
 
 @pytest.mark.parametrize("includes", [False, True])
 @pytest.mark.parametrize(
-    ("propagated", "both_sides"), [(True, False), (False, False), (True, True), (False, True)]
+    ("has_run", "both_sides"), [(True, False), (False, False), (True, True), (False, True)]
 )
 def test_a_corrected_frame_equals_what_propagation_writes_there_bit_for_bit(
-    propagated: bool,
+    has_run: bool,
     both_sides: bool,
     includes: bool,
     footage: FootageFiles,
@@ -195,8 +182,8 @@ def test_a_corrected_frame_equals_what_propagation_writes_there_bit_for_bit(
     two = ObjectPrompts(2, "b", (FramePrompts(4, _CLICK), FramePrompts(3, _CLICK)))
     settings = RunSettings(both_sides=both_sides)
     before = request(footage, checkpoint, tmp_path / "store", one, two, settings=settings)
-    if propagated:
-        _propagate(before)
+    if has_run:
+        propagated(before)
     for number, at in enumerate((5.0, 60.0)):
         here = FramePrompts(3, (PointPrompt(at, 5.0, include=False),))
         if includes:
@@ -205,14 +192,14 @@ def test_a_corrected_frame_equals_what_propagation_writes_there_bit_for_bit(
         wish = request(footage, checkpoint, tmp_path / "store", corrected, two, settings=settings)
         asked = msgspec.structs.replace(_ask(wish, 3), propagation=wish)
         mattes = {matte.object_id: matte for matte in preview.run(asked, lambda: False, IMAGE_SIZE)}
-        store = _propagate(msgspec.structs.replace(wish, store=str(tmp_path / f"{number}")))
+        store = propagated(msgspec.structs.replace(wish, store=str(tmp_path / f"{number}")))
         assert sorted(mattes) == [1, 2]
         for object_id, matte in mattes.items():
             record = store.read(object_id, 3)
             assert record.prompted
             assert matte.array().tobytes() == record.logits.tobytes()
             assert matte.scores == record.scores
-    assert (tmp_path / "store").exists() == propagated
+    assert (tmp_path / "store").exists() == has_run
 
 
 def test_where_there_is_far_to_track_clicks_show_what_they_give_until_memories_are_near(
@@ -224,10 +211,10 @@ def test_where_there_is_far_to_track_clicks_show_what_they_give_until_memories_a
     wish = request(footage, checkpoint, tmp_path, with_click(begun, 4))
     (alone,) = _preview(wish, 4)
     assert _foreseen(wish, 4) == {1: alone}
-    _propagate(request(footage, checkpoint, tmp_path, begun))
+    propagated(request(footage, checkpoint, tmp_path, begun))
     foreseen = _foreseen(wish, 4)
     assert foreseen != {1: alone}
-    assert foreseen[1].array().tobytes() == _propagate(wish).read(1, 4).logits.tobytes()
+    assert foreseen[1].array().tobytes() == propagated(wish).read(1, 4).logits.tobytes()
 
 
 def test_what_starts_anew_shows_what_its_clicks_give_by_themselves(
@@ -302,9 +289,9 @@ def test_a_clicked_frame_alone_is_propagated_in_the_time_of_one_frame(
     wish = request(footage, checkpoint, tmp_path / "one", with_click(begun, 4))
     (shown,) = _foreseen(wish, 4).values()
     assert tracked == [2, 3, 4]
-    alone = _propagate(msgspec.structs.replace(wish, update=FrameRange(4, 4)))
+    alone = propagated(msgspec.structs.replace(wish, update=FrameRange(4, 4)))
     assert tracked == [2, 3, 4, 4]
-    whole = _propagate(msgspec.structs.replace(wish, store=str(tmp_path / "all")))
+    whole = propagated(msgspec.structs.replace(wish, store=str(tmp_path / "all")))
     assert len(tracked) > 6, "a whole run leaves frames out"
     for store in (alone, whole):
         assert store.read(1, 4).logits.tobytes() == shown.array().tobytes()

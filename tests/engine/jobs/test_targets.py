@@ -22,7 +22,7 @@ from sam2_splat_addon.core.errors import BakeError, Cancelled
 from sam2_splat_addon.core.protocol import EditedMatte, FrameDone, Progress
 from sam2_splat_addon.core.system.shared_copy import share
 from sam2_splat_addon.core.targets import TARGETS, target_named
-from sam2_splat_addon.engine.jobs import bake as bake_module
+from sam2_splat_addon.engine.jobs import bake_finish, bake_frames
 from sam2_splat_addon.engine.jobs.bake import BakeReport, bake
 from sam2_splat_addon.engine.jobs.bake_manifest import MANIFEST_NAME, BakeManifest
 
@@ -479,7 +479,7 @@ def test_a_full_disk_while_photos_are_copied_leaves_no_photos(
         made.append(target)
         share(source, target, **more)
 
-    monkeypatch.setattr(bake_module, "share", share_once)
+    monkeypatch.setattr(bake_finish, "share", share_once)
     request = capture.request(*squares(3), targets=("colmap",))
     with pytest.raises(BakeError, match="disk is full"):
         run(capture, request)
@@ -505,7 +505,7 @@ def test_photos_are_not_decoded_for_their_masks_alone(
     def decode(*_: Any, **__: Any) -> None:
         raise AssertionError("a photo is decoded")
 
-    monkeypatch.setattr(bake_module, "decode", decode)
+    monkeypatch.setattr(bake_frames, "decode", decode)
     capture.matte(1, 1, 2, 3)
     assert capture.bake(targets=("colmap", "lichtfeld")).frames == (1, 2, 3)
     with pytest.raises(AssertionError):

@@ -30,16 +30,15 @@ from sam2_splat_addon.core.protocol import (
     EditedMatte,
     FootageFiles,
     PreviewRequest,
-    PropagateRequest,
 )
 from sam2_splat_addon.core.review.judge import ShapeReader
 from sam2_splat_addon.core.settings import RunSettings
 from sam2_splat_addon.core.upright_prompts import upright_object
-from sam2_splat_addon.engine.jobs import preview, propagate
+from sam2_splat_addon.engine.jobs import preview
 from sam2_splat_addon.engine.jobs.bake import bake
 from sam2_splat_addon.engine.jobs.report_pictures import picture_with_matte
 
-from ..photo_footage import request
+from ..photo_footage import propagated, request
 from ..random_models import HEIGHT, IMAGE_SIZE, WIDTH
 
 _MIXES = ([1, 2, 3, 4], [5, 6, 7, 8], [1, 6, 3, 8])
@@ -114,18 +113,6 @@ def straight_edited(tagged: FootageFiles) -> tuple[EditedMatte, ...]:
     )
 
 
-def run(wish: PropagateRequest) -> MatteStore:
-    propagate.run(
-        wish,
-        on_progress=lambda _: None,
-        on_frame_done=lambda _: None,
-        on_log=lambda _: None,
-        cancelled=lambda: False,
-        image_size=IMAGE_SIZE,
-    )
-    return MatteStore.open(Path(wish.store))
-
-
 @dataclass(frozen=True)
 class Pair:
     """Runs on tagged photos and on turned ones, with the same prompts."""
@@ -155,7 +142,7 @@ def both(
         prompts=straight_prompts(_PROMPTS, tagged),
         edited=straight_edited(tagged),
     )
-    return Pair(orientations, tagged, run(one), straight, run(two))
+    return Pair(orientations, tagged, propagated(one), straight, propagated(two))
 
 
 @pytest.fixture(scope="module", params=_MIXES, ids=str)
@@ -237,7 +224,7 @@ def test_a_preview_equals_the_propagation_for_every_orientation(
         tuple(FramePrompts(frame, (PointPrompt(70.25, 33.3),), anew=True) for frame in range(1, 9)),
     )
     wish = request(tagged, checkpoint, tmp_path / "store", thing)
-    store = run(wish)
+    store = propagated(wish)
     for frame in range(1, 9):
         asked = PreviewRequest(
             tagged.paths[frame - 1],
@@ -259,7 +246,7 @@ def test_the_masks_of_colmaps_photos_lie_over_the_photos(
     tmp_path: Path, checkpoint: Path, orientation: int
 ) -> None:
     tagged = write(tmp_path / "tagged", [orientation])
-    store = run(request(tagged, checkpoint, tmp_path / "store", _first_object()))
+    store = propagated(request(tagged, checkpoint, tmp_path / "store", _first_object()))
     edited = (EditedMatte(1, 1, (_OUTLINE,)),)
     for masks in ("colmap_photos", "colmap"):
         options = BakeOptions(upright=True, sidecar_masks=masks)

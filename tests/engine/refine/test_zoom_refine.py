@@ -17,12 +17,10 @@ from PIL import Image
 
 from sam2_splat_addon.core.footage.sizes import PhotoSizes
 from sam2_splat_addon.core.geometry.resample import upsample_binary
-from sam2_splat_addon.core.mattes.store import MatteStore
 from sam2_splat_addon.core.prompts import FramePrompts, MaskPrompt, PointPrompt, read_json
 from sam2_splat_addon.core.protocol import ModelChoice
 from sam2_splat_addon.core.settings import Look, RunSettings
 from sam2_splat_addon.engine.images.frame_source import FrameSource
-from sam2_splat_addon.engine.jobs import propagate
 from sam2_splat_addon.engine.models import model_cache
 from sam2_splat_addon.engine.models.checkpoints import checkpoint_path, sha256_of
 from sam2_splat_addon.engine.models.device import choose_device
@@ -40,7 +38,7 @@ from sam2_splat_addon.engine.tracking.prompt_tensors import prompt_tensors
 from sam2_splat_addon.engine.tracking.results import FrameResult, frame_result
 from sam2_splat_addon.engine.tracking.sam2_adapter import Sam2Adapter
 
-from ..photo_footage import clicked, request, write_checkpoint, write_photos
+from ..photo_footage import clicked, propagated, request, write_checkpoint, write_photos
 from ..random_models import IMAGE_SIZE
 
 _WIDTH, _HEIGHT = 1200, 1600
@@ -291,15 +289,7 @@ def test_a_run_with_second_looks_remembers_the_first_ones(tmp_path: Path) -> Non
             clicked(1, 1, 70.0, 40.0),
             settings=settings,
         )
-        propagate.run(
-            wanted,
-            on_progress=lambda event: None,
-            on_frame_done=lambda event: None,
-            on_log=lambda event: None,
-            cancelled=lambda: False,
-            image_size=IMAGE_SIZE,
-        )
-        store = MatteStore.open(tmp_path / look)
+        store = propagated(wanted)
         records = [store.read(1, frame) for frame in range(1, 5)]
         cells = IMAGE_SIZE // 4 * finer
         assert {record.logits.shape for record in records} == {(cells, cells)}
