@@ -19,13 +19,16 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 
 from ...core.errors import DamagedPhoto
+from ...core.geometry.orientation import back, turned_size
 from ...core.settings import RawSource
 from .colors import to_8_bit
 from .decode import decode
 from .raw import read_header
-from .reduced import REDUCING_GAP, jpeg_at_least
+from .reduced import REDUCING_GAP, stored_jpeg_at_least
+from .upright import upright
 
 # SAM 2 was trained with this normalisation (ImageNet's mean and deviation, RGB in 0..1).
 MEAN = (0.485, 0.456, 0.406)
@@ -102,7 +105,7 @@ class FrameSource:
         IndexError
             There is no such frame.
         """
-        return normalised(self._squashed(self._paths[index]))
+        return normalised(self.squashed(index))
 
     def stream(self, order: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
         """Yield (index, frame) in the given order, while background threads decode ahead.
@@ -140,17 +143,42 @@ class FrameSource:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _squashed(self, path: Path) -> NDArray[np.uint8]:
-        """Return the photo resized to the model's input, (S, wide * S, 3) uint8."""
+    def squashed(self, index: int) -> NDArray[np.uint8]:
+        """Return the photo resized to the model's input, (S, wide * S, 3). Raises FootageError."""
+        path = self._paths[index]
         if not self._exact:
             header = read_header(path)
             if header.format == "jpeg":
                 wanted = (REDUCING_GAP * self._size[0], REDUCING_GAP * self._size[1])
-                photo, box = jpeg_at_least(path, wanted, {}, header.orientation)
-                return np.array(photo.resize(self._size, box=box, reducing_gap=REDUCING_GAP))
+                to_stored = back(header.orientation)
+                photo, filled = stored_jpeg_at_least(path, turned_size(*wanted, to_stored))
+                small = _shrunk(photo, filled, turned_size(*self._size, to_stored))
+                return upright(small, header.orientation)
         return np.array(
             Image.fromarray(to_8_bit(decode(path, raw=self._raw).upright)).resize(self._size)
         )
+
+
+def _shrunk(
+    photo: NDArray[np.uint8], filled: tuple[float, float], size: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """Resize a picture, (H, W, 3), as Pillow does by default, in a fifth of its time.
+
+    Parameters
+    ----------
+    filled
+        Width and height of the part of it that counts, from its top-left corner, px.
+    size
+        Width and height of the result, px.
+    """
+    # A little more, since the size of the result is rounded down.
+    scale = [wanted / had * (1 + 1e-9) for wanted, had in zip(size, filled, strict=True)]
+    pixels = torch.from_numpy(photo).permute(2, 0, 1)[None]  # (1, 3, H, W)
+    small = functional.interpolate(
+        pixels, scale_factor=(scale[1], scale[0]), mode="bicubic", antialias=True
+    )
+    found: NDArray[np.uint8] = small[0, :, : size[1], : size[0]].permute(1, 2, 0).numpy()
+    return np.ascontiguousarray(found)
 
 
 def normalised(square: NDArray[np.uint8]) -> Tensor:

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -79,34 +82,71 @@ def jpeg_at_least(
     FootageError
         The photo is missing or damaged. The message names the file.
     """
+    with _drafted(path, turned_size(*wanted, back(orientation))) as draft:
+        scale = draft.image.size
+        if scale not in decoded:
+            decoded[scale] = Image.fromarray(upright(draft.pixels(), orientation))
+        return decoded[scale], turned_box((0, 0, *draft.filled), *scale, orientation)
+
+
+def stored_jpeg_at_least(
+    path: Path, wanted: tuple[int, int]
+) -> tuple[NDArray[np.uint8], tuple[float, float]]:
+    """Decode a JPEG as its file stores it, otherwise as `jpeg_at_least`.
+
+    Returns
+    -------
+    tuple
+        The picture, (height, width, 3), and the width and height that the photo fills of it, px.
+
+    Raises
+    ------
+    FootageError
+        The photo is missing or damaged. The message names the file.
+    """
+    with _drafted(path, wanted) as draft:
+        return draft.pixels(), draft.filled
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A JPEG at the scale that Pillow's draft has chosen.
+
+    Attributes
+    ----------
+    full_width
+        Width at full scale, px.
+    filled
+        Width and height that the photo fills at this scale, px.
+    """
+
+    data: bytes
+    image: Image.Image
+    full_width: int
+    filled: tuple[float, float]
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """Decode it in RGB; raises ValueError."""
+        try:
+            size = self.image.size
+            if self.image.mode != "CMYK":
+                factor = next(by for by in (1, 2, 4, 8) if -(-self.full_width // by) == size[0])
+                return decode_jpeg(self.data, size=size, factor=factor)
+            decode_jpeg(self.data, "CMYK", factor=8)
+        except UnusualJpeg:
+            pass  # Pillow decodes it, but can't tell whether it is whole
+        return rgb_of_pillow(self.image, of_jpeg(self.data).icc)
+
+
+@contextlib.contextmanager
+def _drafted(path: Path, wanted: tuple[int, int]) -> Iterator[_Draft]:
+    """Open a JPEG at the smallest of its scales that is as large as wanted; raises FootageError."""
     try:
         data = path.read_bytes()
         with Image.open(io.BytesIO(data)) as image:
             width = image.size[0]
-            drafted = image.draft("RGB", turned_size(*wanted, back(orientation)))
-            taken = image.size if drafted is None else drafted[1][2:]
-            scale = image.size
-            if scale not in decoded:
-                whole = _whole_jpeg(data, image, width)
-                decoded[scale] = Image.fromarray(upright(whole, orientation))
-            return decoded[scale], turned_box((0, 0, *taken), *scale, orientation)
+            drafted = image.draft("RGB", wanted)
+            filled = image.size if drafted is None else drafted[1][2:]
+            yield _Draft(data, image, width, filled)
     except (FileNotFoundError, *DAMAGED) as problem:
         raise unreadable(path, problem) from problem
-
-
-def _whole_jpeg(data: bytes, image: Image.Image, width: int) -> NDArray[np.uint8]:
-    """Decode a JPEG in RGB at the scale that Pillow's draft has chosen; raises ValueError.
-
-    Parameters
-    ----------
-    width
-        Width at full scale, px.
-    """
-    try:
-        if image.mode != "CMYK":
-            factor = next(by for by in (1, 2, 4, 8) if -(-width // by) == image.size[0])
-            return decode_jpeg(data, size=image.size, factor=factor)
-        decode_jpeg(data, "CMYK", factor=8)
-    except UnusualJpeg:
-        pass  # Pillow decodes it, but can't tell whether it is whole
-    return rgb_of_pillow(image, of_jpeg(data).icc)

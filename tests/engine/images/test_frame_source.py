@@ -138,6 +138,17 @@ def test_the_quick_mode_stays_near_the_exact_one(tmp_path: Path) -> None:
     assert np.abs(exact - quick).mean() < 1
 
 
+@pytest.mark.parametrize("size", [(300, 200), (41, 43), (2 * SIZE, 2 * SIZE + 1)])
+def test_a_photo_that_is_decoded_whole_is_the_same_within_two_levels_in_the_quick_mode(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    path = tmp_path / "small.jpg"
+    photo(3, *size).save(path, quality=95)
+    exact, quick = FrameSource([path], SIZE), FrameSource([path], SIZE, exact=False)
+    apart = exact.squashed(0).astype(int) - quick.squashed(0)
+    assert np.abs(apart).max() <= 2
+
+
 def test_the_quick_mode_names_a_damaged_photo_too(jpegs: list[Path]) -> None:
     data = bytearray(jpegs[0].read_bytes())
     table = data.index(b"\xff\xc4") + 5  # a Huffman table, which only decoding reads
