@@ -62,3 +62,22 @@ def test_preview_and_large_rows_hold_the_same_tasks_of_sam2_and_of_ours(tmp_path
     large = [row for row in rows if row.size_mb]
     assert [row.program == OURS for row in large] == [False, True]
     assert large[1].size_mb < 1.2 * large[0].size_mb
+
+
+def test_photo_rows_compare_the_same_pixels_of_ours_pillow_and_opencv(tmp_path: Path) -> None:
+    target = tmp_path / "rows.json"
+    script = SPEED.with_name("photos.py")
+    size = ("--count", "60", "--photo-size", "600x400", "--scratch", str(tmp_path))
+    command = [sys.executable, str(script), "--json", str(target), *size]
+    subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+    rows = msgspec.json.decode(target.read_bytes(), type=list[Row])
+    tasks: dict[str, list[Row]] = {}
+    for row in rows:
+        tasks.setdefault(row.task, []).append(row)
+    assert len(tasks) == 1 + 2 * 2 + 2  # headers; two photos, two sizes; two photos
+    for own in tasks.values():
+        assert own[0].program == OURS
+        assert {"Pillow", "OpenCV"} <= {row.program for row in own}
+    for row in rows:
+        if " to " in row.task and row.program == OURS:
+            assert float(row.note.split()[0]) < 1  # levels from the exact picture

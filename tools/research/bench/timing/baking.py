@@ -75,7 +75,7 @@ def main() -> int:
     megapixels = f"{width * height / 1e6:.0f} megapixels"
     rows = [watch.row(f"decode {megapixels}", OURS)]
     watch = Stopwatch()
-    alpha = combine([_blob()], [], width, height, BakeOptions())
+    alpha = combine([blob()], [], width, height, BakeOptions())
     rows.append(watch.row(f"alpha of {megapixels}", OURS))
     with tempfile.TemporaryDirectory() as scratch:
         target = Path(scratch) / "out.png"
@@ -134,7 +134,7 @@ def _optional(name: str) -> Any:
         return None
 
 
-def _blob() -> NDArray[np.float16]:
+def blob() -> NDArray[np.float16]:
     """Logits of a subject with a wavy outline, (256, 256)."""
     y, x = np.mgrid[-128:128, -128:128]
     logits: NDArray[np.float64] = 80 - np.hypot(x, y) + 8 * np.sin(9 * np.arctan2(y, x))
