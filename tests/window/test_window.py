@@ -8,6 +8,7 @@ answer is wrong. The test then looks at the pictures and files.
 from __future__ import annotations
 
 import numpy as np
+import pillow_heif
 from PIL import Image
 
 from sam2_splat_addon.core.mattes.store import MatteStore
@@ -162,9 +163,17 @@ def test_preferences(played: Played) -> None:
     assert played.seen["pictures"].keys() == {"preferences"}
 
 
-def test_drop(played: Played) -> None:
-    """One or several photos that are dropped onto the editor open, and a button loads their folder."""
+def test_drop(blender: InstalledBlender) -> None:
+    """Photos that are dropped onto the editor open, and a button loads their folder; HEICs load at once."""
+    make_capture(blender.session / "drop")
+    further = blender.session / "drop" / "further photos"
+    further.mkdir()
+    for photo in sorted((SAMPLE / "photos").iterdir())[:3]:
+        with Image.open(photo) as image:
+            pillow_heif.from_pillow(image.resize(SIZE)).save(further / f"{photo.stem}.HEIC")
+    played = blender.play(SCENARIOS / "drop.py")
     assert played.seen["frames"] == FRAMES
+    assert played.seen["further"] == 3
 
 
 def test_video(blender: InstalledBlender) -> None:

@@ -19,10 +19,11 @@ from PIL import Image
 from sam2_splat_addon.core.errors import FootageError
 from sam2_splat_addon.core.footage.raw_photos import FILE_NAME, RawPhotosUnknown
 from sam2_splat_addon.core.footage.scan import IMAGE_EXTENSIONS
+from sam2_splat_addon.core.footage.video_scores import VIDEO_EXTENSIONS
 from sam2_splat_addon.engine.images.colors import to_8_bit
 from sam2_splat_addon.engine.images.decode import decode
 
-from ...engine.images.photo_kinds import dng
+from ...engine.images.photo_kinds import dng, turned_jxl
 from ...engine.images.test_raw import HEIGHT, WIDTH, camera_jpeg, scene
 
 pytestmark = pytest.mark.usefixtures("addon")
@@ -135,6 +136,24 @@ def test_heic_jpeg_xl_and_raw_are_one_clip(raws: Path) -> None:
         assert np.abs(cv2.blur(shown(clip, frame).astype(float) - photo, (7, 7))).mean() < 8
 
 
+def test_turned_raw_and_jpeg_xl_are_shown_upright(raws: Path) -> None:
+    (raws / "IMG 1.DNG").write_bytes(dng(scene(1), more={274: (3, [6])}))
+    photo = to_8_bit(decode(raws / "IMG 1.DNG").array)
+    data = pyjpegxl.encode_from_numpy(photo, lossless=True)
+    (raws / "IMG 3.jxl").write_bytes(turned_jxl(data, 8))
+    clip = loaded(raws)
+    across, down = clip.size
+    for frame, quarters in ((1, -1), (3, 1)):
+        picture = shown(clip, frame).astype(float)
+        expected = np.rot90(photo, quarters)
+        height, width = expected.shape[:2]
+        scale = min(across / width, down / height)
+        size = (round(width * scale), round(height * scale))
+        left, top = (across - size[0]) // 2, (down - size[1]) // 2
+        within = picture[top : top + size[1], left : left + size[0]]
+        assert np.abs(cv2.blur(within - cv2.resize(expected, size), (7, 7))).mean() < 8
+
+
 def test_a_strange_file_of_known_photos_goes_aside(raws: Path) -> None:
     from sam2_splat_addon.blender.context import preferences
 
@@ -191,3 +210,17 @@ def test_the_cameras_jpegs_are_shown_and_baked_if_they_are_wanted(raws: Path) ->
 
 def test_only_a_clip_of_raw_photos_has_the_choice(make_photos: Callable[..., Path]) -> None:
     assert not loaded(make_photos(count=2)).sam2_splat.has_raw
+
+
+def test_every_kind_that_blender_itself_does_not_take_can_be_dropped(raws: Path) -> None:
+    from sam2_splat_addon.blender.ui.operators.load import SAM2SPLAT_FH_photos as handler
+
+    taken = set(handler.bl_file_extensions.split(";"))
+    assert taken | set(bpy.path.extensions_image) >= IMAGE_EXTENSIONS | VIDEO_EXTENSIONS
+    assert len(handler.bl_file_extensions) < 512  # Blender keeps no more
+    # Blender calls the operator with the first of the dropped files.
+    operator = getattr(bpy.ops, handler.bl_import_operator.partition(".")[0])
+    getattr(operator, handler.bl_import_operator.partition(".")[2])(
+        filepath=str(raws / "IMG 2.DNG")
+    )
+    assert bpy.context.scene.active_clip.sam2_splat.frame_count == 3

@@ -369,3 +369,46 @@ def dng(
     for tag in (33421, 33422):
         preview.more.pop(tag, None)
     return tiff(preview, inner=[raw], **options)
+
+
+def turned_jxl(data: bytes, orientation: int) -> bytes:
+    """Return a bare JPEG XL of 8 bit RGB with another orientation. Its library can't write that.
+
+    Together with a wish for a size, which changes no pixel, this takes 16 bits of the header (ISO/IEC
+    18181-1, D.2 and D.3). So all behind them stays at whole bytes.
+    """
+    bits, left = int.from_bytes(data, "little"), 8 * len(data)
+    written, length = 0, 0
+
+    def put(value: int, size: int) -> None:
+        nonlocal written, length
+        written |= value << length
+        length += size
+
+    def copy(size: int) -> int:
+        nonlocal bits, left
+        value = bits & (1 << size) - 1
+        put(value, size)
+        bits, left = bits >> size, left - size
+        return value
+
+    lengths = (9, 13, 18, 30)
+    copy(16)
+    if copy(1):  # both sides are multiples of 8
+        copy(5)
+        copy(0 if copy(3) else 5)
+    else:
+        copy(lengths[copy(2)])
+        if not copy(3):  # the width is no simple ratio of the height
+            copy(lengths[copy(2)])
+    assert copy(1) == 0, "all values are those by default"
+    assert bits & 1 == 0, "it has further fields already"
+    bits, left = bits >> 1, left - 1
+    # Further fields: the orientation, a size, no preview, no animation.
+    for value, size in ((1, 1), (orientation - 1, 3), (0b11, 2), (0, 5), (1, 3), (0, 2)):
+        put(value, size)
+    assert copy(1 + 2 + 1 + 2 + 1) & 0b1110111 == 0, "it is not 8 bit RGB"
+    assert copy(1) == 1, "its colours are not sRGB"
+    put(1, 1)  # tone mapping by default
+    copy(left)
+    return written.to_bytes(length // 8, "little")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyjpegxl
 import pytest
 import tifffile
 from msgspec.structs import replace
@@ -16,6 +17,7 @@ from PIL import Image, ImageOps
 from sam2_splat_addon.core.bake_plan import BakeOptions
 from sam2_splat_addon.core.footage.scan import scan
 from sam2_splat_addon.core.geometry.orientation import PhotoShape, back, turned, turned_size
+from sam2_splat_addon.core.geometry.rasterize import fill
 from sam2_splat_addon.core.mattes.store import MatteStore
 from sam2_splat_addon.core.prompts import (
     BoxPrompt,
@@ -34,10 +36,16 @@ from sam2_splat_addon.core.protocol import (
 from sam2_splat_addon.core.review.judge import ShapeReader
 from sam2_splat_addon.core.settings import RunSettings
 from sam2_splat_addon.core.upright_prompts import upright_object
+from sam2_splat_addon.engine.images.colors import to_8_bit
+from sam2_splat_addon.engine.images.decode import decode
+from sam2_splat_addon.engine.images.frame_source import FrameSource
+from sam2_splat_addon.engine.images.raw import looked_at
 from sam2_splat_addon.engine.jobs import preview
 from sam2_splat_addon.engine.jobs.bake import bake
 from sam2_splat_addon.engine.jobs.report_pictures import picture_with_matte
+from sam2_splat_addon.engine.refine.crops import CropReader
 
+from ..images.photo_kinds import dng, turned_jxl
 from ..photo_footage import propagated, request
 from ..random_models import HEIGHT, IMAGE_SIZE, WIDTH
 
@@ -239,6 +247,55 @@ def test_a_preview_equals_the_propagation_for_every_orientation(
         )
         (matte,) = preview.run(asked, lambda: False, IMAGE_SIZE)
         assert np.array_equal(matte.array(), store.read(1, frame).logits)
+
+
+def one_turned(folder: Path, kind: str, orientation: int) -> FootageFiles:
+    """Write one photo of a kind that no common program writes turned."""
+    folder.mkdir(parents=True)
+    if kind == "jxl":
+        seen = np.random.default_rng(1).integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+        data = turned_jxl(pyjpegxl.encode_from_numpy(seen, lossless=True), orientation)
+    else:
+        linear = np.random.default_rng(1).uniform(0.05, 0.9, (6, 8, 3)).astype(np.float32)
+        linear = np.asarray(Image.fromarray(np.uint8(linear * 255)).resize((WIDTH, HEIGHT))) / 255
+        data = dng(linear, more={274: (3, [orientation])})
+    (folder / f"IMG_1.{kind}").write_bytes(data)
+    return FootageFiles.of(scan(folder, raw=looked_at))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["jxl", "dng"])
+def test_jpeg_xl_and_raw_are_seen_clicked_and_baked_upright(
+    tmp_path: Path, kind: str, orientation: int
+) -> None:
+    files = one_turned(tmp_path / "photos", kind, orientation)
+    path = Path(files.paths[0])
+    assert files.sizes.shape(1) == PhotoShape(WIDTH, HEIGHT, orientation)
+    pixels = decode(path)
+    upright = turned(pixels.array, orientation)
+    # SAM 2 sees it upright, and so does a closer look.
+    straight = tmp_path / "straight.png"
+    Image.fromarray(to_8_bit(upright)).save(straight)
+    sees = [FrameSource([photo], IMAGE_SIZE).squashed(0) for photo in (path, straight)]
+    assert np.array_equal(*sees)
+    whole = (0.0, 0.0, 1.0, 1.0)
+    near = [CropReader([photo], IMAGE_SIZE).at(0, whole) for photo in (path, straight)]
+    assert np.array_equal(*near)
+    # What was drawn lies on its stored pixels, turned or not.
+    store = MatteStore.open(tmp_path / "store", create=True)
+    drawn = (EditedMatte(1, 1, (_OUTLINE,)),)
+    for turns in (False, True):
+        out = tmp_path / f"baked {turns}"
+        wish = BakeRequest(files, str(store.folder), str(out), BakeOptions(upright=turns), drawn)
+        bake(wish, store, lambda _: None, lambda: False)
+        baked = decode(out / "IMG_1.png")
+        expected = upright if turns else pixels.array
+        assert np.array_equal(baked.array, expected)
+        assert baked.orientation == (1 if turns else orientation)
+        inside = turned(fill([np.reshape(_OUTLINE, (-1, 2))], WIDTH, HEIGHT), orientation)
+        found = baked.alpha if turns else turned(baked.alpha, orientation)
+        assert found is not None
+        assert (inside == (found > 0)).mean() > 0.99  # edges are rounded in upright pixels
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -22,3 +22,11 @@ def scenario(window: Window) -> Play:
         yield from window.push("load(filepath=", near=sidebar.y + sidebar.height - 100)
         yield from window.loaded(photos[0].parent)
     window.note(frames=window.clip.sam2_splat.frame_count)
+
+    # Blender does not know these, so it gives them to the add-on, which loads their folder at once.
+    further = sorted((window.folder / "further photos").iterdir())
+    window.space.clip = None
+    yield from window.drawn()
+    yield from window.drop(*further[:1])
+    yield from window.loaded(further[0].parent)
+    window.note(further=window.clip.sam2_splat.frame_count)

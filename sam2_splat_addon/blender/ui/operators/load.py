@@ -9,12 +9,13 @@ from typing import Annotated, Any, Final, cast
 
 import bpy
 from bpy.props import BoolProperty, StringProperty
-from bpy.types import Context, Event, Operator
+from bpy.types import Context, Event, FileHandler, Operator
 
-from ....core.footage.video_scores import is_video_name
+from ....core.footage.scan import IMAGE_EXTENSIONS
+from ....core.footage.video_scores import VIDEO_EXTENSIONS, is_video_name
 from ....core.settings import VideoSettings
 from ....core.system.safe_read import is_folder
-from ...context import editors, preferences, properties
+from ...context import editors, preferences, properties, task_runner
 from ...context.active_clip import require_clip
 from ...context.present import present
 from ...context.task_runner import Result, Task, TaskOperator
@@ -31,6 +32,9 @@ FURTHER_PHOTOS: Final = (
     "*.rw[2lz];*.sr[2fw];*.x3f"
 )
 """Photos that Blender's file browser does not take for images, as patterns of at most 255 letters."""
+
+_WITH_OWN_DROPS: Final = frozenset({"FILE_BROWSER", "SEQUENCE_EDITOR"})
+"""Editors that take dropped files for something else."""
 
 
 class SAM2SPLAT_OT_load(TaskOperator, Operator):
@@ -118,6 +122,27 @@ class SAM2SPLAT_OT_load(TaskOperator, Operator):
         show_loaded(context, name)
 
 
+class SAM2SPLAT_FH_photos(FileHandler):
+    """Load the folder of a photo that is dropped, or a video.
+
+    An editor takes dropped files that it knows before Blender asks here. So a JPEG on the Clip Editor is
+    still opened by Blender. Blender gives folders to nobody, because it goes by extensions.
+    """
+
+    bl_idname = "SAM2SPLAT_FH_photos"
+    bl_label = "Load Photos"
+    bl_import_operator = SAM2SPLAT_OT_load.bl_idname
+    bl_file_extensions = ";".join(
+        sorted((IMAGE_EXTENSIONS - cast(Any, bpy.path).extensions_image) | VIDEO_EXTENSIONS)
+    )
+
+    @classmethod
+    def poll_drop(cls, context: Context) -> bool:
+        area = context.area
+        is_free = area is not None and area.type not in _WITH_OWN_DROPS
+        return is_free and task_runner.current() is None
+
+
 class SAM2SPLAT_OT_make_photos(TaskOperator, Operator):
     """Write the marked frames of the video as photos into a new folder, and load them"""
 
@@ -202,6 +227,7 @@ class SAM2SPLAT_OT_refuse_workspace(Operator):
 
 CLASSES = (
     SAM2SPLAT_OT_load,
+    SAM2SPLAT_FH_photos,
     SAM2SPLAT_OT_make_photos,
     SAM2SPLAT_OT_leave_video,
     SAM2SPLAT_OT_open_workspace,
