@@ -37,6 +37,7 @@ def remember(clip: bpy.types.MovieClip, footage: Footage) -> None:
     settings.with_subfolders = footage.with_subfolders
     settings.found_masks = len(footage.masks)
     settings.has_raw = any(frame.header.format == "raw" for frame in footage.frames)
+    settings.has_linear = any(frame.header.is_linear for frame in footage.frames)
     settings.unreadable_count = len(footage.unreadable)
     settings.damaged_names = ""
     settings.unreadable_names = names_to_text([file.name for file in footage.unreadable])

@@ -153,6 +153,9 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
     has_raw: Annotated[
         bool, BoolProperty(description="Whether some photos of this clip are camera RAW")
     ]
+    has_linear: Annotated[
+        bool, BoolProperty(description="Whether some photos of this clip have scene-linear values")
+    ]
     unreadable_count: Annotated[int, IntProperty()]
     unreadable_names: Annotated[
         str, StringProperty(description="Photos that were left out, as JSON")

@@ -156,7 +156,9 @@ def _without_use(clip: bpy.types.MovieClip) -> tuple[str, ...]:
     """Return the settings of a bake that would change nothing, or that only old files still use."""
     settings = properties.of_clip(clip)
     hidden = []
-    if Path(clip.filepath).suffix.lower() != ".exr" and not settings.exposure:
+    # The clip may show copies of its photos; and a clip of an older file does not know of its photos.
+    is_exr = Path(clip.filepath).suffix.lower() == ".exr"
+    if not (settings.has_linear or is_exr or settings.exposure):
         hidden.append("exposure")
     if not settings.invert:
         hidden.append("invert")

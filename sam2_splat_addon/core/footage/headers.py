@@ -91,6 +91,11 @@ class ImageHeader:
         """Whether Blender shows the file itself, upright. Blender ignores EXIF orientation."""
         return not self.needs_copy and self.orientation == AS_STORED
 
+    @property
+    def is_linear(self) -> bool:
+        """Whether its values are scene-linear, so that *Exposure* and the view transform apply."""
+        return self.is_float and self.format in ("exr", "tiff")
+
 
 RawReader = Callable[[Path], RawPhoto]
 """Tells what LibRaw says about a RAW photo: the engine by LibRaw itself, Blender by `RawPhotos.of`."""

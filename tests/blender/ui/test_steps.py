@@ -7,7 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import bpy
+import numpy as np
+import OpenEXR
 import pytest
+import tifffile
 
 from sam2_splat_addon.blender.clip import markers
 from sam2_splat_addon.blender.context.present import present
@@ -109,6 +112,21 @@ def test_exposure_is_offered_for_exr_only(clip: bpy.types.MovieClip) -> None:
     assert "exposure" in panel_run._without_use(clip)
     clip.sam2_splat.exposure = 1.0
     assert "exposure" not in panel_run._without_use(clip), "a value that counts is in sight"
+
+
+@pytest.mark.parametrize("kind", ["exr", "tif"])
+def test_exposure_is_offered_for_photos_that_are_shown_as_copies(tmp_path: Path, kind: str) -> None:
+    for name, size in (("a", (40, 60, 3)), ("b", (60, 40, 3))):  # of two sizes, so copies are made
+        values = np.full(size, 0.2, np.float32)
+        if kind == "exr":
+            planes = {letter: values[..., 0].copy() for letter in "RGB"}
+            OpenEXR.File({}, planes).write(str(tmp_path / f"{name}.exr"))
+        else:
+            tifffile.imwrite(tmp_path / f"{name}.tif", values, photometric="rgb")
+    bpy.ops.sam2_splat.load(filepath=str(tmp_path))
+    clip = bpy.context.scene.active_clip
+    assert clip is not None and clip.filepath.endswith(".jpg")
+    assert "exposure" not in panel_run._without_use(clip)
 
 
 def test_sizes_have_their_unit(clip: bpy.types.MovieClip) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyjpegxl
@@ -275,12 +276,12 @@ def test_jpeg_xl_and_raw_are_seen_clicked_and_baked_upright(
     upright = turned(pixels.array, orientation)
     # SAM 2 sees it upright, and so does a closer look.
     straight = tmp_path / "straight.png"
-    Image.fromarray(to_8_bit(upright)).save(straight)
-    sees = [FrameSource([photo], IMAGE_SIZE).squashed(0) for photo in (path, straight)]
-    assert np.array_equal(*sees)
+    Image.fromarray(turned(to_8_bit(pixels.array), orientation)).save(straight)
+    seen, expected = (FrameSource([one], IMAGE_SIZE).squashed(0) for one in (path, straight))
+    assert np.array_equal(seen, expected)
     whole = (0.0, 0.0, 1.0, 1.0)
-    near = [CropReader([photo], IMAGE_SIZE).at(0, whole) for photo in (path, straight)]
-    assert np.array_equal(*near)
+    seen, expected = (CropReader([one], IMAGE_SIZE).at(0, whole) for one in (path, straight))
+    assert np.array_equal(seen, expected)
     # What was drawn lies on its stored pixels, turned or not.
     store = MatteStore.open(tmp_path / "store", create=True)
     drawn = (EditedMatte(1, 1, (_OUTLINE,)),)
@@ -289,12 +290,11 @@ def test_jpeg_xl_and_raw_are_seen_clicked_and_baked_upright(
         wish = BakeRequest(files, str(store.folder), str(out), BakeOptions(upright=turns), drawn)
         bake(wish, store, lambda _: None, lambda: False)
         baked = decode(out / "IMG_1.png")
-        expected = upright if turns else pixels.array
-        assert np.array_equal(baked.array, expected)
+        assert np.array_equal(baked.array, upright if turns else pixels.array)
         assert baked.orientation == (1 if turns else orientation)
         inside = turned(fill([np.reshape(_OUTLINE, (-1, 2))], WIDTH, HEIGHT), orientation)
-        found = baked.alpha if turns else turned(baked.alpha, orientation)
-        assert found is not None
+        assert baked.alpha is not None
+        found: Any = baked.alpha if turns else turned(baked.alpha, orientation)
         assert (inside == (found > 0)).mean() > 0.99  # edges are rounded in upright pixels
 
 

@@ -123,12 +123,10 @@ class SAM2SPLAT_OT_load(TaskOperator, Operator):
 
 
 class SAM2SPLAT_FH_photos(FileHandler):
-    """Load the folder of a photo that is dropped, or a video.
+    """Load the folder of a photo that is dropped, or the photos of a video"""
 
-    An editor takes dropped files that it knows before Blender asks here. So a JPEG on the Clip Editor is
-    still opened by Blender. Blender gives folders to nobody, because it goes by extensions.
-    """
-
+    # An editor takes dropped files that it knows before Blender asks here. So a JPEG on the Clip Editor
+    # is still opened by Blender. Blender gives folders to nobody, because it goes by extensions.
     bl_idname = "SAM2SPLAT_FH_photos"
     bl_label = "Load Photos"
     bl_import_operator = SAM2SPLAT_OT_load.bl_idname
