@@ -3,7 +3,8 @@
 
 The way of the view is cut into windows of the same length, one for each photo. In time they are long
 where the camera stands and short where it moves fast. Each window gives one frame. Dynamic programming
-finds the choice with the best sum of sharpness and even gaps.
+finds the choice with the best sum of sharpness and even gaps. A quick turn may have no sharp frame at
+all. There the sharpest of the blurred frames closes a gap that would be too wide.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from .video_scores import VideoScores
 
-RULES: Final = 1
+RULES: Final = 2
 """Version of this choice. It grows when other frames would be chosen."""
 
 LEAST_MOVE: Final = 0.004
@@ -32,6 +33,12 @@ _CANDIDATES: Final = 48  # of one window
 _ENOUGH: Final = 1.5  # of the sharpness around: more is not better
 _SHARP_WEIGHT: Final = 1.5  # of the square of missing sharpness, against that of a gap
 _MOST_WINDOWS: Final = 4  # times the wanted photos
+# The widest gap between two photos, as a share of the picture's width, and in usual gaps. The larger
+# counts: programs that find cameras want more than two thirds of a view in the next one.
+_WIDEST: Final = 0.25
+_WIDEST_STEPS: Final = 3.0
+_NEAR_MIDDLE: Final = 0.2  # of the gap: as far from its middle may the frame be that closes it
+_MOST_TRIES: Final = 5
 
 Flags = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -46,9 +53,11 @@ class VideoChoice:
     ----------
     chosen
         (k,) indices into the scores, ascending.
-    blurred, alike
-        (n,) flags of frames that are left out: blurred in comparison with the frames around, or with a
-        view that a chosen frame already has.
+    blurred
+        (n,) flags of frames that are blurred in comparison with the frames around. The few chosen ones
+        among them close a gap.
+    alike
+        (n,) flags of frames that are left out because a chosen frame already has their view.
     wanted
         How many photos were asked for.
     """
@@ -58,10 +67,17 @@ class VideoChoice:
     alike: Flags
     wanted: int
 
+    @property
+    def blurred_photos(self) -> Indices:
+        """The chosen frames that are blurred."""
+        found: Indices = self.chosen[self.blurred[self.chosen]]
+        return found
+
     def sentence(self) -> str:
         """Say in one sentence what is taken and what is left out."""
         taken, frames = len(self.chosen), len(self.blurred)
-        blurred, alike = int(self.blurred.sum()), int(self.alike.sum())
+        blurred = int(self.blurred.sum()) - len(self.blurred_photos)
+        alike = int(self.alike.sum())
         return (
             f"{taken} of {frames} frames become photos ({blurred} are blurred, {alike} have the view of"
             " a photo)"
@@ -81,7 +97,7 @@ def choose(scores: VideoScores, wanted: int) -> VideoChoice:
     way = float(places[-1] - places[0])
     most = min(wanted, len(usable), int(way / LEAST_MOVE) + 1)
     lost = np.square(np.maximum(_ENOUGH - sharpness / np.maximum(good, 1e-9), 0.0))
-    chosen = _spread(usable, places, lost, most)
+    chosen = _bridged(usable, places, lost, most)
     alike = _near(places, places[chosen]) & ~blurred
     alike[chosen] = False
     return VideoChoice(chosen, blurred, alike, wanted)
@@ -103,6 +119,40 @@ def _good_sharpness(scores: VideoScores) -> Floats:
     )
     good: Floats = np.maximum(around[block_of], usual)
     return good
+
+
+def _bridged(usable: Indices, places: Floats, lost: Floats, most: int) -> Indices:
+    """Choose frames, and add blurred ones where the gap between two would be too wide."""
+    widest = max(_WIDEST, _WIDEST_STEPS * float(places[-1] - places[0]) / max(most - 1, 1))
+    added: list[int] = []
+    for _ in range(_MOST_TRIES):
+        chosen = _spread(usable, places, lost, max(1, most - len(added)))
+        ends = zip(chosen.tolist(), chosen[1:].tolist(), strict=False)
+        added = [
+            at for before, after in ends for at in _between(before, after, places, lost, widest)
+        ]
+        if len(chosen) + len(added) <= most:
+            break
+    both: Indices = np.union1d(chosen, np.array(added[: most - len(chosen)], dtype=np.intp))
+    return both
+
+
+def _between(before: int, after: int, places: Floats, lost: Floats, widest: float) -> list[int]:
+    """Return frames between two others that leave no gap wider than this, where there are frames."""
+    first, last = float(places[before]), float(places[after])
+    if last - first <= widest or after - before < 2:
+        return []
+    inside = np.arange(before + 1, after)
+    off = np.abs(places[inside] - (first + last) / 2) / (last - first)
+    near = off <= max(_NEAR_MIDDLE, float(off.min()))
+    best = int(inside[near][np.argmin(lost[inside[near]] + np.square(off[near]))])
+    if min(places[best] - first, last - places[best]) < LEAST_MOVE:
+        return []
+    return [
+        *_between(before, best, places, lost, widest),
+        best,
+        *_between(best, after, places, lost, widest),
+    ]
 
 
 def _spread(usable: Indices, places: Floats, lost: Floats, most: int) -> Indices:

@@ -22,6 +22,7 @@ from ..settings import VideoFormat
 from ..system.owned_folder import FolderKind, OwnNames
 from ..system.safe_read import UNREADABLE, is_folder, read_plain
 from . import video_choice, video_scores
+from .scan import shorten
 from .video_choice import VideoChoice
 from .video_scores import VideoScores
 
@@ -193,21 +194,30 @@ def report_of(
 
 
 def _large_steps(scores: VideoScores, choice: VideoChoice) -> tuple[str, ...]:
-    """Say where the view moves far from one photo to the next, because all frames there are blurred."""
+    """Say where blurred frames were taken, and where the view still moves far between two photos."""
+    said = []
+    soft = scores.seconds[choice.blurred_photos]
+    if len(soft):
+        photos = "photo is" if len(soft) == 1 else "photos are"
+        said.append(
+            f"{len(soft)} {photos} blurred, because the view turns too quickly there: at"
+            f" {shorten([f'{at:.1f} s' for at in soft.tolist()])}."
+        )
     moved = np.diff(scores.places[choice.chosen])
-    if not len(moved) or moved.max() <= _LARGE_STEP or moved.max() < 3 * np.median(moved):
-        return ()
-    at = int(np.argmax(moved))
-    seconds = float(scores.seconds[choice.chosen[at]])
-    return (
-        f"The largest step between two photos is {moved[at]:.1f} of the picture's width, at"
-        f" {seconds:.1f} s: no frame there is sharp.",
-    )
+    if len(moved) and moved.max() > _LARGE_STEP and moved.max() >= 3 * np.median(moved):
+        at = int(np.argmax(moved))
+        seconds = float(scores.seconds[choice.chosen[at]])
+        said.append(
+            f"The largest step between two photos is {moved[at]:.1f} of the picture's width, at"
+            f" {seconds:.1f} s: the view turns too quickly there."
+        )
+    return tuple(said)
 
 
 def _stretches(scores: VideoScores, choice: VideoChoice) -> tuple[LeftOut, ...]:
     """Return the frames that were left out, joined where they follow each other."""
     why = np.where(choice.blurred, 1, np.where(choice.alike, 2, 0))
+    why[choice.chosen] = 0
     ends = np.flatnonzero(np.diff(why)) + 1
     found = []
     for first, last in zip([0, *ends.tolist()], [*ends.tolist(), len(why)], strict=True):

@@ -52,13 +52,44 @@ def test_frames_that_show_what_a_photo_shows_are_told_apart() -> None:
     assert choice.alike[101:200].all() and not choice.alike[100]
 
 
-def test_blurred_frames_are_never_taken_even_if_a_gap_remains() -> None:
+def test_blurred_frames_are_not_taken_where_the_gap_is_narrow() -> None:
     sharpness = np.full(300, 0.6)
     sharpness[100:120] = 0.2
     choice = choose(scores(sharpness, np.linspace(0, 3, 300)), 60)
     assert np.flatnonzero(choice.blurred).tolist() == list(range(100, 120))
     assert not set(choice.chosen.tolist()) & set(range(100, 120))
     assert len(choice.chosen) >= 58  # others take their part
+
+
+@pytest.mark.parametrize("wanted", [2, 10, 60, 300])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_quick_turn_leaves_no_wide_gap(wanted: int, seed: int) -> None:
+    """The view turns by 1.2 widths in 20 frames, all of them blurred, some less than others."""
+    rng = np.random.default_rng(seed)
+    sharpness = rng.uniform(0.55, 0.65, 320)
+    sharpness[150:170] = rng.uniform(0.1, 0.3, 20)
+    steps = np.full(320, 0.01)
+    steps[150:171] = 0.06
+    places = np.cumsum(steps)
+    choice = choose(scores(sharpness, places), wanted)
+    assert len(choice.chosen) <= wanted
+    usual = (places[-1] - places[0]) / (wanted - 1)
+    gaps = np.diff(places[choice.chosen])
+    assert gaps.max(initial=0.0) <= max(0.25, 3 * usual) + 0.01
+    bridges = choice.blurred_photos
+    assert set(bridges.tolist()) <= set(range(150, 170))
+    if wanted >= 60:
+        assert len(bridges) >= 4
+        # Each is the sharpest around it.
+        assert sharpness[bridges].mean() > sharpness[150:170].mean()
+    assert f" ({int(choice.blurred.sum()) - len(bridges)} are blurred" in choice.sentence()
+
+
+def test_a_jump_of_the_view_has_nothing_between() -> None:
+    places = np.concatenate([np.linspace(0, 1, 100), np.linspace(3, 4, 100)])
+    choice = choose(scores(np.full(200, 0.5), places), 30)
+    assert np.diff(places[choice.chosen]).max() >= 2
+    assert not len(choice.blurred_photos)
 
 
 def test_a_video_without_any_sharp_part_still_gives_photos() -> None:
