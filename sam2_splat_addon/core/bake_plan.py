@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath, PurePosixPath
@@ -212,6 +212,8 @@ def plan_bake(
     matted: Mapping[int, AbstractSet[int]],
     linkable: Mapping[int, str] | None = None,
     longest_side: int = 0,
+    *,
+    has_cameras: bool = False,
 ) -> BakePlan:
     """Decide what to write.
 
@@ -232,6 +234,8 @@ def plan_bake(
         photos become PNGs, also for trainers that read masks.
     longest_side
         Of the largest photo, px. It decides how many smaller copies a trainer needs.
+    has_cameras
+        Whether cameras are written too. Then nerfstudio looks for smaller copies by file name alone.
 
     Raises
     ------
@@ -262,6 +266,7 @@ def plan_bake(
         masks_folder = beside.with_name(f"{beside.name}_masks")
     known = [name_below(photos, source) for source in sources]
     names = target_names([PurePath(name) for name in known])
+    smaller = _smaller_places(names, has_cameras=has_cameras)
     items: list[BakeItem] = []
     without_matte: list[int] = []
     incomplete: list[int] = []
@@ -274,7 +279,7 @@ def plan_bake(
             incomplete.append(frame)
         source, name = sources[frame - 1], names[frame - 1]
         extension = (linkable or {}).get(frame, "")
-        outputs = [_output(at, name, extension, longest_side) for at in targets]
+        outputs = [_output(at, name, extension, longest_side, smaller) for at in targets]
         if masks_folder is not None:
             mask = masks_folder / _sidecar_name(options, source, name)
             outputs = [
@@ -298,7 +303,13 @@ def _folders(folder: Path, options: BakeOptions) -> tuple[TargetFolder, ...]:
     return tuple(TargetFolder(target, folder / target.name) for target in targets)
 
 
-def _output(at: TargetFolder, name: str, extension: str, longest_side: int) -> BakeOutput:
+Smaller = Callable[[PurePosixPath, int], PurePosixPath]
+"""Where a copy of a file at a fraction of its size goes: "images/a.jpg" becomes "images_2/a.jpg"."""
+
+
+def _output(
+    at: TargetFolder, name: str, extension: str, longest_side: int, smaller_of: Smaller | None
+) -> BakeOutput:
     """Name the files of a photo for one target. `name` is that of a PNG; see `target_names`."""
     target = at.target
     is_photo = target.images == "photos" and bool(extension)
@@ -308,20 +319,27 @@ def _output(at: TargetFolder, name: str, extension: str, longest_side: int) -> B
     mask = PurePosixPath(target.mask_of(str(image))) if target.has_masks else None
     smaller = []
     for factor in target.pyramid:
-        if mask is None or longest_side * 2 <= LONGEST_WHOLE * factor:
+        if mask is None or smaller_of is None or longest_side * 2 <= LONGEST_WHOLE * factor:
             break
-        smaller.append(
-            SmallerFiles(factor, *(at.folder / _smaller(path, factor) for path in (image, mask)))
-        )
+        own = (at.folder / smaller_of(path, factor) for path in (image, mask))
+        smaller.append(SmallerFiles(factor, *own))
     return BakeOutput(
         target, at.folder / image, at.folder / mask if mask else None, is_photo, tuple(smaller)
     )
 
 
-def _smaller(path: PurePosixPath, factor: int) -> PurePosixPath:
-    """Return the place of a smaller copy: "images/a.jpg" becomes "images_2/a.jpg"."""
-    first, *rest = path.parts
-    return PurePosixPath(f"{first}_{factor}", *rest)
+def _smaller_places(names: Sequence[str], *, has_cameras: bool) -> Smaller | None:
+    """Say where smaller copies of some images go. None if a trainer would take one for another.
+
+    Without cameras nerfstudio reads COLMAP's files, and looks in the same subfolders. With cameras it reads
+    ``transforms.json``, and looks for the name alone, whatever the subfolder.
+    """
+    paths = [PurePosixPath(name) for name in names]
+    if not has_cameras or not any(path.parent.name for path in paths):
+        return lambda path, factor: PurePosixPath(f"{path.parts[0]}_{factor}", *path.parts[1:])
+    if len({path.stem.casefold() for path in paths}) < len(paths):
+        return None
+    return lambda path, factor: PurePosixPath(f"{path.parts[0]}_{factor}", path.name)
 
 
 def _sidecar_name(options: BakeOptions, source: Path, name: str) -> str:

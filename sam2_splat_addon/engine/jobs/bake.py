@@ -185,6 +185,7 @@ def bake(
         if frame not in mattes.unfinished:
             matted.setdefault(object_id, set()).add(frame)
     sizes = request.footage.sizes
+    dataset, camera_warnings = _dataset(request, sources)
     plan = plan_bake(
         Path(request.footage.folder),
         sources,
@@ -193,12 +194,12 @@ def bake(
         matted,
         linkable(request.options, sources),
         max(sizes.width, sizes.height, *(side for size in sizes.odd.values() for side in size)),
+        has_cameras=dataset is not None,
     )
     stop = threading.Event()
     hulls = _hulls(request, store, mattes.marks, on_progress, cancelled)
     refines_on, net = _edges(request)
     seen = looks(request, plan)
-    dataset, camera_warnings = _dataset(request, sources)
 
     def go_on() -> None:
         if stop.is_set():

@@ -183,6 +183,92 @@ def test_transforms_json_names_each_image_and_projects_as_nerfstudio_does(
     assert f"element vertex {len(POINTS)}\n".encode() in cloud
 
 
+def read_by_nerfstudio(folder: Path) -> dict[str, tuple[Path, Path, int]]:
+    """Read a folder by the rule of nerfstudio's parser of ``transforms.json``.
+
+    nerfstudio/data/dataparsers/nerfstudio_dataparser.py of https://github.com/nerfstudio-project/nerfstudio.
+    Returns, for each ``file_path``, the image and the mask that it loads, and how much smaller they are.
+    """
+    told = json.loads((folder / "transforms.json").read_text())
+    first = Path(told["frames"][0]["file_path"])
+    with Image.open(folder / first) as image:
+        longest = max(image.size)
+    halvings = 0
+    while longest / 2**halvings >= 1600:
+        if not (folder / f"images_{2 ** (halvings + 1)}" / first.name).exists():
+            break
+        halvings += 1
+    factor = 2**halvings
+
+    def place(path: str, prefix: str) -> Path:
+        below = Path(path)
+        return folder / (f"{prefix}{factor}/{below.name}" if factor > 1 else below)
+
+    masks = [frame["mask_path"] for frame in told["frames"] if "mask_path" in frame]
+    assert len(masks) in (0, len(told["frames"]))
+    found = {}
+    for frame in told["frames"]:
+        image_path = place(frame["file_path"], "images_")
+        mask_path = place(frame["mask_path"], "masks_")
+        size = [int(told.get(side, frame.get(side))) // factor for side in "wh"]
+        for path in (image_path, mask_path):
+            with Image.open(path) as opened:
+                assert list(opened.size) == size, path
+        found[frame["file_path"]] = image_path, mask_path, factor
+    return found
+
+
+@pytest.mark.parametrize(
+    ("names", "longest", "factor"),
+    [
+        (["a.JPG", "b.JPG", "c.JPG"], 120, 1),
+        (["a.JPG", "b.JPG", "c.JPG"], 1600, 1),
+        (["a.JPG", "b.JPG", "c.JPG"], 3301, 4),
+        (["a.JPG", "left/b.JPG", "left/c.JPG"], 1650, 2),
+        (["left/a.JPG", "left/b.JPG", "right/c.JPG"], 1650, 2),
+        (["a.JPG", "left/a.JPG", "right/a.JPG"], 1650, 1),  # the names alone mean three photos
+        (["left/a.JPG", "right/A.JPG", "right/c.JPG"], 1650, 1),
+    ],
+)
+def test_nerfstudio_loads_each_image_and_mask_by_its_own_rule(
+    tmp_path: Path, names: list[str], longest: int, factor: int
+) -> None:
+    size = (longest, longest * 2 // 3)
+    lens = Lens("PINHOLE", *size, (float(longest), float(longest), size[0] / 2, size[1] / 2))
+    cameras = ring(len(names), lens, names)
+    for at, name in enumerate(names):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", size, (60 * at, 90, 40)).save(path, "JPEG", quality=95)
+    write_colmap(tmp_path / "photos" / "sparse", cameras)
+    outline = (
+        0.0,
+        0.0,
+        *(size[0] / 2, 0.0),
+        *(size[0] / 2, float(size[1])),
+        *(0.0, float(size[1])),
+    )
+    footage = FootageFiles.of(scan(tmp_path / "photos", with_subfolders=True))
+    mattes = tuple(EditedMatte(1, at + 1, (outline,)) for at in range(len(names)))
+    out = tmp_path / "out"
+    options = BakeOptions(targets=("nerfstudio",))
+    request = BakeRequest(footage, str(tmp_path / "store"), str(out), options, mattes)
+    bake(request, MatteStore(tmp_path / "store"), lambda _: None, lambda: False, threads=2)
+    found = read_by_nerfstudio(out)
+    assert len(found) == len(names)
+    order = {
+        f"images/{path.relative_to(tmp_path / 'photos').as_posix()}"
+        for path in map(Path, footage.paths)
+    }
+    assert found.keys() == order
+    for file_path, (image_path, mask_path, by) in found.items():
+        assert by == factor
+        at = names.index(file_path.removeprefix("images/"))
+        with Image.open(image_path) as image, Image.open(mask_path) as mask:
+            assert abs(int(np.asarray(image)[5, 5, 0]) - 60 * at) < 6, "another photo"
+            assert np.asarray(mask)[5, [5, -5]].tolist() == [255, 0]
+
+
 def test_pycolmap_reads_what_is_written(tmp_path: Path) -> None:
     pycolmap = pytest.importorskip("pycolmap")
     cameras = capture(tmp_path / "photos", OPENCV)
