@@ -198,10 +198,9 @@ def _large_steps(scores: VideoScores, choice: VideoChoice) -> tuple[str, ...]:
     said = []
     soft = scores.seconds[choice.blurred_photos]
     if len(soft):
-        photos = "photo is" if len(soft) == 1 else "photos are"
+        times = shorten([f"{at:.1f} s" for at in soft.tolist()])
         said.append(
-            f"{len(soft)} {photos} blurred, because the view turns too quickly there: at"
-            f" {shorten([f'{at:.1f} s' for at in soft.tolist()])}."
+            f"Blurred photos were taken where the view turns too quickly for sharp ones: at {times}."
         )
     moved = np.diff(scores.places[choice.chosen])
     if len(moved) and moved.max() > _LARGE_STEP and moved.max() >= 3 * np.median(moved):
