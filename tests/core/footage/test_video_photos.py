@@ -114,9 +114,11 @@ def test_the_report_names_what_was_left_out(scores: VideoScores) -> None:
     )
 
 
-def test_a_large_step_is_told(scores: VideoScores) -> None:
+def test_blurred_photos_and_a_large_step_are_told(scores: VideoScores) -> None:
     sharpness = scores.sharpness.copy()
     sharpness[10:25] = 0.1
+    places = scores.places.copy()
+    places[30:] += 0.6  # between two frames
     wide = VideoScores(
         64,
         48,
@@ -124,11 +126,17 @@ def test_a_large_step_is_told(scores: VideoScores) -> None:
         scores.seconds,
         scores.stamps,
         sharpness,
-        scores.places,
+        places,
         scores.checks,
     )
-    report = video_photos.report_of(wide, choose(wide, 20), Path("walk.mp4"), KEY, "jpeg")
-    assert any("0.4 of the picture" in fact for fact in report.facts)
+    choice = choose(wide, 20)
+    report = video_photos.report_of(wide, choice, Path("walk.mp4"), KEY, "jpeg")
+    assert any("0.6 of the picture" in fact for fact in report.facts)
+    (at,) = choice.blurred_photos
+    assert report.facts[-2].endswith(f"too quickly for sharp ones: at {wide.seconds[at]:.1f} s.")
+    number = int(wide.numbers[at])
+    assert number in [photo.frame for photo in report.photos]
+    assert not any(one.first <= number <= one.last for one in report.left_out)
 
 
 def test_every_frame_is_a_line_of_the_table(scores: VideoScores) -> None:
