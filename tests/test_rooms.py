@@ -68,7 +68,7 @@ FLOORS: dict[str, list[set[str]]] = {
     ],
     "engine": [
         {"images", "accel", "agreement"},
-        {"models"},
+        {"models", "cameras"},
         {"tracking"},
         {"refine"},
         {"jobs"},

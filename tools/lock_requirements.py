@@ -22,9 +22,14 @@ LOCKS = {
     "sam2_splat_addon/client/requirements/build.txt": ("build", "3.11"),
     "requirements/dev.txt": ("dev", "3.11"),
     "sam2_splat_addon/client/requirements/packages.txt": ("worker", "3.11"),
+    "sam2_splat_addon/client/requirements/cameras.txt": ("cameras", "3.11"),
     "requirements/docs.txt": ("docs", "3.11"),
     "wheels/wheels.txt": ("addon", "3.11"),
 }
+
+
+# What these need is in another lock already.
+ALONE = ("cameras",)
 
 
 def lock(target: Path, group: str, python: str, *, upgrade: bool) -> None:
@@ -33,6 +38,8 @@ def lock(target: Path, group: str, python: str, *, upgrade: bool) -> None:
     command += ["--generate-hashes", "--no-annotate", "--no-header"]
     command += ["--python-version", python, "--group", f"pyproject.toml:{group}"]
     command += ["--output-file", str(target.relative_to(ROOT))]
+    if group in ALONE:
+        command.append("--no-deps")
     if upgrade:
         command.append("--upgrade")
     subprocess.run(command, cwd=ROOT, check=True)

@@ -82,5 +82,9 @@ class EnvironmentSetupError(SplatError):
     """The worker's packages are missing or could not be installed."""
 
 
+class PackageError(SplatError):
+    """A package that only one feature needs is missing or could not be installed."""
+
+
 class Cancelled(Exception):  # noqa: N818 - it is no error
     """The user cancelled. Raised inside the engine to leave the work; not an error."""

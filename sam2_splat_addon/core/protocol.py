@@ -236,6 +236,31 @@ class AgreeRequest(msgspec.Struct, frozen=True, tag="agree"):
     rounds: int = 0
 
 
+class FindCamerasRequest(msgspec.Struct, frozen=True, tag="find_cameras"):
+    """Find the cameras of the photos with COLMAP, and write them beside the store folder.
+
+    Attributes
+    ----------
+    edited
+        Mattes that the user drew. Masks count only where the subject turns before a ground that stands
+        still.
+    threads
+        Number of threads; 0 is all processors.
+    raw_photos
+        As in :class:`RunSettings`.
+    alone
+        Whether the worker that gets this is a process for this alone. COLMAP ends its process on some
+        errors, and brings libraries that must not meet those of torch.
+    """
+
+    footage: FootageFiles
+    store: str
+    edited: tuple[EditedMatte, ...] = ()
+    threads: int = 0
+    raw_photos: RawSource = "developed"
+    alone: bool = False
+
+
 class CopyRequest(msgspec.Struct, frozen=True, tag="copy"):
     """Write a JPEG of each photo, for Blender, which can't show these photos itself, or not upright.
 
@@ -396,9 +421,9 @@ class Progress(msgspec.Struct, frozen=True, tag="progress"):
     """Where the request is.
 
     ``stage`` is "loading", "propagating", "comparing", "baking", "reporting", "copying", "looking", "masks",
-    "watching" or "extracting". ``done`` of ``total`` steps are finished. ``frame`` and ``object_name``
-    name the last step. Seconds are 0 while unknown. ``peak_memory_mb`` is the most memory that the
-    worker has used.
+    "watching", "extracting", "details", "matching" or "placing". ``done`` of ``total`` steps are finished.
+    ``frame`` and ``object_name`` name the last step. Seconds are 0 while unknown. ``peak_memory_mb`` is the
+    most memory that the worker has used.
     """
 
     stage: str
@@ -554,6 +579,7 @@ JobRequest = (
     | LookRequest
     | MasksRequest
     | AgreeRequest
+    | FindCamerasRequest
     | VideoRequest
 )
 Request = JobRequest | PreviewRequest | CancelRequest

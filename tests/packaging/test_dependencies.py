@@ -12,7 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from sam2_splat_addon.client.packages.requirements import LOCKS, read_pins, wanted_pins
+from sam2_splat_addon.client.packages.requirements import (
+    CAMERAS_LOCK,
+    LOCKS,
+    read_pins,
+    wanted_pins,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN = {"sam2_splat_addon", "tools", "tests"}
@@ -70,7 +75,8 @@ def test_everything_imported_is_in_the_developers_lock(folder: str) -> None:
 
 @pytest.mark.parametrize("room", ["core", "engine"])
 def test_everything_the_worker_imports_is_in_its_own_locks(room: str) -> None:
-    locked = {normal(pin.name) for pin in wanted_pins()}
+    optional = read_pins(LOCKS / CAMERAS_LOCK)  # installed on request
+    locked = {normal(pin.name) for pin in (*wanted_pins(), *optional)}
     assert unlocked(ROOT / "sam2_splat_addon" / room, locked) == []
 
 
@@ -89,5 +95,5 @@ def test_every_direct_dependency_is_documented() -> None:
     groups = pyproject.split("[dependency-groups]")[1].split("[tool.")[0]
     direct = {normal(m) for m in re.findall(r'"([A-Za-z][\w.-]*)(?:[=<>"])', groups)}
     assert "msgspec" in direct
-    known = direct - {"build", "torch-needs"} | {"torch", "sam2"}
+    known = direct - {"build", "torch-needs", "cameras"} | {"torch", "sam2"}
     assert {name for name in known if f"| {name} |" not in text} == set()

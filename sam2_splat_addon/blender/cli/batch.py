@@ -26,6 +26,7 @@ from ...core.errors import (
     DamagedPhoto,
     EnvironmentSetupError,
     FootageError,
+    PackageError,
     PromptError,
     ProtocolError,
     SplatError,
@@ -52,6 +53,7 @@ from ..context.stored_text import names_of
 from ..context.task_runner import Task, run_to_end
 from ..tasks.agree_task import AgreeTask
 from ..tasks.bake_task import BakeTask, bake_folder
+from ..tasks.find_cameras_task import FindCamerasTask, expected
 from ..tasks.job_task import JobTask
 from ..tasks.load_task import LoadTask
 from ..tasks.masks_task import MasksTask
@@ -67,6 +69,7 @@ _EXIT_CODES: tuple[tuple[type[SplatError], int], ...] = (
     (PromptError, 4),
     (CheckpointError, 5),
     (EnvironmentSetupError, 5),
+    (PackageError, 5),
     (WorkerError, 6),
     (ProtocolError, 6),
     (BakeError, 7),
@@ -101,6 +104,9 @@ def main(arguments: Sequence[str], program: str = "sam2_splat") -> int:
         return 2
     if options.cameras and not (options.compare or options.agree or options.bake):
         say("sam2_splat: --cameras needs --compare, --agree or --bake", error=True)
+        return 2
+    if options.find_cameras and options.cameras:
+        say("sam2_splat: --find-cameras and --cameras exclude each other", error=True)
         return 2
     if options.save and not _may_be_file(options.save.absolute()):
         say(f"sam2_splat: --save {options.save} can't be made", error=True)
@@ -199,7 +205,7 @@ def run(options: argparse.Namespace, interrupts: Interrupts | None = None) -> Ba
         clip,
         {object_id: name for name, object_id in markers.sync_objects(clip).items()},
         {frame.frame: frame.path for frame in footage.frames},
-        done[0].seconds_per_frame,
+        next(task.seconds_per_frame for task in done if isinstance(task, PropagateTask)),
         max(task.worker_peak_mb for task in done),
         _torch_of(clip),
         tuple(sorted(damaged, key=path_key)),
@@ -423,6 +429,9 @@ def _tasks(clip: bpy.types.MovieClip, options: argparse.Namespace) -> Iterator[J
     device = options.device or preferences.device()
     threads = preferences.threads() if options.threads is None else options.threads
     cameras = str(options.cameras.absolute()) if options.cameras else ""
+    if options.find_cameras:
+        say(f"Finding the cameras takes {expected(clip, threads)}.")
+        yield FindCamerasTask(clip, threads=threads)
     yield PropagateTask(clip, device=device, threads=threads, strict=options.strict)
     if options.compare or options.agree:
         yield AgreeTask(

@@ -88,6 +88,11 @@ def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
         help="folder of the masks, one for each capture (default: beside the photos)",
     )
     own.add_argument(
+        "--find-cameras",
+        action="store_true",
+        help="first find the cameras of the photos with COLMAP, if they have none",
+    )
+    own.add_argument(
         "--compare",
         action="store_true",
         help="compare the masks of all photos in 3D, so that the report names those that the others"

@@ -16,7 +16,7 @@ from . import clip_state, session_state
 from .clip_state import ClipPart
 from .session_state import SessionPart
 
-PanelName = Literal["load", "install", "propagate", "review", "bake"]
+PanelName = Literal["load", "install", "propagate", "review", "bake", "cameras"]
 """The panels that show errors and progress."""
 
 _WITHOUT_CLIP: tuple[PanelName, ...] = ("load", "install")

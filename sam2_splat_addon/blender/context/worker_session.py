@@ -9,7 +9,7 @@ from pathlib import Path
 
 import bpy
 
-from ...client.packages.environment import WorkerEnvironment, find
+from ...client.packages.environment import WorkerEnvironment, can_find_cameras, find
 from ...client.worker.preview import Preview
 from ...client.worker.worker_pool import WorkerPool
 from ...core.errors import EnvironmentSetupError
@@ -26,11 +26,14 @@ class _Worker(SessionPart):
     ready
         Whether the packages are installed. Only True is remembered: packages don't vanish while Blender
         runs, but the user may install them.
+    finds_cameras
+        Whether the optional package for Find Cameras is installed; remembered as ``ready``.
     """
 
     pool: WorkerPool | None = None
     preview: Preview | None = None
     ready: bool = False
+    finds_cameras: bool = False
 
     def closes(self) -> None:
         self.preview = None
@@ -55,6 +58,17 @@ def packages_ready() -> bool:
             return False
         worker.ready = True
     return worker.ready
+
+
+def finds_cameras() -> bool:
+    """Whether the package that finds cameras is installed. This is quick enough for panels."""
+    worker = session_state.part(_Worker)
+    if not worker.finds_cameras:
+        try:
+            worker.finds_cameras = can_find_cameras(environment())
+        except EnvironmentSetupError:
+            return False
+    return worker.finds_cameras
 
 
 def pool() -> WorkerPool:

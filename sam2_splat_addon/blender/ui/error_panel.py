@@ -39,6 +39,8 @@ def _cause(problem: Problem, clip: bpy.types.MovieClip | None) -> tuple[object, 
     """Return what an error depends on, apart from files that only a new try reads."""
     if issubclass(problem.kind, errors.EnvironmentSetupError):
         return worker_session.packages_ready(), worker_session.online()
+    if issubclass(problem.kind, errors.PackageError):
+        return worker_session.finds_cameras(), worker_session.online()
     if clip is None:
         return ()
     settings = properties.of_clip(clip)
@@ -115,6 +117,20 @@ def _fix_bake(layout: bpy.types.UILayout, settings: SAM2SPLAT_PG_clip | None) ->
         layout.prop(settings, "bake_folder", text="", placeholder="Beside the photos")
 
 
+def _fix_cameras(layout: bpy.types.UILayout, settings: SAM2SPLAT_PG_clip | None) -> None:
+    if worker_session.finds_cameras():
+        layout.operator("sam2_splat.find_cameras", icon="VIEW_CAMERA")
+    else:
+        _fix_cameras_package(layout, settings)
+
+
+def _fix_cameras_package(layout: bpy.types.UILayout, settings: SAM2SPLAT_PG_clip | None) -> None:
+    if worker_session.online() or missing.has_local_cameras():
+        layout.operator("sam2_splat.install_cameras", icon="IMPORT")
+    else:
+        missing.draw_offline(layout)
+
+
 def _fix_worker(layout: bpy.types.UILayout, settings: SAM2SPLAT_PG_clip | None) -> None:
     layout.operator("sam2_splat.restart_worker", icon="FILE_REFRESH")
 
@@ -133,7 +149,8 @@ _FIXES: dict[type[SplatError], Callable[[bpy.types.UILayout, SAM2SPLAT_PG_clip |
     errors.FootageError: _fix_footage,
     errors.StoreError: _fix_store,
     errors.BakeError: _fix_bake,
-    errors.CameraError: _fix_bake,  # only a bake reads cameras
+    errors.CameraError: _fix_cameras,
+    errors.PackageError: _fix_cameras_package,
     errors.WorkerError: _fix_worker,
     errors.ProtocolError: _fix_worker,
     errors.EnvironmentSetupError: _fix_environment,

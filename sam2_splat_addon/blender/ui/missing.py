@@ -26,6 +26,11 @@ def has_local_packages() -> bool:
     return any(WHEELS.glob("torch-*.whl"))
 
 
+def has_local_cameras() -> bool:
+    """Whether the package that finds cameras can be installed without a network."""
+    return any(WHEELS.glob("pycolmap-*.whl"))
+
+
 def sentence(settings: SAM2SPLAT_PG_clip | None) -> str:
     """Say in one sentence what the masks of a clip need, quickly. Empty if nothing is missing."""
     if not worker_session.packages_ready():

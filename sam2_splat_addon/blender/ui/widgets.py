@@ -12,6 +12,7 @@ from bpy.types import Context, MovieClip, UILayout
 from ...client.packages import installer
 from ...client.packages.torch_build import BUILDS
 from ...client.worker.job import describe_silence
+from ...core.errors import CameraError, PackageError
 from ..context import preferences, properties, task_runner, worker_session
 from ..context.active_clip import active_clip
 from ..context.last_error import PanelName
@@ -70,6 +71,8 @@ def draw_problem(layout: UILayout, clip: MovieClip | None, panel: PanelName) -> 
         box.label(text=line)
     if panel == "install" and not worker_session.packages_ready():
         return  # the button stands above
+    if panel == "cameras" and issubclass(problem.kind, CameraError | PackageError):
+        return  # the button stands below
     error_panel.draw_fix(box, problem, properties.of_clip(clip) if clip is not None else None)
 
 

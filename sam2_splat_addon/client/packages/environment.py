@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...core.errors import EnvironmentSetupError
-from .installer import read_stamp
+from .installer import cameras_folder, read_stamp
 from .requirements import LOCKS, Pin, wanted_pins
 
 # Package folders that come before any other, separated as in PATH; for scripts and tests.
 SITE_VARIABLE = "SAM2_SPLAT_SITE"
+
+CAMERAS_PACKAGE = "pycolmap"
 
 # The worker cannot start without these two. Only `check` looks for the others.
 _ESSENTIAL = ("torch", "sam2")
@@ -70,11 +72,25 @@ def find(preferred: Path | None = None) -> WorkerEnvironment:
         return WorkerEnvironment(python, named)
     if preferred is not None and all(_holds((preferred,), package) for package in _ESSENTIAL):
         _require_this_python((preferred,))
-        return WorkerEnvironment(python, (preferred,))
+        return WorkerEnvironment(python, (preferred, *_extra(preferred)))
     own = _own_site_dirs()
     if own is None:
         raise EnvironmentSetupError("PyTorch and SAM 2 are not installed yet.", _FIX)
-    return WorkerEnvironment(python, own)
+    return WorkerEnvironment(python, (*own, *_extra(preferred)))
+
+
+def can_find_cameras(environment: WorkerEnvironment) -> bool:
+    """Whether the optional package for Find Cameras is there."""
+    return _holds(environment.site_dirs, CAMERAS_PACKAGE)
+
+
+def _extra(preferred: Path | None) -> tuple[Path, ...]:
+    """Return the folder of the optional packages, if it was made for this Python."""
+    if preferred is None:
+        return ()
+    folder = cameras_folder(preferred)
+    stamp = read_stamp(folder)
+    return (folder,) if stamp is not None and stamp.python == _version() else ()
 
 
 def check(environment: WorkerEnvironment, locks: Path = LOCKS) -> tuple[Pin, ...]:
@@ -102,9 +118,11 @@ def _holds(folders: tuple[Path, ...], package: str) -> bool:
 def _own_site_dirs() -> tuple[Path, ...] | None:
     """Return the folders of the running Python with torch and sam2; None if one is missing."""
     folders: list[Path] = []
-    for package in _ESSENTIAL:
+    for package in (*_ESSENTIAL, CAMERAS_PACKAGE):
         spec = importlib.util.find_spec(package)
         if spec is None or spec.origin is None:
+            if package == CAMERAS_PACKAGE:
+                break
             return None
         folder = Path(spec.origin).parents[1]
         if folder not in folders:
@@ -112,9 +130,13 @@ def _own_site_dirs() -> tuple[Path, ...] | None:
     return tuple(folders)
 
 
+def _version() -> str:
+    return "{}.{}".format(*sys.version_info)
+
+
 def _require_this_python(folders: tuple[Path, ...]) -> None:
     """Raise EnvironmentSetupError if the packages in a folder were made for another Python."""
-    version = "{}.{}".format(*sys.version_info)
+    version = _version()
     for folder in folders:
         stamp = read_stamp(folder)
         if stamp is not None and stamp.python != version:

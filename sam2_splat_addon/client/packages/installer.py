@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -31,6 +31,7 @@ from .torch_build import PYPI, TorchBuild
 
 # Shown before the download; the larger number is for Linux with CUDA.
 DOWNLOAD_SIZE = "0.4 to 3 GB"
+CAMERAS_SIZE = "21 to 38 MB"
 STAMP_NAME = "sam2_splat_packages.json"
 LOG_NAME = "install.log"
 CONSTRAINTS_NAME = "constraints.txt"
@@ -85,6 +86,7 @@ def install(
     online: bool = True,
     torch: TorchBuild = PYPI,
     locks: Path = LOCKS,
+    steps: Sequence[Step] = STEPS,
     wait_s: float = 0.1,
 ) -> Generator[InstallProgress, None, None]:
     """Fill a folder with the worker's packages, and yield progress at least every `wait_s` seconds.
@@ -106,6 +108,8 @@ def install(
         The build of PyTorch. If its index can't be reached, pip takes the build on PyPI.
     locks
         Folder with the locks.
+    steps
+        What is installed: all that the worker needs, or an optional package.
     wait_s
         Longest time that one step of the iterator blocks, s.
 
@@ -123,7 +127,7 @@ def install(
             "Allow Online Access in Blender's preferences, or put the wheels beside the add-on.",
         )
     version = _version_of(interpreter)
-    marks = {step.lock: fingerprint(locks / step.lock) for step in STEPS}
+    marks = {step.lock: fingerprint(locks / step.lock) for step in steps}
     wanted = Stamp(version, marks, torch.name)
     partial = _beside(folder, ".partial")
     try:
@@ -137,7 +141,7 @@ def install(
             PACKAGES.claim(partial)
             begun = Stamp(version, {}, torch.name)
         sources = _source_arguments(wheels, online)
-        for number, step in enumerate(STEPS, start=1):
+        for number, step in enumerate(steps, start=1):
             mark = wanted.done[step.lock]
             if begun.done.get(step.lock) == mark:
                 continue
@@ -148,13 +152,13 @@ def install(
                 title += f" for {torch.title}"
             log = partial / LOG_NAME
             for line in run_pip(command, _pip_environment(partial), log, wait_s):
-                yield InstallProgress(number, len(STEPS), title, line, time.monotonic() - started)
+                yield InstallProgress(number, len(steps), title, line, time.monotonic() - started)
             begun = Stamp(version, {**begun.done, step.lock: mark}, torch.name)
             writing = BackgroundTask(
                 lambda _: sync_tree(partial)
             )  # gigabytes, before they are called done
             while not writing.poll(wait_s):
-                yield InstallProgress(number, len(STEPS), title, "", time.monotonic() - started)
+                yield InstallProgress(number, len(steps), title, "", time.monotonic() - started)
             writing.result()
             _write_stamp(partial, begun)
         _take_place(partial, folder)
@@ -163,6 +167,11 @@ def install(
             f"Packages could not be installed in {folder}: {problem}.",
             "Choose a folder that you may write to, on a disk with a few free gigabytes.",
         ) from problem
+
+
+def cameras_folder(packages: Path) -> Path:
+    """Return the folder for what only Find Cameras needs, beside the worker's package folder."""
+    return _beside(packages, "_cameras")
 
 
 def require_replaceable(folder: Path) -> None:

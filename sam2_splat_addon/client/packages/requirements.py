@@ -62,6 +62,12 @@ STEPS = (
 )
 
 
+CAMERAS_LOCK = "cameras.txt"
+
+# What only Find Cameras needs. It has a folder of its own, and uses numpy of the other one.
+CAMERAS_STEPS = (Step("pycolmap", CAMERAS_LOCK, _HASHED),)
+
+
 def read_pins(lock: Path) -> tuple[Pin, ...]:
     """Return the packages that one lock names for every platform.
 

@@ -307,6 +307,9 @@ _STAGES = {
     "looking": "Looking at the RAW photos",
     "masks": "Reading masks",
     "comparing": "Comparing masks in 3D",
+    "details": "Looking for details",
+    "matching": "Comparing photos",
+    "placing": "Placing cameras",
 }
 
 

@@ -21,6 +21,7 @@ from ..printable import counted
 from ..system.safe_read import is_folder, is_there, read_plain
 from . import colmap, json_cameras, realityscan
 from .capture import Camera, Capture
+from .found import DEFAULT_NAME, MODEL
 from .lens import Floats
 from .matching import matched
 
@@ -146,8 +147,11 @@ def cameras_of(
     place: Path | None = None,
     odd: Mapping[int, tuple[int, int]] = MappingProxyType({}),
     raw: RawReader | None = None,
+    found: Path | None = None,
 ) -> PhotoCameras:
     """Find and read the cameras of photos.
+
+    Of several, those of the most photos count; of as many, those of another program, not our own.
 
     Parameters
     ----------
@@ -161,6 +165,9 @@ def cameras_of(
         Frame -> size of each photo with another size.
     raw
         Tells the orientation of a camera RAW photo, as in `read_header`.
+    found
+        The model that *Find Cameras* may have written, if not in its usual place beside the photos. It is
+        read only without a place.
 
     Raises
     ------
@@ -168,10 +175,10 @@ def cameras_of(
         There are none, or none of these photos, or they contradict themselves. One sentence says which.
     """
     size = (width, height)
-    best: tuple[tuple[int, bool], _Source, Capture] | None = None
+    usable: list[tuple[tuple[int, bool, bool], _Source]] = []
     problems: list[CameraError] = []
     others: list[Capture] = []
-    for source in _sources(photos, place):
+    for source in _sources(photos, place, found):
         try:
             capture = source.read(photos, size, points=False)
         except CameraError as problem:
@@ -183,14 +190,19 @@ def cameras_of(
             (lens.width, lens.height) == size
             for lens in (capture.cameras[at].lens for at in pairs.values())
         )
-        rank = (len(pairs), exact)
-        if pairs and (best is None or rank > best[0]):
-            best = rank, source, capture
-    if best is None:
+        if pairs:
+            usable.append(((len(pairs), not source.is_ours, exact), source))
+    if not usable:
         if problems:
             raise problems[0]
         raise _none_of_these(others, photos, place)
-    return _brought_to(best[1].read(photos, size, points=True), photos, size, odd, raw)
+    problems.clear()
+    for _, source in sorted(usable, key=lambda one: one[0], reverse=True):
+        try:
+            return _brought_to(source.read(photos, size, points=True), photos, size, odd, raw)
+        except CameraError as problem:
+            problems.append(problem)
+    raise problems[0]
 
 
 def _none_of_these(
@@ -221,6 +233,7 @@ class _Source:
 
     path: Path
     kind: str
+    is_ours: bool = False
 
     def read(self, photos: Sequence[Path], size: tuple[int, int], *, points: bool) -> Capture:
         """Read it; raises CameraError."""
@@ -242,7 +255,7 @@ class _Source:
         return json_cameras.read_transforms(self.path, size, points=points)
 
 
-def _sources(photos: Sequence[Path], place: Path | None) -> Iterator[_Source]:
+def _sources(photos: Sequence[Path], place: Path | None, found: Path | None) -> Iterator[_Source]:
     """Yield what may have cameras, the likeliest first, each once."""
     if place is None:
         folder = photos[0].parent if photos else Path()
@@ -262,6 +275,11 @@ def _sources(photos: Sequence[Path], place: Path | None) -> Iterator[_Source]:
                     yield source
     if photos and any(is_there(photo.with_suffix(".xmp")) for photo in photos[:FEWEST]):
         yield _Source(photos[0].parent, "xmp")
+    if place is None:
+        ours = [base / DEFAULT_NAME / MODEL for base in bases[:1]]
+        for model in dict.fromkeys(([] if found is None else [found]) + ours):
+            if colmap.is_model(model):
+                yield _Source(model, "colmap", is_ours=True)
 
 
 def _file(path: Path) -> _Source:

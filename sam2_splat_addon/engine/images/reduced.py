@@ -34,8 +34,10 @@ Decoded = dict[tuple[int, int], Image.Image]
 """One photo, upright, decoded at several scales, by the scale's stored size (width, height), px."""
 
 
-def small_upright(path: Path, side: int, raw: RawSource = "developed") -> NDArray[np.uint8]:
-    """Return the upright photo with a longer side of at most so many px, (H, W, 3) uint8.
+def small_upright(
+    path: Path, side: int, raw: RawSource = "developed"
+) -> tuple[NDArray[np.uint8], bytes | None]:
+    """Return the upright photo with a longer side of at most so many px, (H, W, 3) uint8, and its EXIF.
 
     Raises
     ------
@@ -48,11 +50,13 @@ def small_upright(path: Path, side: int, raw: RawSource = "developed") -> NDArra
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
     if header.format == "jpeg":
         photo, box = jpeg_at_least(path, size, {}, header.orientation)
-        return np.array(photo.resize(size, Image.Resampling.BICUBIC, box=box))
-    whole = to_8_bit(decode(path, raw=raw).upright)
-    if size == (width, height):
-        return whole
-    return np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        small = np.array(photo.resize(size, Image.Resampling.BICUBIC, box=box))
+        return small, of_jpeg(path.read_bytes()).exif
+    pixels = decode(path, raw=raw)
+    small = to_8_bit(pixels.upright)
+    if size != (width, height):
+        small = np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return small, pixels.exif
 
 
 def jpeg_at_least(

@@ -80,7 +80,7 @@ def run(
         taken.
     """
     wish, footage = request.propagation, request.propagation.footage
-    cameras = cameras_for(footage, request.cameras)
+    cameras = cameras_for(footage, request.cameras, request.propagation.store)
     on_log(Log("info", cameras.summary()))
     for text in cameras.warnings:
         on_log(Log("warning", text))

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 from ...core.bake_plan import BakePlan, plan_bake
 from ...core.cameras.export import upright_cameras
 from ...core.cameras.find import cameras_of
+from ...core.cameras.found import model_beside
 from ...core.errors import CameraError, Cancelled, DamagedPhoto
 from ...core.footage.damaged_photos import DamagedFrame, left_out
 from ...core.footage.scan import shorten
@@ -260,9 +261,9 @@ def _dataset(
     place = Path(request.cameras) if request.cameras else None
     try:
         footage = request.footage
-        found = cameras_of(
-            sources, footage.width, footage.height, place, footage.odd_sizes, looked_at
-        )
+        size = (footage.width, footage.height)
+        ours = model_beside(Path(request.store))
+        found = cameras_of(sources, *size, place, footage.odd_sizes, looked_at, ours)
     except CameraError:
         if place is not None:
             raise

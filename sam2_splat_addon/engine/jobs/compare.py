@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.cameras.find import PhotoCameras, cameras_of
+from ...core.cameras.found import model_beside
 from ...core.edited_prompts import mask_prompt
 from ...core.errors import CameraError, Cancelled, FootageError
 from ...core.geometry.resample import upsample_binary
@@ -100,11 +101,21 @@ class Steps:
         self._on_progress(Progress("comparing", self._done, self._total, object_name=self._name))
 
 
-def cameras_for(footage: FootageFiles, place: str) -> PhotoCameras:
-    """Return the cameras of the photos; raises CameraError."""
+def cameras_for(footage: FootageFiles, place: str, store: str = "") -> PhotoCameras:
+    """Return the cameras of the photos; raises CameraError.
+
+    Parameters
+    ----------
+    place
+        File or folder of the cameras. Empty looks around the photos, and beside the masks.
+    store
+        The folder of the masks, if there is one.
+    """
     paths = [Path(path) for path in footage.paths]
+    size = (footage.width, footage.height)
     given = Path(place) if place else None
-    return cameras_of(paths, footage.width, footage.height, given, footage.odd_sizes, looked_at)
+    found = model_beside(Path(store)) if store else None
+    return cameras_of(paths, *size, given, footage.odd_sizes, looked_at, found)
 
 
 def masks_of(
@@ -286,7 +297,7 @@ def clip_hulls(
     Cancelled
         ``cancelled`` returned True.
     """
-    cameras = cameras_for(request.footage, request.cameras)
+    cameras = cameras_for(request.footage, request.cameras, request.store)
     found = {}
     for object_id in objects:
         steps = Steps(len(request.footage.paths), "", on_progress, cancelled)

@@ -19,6 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+import msgspec
+
 from ...core.errors import Cancelled, EnvironmentSetupError, ProtocolError, SplatError, WorkerError
 from ...core.footage.damaged_photos import left_out
 from ...core.mattes.store import MatteStore
@@ -32,6 +34,7 @@ from ...core.protocol import (
     CopyRequest,
     Event,
     Failed,
+    FindCamerasRequest,
     Finished,
     FrameDone,
     JobRequest,
@@ -54,6 +57,7 @@ from ...core.protocol import (
     write_message,
 )
 from ...core.system.process_memory import peak_memory_mb
+from .alone import answer_alone
 
 if TYPE_CHECKING:  # at run time the first propagation imports it, with torch
     from ..jobs.propagate import PropagateReport
@@ -193,6 +197,8 @@ def _answer(
             return _masks(job, send, cancelled)
         if isinstance(job, AgreeRequest):
             return _agree(job, send, send_frame_done, cancelled)
+        if isinstance(job, FindCamerasRequest):
+            return _find_cameras(job, send, cancelled)
         return _bake(job, send, send_frame_done, cancelled)
     except Cancelled:
         return Stopped(len(frames))
@@ -321,6 +327,26 @@ def _agree(
         cancelled=cancelled,
     )
     return _tracked(report, began, report.prompts)
+
+
+def _find_cameras(
+    request: FindCamerasRequest, send: Callable[[Event], None], cancelled: Callable[[], bool]
+) -> Finished | Failed | Stopped:
+    if not request.alone:
+        return answer_alone(msgspec.structs.replace(request, alone=True), send, cancelled)
+    from ..jobs import find_cameras
+
+    began = time.monotonic()
+    report = find_cameras.run(request, on_progress=send, on_log=send, cancelled=cancelled)
+    return Finished(
+        report.summary,
+        str(report.folder),
+        report.found.placed if report.found is not None else 0,
+        time.monotonic() - began,
+        peak_memory_mb(),
+        report.warnings,
+        report.damaged,
+    )
 
 
 def _copy(

@@ -19,10 +19,23 @@ import msgspec
 import pytest
 
 from sam2_splat_addon.client.packages import environment, installer
-from sam2_splat_addon.client.packages.environment import WorkerEnvironment, check, find
+from sam2_splat_addon.client.packages.environment import (
+    WorkerEnvironment,
+    can_find_cameras,
+    check,
+    find,
+)
 from sam2_splat_addon.client.packages.installer import install
 from sam2_splat_addon.client.packages.pip_process import explain
-from sam2_splat_addon.client.packages.requirements import LOCKS, STEPS, Pin, read_pins, wanted_pins
+from sam2_splat_addon.client.packages.requirements import (
+    CAMERAS_LOCK,
+    CAMERAS_STEPS,
+    LOCKS,
+    STEPS,
+    Pin,
+    read_pins,
+    wanted_pins,
+)
 from sam2_splat_addon.client.packages.torch_build import TorchBuild
 from sam2_splat_addon.core.errors import EnvironmentSetupError
 from tests.tiny_packages import VERSION, make_wheel
@@ -114,6 +127,34 @@ def run(folder: Path, locks: Path, wheels: Path, python: Path | None = None) -> 
         if progress.title not in titles:
             titles.append(progress.title)
     return titles
+
+
+def test_what_only_find_cameras_needs_has_a_folder_of_its_own(
+    tmp_path: Path, filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheels, locks = tmp_path / "more wheels", tmp_path / "more locks"
+    wheels.mkdir()
+    locks.mkdir()
+    wheel = make_wheel(wheels, environment.CAMERAS_PACKAGE)
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    pin = f"{environment.CAMERAS_PACKAGE}=={VERSION} --hash=sha256:{digest}\n"
+    (locks / CAMERAS_LOCK).write_text(pin, encoding="utf-8")
+    monkeypatch.delenv(environment.SITE_VARIABLE, raising=False)
+    before = sorted(path for path in filled.rglob("*"))
+    folder = installer.cameras_folder(filled)
+    assert folder.parent == filled.parent
+    assert find(filled).site_dirs == (filled,)
+    assert not can_find_cameras(find(filled))
+    for _ in install(folder, wheels=wheels, online=False, locks=locks, steps=CAMERAS_STEPS):
+        pass
+    assert find(filled).site_dirs == (filled, folder)
+    assert can_find_cameras(find(filled))
+    assert sorted(path for path in filled.rglob("*")) == before
+    stamp = installer.read_stamp(folder)
+    assert stamp is not None
+    other = msgspec.structs.replace(stamp, python="3.7")
+    (folder / installer.STAMP_NAME).write_bytes(msgspec.json.encode(other))
+    assert find(filled).site_dirs == (filled,), "packages for another Python are left out"
 
 
 def test_install_fills_the_folder_from_wheels_without_the_network(

@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from pathlib import Path
 
 import bpy
 from bpy.types import Context, Operator
 
 from ....client.packages import installer
 from ....client.packages.download import download
-from ....client.packages.torch_build import build_for
+from ....client.packages.requirements import STEPS, Step
+from ....client.packages.torch_build import PYPI, TorchBuild, build_for
 from ....core.checkpoint_catalogue import CHECKPOINTS, Checkpoint
 from ....core.errors import CheckpointError, EnvironmentSetupError
 from ...context import preferences, properties, worker_session
@@ -20,7 +22,7 @@ from ...context.task_runner import Task, TaskOperator
 from ..missing import WHEELS, has_local_packages
 from .polls import nothing_runs
 
-_OFFLINE_FIX = "Allow Online Access in the preferences, under System."
+OFFLINE_FIX = "Allow Online Access in the preferences, under System."
 
 # Each step of a download yields a fraction, 0 to 1, and a sentence.
 Steps = Generator[tuple[float, str], None, None]
@@ -61,13 +63,19 @@ class FetchTask:
 
 
 def _install_steps() -> Steps:
+    return installing(preferences.packages_folder(), build_for(preferences.torch_build()))
+
+
+def installing(folder: Path, torch: TorchBuild = PYPI, steps: Sequence[Step] = STEPS) -> Steps:
+    """Install packages into a folder. Each step is a fraction and a sentence."""
     # A running worker holds the files that are to be replaced.
     worker_session.shut_down()
     for progress in installer.install(
-        preferences.packages_folder(),
+        folder,
         wheels=WHEELS if WHEELS.is_dir() else None,
         online=worker_session.online(),
-        torch=build_for(preferences.torch_build()),
+        torch=torch,
+        steps=steps,
         wait_s=0.2 if bpy.app.background else 0.01,
     ):
         sentence = f"{progress.title} ({progress.step} of {progress.steps})"
@@ -95,7 +103,7 @@ class SAM2SPLAT_OT_install_packages(TaskOperator, Operator):
 
     def start(self, context: Context) -> Task:
         if not worker_session.online() and not has_local_packages():
-            raise EnvironmentSetupError("Blender is offline.", _OFFLINE_FIX)
+            raise EnvironmentSetupError("Blender is offline.", OFFLINE_FIX)
         return FetchTask("Installing", _install_steps(), "SAM 2 is installed")
 
 
@@ -116,7 +124,7 @@ class SAM2SPLAT_OT_download_model(TaskOperator, Operator):
 
     def start(self, context: Context) -> Task:
         if not worker_session.online():
-            raise CheckpointError("Blender is offline.", _OFFLINE_FIX)
+            raise CheckpointError("Blender is offline.", OFFLINE_FIX)
         entry = CHECKPOINTS[properties.of_clip(require_clip(context)).model]
         return FetchTask("Downloading", _download_steps(entry), f"{entry.file_name} is downloaded")
 
