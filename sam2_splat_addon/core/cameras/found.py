@@ -6,6 +6,7 @@ Layout of the folder::
     sam2_splat_folder.json      marks the folder as ours (core/system/owned_folder.py)
     found.json                  what was found, see `FoundCameras`
     sparse/0/*.bin              the model, as COLMAP writes it
+    run.lock                    held while a search runs (core/mattes/run_lock.py)
     search/                     a search that is not finished; the next one goes on there
 """
 
@@ -47,6 +48,7 @@ FOLDER: Final = FolderKind(
     "cameras",
     OwnNames(
         FOUND_NAME,
+        "run.lock",
         *(f"{MODEL}/{name}.bin" for name in ("cameras", "images", "points3D")),
         f"{SEARCH}/?",
         f"{SEARCH}/models/?/?",

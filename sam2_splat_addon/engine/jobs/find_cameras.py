@@ -10,10 +10,11 @@ count or, without masks, only those that move.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,10 +41,11 @@ from ...core.cameras.found import (
 )
 from ...core.cameras.lens import Floats, Lens
 from ...core.edited_prompts import mask_prompt
-from ...core.errors import CameraError, Cancelled, DamagedPhoto, PackageError
+from ...core.errors import CameraError, Cancelled, DamagedPhoto, PackageError, StoreError
 from ...core.footage.scan import shorten
 from ...core.geometry.orientation import PhotoShape
 from ...core.geometry.resample import upsample_binary
+from ...core.mattes.run_lock import only_run
 from ...core.mattes.store import MatteStore
 from ...core.printable import counted
 from ...core.protocol import FindCamerasRequest, Log, Progress
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
 
 PACKAGE: Final = "pycolmap"
 _KEY_NAME: Final = "search.json"
+_VERSION: Final = "1"  # of the steps below: with another one a search begins anew
 _WHOLE, _INSIDE, _MOVING = "whole", "inside", "moving"
 _MOST_READERS: Final = 4  # each needs about half a gigabyte
 _MASKED: Final = 0.8  # share of the photos that must have a mask
@@ -149,8 +152,10 @@ def run(
     folder = folder_beside(Path(request.store))
     try:
         FOLDER.claim(folder)
-        _keep_same(folder, _Key(request.footage.fingerprint, (version, "1"), request.raw_photos))
-        return _found(request, folder, threads, steps, on_log)
+        key = _Key(request.footage.fingerprint, (version, _VERSION), request.raw_photos)
+        with _only_search(folder):
+            _keep_same(folder, key)
+            return _found(request, folder, threads, steps, on_log)
     except OSError as problem:
         raise CameraError(
             f"{folder} can't be written: {problem.strerror or problem}.",
@@ -172,7 +177,7 @@ def _there_already(request: FindCamerasRequest) -> Report | None:
         cameras = cameras_of(paths, *size, None, footage.odd_sizes, looked_at, model)
     except CameraError:
         return None
-    if FOLDER.owns(cameras.source.parents[1]) or len(cameras.by_frame) < len(footage.paths):
+    if FOLDER.owns(cameras.source.parent.parent) or len(cameras.by_frame) < len(footage.paths):
         return None
     said = f"There are cameras of all photos already, which are used. {cameras.summary()}"
     return Report(cameras.source, None, said)
@@ -184,6 +189,20 @@ def missing_package() -> PackageError:
         "Find Cameras needs the package pycolmap, which is not installed.",
         "Press Install pycolmap in the Cameras panel.",
     )
+
+
+@contextlib.contextmanager
+def _only_search(folder: Path) -> Iterator[None]:
+    """Lock the folder; raises CameraError while another process searches there."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(only_run(folder))
+        except StoreError as problem:
+            raise CameraError(
+                "Another Blender is finding the cameras of these photos.",
+                "Wait until it has finished, or cancel it there; then try again.",
+            ) from problem
+        yield
 
 
 def _keep_same(folder: Path, key: _Key) -> None:

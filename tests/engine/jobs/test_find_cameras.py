@@ -13,10 +13,11 @@ import pytest
 from PIL import Image
 
 from sam2_splat_addon.core.cameras.find import cameras_of
-from sam2_splat_addon.core.cameras.found import SEARCH, read_found
+from sam2_splat_addon.core.cameras.found import FOLDER, SEARCH, read_found
 from sam2_splat_addon.core.errors import CameraError, Cancelled, PackageError
 from sam2_splat_addon.core.footage.scan import scan
 from sam2_splat_addon.core.geometry.trace import trace_pixels
+from sam2_splat_addon.core.mattes.run_lock import only_run
 from sam2_splat_addon.core.protocol import EditedMatte, FindCamerasRequest, FootageFiles, Progress
 from sam2_splat_addon.engine.jobs import find_cameras
 from sam2_splat_addon.engine.jobs.compare import cameras_for
@@ -290,6 +291,14 @@ def test_a_folder_of_the_user_with_that_name_is_left_alone(
     assert [path for path in (photos / "sam2_splat_cameras").rglob("*") if path.is_file()] == [
         theirs
     ]
+
+
+def test_two_searches_do_not_work_in_one_folder(capture: Textured, tmp_path: Path) -> None:
+    photos = copied(capture, tmp_path / "photos")
+    ours = photos / "sam2_splat_cameras"
+    FOLDER.claim(ours)
+    with only_run(ours), pytest.raises(CameraError, match="Another Blender is finding the cameras"):
+        searched(photos)
 
 
 def test_without_the_package_a_sentence_says_what_to_install(
