@@ -28,7 +28,7 @@ _ROUNDS: Final = 12
 _BLOCK: Final = 512  # photos compared at a time
 _NEAR: Final = 8  # among so many most alike photos the next one must be, in a film
 _MOSTLY: Final = 0.6  # of the photos
-_TILE: Final = 12  # photos: pairs of two tiles come together, so that few photos are in memory
+_TILE: Final = 8  # photos: pairs of two tiles come together, so that few photos are in memory
 
 
 def every_pair(count: int) -> list[tuple[int, int]]:

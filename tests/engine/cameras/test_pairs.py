@@ -72,7 +72,7 @@ def test_pairs_come_in_groups_that_need_few_photos() -> None:
     pairs = every_pair(50)
     groups = list(in_tiles(pairs))
     assert sorted(pair for group in groups for pair in group) == pairs
-    assert max(len({at for pair in group for at in pair}) for group in groups) <= 24
+    assert max(len({at for pair in group for at in pair}) for group in groups) <= 16
 
 
 def test_the_time_is_said_beforehand() -> None:
