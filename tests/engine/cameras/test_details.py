@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,7 +21,9 @@ from sam2_splat_addon.engine.cameras.details import MOST, SIDE, details_of, scal
 FILM = math.hypot(36.0, 24.0)
 
 
-def photo(path: Path, size: tuple[int, int], tags: dict[int, object], orientation: int = 1) -> Path:
+def photo(
+    path: Path, size: tuple[int, int], tags: Mapping[int, object], orientation: int = 1
+) -> Path:
     exif = Image.Exif()
     exif[0x0112] = orientation
     exif.get_ifd(0x8769).update(tags)

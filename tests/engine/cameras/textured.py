@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sam2_splat_addon.core.cameras.capture import Camera
-from sam2_splat_addon.core.cameras.find import PhotoCameras
+from sam2_splat_addon.core.cameras.find import PhotoCamera, PhotoCameras
 from sam2_splat_addon.core.cameras.lens import Floats, Lens
+from tools.research.bench.evaluation.camera_errors import errors
 
 WIDTH, HEIGHT = 320, 240
 LENS = Lens("PINHOLE", WIDTH, HEIGHT, (340.0, 340.0, WIDTH / 2, HEIGHT / 2))
@@ -116,28 +117,11 @@ def make(
 
 
 def differences(found: PhotoCameras, cameras: Sequence[Camera]) -> tuple[float, float]:
-    """Return how far found cameras are from the true ones, after the best turn, shift and scale.
-
-    Returns
-    -------
-    tuple
-        The largest distance in distances from the middle, and the largest angle, degrees.
-    """
-    frames = sorted(found.by_frame)
-    ours = np.array([found.by_frame[frame].position for frame in frames])
-    true = np.array([cameras[frame - 1].position for frame in frames])
-    a, b = ours - ours.mean(0), true - true.mean(0)
-    left, sizes, right = np.linalg.svd(b.T @ a)
-    sign = np.diag([1.0, 1.0, float(np.sign(np.linalg.det(left @ right)))])
-    turn = left @ sign @ right
-    scale = float((sizes * sign.diagonal()).sum() / (a**2).sum())
-    far = np.linalg.norm(scale * a @ turn.T - b, axis=1) / np.linalg.norm(true, axis=1).mean()
-    angles = []
-    for frame in frames:
-        # Axes of the picture, which may lie turned: compare where a ray goes.
-        camera = found.by_frame[frame]
-        whole = np.array([[camera.width / 2, camera.height / 2]])
-        ray = camera.rays(whole)[0] @ turn.T
-        cosine = float(np.clip(ray @ cameras[frame - 1].rotation[2], -1, 1))
-        angles.append(math.degrees(math.acos(cosine)))
-    return float(far.max()), max(angles)
+    """Return the largest distance of found cameras, in shares of the ring, and angle, degrees."""
+    as_stored = np.eye(2, 3)
+    true = {
+        at: PhotoCamera(camera, as_stored, WIDTH, HEIGHT)
+        for at, camera in enumerate(cameras, start=1)
+    }
+    off = errors(found.by_frame, true)
+    return float(off.far.max()), float(off.angles.max())

@@ -6,7 +6,8 @@
 It renders circles (once), propagates one click on the first photo with the bundled model, and compares
 all masks with the truth: as they are, clipped to the hull, after *Agree*, and after both. A photo deserves
 a look if its IoU with the truth is under 0.8. The review's list is measured without and with the cameras.
-``--spoil 10`` first replaces the masks of so many photos of each capture by wrong ones, without *Agree*.
+``--found`` takes the cameras that ``cameras.py`` has found in the same cache. ``--spoil 10`` first replaces
+the masks of so many photos of each capture by wrong ones, without *Agree*.
 
 The cache folder keeps what was rendered and propagated. New weights are propagated again.
 """
@@ -17,6 +18,7 @@ import argparse
 import shutil
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -30,6 +32,7 @@ if not __package__:  # run as a script
 import msgspec
 import numpy as np
 
+from sam2_splat_addon.core.cameras.found import MODEL, folder_beside
 from sam2_splat_addon.core.errors import CameraError
 from sam2_splat_addon.core.geometry.resample import upsample_binary
 from sam2_splat_addon.core.mattes.store import MatteRecord, MatteStore
@@ -189,6 +192,9 @@ def main() -> int:
     parser.add_argument("--captures", type=int, default=len(ORDER), help="the first so many")
     parser.add_argument("--rounds", type=int, default=2, help="of Agree; 0 leaves it out")
     parser.add_argument("--spoil", type=int, default=0, help="photos of each capture to spoil")
+    parser.add_argument(
+        "--found", action="store_true", help="use cameras that bench/cameras.py has found before"
+    )
     parser.add_argument("--json", type=Path, help="where each capture's figures go as JSON")
     options = parser.parse_args()
     print("| capture | masks | clipped | Agree | both | wrong photos | s hull | s Agree |")
@@ -196,6 +202,9 @@ def main() -> int:
     figures: list[Figures] = []
     for sort, kind in ORDER[: options.captures]:
         circle = circles.rendered(sort, kind, options.cache, lambda text: None)
+        if options.found:
+            model = folder_beside(options.cache / "found" / circle.name / "mattes") / MODEL
+            circle = replace(circle, found=model)
         figures.append(measured(circle, options.cache, options.rounds, options.spoil))
         print(line(figures[-1]), flush=True)
         command.write_json(options.json, figures)

@@ -50,12 +50,15 @@ class Circle:
         Photos, true ids, and ``scene.json``.
     photos
         A folder with links to the photos alone.
+    found
+        The model that *Find Cameras* has found, if it is to be used in place of the true cameras.
     """
 
     sort: str
     kind: str
     folder: Path
     photos: Path
+    found: Path | None = None
 
     @property
     def name(self) -> str:
@@ -77,11 +80,16 @@ class Circle:
 
     @property
     def cameras_file(self) -> Path:
+        """The cameras to use: the true ones, as nerfstudio would write them, or found ones."""
+        return self.found or self.true_cameras_file
+
+    @property
+    def true_cameras_file(self) -> Path:
         """The true cameras, as nerfstudio would write them."""
         return self.folder / "transforms.json"
 
     def cameras(self) -> PhotoCameras:
-        """Return the true cameras."""
+        """Return the cameras to use."""
         return cameras_of(self.footage().paths, *self.facts().size, self.cameras_file)
 
 
@@ -96,7 +104,7 @@ def _write_cameras(circle: Circle) -> None:
         focal = one.camera.lens * max(width, height) / 36.0
         frames.append({"file_path": one.file, "fl_x": focal, "transform_matrix": matrix.tolist()})
     told = {"w": width, "h": height, "frames": frames}
-    write_atomic(circle.cameras_file, msgspec.json.encode(told))
+    write_atomic(circle.true_cameras_file, msgspec.json.encode(told))
 
 
 def rendered(sort: str, kind: str, cache: Path, report: Callable[[str], None]) -> Circle:
