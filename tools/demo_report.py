@@ -41,7 +41,6 @@ def run(options: argparse.Namespace) -> int:
 
     import sam2_splat_addon
     from sam2_splat_addon.blender.cli import batch
-    from sam2_splat_addon.blender.cli import options as batch_options
 
     print(f"Blender {bpy.app.version_string}, Python {sys.version.split()[0]}", flush=True)
     store_folder = options.out / "mattes"
@@ -62,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     begin = time.perf_counter()
     sam2_splat_addon.register()
     try:
-        result = batch.run(batch_options.parser("demo.py").parse_args(arguments))
+        result = batch.run(batch.options_parser("demo.py").parse_args(arguments))
     except SplatError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1

@@ -50,6 +50,10 @@ class PromptError(SplatError):
     """Prompts are missing, malformed, or outside the footage."""
 
 
+class JobError(SplatError):
+    """A job file is missing or malformed, or lacks something that the command needs."""
+
+
 class EditError(SplatError):
     """A mask that the user edited can't be used."""
 

@@ -49,6 +49,11 @@ def counted(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
+def with_warnings(summary: str, warnings: tuple[str, ...]) -> str:
+    """Add warnings to the end of a summary."""
+    return " ".join((f"{summary.removesuffix('.')}.", *warnings)) if warnings else summary
+
+
 def is_text(name: str) -> bool:
     """Whether a name is valid text. On Linux it may be bytes of another encoding."""
     return name == as_text(name)

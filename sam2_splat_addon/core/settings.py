@@ -4,8 +4,8 @@
 A setting is a field of one of the structs below. The field has a name, a type and a default, and a
 `Setting` with all that people read of it. Everything else is made from that: Blender's property
 (`blender/context/properties.py`), its place in the panel, the option of the command line
-(`blender/cli/options.py`), the request, the preview's key (`blender/clip/preview_key.py`) and the
-manifest's key (`core/mattes/run_manifest.py`).
+(`client/command/options.py`), its place in a job file (`core/capture_job.py`), the request, the
+preview's key (`blender/clip/preview_key.py`) and the manifest's key (`core/mattes/run_manifest.py`).
 
 To add a setting, add its field here and write the code that uses its value.
 
@@ -64,6 +64,7 @@ Alpha = Literal["binary", "soft"]
 VideoFormat = Literal["jpeg", "png"]
 Sidecar = Literal["none", "postshot", "colmap", "colmap_photos"]
 Role = Literal["keep", "remove", "ignore"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
 
 Group = Literal["front", "lost", "edges", "slow", "holes", "photos", "other"]
 

@@ -17,7 +17,7 @@ from ...core.errors import FootageError
 from ...core.footage import matching
 from ...core.footage.copies import photo_link
 from ...core.footage.raw_photos import FILE_NAME, RawPhotos
-from ...core.footage.scan import Footage, cuts_between, scan
+from ...core.footage.scan import Footage, cuts_between, from_file, scan
 from ...core.footage.staging import COPIES, LINKS, PROXIES
 from ...core.system.background_task import Report, unwatched
 from ...core.system.links import is_link
@@ -209,13 +209,3 @@ def _adopted(clip: bpy.types.MovieClip, footage: Footage) -> Footage:
     remember(clip, footage)
     shown.remember(clip, footage, is_upright=False)
     return footage
-
-
-def from_file(footage: Footage, name: str) -> Footage:
-    """Return the photos from one photo on, because a clip's frame 1 is the photo it was opened at."""
-    start = footage.frame_of(name) - 1
-    frames = tuple(
-        dataclasses.replace(frame, index=index)
-        for index, frame in enumerate(footage.frames[start:])
-    )
-    return dataclasses.replace(footage, frames=frames)

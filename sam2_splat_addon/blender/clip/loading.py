@@ -16,8 +16,9 @@ import bpy
 from ...core.errors import FootageError
 from ...core.footage.copies import copy_paths, frame_size, needs_copies
 from ...core.footage.raw_photos import RawPhotosUnknown
-from ...core.footage.scan import Footage
+from ...core.footage.scan import Footage, from_file
 from ...core.footage.staging import stage
+from ...core.mattes.store import STORE_NAME
 from ...core.settings import RawSource
 from ...core.system.background_task import Report, unwatched
 from ...core.system.safe_read import is_folder, is_there
@@ -26,7 +27,7 @@ from ..context import preferences, properties
 from ..context.active_clip import clip_by_uid, is_linked, require_clip_by_uid
 from ..context.present import present
 from . import copies, matte_run, photo_remap, raw_photos, shown
-from .footage import Place, from_file, remember
+from .footage import Place, remember
 from .user_masks import search
 
 # The size that Blender gives a clip whose photos it can't decode.
@@ -200,7 +201,7 @@ def _relocate(clip: bpy.types.MovieClip, footage: Footage) -> None:
         )
     old = Path(bpy.path.abspath(settings.footage_folder))
     if settings.store_folder and Path(bpy.path.abspath(settings.store_folder)).parent == old:
-        settings.store_folder = str(footage.folder / matte_run.STORE_NAME)
+        settings.store_folder = str(footage.folder / STORE_NAME)
     settings.footage_folder = str(footage.folder)
 
 

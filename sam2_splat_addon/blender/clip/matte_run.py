@@ -17,16 +17,13 @@ import bpy
 from ...core.errors import StoreError
 from ...core.mattes import run_record
 from ...core.mattes.run_manifest import RunManifest, read_manifest
-from ...core.mattes.store import MATTES, MatteStore
+from ...core.mattes.store import MATTES, STORE_NAME, MatteStore
 from ...core.mattes.unfinished_run import run_stamp
 from ...core.system.links import is_link
 from ...core.system.safe_read import is_folder
 from ..context import clip_state, console, preferences, properties
 from ..context.clip_state import ClipPart
 from .footage import cache_folder_of, footage_of, shown_paths
-
-# Name of the folder of mattes, beside the photos or in the cache.
-STORE_NAME = "sam2_splat_mattes"
 
 
 @dataclass

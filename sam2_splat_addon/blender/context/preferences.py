@@ -6,13 +6,14 @@ The class that Blender draws is in `ui/preferences.py`.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import bpy
 
+from ...client.command.workplace import CACHE_VARIABLE, MODELS_VARIABLE
+from ...core.footage.staging import folder_in_cache
 from .. import ADDON_PACKAGE
 from .present import present
 
@@ -37,10 +38,6 @@ TORCH_ITEMS = (
     ("cu126", "CUDA 12.6", "For NVIDIA cards up to the RTX 40 series, also with older drivers"),
     ("cu130", "CUDA 13.0", "For NVIDIA cards from the RTX 20 series on, with driver 580 or newer"),
 )
-
-# These variables replace the preferences for scripts, tests and machines without a window.
-CACHE_VARIABLE = "SAM2_SPLAT_CACHE"
-MODELS_VARIABLE = "SAM2_SPLAT_MODELS"
 
 
 # Colours that colour-blind people can tell apart too. None is red, because Blender draws disabled
@@ -86,8 +83,7 @@ def cache_folder() -> Path:
 
 def staging_folder(photos: Path, cache: Path | None = None) -> Path:
     """Return the folder in the cache for the photos of a folder. It may not exist yet."""
-    digest = hashlib.sha256(os.fsencode(photos)).hexdigest()[:16]
-    return (cache or cache_folder()) / "footage" / digest
+    return folder_in_cache(photos, cache or cache_folder())
 
 
 def model_folder() -> Path:

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import bpy
 
+from ...core.printable import with_warnings
 from ...core.protocol import AgreeRequest, FootageFiles
 from ..clip import markers
 from ..clip.user_masks import Drawn
-from .job_task import Steps, with_warnings
+from .job_task import Steps
 from .propagate_task import PropagateTask
 
 

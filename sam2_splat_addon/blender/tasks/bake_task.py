@@ -9,6 +9,7 @@ import bpy
 
 from ...core.bake_plan import BakeOptions, bake_name, next_output_folder
 from ...core.errors import BakeError
+from ...core.printable import with_warnings
 from ...core.protocol import BakeRequest, FootageFiles
 from ...core.settings import BakeSettings
 from ...core.targets import TARGETS
@@ -17,7 +18,7 @@ from ..clip.user_masks import Drawn
 from ..context import properties
 from ..context.properties import SAM2SPLAT_PG_clip
 from ..context.requests import chosen
-from .job_task import JobTask, Steps, with_warnings
+from .job_task import JobTask, Steps
 
 
 class BakeTask(JobTask):

@@ -12,7 +12,7 @@ import bpy
 
 from ...client.worker.job import Job, JobState
 from ...core.errors import WorkerError
-from ...core.footage.content_hashes import ContentHashes
+from ...core.footage.content_hashes import HASHES_NAME, ContentHashes
 from ...core.protocol import FootageFiles, FrameDone, JobRequest
 from ...core.system.background_task import BackgroundTask, Report
 from ..clip import user_masks
@@ -24,7 +24,6 @@ from . import local_edits
 
 # A step that waits for a disk or the worker yields this. Other steps have done a piece of work.
 WAITS = True
-HASHES_NAME = "photo_hashes"  # name of a file in the cache
 
 Steps = Generator[bool | None, None, None]
 
@@ -219,8 +218,3 @@ class JobTask:
                 properties.of_clip(self.clip()).damaged_names = json.dumps(self.damaged)
             self.worker_peak_mb = max(self.worker_peak_mb, job.result.peak_memory_mb)
         return True
-
-
-def with_warnings(summary: str, warnings: tuple[str, ...]) -> str:
-    """Add warnings to the end of a summary."""
-    return " ".join((f"{summary.removesuffix('.')}.", *warnings)) if warnings else summary

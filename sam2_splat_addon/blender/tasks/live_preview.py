@@ -20,6 +20,7 @@ from ...client.worker.job import SILENCE, describe_silence
 from ...core.errors import SplatError
 from ...core.footage.headers import read_header
 from ...core.footage.sizes import PhotoSizes
+from ...core.mattes.store import STORE_NAME
 from ...core.prompts import FramePrompts, ObjectPrompts, PromptSet
 from ...core.protocol import (
     EditedMatte,
@@ -352,7 +353,7 @@ def _propagation(
     if files is None:
         return None
     settings, count = properties.of_clip(clip), len(files.paths)
-    beside = Path(bpy.path.abspath(settings.footage_folder)) / matte_run.STORE_NAME
+    beside = Path(bpy.path.abspath(settings.footage_folder)) / STORE_NAME
     return PropagateRequest(
         footage=files,
         prompts=PromptSet(_every_prompt(clip, question), files.width, files.height),

@@ -9,13 +9,13 @@ import bpy
 
 from ...core.errors import FootageError
 from ...core.footage.scan import Footage
-from ...core.printable import counted
+from ...core.printable import counted, with_warnings
 from ...core.protocol import FoundMask, JobRequest, MasksRequest
 from ...core.system.background_task import Report
 from ..clip import mask_prompts
 from ..clip.footage import accept
 from ..context import properties
-from .job_task import JobTask, Steps, with_warnings
+from .job_task import JobTask, Steps
 
 
 class MasksTask(JobTask):

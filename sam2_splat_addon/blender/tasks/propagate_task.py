@@ -10,6 +10,7 @@ import bpy
 from ...core.errors import PromptError
 from ...core.mattes.store import MatteStore
 from ...core.mattes.unfinished_run import void_keys
+from ...core.printable import with_warnings
 from ...core.protocol import FootageFiles, FrameDone, FrameRange, PropagateRequest
 from ...core.settings import RunSettings
 from ..clip import clear_results, markers, matte_run, user_masks
@@ -19,7 +20,7 @@ from ..context.editors import to_scene
 from ..context.present import present
 from ..context.requests import model_choice, run_settings
 from ..review import live_review
-from .job_task import WAITS, JobTask, Steps, with_warnings
+from .job_task import WAITS, JobTask, Steps
 from .layer_build import LayerBuild
 
 # The worker's part of the progress bar. The mask layers have the rest.

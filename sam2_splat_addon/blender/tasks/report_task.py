@@ -7,21 +7,20 @@ from pathlib import Path
 
 import bpy
 
+from ...core.printable import with_warnings
 from ...core.protocol import FootageFiles, ReportRequest
-from ...core.review.report import HTML_NAME
+from ...core.review.report import HTML_NAME, REPORT_FOLDER
 from ..clip import clear_results, markers, matte_run, user_masks
 from ..clip.user_masks import Drawn
 from ..context import properties
 from ..review import live_review
-from .job_task import JobTask, Steps, with_warnings
-
-_FOLDER_NAME = "sam2_splat_review"
+from .job_task import JobTask, Steps
 
 
 def written_page(clip: bpy.types.MovieClip) -> Path | None:
     """Return the page that Write Report has written beside a clip's photos. None if there is none."""
     folder = properties.of_clip(clip).footage_folder
-    page = Path(bpy.path.abspath(folder)) / _FOLDER_NAME / HTML_NAME if folder else None
+    page = Path(bpy.path.abspath(folder)) / REPORT_FOLDER / HTML_NAME if folder else None
     return page if page is not None and page.is_file() else None
 
 
@@ -56,7 +55,7 @@ class ReportTask(JobTask):
         return ReportRequest(
             footage=footage,
             store=str(store.folder),
-            output_folder=str(self._wanted_folder or photos / _FOLDER_NAME),
+            output_folder=str(self._wanted_folder or photos / REPORT_FOLDER),
             names=names,
             edited=user_masks.as_mattes(clip, edited),
             fine=live_review.fine_frames_of(clip),

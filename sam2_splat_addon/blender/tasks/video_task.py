@@ -12,7 +12,7 @@ import bpy
 
 from ...client.worker.job import Job, JobState
 from ...core.errors import FootageError, WorkerError
-from ...core.footage.content_hashes import ContentHashes
+from ...core.footage.content_hashes import HASHES_NAME, ContentHashes
 from ...core.footage.video_photos import found_photos, photos_key
 from ...core.footage.video_scores import (
     SCORES,
@@ -26,7 +26,7 @@ from ...core.protocol import VideoPhotosRequest, VideoRequest, VideoScoresReques
 from ...core.settings import VideoSettings
 from ...core.system.background_task import BackgroundTask, Report
 from ..context import console, preferences, worker_session
-from .job_task import HASHES_NAME, WAITS, Steps
+from .job_task import WAITS, Steps
 from .load_task import LoadTask
 
 Until = Literal["scores", "photos", "clip"]

@@ -90,6 +90,11 @@ def _fix_prompts(layout: bpy.types.UILayout, settings: SAM2SPLAT_PG_clip | None)
         layout.operator("sam2_splat.tool", text="Start Clicking", icon="RESTRICT_SELECT_OFF")
 
 
+def _fix_job(layout: bpy.types.UILayout, settings: SAM2SPLAT_PG_clip | None) -> None:
+    layout.operator_context = "INVOKE_DEFAULT"
+    layout.operator("sam2_splat.export_job", icon="EXPORT")
+
+
 def _fix_edit(layout: bpy.types.UILayout, settings: SAM2SPLAT_PG_clip | None) -> None:
     tools = present(bpy.context.scene).tool_settings
     layout.prop(tools, "use_keyframe_insert_auto", text="Auto Keying", toggle=True)
@@ -145,6 +150,7 @@ def _fix_environment(layout: bpy.types.UILayout, settings: SAM2SPLAT_PG_clip | N
 _FIXES: dict[type[SplatError], Callable[[bpy.types.UILayout, SAM2SPLAT_PG_clip | None], None]] = {
     errors.CheckpointError: _fix_checkpoint,
     errors.PromptError: _fix_prompts,
+    errors.JobError: _fix_job,
     errors.EditError: _fix_edit,
     errors.FootageError: _fix_footage,
     errors.StoreError: _fix_store,

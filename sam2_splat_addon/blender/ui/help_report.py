@@ -16,6 +16,7 @@ from typing import Final
 import bpy
 from bpy.types import MovieClip
 
+from ...client.command.inform import version
 from ...client.packages import installer
 from ...core.errors import SplatError
 from ...core.settings import CLIP_SETTINGS, declared
@@ -77,7 +78,7 @@ def _folders(clip: MovieClip | None) -> dict[str, str]:
 
 def _versions() -> Iterator[str]:
     enabled = ADDON_PACKAGE in present(bpy.context.preferences).addons
-    yield f"SAM2 Splat {_own_version()}{'' if enabled else ' (not enabled as an add-on)'}"
+    yield f"{version()}{'' if enabled else ' (not enabled as an add-on)'}"
     yield f"Blender {bpy.app.version_string}, Python {platform.python_version()}"
     yield f"{platform.system()} {platform.release()}, {platform.machine()}"
     if not bpy.app.background:
@@ -93,14 +94,6 @@ def _versions() -> Iterator[str]:
     known = {one.name.lower(): one.version for one in importlib.metadata.distributions(path=sites)}
     versions = [f"{name} {known[name]}" for name in _PACKAGES if name in known]
     yield f"Packages: {', '.join(versions)}; build {stamp.torch if stamp else 'of this Python'}"
-
-
-def _own_version() -> str:
-    manifest = Path(__file__).parents[2] / "blender_manifest.toml"
-    if not manifest.is_file():  # in the source, it is one folder up
-        manifest = manifest.parents[1] / manifest.name
-    found = re.search(r'^version\s*=\s*"([^"]+)"', manifest.read_text(encoding="utf-8"), re.M)
-    return found[1] if found else "of unknown version"
 
 
 def _of_clip(clip: MovieClip | None) -> Iterator[str]:

@@ -42,6 +42,7 @@ class SAM2SPLAT_MT_main(Menu):
         layout.operator("sam2_splat.report")
         layout.separator()
         layout.operator("sam2_splat.bake", icon="RENDER_RESULT")
+        layout.operator("sam2_splat.export_job", icon="EXPORT")
         _draw_guide(layout)
 
 

@@ -97,6 +97,7 @@ class SAM2SPLAT_PT_bake(widgets.ClipSidebar, Panel):
             row = layout.row()
             row.scale_y = 1.5
             row.operator("sam2_splat.bake", icon="RENDER_RESULT")
+            layout.operator("sam2_splat.export_job", icon="EXPORT")
         if settings.output_folder:
             row = layout.row(align=True)
             row.label(

@@ -21,6 +21,9 @@ from ..system.links import is_link
 from ..system.safe_read import open_plain, read_plain
 from .file_stamps import Stamp, stamp_of
 
+HASHES_NAME: Final = "photo_hashes"
+"""Name of the file of hashes in the cache."""
+
 _SETTLED_NS: Final = 2_500_000_000
 """A file that changed less than this ago may change again and keep its stamp: some file systems count
 time in steps of 2 s."""

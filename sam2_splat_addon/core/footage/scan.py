@@ -17,7 +17,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePath, PurePosixPath
 
@@ -205,6 +205,15 @@ class Footage:
             A photo can't be read any more.
         """
         return hash_photos(self.folder, self.paths, hashes, report)
+
+
+def from_file(footage: Footage, name: str) -> Footage:
+    """Return the photos from one photo on. Raises FootageError if it is not among them."""
+    start = footage.frame_of(name) - 1
+    frames = tuple(
+        replace(frame, index=index) for index, frame in enumerate(footage.frames[start:])
+    )
+    return replace(footage, frames=frames)
 
 
 def hash_photos(

@@ -7,6 +7,7 @@ decodes a file by its content and not by its extension, so all links may have th
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -36,6 +37,12 @@ PHOTO_LINK = ".photo"
 _LINK_NAME = re.compile(r"frame_[0-9]{6,}\.[a-z]+(\.tmp)?")
 # The cache gives the folder of each footage such a name.
 _DIGEST = re.compile(r"[0-9a-f]{16}")
+
+
+def folder_in_cache(photos: Path, cache: Path) -> Path:
+    """Return the folder in a cache for the photos of a folder. It may not exist yet."""
+    digest = hashlib.sha256(os.fsencode(photos)).hexdigest()[:16]
+    return cache / "footage" / digest
 
 
 class StageMap(msgspec.Struct, frozen=True):

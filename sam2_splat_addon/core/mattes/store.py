@@ -57,6 +57,8 @@ _PREFIX = struct.Struct("<4sBI")
 _CRC = struct.Struct("<I")
 _ZLIB_LEVEL = 1
 _SUFFIX: Final = ".matte"
+STORE_NAME: Final = "sam2_splat_mattes"
+"""Name of the folder of mattes, beside the photos or in the cache."""
 UNFINISHED_NAME: Final = "unfinished.json"
 EARLIER: Final = "earlier"
 HULL_NAME: Final = "hull.npz"

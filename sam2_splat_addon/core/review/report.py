@@ -23,6 +23,7 @@ from .judge import FrameReview, FrameState
 
 CSV_NAME = "review.csv"
 HTML_NAME = "review.html"
+REPORT_FOLDER = "sam2_splat_review"  # beside the photos
 
 STATE_COLORS: Mapping[FrameState, str] = {
     "good": "#56b4e9",

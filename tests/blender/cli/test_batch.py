@@ -82,17 +82,16 @@ def test_a_bake_that_never_began_has_no_images(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    from sam2_splat_addon.blender.cli import batch
-    from sam2_splat_addon.blender.tasks.bake_task import BakeTask
+    from sam2_splat_addon.client.command import run_job
 
-    folder, run_to_end = make_photos(count=2), batch.run_to_end
+    folder, worked = make_photos(count=2), run_job.worked
 
-    def as_a_photo_goes(task: Any, *more: Any) -> None:
-        if isinstance(task, BakeTask):
-            max(folder.glob("*.JPG")).unlink()
-        run_to_end(task, *more)
+    def as_a_photo_goes(request: Any, *more: Any) -> Any:
+        ended = worked(request, *more)
+        max(folder.glob("*.JPG")).unlink()
+        return ended
 
-    monkeypatch.setattr(batch, "run_to_end", as_a_photo_goes)
+    monkeypatch.setattr(run_job, "worked", as_a_photo_goes)
     assert run("--footage", folder, "--prompts", prompts, "--bake") == 3
     assert "is not complete" not in capfd.readouterr().err
 

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from msgspec import Meta
 
+from sam2_splat_addon.core.capture_job import job_from_json, to_json
 from sam2_splat_addon.core.errors import PromptError
 from sam2_splat_addon.core.mattes.run_manifest import Machine, RunManifest
 from sam2_splat_addon.core.prompts import PromptSet
@@ -74,7 +75,7 @@ def invented() -> Iterator[Any]:
 
 
 def parsed(*arguments: str) -> argparse.Namespace:
-    from sam2_splat_addon.blender.cli.options import add_settings
+    from sam2_splat_addon.client.command.options import add_settings
 
     parser = argparse.ArgumentParser()
     add_settings(parser, Invented)
@@ -155,15 +156,18 @@ def _others(kind: Any) -> Iterator[tuple[str, Any]]:
 def test_every_setting_is_a_property_and_an_option_of_the_command_line(
     name: str, value: Any, make_clip: Callable[[int, int], bpy.types.MovieClip]
 ) -> None:
-    from sam2_splat_addon.blender.cli import batch
-    from sam2_splat_addon.blender.cli.options import parser
+    from sam2_splat_addon.blender.cli.show_result import apply_settings
+    from sam2_splat_addon.client.command.options import job_of, parser
 
-    settings = make_clip(64, 48).sam2_splat
+    clip = make_clip(64, 48)
+    settings = clip.sam2_splat
     one = next(one for kind in CLIP_SETTINGS for one in declared(kind) if one.name == name)
     assert getattr(settings, name) == one.default
     words = [one.setting.option] if one.kind is bool else [one.setting.option, str(value)]
     options = parser().parse_args(words)
-    batch._apply_settings(settings, options)
+    job = job_of(options, None)
+    assert job_from_json(to_json(job)) == job
+    apply_settings(clip, job)
     assert getattr(settings, name) == value
     others = [other for kind in CLIP_SETTINGS for other in declared(kind) if other.name != name]
     assert all(getattr(settings, other.name) == other.default for other in others)

@@ -19,7 +19,6 @@ PACKAGE = Path(__file__).resolve().parents[3] / "sam2_splat_addon"
 # Files whose texts nobody reads in the window, each with the reason.
 NOT_SHOWN_FILES = {
     "blender/cli/batch.py": "the command line",
-    "blender/cli/options.py": "the command line",
     "blender/cli/register.py": "the command line",
     "blender/ui/help_report.py": "the report for those who help, which is in English",
     "blender/overlay/shaders.py": "code for the graphics card",

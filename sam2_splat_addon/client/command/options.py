@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command line's options."""
+"""The command's options, and the job that they make."""
 
 from __future__ import annotations
 
@@ -7,47 +7,55 @@ import argparse
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, get_args
 
-from ...core.printable import as_text, is_text
+from msgspec.structs import replace
+
+from ...core.capture_job import STEPS, CaptureJob, JobStep, read_job
+from ...core.printable import as_text, is_text, shown
+from ...core.prompts import PromptSet, read_json
 from ...core.settings import (
     BakeSettings,
     Declared,
+    Device,
     ModelSettings,
     RunSettings,
     Settings,
     VideoSettings,
     declared,
 )
+from ...core.system.terminal import write
 from ...core.targets import TARGETS, TARGETS_BY_NAME
-from ..context import preferences
-from ..context.console import write
+from .capture import is_video
+
+EXIT_CODES: Final = (
+    "Exit codes: 0 done, 1 unforeseen, 2 usage, 3 photos or cameras, 4 prompts or job,"
+    " 5 checkpoint or packages, 6 SAM 2 process, 7 bake or store,"
+    " 8 done, but damaged photos were left out, 130 cancelled."
+)
 
 
-def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
-    """Return the command line's parser. Its help text is the reference."""
-    own = argparse.ArgumentParser(
-        prog=program,
-        description="Mask a folder of photos, or a video, with SAM 2 and bake RGBA PNGs for a splat trainer.",
-        epilog="Exit codes: 0 done, 1 unforeseen, 2 usage, 3 photos or cameras, 4 prompts,"
-        " 5 checkpoint or packages,"
-        " 6 SAM 2 process, 7 bake or store,"
-        " 8 done, but damaged photos were left out, 130 cancelled.",
-    )
+_ABOUT = "Mask a folder of photos, or a video, with SAM 2 and bake RGBA PNGs for a splat trainer."
+_IGNORE = "do not train where this subject is, whatever is behind it"
+
+
+def parser(program: str = "sam2-splat run", *, about: str = _ABOUT) -> argparse.ArgumentParser:
+    """Return the parser of a command that works on one job. Its help text is the reference."""
+    own = argparse.ArgumentParser(prog=program, description=about, epilog=EXIT_CODES)
     own.add_argument(
-        "--footage",
+        "job",
         type=_path,
-        metavar="PATH",
-        help="folder of photos, or a video (default: the open file's clip)",
+        nargs="?",
+        metavar="JOB",
+        help="a job file, as Export Job in Blender writes it; options replace what it says",
     )
+    own.add_argument("--footage", type=_path, metavar="PATH", help="folder of photos, or a video")
     own.add_argument(
         "--subfolders",
         action="store_true",
         help="also take the photos in the subfolders of --footage (default: only if it has none itself)",
     )
-    own.add_argument(
-        "--prompts", type=_path, metavar="FILE", help="prompts as JSON (default: the clip's clicks)"
-    )
+    own.add_argument("--prompts", type=_path, metavar="FILE", help="prompts as JSON")
     add_settings(own, VideoSettings)
     own.add_argument(
         "--photos-folder",
@@ -66,13 +74,13 @@ def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
     )
     own.add_argument(
         "--device",
-        choices=[item[0] for item in preferences.DEVICE_ITEMS],
-        help="where SAM 2 runs (default: as in the preferences)",
+        choices=get_args(Device),
+        help="where SAM 2 runs (default: a supported graphics card, else the processor)",
     )
     own.add_argument(
         "--threads",
         type=_number(int, 0, 1024),
-        help="processor threads, 0 for all (default: as in the preferences)",
+        help="processor threads; default: 0, which means all",
     )
     own.add_argument(
         "--frames",
@@ -141,11 +149,117 @@ def parser(program: str = "sam2_splat") -> argparse.ArgumentParser:
         help="stop at the first damaged photo, with exit code 3 (default: leave it out and name it,"
         " with exit code 8)",
     )
-    own.add_argument("--save", type=_path, metavar="FILE", help="save the result as a .blend")
+    own.add_argument(
+        "--json",
+        action="store_true",
+        help="print each event as one line of JSON to standard output",
+    )
     return own
 
 
-_IGNORE = "do not train where this subject is, whatever is behind it"
+def add_save(own: argparse.ArgumentParser) -> None:
+    """Add the option that only Blender has."""
+    own.add_argument("--save", type=_path, metavar="FILE", help="save the result as a .blend")
+
+
+def misuse(options: argparse.Namespace, job: CaptureJob) -> str:
+    """Say in one sentence which options are of no use for the job that they make, or nothing."""
+    of_video = (options.video_photos, options.video_format, options.photos_folder)
+    if any(of_video) and not (job.photos and is_video(Path(job.photos))):
+        return "--photos, --photo-format and --photos-folder need a video"
+    if options.output and not job.does("bake"):
+        return "--output needs --bake"
+    if options.cameras and not any(map(job.does, ("compare", "agree", "bake"))):
+        return "--cameras needs --compare, --agree or --bake"
+    return ""
+
+
+def job_of(
+    options: argparse.Namespace, steps: Sequence[JobStep] | None, base: CaptureJob | None = None
+) -> CaptureJob:
+    """Return the job that the options ask for.
+
+    Parameters
+    ----------
+    steps
+        What the command does. None is what the job says, and without a job a propagation.
+    base
+        What holds where no option says otherwise. None is the job file that the options name, if they do.
+
+    Raises
+    ------
+    JobError
+        The job file can't be read.
+    PromptError
+        The file of prompts can't be read.
+    """
+    if base is None:
+        base = read_job(options.job) if options.job else CaptureJob(steps=("propagate",))
+    kept: dict[str, Any] = {}
+    if options.prompts is not None:
+        kept |= _with_prompts(base, read_json(options.prompts))
+    paths = {
+        "photos": options.footage,
+        **{name: getattr(options, name) for name in ("photos_folder", "store", "checkpoint")},
+        **{name: getattr(options, name) for name in ("cameras", "output", "report")},
+    }
+    kept |= {name: str(path.absolute()) for name, path in paths.items() if path}
+    kept |= {name: True for name in ("subfolders", "strict") if getattr(options, name)}
+    plain = {
+        "device": options.device,
+        "threads": options.threads,
+        "found_masks": options.found_masks,
+        "targets": options.target and tuple(options.target),
+    }
+    kept |= {name: value for name, value in plain.items() if value is not None}
+    if options.footage is not None and base.photos != kept["photos"]:
+        kept |= {"first_photo": "", "photo_names": ()}
+    if options.panorama is not None:
+        kept["guess_panorama"] = False
+    for name, kind in _KINDS.items():
+        given = {one.name: getattr(options, one.name) for one in declared(kind)}
+        given = {one: value for one, value in given.items() if value is not None}
+        if kind is RunSettings and options.frames:
+            given["first_frame"], given["last_frame"] = options.frames
+        kept[name] = replace(getattr(base, name), **given)
+    named = {name: role for role in ("remove", "ignore") for name in getattr(options, role)}
+    kept["roles"] = {**base.roles, **named}
+    kept["steps"] = _steps(options, base.steps if steps is None else steps)
+    return replace(base, **kept)
+
+
+_KINDS: Final[dict[str, type[Settings]]] = {
+    "model": ModelSettings,
+    "run": RunSettings,
+    "bake": BakeSettings,
+    "video": VideoSettings,
+}
+
+
+def _steps(options: argparse.Namespace, steps: Sequence[JobStep]) -> tuple[JobStep, ...]:
+    asked = {
+        "compare": options.compare,
+        "agree": options.agree,
+        "review": options.report is not None,
+        "bake": options.bake,
+    }
+    return tuple(step for step in STEPS if step in steps or asked.get(step))
+
+
+def _with_prompts(base: CaptureJob, prompts: PromptSet) -> dict[str, Any]:
+    """Return what changes in a job with other prompts: drawn masks stay with subjects of their name."""
+    ids = {shown(entry.name): entry.id for entry in prompts.objects}
+    moved = {old: ids[shown(name)] for old, name in base.names().items() if shown(name) in ids}
+    return {
+        "prompts": prompts,
+        "photo_names": (),  # the file says nothing of the photos for which its frames were counted
+        "drawn": tuple(
+            replace(mask, object_id=moved[mask.object_id])
+            for mask in base.drawn
+            if mask.object_id in moved
+        ),
+        "approved": {moved[old]: at for old, at in base.approved.items() if old in moved},
+    }
 
 
 class _ListTargets(argparse.Action):
@@ -188,7 +302,7 @@ def _taken(one: Declared) -> dict[str, Any]:
 
 
 def _path(text: str) -> Path:
-    """Read a path for argparse. It must be text, because Blender's properties hold only text."""
+    """Read a path for argparse. It must be text: job files and Blender hold nothing else."""
     if not is_text(text):
         raise argparse.ArgumentTypeError(f"{as_text(text)!r} is no text in UTF-8, so rename it")
     return Path(text)
