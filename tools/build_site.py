@@ -42,6 +42,8 @@ ARTISTS = (
         "review.md",
         "geometry.md",
         "prompts.md",
+        "command-line.md",
+        "job.md",
         "performance.md",
         "bundled-model.md",
         "promises.md",

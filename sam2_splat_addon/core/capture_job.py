@@ -228,11 +228,7 @@ def schema() -> bytes:
     found = msgspec.json.schema(CaptureJob)
     for entry in found["$defs"].values():
         entry["description"] = str(entry.get("description", "")).partition("\n")[0]
-    found = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "A job of SAM2 Splat",
-        **found,
-    }
+    found = {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}
     return msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n"
 
 
