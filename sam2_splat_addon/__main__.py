@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
@@ -24,6 +25,8 @@ def _find_packages() -> None:
         repository.parent / ".local" / "lib" / "site-packages",
         repository.parent / ".user" / repository.name / _FOLDER.name / "packages",
     )
+    named = os.environ.get("SAM2_SPLAT_SITE", "").split(os.pathsep)
+    places = (*places, *(Path(place) for place in named if place))
     for package in ("msgspec", "numpy"):
         if importlib.util.find_spec(package) is None:
             sys.path += [str(place) for place in places if place.is_dir()]

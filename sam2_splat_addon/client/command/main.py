@@ -27,9 +27,9 @@ from ...core.errors import (
     StoreError,
     WorkerError,
 )
-from ...core.system.terminal import CANCELLED, Interrupts, say, write
-from . import inform
-from .options import EXIT_CODES, job_of, misuse, parser
+from ...core.system.terminal import CANCELLED, Interrupts, say, say_lines, write
+from . import batch, inform
+from .options import EXIT_CODES, UsageError, job_of, misuse, parser
 from .run_job import JobResult, damaged_sentence, prepared, run
 from .watch import JsonLines, Terminal, Watch
 from .workplace import Workplace
@@ -62,6 +62,7 @@ JOB_COMMANDS: Final[dict[str, tuple[tuple[JobStep, ...] | None, str]]] = {
     "check": (None, "find out all that can be known before a run"),
 }
 OTHER_COMMANDS: Final = {
+    "batch": "run the jobs of many captures, side by side",
     "info": "show versions, folders and models, or the masks of a job",
 }
 
@@ -72,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command, rest = (words[0], words[1:]) if words else ("", [])
     if command in JOB_COMMANDS:
         return _of_job(command, rest)
+    if command == "batch":
+        return batch.batch(rest, _say_error)
     if command == "info":
         return inform.info(rest)
     if command == "--version":
@@ -122,6 +125,8 @@ def _of_job(command: str, arguments: Sequence[str]) -> int:
 
     interrupts = Interrupts()
     interrupts.listen()
+    if options.stop_at_eof:
+        interrupts.listen_to_input()
     return to_code(work, watch_of(options, interrupts), interrupts)
 
 
@@ -132,10 +137,6 @@ def done(command: str, job: CaptureJob, at: Workplace, watch: Watch) -> JobResul
         inform.checked(ready, at, watch)
         return None
     return run(ready, at, watch)
-
-
-class UsageError(Exception):
-    """The options make no sense together."""
 
 
 def require_use(options: argparse.Namespace, job: CaptureJob) -> None:
@@ -181,6 +182,11 @@ def to_code(work: Callable[[Watch], JobResult | None], watch: Watch, interrupts:
         watch.ended(code, **({} if result is None else result.facts()))
         interrupts.over(code)
     return code
+
+
+def _say_error(error: SplatError) -> int:
+    say_lines(f"Error: {error}", error=True)
+    return exit_code(error)
 
 
 def exit_code(error: SplatError) -> int:

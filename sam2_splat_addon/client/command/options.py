@@ -49,6 +49,40 @@ def parser(program: str = "sam2-splat run", *, about: str = _ABOUT) -> argparse.
         metavar="JOB",
         help="a job file, as Export Job in Blender writes it; options replace what it says",
     )
+    _add_options(own)
+    return own
+
+
+def parser_of_many(program: str) -> argparse.ArgumentParser:
+    """Return the parser of a command that works on many jobs. Its options hold for each of them."""
+    own = argparse.ArgumentParser(
+        prog=program,
+        description="Run the jobs of many captures, side by side as memory, cores and cards allow."
+        " Options replace what the jobs say, in all of them.",
+        epilog=EXIT_CODES,
+    )
+    own.add_argument(
+        "places",
+        type=_path,
+        nargs="+",
+        metavar="FOLDER_OR_LIST",
+        help="a folder with jobs (*.s2s.json), also in its subfolders; a list with a place on each line; or"
+        " a job",
+    )
+    own.add_argument(
+        "--at-once",
+        type=_number(int, 1, 1024),
+        metavar="N",
+        help="captures side by side; default: one on each graphics card, else as many as there are cores"
+        " for the --threads of each, which is one if each takes all",
+    )
+    _add_options(own)
+    own.set_defaults(job=None)
+    return own
+
+
+def _add_options(own: argparse.ArgumentParser) -> None:
+    """Add the options that say what a job does not, or replace what it says."""
     own.add_argument("--footage", type=_path, metavar="PATH", help="folder of photos, or a video")
     own.add_argument(
         "--subfolders",
@@ -154,12 +188,31 @@ def parser(program: str = "sam2-splat run", *, about: str = _ABOUT) -> argparse.
         action="store_true",
         help="print each event as one line of JSON to standard output",
     )
-    return own
+    own.add_argument(
+        "--stop-at-eof",
+        action="store_true",
+        help="cancel when standard input ends, for programs that start this one",
+    )
 
 
 def add_save(own: argparse.ArgumentParser) -> None:
     """Add the option that only Blender has."""
     own.add_argument("--save", type=_path, metavar="FILE", help="save the result as a .blend")
+
+
+_OF_ONE: Final = ("footage", "prompts", "store", "output", "report", "photos_folder", "stop_at_eof")
+
+
+class UsageError(Exception):
+    """The options make no sense together."""
+
+
+def misuse_of_many(options: argparse.Namespace) -> str:
+    """Say in one sentence which option can't hold for many captures, or nothing."""
+    for name in _OF_ONE:
+        if getattr(options, name):
+            return f"--{name.replace('_', '-')} is for one capture: write it into the jobs"
+    return ""
 
 
 def misuse(options: argparse.Namespace, job: CaptureJob) -> str:

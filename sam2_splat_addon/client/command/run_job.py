@@ -34,6 +34,7 @@ from ...core.protocol import (
     PropagateRequest,
     ReportRequest,
 )
+from ...core.review.judge import review_object
 from ...core.review.report import REPORT_FOLDER
 from ...core.settings import RunSettings
 from ...core.targets import targets_named
@@ -85,6 +86,8 @@ class JobResult:
         Folders of the bake and of the review; None without these steps.
     damaged
         Names of photos that were left out because they are damaged.
+    look
+        Number of frames that the review lists as worth a look.
     worker_peak_mb
         The most memory that the SAM 2 process has used. It depends on ``torch``, its version with its
         build (``2.13.0+cpu``).
@@ -97,6 +100,7 @@ class JobResult:
     output: Path | None
     report: Path | None
     damaged: tuple[str, ...]
+    look: int
     seconds_per_frame: float
     worker_peak_mb: float
     torch: str
@@ -111,6 +115,8 @@ class JobResult:
             "output": str(self.output or ""),
             "report": str(self.report or ""),
             "damaged": list(self.damaged),
+            "look": self.look,
+            "memory_mb": round(self.worker_peak_mb),
         }
 
 
@@ -174,6 +180,9 @@ def run(ready: Prepared, at: Workplace, watch: Watch) -> JobResult:
         done.append(_baked(ready, files(), output, at, watch))
         watch.said(_summary(done[-1]))
     manifest = last_run(MatteStore(ready.store))
+    look = _worth_a_look(ready)
+    if look and report is None:
+        watch.said(f"{counted(look, 'frame')} worth a look: the review shows them")
     return JobResult(
         job,
         footage,
@@ -182,6 +191,7 @@ def run(ready: Prepared, at: Workplace, watch: Watch) -> JobResult:
         output,
         report,
         _damaged(ready, done),
+        look,
         next((step.seconds_per_frame for step in done), 0.0),
         max((step.result.peak_memory_mb for step in done), default=0.0),
         "" if manifest is None else manifest.machine.versions.get("torch", ""),
@@ -306,6 +316,24 @@ def _propagated(ready: Prepared, ended: Ended) -> str:
     speed = f" at {seconds:.2f} s a frame" if seconds else ""
     said = f"Propagated {', '.join(names.values())} over {counted(len(frames), 'frame')}{speed}"
     return with_warnings(said, ended.result.warnings)
+
+
+def _worth_a_look(ready: Prepared) -> int:
+    """Return how many frames the review lists, of all subjects together."""
+    job, store = ready.job, MatteStore(ready.store)
+    drawn = {object_id: set[int]() for object_id in ready.names}
+    for mask in job.drawn:
+        drawn.setdefault(mask.object_id, set()).add(mask.frame)
+    return len(
+        {
+            review.frame
+            for object_id in ready.names
+            for review in review_object(
+                store, object_id, drawn[object_id], job.approved.get(object_id, ())
+            )
+            if review.listed
+        }
+    )
 
 
 def _summary(ended: Ended) -> str:

@@ -58,13 +58,28 @@ def _windows_peak_bytes() -> int:
 def total_memory() -> int:
     """Return the memory of this machine, bytes."""
     if sys.platform == "win32":
-        return _windows_total_bytes()
+        return _windows_memory()[0]
     import os
 
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def _windows_total_bytes() -> int:
+def free_memory() -> int:
+    """Return the memory that programs can still get without swapping, bytes.
+
+    On macOS, which compresses memory and does not tell, it is half of all memory.
+    """
+    if sys.platform == "win32":
+        return _windows_memory()[1]
+    if sys.platform == "linux":
+        for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return total_memory() // 2
+
+
+def _windows_memory() -> tuple[int, int]:
+    """Return all memory and the free memory, bytes."""
     import ctypes
     from ctypes import wintypes
 
@@ -83,4 +98,4 @@ def _windows_total_bytes() -> int:
     status.dwLength = ctypes.sizeof(Status)
     kernel = ctypes.WinDLL("kernel32")  # type: ignore[attr-defined]
     kernel.GlobalMemoryStatusEx(ctypes.byref(status))
-    return int(status.ullTotalPhys)
+    return int(status.ullTotalPhys), int(status.ullAvailPhys)

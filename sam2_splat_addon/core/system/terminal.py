@@ -12,6 +12,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 from types import FrameType
 from typing import Any, Final, TextIO
 
@@ -83,6 +84,16 @@ class Interrupts:
             signal.signal(signal.SIGINT, self._pressed)
             # Python removes its handlers when it ends, and Blender runs a little longer.
             atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
+
+    def listen_to_input(self) -> None:
+        """Take the end of standard input for Ctrl+C: the program that started this one asks, or has gone."""
+        threading.Thread(target=self._read, name="sam2_splat input", daemon=True).start()
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            while sys.stdin is not None and os.read(sys.stdin.fileno(), 1 << 12):
+                pass
+        self.wanted = True
 
     def check(self, *_: Any) -> None:
         """Raise KeyboardInterrupt if Ctrl+C was pressed. Called where a run can be stopped."""

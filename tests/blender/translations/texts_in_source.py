@@ -20,6 +20,8 @@ PACKAGE = Path(__file__).resolve().parents[3] / "sam2_splat_addon"
 NOT_SHOWN_FILES = {
     "blender/cli/batch.py": "the command line",
     "blender/cli/register.py": "the command line",
+    "client/command/batch.py": "the command line, which is in English",
+    "client/command/many.py": "the command line, which is in English",
     "client/command/capture.py": "the command line, which is in English",
     "client/command/inform.py": "the command line, which is in English",
     "client/command/main.py": "the command line, which is in English",
