@@ -20,13 +20,13 @@ def _find_packages() -> None:
     """Let this Python find msgspec and numpy where Blender's extensions have them."""
     repository = _FOLDER.parent
     name = "python{}.{}".format(*sys.version_info)
-    places = (
+    places = [
         repository.parent / ".local" / "lib" / name / "site-packages",
         repository.parent / ".local" / "lib" / "site-packages",
         repository.parent / ".user" / repository.name / _FOLDER.name / "packages",
-    )
+    ]
     named = os.environ.get("SAM2_SPLAT_SITE", "").split(os.pathsep)
-    places = (*places, *(Path(place) for place in named if place))
+    places += [Path(place) for place in named if place]
     for package in ("msgspec", "numpy"):
         if importlib.util.find_spec(package) is None:
             sys.path += [str(place) for place in places if place.is_dir()]

@@ -14,7 +14,7 @@ from ...core.capture_job import CaptureJob, write_job
 from ...core.footage.scan import Footage
 from ...core.mattes.store import STORE_NAME
 from ...core.prompts import PromptSet
-from ...core.settings import BUNDLED, BakeSettings, Device, ModelSettings
+from ...core.settings import BUNDLED, BakeSettings, Device, ModelSettings, Role
 from ...core.system.background_task import BackgroundTask
 from ..clip import markers, matte_run, shown, user_masks
 from ..clip.footage import accept, place_of
@@ -132,7 +132,7 @@ def job_of(clip: bpy.types.MovieClip, footage: Footage, drawn: Drawn) -> Capture
         drawn=user_masks.as_mattes(clip, drawn),
         drawn_prompt=settings.edits_prompt,
         roles={
-            entry.name: entry.role
+            entry.name: cast(Role, entry.role)
             for entry in entries
             if entry.role != "keep" and entry.name in with_prompts
         },

@@ -222,7 +222,7 @@ def misuse(options: argparse.Namespace, job: CaptureJob) -> str:
         return "--photos, --photo-format and --photos-folder need a video"
     if options.output and not job.does("bake"):
         return "--output needs --bake"
-    if options.cameras and not any(map(job.does, ("compare", "agree", "bake"))):
+    if options.cameras and not {"compare", "agree", "bake"} & set(job.steps):
         return "--cameras needs --compare, --agree or --bake"
     return ""
 

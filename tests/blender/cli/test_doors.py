@@ -74,7 +74,7 @@ def test_a_job_gives_the_same_bytes_through_every_door(exported: Path) -> None:
     assert len(wanted) == 6 + 3
     second = sorted(Path(job.photos).glob("*.JPG"))[1]
     with Image.open(Path(job.photos) / "postshot_v001" / f"{second.stem}.png") as image:
-        assert image.getpixel((60, 30))[3] == 255  # what was drawn
+        assert image.getchannel("A").getpixel((60, 30)) == 255  # what was drawn
 
     plain = copied(exported, "plain")
     code = "import sys; sys.modules['bpy'] = None\nimport runpy\n"
