@@ -114,7 +114,12 @@ def _run(
     require_use(options, job)
     if options.save is not None:
         _require_save(options.save.absolute())
-    at = Workplace(worker_session.pool(), preferences.cache_folder(), preferences.model_folder())
+    at = Workplace(
+        worker_session.pool(),
+        preferences.cache_folder(),
+        preferences.model_folder(),
+        worker_session.finds_cameras(),
+    )
     result = done(command, job, at, watch)
     if result is None:
         return None, clip

@@ -12,7 +12,7 @@ from ...client.command.run_job import JobResult
 from ...core.capture_job import CaptureJob
 from ...core.mattes.store import MatteStore
 from ...core.settings import Settings, declared
-from ..clip import clear_results, markers, matte_run
+from ..clip import clear_results, found_cameras, markers, matte_run
 from ..context import changes, properties
 from ..review import live_review
 from ..tasks.layer_build import LayerBuild
@@ -37,6 +37,7 @@ def show(clip: bpy.types.MovieClip, result: JobResult, *, with_prompts: bool) ->
     settings.outdated_run = ""
     unreadable = {file.name for file in result.footage.unreadable}
     settings.damaged_names = json.dumps([at for at in result.damaged if at not in unreadable])
+    found_cameras.read_again(clip)
     matte_run.remember(clip, store)
     changes.mattes_changed(clip.session_uid)
     names = {object_id: name for name, object_id in markers.sync_objects(clip).items()}

@@ -10,11 +10,12 @@ import bpy
 
 from ...core.cameras.found import estimate
 from ...core.errors import CameraError, PackageError
+from ...core.printable import with_warnings
 from ...core.protocol import FindCamerasRequest, FootageFiles
 from ..clip import found_cameras, matte_run, user_masks
 from ..clip.user_masks import Drawn
 from ..context import properties, worker_session
-from .job_task import JobTask, Steps, with_warnings
+from .job_task import JobTask, Steps
 
 
 def expected(clip: bpy.types.MovieClip, threads: int) -> str:

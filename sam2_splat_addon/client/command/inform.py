@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from ...core.cameras.find import cameras_of
+from ...core.cameras.found import folder_beside
 from ...core.capture_job import read_job, schema
 from ...core.checkpoint_catalogue import BUNDLED_WEIGHTS, CHECKPOINTS
 from ...core.errors import CameraError, CheckpointError, EnvironmentSetupError, SplatError
@@ -28,7 +29,7 @@ from ...core.system.terminal import say, write
 from ...core.targets import TARGETS, TARGETS_BY_NAME
 from ..packages import environment as packages
 from . import workplace
-from .run_job import Prepared
+from .run_job import Prepared, camera_estimate
 from .watch import Watch
 from .workplace import Workplace
 
@@ -171,8 +172,12 @@ def _check_cameras(ready: Prepared, at: Workplace, watch: Watch) -> None:
             Path(job.cameras) if job.cameras else None,
             footage.sizes.odd,
             RawPhotos(at.cache / FILE_NAME).of,
+            folder_beside(ready.store),
         )
     except CameraError as error:
+        if job.does("cameras"):
+            watch.said(f"Finding the cameras takes {camera_estimate(ready)}")
+            return
         if job.does("compare") or job.does("agree") or job.bake.clip_to_hull or job.cameras:
             raise
         watch.said(error.message)

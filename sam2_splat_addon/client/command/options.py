@@ -222,6 +222,8 @@ def misuse(options: argparse.Namespace, job: CaptureJob) -> str:
         return "--photos, --photo-format and --photos-folder need a video"
     if options.output and not job.does("bake"):
         return "--output needs --bake"
+    if job.does("cameras") and job.cameras:
+        return "--find-cameras and --cameras exclude each other"
     if options.cameras and not {"compare", "agree", "bake"} & set(job.steps):
         return "--cameras needs --compare, --agree or --bake"
     return ""
@@ -291,6 +293,7 @@ _KINDS: Final[dict[str, type[Settings]]] = {
 
 def _steps(options: argparse.Namespace, steps: Sequence[JobStep]) -> tuple[JobStep, ...]:
     asked = {
+        "cameras": options.find_cameras,
         "compare": options.compare,
         "agree": options.agree,
         "review": options.report is not None,

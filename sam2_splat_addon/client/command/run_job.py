@@ -16,8 +16,17 @@ from typing import Final
 from msgspec.structs import replace
 
 from ...core.bake_plan import BakeOptions, bake_name, next_output_folder
+from ...core.cameras.found import estimate
 from ...core.capture_job import CaptureJob
-from ...core.errors import BakeError, FootageError, JobError, PromptError, SplatError
+from ...core.errors import (
+    BakeError,
+    CameraError,
+    FootageError,
+    JobError,
+    PackageError,
+    PromptError,
+    SplatError,
+)
 from ...core.footage.scan import Footage, path_key, shorten
 from ...core.footage.staging import folder_in_cache
 from ...core.mattes.run_record import last_run
@@ -27,6 +36,7 @@ from ...core.prompts import FramePrompts, MaskPrompt, ObjectPrompts, PromptSet
 from ...core.protocol import (
     AgreeRequest,
     BakeRequest,
+    FindCamerasRequest,
     FootageFiles,
     FoundMask,
     MasksRequest,
@@ -125,6 +135,11 @@ def prepared(job: CaptureJob, at: Workplace, watch: Watch) -> Prepared:
 
     Raises SplatError, and KeyboardInterrupt if the watch wants the end.
     """
+    if job.does("cameras") and not at.finds_cameras:
+        raise PackageError(
+            "Finding cameras needs the package pycolmap, which is not installed.",
+            "Press Install pycolmap in Blender's Cameras panel, or run pip install pycolmap.",
+        )
     job = capture.with_photos(job, at, watch)
     footage = capture.found(job, at, watch)
     if job.found_masks:
@@ -138,6 +153,11 @@ def prepared(job: CaptureJob, at: Workplace, watch: Watch) -> Prepared:
     _require_subjects(job, names)
     _require_drawn(job, len(footage))
     job = replace(job, run=_run_settings(job, footage))
+    if job.does("cameras") and job.run.panorama:
+        raise CameraError(
+            "Cameras can't be found for panoramas.",
+            "Leave this step out, or bring cameras of another program.",
+        )
     checkpoint = at.checkpoint_of(job.model, job.checkpoint)
     if job.does("bake"):
         _ = _bake_options(job, names)
@@ -157,13 +177,19 @@ def run(ready: Prepared, at: Workplace, watch: Watch) -> JobResult:
     """
     job, footage = ready.job, ready.footage
     done: list[Ended] = []
+    speed = 0.0
 
     def files() -> FootageFiles:
         return capture.files_of(job, footage, at, watch)  # photos may change during a run
 
+    if job.does("cameras"):
+        watch.said(f"Finding the cameras takes {camera_estimate(ready)}.")
+        done.append(worked(_cameras(ready, files()), "Finding cameras", at, watch))
+        watch.said(_summary(done[-1]))
     if job.does("propagate") or job.does("compare") or job.does("agree"):
         request = _propagation(ready, files())
         done.append(worked(request, "Propagating", at, watch))
+        speed = done[-1].seconds_per_frame
         watch.said(_propagated(ready, done[-1]))
         if job.does("compare") or job.does("agree"):
             rounds = _ROUNDS if job.does("agree") else 0
@@ -192,7 +218,7 @@ def run(ready: Prepared, at: Workplace, watch: Watch) -> JobResult:
         report,
         _damaged(ready, done),
         look,
-        next((step.seconds_per_frame for step in done), 0.0),
+        speed,
         max((step.result.peak_memory_mb for step in done), default=0.0),
         "" if manifest is None else manifest.machine.versions.get("torch", ""),
     )
@@ -200,7 +226,7 @@ def run(ready: Prepared, at: Workplace, watch: Watch) -> JobResult:
 
 def _needs_no_prompts(job: CaptureJob) -> bool:
     """Whether a job only uses masks that are there already."""
-    return set(job.steps) <= {"review", "bake"}
+    return set(job.steps) <= {"cameras", "review", "bake"}
 
 
 def _with_found_masks(job: CaptureJob, footage: Footage, at: Workplace, watch: Watch) -> CaptureJob:
@@ -307,6 +333,16 @@ def _propagation(ready: Prepared, files: FootageFiles) -> PropagateRequest:
         edited=job.drawn if job.drawn_prompt else (),
         strict=job.strict,
     )
+
+
+def camera_estimate(ready: Prepared) -> str:
+    """Say about how long the search for cameras takes on this machine."""
+    return estimate(len(ready.footage), ready.job.threads or os.cpu_count() or 1)
+
+
+def _cameras(ready: Prepared, files: FootageFiles) -> FindCamerasRequest:
+    job = ready.job
+    return FindCamerasRequest(files, str(ready.store), job.drawn, job.threads, job.run.raw_photos)
 
 
 def _propagated(ready: Prepared, ended: Ended) -> str:

@@ -12,7 +12,7 @@ from typing import Final
 from ...core.errors import CheckpointError, EnvironmentSetupError
 from ...core.settings import BUNDLED, ModelSettings
 from ...core.system.safe_read import is_folder, is_there
-from ..packages.environment import SITE_VARIABLE, WorkerEnvironment, find
+from ..packages.environment import SITE_VARIABLE, WorkerEnvironment, can_find_cameras, find
 from ..worker.worker_pool import WorkerPool
 
 # These variables also replace Blender's preferences, for scripts, tests and machines without a window.
@@ -35,16 +35,20 @@ class Workplace:
         Folder for hashes of photos, and for what was found out about videos and RAW photos.
     models
         Folder of downloaded checkpoints.
+    finds_cameras
+        Whether the optional package for finding cameras is there.
     """
 
     pool: WorkerPool
     cache: Path
     models: Path
+    finds_cameras: bool = False
 
     @classmethod
     def without_blender(cls) -> Workplace:
         """Return the workplace of this machine. Raises EnvironmentSetupError if packages are missing."""
-        return cls(WorkerPool(environment()), cache_folder(), model_folder())
+        found = environment()
+        return cls(WorkerPool(found), cache_folder(), model_folder(), can_find_cameras(found))
 
     def checkpoint_of(self, model: ModelSettings, checkpoint: str) -> str:
         """Return the path of a model's file, empty for the bundled one. Raises CheckpointError."""
