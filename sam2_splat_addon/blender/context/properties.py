@@ -246,6 +246,15 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
             subtype="DIR_PATH",
         ),
     ]
+    cameras: Annotated[
+        str,
+        StringProperty(
+            name="Cameras",
+            description="The file or folder of the photos' cameras: of COLMAP, nerfstudio, RealityScan or a"
+            " trainer. Empty looks beside and above the photos",
+            subtype="FILE_PATH",
+        ),
+    ]
     output_folder: Annotated[
         str,
         StringProperty(

@@ -40,6 +40,12 @@ def chosen(settings: SAM2SPLAT_PG_clip, kind: type[Settings]) -> dict[str, Any]:
     return {one.name: getattr(settings, one.name) for one in declared(kind)}
 
 
+def cameras_place(settings: SAM2SPLAT_PG_clip) -> str:
+    """Return the file or folder of the photos' cameras, absolute. Empty looks around the photos."""
+    chosen_place = settings.cameras.strip()
+    return str(Path(bpy.path.abspath(chosen_place)).absolute()) if chosen_place else ""
+
+
 def checkpoint_file(settings: SAM2SPLAT_PG_clip) -> Path:
     """Return the file of the settings' model. The file may be missing."""
     if settings.model == BUNDLED:

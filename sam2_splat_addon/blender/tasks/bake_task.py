@@ -17,7 +17,7 @@ from ..clip import clear_results, markers, matte_run, user_masks
 from ..clip.user_masks import Drawn
 from ..context import properties
 from ..context.properties import SAM2SPLAT_PG_clip
-from ..context.requests import chosen
+from ..context.requests import cameras_place, chosen
 from .job_task import JobTask, Steps
 
 
@@ -36,7 +36,8 @@ class BakeTask(JobTask):
     strict
         Fail at the first damaged photo, instead of leaving it out.
     cameras
-        The file or folder of the photos' cameras. None looks beside and above the photos.
+        The file or folder of the photos' cameras. None takes what the clip's settings name, or what
+        lies beside and above the photos.
 
     Raises (when made)
     ------------------
@@ -81,7 +82,7 @@ class BakeTask(JobTask):
             threads=self._threads,
             device=self._device,
             strict=self._strict,
-            cameras=str(self._cameras or ""),
+            cameras=str(self._cameras or cameras_place(properties.of_clip(clip))),
             raw_photos=properties.of_clip(clip).raw_photos,
         )
 

@@ -62,6 +62,8 @@ def _cause(problem: Problem, clip: bpy.types.MovieClip | None) -> tuple[object, 
         used = [(entry.name, entry.use_in_bake, entry.role) for entry in settings.objects]
         targets = tuple(sorted(settings.targets))
         return (*used, targets, settings.invert, settings.bake_folder, settings.mask is None)
+    if issubclass(problem.kind, errors.CameraError):
+        return settings.cameras, settings.footage_folder, settings.frame_count
     return ()
 
 

@@ -70,6 +70,7 @@ def _folders(clip: MovieClip | None) -> dict[str, str]:
             (settings.footage_folder, "<photos>"),
             (settings.store_folder, "<masks>"),
             (settings.bake_folder, "<bake>"),
+            (settings.cameras, "<cameras>"),
             (settings.output_folder, "<output>"),
         ):
             found[bpy.path.abspath(folder).rstrip("/\\")] = name

@@ -12,7 +12,11 @@ import pytest
 from PIL import Image
 
 from sam2_splat_addon.blender.context.present import present
+from sam2_splat_addon.core.cameras.lens import Lens
 from sam2_splat_addon.core.geometry import rasterize
+
+from ...core.cameras.ring import ring, write_colmap
+from ..masked_clip import masked_clip
 
 pytestmark = pytest.mark.usefixtures("addon")
 MakePhotos = Callable[..., Path]
@@ -194,3 +198,24 @@ def test_renaming_an_object_keeps_its_layer(make_photos: MakePhotos) -> None:
     clip.tracking.objects["square"].name = "box"
     bpy.ops.sam2_splat.propagate()
     assert clip.sam2_splat.mask.layers.keys() == ["box"]
+
+
+def test_a_bake_takes_the_cameras_that_the_panel_names(
+    make_photos: MakePhotos, tmp_path: Path
+) -> None:
+    clip = masked_clip(make_photos(count=4), ["square"])
+    names = sorted(path.name for path in Path(clip.sam2_splat.footage_folder).glob("*.*"))
+    width, height = clip.size
+    lens = Lens("PINHOLE", width, height, (100.0, 100.0, width / 2, height / 2))
+    elsewhere = tmp_path / "kameras 写真"
+    write_colmap(elsewhere / "sparse" / "0", ring(4, lens, names))
+    clip.sam2_splat.targets = {"colmap"}
+    assert bpy.ops.sam2_splat.bake() == {"FINISHED"}
+    assert not list(Path(clip.sam2_splat.output_folder).rglob("cameras.bin"))
+    for place in (elsewhere, elsewhere / "sparse" / "0"):
+        clip.sam2_splat.cameras = str(place)
+        assert bpy.ops.sam2_splat.bake() == {"FINISHED"}
+        assert list(Path(clip.sam2_splat.output_folder).glob("sparse/0/cameras.*"))
+    clip.sam2_splat.cameras = str(tmp_path / "nowhere")
+    with pytest.raises(RuntimeError, match="nowhere"):
+        bpy.ops.sam2_splat.bake()
