@@ -21,7 +21,7 @@ from ..clip.footage import accept, place_of
 from ..clip.user_masks import Drawn
 from ..context import preferences, properties
 from ..context.active_clip import require_clip_by_uid
-from ..context.requests import chosen, run_settings
+from ..context.requests import cameras_place, chosen, run_settings
 from ..review import live_review
 from . import local_edits
 from .bake_task import chosen_targets
@@ -148,6 +148,7 @@ def job_of(clip: bpy.types.MovieClip, footage: Footage, drawn: Drawn) -> Capture
         checkpoint=bpy.path.abspath(own_checkpoint) if own_checkpoint else "",
         device=cast(Device, preferences.device()),
         threads=preferences.threads(),
+        cameras=cameras_place(settings),
         store="" if store == footage.folder / STORE_NAME else str(store),
         output_in=bpy.path.abspath(settings.bake_folder) if settings.bake_folder else "",
     )

@@ -82,7 +82,7 @@ def test_it_draws_and_leads_back_as_torch_alone_does(monkeypatch: pytest.MonkeyP
         splat = some_splat()
         image, alpha = splat.render(view(0.7))
         loss = (image - wanted).square().mean() + alpha.mean()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         slopes = [cast(Tensor, getattr(splat, name).grad) for name in names]
         found.append([image.detach(), alpha.detach(), *slopes])
     for compiled, plain in zip(*found, strict=True):
@@ -106,7 +106,7 @@ def ball(at: View, radius: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
     color = np.where((inside > 0)[..., None], light, [0.1, 0.6, 0.8])
     small = cv2.resize(color, at.size, interpolation=cv2.INTER_AREA)
     covered = cv2.resize((inside > 0).astype(np.float64), at.size, interpolation=cv2.INTER_AREA)
-    return np.uint8(np.rint(small * 255)), np.uint8(np.rint(covered * 255))
+    return np.rint(small * 255).astype(np.uint8), np.rint(covered * 255).astype(np.uint8)
 
 
 def test_a_ball_is_learned_and_seen_from_elsewhere() -> None:
