@@ -49,6 +49,7 @@ FOLDER: Final = FolderKind(
     OwnNames(
         FOUND_NAME,
         "run.lock",
+        "run.lease",
         *(f"{MODEL}/{name}.bin" for name in ("cameras", "images", "points3D")),
         f"{SEARCH}/?",
         f"{SEARCH}/models/?/?",

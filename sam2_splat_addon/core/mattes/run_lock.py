@@ -2,7 +2,7 @@
 """Allow one run at a time in a folder, among all processes.
 
 This is the system's lock on a file. It ends with the process that holds it, whatever happens. On file
-systems without locks, such as some network drives, nothing is locked.
+systems without locks, such as some network drives, it locks nothing. There a lease does it (`lease`).
 """
 
 from __future__ import annotations
@@ -10,23 +10,36 @@ from __future__ import annotations
 import contextlib
 import errno
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Final, Literal
 
 from ..errors import StoreError
 from ..system.links import is_link
+from .lease import Lease, leased, require_free
 
 LOCK_NAME: Final = "run.lock"
 
 _TAKEN: Final = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 
 
+def _patient(host: str) -> None:
+    """Wait on."""
+
+
 @contextlib.contextmanager
-def only_run(folder: Path) -> Iterator[None]:
-    """Lock the folder for a run; raises StoreError while another process has it."""
-    with _held(folder, "a+b"):
-        yield
+def only_run(folder: Path, waits: Callable[[str], None] = _patient) -> Iterator[Lease]:
+    """Lock the folder for a run; raises StoreError while another process or computer has it.
+
+    If the run of another computer may have died, this waits until it is sure.
+
+    Parameters
+    ----------
+    waits
+        As in `lease.leased`.
+    """
+    with _held(folder, "a+b"), leased(folder, waits) as lease:
+        yield lease
 
 
 @contextlib.contextmanager
@@ -36,6 +49,7 @@ def no_run(folder: Path) -> Iterator[None]:
     Makes no lock file in a folder that never had a run.
     """
     with _held(folder, "r+b"):
+        require_free(folder)
         yield
 
 

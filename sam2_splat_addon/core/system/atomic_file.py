@@ -118,7 +118,7 @@ def make_folder(folder: Path) -> None:
 
 def temporary_beside(path: Path) -> Path:
     """Return a new path in the same folder that nobody else uses; `sweep_temporaries` knows it."""
-    return path.with_name(f".s2s_{_this_machine()}_{os.getpid()}_{next(_numbers)}.tmp")
+    return path.with_name(f".s2s_{this_machine()}_{os.getpid()}_{next(_numbers)}.tmp")
 
 
 @contextlib.contextmanager
@@ -204,8 +204,8 @@ def _is_abandoned(path: Path) -> bool:
     ours = _TEMPORARY.fullmatch(path.name)
     if ours is None:
         return False
-    if ours[1] == _this_machine():
-        return not _is_running(ours[2])
+    if ours[1] == this_machine():
+        return not is_running(ours[2])
     try:
         return time.time() - path.lstat().st_mtime > _ABANDONED_AFTER
     except FileNotFoundError:
@@ -213,7 +213,7 @@ def _is_abandoned(path: Path) -> bool:
 
 
 @functools.cache
-def _this_machine() -> str:
+def this_machine() -> str:
     """Return a digest that differs between machines and containers, since process ids may be equal."""
     facts = [platform.node()]
     with contextlib.suppress(OSError):
@@ -223,7 +223,7 @@ def _this_machine() -> str:
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:8]
 
 
-def _is_running(process: str) -> bool:
+def is_running(process: str) -> bool:
     """Whether another process with that id runs on this machine."""
     if int(process) in (0, os.getpid()):
         return False

@@ -14,7 +14,7 @@ import importlib.metadata
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -195,7 +195,7 @@ class _Propagation:
     def open(self, held: contextlib.ExitStack) -> None:
         """Hold the store, and find out what it has already."""
         request, told, manifest = self._request, self._told, self._manifest
-        store = self._store = _opened(request, held)
+        store = self._store = self._opened(held)
         bring_back(store, manifest.footage)
         last = last_run(store)
         if last is not None and last.footage != manifest.footage:
@@ -224,6 +224,37 @@ class _Propagation:
         self._outdated, self._missing = missing, sum(map(len, missing.values()))
         wanted = (set(frames) - self._damaged.frames for frames in self._wanted.values())
         self._total = sum(map(len, wanted))
+
+    def _opened(self, held: contextlib.ExitStack) -> MatteStore:
+        """Return the request's store, held until its run is over.
+
+        Raises StoreError before anything is changed, and Cancelled.
+        """
+        request, told = self._request, self._told
+        require_own_capture(MatteStore(Path(request.store)), request.footage)
+        store = MatteStore.open(Path(request.store), create=True)
+        hosts: set[str] = set()
+
+        def wait_for(host: str) -> None:
+            if host not in hosts:
+                hosts.add(host)
+                words = (
+                    f"Waiting for a sign of life of {host}, whose run in this folder did not end."
+                )
+                told.on_log(Log("warning", words))
+            if told.cancelled():
+                raise Cancelled
+
+        lease = held.enter_context(only_run(store.folder, wait_for))
+
+        def cancelled() -> bool:
+            lease.check()
+            return told.cancelled()
+
+        self._told = replace(told, cancelled=cancelled)
+        store.sweep()
+        held.callback(store.sync)  # reported mattes are on the disk, however the run ends
+        return store
 
     def settle(self, known: MatteStore | None) -> None:
         """Write what is known without the model, from both sides of a frame or from another store."""
@@ -334,19 +365,6 @@ def _schedule(at: StoredObject, outdated: Collection[int], *, alone: bool) -> Ob
         return kept or at.saved(step)
 
     return schedule_for(at.plan, outdated, saved, at.knows, at.conditioning.has)
-
-
-def _opened(request: PropagateRequest, held: contextlib.ExitStack) -> MatteStore:
-    """Return the request's store, held until its run is over.
-
-    Raises StoreError before anything is changed.
-    """
-    require_own_capture(MatteStore(Path(request.store)), request.footage)
-    store = MatteStore.open(Path(request.store), create=True)
-    held.enter_context(only_run(store.folder))
-    store.sweep()
-    held.callback(store.sync)  # reported mattes are on the disk, however the run ends
-    return store
 
 
 def _require_written(
