@@ -20,12 +20,14 @@ from ..accel.allocator import keeping_freed_memory
 from ..images.frame_source import FrameSource
 from ..models.checkpoints import LoadedModel
 from ..models.device import DeviceChoice
+from ..refine.zoom_refine import click_look
 from ..tracking.bidirectional import better
 from ..tracking.conditioning_memory import ConditioningStore
 from ..tracking.memory_bank import BankState, MemoryBank
 from ..tracking.panorama import Views, frame_width
 from ..tracking.plan import Direction, Step
 from ..tracking.results import FrameResult
+from ..tracking.sam2_adapter import Sam2Adapter
 from ..tracking.schedule import ObjectSchedule, schedule_for
 from ..tracking.session import Session
 from . import kept_banks
@@ -126,7 +128,7 @@ class CorrectionPreviewer:
 
         shelves = {object_id: at.conditioning for object_id, at in objects.items()}
         session = _KeepingSession(
-            request, works, shelves, self._loaded, self._choice, self._features
+            request, works, shelves, self._loaded, self._choice, self._features, dropped
         )
         with keeping_freed_memory():
             session.run(on_result, cancelled=dropped, on_remembered=on_remembered)
@@ -157,6 +159,7 @@ class _KeepingSession(Session):
         loaded: LoadedModel,
         choice: DeviceChoice,
         features: FeatureCache,
+        cancelled: Callable[[], bool],
     ) -> None:
         footage = request.footage
         self._paths = footage.paths
@@ -165,6 +168,9 @@ class _KeepingSession(Session):
         self._damaged = read_damaged(Path(request.store), footage.fingerprint)
         sizes = footage.sizes.upright
         self._wide = frame_width(sizes, panorama=request.settings.panorama)
+        steps = Sam2Adapter(
+            loaded.model, len(footage.paths), keeps_prompts=OBEYING[request.settings.obey_clicks]
+        )
         super().__init__(
             loaded.model,
             FrameSource(
@@ -178,6 +184,14 @@ class _KeepingSession(Session):
             panorama=request.settings.panorama,
             guarded=request.settings.memory == GUARDED,
             keeps_prompts=OBEYING[request.settings.obey_clicks],
+            look=click_look(
+                steps,
+                lambda index, part: features.close_up(self._paths[index], part, self._raw, steps),
+                sizes,
+                choice,
+                panorama=request.settings.panorama,
+                cancelled=cancelled,
+            ),
             shelves=shelves,
             fills_shelves=False,
         )

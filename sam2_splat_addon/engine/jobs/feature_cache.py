@@ -11,13 +11,14 @@ from torch import Tensor
 
 from ...core.errors import Cancelled, FootageError
 from ...core.settings import RawSource
-from ..images.frame_source import FrameSource
+from ..images.frame_source import FrameSource, normalised
+from ..refine.crops import CropReader, Part
 from ..tracking.panorama import View, Views, seen
 from ..tracking.sam2_adapter import ImageFeatures, Sam2Adapter
 
-PhotoKey = tuple[str, int, int, int, RawSource, View]
+PhotoKey = tuple[str, int, int, int, RawSource, View | Part]
 """Path, size and time of a file; width of its frame and what a RAW gives (see `FrameSource`); the
-view."""
+view, or the part that is seen close up."""
 
 
 class FeatureCache:
@@ -38,6 +39,8 @@ class FeatureCache:
             OrderedDict()
         )
         self._positions: list[Tensor] = []
+        # Holds the photo that was last looked at close up, so that its parts are decoded once.
+        self._reader: tuple[tuple[object, ...], CropReader] | None = None
 
     def views(
         self,
@@ -53,19 +56,33 @@ class FeatureCache:
         encoding. Both also apply when a view is taken from the result.
         """
         key = photo_key(photo, wide, raw)
-        return Views(lambda view: self.of((*key[:5], view), steps, dropped))
+        return Views(lambda view: self._seen(key, view, steps, dropped))
 
-    def of(self, photo: PhotoKey, steps: Sam2Adapter, dropped: Callable[[], bool]) -> ImageFeatures:
-        """Return the features of one view of a photo. Otherwise as `views`."""
-        image = self.get(photo)
+    def _seen(
+        self, photo: PhotoKey, view: View, steps: Sam2Adapter, dropped: Callable[[], bool]
+    ) -> ImageFeatures:
+        key: PhotoKey = (*photo[:5], view)
+        image = self.get(key)
         if image is None:
-            side, wide = steps.model.image_size, photo[3]
-            source = FrameSource([Path(photo[0])], side, wide=wide, exact=self._exact, raw=photo[4])
+            path, _, _, wide, raw, _ = key
+            side = steps.model.image_size
+            source = FrameSource([Path(path)], side, wide=wide, exact=self._exact, raw=raw)
             frame = source[0]  # (3, S, wide * S)
             if dropped():
                 raise Cancelled
-            image = steps.encode(seen(frame, photo[5]))
-            self.keep(photo, image)
+            image = steps.encode(seen(frame, view))
+            self.keep(key, image)
+        return image
+
+    def close_up(self, photo: str, part: Part, raw: RawSource, steps: Sam2Adapter) -> ImageFeatures:
+        """Return the features of a part of an upright photo. Raises FootageError."""
+        key = (*photo_key(photo, raw=raw)[:5], part)
+        image = self.get(key)
+        if image is None:
+            if self._reader is None or self._reader[0] != key[:5]:
+                self._reader = key[:5], CropReader([Path(photo)], steps.model.image_size, raw)
+            image = steps.encode(normalised(self._reader[1].at(0, part)))
+            self.keep(key, image)
         return image
 
     def get(self, key: PhotoKey) -> ImageFeatures | None:

@@ -32,9 +32,10 @@ from ..models.bfloat16_products import set_products
 from ..models.checkpoints import LoadedModel, checkpoint_path, sha256_of
 from ..models.device import DeviceChoice, choose_device, use_threads
 from ..models.input_spec import model_input
+from ..refine.zoom_refine import click_look
 from ..tracking.panorama import View, Views, frame_width, is_near, tensors_seen, view_of
 from ..tracking.results import frame_result
-from ..tracking.sam2_adapter import Sam2Adapter
+from ..tracking.sam2_adapter import Sam2Adapter, Turns
 from ..tracking.session import stop_if
 from .correction_preview import CorrectionPreviewer
 from .feature_cache import FeatureCache, PhotoKey, photo_key
@@ -66,6 +67,8 @@ class _Previewer:
         self._features = FeatureCache(FEATURES_MB << 20, exact=kind[1])
         self._corrected = CorrectionPreviewer(loaded, choice, self._features)
         self._mattes: OrderedDict[tuple[PhotoKey, FramePrompts], PreviewMatte] = OrderedDict()
+        # One more click asks the model once more, not once for each click.
+        self._turns: dict[PhotoKey, Turns] = {}
 
     def mattes(
         self, request: PreviewRequest, prompts: PromptSet, dropped: Callable[[], bool]
@@ -127,13 +130,27 @@ class _Previewer:
         key = ((*photo[:5], view), prompts)
         if key not in self._mattes:
             stop_if(dropped)
+            look = click_look(
+                self._steps,
+                lambda _, part: self._features.close_up(photo[0], part, photo[4], self._steps),
+                request.sizes.upright,
+                self._choice,
+                panorama=request.settings.panorama,
+                cancelled=dropped,
+            )
             tensors = tensors_seen(prompts, size, view, side, device)
-            prediction = self._steps.condition(prompts.frame - 1, views.at(view), tensors)
+            turns = self._turns.setdefault(key[0], {})
+            image = views.at(view)
+            prediction = self._steps.condition(prompts.frame - 1, image, tensors, turns)
+            if look is not None and tensors.mask is None:
+                prediction = look(prediction, prompts)
             result = frame_result(object_id, prompts.frame, prediction, prompted=True, view=view)
             logits = shape.mask_to_stored(result.half_logits())
             self._mattes[key] = PreviewMatte.of(object_id, logits, result.scores)
             if len(self._mattes) > _KEPT_MATTES:
                 self._mattes.popitem(last=False)
+            if len(self._turns) > _KEPT_MATTES:
+                self._turns.pop(next(iter(self._turns)))
         self._mattes.move_to_end(key)
         # The kept matte may belong to another object with the same prompts.
         return replace(self._mattes[key], object_id=object_id)

@@ -46,7 +46,7 @@ from ..models.bfloat16_products import set_products
 from ..models.checkpoints import LoadedModel, checkpoint_path, sha256_of
 from ..models.device import DeviceChoice, choose_device, use_threads
 from ..models.input_spec import model_input
-from ..refine.zoom_refine import SecondLook
+from ..refine.zoom_refine import SecondLook, click_look, close_ups
 from ..tracking.cache_keys import matte_keys
 from ..tracking.memory_bank import BankState
 from ..tracking.panorama import frame_width, is_near
@@ -307,10 +307,12 @@ class _Propagation:
                 self._report_frame(record)
             told.on_progress(writer.progress(result))
 
+        photos = [Path(path) for path in footage.paths]
+        steps = Sam2Adapter(loaded.model, len(photos), keeps_prompts=OBEYING[settings.obey_clicks])
         session = Session(
             loaded.model,
             FrameSource(
-                [Path(path) for path in footage.paths],
+                photos,
                 self._seen.size,
                 wide=frame_width(sizes, panorama=settings.panorama),
                 decoders=_decoders(footage, choice),
@@ -324,6 +326,14 @@ class _Propagation:
             panorama=settings.panorama,
             guarded=settings.memory == GUARDED,
             keeps_prompts=OBEYING[settings.obey_clicks],
+            look=click_look(
+                steps,
+                close_ups(steps, photos, settings.raw_photos),
+                sizes,
+                choice,
+                panorama=settings.panorama,
+                cancelled=told.cancelled,
+            ),
             shelves={at.plan.object_id: at.conditioning for at in busy},
         )
         saver = MemorySaver(busy)
@@ -467,13 +477,15 @@ def _second_look(
     if request.settings.second_look == NO_LOOK:
         return lambda result: result
     footage = request.footage
+    photos = [Path(path) for path in footage.paths]
+    obeying = OBEYING[request.settings.obey_clicks]
+    steps = Sam2Adapter(model, len(photos), keeps_prompts=obeying)
     look = SecondLook(
-        Sam2Adapter(model, len(footage.paths), keeps_prompts=OBEYING[request.settings.obey_clicks]),
-        [Path(path) for path in footage.paths],
+        steps,
+        close_ups(steps, photos, request.settings.raw_photos),
         footage.sizes.upright,
         choice,
         closer=LOOKS.index(request.settings.second_look) - LOOKS.index(WHOLE_LOOK),
-        raw=request.settings.raw_photos,
         cancelled=cancelled,
     )
     given = {

@@ -11,6 +11,10 @@ tracking does not change.
 If the photo is large enough, we can look even closer. First at four overlapping parts of the crop,
 averaged on a grid twice as fine again. Then at nine smaller parts. Each look starts from what is
 known so far.
+
+A click is worth a closer look by itself: the subject is small on many photos, and the user looks at
+just this place. So the bundled model answers clicks with one (`SecondLook.of_clicks`), before the
+frame is remembered. SAM 2.1 has four times the pixels and does what upstream does.
 """
 
 from __future__ import annotations
@@ -26,18 +30,20 @@ import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
 
 from ...core.footage.sizes import PhotoSizes
 from ...core.prompts import FramePrompts
 from ...core.settings import RawSource
 from ..images.frame_source import normalised
 from ..models.device import DeviceChoice
-from ..tracking.kept_prompts import obeys
+from ..tracking.kept_prompts import inside_box, obeys
 from ..tracking.prompt_tensors import PromptTensors, prompt_tensors
 from ..tracking.results import FrameResult
-from ..tracking.sam2_adapter import Sam2Adapter
-from ..tracking.session import stop_if
-from .crops import CropReader
+from ..tracking.sam2_adapter import ImageFeatures, Prediction, Sam2Adapter
+from ..tracking.session import ClickLook, stop_if
+from .crops import CropReader, Part
 
 FINER: Final = 2
 """Cells of a second look's result along each side, for one cell of the first look's logits."""
@@ -53,13 +59,18 @@ _WORTH_IT: Final = 0.8  # of the photo's area: a crop that is hardly smaller sho
 _CRUMB: Final = 0.03  # of the matte's area: smaller pieces don't widen the crop, and don't grow
 _SHARP: Final = 0.75  # of the model's input: parts of a photo with fewer px show nothing new
 _TRUST: Final = 0.5  # weight of a closer look in the average
+_TRUST_AT_CLICKS: Final = 0.7  # the same, if the user's clicks say what is looked for
+_LATTICE: Final = 16  # parts of a photo's side: so that the next click mostly has the same crop
 _TAKEN: Final = 0.1  # of the known matte in a part: a look must not remove more
 _NEARBY: Final = np.ones((17, 17), np.uint8)  # cells: pieces with a smaller gap belong together
 _AGREE: Final = 0.5  # IoU: a second look that agrees less saw something else
 _CELL: Final = 4  # px of the model's input for one cell of its logits
 
+CloseUp = Callable[[int, Part], ImageFeatures]
+"""Index of a photo, from 0, and a part of it -> the part as the model sees it."""
+
 Floats = NDArray[np.float32]
-_Place = tuple[float, float, int]  # x and y as fractions of the crop; 1 for inside, 0 for outside
+_Place = tuple[float, float, int]  # x and y as fractions of the crop, and sam2's label
 
 
 class _Level(NamedTuple):
@@ -95,10 +106,26 @@ class _Crop:
             factor * self.top, factor * self.left, factor * self.bottom, factor * self.right
         )
 
+    def rounded(self, grid: tuple[int, ...]) -> _Crop:
+        """Return the smallest crop around this one whose sides lie on the lattice."""
+        down, across = (max(1, side // _LATTICE) for side in grid)
+        return _Crop(
+            self.top // down * down,
+            self.left // across * across,
+            min(grid[0], -(-self.bottom // down) * down),
+            min(grid[1], -(-self.right // across) * across),
+        )
+
     def part(self, grid: tuple[int, ...]) -> tuple[float, float, float, float]:
         """Return left, top, right and bottom, as fractions of a picture whose grid has this shape."""
         height, width = grid
         return self.left / width, self.top / height, self.right / width, self.bottom / height
+
+
+def close_ups(steps: Sam2Adapter, photos: Sequence[Path], raw: RawSource = "developed") -> CloseUp:
+    """Return what reads parts of photos and encodes them. ``photos`` are in frame order."""
+    reader = CropReader(photos, steps.model.image_size, raw)
+    return lambda index, part: steps.encode(normalised(reader.at(index, part)))
 
 
 class SecondLook:
@@ -108,16 +135,14 @@ class SecondLook:
     ----------
     steps
         Of the model that looked first.
-    photos
-        In frame order.
+    close_up
+        Shows parts of photos, as `close_ups` does. Photos have to be upright.
     sizes
         Of the photos. Prompts are measured in pixels of their own photo.
     choice
         Device and number format.
     closer
         0: only the whole object. 1: also four parts of it. 2: then nine smaller parts too.
-    raw
-        What is taken from a camera RAW.
     cancelled
         Called before every look.
 
@@ -125,7 +150,8 @@ class SecondLook:
     --------
     Refine every result of ``session`` before it is kept. ``model`` is the session's model.
 
-    >>> look = SecondLook(Sam2Adapter(model, len(photos)), photos, PhotoSizes(1920, 1080), choice)
+    >>> steps = Sam2Adapter(model, len(photos))
+    >>> look = SecondLook(steps, close_ups(steps, photos), PhotoSizes(1920, 1080), choice)
     >>> finer = {}
     >>> session.run(lambda result: finer.update({result.frame: look.at(result, None)}))
     """
@@ -133,21 +159,63 @@ class SecondLook:
     def __init__(
         self,
         steps: Sam2Adapter,
-        photos: Sequence[Path],
+        close_up: CloseUp,
         sizes: PhotoSizes,
         choice: DeviceChoice,
         *,
         closer: int = 0,
-        raw: RawSource = "developed",
         cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
         self._steps = steps
+        self._close_up = close_up
         self._sizes = sizes
         self._choice = choice
         self._closer = _CLOSER[:closer]
         self._cancelled = cancelled
         self._side = steps.model.image_size
-        self._photos = CropReader(photos, self._side, raw)
+
+    def of_clicks(self, prediction: Prediction, prompts: FramePrompts) -> Prediction:
+        """Return the model's answer to a photo's clicks after a closer look at the whole subject.
+
+        Its grid is `FINER` times as fine. It is the same answer if there is nothing to look at, if
+        the closer look finds something else, or would not obey a click.
+
+        Parameters
+        ----------
+        prediction
+            Of the whole photo.
+        prompts
+            The user's clicks or box on it.
+
+        Raises
+        ------
+        FootageError
+            The photo can't be read.
+        Cancelled
+            As soon as ``cancelled`` returns True.
+        """
+        first: Floats = prediction.logits[0, 0].to(torch.float32).cpu().numpy()
+        crop = _crop_to(first)
+        crop = None if crop is None else crop.rounded(first.shape)
+        if crop is None or crop.area >= _WORTH_IT * first.size:
+            return prediction
+        known = _finer(first)
+        whole = crop.scaled(FINER)
+        again = self._look(prompts.frame, known, whole, prompts, advised=False)
+        if again is None:
+            return prediction
+        known[whole.cells] += np.float32(_TRUST_AT_CLICKS) * (again - known[whole.cells])
+        points = self._points(prompts)
+        logits = torch.from_numpy(known)[None, None]  # (1, 1, S / 2, S / 2)
+        if points is not None:
+            logits = inside_box(logits, points, self._side)
+            if self._steps.keeps_prompts and not obeys(logits, points, self._side):
+                return prediction
+        logits = logits.to(prediction.logits)
+        at_input = F.interpolate(
+            logits, size=(self._side, self._side), mode="bilinear", align_corners=False
+        )
+        return dataclasses.replace(prediction, logits=logits, logits_at_input=at_input)
 
     def at(self, result: FrameResult, prompts: FramePrompts | None) -> FrameResult:
         """Return the result after closer looks. Its grid is `FINER` or `FINEST` times as fine.
@@ -171,16 +239,20 @@ class SecondLook:
             As soon as ``cancelled`` returns True.
         """
         first = result.logits
-        known = _finer(first)
+        looked = first.shape[0] > self._side // _CELL  # the clicks' closer look has been there
+        start = first if looked else _finer(first)
+        if looked:
+            first = _resized(first, first.shape[1] // FINER, first.shape[0] // FINER)
+        known = start.copy()
         given = prompts is not None and prompts.mask is not None
         crop = None if given else _crop_to(first)
-        if crop is not None and crop.area < _WORTH_IT * first.size:
+        if crop is not None and crop.area < _WORTH_IT * first.size and not looked:
             whole = crop.scaled(FINER)
             again = self._look(result.frame, known, whole, prompts)
             if again is not None:
                 known[whole.cells] += np.float32(_TRUST) * (again - known[whole.cells])
         if self._closer:
-            known = _finer(known)
+            known, start = _finer(known), _finer(start)
         if crop is not None:
             size = self._sizes.of(result.frame)
             sharp = [one for one in self._closer if self._is_sharp(crop, first, size, one.share)]
@@ -188,17 +260,20 @@ class SecondLook:
                 parts = _parts(crop.scaled(FINEST), level)
                 known = known + self._shown_by_parts(result.frame, known, parts, prompts)
             if sharp:
-                known = _without_grown_crumbs(known, _finer(_finer(first)))
+                known = _without_grown_crumbs(known, start)
         if prompts is not None and self._steps.keeps_prompts and not self._obeys(known, prompts):
-            known = _finer(_finer(first)) if self._closer else _finer(first)
+            known = start
         scores = msgspec.structs.replace(result.scores, area=float((known > 0).mean()))
         return dataclasses.replace(result, logits=known, scores=scores)
 
     def _obeys(self, known: Floats, prompts: FramePrompts) -> bool:
         """Whether the result still obeys the clicks on this photo."""
-        size = self._sizes.of(prompts.frame)
-        points = prompt_tensors(prompts, *size, self._side, torch.device("cpu")).points
+        points = self._points(prompts)
         return points is None or obeys(torch.from_numpy(known)[None, None], points, self._side)
+
+    def _points(self, prompts: FramePrompts) -> dict[str, Tensor] | None:
+        size = self._sizes.of(prompts.frame)
+        return prompt_tensors(prompts, *size, self._side, torch.device("cpu")).points
 
     def _shown_by_parts(
         self,
@@ -223,16 +298,24 @@ class SecondLook:
         return bool(share * longer >= _SHARP * self._side)
 
     def _look(
-        self, frame: int, known: Floats, crop: _Crop, prompts: FramePrompts | None
+        self,
+        frame: int,
+        known: Floats,
+        crop: _Crop,
+        prompts: FramePrompts | None,
+        *,
+        advised: bool = True,
     ) -> Floats | None:
         """Return the model's answer for the crop, (h, w), in cells of what is known.
 
-        None if there is nothing to look for, or the model saw something else.
+        None if there is nothing to look for, or the model saw something else. If it is not
+        ``advised`` by places inside what is known, it only has the user's own prompts.
         """
         side, cells = self._side, self._side // _CELL
         prior = _resized(known[crop.cells], cells, cells)
-        clicks = _clicks(prompts, self._sizes.of(frame), known.shape, crop)
-        seen = [*clicks, *deep_inside(prior)]
+        seen = _placed(prompts, self._sizes.of(frame), known.shape, crop, boxed=not advised)
+        if advised:
+            seen += deep_inside(prior)
         if not seen:
             return None
         stop_if(self._cancelled)
@@ -241,16 +324,33 @@ class SecondLook:
         points = PromptTensors(
             (places[..., :2] * side - 0.5).to(device), places[..., 2].int().to(device), None
         )
-        photo = self._photos.at(frame - 1, crop.part(known.shape))
         with self._choice.computing():
-            image = self._steps.encode(normalised(photo))
+            image = self._close_up(frame - 1, crop.part(known.shape))
             before = torch.from_numpy(prior)[None, None].to(device)  # (1, 1, S / 4, S / 4)
-            found = self._steps.refine_from_logits(frame - 1, image, points, before)
+            found = self._steps.refine_from_logits(frame - 1, image, points, before, advice=advised)
         logits: Floats = found.logits[0, 0].to(torch.float32).cpu().numpy()
         both, either = (logits > 0) & (prior > 0), (logits > 0) | (prior > 0)
         if not both.sum() > _AGREE * either.sum():
             return None
         return _resized(logits, crop.right - crop.left, crop.bottom - crop.top)
+
+
+def click_look(
+    steps: Sam2Adapter,
+    close_up: CloseUp,
+    sizes: PhotoSizes,
+    choice: DeviceChoice,
+    *,
+    panorama: bool,
+    cancelled: Callable[[], bool],
+) -> ClickLook | None:
+    """Return the closer look at clicks, or None for a model or a panorama that gets none.
+
+    Parameters are as in `SecondLook`.
+    """
+    if panorama or not steps.takes_turns:
+        return None
+    return SecondLook(steps, close_up, sizes, choice, cancelled=cancelled).of_clicks
 
 
 def _believed(known: Floats, again: Floats) -> Floats:
@@ -336,18 +436,26 @@ def _crop_to(logits: Floats) -> _Crop | None:
     )
 
 
-def _clicks(
-    prompts: FramePrompts | None, size: tuple[int, int], grid: tuple[int, ...], crop: _Crop
+def _placed(
+    prompts: FramePrompts | None,
+    size: tuple[int, int],
+    grid: tuple[int, ...],
+    crop: _Crop,
+    *,
+    boxed: bool,
 ) -> list[_Place]:
-    """Return the user's clicks inside the crop."""
+    """Return the user's clicks inside the crop, after the corners of the box if it is ``boxed``."""
+    if prompts is None:
+        return []
     left, top, right, bottom = crop.part(grid)
-    placed = []
-    for point in () if prompts is None else prompts.points:
-        x = (point.x / size[0] - left) / (right - left)
-        y = (point.y / size[1] - top) / (bottom - top)
-        if 0 <= x < 1 and 0 <= y < 1:
-            placed.append((x, y, int(point.include)))
-    return placed
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return (x / size[0] - left) / (right - left), (y / size[1] - top) / (bottom - top)
+
+    box = prompts.box if boxed else None
+    corners = [] if box is None else [(*at(box.x0, box.y0), 2), (*at(box.x1, box.y1), 3)]
+    clicks = [(*at(point.x, point.y), int(point.include)) for point in prompts.points]
+    return corners + [(x, y, kind) for x, y, kind in clicks if 0 <= x < 1 and 0 <= y < 1]
 
 
 def deep_inside(logits: Floats) -> list[_Place]:

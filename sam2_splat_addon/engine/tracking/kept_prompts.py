@@ -85,6 +85,36 @@ def _kept(logits: Tensor, points: dict[str, Tensor], features: Tensor, side: int
     return flat.view_as(logits)
 
 
+def in_turn(points: dict[str, Tensor], *, known: bool) -> list[dict[str, Tensor]]:
+    """Return the prompts as their user gave them: the box and the first click, then one more each time.
+
+    Parameters
+    ----------
+    points
+        As in `keep_prompts`. Clicks are in the order in which they were made.
+    known
+        Whether the subject is known already. If not, the first turn goes as far as the first
+        prompt that says where it is.
+    """
+    labels = points["point_labels"]  # (1, P)
+    count = labels.shape[1]
+    first = 1
+    if not known:
+        says = torch.nonzero((labels[0] == _INCLUDE) | (labels[0] == _BOX_END))
+        first = int(says[0]) + 1 if len(says) else count
+    elif bool((labels[0] == _BOX_START).any()):
+        first = 2  # a box is two corners
+    return [
+        {name: part[:, :end] for name, part in points.items()} for end in range(first, count + 1)
+    ]
+
+
+def inside_box(logits: Tensor, points: dict[str, Tensor], side: int) -> Tensor:
+    """Remove everything outside a box, except in a little room around it. As `keep_prompts`."""
+    coordinates, labels = points["point_coords"][0].float(), points["point_labels"][0]
+    return _inside_box(logits, coordinates, labels, side)
+
+
 def obeys(logits: Tensor, points: dict[str, Tensor], side: int) -> bool:
     """Whether each click's own place is as the click says. Parameters as in `keep_prompts`."""
     labels = points["point_labels"][0]
@@ -169,7 +199,6 @@ def _distances(
 
 
 def _inside_box(logits: Tensor, coordinates: Tensor, labels: Tensor, side: int) -> Tensor:
-    """Remove everything outside a box, except in a little room around it."""
     starts, ends = coordinates[labels == _BOX_START], coordinates[labels == _BOX_END]
     if not len(starts) or not len(ends):
         return logits

@@ -8,7 +8,9 @@ order. `session.py` decides the order of the calls.
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from sam2.modeling.sam2_base import SAM2Base
@@ -16,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..models.bundled_model import LiteSAM2
-from .kept_prompts import keep_prompts
+from .kept_prompts import in_turn, keep_prompts
 from .memory_bank import FrameMemory, MemoryBank
 from .prompt_tensors import PromptTensors
 
@@ -24,6 +26,11 @@ from .prompt_tensors import PromptTensors
 _LOGIT_BOUND = 32.0
 # SAM2Base turns a mask prompt into logits with these (its _use_mask_as_output).
 _MASK_SCALE, _MASK_BIAS = 20.0, -10.0
+# The weight of a turn's answer beside the one before. So a click changes less of what was right.
+_NEW = 0.75
+
+Turns = MutableMapping[bytes, Tensor]
+"""The prompts up to a click -> the logits that answered them, on one photo in one view."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,7 @@ class Prediction:
     Attributes
     ----------
     logits
-        (1, 1, S / 4, S / 4) float32.
+        (1, 1, S / 4, S / 4) float32, or finer after a closer look.
     logits_at_input
         (1, 1, S, S) float32. For a mask prompt it is the mask itself.
     pointer
@@ -76,6 +83,9 @@ class Sam2Adapter:
     keeps_prompts
         Whether answers are changed until they agree with the user's prompts; see `kept_prompts`.
         None as an argument: only for the bundled model.
+    takes_turns
+        Whether the model is asked after each click of a photo, with its answer to the clicks
+        before. It is only the bundled model, which has learned that.
     """
 
     def __init__(
@@ -84,7 +94,8 @@ class Sam2Adapter:
         self.model = model
         self.frame_count = frame_count
         # SAM 2.1 nearly always obeys clicks, and its answers are better than those of a rule.
-        self.keeps_prompts = isinstance(model, LiteSAM2) if keeps_prompts is None else keeps_prompts
+        self.takes_turns = isinstance(model, LiteSAM2)
+        self.keeps_prompts = self.takes_turns if keeps_prompts is None else keeps_prompts
 
     def encode(self, frame: Tensor) -> ImageFeatures:
         """Encode one frame, (3, S, S) normalised."""
@@ -94,11 +105,28 @@ class Sam2Adapter:
         )
         return ImageFeatures(maps, positions, sizes)
 
-    def condition(self, index: int, image: ImageFeatures, prompts: PromptTensors) -> Prediction:
+    def condition(
+        self,
+        index: int,
+        image: ImageFeatures,
+        prompts: PromptTensors,
+        turns: Turns | None = None,
+    ) -> Prediction:
         """Segment from prompts alone, without memory.
 
         A mask alone becomes the result unchanged. With points or a box, they correct it like
         earlier logits.
+
+        Parameters
+        ----------
+        index
+            Of the frame, from 0.
+        image
+            The photo.
+        prompts
+            Of one object on it.
+        turns
+            Answers that are known, for the model that takes turns. New ones are added.
         """
         points, mask, before = prompts.points, prompts.mask, None
         if points is not None and mask is not None:
@@ -109,8 +137,10 @@ class Sam2Adapter:
                 align_corners=False,
                 antialias=True,
             )  # (1, 1, S / 4, S / 4)
-            mask = None
-        return self._predict(index, image, points, mask, None, before=before, reverse=False)
+            mask, turns = None, None
+        return self._predict(
+            index, image, points, mask, None, before=before, reverse=False, turns=turns
+        )
 
     def track(
         self, index: int, image: ImageFeatures, bank: MemoryBank, *, reverse: bool
@@ -135,16 +165,23 @@ class Sam2Adapter:
         )
 
     def refine_from_logits(
-        self, index: int, image: ImageFeatures, prompts: PromptTensors, before: Tensor
+        self,
+        index: int,
+        image: ImageFeatures,
+        prompts: PromptTensors,
+        before: Tensor,
+        *,
+        advice: bool,
     ) -> Prediction:
-        """Segment from points and earlier logits, (1, 1, S / 4, S / 4), without memory.
+        """Segment from points and earlier logits, (1, 1, S / 4, S / 4), without memory, in one turn.
 
-        The points are only hints, because not all of them are from the user.
+        With ``advice`` the points are only hints, because not all of them are from the user.
         """
         before = torch.clamp(before, -_LOGIT_BOUND, _LOGIT_BOUND)
         return self._predict(
-            index, image, prompts.points, None, None, before=before, reverse=False, advice=True
-        )
+            index, image, prompts.points, None, None, before=before, reverse=False,
+            in_turns=False, keeps=self.keeps_prompts and not advice,
+        )  # fmt: skip
 
     def _predict(
         self,
@@ -156,33 +193,75 @@ class Sam2Adapter:
         *,
         before: Tensor | None,
         reverse: bool,
-        advice: bool = False,
+        in_turns: bool = True,
+        keeps: bool | None = None,
+        turns: Turns | None = None,
     ) -> Prediction:
-        """Get one answer of the model. If prompts are kept, the points change it where they are missed."""
-        _, outputs, _, embedding = self.model._track_step(
+        """Get the model's answer. If prompts are kept, the points change it where they are missed."""
+        keeps = self.keeps_prompts if keeps is None else keeps
+        asked: list[dict[str, Tensor] | None] = [points]
+        if points is not None and self.takes_turns and in_turns:
+            asked = [*in_turn(points, known=before is not None)]
+        turns = {} if turns is None else turns
+        known = [at for at in range(len(asked) - 1) if _key(asked[at]) in turns]
+        first = known[-1] + 1 if known else 0
+        if known:
+            before = turns[_key(asked[first - 1])]
+        _, outputs, finer, embedding = self.model._track_step(
             frame_idx=index,
             is_init_cond_frame=bank is None,
             current_vision_feats=image.maps,
             current_vision_pos_embeds=image.positions,
             feat_sizes=image.sizes,
-            point_inputs=points,
+            point_inputs=asked[first],
             mask_inputs=mask,
             output_dict=None if bank is None else bank.output_dict(index),
             num_frames=self.frame_count,
             track_in_reverse=reverse,
             prev_sam_mask_logits=before,
         )
+        found = self._agreeing(
+            outputs, asked[first], embedding, before if first else None, keeps=keeps
+        )
+        for earlier, turn in pairwise(asked[first:]):
+            before = torch.clamp(found.logits, -_LOGIT_BOUND, _LOGIT_BOUND)
+            turns[_key(earlier)] = before
+            outputs = self.model._forward_sam_heads(
+                backbone_features=embedding,
+                point_inputs=turn,
+                mask_inputs=before,
+                high_res_features=finer,
+            )
+            found = self._agreeing(outputs, turn, embedding, before, keeps=keeps)
+        turns[_key(asked[-1])] = torch.clamp(found.logits, -_LOGIT_BOUND, _LOGIT_BOUND)
+        return found
+
+    def _agreeing(
+        self,
+        outputs: tuple[Tensor, ...],
+        points: dict[str, Tensor] | None,
+        embedding: Tensor,
+        before: Tensor | None,
+        *,
+        keeps: bool,
+    ) -> Prediction:
+        """Return an answer of the model, between it and the one ``before`` if this is a later turn.
+
+        If it ``keeps`` prompts, it is changed where it misses these points.
+        """
         _, _, ious, logits, logits_at_input, pointer, object_score = outputs
-        if points is not None and self.keeps_prompts and not advice:
-            side = self.model.image_size
-            kept = keep_prompts(logits, points, embedding, side)
-            if kept is not logits:
-                logits = kept
-                logits_at_input = F.interpolate(
-                    logits, size=(side, side), mode="bilinear", align_corners=False
-                )
+        side = self.model.image_size
+        changed = logits
+        if before is not None:
+            changed = before + _NEW * (torch.clamp(logits, -_LOGIT_BOUND, _LOGIT_BOUND) - before)
+        if points is not None and keeps:
+            changed = keep_prompts(changed, points, embedding, side)
+        if changed is not logits:
+            logits_at_input = F.interpolate(
+                changed, size=(side, side), mode="bilinear", align_corners=False
+            )
         # If there are several masks, the decoder chooses the one with the highest estimate.
-        return Prediction(logits, logits_at_input, pointer, object_score, float(ious.max()))
+        return Prediction(changed, logits_at_input, pointer, object_score, float(ious.max()))
 
     def remember(
         self, image: ImageFeatures, prediction: Prediction, *, from_user: bool
@@ -211,3 +290,9 @@ class Sam2Adapter:
             is_mask_from_pts=from_user,
         )
         return FrameMemory(features.to(torch.bfloat16), prediction.pointer), positions[-1]
+
+
+def _key(points: dict[str, Tensor] | None) -> bytes:
+    """Return bytes that tell these points from all others."""
+    parts = () if points is None else (points["point_coords"], points["point_labels"])
+    return b"".join(part.cpu().numpy().tobytes() for part in parts)

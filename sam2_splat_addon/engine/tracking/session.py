@@ -30,7 +30,7 @@ from .panorama import View, Views, roll_to_matte, seen, tensors_seen, view_of
 from .plan import DIRECTIONS, Direction, ObjectPlan, Step
 from .prompt_tensors import PromptTensors
 from .results import FrameResult, frame_result
-from .sam2_adapter import Sam2Adapter
+from .sam2_adapter import Prediction, Sam2Adapter
 from .schedule import ObjectSchedule, SegmentPart
 
 MAX_CONDITIONING = 16
@@ -39,6 +39,10 @@ MAX_CONDITIONING = 16
 Upstream attends to all of them, so every prompted frame makes all frames slower. Most objects never
 get more than sixteen. If there are more, the frames furthest away in time are left out.
 """
+
+
+ClickLook = Callable[[Prediction, FramePrompts], Prediction]
+"""The answer to the clicks of a photo, and these clicks -> the answer after a closer look."""
 
 
 class Frames(Protocol):
@@ -74,6 +78,9 @@ class Session:
         Whether doubtful frames stay out of memory; see `distractor_memory`.
     keeps_prompts
         As in `Sam2Adapter`.
+    look
+        Looks closer at the answer to the clicks of a photo, for a model that is worth it; see
+        `refine.zoom_refine.SecondLook.of_clicks`.
     shelves
         Object id -> conditioning memories on disk. It must hold those that the works need but don't
         compute.
@@ -107,6 +114,7 @@ class Session:
         panorama: bool = False,
         guarded: bool = False,
         keeps_prompts: bool | None = None,
+        look: ClickLook | None = None,
         shelves: Mapping[int, ConditioningStore] | None = None,
         fills_shelves: bool = True,
     ) -> None:
@@ -115,6 +123,7 @@ class Session:
         self._works = {work.plan.object_id: work for work in works}
         self._choice = choice
         self._steps = Sam2Adapter(model, len(frames), keeps_prompts=keeps_prompts)
+        self._look = look
         self._reach = MemoryReach.of(model, max_conditioning)
         self._position = torch.empty(0)  # set when a run begins, in its number format
         self._conditioning = {
@@ -174,6 +183,8 @@ class Session:
                     image = photo.at(view)
                     tensors = self._tensors(prompts, view)
                     prediction = self._steps.condition(frame - 1, image, tensors)
+                    if self._look is not None and tensors.mask is None:
+                        prediction = self._look(prediction, prompts)
                     memory, _ = self._steps.remember(image, prediction, from_user=True)
                     result = frame_result(object_id, frame, prediction, prompted=True, view=view)
                     towards = roll_to_matte(result.logits, view.roll) if self._panorama else 0
@@ -264,6 +275,8 @@ class Session:
             prediction = self._steps.correct(
                 index, image, bank, prompts, prediction, reverse=reverse
             )
+            if self._look is not None and correction is not None:
+                prediction = self._look(prediction, correction)
         result = dataclasses.replace(
             frame_result(plan.object_id, frame, prediction, prompted=corrected, view=view),
             direction=direction,

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from sam2_splat_addon.core.errors import Cancelled, FootageError, PromptError
 from sam2_splat_addon.core.mattes.run_manifest import MANIFEST_NAME, read_manifest
+from sam2_splat_addon.core.mattes.store import MatteStore
 from sam2_splat_addon.core.prompts import (
     BoxPrompt,
     FramePrompts,
@@ -33,7 +34,7 @@ from sam2_splat_addon.core.protocol import (
     PropagateRequest,
 )
 from sam2_splat_addon.core.settings import RunSettings, SpeedName
-from sam2_splat_addon.engine.jobs import correction_preview, feature_cache, preview
+from sam2_splat_addon.engine.jobs import correction_preview, feature_cache, preview, propagate
 from sam2_splat_addon.engine.jobs.feature_cache import FeatureCache, photo_key
 from sam2_splat_addon.engine.models import model_cache
 from sam2_splat_addon.engine.models.architectures import BUNDLED
@@ -403,3 +404,41 @@ def test_the_bundled_model_needs_no_checkpoint(footage: FootageFiles) -> None:
     asked = PreviewRequest(footage.paths[0], WIDTH, HEIGHT, 1, prompts, model)
     (matte,) = preview.run(asked, lambda: False, IMAGE_SIZE)
     assert matte.array().shape == (IMAGE_SIZE // 4, IMAGE_SIZE // 4)
+
+
+def test_one_click_after_the_other_shows_what_propagation_writes_close_up(tmp_path: Path) -> None:
+    """The released model looks closer at clicks. Earlier answers and close-ups change no bit."""
+    width, height, small = 640, 480, (300, 150, 380, 270)
+    paths = []
+    for number in range(3):
+        rng = np.random.default_rng(number)
+        photo = rng.normal((196, 178, 140), 12, (height, width, 3))
+        left, top, right, bottom = (edge + 8 * number for edge in small)
+        photo[top:bottom, left:right] = rng.normal((30, 60, 150), 8, (120, 80, 3))
+        paths.append(str(tmp_path / f"{number}.png"))
+        Image.fromarray(np.clip(photo, 0, 255).astype(np.uint8)).save(paths[-1])
+    footage = FootageFiles(str(tmp_path), tuple(paths), width, height, "fingerprint")
+    clicks = (PointPrompt(340, 200), PointPrompt(320, 250), PointPrompt(290, 200, include=False))
+    later = FramePrompts(3, (PointPrompt(350, 220), PointPrompt(300, 160, include=False)))
+    for count in (1, 2, 3):
+        prompts = (FramePrompts(1, clicks[:count]), later)
+        model = ModelChoice(BUNDLED, "", "cpu", 1)
+        store = str(tmp_path / f"mattes {count}")
+        things = PromptSet((ObjectPrompts(1, "vase", prompts),))
+        wish = PropagateRequest(footage, things, store, model, RunSettings())
+        seen = {
+            frame: preview.run(_ask(wish, frame, wish), lambda: False)[0].array()
+            for frame in (1, 3)
+        }
+        propagate.run(
+            wish,
+            on_progress=lambda _: None,
+            on_frame_done=lambda _: None,
+            on_log=lambda _: None,
+            cancelled=lambda: False,
+        )
+        written = MatteStore.open(Path(store))
+        for frame, matte in seen.items():
+            assert matte.tobytes() == written.read(1, frame).logits.tobytes(), (count, frame)
+            assert matte.shape == (256, 256)
+        assert written.read(1, 2).logits.shape == (128, 128)

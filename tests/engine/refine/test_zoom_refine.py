@@ -17,13 +17,20 @@ from PIL import Image
 
 from sam2_splat_addon.core.footage.sizes import PhotoSizes
 from sam2_splat_addon.core.geometry.resample import upsample_binary
-from sam2_splat_addon.core.prompts import FramePrompts, MaskPrompt, PointPrompt, read_json
+from sam2_splat_addon.core.prompts import (
+    BoxPrompt,
+    FramePrompts,
+    MaskPrompt,
+    PointPrompt,
+    read_json,
+)
 from sam2_splat_addon.core.protocol import ModelChoice
 from sam2_splat_addon.core.settings import Look, RunSettings
 from sam2_splat_addon.engine.images.frame_source import FrameSource
 from sam2_splat_addon.engine.models import model_cache
 from sam2_splat_addon.engine.models.checkpoints import checkpoint_path, sha256_of
 from sam2_splat_addon.engine.models.device import choose_device
+from sam2_splat_addon.engine.refine.crops import Part
 from sam2_splat_addon.engine.refine.zoom_refine import (
     FINER,
     FINEST,
@@ -32,11 +39,12 @@ from sam2_splat_addon.engine.refine.zoom_refine import (
     _crop_to,
     _spans,
     _without_grown_crumbs,
+    close_ups,
 )
 from sam2_splat_addon.engine.tracking.panorama import View
 from sam2_splat_addon.engine.tracking.prompt_tensors import prompt_tensors
 from sam2_splat_addon.engine.tracking.results import FrameResult, frame_result
-from sam2_splat_addon.engine.tracking.sam2_adapter import Sam2Adapter
+from sam2_splat_addon.engine.tracking.sam2_adapter import ImageFeatures, Prediction, Sam2Adapter
 
 from ..photo_footage import clicked, propagated, request, write_checkpoint, write_photos
 from ..random_models import IMAGE_SIZE
@@ -91,7 +99,7 @@ def _first_look(
 
 
 def _look(steps: Sam2Adapter, photo: Path) -> SecondLook:
-    return SecondLook(steps, [photo], PhotoSizes(_WIDTH, _HEIGHT), _CHOICE)
+    return SecondLook(steps, close_ups(steps, [photo]), PhotoSizes(_WIDTH, _HEIGHT), _CHOICE)
 
 
 def _iou(logits: NDArray[np.float32], truth: NDArray[np.bool_]) -> float:
@@ -120,7 +128,9 @@ def test_on_the_sample_each_closer_look_is_finer_and_better_than_the_first(
     first = _first_look(steps, photo, prompts, width, height)
     found = [first]
     for closer, finer in ((0, FINER), (1, FINEST), (2, FINEST)):
-        look = SecondLook(steps, [photo], PhotoSizes(width, height), _CHOICE, closer=closer)
+        look = SecondLook(
+            steps, close_ups(steps, [photo]), PhotoSizes(width, height), _CHOICE, closer=closer
+        )
         again = look.at(first, prompts)
         assert again.logits.shape == tuple(finer * side for side in first.logits.shape)
         assert again.scores.area == float((again.logits > 0).mean())
@@ -133,6 +143,69 @@ def test_on_the_sample_each_closer_look_is_finer_and_better_than_the_first(
     assert wrong[3] < 0.95 * wrong[0]
 
 
+def _of_clicks(
+    steps: Sam2Adapter, photo: Path, size: tuple[int, int], prompts: FramePrompts
+) -> tuple[Prediction, Prediction, list[Part]]:
+    """Return the answer to the prompts, the answer after a closer look, and the parts looked at."""
+    side, parts = steps.model.image_size, []
+    close_up = close_ups(steps, [photo])
+
+    def noted(index: int, part: Part) -> ImageFeatures:
+        parts.append(part)
+        return close_up(index, part)
+
+    tensors = prompt_tensors(prompts, *size, side, _CHOICE.device)
+    with _CHOICE.computing():
+        found = steps.condition(0, steps.encode(FrameSource([photo], side)[0]), tensors)
+    closer = SecondLook(steps, noted, PhotoSizes(*size), _CHOICE).of_clicks(found, prompts)
+    return found, closer, parts
+
+
+def test_clicks_are_answered_with_a_closer_look_on_a_finer_grid(
+    steps: Sam2Adapter, tmp_path: Path
+) -> None:
+    truth = _photo(tmp_path / "1.jpg", 260)
+    click = FramePrompts(1, (PointPrompt(_WIDTH / 2, _HEIGHT / 2),))
+    found, closer, parts = _of_clicks(steps, tmp_path / "1.jpg", (_WIDTH, _HEIGHT), click)
+    assert closer.logits.shape == (1, 1, FINER * 128, FINER * 128)
+    assert closer.logits_at_input.shape == (1, 1, 512, 512)
+    assert torch.equal(closer.pointer, found.pointer)
+    (part,) = parts
+    assert all(16 * edge == round(16 * edge) for edge in part)  # so that the next click has it too
+    before, after = (_iou(each.logits[0, 0].numpy(), truth) for each in (found, closer))
+    assert after > before > 0.8
+
+
+def test_a_closer_look_at_clicks_obeys_them_and_a_box(steps: Sam2Adapter, tmp_path: Path) -> None:
+    _photo(tmp_path / "1.jpg", 260)
+    inside, outside = (_WIDTH / 2, _HEIGHT / 2), (_WIDTH / 2 + 60, _HEIGHT / 2 + 20)
+    clicks = (PointPrompt(*inside), PointPrompt(*outside, include=False))
+    box = BoxPrompt(_WIDTH / 2 - 140, _HEIGHT / 2 - 100, _WIDTH / 2 + 140, _HEIGHT / 2 + 210)
+    for prompts in (FramePrompts(1, clicks), FramePrompts(1, clicks, box)):
+        _, closer, parts = _of_clicks(steps, tmp_path / "1.jpg", (_WIDTH, _HEIGHT), prompts)
+        assert parts
+        mask = upsample_binary(closer.logits[0, 0].numpy(), _WIDTH, _HEIGHT)
+        assert mask[_HEIGHT // 2, _WIDTH // 2]
+        assert not mask[_HEIGHT // 2 + 20, _WIDTH // 2 + 60]
+    assert not mask[: int(box.y0) - 40].any()
+
+
+def test_a_subject_that_fills_the_photo_or_is_not_found_gets_no_closer_look(
+    steps: Sam2Adapter, tmp_path: Path
+) -> None:
+    click = FramePrompts(1, (PointPrompt(5.0, 5.0),))
+    _photo(tmp_path / "1.jpg", 260)
+    found, _, _ = _of_clicks(steps, tmp_path / "1.jpg", (_WIDTH, _HEIGHT), click)
+
+    def never(index: int, part: Part) -> ImageFeatures:
+        raise AssertionError("looked closer")
+
+    look = SecondLook(steps, never, PhotoSizes(_WIDTH, _HEIGHT), _CHOICE)
+    for value in (5.0, -5.0):
+        whole = dataclasses.replace(found, logits=torch.full((1, 1, 128, 128), value))
+        assert look.of_clicks(whole, click) is whole
+
+
 @pytest.mark.parametrize("closer", [0, 2])
 def test_closer_looks_obey_clicks_too(steps: Sam2Adapter, closer: int) -> None:
     """A click removes a piece of the seat that the model would rather keep."""
@@ -142,7 +215,9 @@ def test_closer_looks_obey_clicks_too(steps: Sam2Adapter, closer: int) -> None:
     out = PointPrompt(seat.x + 25.0, seat.y, include=False)
     both = FramePrompts(prompts.frame, (*prompts.points, out))
     first = _first_look(steps, photo, both, width, height)
-    look = SecondLook(steps, [photo], PhotoSizes(width, height), _CHOICE, closer=closer)
+    look = SecondLook(
+        steps, close_ups(steps, [photo]), PhotoSizes(width, height), _CHOICE, closer=closer
+    )
     again = torch.from_numpy(look.at(first, both).logits)[None, None]
     mask = torch.nn.functional.interpolate(
         again, (height, width), mode="bilinear", align_corners=False
@@ -159,12 +234,14 @@ def test_what_was_looked_at_before_changes_nothing(steps: Sam2Adapter) -> None:
     corner = np.full_like(first.logits, -5.0)
     corner[2:12, 2:12] = 5.0
     other = dataclasses.replace(first, object_id=2, logits=corner)
-    look = SecondLook(steps, [photo], PhotoSizes(width, height), _CHOICE, closer=2)
+    look = SecondLook(
+        steps, close_ups(steps, [photo]), PhotoSizes(width, height), _CHOICE, closer=2
+    )
     look.at(other, None)
     after = look.at(first, prompts)
-    alone = SecondLook(steps, [photo], PhotoSizes(width, height), _CHOICE, closer=2).at(
-        first, prompts
-    )
+    alone = SecondLook(
+        steps, close_ups(steps, [photo]), PhotoSizes(width, height), _CHOICE, closer=2
+    ).at(first, prompts)
     assert np.array_equal(after.logits, alone.logits)
 
 
@@ -178,8 +255,10 @@ def test_parts_without_pixels_of_their_own_are_not_looked_at(
     with Image.open(tmp_path / "1.jpg") as photo:
         photo.resize(size).save(tmp_path / "small.jpg")
     small = [tmp_path / "small.jpg"]
-    whole = SecondLook(steps, small, PhotoSizes(*size), _CHOICE).at(first, None)
-    closer = SecondLook(steps, small, PhotoSizes(*size), _CHOICE, closer=2).at(first, None)
+    whole = SecondLook(steps, close_ups(steps, small), PhotoSizes(*size), _CHOICE).at(first, None)
+    closer = SecondLook(steps, close_ups(steps, small), PhotoSizes(*size), _CHOICE, closer=2).at(
+        first, None
+    )
     assert np.array_equal(closer.logits, _finer(whole.logits))
 
 
@@ -314,7 +393,7 @@ def test_a_second_look_counts_where_half_of_both_masks_is_the_same(
     scores = _first_look(steps, tmp_path / "1.jpg", click).scores
     asked = []
 
-    def answer(frame: int, image: Any, points: Any, before: torch.Tensor) -> Any:
+    def answer(frame: int, image: Any, points: Any, before: torch.Tensor, **_: Any) -> Any:
         """Return the given part of the known mask."""
         prior = before[0, 0].numpy() > 0
         columns = np.flatnonzero(prior.any(axis=0))

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sam2_splat_addon.core.prompts import BoxPrompt, FramePrompts, ObjectPrompts, PointPrompt
-from sam2_splat_addon.engine.tracking.kept_prompts import keep_prompts
+from sam2_splat_addon.engine.tracking.kept_prompts import in_turn, keep_prompts
 from sam2_splat_addon.engine.tracking.prompt_tensors import prompt_tensors
 from sam2_splat_addon.engine.tracking.sam2_adapter import Sam2Adapter
 
@@ -132,19 +132,73 @@ def answered(steps: Sam2Adapter, *points: tuple[float, float, bool]) -> Tensor:
         return steps.condition(0, image, tensors).logits
 
 
-def test_the_bundled_model_is_asked_with_all_clicks_and_moved_where_it_misses_one() -> None:
+def test_the_bundled_model_is_asked_after_each_click_and_moved_where_it_misses_one() -> None:
     model = random_model("bundled", image_size=SIDE, always_seen=True)
     steps, alone = Sam2Adapter(model, 1), Sam2Adapter(model, 1, keeps_prompts=False)
     places = [(150.0, 100.0, True), (40.0, 30.0, True), (250.0, 160.0, False)]
     with torch.inference_mode():
-        embedding = alone.encode(random_frames(1, SIDE).tensors[0]).maps[-1]
-    features = embedding.permute(1, 2, 0).view(1, -1, SIDE // 16, SIDE // 16)
-    features = features + model.no_mem_embed.detach().view(1, -1, 1, 1)
-    plain = answered(alone, *places)
-    assert any(mask_of(plain)[int(y), int(x)] != kind for x, y, kind in places)
-    expected = keep_prompts(plain, given(*places), features, SIDE)
+        image = alone.encode(random_frames(1, SIDE).tensors[0])
+        *finer, embedding = (
+            maps.permute(1, 2, 0).view(1, -1, *size)
+            for maps, size in zip(image.maps, image.sizes, strict=True)
+        )
+        embedding = embedding + model.no_mem_embed.detach().view(1, -1, 1, 1)
+        expected = keep_prompts(answered(alone, places[0]), given(places[0]), embedding, SIDE)
+        for count in (2, 3):
+            answer = model._forward_sam_heads(
+                backbone_features=embedding,
+                point_inputs=given(*places[:count]),
+                mask_inputs=expected,
+                high_res_features=finer,
+            )[3]
+            expected = expected + 0.75 * (answer - expected)
+            expected = keep_prompts(expected, given(*places[:count]), embedding, SIDE)
     assert torch.allclose(answered(steps, *places), expected, atol=1e-4)
     assert all(mask_of(expected)[int(y), int(x)] == kind for x, y, kind in places)
+    missed = mask_of(answered(alone, *places))
+    assert any(missed[int(y), int(x)] != kind for x, y, kind in places)
+
+
+def test_answers_to_earlier_clicks_are_taken_up_with_equal_results() -> None:
+    model = random_model("bundled", image_size=SIDE, always_seen=True)
+    steps = Sam2Adapter(model, 1)
+    box = BoxPrompt(20.0, 10.0, 260.0, 180.0)
+    clicks = [PointPrompt(150, 100), PointPrompt(40, 30, False), PointPrompt(250, 160)]
+    turns: dict[bytes, Tensor] = {}
+    with torch.inference_mode():
+        image = steps.encode(random_frames(1, SIDE).tensors[0])
+        for count in range(4):
+            prompts = FramePrompts(1, tuple(clicks[:count]), box)
+            tensors = prompt_tensors(prompts, WIDTH, HEIGHT, SIDE, torch.device("cpu"))
+            known = len(turns)
+            assert known == count
+            taken_up = steps.condition(0, image, tensors, turns)
+            anew = steps.condition(0, image, tensors)
+            assert torch.equal(taken_up.logits, anew.logits)
+            assert torch.equal(taken_up.pointer, anew.pointer)
+
+
+@pytest.mark.parametrize(
+    ("labels", "known", "ends"),
+    [
+        ([1, 1, 0], False, [1, 2, 3]),
+        ([0, 0, 1, 1], False, [3, 4]),  # nothing is looked for before the first include click
+        ([0, 0, 1], True, [1, 2, 3]),
+        ([2, 3, 1, 0], False, [2, 3, 4]),
+        ([2, 3], True, [2]),
+    ],
+)
+def test_prompts_are_given_in_the_turns_in_which_they_were_made(
+    labels: list[int], known: bool, ends: list[int]
+) -> None:
+    points = {
+        "point_coords": torch.rand(1, len(labels), 2),
+        "point_labels": torch.tensor([labels]),
+    }
+    turns = in_turn(points, known=known)
+    assert [turn["point_labels"].shape[1] for turn in turns] == ends
+    for turn, end in zip(turns, ends, strict=True):
+        assert torch.equal(turn["point_coords"], points["point_coords"][:, :end])
 
 
 def test_sam_2_1_is_left_to_itself_unless_its_user_wants_clicks_obeyed() -> None:
