@@ -37,10 +37,10 @@ ALIKE: Final = 25
 NEXT: Final = 10
 """So many following photos are compared too, if the photos are a film."""
 
-# Seconds on one core of 2020, measured with photos of 12 megapixels (docs/geometry.md).
-_A_PHOTO: Final = 3.0
-_A_PAIR: Final = 0.07
-_A_PLACE: Final = 1.2
+# Seconds of one core, measured and rounded up (docs/geometry.md).
+_A_PHOTO: Final = 2.0
+_A_PAIR: Final = 0.06
+_A_PLACE: Final = 0.5
 
 _MATTES: Final = "_mattes"
 

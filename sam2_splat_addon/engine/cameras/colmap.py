@@ -24,6 +24,8 @@ FEWEST_MATCHES: Final = 15
 """Pairs with fewer details in common say nothing."""
 
 _STILL: Final = 2.0  # px: a detail that moves less stands still
+_AGREES: Final = 4.0  # px from the line on which a detail must lie
+_MOSTLY: Final = 0.7  # of the details that a camera shares with others
 _TELLS: Final = 40  # details in common that tell whether the ground stands still
 _DIGITS: Final = 6
 _PAIRS_NAME: Final = "pairs.txt"
@@ -191,6 +193,56 @@ class Search:
             key=lambda one: (one.num_reg_images(), one.num_points3D()),
             reverse=True,
         )
+
+    def doubtful(self, model: Any) -> set[int]:
+        """Return the frames of a reconstruction whose cameras contradict what pairs of photos show.
+
+        Where somebody walks through the picture, a few details on him may give a camera that is far off.
+        """
+        images = {one.image_id: one for one in model.images.values() if one.has_pose}
+        self._open = self._open or pycolmap.Database.open(str(self._path))
+        places = {frame: self.details(frame).places[:, :2] for frame in images}
+        told: list[tuple[int, int, int, int]] = []  # two frames, how many agree, of how many
+        for pair, geometry in zip(*self._open.read_two_view_geometries(), strict=True):
+            one, other = pycolmap.pair_id_to_image_pair(pair)
+            matches = np.asarray(geometry.inlier_matches)
+            if one in images and other in images and len(matches) >= FEWEST_MATCHES:
+                here, there = places[one][matches[:, 0]], places[other][matches[:, 1]]
+                off = _off_line(images[one], images[other], here, there)
+                told.append((one, other, int((off < _AGREES).sum()), len(matches)))
+        self.close()
+        found: set[int] = set()
+        while True:  # the worst one alone: its neighbours may be right, and contradict only it
+            agree, total = dict.fromkeys(images, 0), dict.fromkeys(images, 0)
+            for one, other, right, all_of_it in told:
+                if not found & {one, other}:
+                    for frame in (one, other):
+                        agree[frame] += right
+                        total[frame] += all_of_it
+            share = {at: agree[at] / max(total[at], 1) for at in images if at not in found}
+            worst = min(share, key=lambda at: (share[at], at), default=0)
+            if not share or share[worst] >= _MOSTLY:
+                return found
+            found.add(worst)
+
+
+def _off_line(
+    one: Any, other: Any, here: NDArray[np.float32], there: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Return how far pairs of places are from what two cameras allow, px: Sampson's distance, (n,)."""
+    pose = other.cam_from_world() * one.cam_from_world().inverse()
+    essential = np.asarray(pycolmap.essential_matrix_from_pose(pose))
+    x, y = (
+        np.column_stack(
+            [np.asarray(image.camera.cam_from_img(at.astype(np.float64))), np.ones(len(at))]
+        )
+        for image, at in ((one, here), (other, there))
+    )
+    right, left = x @ essential.T, y @ essential
+    slopes = (right[:, :2] ** 2).sum(axis=1) + (left[:, :2] ** 2).sum(axis=1)
+    off = np.abs((y * right).sum(axis=1)) / np.sqrt(np.maximum(slopes, 1e-18))
+    found: NDArray[np.float64] = off * one.camera.mean_focal_length()
+    return found
 
 
 def _name(frame: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,6 +65,14 @@ class Details:
     descriptors: NDArray[np.uint8]
     focal: float
     is_told: bool
+
+    def only(self, kept: NDArray[np.bool_]) -> Details:
+        """Return some of the details. ``kept`` is (n,)."""
+        return replace(
+            self,
+            places=np.ascontiguousarray(self.places[kept]),
+            descriptors=np.ascontiguousarray(self.descriptors[kept]),
+        )
 
 
 def scale_of(width: int, height: int) -> float:

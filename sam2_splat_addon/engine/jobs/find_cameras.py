@@ -11,12 +11,13 @@ count or, without masks, only those that move.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.metadata
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -154,6 +155,14 @@ def run(
         FOLDER.claim(folder)
         key = _Key(request.footage.fingerprint, (version, _VERSION), request.raw_photos)
         with _only_search(folder):
+            goes_on = _keep_same(folder, key)
+            try:
+                return _found(request, folder, threads, steps, on_log)
+            except RuntimeError:  # COLMAP's own, such as for a damaged database
+                if not goes_on:
+                    raise
+            on_log(Log("warning", "What was kept of the last search is damaged. It begins anew."))
+            FOLDER.remove(folder, SEARCH)
             _keep_same(folder, key)
             return _found(request, folder, threads, steps, on_log)
     except OSError as problem:
@@ -205,17 +214,21 @@ def _only_search(folder: Path) -> Iterator[None]:
         yield
 
 
-def _keep_same(folder: Path, key: _Key) -> None:
-    """Remove what is left of a search over other photos or with another version."""
+def _keep_same(folder: Path, key: _Key) -> bool:
+    """Remove what is left of a search over other photos or with another version.
+
+    Returns whether this search goes on where an earlier one stopped.
+    """
     path = folder / SEARCH / _KEY_NAME
     try:
         if msgspec.json.decode(read_plain(path), type=_Key) == key:
-            return
+            return True
     except (OSError, *UNREADABLE):
         pass
     FOLDER.remove(folder, SEARCH)
     FOLDER.make(folder, SEARCH)
     write_atomic(path, msgspec.json.encode(key))
+    return False
 
 
 def _found(
@@ -251,11 +264,12 @@ def _found(
 
         steps(2, "placing", 0, len(frames))
         models = search.place(on_placed)
+        doubtful = search.doubtful(models[0]) if models else set()
     finally:
         search.close()
-    if not models or models[0].num_reg_images() < FEWEST:
+    if not models or models[0].num_reg_images() - len(doubtful) < FEWEST:
         raise _too_little_in_common()
-    found, files = _written(request, models[0])
+    found, files = _written(request, models[0], doubtful)
     for name, data in files.items():
         write_atomic(FOLDER.make(folder, MODEL) / name, data)
     write_atomic(folder / FOUND_NAME, msgspec.json.format(msgspec.json.encode(found)))
@@ -340,18 +354,32 @@ def _turning(
     frames = whole.frames()
     masks = _Masks(request)
     has_masks = len(masks.frames.intersection(frames)) >= _MASKED * len(frames)
-    search = Search(whole.folder, _INSIDE if has_masks else _MOVING, threads)
-    known = set(search.frames())
-    for frame in frames:
-        if frame not in known:
-            details = whole.details(frame)
-            search.add(frame, masks.inside(frame, details) if has_masks else details)
-    whole.close()
-    search.share_lenses()
-    _compare(search, pairs, steps, moving_only=not has_masks)
+    kept = {at: masks.inside(at, whole.details(at)) for at in frames} if has_masks else {}
+    name = f"{_INSIDE}_{_digest(kept)}" if has_masks else _MOVING  # other masks, another search
+    search = Search(whole.folder, name, threads)
+    try:
+        known = set(search.frames())
+        for frame in frames:
+            if frame not in known:
+                details = whole.details(frame)
+                search.add(frame, details.only(kept[frame]) if has_masks else details)
+        whole.close()
+        search.share_lenses()
+        _compare(search, pairs, steps, moving_only=not has_masks)
+    except BaseException:
+        search.close()
+        raise
     if has_masks:
         return search, "The ground stands still, so only what is inside the masks counts."
     return search, "The ground stands still, so only what moves counts."
+
+
+def _digest(kept: Mapping[int, NDArray[np.bool_]]) -> str:
+    """Return a short mark of which details of each frame count."""
+    mark = hashlib.sha256()
+    for frame, counts in sorted(kept.items()):
+        mark.update(b"%d:" % frame + np.packbits(counts).tobytes())
+    return mark.hexdigest()[:16]
 
 
 class _Masks:
@@ -369,8 +397,8 @@ class _Masks:
                 self._of_frame.setdefault(frame, []).append(object_id)
         self.frames = frozenset(self._of_frame)
 
-    def inside(self, frame: int, details: Details) -> Details:
-        """Return the details that lie in a mask of the photo, or close to it."""
+    def inside(self, frame: int, details: Details) -> NDArray[np.bool_]:
+        """Return which details lie in a mask of the photo, or close to it, (n,)."""
         size = (details.width, details.height)
         inside = np.zeros(size[::-1], bool)
         for object_id in self._of_frame.get(frame, ()):
@@ -378,12 +406,8 @@ class _Masks:
         reach = max(1, round(_MARGIN * max(size)))
         wide = cv2.dilate(inside.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8))
         x, y = details.places[:, :2].astype(np.int64).T
-        kept = wide[y.clip(0, size[1] - 1), x.clip(0, size[0] - 1)] > 0
-        return replace(
-            details,
-            places=np.ascontiguousarray(details.places[kept]),
-            descriptors=np.ascontiguousarray(details.descriptors[kept]),
-        )
+        found: NDArray[np.bool_] = wide[y.clip(0, size[1] - 1), x.clip(0, size[0] - 1)] > 0
+        return found
 
     def _mask(self, object_id: int, frame: int, size: tuple[int, int]) -> NDArray[np.bool_]:
         """Return a mask of an upright copy of this size."""
@@ -397,30 +421,41 @@ class _Masks:
         return upsample_binary(shape.mask_to_upright(record.logits), *size)
 
 
-def _written(request: FindCamerasRequest, model: Any) -> tuple[FoundCameras, dict[str, bytes]]:
+def _written(
+    request: FindCamerasRequest, model: Any, left_out: Collection[int]
+) -> tuple[FoundCameras, dict[str, bytes]]:
     """Return what was found, and the files of the model, for the photos' own pixels."""
     from ..cameras.colmap import points_of, shown_by
     from ..cameras.details import SIDE
 
     footage = request.footage
     points, places = points_of(model)
-    sums, counts = np.zeros((len(points), 3)), np.zeros(len(points))
+    images = {
+        one.image_id: one
+        for one in model.images.values()
+        if one.has_pose and one.image_id not in left_out
+    }
+    shown = {frame: shown_by(images[frame], places) for frame in sorted(images)}
+    counts = np.zeros(len(points))
+    for which, _ in shown.values():
+        counts[which] += 1
+    kept = counts >= 2  # a photo that was left out may have been the second one
+    place_of = np.cumsum(kept) - 1
+    sums = np.zeros((len(points), 3))
     cameras = []
-    images = {one.image_id: one for one in model.images.values() if one.has_pose}
-    for frame in sorted(images):
-        image = images[frame]
-        turn = _stored(image, footage.sizes.shape(frame))
-        which, pixels = shown_by(image, places)
+    for frame, (which, pixels) in shown.items():
+        own = kept[which]
+        which, pixels = which[own], pixels[own]
         copy, _ = small_upright(Path(footage.paths[frame - 1]), SIDE, request.raw_photos)
         x, y = pixels.astype(np.int64).T
         sums[which] += copy[y.clip(0, copy.shape[0] - 1), x.clip(0, copy.shape[1] - 1)]
-        counts[which] += 1
+        turn = _stored(images[frame], footage.sizes.shape(frame))
         stored = pixels @ turn.to_photo[:, :2].T + turn.to_photo[:, 2]
         brought = lens_and_rotation(turn)
         assert brought is not None  # every turn of this lens can be written
-        name = footage.name_of(frame)
-        cameras.append(ImageCamera(name, "", brought[0], brought[1], turn.position, which, stored))
-    colors = np.round(sums / np.maximum(counts, 1)[:, None]).astype(np.uint8)
+        name, place = footage.name_of(frame), place_of[which]
+        cameras.append(ImageCamera(name, "", *brought, turn.position, place, stored))
+    colors = np.round(sums[kept] / counts[kept][:, None]).astype(np.uint8)
     missing = [footage.name_of(at) for at in range(1, len(footage.paths) + 1) if at not in images]
     found = FoundCameras(
         footage.fingerprint,
@@ -428,9 +463,9 @@ def _written(request: FindCamerasRequest, model: Any) -> tuple[FoundCameras, dic
         len(cameras),
         tuple(missing),
         round(float(model.compute_mean_reprojection_error()), 3),
-        len(points),
+        int(kept.sum()),
     )
-    return found, colmap_files(cameras, points, colors)
+    return found, colmap_files(cameras, points[kept], colors)
 
 
 def _stored(image: Any, shape: PhotoShape) -> PhotoCamera:

@@ -79,6 +79,7 @@ NOT_SHOWN = {
     "Masks agree by {}, before by {}": _CONSOLE,
     "Comparing {} pairs of {} photos: {}": _CONSOLE,
     "a film": _CONSOLE,
+    "What was kept of the last search is damaged. It begins anew": _CONSOLE,
     "photos in any order": _CONSOLE,
     "The ground stands still, so only what is inside the masks counts": _CONSOLE,
     "The ground stands still, so only what moves counts": _CONSOLE,

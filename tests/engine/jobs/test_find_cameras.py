@@ -7,6 +7,7 @@ import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -161,6 +162,30 @@ def test_a_search_that_was_stopped_goes_on_there(
     assert looked == 8 if stage != "details" else looked <= 9
 
 
+@pytest.mark.parametrize("damage", ["garbage", "cut", "hole"])
+def test_a_damaged_search_begins_anew(capture: Textured, tmp_path: Path, damage: str) -> None:
+    photos = copied(capture, tmp_path / "photos")
+    for name in (f"IMG {number:03d}.jpg" for number in range(3, 8)):
+        (photos / name).unlink()
+    at: list[str] = []
+    with pytest.raises(Cancelled):
+        searched(
+            photos, on_progress=lambda e: at.append(e.stage), cancelled=lambda: "matching" in at
+        )
+    database = photos / "sam2_splat_cameras" / "search" / "whole.db"
+    data = bytearray(database.read_bytes())
+    if damage == "garbage":
+        data = bytearray(b"garbage" * 1000)
+    elif damage == "cut":
+        del data[len(data) // 2 :]
+    else:
+        data[len(data) // 3 : len(data) // 2] = bytes(len(data) // 2 - len(data) // 3)
+    database.write_bytes(data)
+    found = searched(photos)
+    assert found.found is not None
+    assert found.found.placed == 3
+
+
 def test_a_search_of_other_photos_begins_anew(capture: Textured, tmp_path: Path) -> None:
     photos = copied(capture, tmp_path / "photos")
     at: list[str] = []
@@ -255,6 +280,33 @@ def test_a_subject_that_turns_before_a_still_ground_is_followed(
     far, angle = textured.differences(found, turned.cameras)
     assert far < 0.04
     assert angle < 3.0
+
+
+def test_a_camera_that_contradicts_what_photos_show_is_left_out(
+    capture: Textured, whole: Found, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sam2_splat_addon.engine.cameras import colmap
+
+    place = colmap.Search.place
+
+    def with_one_wrong(self: colmap.Search, on_placed: Callable[[], None]) -> list[Any]:
+        models = place(self, on_placed)
+        pose = models[0].images[3].cam_from_world()
+        turn = pycolmap.Rotation3d(np.array([math.sin(0.06), 0.0, 0.0, math.cos(0.06)]))
+        wrong = pycolmap.Rigid3d(turn * pose.rotation, pose.translation)
+        models[0].images[3].frame.set_cam_from_world(models[0].images[3].camera_id, wrong)
+        return models
+
+    monkeypatch.setattr(colmap.Search, "place", with_one_wrong)
+    report = searched(copied(capture, tmp_path / "photos"))
+    assert report.found is not None
+    assert report.found.missing == ("IMG 002.jpg",)
+    assert whole.found is not None
+    assert report.found.points <= whole.found.points
+    found = cameras_of(scan(tmp_path / "photos").paths, WIDTH, HEIGHT)
+    assert textured.differences(found, capture.cameras)[0] < 0.01
+    tracks = pycolmap.Reconstruction(str(report.folder / "sparse" / "0")).points3D.values()
+    assert min(point.track.length() for point in tracks) >= 2
 
 
 def test_too_few_photos_are_refused(capture: Textured, tmp_path: Path) -> None:
