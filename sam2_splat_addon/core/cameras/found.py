@@ -38,7 +38,7 @@ NEXT: Final = 10
 """So many following photos are compared too, if the photos are a film."""
 
 # Seconds of one core, measured and rounded up (docs/geometry.md).
-_A_PHOTO: Final = 2.0
+_A_PHOTO: Final = 2.5
 _A_PAIR: Final = 0.06
 _A_PLACE: Final = 0.5
 

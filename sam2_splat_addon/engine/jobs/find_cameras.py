@@ -270,13 +270,20 @@ def _found(
     if not models or models[0].num_reg_images() - len(doubtful) < FEWEST:
         raise _too_little_in_common()
     found, files = _written(request, models[0], doubtful)
-    for name, data in files.items():
-        write_atomic(FOLDER.make(folder, MODEL) / name, data)
+    _replace_model(FOLDER.make(folder, MODEL), files)
     write_atomic(folder / FOUND_NAME, msgspec.json.format(msgspec.json.encode(found)))
     FOLDER.remove(folder, SEARCH)
     names = tuple(footage.name_of(frame) for frame in damaged)
     said = f"Found cameras. {found.sentence()}"
     return Report(folder, found, said, _warnings(found, models), names)
+
+
+def _replace_model(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write the files of a model so that it is never half an old one: without images there is none."""
+    last = "images.bin"
+    (folder / last).unlink(missing_ok=True)
+    for name in sorted(files, key=lambda one: one == last):
+        write_atomic(folder / name, files[name])
 
 
 def _too_little_in_common() -> CameraError:
