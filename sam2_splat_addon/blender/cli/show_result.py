@@ -3,19 +3,17 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import bpy
 
 from ...client.command.run_job import JobResult
 from ...core.capture_job import CaptureJob
-from ...core.mattes.store import MatteStore
 from ...core.settings import Settings, declared
-from ..clip import clear_results, found_cameras, markers, matte_run
-from ..context import changes, properties
-from ..review import live_review
-from ..tasks.layer_build import LayerBuild
+from ...core.system.steps import at_once
+from ..clip import markers
+from ..context import properties
+from ..tasks.take_run import taken
 
 
 def show(clip: bpy.types.MovieClip, result: JobResult, *, with_prompts: bool) -> None:
@@ -26,28 +24,15 @@ def show(clip: bpy.types.MovieClip, result: JobResult, *, with_prompts: bool) ->
     with_prompts
         Whether the job's prompts replace those of the clip.
     """
-    job, store = result.job, MatteStore(result.store)
+    job = result.job
     if with_prompts:
         markers.apply(clip, job.prompts)
     else:
         markers.add(clip, job.prompts)
     apply_settings(clip, job)
-    settings = properties.of_clip(clip)
-    settings.store_folder = str(result.store)
-    settings.outdated_run = ""
     unreadable = {file.name for file in result.footage.unreadable}
-    settings.damaged_names = json.dumps([at for at in result.damaged if at not in unreadable])
-    found_cameras.read_again(clip)
-    matte_run.remember(clip, store)
-    changes.mattes_changed(clip.session_uid)
-    names = {object_id: name for name, object_id in markers.sync_objects(clip).items()}
-    clear_results.propagated(clip, store, names)
-    build = LayerBuild(clip, store, names)
-    while not build.step():
-        pass
-    live_review.layers_written(clip, build.edited)
-    if result.output is not None:
-        settings.output_folder = str(result.output)
+    damaged = [name for name in result.damaged if name not in unreadable]
+    at_once(taken(clip, result.store, damaged, result.output))
 
 
 def apply_settings(clip: bpy.types.MovieClip, job: CaptureJob) -> None:

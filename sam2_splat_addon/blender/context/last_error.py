@@ -16,10 +16,10 @@ from . import clip_state, session_state
 from .clip_state import ClipPart
 from .session_state import SessionPart
 
-PanelName = Literal["load", "install", "propagate", "review", "bake", "cameras"]
+PanelName = Literal["load", "install", "propagate", "review", "bake", "cameras", "queue"]
 """The panels that show errors and progress."""
 
-_WITHOUT_CLIP: tuple[PanelName, ...] = ("load", "install")
+_WITHOUT_CLIP: tuple[PanelName, ...] = ("load", "install", "queue")
 
 
 @dataclass

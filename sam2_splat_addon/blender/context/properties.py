@@ -149,6 +149,9 @@ class SAM2SPLAT_PG_clip(PropertyGroup):
     with_subfolders: Annotated[
         bool, BoolProperty(description="Whether the photos in subfolders are among this clip's")
     ]
+    queued: Annotated[
+        bool, BoolProperty(description="Whether this capture is in the queue of the panel")
+    ]
     found_masks: Annotated[int, IntProperty(description="Number of photos with a mask beside them")]
     has_raw: Annotated[
         bool, BoolProperty(description="Whether some photos of this clip are camera RAW")
@@ -329,6 +332,14 @@ class SAM2SPLAT_PG_scene(PropertyGroup):
         bool,
         BoolProperty(
             name="Clicks", description="Show clicks and boxes over the photo", default=True
+        ),
+    ]
+    queue_bakes: Annotated[
+        bool,
+        BoolProperty(
+            name="Bake Too",
+            description="Bake each capture of the queue after its propagation, without a look at its masks",
+            default=False,
         ),
     ]
     follow: Annotated[

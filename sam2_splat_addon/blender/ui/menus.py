@@ -43,6 +43,8 @@ class SAM2SPLAT_MT_main(Menu):
         layout.separator()
         layout.operator("sam2_splat.bake", icon="RENDER_RESULT")
         layout.operator("sam2_splat.export_job", icon="EXPORT")
+        layout.operator("sam2_splat.queue_add", icon="ADD")
+        layout.operator("sam2_splat.queue_start", icon="PLAY")
         _draw_guide(layout)
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from sam2_splat_addon.core.capture_job import read_job
 from sam2_splat_addon.core.prompts import BoxPrompt, PointPrompt
 
-pytestmark = pytest.mark.usefixtures("addon")
+pytestmark = [pytest.mark.usefixtures("addon"), pytest.mark.slow]
 MakePhotos = Callable[..., Path]
 ROOT = Path(__file__).resolve().parents[3]
 

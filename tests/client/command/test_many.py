@@ -84,6 +84,7 @@ def test_without_memory_only_one_runs(monkeypatch: pytest.MonkeyPatch) -> None:
         assert sum(capture.state == "running" for capture in captures) == wanted
 
 
+@pytest.mark.slow
 def test_all_good_captures_finish_beside_bad_ones_and_the_list_names_what_needs_a_look(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
