@@ -44,6 +44,7 @@ INCLUDE_COLOR = (0.3, 0.95, 0.75)
 CAMERA_SUBJECT = "Subject"
 _NAME_BYTES = 63  # Blender cuts longer names, even in the middle of a letter
 _MANY_DIGITS = 10
+_DECIMALS = 3  # of a px; a marker has seven digits, which is enough for photos of 16,000 px
 # How far rounding may move a click over the photo's edge, px.
 _ROUNDED = 0.01
 
@@ -258,7 +259,7 @@ def _gathered(
             boxes[marker.frame] = _stored_box(box_of(marker, *at.frame), at)
             continue
         x, y = marker_to_pixel(marker.co[0], marker.co[1], *at.frame)
-        x, y = _on_photo(at.point_to_stored(x, y), at)
+        x, y = map(_as_given, _on_photo(at.point_to_stored(x, y), at))
         points.setdefault(marker.frame, []).append(PointPrompt(x, y, not excludes(track)))
     return {
         frame: FramePrompts(frame, tuple(points.get(frame, ())), boxes.get(frame))
@@ -270,7 +271,13 @@ def _stored_box(box: BoxPrompt, at: ShownPhoto) -> BoxPrompt:
     """Return a box in stored px, clamped to the photo."""
     x0, y0, x1, y1 = at.box_to_stored((box.x0, box.y0, box.x1, box.y1))
     width, height = at.photo.width, at.photo.height
-    return BoxPrompt(max(0.0, x0), max(0.0, y0), min(float(width), x1), min(float(height), y1))
+    inside = (max(0.0, x0), max(0.0, y0), min(float(width), x1), min(float(height), y1))
+    return BoxPrompt(*map(_as_given, inside))
+
+
+def _as_given(place: float) -> float:
+    """Take away what the few digits of a marker have added: so a click from a file is the same click."""
+    return round(place, _DECIMALS)
 
 
 def _on_photo(point: tuple[float, float], at: ShownPhoto) -> tuple[float, float]:

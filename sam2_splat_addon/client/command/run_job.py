@@ -142,6 +142,7 @@ def prepared(job: CaptureJob, at: Workplace, watch: Watch) -> Prepared:
         )
     job = capture.with_photos(job, at, watch)
     footage = capture.found(job, at, watch)
+    checkpoint = at.checkpoint_of(job.model, job.checkpoint)
     if job.found_masks:
         job = _with_found_masks(job, footage, at, watch)
     store = _store_folder(job, footage, at)
@@ -158,7 +159,6 @@ def prepared(job: CaptureJob, at: Workplace, watch: Watch) -> Prepared:
             "Cameras can't be found for panoramas.",
             "Leave this step out, or bring cameras of another program.",
         )
-    checkpoint = at.checkpoint_of(job.model, job.checkpoint)
     if job.does("bake"):
         _ = _bake_options(job, names)
         if job.output:

@@ -128,6 +128,26 @@ def test_options_make_the_same_job_in_blender_and_outside(
     assert len(found[0]) == 4
 
 
+def test_a_saved_file_goes_on_where_the_command_ended(
+    make_photos: MakePhotos, tmp_path: Path
+) -> None:
+    """Its clicks are those of the job to the last digit, so nothing is computed anew."""
+    from sam2_splat_addon.blender.cli import batch
+
+    folder, blend = make_photos(count=2), tmp_path / "saved.blend"
+    box = {"x0": 30.7, "y0": 50.3, "x1": 80.1, "y1": 130.9}
+    frames = [{"frame": 1, "points": [{"x": 50.3, "y": 90.7}], "box": box}]
+    prompts = tmp_path / "prompts.json"
+    prompts.write_text(json.dumps({"objects": [{"id": 1, "name": "square", "frames": frames}]}))
+    given = ["--footage", str(folder), "--prompts", str(prompts), "--save", str(blend)]
+    assert batch.main([*given, "--threads", "0"]) == 0
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.matte")}
+    bpy.ops.wm.open_mainfile(filepath=str(blend))
+    bpy.context.scene.active_clip = bpy.data.movieclips[0]
+    assert bpy.ops.sam2_splat.propagate() == {"FINISHED"}
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.matte")} == before
+
+
 def test_a_run_outside_is_the_clips_own_run(exported: Path) -> None:
     """Blender bakes masks that `sam2-splat` has made of its own job, without a propagation."""
     from sam2_splat_addon.client.command.main import main
