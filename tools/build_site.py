@@ -44,6 +44,7 @@ ARTISTS = (
         "prompts.md",
         "command-line.md",
         "job.md",
+        "farm.md",
         "performance.md",
         "bundled-model.md",
         "promises.md",
