@@ -44,6 +44,7 @@ from .ui.operators import (
     objects,
     queue,
     run,
+    space,
     view,
 )
 from .ui.operators import review as review_operators
@@ -57,6 +58,7 @@ CLASSES = (
     *brush.CLASSES,
     *hold.CLASSES,
     *objects.CLASSES,
+    *space.CLASSES,
     *view.CLASSES,
     *run.CLASSES,
     *job.CLASSES,

@@ -41,7 +41,7 @@ JOB_ENDING: Final = ".s2s.json"
 _MAX_BYTES: Final = 1 << 28
 _DOCUMENTED: Final = "Correct the file: docs/job.md shows the format."
 
-JobStep = Literal["cameras", "propagate", "compare", "agree", "review", "bake"]
+JobStep = Literal["cameras", "subject", "propagate", "compare", "agree", "review", "bake"]
 STEPS: Final[tuple[JobStep, ...]] = get_args(JobStep)
 """All steps, in the order in which they are done."""
 
@@ -71,8 +71,8 @@ class CaptureJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     photos_folder
         Where the photos of a video get a folder. Empty is beside the video.
     steps
-        What to do, in the order of `STEPS`. ``cameras`` finds the cameras of the photos. ``compare`` and
-        ``agree`` compare masks in 3D, and need cameras.
+        What to do, in the order of `STEPS`. ``cameras`` finds the cameras of the photos. ``subject``
+        proposes clicks in place of prompts. It, ``compare`` and ``agree`` need cameras.
     prompts
         Where the subjects are, as in docs/prompts.md.
     drawn

@@ -261,6 +261,27 @@ class FindCamerasRequest(msgspec.Struct, frozen=True, tag="find_cameras"):
     alone: bool = False
 
 
+class FindSubjectRequest(msgspec.Struct, frozen=True, tag="find_subject"):
+    """Propose clicks on the thing that all cameras look at. Nothing is written.
+
+    Attributes
+    ----------
+    name
+        Of the subject that the proposed prompts get, with the id 1.
+    settings
+        Only those count that declare that a preview shows them; see :class:`Setting`.
+    cameras
+        File or folder of the cameras. Empty looks for them around the photos, and beside the store folder.
+    """
+
+    footage: FootageFiles
+    name: str
+    store: str
+    model: ModelChoice
+    settings: RunSettings = RunSettings()
+    cameras: str = ""
+
+
 class CopyRequest(msgspec.Struct, frozen=True, tag="copy"):
     """Write a JPEG of each photo, for Blender, which can't show these photos itself, or not upright.
 
@@ -421,9 +442,9 @@ class Progress(msgspec.Struct, frozen=True, tag="progress"):
     """Where the request is.
 
     ``stage`` is "loading", "propagating", "comparing", "baking", "reporting", "copying", "looking", "masks",
-    "watching", "extracting", "details", "matching" or "placing". ``done`` of ``total`` steps are finished.
-    ``frame`` and ``object_name`` name the last step. Seconds are 0 while unknown. ``peak_memory_mb`` is the
-    most memory that the worker has used.
+    "watching", "extracting", "details", "matching", "placing" or "finding". ``done`` of ``total`` steps are
+    finished. ``frame`` and ``object_name`` name the last step. Seconds are 0 while unknown.
+    ``peak_memory_mb`` is the most memory that the worker has used.
     """
 
     stage: str
@@ -454,7 +475,8 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
     masks
         Frame -> the mask that was read.
     prompts
-        What an `AgreeRequest` ended with: the prompts of the request, and those that it has added.
+        What an `AgreeRequest` ended with: the prompts of the request, and those that it has added. Or what
+        a `FindSubjectRequest` proposes.
     """
 
     summary: str
@@ -580,6 +602,7 @@ JobRequest = (
     | MasksRequest
     | AgreeRequest
     | FindCamerasRequest
+    | FindSubjectRequest
     | VideoRequest
 )
 Request = JobRequest | PreviewRequest | CancelRequest

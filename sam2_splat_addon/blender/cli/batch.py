@@ -123,7 +123,8 @@ def _run(
     result = done(command, job, at, watch)
     if result is None:
         return None, clip
-    with_prompts = clip is None or options.prompts is not None or bool(options.found_masks)
+    given = options.prompts is not None or bool(options.found_masks) or options.find_subject
+    with_prompts = clip is None or given
     clip = clip or _loaded(result.footage.folder, job, watch)
     show(clip, result, with_prompts=with_prompts)
     if options.save is not None:

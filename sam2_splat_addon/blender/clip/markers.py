@@ -67,6 +67,35 @@ def subjects(clip: bpy.types.MovieClip) -> list[bpy.types.MovieTrackingObject]:
     return named + camera
 
 
+def subject_to_click(clip: bpy.types.MovieClip) -> bpy.types.MovieTrackingObject:
+    """Return the subject that a click goes to: the active one, the first one, or a new one."""
+    objects = present(clip.tracking).objects
+    active = present(objects.active)
+    if not active.is_camera:
+        return active
+    named = [entry for entry in objects if not entry.is_camera]
+    if named:
+        objects.active = named[0]
+    elif not len(active.tracks):
+        objects.active = objects.new(CAMERA_SUBJECT)
+    return present(objects.active)
+
+
+def waits_for_clicks(clip: bpy.types.MovieClip) -> bool:
+    """Whether the subject that a click goes to has no clicks and no masks of its own yet."""
+    objects = list(present(clip.tracking).objects)
+    active = present(present(clip.tracking).objects.active)
+    named = [entry for entry in objects if not entry.is_camera]
+    owner = named[0] if active.is_camera and named else active
+    if len(owner.tracks):
+        return False
+    entry = properties.of_clip(clip).objects.get(subject_name(owner))
+    try:
+        return entry is None or not _stored_masks(clip).get(entry.object_id)
+    except PromptError:
+        return False
+
+
 def free_name(clip: bpy.types.MovieClip, name: str) -> str:
     """Return a name for a new subject, with a number if another subject has it.
 
@@ -338,15 +367,7 @@ def apply(clip: bpy.types.MovieClip, prompts: PromptSet) -> None:
         tracking_object = present(clip.tracking).objects.new(name)
         _add_entry(clip, tracking_object.name, entry.id)
         for frame in entry.frames:
-            at = shown_at(frame.frame)
-            for point in frame.points:
-                x, y = at.point_to_shown(point.x, point.y)
-                there = PointPrompt(x, y, point.include)
-                add_point(tracking_object, frame.frame, there, width, height)
-            if frame.box is not None:
-                box = frame.box
-                sides = at.box_to_shown((box.x0, box.y0, box.x1, box.y1))
-                add_box(tracking_object, frame.frame, BoxPrompt(*sides), width, height)
+            _add_shown(tracking_object, frame, shown_at(frame.frame), width, height)
     masks = tuple(
         ObjectPrompts(
             entry.id,
@@ -371,21 +392,36 @@ def add(clip: bpy.types.MovieClip, prompts: PromptSet) -> None:
     Photos on which a subject has prompts keep these. ``prompts`` must have been checked against the photos.
     """
     width, height = clip.size
+    shown_at = shown.reader(clip)
     ids = sync_objects(clip)
     known = {ids[subject_name(one)]: one for one in subjects(clip) if subject_name(one) in ids}
-    told = {entry.id: {at.frame for at in entry.frames} for entry in collect(clip).objects}
+    told = {entry.id: {at.frame for at in entry.frames} for entry in known_prompts(clip)}
     for entry in prompts.objects:
         if entry.id not in known:
             continue
         for frame in entry.frames:
             if frame.frame in told.get(entry.id, ()):
                 continue
-            for point in frame.points:
-                add_point(known[entry.id], frame.frame, point, width, height)
-            if frame.box is not None:
-                add_box(known[entry.id], frame.frame, frame.box, width, height)
+            _add_shown(known[entry.id], frame, shown_at(frame.frame), width, height)
             if frame.anew:
                 anew_frames.mark(clip, entry.id, frame.frame, anew=True)
+
+
+def _add_shown(
+    tracking_object: bpy.types.MovieTrackingObject,
+    prompts: FramePrompts,
+    at: ShownPhoto,
+    width: int,
+    height: int,
+) -> None:
+    """Add the clicks and the box of a frame, which are in stored px, where the clip shows them."""
+    for point in prompts.points:
+        x, y = at.point_to_shown(point.x, point.y)
+        add_point(tracking_object, prompts.frame, PointPrompt(x, y, point.include), width, height)
+    if prompts.box is not None:
+        box = prompts.box
+        sides = at.box_to_shown((box.x0, box.y0, box.x1, box.y1))
+        add_box(tracking_object, prompts.frame, BoxPrompt(*sides), width, height)
 
 
 def add_point(

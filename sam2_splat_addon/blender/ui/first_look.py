@@ -23,7 +23,6 @@ from ..context.frame_view import FrameView
 from ..context.present import present
 from ..context.session_state import SessionPart
 from . import masking_workspace
-from .operators import click_targets
 from .widgets import Sidebar
 
 _TICK = 0.03  # s between two steps
@@ -79,7 +78,7 @@ def show_clip(context: Context, clip: MovieClip) -> None:
             space.clip = clip
         return
     if not markers.subjects(clip):
-        click_targets.subject_to_click(clip)
+        markers.subject_to_click(clip)
         markers.sync_objects(clip)
     properties.of_window(context.window_manager).use_tool = True
     window = masking_workspace.main_window(context)

@@ -19,6 +19,7 @@ from ..context.task_runner import Task
 from ..overlay import video_preview
 from ..review import live_review
 from ..tasks.bake_task import BakeTask
+from ..tasks.find_subject_task import FindSubjectTask
 from ..tasks.load_task import LoadTask
 from ..tasks.propagate_task import PropagateTask
 from ..tasks.video_task import VideoTask
@@ -192,6 +193,8 @@ class SAM2SPLAT_PT_objects(widgets.ClipSidebar, Panel):
         row = layout.row()
         row.scale_y = 1.25
         click_tool_ui.draw_tool(row, context)
+        if markers.waits_for_clicks(require_clip(context)):
+            layout.operator("sam2_splat.find_subject", icon="VIEWZOOM")
         tracks = tracking.objects.active.tracks if tracking.objects.active else None
         track = tracks.active if tracks else None
         if track is not None:
@@ -230,7 +233,7 @@ def _draw_steps(column: UILayout, context: Context) -> None:
 
 _STEPS: tuple[tuple[str, str, tuple[type[Task], ...]], ...] = (
     ("Load", "sam2_splat.load", (LoadTask, VideoTask)),
-    ("Click", "sam2_splat.tool", ()),
+    ("Click", "sam2_splat.tool", (FindSubjectTask,)),
     ("Propagate", "sam2_splat.propagate", (PropagateTask,)),
     ("Bake", "sam2_splat.bake", (BakeTask,)),
 )

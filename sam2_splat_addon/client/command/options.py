@@ -135,6 +135,11 @@ def _add_options(own: argparse.ArgumentParser) -> None:
         help="first find the cameras of the photos with COLMAP, if they have none",
     )
     own.add_argument(
+        "--find-subject",
+        action="store_true",
+        help="in place of prompts, click on the thing that all cameras look at",
+    )
+    own.add_argument(
         "--compare",
         action="store_true",
         help="compare the masks of all photos in 3D, so that the report names those that the others"
@@ -149,8 +154,7 @@ def _add_options(own: argparse.ArgumentParser) -> None:
         "--cameras",
         type=_path,
         metavar="PATH",
-        help="file or folder of the photos' cameras, for --compare, --agree and the bake (default: beside or"
-        " above the photos)",
+        help="file or folder of the photos' cameras (default: beside or above the photos)",
     )
     own.add_argument("--bake", action="store_true", help="bake PNGs after the propagation")
     own.add_argument("--output", type=_path, metavar="DIR", help="a new folder for the PNGs")
@@ -224,8 +228,10 @@ def misuse(options: argparse.Namespace, job: CaptureJob) -> str:
         return "--output needs --bake"
     if job.does("cameras") and job.cameras:
         return "--find-cameras and --cameras exclude each other"
-    if options.cameras and not {"compare", "agree", "bake"} & set(job.steps):
-        return "--cameras needs --compare, --agree or --bake"
+    if job.does("subject") and (job.prompts.objects or job.found_masks):
+        return "--find-subject goes without prompts and --found-masks"
+    if options.cameras and set(job.steps) <= {"cameras", "review"}:
+        return "--cameras needs a propagation, --find-subject, --compare, --agree or --bake"
     return ""
 
 
@@ -294,6 +300,7 @@ _KINDS: Final[dict[str, type[Settings]]] = {
 def _steps(options: argparse.Namespace, steps: Sequence[JobStep]) -> tuple[JobStep, ...]:
     asked = {
         "cameras": options.find_cameras,
+        "subject": options.find_subject,
         "compare": options.compare,
         "agree": options.agree,
         "review": options.report is not None,

@@ -7,6 +7,7 @@ the other: propagate, compare in 3D, review, bake.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ from ...core.protocol import (
     AgreeRequest,
     BakeRequest,
     FindCamerasRequest,
+    FindSubjectRequest,
     FootageFiles,
     FoundMask,
     MasksRequest,
@@ -146,9 +148,14 @@ def prepared(job: CaptureJob, at: Workplace, watch: Watch) -> Prepared:
     if job.found_masks:
         job = _with_found_masks(job, footage, at, watch)
     store = _store_folder(job, footage, at)
+    if job.does("subject") and job.prompts.objects:
+        raise PromptError(
+            "The job has prompts, so it can't find the subject by itself.",
+            "Leave out the prompts, or the step that finds the subject.",
+        )
     if job.prompts.objects or not _needs_no_prompts(job):
         job = replace(job, prompts=job.prompts.checked(footage.sizes, len(footage)))
-    names = job.names() or _names_in(store)
+    names = {1: FIRST_SUBJECT} if job.does("subject") else job.names() or _names_in(store)
     roles = {shown(name): role for name, role in job.roles.items()}
     job = replace(job, roles=roles, unbaked=tuple(map(shown, job.unbaked)))
     _require_subjects(job, names)
@@ -186,6 +193,11 @@ def run(ready: Prepared, at: Workplace, watch: Watch) -> JobResult:
         watch.said(f"Finding the cameras takes {camera_estimate(ready)}.")
         done.append(worked(_cameras(ready, files()), "Finding cameras", at, watch))
         watch.said(_summary(done[-1]))
+    if job.does("subject"):
+        done.append(worked(_subject(ready, files()), "Finding the subject", at, watch))
+        watch.said(_summary(done[-1]))
+        job = replace(job, prompts=done[-1].result.prompts or job.prompts)
+        ready = dataclasses.replace(ready, job=job)
     if job.does("propagate") or job.does("compare") or job.does("agree"):
         request = _propagation(ready, files())
         done.append(worked(request, "Propagating", at, watch))
@@ -225,8 +237,8 @@ def run(ready: Prepared, at: Workplace, watch: Watch) -> JobResult:
 
 
 def _needs_no_prompts(job: CaptureJob) -> bool:
-    """Whether a job only uses masks that are there already."""
-    return set(job.steps) <= {"cameras", "review", "bake"}
+    """Whether a job only uses masks that are there already, or finds the subject by itself."""
+    return job.does("subject") or set(job.steps) <= {"cameras", "review", "bake"}
 
 
 def _with_found_masks(job: CaptureJob, footage: Footage, at: Workplace, watch: Watch) -> CaptureJob:
@@ -343,6 +355,12 @@ def camera_estimate(ready: Prepared) -> str:
 def _cameras(ready: Prepared, files: FootageFiles) -> FindCamerasRequest:
     job = ready.job
     return FindCamerasRequest(files, str(ready.store), job.drawn, job.threads, job.run.raw_photos)
+
+
+def _subject(ready: Prepared, files: FootageFiles) -> FindSubjectRequest:
+    job = ready.job
+    model = ModelChoice(job.model.model, ready.checkpoint, job.device, job.threads)
+    return FindSubjectRequest(files, FIRST_SUBJECT, str(ready.store), model, job.run, job.cameras)
 
 
 def _propagated(ready: Prepared, ended: Ended) -> str:

@@ -310,6 +310,7 @@ _STAGES = {
     "details": "Looking for details",
     "matching": "Comparing photos",
     "placing": "Placing cameras",
+    "finding": "Looking for the subject",
 }
 
 

@@ -107,3 +107,21 @@ def overlap(one: Bools, other: Bools) -> float:
     """Return the IoU of two masks. Two empty masks agree."""
     union = int((one | other).sum())
     return int((one & other).sum()) / union if union else 1.0
+
+
+def deep_places(area: Bools, count: int) -> list[tuple[int, int]]:
+    """Return places (row, column) deep inside an area, and far from each other; fewer in a small area."""
+    depth = np.asarray(
+        cv2.distanceTransform(np.pad(area, 1).astype(np.uint8), cv2.DIST_L2, 3), dtype=np.float64
+    )[1:-1, 1:-1]
+    rows, columns = np.nonzero(depth > 1)
+    worth = depth[rows, columns]
+    found: list[tuple[int, int]] = []
+    for _ in range(count):
+        if not len(worth) or worth.max() <= 0:
+            break
+        row, column = int(rows[worth.argmax()]), int(columns[worth.argmax()])
+        found.append((row, column))
+        # The next place is deep and far from the earlier ones.
+        worth = worth * np.minimum(np.hypot(rows - row, columns - column) / max(area.shape), 1.0)
+    return found

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import cv2
 import numpy as np
 from msgspec.structs import replace
 
@@ -28,14 +27,14 @@ from ...core.protocol import (
     AgreeRequest,
     FrameDone,
     Log,
-    PreviewRequest,
     Progress,
     PropagateRequest,
 )
-from ..agreement.outline import Bools, overlap
+from ..agreement.outline import deep_places, overlap
 from ..agreement.verdicts import Verdict
-from . import preview, propagate
+from . import propagate
 from .compare import Compared, Steps, cameras_for, compare, is_worth_a_prompt, keep
+from .find_subject import mask_of
 
 _BETTER: Final = 0.002
 """How much the mean agreement must rise for a round to count."""
@@ -236,20 +235,8 @@ def _best_prompts(
     best: tuple[float, FramePrompts] | None = None
     for prompts in candidates(verdict, *footage.sizes.of(verdict.frame)):
         go_on()
-        asked = PreviewRequest(
-            photo=footage.paths[verdict.frame - 1],
-            width=footage.width,
-            height=footage.height,
-            frame=verdict.frame,
-            prompts=PromptSet((ObjectPrompts(entry.id, entry.name, (prompts,)),)),
-            model=wish.model,
-            settings=wish.settings,
-            odd_sizes=footage.odd_sizes,
-            orientation=footage.orientation,
-            turns=footage.turns,
-        )
-        (matte,) = preview.run(asked, lambda: False, image_size)
-        inside = upsample_binary(matte.array(), columns, rows)
+        logits = mask_of(footage, prompts, wish.model, wish.settings, lambda: False, image_size)
+        inside = upsample_binary(logits, columns, rows)
         fit = overlap(inside & ~verdict.hidden, verdict.wanted)
         if best is None or fit > best[0]:
             best = fit, prompts
@@ -288,21 +275,3 @@ def candidates(verdict: Verdict, width: int, height: int) -> Iterator[FramePromp
     if lacking or outside:
         yield FramePrompts(frame, clicks[:1] + lacking + outside, anew=True)
         yield FramePrompts(frame, clicks[:1] + lacking + outside, box, anew=True)
-
-
-def deep_places(area: Bools, count: int) -> list[tuple[int, int]]:
-    """Return places (row, column) deep inside an area, and far from each other; fewer in a small area."""
-    depth = np.asarray(
-        cv2.distanceTransform(np.pad(area, 1).astype(np.uint8), cv2.DIST_L2, 3), dtype=np.float64
-    )[1:-1, 1:-1]
-    rows, columns = np.nonzero(depth > 1)
-    worth = depth[rows, columns]
-    found: list[tuple[int, int]] = []
-    for _ in range(count):
-        if not len(worth) or worth.max() <= 0:
-            break
-        row, column = int(rows[worth.argmax()]), int(columns[worth.argmax()])
-        found.append((row, column))
-        # The next place is deep and far from the earlier ones.
-        worth = worth * np.minimum(np.hypot(rows - row, columns - column) / max(area.shape), 1.0)
-    return found

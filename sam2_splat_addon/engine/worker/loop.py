@@ -35,6 +35,7 @@ from ...core.protocol import (
     Event,
     Failed,
     FindCamerasRequest,
+    FindSubjectRequest,
     Finished,
     FrameDone,
     JobRequest,
@@ -199,6 +200,8 @@ def _answer(
             return _agree(job, send, send_frame_done, cancelled)
         if isinstance(job, FindCamerasRequest):
             return _find_cameras(job, send, cancelled)
+        if isinstance(job, FindSubjectRequest):
+            return _find_subject(job, send, cancelled)
         return _bake(job, send, send_frame_done, cancelled)
     except Cancelled:
         return Stopped(len(frames))
@@ -346,6 +349,24 @@ def _find_cameras(
         peak_memory_mb(),
         report.warnings,
         report.damaged,
+    )
+
+
+def _find_subject(
+    request: FindSubjectRequest, send: Callable[[Event], None], cancelled: Callable[[], bool]
+) -> Finished:
+    send(Progress("loading", 0, 1))
+    from ..jobs import find_subject
+
+    began = time.monotonic()
+    report = find_subject.run(request, send, send, cancelled)
+    return Finished(
+        report.summary,
+        frames=len(report.prompts.objects[0].frames),
+        seconds=time.monotonic() - began,
+        peak_memory_mb=peak_memory_mb(),
+        warnings=report.warnings,
+        prompts=report.prompts,
     )
 
 

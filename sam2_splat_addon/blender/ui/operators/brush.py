@@ -91,7 +91,7 @@ class SAM2SPLAT_OT_brush_stroke(Operator):
             return {"CANCELLED"}
         if part is None:
             return {"PASS_THROUGH"}
-        owner = click_targets.subject_to_click(clip)
+        owner = markers.subject_to_click(clip)
         self._name = markers.subject_name(owner)
         markers.sync_objects(clip)
         try:
@@ -249,7 +249,7 @@ class SAM2SPLAT_OT_edit_points(Operator):
         clip = require_clip(context)
         space = present(clip_editor_of(context))
         frame = clip_frame(space)
-        name = markers.subject_name(click_targets.subject_to_click(clip))
+        name = markers.subject_name(markers.subject_to_click(clip))
         ids = markers.sync_objects(clip)
         try:
             if name not in ids or not painting.outlines_now(clip, name, frame):

@@ -187,7 +187,7 @@ class SAM2SPLAT_OT_click(Operator):
             y0, y1 = sorted((min(self.y, height), min(self.y1, height)))
             if x1 - x0 < 1.0 or y1 - y0 < 1.0:
                 return {"CANCELLED"}
-            owner = click_targets.subject_to_click(clip)
+            owner = markers.subject_to_click(clip)
             click_targets.remove_boxes(context, clip, owner, self.frame)
             box = BoxPrompt(x0, y0, x1, y1)
             markers.add_box(owner, self.frame, box, width, height)
@@ -197,7 +197,7 @@ class SAM2SPLAT_OT_click(Operator):
             inside = [(x, y) for x, y in places if left <= x <= right and top <= y <= bottom]
             if not inside:
                 return {"CANCELLED"}
-            owner = click_targets.subject_to_click(clip)
+            owner = markers.subject_to_click(clip)
             for x, y in inside:
                 point = PointPrompt(x, y, self.include)
                 markers.add_point(owner, self.frame, point, width, height)

@@ -26,8 +26,6 @@ _MOST_CLICKS = 5
 # Height of the strip at the editor's lower edge, where a click sets the frame, in px.
 _FRAME_STRIP = 18.0
 
-_FIRST_SUBJECT = "Subject"
-
 
 def ready(context: Context) -> bool:
     """Whether the current editor shows a clip with its clicks."""
@@ -142,20 +140,6 @@ def along(line: Sequence[tuple[float, float]], spacing: float) -> list[tuple[flo
     wanted = (np.arange(count) + 0.5) * (at[-1] / count)
     x, y = (np.interp(wanted, at, points[:, axis]) for axis in (0, 1))
     return list(zip(x.tolist(), y.tolist(), strict=True))
-
-
-def subject_to_click(clip: bpy.types.MovieClip) -> bpy.types.MovieTrackingObject:
-    """Return the subject that a click goes to: the active one, the first one, or a new one."""
-    objects = present(clip.tracking).objects
-    active = present(objects.active)
-    if not active.is_camera:
-        return active
-    named = [entry for entry in objects if not entry.is_camera]
-    if named:
-        objects.active = named[0]
-    elif not len(active.tracks):
-        objects.active = objects.new(_FIRST_SUBJECT)
-    return present(objects.active)
 
 
 def select(

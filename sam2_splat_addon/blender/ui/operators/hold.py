@@ -63,7 +63,7 @@ class SAM2SPLAT_OT_hover_preview(_WhileHeld, Operator):
     def invoke(self, context: Context, event: Event) -> Result:
         space = present(clip_editor_of(context))
         clip, frame = present(space.clip), clip_frame(space)
-        owner = click_targets.subject_to_click(clip)
+        owner = markers.subject_to_click(clip)
         markers.sync_objects(clip)
         self._name = markers.subject_name(owner)
         if matte_cache.is_drawn(clip, self._name, frame):

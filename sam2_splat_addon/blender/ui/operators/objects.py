@@ -21,7 +21,6 @@ from ...context.task_runner import Result, Task, TaskOperator, report_error
 from ...masks import layers
 from ...tasks import layer_build
 from ...tasks.masks_task import MasksTask
-from . import click_targets
 from .polls import has_clip, nothing_runs
 
 
@@ -120,7 +119,7 @@ class SAM2SPLAT_OT_use_found_masks(TaskOperator, Operator):
 
     def start(self, context: Context) -> Task:
         clip = require_clip(context)
-        name = markers.subject_name(click_targets.subject_to_click(clip))
+        name = markers.subject_name(markers.subject_to_click(clip))
         markers.sync_objects(clip)
         return MasksTask(clip, name, invert=self.invert)
 
