@@ -342,6 +342,14 @@ class SAM2SPLAT_PG_scene(PropertyGroup):
             default=False,
         ),
     ]
+    show_hull: Annotated[
+        bool,
+        BoolProperty(
+            name="Outline in 3D",
+            description="Show where all masks together say that the subject is, after a comparison in 3D",
+            default=False,
+        ),
+    ]
     follow: Annotated[
         bool,
         BoolProperty(

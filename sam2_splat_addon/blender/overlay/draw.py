@@ -20,7 +20,7 @@ from ...core.geometry.bake_preview import SOFT_LOGIT, feather_sigma
 from ...core.geometry.coordinates import marker_to_pixel
 from ...core.settings import ROLES
 from ...core.targets import TARGETS
-from ..clip import hover, markers, matte_cache, painting, preview_key
+from ..clip import hover, hull_outline, markers, matte_cache, painting, preview_key
 from ..clip.matte_cache import ShownMatte
 from ..context import preferences, properties, session_state
 from ..context.editors import clip_editor_of, clip_frame
@@ -126,6 +126,8 @@ def _draw() -> None:
             _draw_colors(region, view, shown, settings, look.overlay_opacity)
         elif shown:
             _draw_union(region, view, shown, settings, look.overlay_mode, _keeps_subjects(clip))
+        if look.show_hull:
+            _draw_hulls(clip, frame, view)
         if look.show_clicks:
             _draw_clicks(clip, frame, view)
     rubber = session_state.part(Drag).rubber
@@ -319,6 +321,14 @@ def _draw_rectangle(shader: gpu.types.GPUShader, bounds: tuple[float, float, flo
     if left < right and low < high:
         corners = ((left, low), (right, low), (left, high), (right, high))
         batch_for_shader(shader, "TRI_STRIP", {"pos": corners}).draw(shader)
+
+
+def _draw_hulls(clip: bpy.types.MovieClip, frame: int, view: FrameView) -> None:
+    """Draw where the hulls of the visible subjects are on the photo."""
+    for _, entry in _visible(clip):
+        color = (entry.color[0], entry.color[1], entry.color[2])
+        for outline in hull_outline.on_frame(clip, entry.object_id, frame):
+            _draw_line([view.to_region(*place) for place in (*outline, outline[0])], color)
 
 
 def _draw_clicks(clip: bpy.types.MovieClip, frame: int, view: FrameView) -> None:

@@ -157,6 +157,7 @@ class SAM2SPLAT_PT_overlay(Panel):
         row.active = look.overlay_mode == "color"
         row.prop(look, "overlay_opacity", slider=True)
         column.prop(look, "show_clicks")
+        column.prop(look, "show_hull")
         column.prop(look, "live_preview")
 
 

@@ -41,6 +41,9 @@ class SAM2SPLAT_PT_cameras(widgets.ClipSidebar, Panel):
             column.operator("sam2_splat.find_cameras", icon="VIEW_CAMERA")
             takes = expected(clip, preferences.threads())
             column.label(text=translated(f"It takes {takes}"), icon="TIME")
+        column = layout.column(align=True)
+        column.operator("sam2_splat.compare", icon="MOD_BOOLEAN")
+        column.operator("sam2_splat.show_in_3d", icon="VIEW3D")
 
 
 def _draw_found(layout: UILayout, found: FoundCameras) -> None:

@@ -58,11 +58,14 @@ class Agreement(msgspec.Struct, frozen=True):
         Key of the hull (`engine/agreement/kept_hull.py`).
     frames
         The photos with a camera and a mask.
+    limit
+        The share of votes from which on a voxel of the hull counts as the subject.
     """
 
     cameras: str
     hull: str
     frames: tuple[FrameAgreement, ...]
+    limit: float = 0.8
 
     def by_frame(self) -> dict[int, FrameAgreement]:
         """Return frame -> its agreement."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -14,15 +13,13 @@ import numpy as np
 
 from ...core.cameras.find import PhotoCamera
 from ...core.errors import StoreError
+from ...core.mattes.hull_file import read_hull_file
 from ...core.system.atomic_file import write_atomic
-from ...core.system.safe_read import read_plain
 from .aim import Mask
 from .hull import Hull
 
 HULL_VERSION: Final = "1"
 """Raise it when the same masks and cameras give another hull than before."""
-
-_NAMES: Final = ("centres", "sizes", "shares", "centre", "radius", "voxel", "frames", "trust")
 
 
 def hull_key(masks: Sequence[Mask], across: int) -> str:
@@ -30,12 +27,13 @@ def hull_key(masks: Sequence[Mask], across: int) -> str:
     digest = hashlib.sha256(f"{HULL_VERSION} {across}".encode())
     for mask in masks:
         digest.update(f"{mask.frame} {mask.trust!r} {mask.fixed} {mask.logits.shape}".encode())
-        digest.update(_camera_bytes(mask.camera))
+        digest.update(camera_bytes(mask.camera))
         digest.update(np.ascontiguousarray(mask.logits).tobytes())
     return digest.hexdigest()
 
 
-def _camera_bytes(camera: PhotoCamera) -> bytes:
+def camera_bytes(camera: PhotoCamera) -> bytes:
+    """Return the bytes of everything that a camera says."""
     own, lens = camera.camera, camera.camera.lens
     told = f"{lens.model} {lens.width} {lens.height} {lens.params!r} {camera.width} {camera.height}"
     places = (own.rotation, own.position, camera.to_photo)
@@ -71,22 +69,18 @@ def save_hull(path: Path, hull: Hull, key: str) -> None:
 
 def load_hull(path: Path, key: str) -> Hull | None:
     """Read a hull; None if there is none, it is damaged, or it was made of other masks."""
-    try:
-        with np.load(io.BytesIO(read_plain(path)), allow_pickle=False) as file:
-            if str(file["key"]) != key:
-                return None
-            found = {name: file[name] for name in _NAMES}
-        return Hull(
-            found["centres"],
-            found["sizes"],
-            found["shares"].astype(np.float32),
-            found["centre"],
-            float(found["radius"]),
-            {
-                int(frame): float(one)
-                for frame, one in zip(found["frames"], found["trust"], strict=True)
-            },
-            float(found["voxel"]),
-        )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    found = read_hull_file(path)
+    if found is None or str(found["key"]) != key:
         return None
+    return Hull(
+        found["centres"],
+        found["sizes"],
+        found["shares"].astype(np.float32),
+        found["centre"],
+        float(found["radius"]),
+        {
+            int(frame): float(one)
+            for frame, one in zip(found["frames"], found["trust"], strict=True)
+        },
+        float(found["voxel"]),
+    )

@@ -234,7 +234,9 @@ def keep(store: MatteStore, object_id: int, compared: Compared) -> None:
                 )
             )
     said = compared.cameras.summary()
-    write_agreement(store, object_id, Agreement(said, compared.hull_key, tuple(frames)))
+    write_agreement(
+        store, object_id, Agreement(said, compared.hull_key, tuple(frames), compared.outlines.limit)
+    )
 
 
 def _outlines(verdict: Verdict, compared: Compared) -> tuple[tuple[float, ...], ...]:
