@@ -153,6 +153,11 @@ class PropagateRequest(msgspec.Struct, frozen=True, tag="propagate"):
         that frame.
     strict
         Fail at the first damaged photo. Otherwise damaged photos are left out and named.
+    carried
+        Clicks that the worker has carried to other photos (`engine/jobs/carry_clicks.py`). They count where
+        their subject has no prompts.
+    cameras
+        File or folder of the cameras, for clicks that are carried. Empty looks for them around the photos.
     """
 
     footage: FootageFiles
@@ -163,6 +168,8 @@ class PropagateRequest(msgspec.Struct, frozen=True, tag="propagate"):
     update: FrameRange | None = None
     edited: tuple[EditedMatte, ...] = ()
     strict: bool = False
+    carried: PromptSet = PromptSet(())
+    cameras: str = ""
 
 
 class BakeRequest(msgspec.Struct, frozen=True, tag="bake"):
@@ -442,8 +449,8 @@ class Progress(msgspec.Struct, frozen=True, tag="progress"):
     """Where the request is.
 
     ``stage`` is "loading", "propagating", "comparing", "baking", "reporting", "copying", "looking", "masks",
-    "watching", "extracting", "details", "matching", "placing" or "finding". ``done`` of ``total`` steps are
-    finished. ``frame`` and ``object_name`` name the last step. Seconds are 0 while unknown.
+    "watching", "extracting", "details", "matching", "placing", "finding" or "carrying". ``done`` of ``total``
+    steps are finished. ``frame`` and ``object_name`` name the last step. Seconds are 0 while unknown.
     ``peak_memory_mb`` is the most memory that the worker has used.
     """
 

@@ -58,6 +58,7 @@ SpeedName = Literal["quality", "balanced", "fast"]
 Memory = Literal["exact", "guarded"]
 Look = Literal["off", "whole", "parts", "details"]
 ObeyClicks = Literal["automatic", "on", "off"]
+CarryClicks = Literal["automatic", "on", "off"]
 Precision = Literal["automatic", "float32", "bfloat16"]
 RawSource = Literal["developed", "camera"]
 Alpha = Literal["binary", "soft"]
@@ -274,6 +275,9 @@ class RunSettings(Settings, frozen=True):
         Whether a mask is changed until it has every include click of its frame, no exclude click, and
         lies inside a given box: ``on``, ``off``, or ``automatic``, which is on only for the bundled
         model. See `engine/tracking/kept_prompts.py`.
+    carry_clicks
+        Whether the clicks that say where a subject is are carried through space to other photos:
+        ``automatic``: if the photos have cameras, and are no film. See `engine/jobs/carry_clicks.py`.
     raw_photos
         What camera RAW photos give: ``developed`` colours, or the JPEG that the ``camera`` put inside, if
         it has the photo's size. See `engine/images/raw.py`. SAM 2, the bake and the editor's copies use
@@ -477,6 +481,27 @@ class RunSettings(Settings, frozen=True):
             group="photos",
         ),
     ] = "developed"
+    carry_clicks: Annotated[
+        CarryClicks,
+        Setting(
+            "Carry Clicks",
+            "Carry the clicks that say where a subject is to other photos, through its place in space."
+            " It needs cameras",
+            "--carry-clicks",
+            "carry clicks through space to other photos, which needs cameras; default: automatic, where"
+            " photos have no order or several passes",
+            choices={
+                "automatic": (
+                    "Automatic",
+                    "Where the photos have cameras, and no order or several passes",
+                ),
+                "on": ("Always", "Also in a film. Without cameras this is an error"),
+                "off": ("Never", "Only tracking carries masks from photo to photo"),
+            },
+            affects="way",
+            group="lost",
+        ),
+    ] = "automatic"
 
     def without_way(self) -> Self:
         """Return a copy with defaults for settings that decide only the way through the frames."""

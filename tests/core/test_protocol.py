@@ -31,6 +31,8 @@ from sam2_splat_addon.core.protocol import (
     EditedMatte,
     Event,
     Failed,
+    FindCamerasRequest,
+    FindSubjectRequest,
     Finished,
     FootageFiles,
     FoundMask,
@@ -67,6 +69,8 @@ REQUESTS: list[Request] = [
     AgreeRequest(
         PropagateRequest(FOOTAGE, PROMPTS, "/store", ModelChoice("bundled")), "/capture/sparse/0", 3
     ),
+    FindCamerasRequest(FOOTAGE, "/store", threads=2),
+    FindSubjectRequest(FOOTAGE, "chair", "/store", ModelChoice("bundled"), cameras="/capture/sparse/0"),
     LookRequest(("/photos/Stühle/a.cr3",), "/cache/raw"),
     VideoScoresRequest("/films/Rundgang.mp4", "/cache/videos/ab.scores"),
     VideoPhotosRequest("/films/a.mp4", "/cache/videos/ab.scores", "ab" * 32, "/films", 200, "png"),

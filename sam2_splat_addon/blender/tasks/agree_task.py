@@ -45,8 +45,8 @@ class AgreeTask(PropagateTask):
         cameras: str = "",
         rounds: int = 0,
     ) -> None:
-        super().__init__(clip, device=device, threads=threads, strict=strict)
-        self._cameras, self._rounds = cameras, rounds
+        super().__init__(clip, device=device, threads=threads, strict=strict, cameras=cameras)
+        self._rounds = rounds
 
     def request(self, footage: FootageFiles, edited: Drawn) -> AgreeRequest:  # type: ignore[override]
         """Return the request: that of a propagation, with the cameras."""

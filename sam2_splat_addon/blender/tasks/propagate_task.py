@@ -39,6 +39,8 @@ class PropagateTask(JobTask):
         A frame of the clip.
     strict
         Fail at the first damaged photo, instead of leaving it out.
+    cameras
+        File or folder of the cameras. Empty looks for them around the photos.
 
     Raises (when made)
     ------------------
@@ -57,9 +59,10 @@ class PropagateTask(JobTask):
         span: str = "all",
         here: int = 1,
         strict: bool = False,
+        cameras: str = "",
     ) -> None:
         super().__init__(clip, _JOB_SHARE)
-        self._strict = strict
+        self._strict, self._cameras = strict, cameras
         markers.collect(clip)  # raises at once if there is no click
         self._model = model_choice(properties.of_clip(clip), device=device, threads=threads)
         self._span, self._here = span, here
@@ -89,6 +92,7 @@ class PropagateTask(JobTask):
             update=_update(self._span, self._here, run),
             edited=user_masks.as_mattes(clip, edited) if settings.edits_prompt else (),
             strict=self._strict,
+            cameras=self._cameras,
         )
 
     def follow_up(self) -> Steps:

@@ -311,6 +311,7 @@ _STAGES = {
     "matching": "Comparing photos",
     "placing": "Placing cameras",
     "finding": "Looking for the subject",
+    "carrying": "Carrying the clicks of",
 }
 
 

@@ -44,6 +44,8 @@ class RunManifest(msgspec.Struct, frozen=True):
     ----------
     input_size
         Side of the model's input, px. It follows from the model and the speed.
+    carried
+        Clicks that were carried from the prompts to other photos, where their subject has no prompts.
     """
 
     footage: str
@@ -57,6 +59,7 @@ class RunManifest(msgspec.Struct, frozen=True):
     prompts: PromptSet
     input_size: int = 0
     version: int = MANIFEST_VERSION
+    carried: PromptSet = PromptSet(())
 
     def key(self) -> str:
         """Return the hash of what decides all mattes: all but prompts and the way through the frames."""
@@ -69,7 +72,8 @@ class RunManifest(msgspec.Struct, frozen=True):
 
     def _common(self) -> RunManifest:
         settings = self.settings.without_way()
-        return msgspec.structs.replace(self, prompts=PromptSet(()), settings=settings)
+        nothing = PromptSet(())
+        return msgspec.structs.replace(self, prompts=nothing, carried=nothing, settings=settings)
 
 
 class Photos(msgspec.Struct, frozen=True):

@@ -63,6 +63,7 @@ UNFINISHED_NAME: Final = "unfinished.json"
 EARLIER: Final = "earlier"
 HULL_NAME: Final = "hull.npz"
 AGREEMENT_NAME: Final = "agreement.json"
+CARRIED_NAME: Final = "carried.json"
 _MAX_SIDE = 65535
 _MAX_LOGITS = 1 << 25  # far above any model, even with masks four times as fine
 # The errors that damaged bytes can raise; bad UTF-8 is a ValueError.
@@ -302,6 +303,7 @@ MATTES: Final = FolderKind(
         "state/#/conditioning/#.safetensors",
         f"state/#/{HULL_NAME}",
         f"state/#/{AGREEMENT_NAME}",
+        f"state/#/{CARRIED_NAME}",
         *(f"state/#/{direction}/#.safetensors" for direction in ("forward", "backward")),
         DAMAGED_NAME,
         *(f"state/#/sides/{direction}/objects/#/#.matte" for direction in ("forward", "backward")),

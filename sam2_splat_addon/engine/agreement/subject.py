@@ -132,14 +132,24 @@ def focus_of(cameras: PhotoCameras) -> Focus:
             "The cameras of these photos do not look at one place from several sides.",
             "Click on the subject.",
         )
-    shown = [
-        float(distance) * min(view.width, view.height) / 2 / view.focal
-        for view, distance in zip(views, far, strict=True)
-    ]
     up = -np.mean([view.camera.rotation[1] for view in views], axis=0)
     length = float(np.linalg.norm(up))
     upright = up / length if length > 0.1 else -views[0].camera.rotation[1]
-    return Focus(point, float(np.median(shown)), upright)
+    return Focus(point, reach_at(cameras, point), upright)
+
+
+def reach_at(cameras: PhotoCameras, place: Floats) -> float:
+    """Return half of what a usual photo shows at the distance of a place, in units of the world."""
+    return float(
+        np.median(
+            [
+                float(np.linalg.norm(place - view.position))
+                * min(view.width, view.height)
+                / (2 * view.focal)
+                for view in cameras.by_frame.values()
+            ]
+        )
+    )
 
 
 def places_of(cameras: PhotoCameras, focus: Focus) -> Floats:
@@ -224,10 +234,10 @@ def find_subject(cameras: PhotoCameras, segment: Segment, go_on: Stop = never) -
     frames = spread_views(
         by_frame, focus.point, LOOKED_AT, central[: max(LOOKED_AT, len(central) * 3 // 4)]
     )
-    coarse = _Coarse({frame: by_frame[frame] for frame in frames}, focus)
+    coarse = Coarse({frame: by_frame[frame] for frame in frames}, focus)
     first, rest = frames[:_FIRST], frames[_FIRST:]
     tried = [
-        coarse.judged(place, _masks_at(cameras, first, place, segment, go_on), len(first))
+        coarse.judged(place, masks_at(cameras, first, place, segment, go_on), len(first))
         for place in places_of(cameras, focus)
     ]
     if rest:
@@ -237,7 +247,7 @@ def find_subject(cameras: PhotoCameras, segment: Segment, go_on: Stop = never) -
                 one.place,
                 [
                     *one.masks.values(),
-                    *_masks_at(cameras, rest, one.place, segment, go_on),
+                    *masks_at(cameras, rest, one.place, segment, go_on),
                 ],
                 len(frames),
             )
@@ -255,7 +265,7 @@ def find_subject(cameras: PhotoCameras, segment: Segment, go_on: Stop = never) -
 
 
 @dataclass(frozen=True, eq=False)
-class _Tried:
+class Tried:
     """What clicks on one place gave.
 
     Attributes
@@ -275,7 +285,7 @@ class _Tried:
     masks: dict[int, Mask]
 
 
-class _Coarse:
+class Coarse:
     """A coarse grid around the meeting point, to see quickly how far masks of a few photos agree.
 
     Parameters
@@ -304,7 +314,7 @@ class _Coarse:
             cells[~inside] = -1
             self._size[frame], self._cells[frame] = (columns, rows), cells
 
-    def judged(self, place: Floats, masks: Sequence[Mask], of: int) -> _Tried:
+    def judged(self, place: Floats, masks: Sequence[Mask], of: int) -> Tried:
         """Return how far masks of so many photos agree; 0 for those that have none."""
         insides = {one.frame: upsample_binary(one.logits, *self._size[one.frame]) for one in masks}
         held, seen = (np.zeros(len(self.points), np.float32) for _ in range(2))
@@ -314,7 +324,7 @@ class _Coarse:
             held += (cells >= 0) & inside.ravel()[cells]
         hull = (held >= _HELD * seen) & (seen >= max(3, of / 2))
         if not hull.any():
-            return _Tried(place, 0.0, 0.0, 0.0, {})
+            return Tried(place, 0.0, 0.0, 0.0, {})
         fits = []
         for frame, inside in insides.items():
             columns, rows = self._size[frame]
@@ -330,10 +340,10 @@ class _Coarse:
         central = float(np.clip(1.5 - off, 0, 1))
         size = float(np.median([inside.mean() for inside in insides.values()]))
         kept = {one.frame: one for one in masks}
-        return _Tried(place, agreement, agreement * free * central, size, kept)
+        return Tried(place, agreement, agreement * free * central, size, kept)
 
 
-def _masks_at(
+def masks_at(
     cameras: PhotoCameras,
     frames: Sequence[int],
     place: Floats,
@@ -387,7 +397,7 @@ class _Shown:
     fit: float
 
 
-def _pooled(best: _Tried, tried: Sequence[_Tried], go_on: Stop) -> dict[int, _Shown]:
+def _pooled(best: Tried, tried: Sequence[Tried], go_on: Stop) -> dict[int, _Shown]:
     """Return what all clicks say of each photo. A mask counts as much as it fits the best place's hull."""
     hull = carve(list(best.masks.values()), across=_FINER, go_on=go_on)
     outlines = Outlines(hull, list(best.masks.values()), go_on) if hull is not None else None
@@ -431,7 +441,7 @@ def _proposal(
         fits: list[tuple[float, tuple[PointPrompt, ...]]] = []
         for count in (1, _CLICKS):
             go_on()
-            clicks = _clicks_in(shown[frame].sure, by_frame[frame], count)
+            clicks = clicks_in(shown[frame].sure, by_frame[frame], count)
             logits = segment(FramePrompts(frame, clicks)) if clicks else None
             if logits is not None:
                 own = upsample_binary(logits, *shape.shape[::-1])
@@ -441,10 +451,17 @@ def _proposal(
     return tuple(sorted(found, key=lambda one: one.frame))
 
 
-def _clicks_in(area: Bools, view: PhotoCamera, count: int) -> tuple[PointPrompt, ...]:
+def clicks_in(area: Bools, view: PhotoCamera, count: int) -> tuple[PointPrompt, ...]:
     """Return including clicks deep in an area of a photo's grid."""
-    rows, columns = area.shape
+    return clicks_at(deep_places(area, count), area.shape, view)
+
+
+def clicks_at(
+    places: Sequence[tuple[int, int]], grid: tuple[int, ...], view: PhotoCamera
+) -> tuple[PointPrompt, ...]:
+    """Return including clicks at places (row, column) of a photo's grid of (rows, columns)."""
+    rows, columns = grid
     return tuple(
         PointPrompt((column + 0.5) * view.width / columns, (row + 0.5) * view.height / rows)
-        for row, column in deep_places(area, count)
+        for row, column in places
     )

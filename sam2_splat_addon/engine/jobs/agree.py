@@ -32,7 +32,7 @@ from ...core.protocol import (
 )
 from ..agreement.outline import deep_places, overlap
 from ..agreement.verdicts import Verdict
-from . import propagate
+from . import carry_clicks, propagate
 from .compare import Compared, Steps, cameras_for, compare, is_worth_a_prompt, keep
 from .find_subject import mask_of
 
@@ -79,6 +79,10 @@ def run(
         taken.
     """
     wish, footage = request.propagation, request.propagation.footage
+    if request.rounds:
+        wish = carry_clicks.prepared(
+            wish, on_progress=on_progress, on_log=on_log, cancelled=cancelled, image_size=image_size
+        )
     cameras = cameras_for(footage, request.cameras, request.propagation.store)
     on_log(Log("info", cameras.summary()))
     for text in cameras.warnings:

@@ -17,13 +17,17 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from msgspec.structs import replace
 
+from ...core.edited_prompts import with_edited
 from ...core.errors import PromptError
+from ...core.mattes.carried import known_carried
+from ...core.mattes.store import MatteStore
 from ...core.prompts import FramePrompts, PromptSet
-from ...core.protocol import PreviewMatte, PreviewRequest
+from ...core.protocol import PreviewMatte, PreviewRequest, PropagateRequest
 from ...core.settings import OBEYING, speed_named
 from ...core.upright_prompts import upright_frame, upright_object
 from ..accel.folded_neck import set_neck
@@ -103,6 +107,7 @@ class _Previewer:
         own = tuple(entry for entry in every.objects if entry.id in given)
         wish = replace(request.propagation, prompts=replace(every, objects=own))
         try:
+            wish = replace(wish, carried=_carried(wish))
             return self._corrected.mattes(wish, request.frame, given, threads, dropped)
         except PromptError:
             if not all(prompts.includes_something for prompts in given.values()):
@@ -221,6 +226,16 @@ def run(
     known = {matte.object_id for matte in corrected}
     rest = tuple(entry for entry in prompts.objects if entry.id not in known)
     return _previewer.mattes(request, replace(prompts, objects=rest), dropped) + corrected
+
+
+def _carried(request: PropagateRequest) -> PromptSet:
+    """Return the clicks that the last propagation has carried from the same anchors."""
+    if request.settings.carry_clicks == "off" or request.settings.panorama:
+        return PromptSet(())
+    footage = request.footage
+    prompts = with_edited(request.prompts, request.edited, footage.sizes)
+    prompts = prompts.checked(footage.sizes, len(footage.paths))
+    return known_carried(MatteStore(Path(request.store)), prompts)
 
 
 def _prompts_of_frame(request: PreviewRequest) -> PromptSet:

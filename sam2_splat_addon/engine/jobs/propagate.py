@@ -25,6 +25,7 @@ from ...core.edited_prompts import with_edited
 from ...core.errors import Cancelled, DamagedPhoto, PromptError, StoreError
 from ...core.footage.damaged_photos import DamagedFrame, left_out, read_damaged, write_damaged
 from ...core.footage.scan import shorten
+from ...core.mattes.carried import with_carried
 from ...core.mattes.earlier_runs import bring_back
 from ...core.mattes.run_lock import only_run
 from ...core.mattes.run_manifest import Machine, RunManifest
@@ -290,7 +291,8 @@ class _Propagation:
         if starts:
             going_on = f"Continuing where an earlier run stopped, from frame {min(starts)}."
             told.on_log(Log("info", going_on))
-        look = _second_look(request, self._prompts, loaded.model, choice, told.cancelled)
+        every = with_carried(self._prompts, request.carried)
+        look = _second_look(request, every, loaded.model, choice, told.cancelled)
         twice = (
             at.plan.twice.intersection(self._wanted[at.plan.object_id]) for at in self._objects
         )
@@ -537,6 +539,7 @@ def _manifest(
         machine=_machine(choice, threads),
         prompts=prompts,
         input_size=input_size,
+        carried=request.carried,
     )
 
 
@@ -555,7 +558,8 @@ def _objects(manifest: RunManifest, footage: FootageFiles, store: MatteStore) ->
             cuts=footage.cuts,
         )
         for entry in (
-            upright_object(prompts, footage.sizes) for prompts in manifest.prompts.objects
+            upright_object(entry, footage.sizes)
+            for entry in with_carried(manifest.prompts, manifest.carried).objects
         )
     ]
     origin = manifest.origin()

@@ -262,9 +262,10 @@ def _propagate(
     cancelled: Callable[[], bool],
 ) -> Finished:
     send(Progress("loading", 0, 1))
-    from ..jobs import propagate
+    from ..jobs import carry_clicks, propagate
 
     began = time.monotonic()
+    request = carry_clicks.prepared(request, on_progress=send, on_log=send, cancelled=cancelled)
     report = propagate.run(
         request,
         on_progress=send,

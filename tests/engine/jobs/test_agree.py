@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -44,10 +45,22 @@ def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Scene:
-    """Photos of the stool, their cameras beside them, and a store with masks."""
+    """Photos of the stool, their cameras beside them, and a store with masks.
 
-    def __init__(self, folder: Path, count: int = COUNT) -> None:
-        self.views = cameras(count)
+    Parameters
+    ----------
+    order
+        Which way round the stool the photos go; else each is beside the one before it.
+    """
+
+    def __init__(self, folder: Path, count: int = COUNT, order: Sequence[int] = ()) -> None:
+        views = cameras(count)
+        self.views = [
+            dataclasses.replace(
+                views[of], camera=dataclasses.replace(views[of].camera, name=views[at].camera.name)
+            )
+            for at, of in enumerate(order or range(count))
+        ]
         self.photos = folder / "photos é"
         self.photos.mkdir(parents=True)
         for frame, view in enumerate(self.views, 1):

@@ -62,7 +62,7 @@ def test_the_clicks_are_on_the_subject(
     if points:
         views = [view.camera for view in scene.views]
         write_colmap(tmp_path / "sparse" / "0", views, POINTS[::200])
-    monkeypatch.setattr(subject, "LOOKED_AT", 5)  # enough, and quick
+    monkeypatch.setattr(subject, "LOOKED_AT", 4)  # enough, and quick
     report = find(scene)
     (entry,) = report.prompts.objects
     assert entry.name == "stool"
