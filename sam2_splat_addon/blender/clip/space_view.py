@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
 from mathutils import Matrix, Vector
+from numpy.typing import NDArray
 
 from ...core.cameras.capture import FROM_OPENGL
 from ...core.cameras.find import PhotoCamera, PhotoCameras, cameras_of
@@ -23,6 +25,7 @@ from ...core.mattes.hull_file import read_hull_file
 from ...core.mattes.store import HULL_NAME, MatteStore
 from ..context import properties
 from ..context.present import present
+from ..context.requests import cameras_place
 from . import hull_outline, matte_run, shown
 from .footage import footage_of
 
@@ -36,11 +39,13 @@ _SENSOR = 36.0  # mm, of the longer side
 _SHOWN_SIZE = 0.06  # of a camera, as a share of the usual distance between cameras and their middle
 
 
-def cameras_in(clip: bpy.types.MovieClip, place: Path | None = None) -> PhotoCameras:
+def cameras_in(clip: bpy.types.MovieClip) -> PhotoCameras:
     """Return the cameras of a clip's photos. Raises CameraError or FootageError."""
     footage = footage_of(clip)
     store = matte_run.store_folder(clip, footage.folder)
     sizes = shown.stored_sizes(clip)
+    named = cameras_place(properties.of_clip(clip))
+    place = Path(named) if named else None
     return cameras_of(
         footage.paths, sizes.width, sizes.height, place, sizes.odd, found=model_beside(store)
     )
@@ -125,7 +130,7 @@ def _hull_of(clip: bpy.types.MovieClip, store: MatteStore, object_id: int) -> Vo
     return VoxelGrid(arrays["centres"][held], arrays["sizes"][held])
 
 
-def _mesh(name: str, points: np.ndarray, quads: np.ndarray) -> bpy.types.Mesh:
+def _mesh(name: str, points: NDArray[Any], quads: NDArray[Any]) -> bpy.types.Mesh:
     mesh = bpy.data.meshes.new(name)
     mesh.from_pydata(points.tolist(), [], quads.tolist())
     mesh.update()
@@ -167,6 +172,7 @@ def _clear(collection: bpy.types.Collection) -> None:
     for known in [one for one in collection.objects if one.get(OURS_KEY)]:
         data = known.data
         bpy.data.objects.remove(known)
-        if data is not None and not data.users:
-            kind = bpy.data.cameras if isinstance(data, bpy.types.Camera) else bpy.data.meshes
-            kind.remove(data)
+        if isinstance(data, bpy.types.Camera) and not data.users:
+            bpy.data.cameras.remove(data)
+        elif isinstance(data, bpy.types.Mesh) and not data.users:
+            bpy.data.meshes.remove(data)

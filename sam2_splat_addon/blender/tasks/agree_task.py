@@ -22,8 +22,6 @@ class AgreeTask(PropagateTask):
         A clip with clicks.
     device, threads, strict
         As for a propagation.
-    cameras
-        File or folder of the cameras. Empty looks for them around the photos.
     rounds
         See `core.protocol.AgreeRequest`.
 
@@ -42,15 +40,15 @@ class AgreeTask(PropagateTask):
         device: str,
         threads: int,
         strict: bool = False,
-        cameras: str = "",
         rounds: int = 0,
     ) -> None:
-        super().__init__(clip, device=device, threads=threads, strict=strict, cameras=cameras)
+        super().__init__(clip, device=device, threads=threads, strict=strict)
         self._rounds = rounds
 
     def request(self, footage: FootageFiles, edited: Drawn) -> AgreeRequest:  # type: ignore[override]
         """Return the request: that of a propagation, with the cameras."""
-        return AgreeRequest(super().request(footage, edited), self._cameras, self._rounds)
+        wish = super().request(footage, edited)
+        return AgreeRequest(wish, wish.cameras, self._rounds)
 
     def follow_up(self) -> Steps:
         """Add the new prompts to the clip as clicks and boxes, then make the mask layers."""

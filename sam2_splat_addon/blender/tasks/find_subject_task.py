@@ -9,13 +9,14 @@ import bpy
 from msgspec.structs import replace
 
 from ...core.errors import PromptError
+from ...core.printable import with_warnings
 from ...core.prompts import PromptSet
 from ...core.protocol import FindSubjectRequest, FootageFiles
 from ..clip import markers, matte_run
 from ..clip.user_masks import Drawn
 from ..context import properties
-from ..context.requests import model_choice, run_settings
-from .job_task import JobTask, Steps, with_warnings
+from ..context.requests import cameras_place, model_choice, run_settings
+from .job_task import JobTask, Steps
 
 
 class FindSubjectTask(JobTask):
@@ -27,8 +28,6 @@ class FindSubjectTask(JobTask):
         A clip with photos, whose subject to click has no clicks.
     device, threads
         As for a propagation.
-    cameras
-        File or folder of the cameras. Empty looks for them around the photos.
 
     Raises (when made)
     ------------------
@@ -39,9 +38,7 @@ class FindSubjectTask(JobTask):
     title = "Finding the subject"
     finds_damage = False
 
-    def __init__(
-        self, clip: bpy.types.MovieClip, *, device: str, threads: int, cameras: str = ""
-    ) -> None:
+    def __init__(self, clip: bpy.types.MovieClip, *, device: str, threads: int) -> None:
         super().__init__(clip)
         if not markers.waits_for_clicks(clip):
             raise PromptError(
@@ -49,7 +46,6 @@ class FindSubjectTask(JobTask):
                 "Add a subject first, or delete its clicks.",
             )
         self._model = model_choice(properties.of_clip(clip), device=device, threads=threads)
-        self._cameras = cameras
         self.frames: tuple[int, ...] = ()
         """Frames with proposed clicks."""
 
@@ -62,7 +58,7 @@ class FindSubjectTask(JobTask):
             str(matte_run.store_folder(clip, Path(footage.folder))),
             self._model,
             run_settings(properties.of_clip(clip), len(footage.paths)),
-            self._cameras,
+            cameras_place(properties.of_clip(clip)),
         )
 
     def follow_up(self) -> Steps:

@@ -18,7 +18,7 @@ from ..clip.user_masks import Drawn
 from ..context import changes, properties
 from ..context.editors import to_scene
 from ..context.present import present
-from ..context.requests import model_choice, run_settings
+from ..context.requests import cameras_place, model_choice, run_settings
 from ..review import live_review
 from .job_task import WAITS, JobTask, Steps
 from .layer_build import LayerBuild
@@ -39,8 +39,6 @@ class PropagateTask(JobTask):
         A frame of the clip.
     strict
         Fail at the first damaged photo, instead of leaving it out.
-    cameras
-        File or folder of the cameras. Empty looks for them around the photos.
 
     Raises (when made)
     ------------------
@@ -59,10 +57,9 @@ class PropagateTask(JobTask):
         span: str = "all",
         here: int = 1,
         strict: bool = False,
-        cameras: str = "",
     ) -> None:
         super().__init__(clip, _JOB_SHARE)
-        self._strict, self._cameras = strict, cameras
+        self._strict = strict
         markers.collect(clip)  # raises at once if there is no click
         self._model = model_choice(properties.of_clip(clip), device=device, threads=threads)
         self._span, self._here = span, here
@@ -92,7 +89,7 @@ class PropagateTask(JobTask):
             update=_update(self._span, self._here, run),
             edited=user_masks.as_mattes(clip, edited) if settings.edits_prompt else (),
             strict=self._strict,
-            cameras=self._cameras,
+            cameras=cameras_place(settings),
         )
 
     def follow_up(self) -> Steps:

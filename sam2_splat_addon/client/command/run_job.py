@@ -344,6 +344,7 @@ def _propagation(ready: Prepared, files: FootageFiles) -> PropagateRequest:
         settings=job.run,
         edited=job.drawn if job.drawn_prompt else (),
         strict=job.strict,
+        cameras=job.cameras,
     )
 
 

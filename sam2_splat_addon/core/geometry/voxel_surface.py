@@ -59,7 +59,8 @@ class VoxelGrid:
 
     def _cells(self, points: Floats) -> NDArray[np.intp]:
         at = np.floor((points - self.low) / self.cell).astype(np.intp)
-        return at.clip(0, np.array(self._filled.shape) - 1)
+        found: NDArray[np.intp] = at.clip(0, np.array(self._filled.shape) - 1)
+        return found
 
     def holds(self, points: NDArray[Any]) -> NDArray[np.bool_]:
         """Return which points lie in a cell, (n,)."""

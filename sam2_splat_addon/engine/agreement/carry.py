@@ -36,7 +36,7 @@ from .subject import (
     spread_views,
 )
 
-LEAST_FIT: Final = 0.55
+LEAST_FIT: Final = 0.65
 """IoU of a mask and the hull, under which a photo gets no clicks."""
 
 LEAST_AGREEMENT: Final = 0.5
@@ -105,7 +105,7 @@ def carry(
     Returns
     -------
     tuple of FramePrompts
-        Frames rising, each begins anew. Photos on which the subject is hidden or unclear are not there. Empty
+        Frames rising. They correct what is tracked to them. Photos on which the subject is hidden or unclear are not there. Empty
         if the anchors have no camera, or no depth fits.
     """
     fixed = [
@@ -155,7 +155,7 @@ def _clicked(
         if not seen:
             break
         clicks = clicks_at(seen[:count], shape.shape, view)
-        prompts = FramePrompts(frame, clicks, anew=True)
+        prompts = FramePrompts(frame, clicks)
         logits = segment(prompts)
         if logits is None:
             return None

@@ -60,6 +60,7 @@ _WORTHLESS: Final = 0.4  # a mask that fits the hull less than this says nothing
 _SURE: Final = 0.9  # share of the masks of a photo
 _CLOSE_FIT: Final = 0.15  # photos whose mask fits by so much less may get clicks too
 _CLICKS: Final = 3
+_LEAST_FIT: Final = 0.5  # of the mask that clicks give on a photo
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,14 +255,17 @@ def find_subject(cameras: PhotoCameras, segment: Segment, go_on: Stop = never) -
             for one in tried
             if one.masks and one.score >= worth
         ]
-    if not tried or max(one.score for one in tried) < LEAST_AGREEMENT:
+    best = max(tried, key=lambda one: one.score * one.size**_LARGER, default=None)
+    prompts: tuple[FramePrompts, ...] = ()
+    if best is not None and best.score >= LEAST_AGREEMENT:
+        shown = _pooled(best, tried, go_on)
+        prompts = _proposal(shown, best.place, by_frame, segment, go_on)
+    if best is None or not prompts:
         raise CameraError(
             "No subject was found where the cameras look at.",
             "Click on the subject.",
         )
-    best = max(tried, key=lambda one: one.score * one.size**_LARGER)
-    shown = _pooled(best, tried, go_on)
-    return Found(_proposal(shown, best.place, by_frame, segment, go_on), best.place, best.agreement)
+    return Found(prompts, best.place, best.agreement)
 
 
 @dataclass(frozen=True, eq=False)
@@ -435,19 +439,22 @@ def _proposal(
     """Return the clicks whose masks fit best, on a few of the photos on which the masks agree."""
     good = sorted(shown, key=lambda frame: (-shown[frame].fit, frame))
     good = [frame for frame in good if shown[frame].fit > shown[good[0]].fit - _CLOSE_FIT]
-    found = []
-    for frame in spread_views(by_frame, place, PROPOSED, good):
+    found: list[FramePrompts] = []
+    for frame in spread_views(by_frame, place, len(good), good):
+        if len(found) == PROPOSED:
+            break
         shape = shown[frame].shape
-        fits: list[tuple[float, tuple[PointPrompt, ...]]] = []
+        best: tuple[PointPrompt, ...] = ()
+        fit = _LEAST_FIT
         for count in (1, _CLICKS):
             go_on()
             clicks = clicks_in(shown[frame].sure, by_frame[frame], count)
             logits = segment(FramePrompts(frame, clicks)) if clicks else None
             if logits is not None:
-                own = upsample_binary(logits, *shape.shape[::-1])
-                fits.append((overlap(shape, own), clicks))
-        if fits:
-            found.append(FramePrompts(frame, max(fits, key=lambda one: one[0])[1]))
+                own = overlap(shape, upsample_binary(logits, *shape.shape[::-1]))
+                best, fit = (clicks, own) if own > fit else (best, fit)
+        if best:
+            found.append(FramePrompts(frame, best))
     return tuple(sorted(found, key=lambda one: one.frame))
 
 

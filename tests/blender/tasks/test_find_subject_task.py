@@ -96,8 +96,7 @@ def test_the_command_line_needs_no_click(tmp_path: Path, capfd: pytest.CaptureFi
     assert code == 0, said.err
     assert "are proposed" in said.out
     assert "Propagated Subject over 3 frames" in said.out
-    assert batch.main(["--footage", photos, "--find-subject", "--prompts", "p.json"]) == 2
-    assert batch.main(["--footage", photos, "--find-subject"]) == 4  # it has clicks now
+    assert batch.main(["--footage", photos, "--find-subject", "--found-masks", "white"]) == 2
 
 
 def test_the_command_line_says_that_cameras_are_missing(tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def test_what_is_wrong_with_a_job_is_said_before_it_runs(
         (["run"], 3, "Name a job, or photos with --footage"),
         (["run", "--output", "x"], 2, "--output needs --bake"),
         (["run", "--footage", ".", "--photos", "5"], 2, "need a video"),
-        (["propagate", "--footage", ".", "--cameras", "x"], 2, "--cameras needs"),
+        (["review", "--footage", ".", "--cameras", "x"], 2, "--cameras needs"),
         (["run", "missing.json"], 4, "can't be read"),
         (["info"], 0, "torch: 2."),
         (["info", "--trainers"], 0, "lichtfeld"),
