@@ -105,8 +105,8 @@ def carry(
     Returns
     -------
     tuple of FramePrompts
-        Frames rising. They correct what is tracked to them. Photos on which the subject is hidden or unclear are not there. Empty
-        if the anchors have no camera, or no depth fits.
+        Frames rising. They correct what is tracked there. Photos on which the subject is hidden or unclear
+        are not there. Empty if the anchors have no camera, or no depth fits.
     """
     fixed = [
         Mask(frame, cameras.by_frame[frame], logits, 1.0, fixed=True)
