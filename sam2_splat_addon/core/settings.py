@@ -277,7 +277,7 @@ class RunSettings(Settings, frozen=True):
         model. See `engine/tracking/kept_prompts.py`.
     carry_clicks
         Whether the clicks that say where a subject is are carried through space to other photos:
-        ``automatic``: if the photos have cameras, and are no film. See `engine/jobs/carry_clicks.py`.
+        ``automatic``: if the photos have cameras, and several passes. See `engine/jobs/carry_clicks.py`.
     raw_photos
         What camera RAW photos give: ``developed`` colours, or the JPEG that the ``camera`` put inside, if
         it has the photo's size. See `engine/images/raw.py`. SAM 2, the bake and the editor's copies use
@@ -488,14 +488,14 @@ class RunSettings(Settings, frozen=True):
             "Carry the clicks that say where a subject is to other photos, through its place in space."
             " It needs cameras",
             "--carry-clicks",
-            "carry clicks through space to other photos, which needs cameras; default: automatic, where"
-            " photos have no order or several passes",
+            "carry clicks through space to other photos, which needs cameras; default: automatic, where there"
+            " are several passes",
             choices={
                 "automatic": (
                     "Automatic",
-                    "Where the photos have cameras, and no order or several passes",
+                    "Where the photos have cameras and several passes",
                 ),
-                "on": ("Always", "Also in a film. Without cameras this is an error"),
+                "on": ("Always", "Also in one pass. Without cameras this is an error"),
                 "off": ("Never", "Only tracking carries masks from photo to photo"),
             },
             affects="way",

@@ -42,9 +42,6 @@ LEAST_FIT: Final = 0.65
 LEAST_AGREEMENT: Final = 0.5
 """Under this agreement of the anchors and the photos around nothing is carried."""
 
-_NEAR: Final = 0.12  # of all photos are near a photo
-_FEW_NEAR: Final = 4
-_FOLLOWING: Final = 0.6  # of the photos of a film have the next one near
 _SHARE: Final = 0.25  # of the photos get clicks
 _FEWEST: Final = 6
 _MOST: Final = 24
@@ -52,20 +49,6 @@ _AROUND: Final = 6  # photos on which a depth is tried
 _DEPTHS: Final = (0.55, 0.7, 0.85, 1.0, 1.2, 1.45)  # of the distance to where the axes meet
 _FEW_POINTS: Final = 8
 _ACROSS: Final = 128  # voxels
-
-
-def has_order(cameras: PhotoCameras) -> bool:
-    """Whether each photo follows the one before it, as in a film or a walk round the subject."""
-    frames = sorted(cameras.by_frame)
-    places = np.array([cameras.by_frame[frame].position for frame in frames])
-    if len(places) < 3:
-        return True
-    apart = np.linalg.norm(places[:, None] - places[None], axis=2)
-    np.fill_diagonal(apart, np.inf)
-    near = max(_FEW_NEAR, round(_NEAR * len(places)))
-    steps = np.arange(len(places) - 1)
-    nearer = (apart[steps] < apart[steps, steps + 1][:, None]).sum(axis=1)
-    return float((nearer < near).mean()) >= _FOLLOWING
 
 
 def targets(cameras: PhotoCameras, cuts: Sequence[int], anchors: Sequence[int]) -> list[int]:

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Carry clicks to other photos before a propagation (`agreement.carry`), where that helps.
 
-It helps where tracking alone has no way from photo to photo: photos without an order, other passes, a cut.
-In a film every photo follows the one before it, and nothing is carried unless the user wants it. What was
+It is for captures of several passes: where another pass begins, tracking has no photo before it. What was
 carried is kept in the store. It is the same for the same photos, cameras, anchors and model.
 """
 
@@ -34,7 +33,7 @@ from ...core.mattes.store import MatteStore
 from ...core.printable import counted
 from ...core.prompts import FramePrompts, ObjectPrompts, PromptSet
 from ...core.protocol import Log, Progress, PropagateRequest
-from ..agreement.carry import carry, has_order, targets
+from ..agreement.carry import carry, targets
 from ..agreement.kept_hull import camera_bytes
 from ..models.checkpoints import checkpoint_path, sha256_of
 from .compare import cameras_for
@@ -70,6 +69,9 @@ def prepared(
     footage = request.footage
     if wish == "off" or request.settings.panorama:
         return request
+    if wish == "automatic" and not footage.cuts:
+        forget_carried(MatteStore(Path(request.store)))
+        return request
     try:
         found = cameras_for(footage, request.cameras, request.store)
     except CameraError:
@@ -77,10 +79,7 @@ def prepared(
             raise
         forget_carried(MatteStore(Path(request.store)))
         return request
-    if wish == "automatic" and not footage.cuts and has_order(found):
-        forget_carried(MatteStore(Path(request.store)))
-        return request
-    prompts = with_edited(request.prompts, request.edited, footage.sizes)
+        prompts = with_edited(request.prompts, request.edited, footage.sizes)
     prompts = prompts.checked(footage.sizes, len(footage.paths))
     require_own_capture(MatteStore(Path(request.store)), footage)
     store = MatteStore.open(Path(request.store), create=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A click reaches other photos through its place in space, where photos have no order; the user's own win."""
+"""A click reaches other photos through its place in space, also other passes; the user's own prompts win."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sam2_splat_addon.core.prompts import (
 from sam2_splat_addon.core.protocol import PreviewRequest, PropagateRequest
 from sam2_splat_addon.core.settings import RunSettings
 from sam2_splat_addon.engine.agreement import carry
-from sam2_splat_addon.engine.agreement.carry import has_order, targets
+from sam2_splat_addon.engine.agreement.carry import targets
 from sam2_splat_addon.engine.jobs import carry_clicks, preview, propagate
 from sam2_splat_addon.engine.jobs.compare import cameras_for
 from tests.core.cameras.ring import write_colmap
@@ -71,7 +71,7 @@ def test_a_click_on_photos_without_order_reaches_others(
     scene = Scene(tmp_path, 12, SHUFFLED)
     views = [view.camera for view in scene.views]
     write_colmap(tmp_path / "sparse" / "0", views, POINTS[::300])
-    request = prepared(wish(scene, tmp_path))
+    request = prepared(wish(scene, tmp_path, carry_clicks="on"))
     (entry,) = request.carried.objects
     assert len(entry.frames) >= 2
     assert 1 not in [at.frame for at in entry.frames]
@@ -87,7 +87,7 @@ def test_a_click_on_photos_without_order_reaches_others(
         raise AssertionError("the model was asked again")
 
     monkeypatch.setattr(carry_clicks, "mask_of", asked)
-    assert prepared(wish(scene, tmp_path)) == request  # kept in the store
+    assert prepared(wish(scene, tmp_path, carry_clicks="on")) == request  # kept in the store
 
     ran(request)
     manifest = read_manifest(MatteStore(Path(request.store)).manifest_path)
@@ -100,7 +100,7 @@ def test_a_click_on_photos_without_order_reaches_others(
     own = PromptSet(
         (replace(request.prompts.objects[0], frames=(*scene.click().objects[0].frames, more)),)
     )
-    corrected = wish(scene, tmp_path)
+    corrected = wish(scene, tmp_path, carry_clicks="on")
     corrected = replace(corrected, prompts=own)
     assert prepared(corrected).carried == request.carried  # a correction is no anchor
     question = PreviewRequest(
@@ -111,6 +111,7 @@ def test_a_click_on_photos_without_order_reaches_others(
         prompts=own,
         model=request.model,
         propagation=corrected,
+        settings=corrected.settings,
     )
     (shown,) = preview.run(question, lambda: False)
     ran(prepared(corrected))
@@ -118,34 +119,35 @@ def test_a_click_on_photos_without_order_reaches_others(
     np.testing.assert_array_equal(shown.array(), record.logits)
 
 
-def test_without_points_depths_are_tried(tmp_path: Path) -> None:
+def test_without_points_depths_are_tried_and_a_new_pass_is_enough(tmp_path: Path) -> None:
     scene = Scene(tmp_path, 12, SHUFFLED)
-    request = prepared(wish(scene, tmp_path))
-    assert request.carried.objects
+    request = wish(scene, tmp_path)
+    passes = replace(request, footage=replace(request.footage, cuts=(7,)))
+    (entry,) = prepared(passes).carried.objects
+    assert 7 in [at.frame for at in entry.frames]
 
 
-def test_a_film_carries_only_if_wanted_and_off_carries_nothing(tmp_path: Path) -> None:
+def test_one_pass_carries_only_if_wanted_and_off_carries_nothing(tmp_path: Path) -> None:
     scene = Scene(tmp_path, 12)
-    assert prepared(wish(scene, tmp_path)).carried == PromptSet(())
-    assert prepared(wish(scene, tmp_path, carry_clicks="off")).carried == PromptSet(())
-    shuffled = Scene(tmp_path / "other", 12, SHUFFLED)
-    assert prepared(wish(shuffled, tmp_path, carry_clicks="off")).carried == PromptSet(())
+    request = wish(scene, tmp_path)
+    assert prepared(request) == request
+    off = wish(scene, tmp_path, carry_clicks="off")
+    off = replace(off, footage=replace(off.footage, cuts=(7,)))
+    assert prepared(off) == off
 
 
 def test_without_cameras_nothing_is_carried_unless_wanted(tmp_path: Path) -> None:
     scene = Scene(tmp_path, 8)
     (tmp_path / "sparse").rename(tmp_path / "elsewhere")
     request = wish(scene, tmp_path)
+    request = replace(request, footage=replace(request.footage, cuts=(5,)))
     assert prepared(request) == request
     with pytest.raises(CameraError, match="No cameras"):
         prepared(wish(scene, tmp_path, carry_clicks="on"))
 
 
-def test_order_and_targets(tmp_path: Path) -> None:
-    film, heap = Scene(tmp_path / "film", 12), Scene(tmp_path / "heap", 12, SHUFFLED)
-    assert has_order(cameras_for(film.footage, ""))
-    found = cameras_for(heap.footage, "")
-    assert not has_order(found)
+def test_targets_are_spread_and_begin_each_pass(tmp_path: Path) -> None:
+    found = cameras_for(Scene(tmp_path, 12, SHUFFLED).footage, "")
     chosen = targets(found, (7,), [1])
     assert 7 in chosen
     assert 1 not in chosen
