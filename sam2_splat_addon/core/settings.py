@@ -488,8 +488,8 @@ class RunSettings(Settings, frozen=True):
             "Carry the clicks that say where a subject is to other photos, through its place in space."
             " It needs cameras",
             "--carry-clicks",
-            "carry clicks through space to other photos, which needs cameras; default: automatic, where there"
-            " are several passes",
+            "carry clicks through space to other photos, which needs cameras; automatic: where there are"
+            " several passes; default: off",
             choices={
                 "automatic": (
                     "Automatic",
@@ -501,7 +501,7 @@ class RunSettings(Settings, frozen=True):
             affects="way",
             group="lost",
         ),
-    ] = "automatic"
+    ] = "off"
 
     def without_way(self) -> Self:
         """Return a copy with defaults for settings that decide only the way through the frames."""

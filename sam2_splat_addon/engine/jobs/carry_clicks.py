@@ -79,7 +79,7 @@ def prepared(
             raise
         forget_carried(MatteStore(Path(request.store)))
         return request
-        prompts = with_edited(request.prompts, request.edited, footage.sizes)
+    prompts = with_edited(request.prompts, request.edited, footage.sizes)
     prompts = prompts.checked(footage.sizes, len(footage.paths))
     require_own_capture(MatteStore(Path(request.store)), footage)
     store = MatteStore.open(Path(request.store), create=True)

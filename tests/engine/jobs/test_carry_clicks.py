@@ -121,7 +121,7 @@ def test_a_click_on_photos_without_order_reaches_others(
 
 def test_without_points_depths_are_tried_and_a_new_pass_is_enough(tmp_path: Path) -> None:
     scene = Scene(tmp_path, 12, SHUFFLED)
-    request = wish(scene, tmp_path)
+    request = wish(scene, tmp_path, carry_clicks="automatic")
     passes = replace(request, footage=replace(request.footage, cuts=(7,)))
     (entry,) = prepared(passes).carried.objects
     assert 7 in [at.frame for at in entry.frames]
@@ -129,9 +129,9 @@ def test_without_points_depths_are_tried_and_a_new_pass_is_enough(tmp_path: Path
 
 def test_one_pass_carries_only_if_wanted_and_off_carries_nothing(tmp_path: Path) -> None:
     scene = Scene(tmp_path, 12)
-    request = wish(scene, tmp_path)
+    request = wish(scene, tmp_path, carry_clicks="automatic")
     assert prepared(request) == request
-    off = wish(scene, tmp_path, carry_clicks="off")
+    off = wish(scene, tmp_path)
     off = replace(off, footage=replace(off.footage, cuts=(7,)))
     assert prepared(off) == off
 
@@ -139,7 +139,7 @@ def test_one_pass_carries_only_if_wanted_and_off_carries_nothing(tmp_path: Path)
 def test_without_cameras_nothing_is_carried_unless_wanted(tmp_path: Path) -> None:
     scene = Scene(tmp_path, 8)
     (tmp_path / "sparse").rename(tmp_path / "elsewhere")
-    request = wish(scene, tmp_path)
+    request = wish(scene, tmp_path, carry_clicks="automatic")
     request = replace(request, footage=replace(request.footage, cuts=(5,)))
     assert prepared(request) == request
     with pytest.raises(CameraError, match="No cameras"):
