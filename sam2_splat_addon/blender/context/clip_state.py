@@ -9,7 +9,7 @@ data-blocks invalid. `changes.py` tells the parts of changes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 import bpy
 
@@ -50,6 +50,7 @@ class ClipPart:
 
 
 _kinds: list[type[ClipPart]] = []
+_ROOMS: Final = ("context", "masks", "clip", "overlay", "review", "tasks", "ui")  # lowest first
 
 P = TypeVar("P", bound=ClipPart)
 
@@ -109,8 +110,10 @@ def known(kind: type[P]) -> Iterator[tuple[int, P]]:
 
 
 def told_of_undo() -> list[type[ClipPart]]:
-    """Return the classes with a method `undone`, in the order of their declaration."""
-    return [kind for kind in _kinds if kind.undone is not ClipPart.undone]
+    """Return the classes with a method `undone`: room after room, then in the order of declaration."""
+    kinds = [kind for kind in _kinds if kind.undone is not ClipPart.undone]
+    # Rooms build on those before them. The order of imports differs from program to program.
+    return sorted(kinds, key=lambda kind: _ROOMS.index(kind.__module__.split(".")[-2]))
 
 
 def close_removed() -> None:
