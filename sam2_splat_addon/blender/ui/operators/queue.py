@@ -5,7 +5,7 @@ No ``from __future__ import annotations`` here: Blender reads property annotatio
 """
 
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import bpy
 from bpy.props import BoolProperty, CollectionProperty, StringProperty
@@ -20,6 +20,9 @@ from .. import first_look
 from .load import show_loaded
 from .polls import has_clip, nothing_runs
 
+if TYPE_CHECKING:
+    from ...context.properties import Rows
+
 
 class SAM2SPLAT_OT_queue_add(TaskOperator, Operator):
     """Load folders of photos as captures of the queue. Select several folders to add all of them"""
@@ -31,7 +34,8 @@ class SAM2SPLAT_OT_queue_add(TaskOperator, Operator):
 
     directory: Annotated[str, StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE"})]
     files: Annotated[
-        Any, CollectionProperty(type=OperatorFileListElement, options={"SKIP_SAVE", "HIDDEN"})
+        "Rows[OperatorFileListElement]",
+        CollectionProperty(type=OperatorFileListElement, options={"SKIP_SAVE", "HIDDEN"}),
     ]
     names: Annotated[str, StringProperty(options={"SKIP_SAVE", "HIDDEN"})]
     filter_folder: Annotated[bool, BoolProperty(default=True, options={"HIDDEN"})]
