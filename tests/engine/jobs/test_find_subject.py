@@ -15,6 +15,7 @@ from sam2_splat_addon.core.cameras.find import PhotoCameras
 from sam2_splat_addon.core.errors import CameraError, Cancelled
 from sam2_splat_addon.core.prompts import ObjectPrompts
 from sam2_splat_addon.core.protocol import FindSubjectRequest, ModelChoice
+from sam2_splat_addon.engine.agreement import subject
 from sam2_splat_addon.engine.agreement.sparse import unhidden
 from sam2_splat_addon.engine.agreement.subject import focus_of, places_of
 from sam2_splat_addon.engine.jobs import find_subject
@@ -54,9 +55,12 @@ def known(**others: Any) -> PhotoCameras:
 
 
 @pytest.mark.parametrize("points", [False, True])
-def test_the_clicks_are_on_the_subject(tmp_path: Path, points: bool) -> None:
+def test_the_clicks_are_on_the_subject(
+    tmp_path: Path, points: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scene = Scene(tmp_path, 12)
     if points:
+        monkeypatch.setattr(subject, "LOOKED_AT", 5)  # there are more places then
         views = [view.camera for view in scene.views]
         write_colmap(tmp_path / "sparse" / "0", views, POINTS[::200])
     report = find(scene)
@@ -64,8 +68,6 @@ def test_the_clicks_are_on_the_subject(tmp_path: Path, points: bool) -> None:
     assert entry.name == "stool"
     assert len({at.frame for at in entry.frames}) == len(entry.frames) >= 2
     assert share_on_it(scene, entry) >= 0.5
-    if points:
-        assert find(scene).prompts == report.prompts  # always the same
 
 
 def test_the_place_where_axes_meet_is_tried_and_places_around_it() -> None:
@@ -77,6 +79,7 @@ def test_the_place_where_axes_meet_is_tried_and_places_around_it() -> None:
     assert np.linalg.norm(places - focus.point, axis=1).max() < focus.reach
     more = places_of(known(points=POINTS[::200]), focus)
     assert len(more) > len(places)
+    np.testing.assert_array_equal(places_of(known(points=POINTS[::200]), focus), more)
 
 
 def test_cameras_that_look_at_no_one_place_are_refused() -> None:
