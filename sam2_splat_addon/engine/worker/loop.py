@@ -262,10 +262,13 @@ def _propagate(
     cancelled: Callable[[], bool],
 ) -> Finished:
     send(Progress("loading", 0, 1))
-    from ..jobs import carry_clicks, propagate
+    from ..jobs import propagate
 
     began = time.monotonic()
-    request = carry_clicks.prepared(request, on_progress=send, on_log=send, cancelled=cancelled)
+    if request.settings.carry_clicks != "off":
+        from ..jobs import carry_clicks
+
+        request = carry_clicks.prepared(request, on_progress=send, on_log=send, cancelled=cancelled)
     report = propagate.run(
         request,
         on_progress=send,
