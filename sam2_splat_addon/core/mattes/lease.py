@@ -33,6 +33,7 @@ BEAT: Final = 5.0
 LAPSE: Final = 60.0
 """Seconds without a sign of life after which an owner is gone."""
 
+_CUT_OFF: Final = 2.0  # s in which a lease that is just being made gets its content
 _LOOK: Final = 0.5  # s between two looks at another's lease
 _MADE_BY: Final = "SAM2 Splat"
 _BEGIN: Final = b'{"made_by":"SAM2 Splat"'
@@ -124,11 +125,14 @@ def _me() -> Owner:
 
 
 @contextlib.contextmanager
-def leased(folder: Path, waits: Callable[[str], None]) -> Iterator[Lease]:
+def leased(folder: Path, waits: Callable[[str], None], *, locked: bool = False) -> Iterator[Lease]:
     """Hold the lease of a folder.
 
     Parameters
     ----------
+    locked
+        Whether this process holds the system's lock of the folder. Then no other process of this
+        machine can, so what a power cut has left of one is taken away at once.
     waits
         Called now and then while an owner is watched that may be gone, with its host; may raise.
 
@@ -140,7 +144,7 @@ def leased(folder: Path, waits: Callable[[str], None]) -> Iterator[Lease]:
     me, path = _me(), folder / LEASE_NAME
     held: Path | None = path
     try:
-        _take(path, me, waits)
+        _take(path, me, waits, locked=locked)
     except OSError:  # if no file can be made, nothing is leased
         held = None
     lease = Lease(held, me)
@@ -165,7 +169,7 @@ def require_free(folder: Path) -> None:
         )
 
 
-def _take(path: Path, me: Owner, waits: Callable[[str], None]) -> None:
+def _take(path: Path, me: Owner, waits: Callable[[str], None], *, locked: bool) -> None:
     """Create the lease, if need be after its owner is gone. Raises StoreError and OSError."""
     has_met = False
     while not (_create(path, me) and (not has_met or _is_still(path, me))):
@@ -176,7 +180,11 @@ def _take(path: Path, me: Owner, waits: Callable[[str], None]) -> None:
             continue
         _require_ours(path, seen)
         owner = _owner(seen)
-        lapsed = seen if owner is not None and _is_dead(owner) else _watch(path, seen, waits)
+        gone = owner is not None and (
+            _is_dead(owner) or (locked and owner.machine == this_machine())
+        )
+        lapse = _CUT_OFF if owner is None and locked else LAPSE
+        lapsed = seen if gone else _watch(path, seen, waits, lapse)
         if lapsed is not None:
             _remove(path, lapsed, me)
 
@@ -207,14 +215,14 @@ def _create(path: Path, me: Owner) -> bool:
     return True
 
 
-def _watch(path: Path, seen: bytes, waits: Callable[[str], None]) -> bytes | None:
+def _watch(path: Path, seen: bytes, waits: Callable[[str], None], lapse: float) -> bytes | None:
     """Return the content that has not changed for a while; None if the owner has finished.
 
     Raises StoreError if the owner lives.
     """
     began = time.monotonic()
     owner = _owner(seen)
-    while time.monotonic() - began < LAPSE:
+    while time.monotonic() - began < lapse:
         waits(owner.host if owner is not None else "another computer")
         time.sleep(_LOOK)
         try:
@@ -227,7 +235,7 @@ def _watch(path: Path, seen: bytes, waits: Callable[[str], None]) -> bytes | Non
                 raise _refusal(
                     path, living, "Wait until it has finished, or cancel it there; then try again."
                 )
-            seen, began = now, time.monotonic()
+            seen, began, lapse = now, time.monotonic(), LAPSE
     return seen
 
 

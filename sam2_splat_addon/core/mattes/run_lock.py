@@ -38,7 +38,7 @@ def only_run(folder: Path, waits: Callable[[str], None] = _patient) -> Iterator[
     waits
         As in `lease.leased`.
     """
-    with _held(folder, "a+b"), leased(folder, waits) as lease:
+    with _held(folder, "a+b") as locked, leased(folder, waits, locked=locked) as lease:
         yield lease
 
 
@@ -54,7 +54,9 @@ def no_run(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _held(folder: Path, mode: Literal["a+b", "r+b"]) -> Iterator[None]:
+def _held(folder: Path, mode: Literal["a+b", "r+b"]) -> Iterator[bool]:
+    """Lock the folder. It yields whether the system really has locked it."""
+    locked = False
     if is_link(folder / LOCK_NAME):  # to open it would make or lock a file elsewhere
         raise StoreError(
             f"{folder / LOCK_NAME} is a link, and could lead to anything.", "Remove it."
@@ -64,13 +66,14 @@ def _held(folder: Path, mode: Literal["a+b", "r+b"]) -> Iterator[None]:
             file = stack.enter_context((folder / LOCK_NAME).open(mode))
             try:
                 _lock(file)
+                locked = True
             except OSError as problem:
                 if problem.errno in _TAKEN:
                     raise StoreError(
                         f"Another Blender is propagating over the photos of {folder.parent}.",
                         "Wait until it has finished, or cancel it there; then try again.",
                     ) from problem
-        yield
+        yield locked
 
 
 def _lock(file: IO[bytes]) -> None:

@@ -219,3 +219,23 @@ def test_two_hosts_in_namespaces_share_a_folder(folder: Path) -> None:
         living.kill()
     with only_run(folder):
         pass
+
+
+@pytest.mark.parametrize("left", ["a run of this machine", "nothing readable", "nothing"])
+def test_what_a_power_cut_left_is_taken_away_soon_by_who_has_the_lock(
+    left: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process number may belong to another program by now: here, to this one."""
+    content = {
+        "a run of this machine": lease._bytes(lease._me()),
+        "nothing readable": lease._bytes(lease._me())[:40],
+        "nothing": b"",
+    }[left]
+    (tmp_path / lease.LEASE_NAME).write_bytes(content)
+    monkeypatch.setattr(lease, "LAPSE", 600.0)
+    began = time.monotonic()
+    with only_run(tmp_path) as held:
+        held.check()
+        assert (tmp_path / lease.LEASE_NAME).is_file()
+    assert time.monotonic() - began < 30
+    assert not (tmp_path / lease.LEASE_NAME).exists()
