@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Final, Literal
@@ -20,6 +21,7 @@ from .lease import Lease, leased, require_free
 
 LOCK_NAME: Final = "run.lock"
 
+_ENDING: Final = 0.5  # s that a large process may take to end
 _TAKEN: Final = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 
 
@@ -65,7 +67,7 @@ def _held(folder: Path, mode: Literal["a+b", "r+b"]) -> Iterator[bool]:
         with contextlib.suppress(OSError):  # if no file can be made, nothing is locked
             file = stack.enter_context((folder / LOCK_NAME).open(mode))
             try:
-                _lock(file)
+                _lock_soon(file)
                 locked = True
             except OSError as problem:
                 if problem.errno in _TAKEN:
@@ -74,6 +76,18 @@ def _held(folder: Path, mode: Literal["a+b", "r+b"]) -> Iterator[bool]:
                         "Wait until it has finished, or cancel it there; then try again.",
                     ) from problem
         yield locked
+
+
+def _lock_soon(file: IO[bytes]) -> None:
+    """Lock the file, if need be in a moment: a process that was killed still has its lock while it ends."""
+    end = time.monotonic() + _ENDING
+    while True:
+        try:
+            return _lock(file)
+        except OSError as problem:
+            if problem.errno not in _TAKEN or time.monotonic() > end:
+                raise
+        time.sleep(0.02)
 
 
 def _lock(file: IO[bytes]) -> None:
