@@ -21,6 +21,7 @@ _NAMED = 3  # photos without a camera that the panel names
 
 class SAM2SPLAT_PT_cameras(widgets.ClipSidebar, Panel):
     bl_label = "Cameras"
+    bl_order = 2  # below Bake, which has to be in sight on a small screen
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: Context) -> None:

@@ -20,7 +20,7 @@ _LETTERS = 30  # of a sentence in the sidebar
 
 class SAM2SPLAT_PT_queue(widgets.Sidebar, Panel):
     bl_label = "Queue"
-    bl_order = 2  # below Bake
+    bl_order = 3  # below Cameras
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: Context) -> None:

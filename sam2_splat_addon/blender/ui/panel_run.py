@@ -84,12 +84,12 @@ class SAM2SPLAT_PT_bake(widgets.ClipSidebar, Panel):
         _draw_targets(layout, settings)
         column = layout.column()
         _draw_settings(column, settings, BakeSettings, "front")
-        column.prop(settings, "cameras", placeholder="Beside the photos")
         column.prop(settings, "bake_folder", placeholder="Beside the photos")
         _draw_next_folder(layout, require_clip(context))
         header, body = layout.panel("sam2_splat_bake_options", default_closed=True)
         header.label(text="Options")
         if body is not None:
+            body.prop(settings, "cameras", placeholder="Beside the photos")
             hidden = _without_use(require_clip(context))
             for group, column in _questions(body, BakeSettings):
                 _draw_settings(column, settings, BakeSettings, group, hidden)
