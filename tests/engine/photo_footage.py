@@ -69,15 +69,15 @@ def request(
     return PropagateRequest(footage, PromptSet(objects), str(store), model, settings)
 
 
-def propagated(wish: PropagateRequest) -> MatteStore:
-    """Propagate with a small model to the end, and return the mattes."""
+def propagated(wish: PropagateRequest, image_size: int = IMAGE_SIZE) -> MatteStore:
+    """Propagate to the end, with a small model or at another size, and return the mattes."""
     propagate.run(
         wish,
         on_progress=lambda _: None,
         on_frame_done=lambda _: None,
         on_log=lambda _: None,
         cancelled=lambda: False,
-        image_size=IMAGE_SIZE,
+        image_size=image_size,
     )
     return MatteStore.open(Path(wish.store))
 

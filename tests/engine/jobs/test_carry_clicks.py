@@ -25,11 +25,13 @@ from sam2_splat_addon.core.protocol import PreviewRequest, PropagateRequest
 from sam2_splat_addon.core.settings import RunSettings
 from sam2_splat_addon.engine.agreement import carry
 from sam2_splat_addon.engine.agreement.carry import targets
-from sam2_splat_addon.engine.jobs import carry_clicks, preview, propagate
+from sam2_splat_addon.engine.jobs import carry_clicks, preview
 from sam2_splat_addon.engine.jobs.compare import cameras_for
 from tests.core.cameras.ring import write_colmap
 from tests.engine.agreement.solid import POINTS, truth
 from tests.engine.jobs.test_agree import Scene
+
+from ..photo_footage import propagated
 
 SHUFFLED = (0, 6, 3, 9, 1, 7, 4, 10, 2, 8, 5, 11)
 
@@ -50,16 +52,6 @@ def prepared(request: PropagateRequest) -> PropagateRequest:
     return carry_clicks.prepared(
         request,
         on_progress=lambda event: None,
-        on_log=lambda event: None,
-        cancelled=lambda: False,
-    )
-
-
-def ran(request: PropagateRequest) -> None:
-    propagate.run(
-        request,
-        on_progress=lambda event: None,
-        on_frame_done=lambda event: None,
         on_log=lambda event: None,
         cancelled=lambda: False,
     )
@@ -89,7 +81,7 @@ def test_a_click_on_photos_without_order_reaches_others(
     monkeypatch.setattr(carry_clicks, "mask_of", asked)
     assert prepared(wish(scene, tmp_path, carry_clicks="on")) == request  # kept in the store
 
-    ran(request)
+    propagated(request, image_size=0)
     manifest = read_manifest(MatteStore(Path(request.store)).manifest_path)
     assert manifest is not None
     assert manifest.carried == request.carried
@@ -114,7 +106,7 @@ def test_a_click_on_photos_without_order_reaches_others(
         settings=corrected.settings,
     )
     (shown,) = preview.run(question, lambda: False)
-    ran(prepared(corrected))
+    propagated(prepared(corrected), image_size=0)
     record = MatteStore.open(Path(request.store)).read(1, frame)
     np.testing.assert_array_equal(shown.array(), record.logits)
 
