@@ -11,9 +11,7 @@ import contextlib
 
 import msgspec
 
-from ..errors import StoreError
 from ..prompts import FramePrompts, ObjectPrompts, PromptSet
-from ..system.atomic_file import write_atomic
 from ..system.safe_read import UNREADABLE, read_plain
 from .store import CARRIED_NAME, MatteStore
 
@@ -69,15 +67,7 @@ def read_carried(store: MatteStore, object_id: int) -> CarriedClicks | None:
 
 def write_carried(store: MatteStore, object_id: int, carried: CarriedClicks) -> None:
     """Write it, whole or not at all; raises StoreError."""
-    path = store.state_folder(object_id) / CARRIED_NAME
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, msgspec.json.encode(carried))
-    except OSError as error:
-        raise StoreError(
-            f"{path} can't be written: {error.strerror}.",
-            "Free some disk space, or choose another folder for the mattes.",
-        ) from error
+    store.write_state(object_id, CARRIED_NAME, msgspec.json.encode(carried))
 
 
 def forget_carried(store: MatteStore) -> None:

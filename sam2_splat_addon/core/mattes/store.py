@@ -414,6 +414,19 @@ class MatteStore:
         """Return the folder where the engine keeps what later runs of one object continue from."""
         return self.folder / _path("state", object_id)
 
+    def write_state(self, object_id: int, name: str, data: bytes) -> Path:
+        """Write a file into `state_folder`, whole or not at all, and return it; raises StoreError."""
+        path = self.state_folder(object_id) / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, data)
+        except OSError as error:
+            raise StoreError(
+                f"{path} can't be written: {error.strerror}.",
+                "Free some disk space, or choose another folder for the mattes.",
+            ) from error
+        return path
+
     def prune_state(self) -> None:
         """Remove empty folders of `state_folder`; raises StoreError."""
         with self._removing():

@@ -12,9 +12,7 @@ from typing import Final
 
 import msgspec
 
-from ..errors import StoreError
 from ..mattes.store import AGREEMENT_NAME, MatteStore
-from ..system.atomic_file import write_atomic
 from ..system.safe_read import UNREADABLE, read_plain
 
 _MAX_BYTES: Final = 1 << 28
@@ -85,13 +83,4 @@ def read_agreement(store: MatteStore, object_id: int) -> Agreement | None:
 
 def write_agreement(store: MatteStore, object_id: int, agreement: Agreement) -> Path:
     """Write it, whole or not at all, and return the file; raises StoreError."""
-    path = store.state_folder(object_id) / AGREEMENT_NAME
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, msgspec.json.encode(agreement))
-    except OSError as error:
-        raise StoreError(
-            f"{path} can't be written: {error.strerror}.",
-            "Free some disk space, or choose another folder for the mattes.",
-        ) from error
-    return path
+    return store.write_state(object_id, AGREEMENT_NAME, msgspec.json.encode(agreement))
