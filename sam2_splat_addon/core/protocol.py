@@ -13,7 +13,7 @@ After its start the worker sends one :class:`Ready`. Then it answers each reques
 :class:`CancelRequest` has no answer. It stops all requests sent before it that are not answered yet,
 and none after it.
 
-The worker answers a :class:`PreviewRequest` with exactly one :class:`PreviewDone`,
+The worker answers a :class:`PreviewRequest` with exactly one last :class:`PreviewDone`,
 :class:`PreviewDropped` or :class:`PreviewFailed` with the same ticket. If a newer preview or a job
 arrives first, the preview is dropped at its next step.
 """
@@ -578,12 +578,15 @@ class PreviewDone(msgspec.Struct, frozen=True, tag="preview_done"):
     ``mattes`` has every object with an including prompt on the frame. An object with only excluding
     prompts there needs a tracked matte to correct. So it is among them only if the request has its
     ``propagation``.
+
+    With ``more`` it is a first answer for some objects, before a closer look. The last one follows.
     """
 
     ticket: int
     frame: int
     mattes: tuple[PreviewMatte, ...]
     seconds: float
+    more: bool = False
 
 
 class PreviewDropped(msgspec.Struct, frozen=True, tag="preview_dropped"):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Replace engine/jobs/preview.py in a copy of the add-on; ``request.photo`` says what to do.
 
-The frame of the request comes back as the logits.
+The frame of the request comes back as the logits. "twice" answers a first time before, with 0.
 """
 
 from __future__ import annotations
@@ -16,8 +16,15 @@ from ...core.errors import Cancelled, FootageError
 from ...core.mattes.store import MatteScores
 from ...core.protocol import PreviewMatte, PreviewRequest
 
+SCORES = MatteScores(1.0, 0.5, 0.25)
 
-def run(request: PreviewRequest, dropped: Callable[[], bool]) -> tuple[PreviewMatte, ...]:
+
+def run(
+    request: PreviewRequest,
+    dropped: Callable[[], bool],
+    *,
+    on_first: Callable[[PreviewMatte], None],
+) -> tuple[PreviewMatte, ...]:
     match request.photo:
         case "patient":  # until a newer request comes
             end = time.monotonic() + 30
@@ -31,9 +38,13 @@ def run(request: PreviewRequest, dropped: Callable[[], bool]) -> tuple[PreviewMa
             {}["missing"]
         case "exit":
             os._exit(7)
+        case "twice":
+            on_first(PreviewMatte.of(1, np.zeros((2, 3), np.float16), SCORES))
+            while not dropped() and request.frame == 2:  # waits to be replaced
+                time.sleep(0.005)
         case "chatty":
             print("said by the preview")
     if dropped():
         raise Cancelled
     logits = np.full((2, 3), request.frame, np.float16)
-    return (PreviewMatte.of(1, logits, MatteScores(1.0, 0.5, 0.25)),)
+    return (PreviewMatte.of(1, logits, SCORES),)

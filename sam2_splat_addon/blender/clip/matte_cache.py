@@ -93,11 +93,15 @@ def _cover_of(at: ShownPhoto) -> tuple[Part | None, tuple[int, int] | None]:
 
 @dataclass(frozen=True)
 class _Previewed:
-    """A preview, with the prompts and the model that it was made with."""
+    """A preview, with the prompts and the model that it was made with.
+
+    With ``more`` it is a first answer: a better one follows.
+    """
 
     prompts: FramePrompts
     model: str
     matte: ShownMatte
+    more: bool
 
 
 _Place = tuple[int, int]  # object, frame
@@ -190,11 +194,20 @@ def is_empty(clip: bpy.types.MovieClip, object_id: int, name: str, frame: int) -
 
 def previewed(key: tuple[int, int, int], prompts: FramePrompts, model: str) -> ShownMatte | None:
     """Return the preview of exactly these prompts with this model, if it is still kept."""
+    kept = _previewed(key, prompts, model)
+    return kept.matte if kept is not None else None
+
+
+def is_previewed(key: tuple[int, int, int], prompts: FramePrompts, model: str) -> bool:
+    """Whether the last preview of exactly these prompts is known, not only a first answer."""
+    kept = _previewed(key, prompts, model)
+    return kept is not None and not kept.more
+
+
+def _previewed(key: tuple[int, int, int], prompts: FramePrompts, model: str) -> _Previewed | None:
     uid, *at = key
     kept = clip_state.of_uid(uid).part(_Mattes).previews.get((at[0], at[1]))
-    if kept is None or kept.prompts != prompts or kept.model != model:
-        return None
-    return kept.matte
+    return kept if kept is not None and (kept.prompts, kept.model) == (prompts, model) else None
 
 
 def is_settled(clip: bpy.types.MovieClip, object_id: int, prompts: FramePrompts) -> bool:
@@ -236,6 +249,8 @@ def keep_preview(
     scores: MatteScores | None,
     part: Part | None = None,
     size: tuple[int, int] | None = None,
+    *,
+    more: bool = False,
 ) -> None:
     """Keep a preview. ``key`` is (clip's session uid, object, frame).
 
@@ -245,13 +260,16 @@ def keep_preview(
         The key that it was made with (`preview_key`). The preview shows as long as the key is the same.
     values, scores, part, size
         As in `ShownMatte`.
+    more
+        Whether it is a first answer: a better one follows.
     """
     uid, object_id, frame = key
     mattes, place = clip_state.of_uid(uid).part(_Mattes), (object_id, frame)
     before = mattes.previews.get(place)
     if before is not None and before.prompts != prompts:
         mattes.earlier.keep(place, before.matte)
-    preview = _Previewed(prompts, model, ShownMatte("preview", values, scores, part, size))
+    shown_matte = ShownMatte("preview", values, scores, part, size)
+    preview = _Previewed(prompts, model, shown_matte, more)
     mattes.previews.keep(place, preview)
 
 

@@ -240,7 +240,7 @@ def _question(clip: bpy.types.MovieClip, frame: int) -> _Question:
         if entry is None or not _can_show(clip, entry.object_id, name, prompts):
             continue
         key = (clip.session_uid, entry.object_id, frame)
-        if matte_cache.previewed(key, prompts, model) is None and not matte_cache.is_settled(
+        if not matte_cache.is_previewed(key, prompts, model) and not matte_cache.is_settled(
             clip, entry.object_id, prompts
         ):
             objects.append(ObjectPrompts(entry.object_id, name, (prompts,)))
@@ -391,7 +391,7 @@ def _keep(done: PreviewDone) -> None:
     asked = state.asked
     if asked is None or done.ticket != state.ticket:
         return  # the clicks have changed since, and there is a new question
-    state.ticket = 0
+    state.ticket = done.ticket if done.more else 0
     clip = clip_by_uid(asked.uid)
     if clip is None:
         return
@@ -415,7 +415,11 @@ def _keep(done: PreviewDone) -> None:
             made.scores,
             made.part,
             made.size,
+            more=done.more,
         )
+    if done.more:
+        editors.redraw()
+        return
     # An answered question is not asked again, and one without an answer not again and again.
     answered = {matte.object_id for matte in done.mattes}
     rest = tuple(entry for entry in asked.prompts if entry.id not in answered)

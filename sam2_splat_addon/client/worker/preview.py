@@ -86,7 +86,10 @@ class Preview:
         return self._tickets
 
     def poll(self) -> list[PreviewDone]:
-        """Return the answers since the last call, oldest first; look at ``error`` too."""
+        """Return the answers since the last call, oldest first; look at ``error`` too.
+
+        After an answer with ``more``, another one with the same ticket follows.
+        """
         self._step()
         answers, self._answers = self._answers, []
         return answers
@@ -127,7 +130,7 @@ class Preview:
             return  # an older one: the newest has replaced it
         if isinstance(event, PreviewDropped):
             self._ask_again()
-        else:
+        elif not (isinstance(event, PreviewDone) and event.more):
             self._asked = None
         if isinstance(event, PreviewFailed):
             self.error, self.trace = event.failure.to_error(), event.failure.trace

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import torch
 from msgspec.structs import replace
 
 from ...core.edited_prompts import with_edited
@@ -38,14 +39,17 @@ from ..models.device import DeviceChoice, choose_device, use_threads
 from ..models.input_spec import model_input
 from ..refine.zoom_refine import click_look
 from ..tracking.panorama import View, Views, frame_width, is_near, tensors_seen, view_of
+from ..tracking.prompt_tensors import PromptTensors
 from ..tracking.results import frame_result
-from ..tracking.sam2_adapter import Sam2Adapter, Turns
+from ..tracking.sam2_adapter import ImageFeatures, Prediction, Sam2Adapter, Turns
 from ..tracking.session import stop_if
 from .correction_preview import CorrectionPreviewer
 from .feature_cache import FeatureCache, PhotoKey, photo_key
 
 FEATURES_MB: Final = 128
 """Limit of the kept features: about 6 frames at 1024 px, 24 at 512 px. At least one is always kept."""
+
+OnFirst = Callable[[PreviewMatte], None]
 
 _KEPT_MATTES: Final = 64  # each of 128 KiB at 1024 px
 
@@ -71,11 +75,16 @@ class _Previewer:
         self._features = FeatureCache(FEATURES_MB << 20, exact=kind[1])
         self._corrected = CorrectionPreviewer(loaded, choice, self._features)
         self._mattes: OrderedDict[tuple[PhotoKey, FramePrompts], PreviewMatte] = OrderedDict()
+        self._has_answered = False
         # One more click asks the model once more, not once for each click.
         self._turns: dict[PhotoKey, Turns] = {}
 
     def mattes(
-        self, request: PreviewRequest, prompts: PromptSet, dropped: Callable[[], bool]
+        self,
+        request: PreviewRequest,
+        prompts: PromptSet,
+        dropped: Callable[[], bool],
+        on_first: OnFirst | None,
     ) -> tuple[PreviewMatte, ...]:
         """Return the mattes of all objects of ``prompts``, which contains only this frame."""
         wide = frame_width(request.sizes.upright, panorama=request.settings.panorama)
@@ -84,11 +93,25 @@ class _Previewer:
         with self._choice.computing():
             views = self._features.views(request.photo, wide, raw, self._steps, dropped)
             if not prompts.objects:
-                views.at(View())
+                self._get_ready(views.at(View()), dropped)
             return tuple(
-                self._matte(entry.id, entry.frames[0], photo, views, request, dropped)
+                self._matte(entry.id, entry.frames[0], photo, views, request, dropped, on_first)
                 for entry in prompts.objects
             )
+
+    def _get_ready(self, image: ImageFeatures, dropped: Callable[[], bool]) -> None:
+        """Answer a click that nobody made, once: a model's first answer takes longest."""
+        if self._has_answered:
+            return
+        stop_if(dropped)
+        side = self.loaded.model.image_size
+        middle = PromptTensors(
+            torch.full((1, 1, 2), side / 2, device=self._choice.device),
+            torch.ones((1, 1), dtype=torch.int32, device=self._choice.device),
+            None,
+        )
+        self._steps.condition(0, image, middle, {})
+        self._has_answered = True
 
     def corrected(
         self, request: PreviewRequest, threads: int, dropped: Callable[[], bool]
@@ -122,6 +145,7 @@ class _Previewer:
         views: Views,
         request: PreviewRequest,
         dropped: Callable[[], bool],
+        on_first: OnFirst | None,
     ) -> PreviewMatte:
         side, device = self.loaded.model.image_size, self._choice.device
         shape = request.sizes.shape(prompts.frame)
@@ -135,6 +159,7 @@ class _Previewer:
         key = ((*photo[:5], view), prompts)
         if key not in self._mattes:
             stop_if(dropped)
+            self._has_answered = True
             look = click_look(
                 self._steps,
                 lambda _, part: self._features.close_up(photo[0], part, photo[4], self._steps),
@@ -147,11 +172,19 @@ class _Previewer:
             turns = self._turns.setdefault(key[0], {})
             image = views.at(view)
             prediction = self._steps.condition(prompts.frame - 1, image, tensors, turns)
+
+            def matte_of(prediction: Prediction) -> PreviewMatte:
+                result = frame_result(
+                    object_id, prompts.frame, prediction, prompted=True, view=view
+                )
+                logits = shape.mask_to_stored(result.half_logits())
+                return PreviewMatte.of(object_id, logits, result.scores)
+
             if look is not None and tensors.mask is None:
+                if on_first is not None:
+                    on_first(matte_of(prediction))
                 prediction = look(prediction, prompts)
-            result = frame_result(object_id, prompts.frame, prediction, prompted=True, view=view)
-            logits = shape.mask_to_stored(result.half_logits())
-            self._mattes[key] = PreviewMatte.of(object_id, logits, result.scores)
+            self._mattes[key] = matte_of(prediction)
             if len(self._mattes) > _KEPT_MATTES:
                 self._mattes.popitem(last=False)
             if len(self._turns) > _KEPT_MATTES:
@@ -165,7 +198,10 @@ _previewer: _Previewer | None = None
 
 
 def run(
-    request: PreviewRequest, dropped: Callable[[], bool], image_size: int = 0
+    request: PreviewRequest,
+    dropped: Callable[[], bool],
+    image_size: int = 0,
+    on_first: OnFirst | None = None,
 ) -> tuple[PreviewMatte, ...]:
     """Segment one frame from its prompts.
 
@@ -178,6 +214,9 @@ def run(
         Called between steps. True means that nobody waits for the answer any more.
     image_size
         As in `propagate.run`.
+    on_first
+        Gets the matte of an object as soon as the whole photo was looked at, if a closer look
+        follows. So the user sees a mask at half the time.
 
     Returns
     -------
@@ -225,7 +264,7 @@ def run(
     corrected = _previewer.corrected(request, threads, dropped)
     known = {matte.object_id for matte in corrected}
     rest = tuple(entry for entry in prompts.objects if entry.id not in known)
-    return _previewer.mattes(request, replace(prompts, objects=rest), dropped) + corrected
+    return _previewer.mattes(request, replace(prompts, objects=rest), dropped, on_first) + corrected
 
 
 def _carried(request: PropagateRequest) -> PromptSet:

@@ -46,6 +46,7 @@ from ...core.protocol import (
     PreviewDropped,
     PreviewEvent,
     PreviewFailed,
+    PreviewMatte,
     PreviewRequest,
     Progress,
     PropagateRequest,
@@ -150,7 +151,7 @@ def serve(requests: BinaryIO, events: BinaryIO) -> None:
         job, cancelled = inbox.next()
         answer: Event
         if isinstance(job, PreviewRequest):
-            answer = _answer_preview(job, cancelled.is_set)
+            answer = _answer_preview(job, outbox.send, cancelled.is_set)
         else:
             answer = _answer(job, outbox.send, cancelled.is_set)
         inbox.answered(cancelled)
@@ -209,15 +210,21 @@ def _answer(
         return _failed(error)
 
 
-def _answer_preview(job: PreviewRequest, dropped: Callable[[], bool]) -> PreviewEvent:
+def _answer_preview(
+    job: PreviewRequest, send: Callable[[Event], None], dropped: Callable[[], bool]
+) -> PreviewEvent:
     """Run one preview and return how it ended. It is dropped if a newer request has come."""
+    began = time.monotonic()
+
+    def send_first(matte: PreviewMatte) -> None:
+        send(PreviewDone(job.ticket, job.frame, (matte,), time.monotonic() - began, more=True))
+
     try:
         if dropped():
             return PreviewDropped(job.ticket)
-        began = time.monotonic()
         from ..jobs import preview
 
-        mattes = preview.run(job, dropped)
+        mattes = preview.run(job, dropped, on_first=send_first)
         return PreviewDone(job.ticket, job.frame, mattes, time.monotonic() - began)
     except Cancelled:
         return PreviewDropped(job.ticket)

@@ -85,6 +85,18 @@ def test_a_preview_shows_for_its_own_prompts_and_model_only(clip: bpy.types.Movi
     assert matte_cache.previewed(key, CLICK, "another model") is None
 
 
+def test_a_first_answer_shows_but_the_last_one_is_still_due(clip: bpy.types.MovieClip) -> None:
+    from sam2_splat_addon.blender.clip import matte_cache
+
+    key, values = (clip.session_uid, 1, 2), np.zeros((2, 2), np.float16)
+    matte_cache.keep_preview(key, CLICK, "model", values, SCORES, more=True)
+    assert shown(clip, 2, CLICK).source == "preview"
+    assert not matte_cache.is_previewed(key, CLICK, "model")
+    matte_cache.keep_preview(key, CLICK, "model", values + 1, SCORES)
+    assert matte_cache.is_previewed(key, CLICK, "model")
+    assert shown(clip, 2, CLICK).values.all()
+
+
 def test_what_the_user_drew_wins_over_the_store(clip: bpy.types.MovieClip) -> None:
     from sam2_splat_addon.blender.masks import edit_search, keys
     from sam2_splat_addon.blender.tasks.layer_build import LayerBuild

@@ -81,6 +81,23 @@ def test_each_answer_comes_once_with_its_ticket(preview: Preview) -> None:
     assert preview.error is None
 
 
+def test_a_first_answer_is_handed_out_before_the_last_one(preview: Preview) -> None:
+    ticket = preview.ask(wish(3, "twice"))
+    answers = answered(preview)
+    assert [(answer.ticket, answer.more) for answer in answers] == [(ticket, True), (ticket, False)]
+    assert [float(answer.mattes[0].array().max()) for answer in answers] == [0, 3]
+    assert preview.error is None
+
+
+def test_a_request_with_a_first_answer_is_still_replaced_by_a_newer_one(preview: Preview) -> None:
+    first = preview.ask(wish(2, "twice"))
+    told = until(preview, lambda: preview.is_warm)
+    assert [(answer.ticket, answer.more) for answer in told] == [(first, True)]
+    assert preview.busy  # its last answer is awaited
+    last = preview.ask(wish(3))
+    assert [(answer.ticket, answer.more) for answer in answered(preview)] == [(last, False)]
+
+
 def test_the_newest_request_takes_the_place_of_all_before_it(preview: Preview) -> None:
     first = preview.ask(wish(1, "patient"))  # would take 30 s
     until(preview, lambda: at_work(preview) is not None)

@@ -209,9 +209,12 @@ def test_a_preview_shows_what_the_propagation_after_it_writes(
 ) -> None:
     request = ask()
     shared_worker.send(preview_of(request, 3, 11))
+    first = shared_worker.event()
+    assert isinstance(first, PreviewDone), first
+    assert first.more  # of the whole photo, before the closer look
     answer = shared_worker.event()
     assert isinstance(answer, PreviewDone), answer
-    assert (answer.ticket, answer.frame) == (11, 3)
+    assert (answer.ticket, answer.frame, answer.more) == (11, 3, False)
     (matte,) = answer.mattes
     shared_worker.answered(request)
     record = MatteStore.open(Path(request.store)).read(1, 3)
