@@ -19,7 +19,7 @@ import bpy
 from msgspec.structs import replace
 
 from ...client.command import main as command_line
-from ...client.command.main import JOB_COMMANDS, done, parsed, require_use, to_code, watch_of
+from ...client.command.main import JOB_COMMANDS, done, parsed, require_use, to_code
 from ...client.command.options import add_save, job_of, parser
 from ...client.command.places import require_writable
 from ...client.command.run_job import JobResult
@@ -77,9 +77,7 @@ def main(arguments: Sequence[str], program: str = "sam2_splat") -> int:
     interrupts = Interrupts()
     if bpy.app.background:
         interrupts.listen()
-    return to_code(
-        lambda watch: _run(command, options, watch)[0], watch_of(options, interrupts), interrupts
-    )
+    return to_code(lambda watch: _run(command, options, watch)[0], options, interrupts)
 
 
 def options_parser(program: str = "sam2_splat run") -> argparse.ArgumentParser:

@@ -12,7 +12,7 @@ import msgspec
 
 from ...core.errors import SplatError
 from ...core.printable import counted, shown
-from ...core.system.terminal import Interrupts, is_living, say, write
+from ...core.system.terminal import STOPPED, Interrupts, is_living, say, write
 from . import workplace
 from .many import Capture, Captures, captures_in, room_for, variables_for
 from .options import UsageError, job_of, misuse_of_many, parser_of_many
@@ -60,7 +60,9 @@ def run_all(options: Any, interrupts: Interrupts) -> int:
             time.sleep(_TICK)
     finally:
         every.abort()
-    code = every.exit_code()
+    code = every.exit_code(allow_damaged=options.allow_damaged)
+    if code in STOPPED and interrupts.wanted:
+        code = interrupts.code
     table.end(code)
     return code
 

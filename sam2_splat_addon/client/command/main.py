@@ -3,7 +3,7 @@
 
 Exit codes: 0 done, 1 unforeseen error, 2 wrong usage, 3 photos or their cameras, 4 prompts or job,
 5 checkpoint or packages, 6 SAM 2 process, 7 bake or store, 8 done without some damaged photos,
-130 cancelled with Ctrl+C.
+130 cancelled with Ctrl+C, 143 ended with SIGTERM.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ...core.errors import (
     StoreError,
     WorkerError,
 )
-from ...core.system.terminal import CANCELLED, Interrupts, say, say_lines, write
+from ...core.system.terminal import Interrupts, say, say_lines, write
 from . import batch, inform
 from .options import EXIT_CODES, UsageError, job_of, misuse, parser
 from .run_job import JobResult, damaged_sentence, prepared, run
@@ -129,7 +129,7 @@ def _of_job(command: str, arguments: Sequence[str]) -> int:
     interrupts.listen()
     if options.stop_at_eof:
         interrupts.listen_to_input()
-    return to_code(work, watch_of(options, interrupts), interrupts)
+    return to_code(work, options, interrupts)
 
 
 def done(command: str, job: CaptureJob, at: Workplace, watch: Watch) -> JobResult | None:
@@ -161,8 +161,11 @@ def watch_of(options: argparse.Namespace, interrupts: Interrupts) -> Watch:
     return JsonLines(interrupts) if options.json else Terminal(interrupts)
 
 
-def to_code(work: Callable[[Watch], JobResult | None], watch: Watch, interrupts: Interrupts) -> int:
-    """Do work, tell how it ended, and return the exit code."""
+def to_code(
+    work: Callable[[Watch], JobResult | None], options: argparse.Namespace, interrupts: Interrupts
+) -> int:
+    """Do what options ask for, tell how it ended, and return the exit code."""
+    watch = watch_of(options, interrupts)
     code, result = _UNFORESEEN, None
     try:
         result = work(watch)
@@ -171,7 +174,7 @@ def to_code(work: Callable[[Watch], JobResult | None], watch: Watch, interrupts:
         code = _USAGE
     except KeyboardInterrupt:
         watch.warned("Cancelled. The finished frames are kept.")
-        code = CANCELLED
+        code = interrupts.code
     except SplatError as error:
         watch.failed(error)
         code = exit_code(error)
@@ -179,7 +182,7 @@ def to_code(work: Callable[[Watch], JobResult | None], watch: Watch, interrupts:
         code = _DONE
         if result is not None and result.damaged:
             watch.warned(damaged_sentence(result))
-            code = _DAMAGED
+            code = _DONE if options.allow_damaged else _DAMAGED
     finally:
         watch.ended(code, **({} if result is None else result.facts()))
         interrupts.over(code)

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -30,7 +30,7 @@ from ...core.printable import shown
 from ...core.system import child_processes
 from ...core.system.process_memory import free_memory
 from ...core.system.safe_read import UNREADABLE, is_there, read_plain
-from ...core.system.terminal import CANCELLED
+from ...core.system.terminal import CANCELLED, STOPPED
 from ..packages.environment import SITE_VARIABLE, WorkerEnvironment
 from ..packages.torch_build import nvidia_cards
 from .workplace import CACHE_VARIABLE, MODELS_VARIABLE
@@ -216,13 +216,9 @@ class Captures:
         for running in self._running:
             running.kill()
 
-    def exit_code(self) -> int:
-        """Return the exit code of all: that of the first one that did not end well."""
-        codes = [capture.code or 0 for capture in self.captures]
-        if CANCELLED in codes:
-            return CANCELLED
-        bad = [code for code in codes if code not in (0, _DAMAGED)]
-        return next(iter(bad), max(codes, default=0))
+    def exit_code(self, *, allow_damaged: bool = False) -> int:
+        """Return the exit code of all captures; see `exit_code_of`."""
+        return exit_code_of(self.captures, allow_damaged=allow_damaged)
 
     def _has_room(self) -> bool:
         if not self._running:
@@ -239,6 +235,24 @@ class Captures:
             if running.card is not None:
                 uses[running.card] += 1
         return min(uses, key=lambda card: uses[card])
+
+
+def exit_code_of(captures: Iterable[Capture], *, allow_damaged: bool = False) -> int:
+    """Return the exit code of captures together: that of the first one that did not end well.
+
+    Parameters
+    ----------
+    allow_damaged
+        Whether all is well without some damaged photos.
+    """
+    codes = [capture.code or 0 for capture in captures]
+    stopped = next((code for code in codes if code in STOPPED), None)
+    if stopped is not None:
+        return stopped
+    if allow_damaged:
+        codes = [0 if code == _DAMAGED else code for code in codes]
+    bad = [code for code in codes if code not in (0, _DAMAGED)]
+    return next(iter(bad), max(codes, default=0))
 
 
 class _Running:
@@ -335,7 +349,7 @@ class _Running:
         if capture.code in (0, _DAMAGED):
             capture.state, capture.fraction = "done", 1.0
         else:
-            capture.state = "cancelled" if capture.code == CANCELLED else "failed"
+            capture.state = "cancelled" if capture.code in STOPPED else "failed"
 
     def _read_events(self) -> None:
         assert self._process is not None and self._process.stdout is not None

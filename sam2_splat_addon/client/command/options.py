@@ -31,7 +31,7 @@ from .capture import is_video
 EXIT_CODES: Final = (
     "Exit codes: 0 done, 1 unforeseen, 2 usage, 3 photos or cameras, 4 prompts or job,"
     " 5 checkpoint or packages, 6 SAM 2 process, 7 bake or store,"
-    " 8 done, but damaged photos were left out, 130 cancelled."
+    " 8 done, but damaged photos were left out, 130 cancelled, 143 ended with SIGTERM."
 )
 
 
@@ -188,6 +188,12 @@ def _add_options(own: argparse.ArgumentParser) -> None:
         " with exit code 8)",
     )
     own.add_argument(
+        "--allow-damaged",
+        action="store_true",
+        help="end with exit code 0, not 8, if damaged photos were left out, for farms that take every other"
+        " code for a failure",
+    )
+    own.add_argument(
         "--json",
         action="store_true",
         help="print each event as one line of JSON to standard output",
@@ -224,6 +230,8 @@ def misuse(options: argparse.Namespace, job: CaptureJob) -> str:
     of_video = (options.video_photos, options.video_format, options.photos_folder)
     if any(of_video) and not (job.photos and is_video(Path(job.photos))):
         return "--photos, --photo-format and --photos-folder need a video"
+    if options.allow_damaged and options.strict:
+        return "--allow-damaged and --strict exclude each other"
     if options.output and not job.does("bake"):
         return "--output needs --bake"
     if job.does("cameras") and job.cameras:

@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ...core.errors import WorkerError
 from ...core.protocol import Finished, JobRequest, Log
 from ..worker.job import Job, JobState
 from .watch import Watch
 from .workplace import Workplace
+
+# Seconds in which a cancelled step gives back the lease of its folder. No window waits here.
+_CANCEL_GRACE: Final = 5.0
 
 
 class Ended(NamedTuple):
@@ -38,12 +41,13 @@ def worked(request: JobRequest, title: str, at: Workplace, watch: Watch) -> Ende
         if not job.state.is_over:
             watch.check()
 
-    job = Job(at.pool, request)
+    job = Job(at.pool, request, cancel_grace=_CANCEL_GRACE)
     job.wait(look)
     if job.trace:
         watch.logged(Log("warning", job.trace))
     if job.state is JobState.CANCELLED:
         raise KeyboardInterrupt
     if job.result is None:
+        watch.check()  # a farm may have ended all processes at once: that is no crash
         raise job.error or WorkerError("The SAM 2 process failed without a message.")
     return Ended(job.result, job.progress.seconds_per_frame)

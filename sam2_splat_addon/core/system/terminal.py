@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Print to the terminal, and hear Ctrl+C there. Blender's own console is one too.
+"""Print to the terminal, and hear there that the run must end. Blender's own console is one too.
 
 Printing never ends a run. The reader of a pipe may have gone, and the terminal may lack a letter.
 Names are printed so that they can't give the terminal commands.
@@ -20,6 +20,18 @@ from ..printable import shown
 
 CANCELLED: Final = 130
 """The exit code that a shell gives to a run that was cancelled with Ctrl+C."""
+
+TERMINATED: Final = 143
+"""The exit code that a shell gives to a run that was ended with SIGTERM."""
+
+STOPPED: Final = (CANCELLED, TERMINATED)
+"""The exit codes of a run that did not end by itself, and that keeps what is finished."""
+
+# Farms, service managers and `kill` send SIGTERM. Windows has no such signal: there Ctrl+Break and the end of
+# the console come as SIGBREAK. What ends a process of Windows at once can't be heard.
+_END_SIGNALS: Final = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGBREAK") if hasattr(signal, name)
+)
 
 
 def say(text: str, *, error: bool = False) -> None:
@@ -61,7 +73,7 @@ def _fall_silent(stream: TextIO) -> None:
 
 
 class Interrupts:
-    """Ctrl+C during a run and after it. Once cancels the run, twice ends the process at once.
+    """Ctrl+C and SIGTERM during a run and after it. Once cancels it, twice ends the process at once.
 
     Python itself would raise an exception at any line. It would break what Blender is doing, and a
     second one would break the clean-up after the first.
@@ -69,9 +81,9 @@ class Interrupts:
     Attributes
     ----------
     wanted
-        Whether Ctrl+C was pressed.
+        Whether one of them came.
     code
-        The exit code with which another Ctrl+C ends the process.
+        The exit code of a cancelled run. Another Ctrl+C ends the process with it.
     """
 
     def __init__(self) -> None:
@@ -79,9 +91,10 @@ class Interrupts:
         self.code = CANCELLED
 
     def listen(self) -> None:
-        """Handle Ctrl+C from now to the end of the process, if that is possible."""
+        """Handle both from now to the end of the process, if that is possible."""
         with contextlib.suppress(ValueError):  # not in the main thread
-            signal.signal(signal.SIGINT, self._pressed)
+            for number in (signal.SIGINT, *_END_SIGNALS):
+                signal.signal(number, self._came)
             # Python removes its handlers when it ends, and Blender runs a little longer.
             atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
 
@@ -96,7 +109,7 @@ class Interrupts:
         self.wanted = True
 
     def check(self, *_: Any) -> None:
-        """Raise KeyboardInterrupt if Ctrl+C was pressed. Called where a run can be stopped."""
+        """Raise KeyboardInterrupt if one of them came. Called where a run can be stopped."""
         if self.wanted:
             raise KeyboardInterrupt
 
@@ -104,8 +117,10 @@ class Interrupts:
         """Say that the run has ended with an exit code, and that there is nothing left to cancel."""
         self.wanted, self.code = True, code
 
-    def _pressed(self, _: int, __: FrameType | None) -> None:
+    def _came(self, number: int, _: FrameType | None) -> None:
         if self.wanted:
             # Safe, because files are whole or absent, and the worker ends with this process.
             os._exit(self.code)
         self.wanted = True
+        if number in _END_SIGNALS:
+            self.code = TERMINATED

@@ -84,6 +84,17 @@ def test_without_memory_only_one_runs(monkeypatch: pytest.MonkeyPatch) -> None:
         assert sum(capture.state == "running" for capture in captures) == wanted
 
 
+def captures_with(*codes: int) -> list[many.Capture]:
+    return [many.Capture(Path("x"), CaptureJob(), code=code) for code in codes]
+
+
+def test_many_captures_have_one_exit_code() -> None:
+    assert many.exit_code_of(captures_with(0, 8, 0)) == 8
+    assert many.exit_code_of(captures_with(0, 8, 0), allow_damaged=True) == 0
+    assert many.exit_code_of(captures_with(8, 7, 3), allow_damaged=True) == 7
+    assert many.exit_code_of(captures_with(8, 7, 143)) == 143
+
+
 @pytest.mark.slow
 def test_all_good_captures_finish_beside_bad_ones_and_the_list_names_what_needs_a_look(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]

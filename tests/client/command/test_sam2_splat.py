@@ -154,6 +154,7 @@ def test_what_is_wrong_with_a_job_is_said_before_it_runs(
         (["dance"], 2, "there is no command 'dance'"),
         (["run"], 3, "Name a job, or photos with --footage"),
         (["run", "--output", "x"], 2, "--output needs --bake"),
+        (["run", "--strict", "--allow-damaged"], 2, "exclude each other"),
         (["run", "--footage", ".", "--photos", "5"], 2, "need a video"),
         (["review", "--footage", ".", "--cameras", "x"], 2, "--cameras needs"),
         (["run", "missing.json"], 4, "can't be read"),
@@ -179,7 +180,11 @@ def test_the_schema_is_the_documented_one(capfd: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends the signal of a terminal")
-def test_ctrl_c_keeps_what_is_finished_and_the_next_run_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_ctrl_c_and_sigterm_keep_what_is_finished_and_the_next_run_goes_on(
+    is_terminal: bool, tmp_path: Path
+) -> None:
+    how, ends = (signal.SIGINT, 130) if is_terminal else (signal.SIGTERM, 143)
     photos = make_photos(tmp_path / "photos", 30)
     job = make_job(tmp_path / "job.json", photos, steps=("propagate",))
     process = start("run", job, "--json", preexec_fn=_as_in_a_terminal)
@@ -187,13 +192,16 @@ def test_ctrl_c_keeps_what_is_finished_and_the_next_run_goes_on(tmp_path: Path) 
     while not list(photos.rglob("*.matte")):
         assert process.poll() is None and time.monotonic() < end
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(how)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    assert events(out)[-1] == {"event": "ended", "code": 130}
+    assert process.returncode == ends, err
+    assert events(out)[-1] == {"event": "ended", "code": ends}
     assert not list(photos.rglob(".*.tmp"))
+    assert not list(photos.rglob("*lease*"))
     kept = {path: path.stat().st_mtime_ns for path in photos.rglob("*.matte")}
     assert 0 < len(kept) < 30
+    if not is_terminal:
+        return  # going on is the same after both
     assert command("run", job)[0] == 0
     assert len(list(photos.rglob("*.matte"))) == 30
     assert {path: path.stat().st_mtime_ns for path in kept} == kept

@@ -109,8 +109,12 @@ def test_settings_are_such_as_flamenco_knows(script: Path) -> None:
         assert one.get("visible", "visible") in ("visible", "submission", "web", "hidden")
 
 
-def test_a_capture_is_checked_and_then_run(command: Path, tmp_path: Path) -> None:
-    photos = make_photos(tmp_path / "Stühle 椅子" / "photos", 1)
+def test_a_capture_is_checked_and_then_run_and_a_damaged_photo_is_no_failure(
+    command: Path, tmp_path: Path
+) -> None:
+    photos = make_photos(tmp_path / "Stühle 椅子" / "photos", 2)
+    damaged = max(photos.iterdir())
+    damaged.write_bytes(damaged.read_bytes()[:-900])
     job = make_job(tmp_path / "Stühle 椅子" / "one chair.s2s.json", photos)
     tasks = compiled(CAPTURE, **submitted(CAPTURE, job_file=str(job), command=str(command)))
     assert [(task["name"], task["dependencies"]) for task in tasks] == [("check", []), ("run", [0])]
@@ -156,7 +160,8 @@ def test_paths_begin_with_the_folder_so_that_flamenco_can_replace_it(
         CAPTURES, folder_path=folder, jobs=jobs, command="{sam2splat}", task_type="gpu"
     )
     assert [call(task) for task in tasks] == [
-        ["{sam2splat}", verb, path] for verb in ("check", "run")
+        ["{sam2splat}", "check", path],
+        ["{sam2splat}", "run", path, "--allow-damaged"],
     ]
     assert {task["type"] for task in tasks} == {"gpu"}
 

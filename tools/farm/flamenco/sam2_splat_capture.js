@@ -24,16 +24,16 @@ function compileJob(job) {
   if (!/\.json$/i.test(settings.job_path || "")) {
     throw new Error("Choose a job file. Export Job in Blender writes one: its name ends in .s2s.json");
   }
-  const check = splatTask(settings, "check", settings.job_path);
-  const run = splatTask(settings, "run", settings.job_path);
+  const check = splatTask(settings, "check", settings.job_path, []);
+  const run = splatTask(settings, "run", settings.job_path, ["--allow-damaged"]);
   // What is wrong with the job shows in seconds, and no run begins.
   run.addDependency(check);
   job.addTask(check);
   job.addTask(run);
 }
 
-function splatTask(settings, verb, path) {
+function splatTask(settings, verb, path, options) {
   const task = author.Task(verb, settings.task_type);
-  task.addCommand(author.Command("exec", { exe: settings.command, args: [verb, path] }));
+  task.addCommand(author.Command("exec", { exe: settings.command, args: [verb, path, ...options] }));
   return task;
 }

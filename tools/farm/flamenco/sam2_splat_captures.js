@@ -33,8 +33,8 @@ function compileJob(job) {
     throw new Error("Choose a folder of jobs. Export Job in Blender writes them: names end in .s2s.json");
   }
   for (const name of names) {
-    const check = splatTask(settings, "check", folder, name);
-    const run = splatTask(settings, "run", folder, name);
+    const check = splatTask(settings, "check", folder, name, []);
+    const run = splatTask(settings, "run", folder, name, ["--allow-damaged"]);
     // What is wrong with a job shows in seconds, and its run does not begin. Others go on.
     run.addDependency(check);
     job.addTask(check);
@@ -42,9 +42,9 @@ function compileJob(job) {
   }
 }
 
-function splatTask(settings, verb, folder, name) {
+function splatTask(settings, verb, folder, name, options) {
   const task = author.Task(verb + " " + name, settings.task_type);
   const path = folder + "/" + name;
-  task.addCommand(author.Command("exec", { exe: settings.command, args: [verb, path] }));
+  task.addCommand(author.Command("exec", { exe: settings.command, args: [verb, path, ...options] }));
   return task;
 }
