@@ -64,13 +64,13 @@ def export(state_files: Sequence[Path], out: Path, image_size: int, data: str) -
     states = [read_state(file) for file in state_files]
     model = build_bundled_model(image_size)
     for state in states:
-        model.load_state_dict(state["average"], strict=True)
+        model.load_state_dict(state["model"], strict=True)
     # Values that are no weights, such as a count of batches, come from the last state.
     half: dict[str, Tensor] = {
-        name: torch.stack([state["average"][name] for state in states]).mean(dim=0).half()
+        name: torch.stack([state["model"][name] for state in states]).mean(dim=0).half()
         if tensor.is_floating_point()
         else tensor.contiguous()
-        for name, tensor in sorted(states[-1]["average"].items())
+        for name, tensor in sorted(states[-1]["model"].items())
     }
     if not all(torch.isfinite(t).all() for t in half.values() if t.is_floating_point()):
         raise RuntimeError("The weights hold values that do not fit fp16.")

@@ -50,8 +50,8 @@ def save_state(
 ) -> None:
     """Write everything that a run needs to continue. The old file stays until the new one is complete."""
     state = {
-        "model": model.state_dict(),
-        "average": average.state_dict(),
+        "model": average.state_dict(),  # what benches load, as of any checkpoint
+        "learning": model.state_dict(),
         "optimizer": optimizer.state_dict(),
         "progress": asdict(progress),
         "torch_rng": torch.get_rng_state(),
@@ -88,8 +88,8 @@ def restore(
     rng: np.random.Generator,
 ) -> Progress:
     """Restore a state: all of it if its stage continues; for a new stage only weights and moments."""
-    model.load_state_dict(state["model"])
-    average.load_state_dict(state["average"])
+    model.load_state_dict(state["learning"])
+    average.load_state_dict(state["model"])
     before = Progress(**state["progress"])
     if before.stage != progress.stage or before.done:
         progress.total_steps = before.total_steps
