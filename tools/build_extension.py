@@ -51,8 +51,13 @@ def blender_ext() -> Path:
     return next(tools)
 
 
-def staged_manifest(wheels: list[LockedWheel], platform: str, python: str) -> dict[str, Any]:
-    """Return the manifest of one zip: that of the repository, limited to one platform and Python."""
+def staged_manifest(
+    wheels: list[LockedWheel], platform: str, python: str, website: str = ""
+) -> dict[str, Any]:
+    """Return the manifest of one zip: that of the repository, limited to one platform and Python.
+
+    ``website`` is the address that Blender offers beside the add-on. Only a release knows one.
+    """
     manifest = tomllib.loads(MANIFEST.read_text(encoding="utf-8"))
     first, too_new = BLENDERS[python]
     narrowed = {
@@ -60,6 +65,7 @@ def staged_manifest(wheels: list[LockedWheel], platform: str, python: str) -> di
         "blender_version_min": first,
         **({"blender_version_max": too_new} if too_new else {}),
         "wheels": [f"./wheels/{wheel.file}" for wheel in wheels],
+        **({"website": website} if website else {}),
     }
     # Keys after a TOML table would belong to it: so the permissions stay last.
     return {k: v for k, v in (manifest | narrowed).items() if k != "permissions"} | {
@@ -67,7 +73,7 @@ def staged_manifest(wheels: list[LockedWheel], platform: str, python: str) -> di
     }
 
 
-def stage(folder: Path, platform: str, python: str) -> None:
+def stage(folder: Path, platform: str, python: str, website: str = "") -> None:
     """Copy the contents of one zip into an empty folder."""
     import tomli_w
 
@@ -79,7 +85,7 @@ def stage(folder: Path, platform: str, python: str) -> None:
     (folder / "wheels").mkdir()
     for wheel in wheels:
         shutil.copy2(wheel.path, folder / "wheels" / wheel.file)
-    manifest = tomli_w.dumps(staged_manifest(wheels, platform, python))
+    manifest = tomli_w.dumps(staged_manifest(wheels, platform, python, website))
     (folder / "blender_manifest.toml").write_text(manifest, encoding="utf-8")
 
 
@@ -90,14 +96,14 @@ def zip_name(platform: str, python: str) -> str:
     return f"{manifest['id']}-{manifest['version']}-{platform}-blender{first}.zip"
 
 
-def build(platform: str, python: str, folder: Path = DIST) -> Path:
-    """Copy, build and check one zip; return its path."""
+def build(platform: str, python: str, folder: Path = DIST, website: str = "") -> Path:
+    """Copy, build and check one zip; return its path. ``website`` as in `staged_manifest`."""
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / zip_name(platform, python)
     with tempfile.TemporaryDirectory() as place:
         staged = Path(place) / "stage"
         staged.mkdir()
-        stage(staged, platform, python)
+        stage(staged, platform, python, website)
         finished = Path(place) / target.name
         run_blender_ext("build", "--source-dir", str(staged), "--output-filepath", str(finished))
         even = Path(place) / "even.zip"

@@ -160,10 +160,14 @@ def write_sums(zips: Sequence[Path], target: Path) -> None:
     target.write_text("".join(lines), encoding="utf-8", newline="\n")
 
 
-def release(folder: Path = RELEASE, *, notes: str) -> list[Path]:
+def release(folder: Path = RELEASE, *, notes: str, website: str = "") -> list[Path]:
     """Build the complete release into a folder, and replace its old contents; return the zips."""
     shutil.rmtree(folder, ignore_errors=True)
-    zips = [build(platform, python, folder) for platform in sorted(PLATFORMS) for python in PYTHONS]
+    zips = [
+        build(platform, python, folder, website)
+        for platform in sorted(PLATFORMS)
+        for python in PYTHONS
+    ]
     write_sums(zips, folder / SUMS)
     (folder / NOTES).write_text(notes + "\n", encoding="utf-8")
     publish(zips, folder / REPOSITORY)
@@ -180,6 +184,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--draft", action="store_true", help="from any tree, as a preview")
     parser.add_argument("--output", type=Path, default=RELEASE, help="folder, which is replaced")
+    parser.add_argument("--website", default="", help="address of the site, shown in Blender")
     options = parser.parse_args()
     output: Path = options.output
     if not options.draft and (found := obstacles()):
@@ -191,7 +196,7 @@ def main() -> int:
     ensure_environment()
     version = version_of()
     notes = notes_of(version) or (notes_of("Unreleased") if options.draft else "")
-    for archive in release(output, notes=notes):
+    for archive in release(output, notes=notes, website=options.website):
         print(archive)
     print(
         f"{output / REPOSITORY}: the repository; serve it, and drag a link of its page onto Blender"

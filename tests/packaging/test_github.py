@@ -111,6 +111,7 @@ def test_workflows_may_write_only_where_they_publish() -> None:
     jobs = read(GITHUB / "workflows" / "release.yml")["jobs"]
     wider = {name: job["permissions"] for name, job in jobs.items() if "permissions" in job}
     assert wider == {
+        "build": {"contents": "read", "pages": "read"},  # reads the site's address
         "attach": {"contents": "write"},
         "pages": {"pages": "write", "id-token": "write"},
     }

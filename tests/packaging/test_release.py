@@ -37,6 +37,7 @@ from tools.release import (
 COMMAND = Path(__file__).with_name("extension_command.py")
 # Its word at a command's end.
 ENDED = "EXTENSION COMMAND ENDED WITH "
+SITE = "https://example.org/sam2-splat/"
 PLAIN_GIT = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
 
 
@@ -44,7 +45,7 @@ PLAIN_GIT = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
 def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole release in a folder."""
     folder = tmp_path_factory.mktemp("dist") / "release"
-    release(folder, notes="What is new.")
+    release(folder, notes="What is new.", website=SITE)
     return folder
 
 
@@ -70,6 +71,7 @@ def test_repository_lists_every_zip_and_its_page_has_a_link_to_drag_for_each(
         assert entry["archive_hash"] == f"sha256:{digest}"
         assert entry["archive_size"] == archive.stat().st_size
         assert entry["version"] == version_of()
+        assert entry["website"] == SITE  # Blender shows a button for it
 
     # The same files in another order give the same repository, byte for byte.
     links = publish(zips[::-1], tmp_path / "again")

@@ -167,7 +167,9 @@ def test_engine_tracks_the_boxes_and_scores_are_those_of_its_mattes(boxes: Path)
         assert region_iou(matte, first.mask.to_array()) > 0.9
 
 
-def test_the_running_mean_of_a_training_state_is_what_is_measured(boxes: Path, tmp_path: Path) -> None:
+def test_the_running_mean_of_a_training_state_is_what_is_measured(
+    boxes: Path, tmp_path: Path
+) -> None:
     model = build_bundled_model(64)
     model.load_state_dict(read_exported(BUNDLED_WEIGHTS))
     with torch.no_grad():  # a model that says of every frame that the object is absent
