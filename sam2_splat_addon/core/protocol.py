@@ -189,6 +189,11 @@ class BakeRequest(msgspec.Struct, frozen=True, tag="bake"):
         The file or folder of the photos' cameras. Empty looks beside and above the photos.
     raw_photos
         As in :class:`RunSettings`.
+    part
+        Bake only these frames, and lay their images ready in the store. The bake itself takes them. None
+        bakes.
+    once
+        Do nothing if the same bake of the same mattes is there already, beside ``output_folder``.
     """
 
     footage: FootageFiles
@@ -201,6 +206,8 @@ class BakeRequest(msgspec.Struct, frozen=True, tag="bake"):
     strict: bool = False
     cameras: str = ""
     raw_photos: RawSource = "developed"
+    part: FrameRange | None = None
+    once: bool = False
 
 
 class ReportRequest(msgspec.Struct, frozen=True, tag="report"):

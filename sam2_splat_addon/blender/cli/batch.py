@@ -20,9 +20,9 @@ from msgspec.structs import replace
 
 from ...client.command import main as command_line
 from ...client.command.main import JOB_COMMANDS, done, parsed, require_use, to_code
-from ...client.command.options import add_save, job_of, parser
+from ...client.command.options import add_save, job_of, parser, way_of
 from ...client.command.places import require_writable
-from ...client.command.run_job import JobResult
+from ...client.command.run_job import JobResult, Prepared
 from ...client.command.watch import Terminal, Watch
 from ...client.command.workplace import Workplace
 from ...core.capture_job import CaptureJob, read_job
@@ -90,7 +90,7 @@ def options_parser(program: str = "sam2_splat run") -> argparse.ArgumentParser:
 def run(options: argparse.Namespace, watch: Watch | None = None) -> BatchResult:
     """Do what the options of `options_parser` say, and show it. Raises SplatError and KeyboardInterrupt."""
     result, clip = _run("run", options, watch or Terminal(Interrupts()))
-    assert result is not None and clip is not None  # only `check` has none
+    assert isinstance(result, JobResult) and clip is not None  # only `check` has none
     return BatchResult(
         clip,
         {object_id: name for name, object_id in markers.sync_objects(clip).items()},
@@ -104,7 +104,7 @@ def run(options: argparse.Namespace, watch: Watch | None = None) -> BatchResult:
 
 def _run(
     command: str, options: argparse.Namespace, watch: Watch
-) -> tuple[JobResult | None, bpy.types.MovieClip | None]:
+) -> tuple[JobResult | Prepared, bpy.types.MovieClip | None]:
     steps, _ = JOB_COMMANDS[command]
     clip = _clip_in_file(options, watch)
     base = _of_file(options) if clip is None else _exported(clip, watch)
@@ -118,9 +118,9 @@ def _run(
         preferences.model_folder(),
         worker_session.finds_cameras(),
     )
-    result = done(command, job, at, watch)
-    if result is None:
-        return None, clip
+    result = done(command, job, at, watch, way_of(options))
+    if isinstance(result, Prepared):
+        return result, clip
     given = options.prompts is not None or bool(options.found_masks) or options.find_subject
     with_prompts = clip is None or given
     clip = clip or _loaded(result.footage.folder, job, watch)

@@ -47,7 +47,7 @@ def run_all(options: Any, interrupts: Interrupts) -> int:
     room = room_for([capture.job for capture in captures], options.at_once)
     found = workplace.environment()
     variables = variables_for(found, workplace.cache_folder(), workplace.model_folder())
-    every = Captures(captures, room, variables)
+    every = Captures(captures, room, variables, ["--once"] * options.once)
     table: _Table = (
         _Events(every) if options.json else _Living(every) if is_living() else _Log(every)
     )

@@ -30,8 +30,8 @@ from ...core.errors import (
 )
 from ...core.system.terminal import Interrupts, say, say_lines, write
 from . import batch, inform
-from .options import EXIT_CODES, UsageError, job_of, misuse, parser
-from .run_job import JobResult, damaged_sentence, prepared, run
+from .options import EXIT_CODES, UsageError, job_of, misuse, parser, way_of
+from .run_job import BakeWay, JobResult, Prepared, damaged_sentence, prepared, run
 from .watch import JsonLines, Terminal, Watch
 from .workplace import Workplace
 
@@ -116,12 +116,12 @@ def _of_job(command: str, arguments: Sequence[str]) -> int:
     if isinstance(options, int):
         return options
 
-    def work(watch: Watch) -> JobResult | None:
+    def work(watch: Watch) -> JobResult | Prepared:
         job = job_of(options, steps)
         require_use(options, job)
         at = Workplace.without_blender()
         try:
-            return done(command, job, at, watch)
+            return done(command, job, at, watch, way_of(options))
         finally:
             at.pool.shutdown()
 
@@ -132,13 +132,15 @@ def _of_job(command: str, arguments: Sequence[str]) -> int:
     return to_code(work, options, interrupts)
 
 
-def done(command: str, job: CaptureJob, at: Workplace, watch: Watch) -> JobResult | None:
+def done(
+    command: str, job: CaptureJob, at: Workplace, watch: Watch, way: BakeWay
+) -> JobResult | Prepared:
     """Check a job, and run it unless the command only checks. Raises SplatError and KeyboardInterrupt."""
-    ready = prepared(job, at, watch)
+    ready = prepared(job, at, watch, way)
     if command == "check":
         inform.checked(ready, at, watch)
-        return None
-    return run(ready, at, watch)
+        return ready
+    return run(ready, at, watch, way)
 
 
 def require_use(options: argparse.Namespace, job: CaptureJob) -> None:
@@ -162,11 +164,14 @@ def watch_of(options: argparse.Namespace, interrupts: Interrupts) -> Watch:
 
 
 def to_code(
-    work: Callable[[Watch], JobResult | None], options: argparse.Namespace, interrupts: Interrupts
+    work: Callable[[Watch], JobResult | Prepared],
+    options: argparse.Namespace,
+    interrupts: Interrupts,
 ) -> int:
     """Do what options ask for, tell how it ended, and return the exit code."""
     watch = watch_of(options, interrupts)
-    code, result = _UNFORESEEN, None
+    code = _UNFORESEEN
+    result: JobResult | Prepared | None = None
     try:
         result = work(watch)
     except UsageError as wrong:
@@ -180,7 +185,7 @@ def to_code(
         code = exit_code(error)
     else:
         code = _DONE
-        if result is not None and result.damaged:
+        if isinstance(result, JobResult) and result.damaged:
             watch.warned(damaged_sentence(result))
             code = _DONE if options.allow_damaged else _DAMAGED
     finally:

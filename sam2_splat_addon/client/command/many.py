@@ -160,6 +160,8 @@ class Captures:
         How many run at once. Also without room in memory one runs.
     variables
         Environment variables of their processes; see `variables_for`.
+    words
+        Further words for `sam2-splat run`.
 
     Raises
     ------
@@ -172,13 +174,15 @@ class Captures:
         captures: Sequence[Capture],
         room: Room,
         variables: Mapping[str, str],
+        words: Sequence[str] = (),
     ) -> None:
         self.captures = tuple(captures)
         self._room = room
         self._variables = dict(variables)
+        self._words = ("run", *words)
         # Jobs with the options of this run; it vanishes with this object.
         self._place = tempfile.TemporaryDirectory(prefix="sam2_splat_")
-        self._running: list[_Running] = []
+        self._running: list[CaptureProcess] = []
         self._need = _FIRST_GUESS
         self._cancelled = False
 
@@ -198,7 +202,9 @@ class Captures:
         while waiting and not self._cancelled and self._has_room():
             capture = waiting.pop(0)
             card = self._free_card()
-            self._running.append(_Running(capture, self._variables, card, Path(self._place.name)))
+            place = Path(self._place.name)
+            running = CaptureProcess(capture, self._variables, card, place, self._words)
+            self._running.append(running)
         return self.is_over
 
     def cancel(self) -> None:
@@ -255,8 +261,22 @@ def exit_code_of(captures: Iterable[Capture], *, allow_damaged: bool = False) ->
     return next(iter(bad), max(codes, default=0))
 
 
-class _Running:
-    """A capture's process."""
+class CaptureProcess:
+    """A process of the command `sam2-splat` that works on a capture.
+
+    Parameters
+    ----------
+    capture
+        Its attributes follow the process, as `poll` hears of it.
+    variables
+        See `variables_for`.
+    card
+        Name of the graphics card that the process sees. None leaves it as it is.
+    place
+        Folder for the job, with the options of this run.
+    words
+        The command, such as ``run``, and its options.
+    """
 
     def __init__(
         self,
@@ -264,6 +284,7 @@ class _Running:
         variables: Mapping[str, str],
         card: str | None,
         place: Path,
+        words: Sequence[str] = ("run",),
     ) -> None:
         self.capture, self.card = capture, card
         self.memory = 0  # bytes
@@ -274,7 +295,7 @@ class _Running:
         if card is not None:
             environment[_CARDS] = card
         file = place / f"{id(capture)}{JOB_ENDING}"
-        command = [sys.executable, str(_ADDON), "run", str(file), "--json", "--stop-at-eof"]
+        command = [sys.executable, str(_ADDON), *words, str(file), "--json", "--stop-at-eof"]
         capture.state, capture.text = "running", "Starting"
         self._process: subprocess.Popen[bytes] | None = None
         try:

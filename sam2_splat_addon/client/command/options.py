@@ -27,6 +27,7 @@ from ...core.settings import (
 from ...core.system.terminal import write
 from ...core.targets import TARGETS, TARGETS_BY_NAME
 from .capture import is_video
+from .run_job import BakeWay
 
 EXIT_CODES: Final = (
     "Exit codes: 0 done, 1 unforeseen, 2 usage, 3 photos or cameras, 4 prompts or job,"
@@ -157,6 +158,19 @@ def _add_options(own: argparse.ArgumentParser) -> None:
         help="file or folder of the photos' cameras (default: beside or above the photos)",
     )
     own.add_argument("--bake", action="store_true", help="bake PNGs after the propagation")
+    own.add_argument(
+        "--once",
+        action="store_true",
+        help="do not bake if the same bake of the same masks is there already (default: bake it anew, as the"
+        " next version)",
+    )
+    own.add_argument(
+        "--part",
+        type=_frame_range,
+        metavar="A-B",
+        help="of a bake, make only the images of these frames, and lay them ready beside the masks; the bake"
+        " itself takes them, so several machines can share it",
+    )
     own.add_argument("--output", type=_path, metavar="DIR", help="a new folder for the PNGs")
     own.add_argument(
         "--target",
@@ -210,7 +224,16 @@ def add_save(own: argparse.ArgumentParser) -> None:
     own.add_argument("--save", type=_path, metavar="FILE", help="save the result as a .blend")
 
 
-_OF_ONE: Final = ("footage", "prompts", "store", "output", "report", "photos_folder", "stop_at_eof")
+_OF_ONE: Final = (
+    "footage",
+    "prompts",
+    "store",
+    "output",
+    "report",
+    "photos_folder",
+    "part",
+    "stop_at_eof",
+)
 
 
 class UsageError(Exception):
@@ -232,6 +255,8 @@ def misuse(options: argparse.Namespace, job: CaptureJob) -> str:
         return "--photos, --photo-format and --photos-folder need a video"
     if options.allow_damaged and options.strict:
         return "--allow-damaged and --strict exclude each other"
+    if options.part and not set(job.steps) <= {"bake"}:
+        return "--part is for the command bake"
     if options.output and not job.does("bake"):
         return "--output needs --bake"
     if job.does("cameras") and job.cameras:
@@ -295,6 +320,11 @@ def job_of(
     kept["roles"] = {**base.roles, **named}
     kept["steps"] = _steps(options, base.steps if steps is None else steps)
     return replace(base, **kept)
+
+
+def way_of(options: argparse.Namespace) -> BakeWay:
+    """Return how the options want a bake to be done."""
+    return BakeWay(options.part, options.once)
 
 
 _KINDS: Final[dict[str, type[Settings]]] = {

@@ -41,6 +41,7 @@ from ...core.protocol import (
     FindSubjectRequest,
     FootageFiles,
     FoundMask,
+    FrameRange,
     MasksRequest,
     ModelChoice,
     PropagateRequest,
@@ -49,6 +50,7 @@ from ...core.protocol import (
 from ...core.review.judge import review_object
 from ...core.review.report import REPORT_FOLDER
 from ...core.settings import RunSettings
+from ...core.system.safe_read import is_folder
 from ...core.targets import targets_named
 from . import capture
 from .places import make_parents, require_new_output, require_report, require_room_in
@@ -82,6 +84,15 @@ class Prepared:
     names: dict[int, str]
     store: Path
     checkpoint: str
+
+    def facts(self) -> dict[str, object]:
+        """Return what a program wants to know after a check."""
+        return {
+            "photos": len(self.footage),
+            "folder": str(self.footage.folder),
+            "subjects": list(self.names.values()),
+            "masks": str(self.store),
+        }
 
 
 @dataclass(frozen=True)
@@ -132,7 +143,26 @@ class JobResult:
         }
 
 
-def prepared(job: CaptureJob, at: Workplace, watch: Watch) -> Prepared:
+@dataclass(frozen=True)
+class BakeWay:
+    """How a bake is done, which changes nothing in what comes out.
+
+    Attributes
+    ----------
+    part
+        Bake only these frames, first and last, and lay their images ready in the store.
+    once
+        Do nothing if the same bake is there already.
+    """
+
+    part: tuple[int, int] | None = None
+    once: bool = False
+
+
+ANEW: Final = BakeWay()
+
+
+def prepared(job: CaptureJob, at: Workplace, watch: Watch, way: BakeWay = ANEW) -> Prepared:
     """Check a job against its photos and this machine. Nothing is written but photos of a video.
 
     Raises SplatError, and KeyboardInterrupt if the watch wants the end.
@@ -168,16 +198,21 @@ def prepared(job: CaptureJob, at: Workplace, watch: Watch) -> Prepared:
         )
     if job.does("bake"):
         _ = _bake_options(job, names)
-        if job.output:
+        if job.output and not (way.once and is_folder(Path(job.output))):
             require_new_output(Path(job.output))
         else:
             require_room_in(_output_parent(job, footage))
+    if job.does("bake") and way.part and not 1 <= way.part[0] <= way.part[1] <= len(footage):
+        raise BakeError(
+            f"Frames {way.part[0]} to {way.part[1]} are no part of {counted(len(footage), 'photo')}.",
+            f"Name frames from 1 to {len(footage)} with --part.",
+        )
     if job.does("review"):
         require_report(_report_folder(job, footage))
     return Prepared(job, footage, names, store, checkpoint)
 
 
-def run(ready: Prepared, at: Workplace, watch: Watch) -> JobResult:
+def run(ready: Prepared, at: Workplace, watch: Watch, way: BakeWay = ANEW) -> JobResult:
     """Do the steps of a prepared job.
 
     Raises SplatError, and KeyboardInterrupt if the watch wants the end. What is finished is kept.
@@ -215,7 +250,8 @@ def run(ready: Prepared, at: Workplace, watch: Watch) -> JobResult:
         watch.said(_summary(done[-1]))
     output = _output_folder(job, footage) if job.does("bake") else None
     if output is not None:
-        done.append(_baked(ready, files(), output, at, watch))
+        done.append(_baked(ready, files(), output, way, at, watch))
+        output = Path(done[-1].result.output_folder) if way.part is None else None
         watch.said(_summary(done[-1]))
     manifest = last_run(MatteStore(ready.store))
     look = _worth_a_look(ready)
@@ -436,7 +472,7 @@ def _bake_options(job: CaptureJob, names: dict[int, str]) -> BakeOptions:
 
 
 def _baked(
-    ready: Prepared, files: FootageFiles, folder: Path, at: Workplace, watch: Watch
+    ready: Prepared, files: FootageFiles, folder: Path, way: BakeWay, at: Workplace, watch: Watch
 ) -> Ended:
     job = ready.job
     request = BakeRequest(
@@ -450,6 +486,8 @@ def _baked(
         strict=job.strict,
         cameras=job.cameras,
         raw_photos=job.run.raw_photos,
+        part=None if way.part is None else FrameRange(*way.part),
+        once=way.once,
     )
     make_parents(folder)
     try:

@@ -10,6 +10,8 @@ Layout of a store folder::
     objects/001/000001.matte    object 1, frame 1
     cleared/002/                object 2, which the user has cleared and may bring back
     state/damaged.json          which photos are damaged (core/footage/damaged_photos.py)
+    state/parts/                parts of a bake that lie ready (engine/jobs/bake_parts.py)
+    state/baked.json            which bakes were made of these mattes
     state/001/                  what later runs of object 1 can continue from (only for the engine),
                                 and how its mattes agree in 3D (core/review/agreement.py)
 
@@ -64,6 +66,8 @@ EARLIER: Final = "earlier"
 HULL_NAME: Final = "hull.npz"
 AGREEMENT_NAME: Final = "agreement.json"
 CARRIED_NAME: Final = "carried.json"
+PARTS: Final = "state/parts"
+BAKED_NAME: Final = "state/baked.json"
 _MAX_SIDE = 65535
 _MAX_LOGITS = 1 << 25  # far above any model, even with masks four times as fine
 # The errors that damaged bytes can raise; bad UTF-8 is a ValueError.
@@ -306,6 +310,8 @@ MATTES: Final = FolderKind(
         f"state/#/{CARRIED_NAME}",
         *(f"state/#/{direction}/#.safetensors" for direction in ("forward", "backward")),
         DAMAGED_NAME,
+        BAKED_NAME,
+        *(f"{PARTS}/*/#/{name}" for name in ("part.json", "said.npz", "#/?")),
         *(f"state/#/sides/{direction}/objects/#/#.matte" for direction in ("forward", "backward")),
     ),
     StoreError,

@@ -8,6 +8,8 @@ bytes of an image depend only on its photo, its mattes and the options.
 A trainer that reads masks gets the photos themselves, linked or copied. They are not even decoded then.
 They come after the masks of all frames, and the manifests come last. So if a bake stops early, the
 finished images stay on disk, each of them whole, and nothing looks complete.
+
+Several machines can share a bake: each makes a part of it (`bake_parts`), and one finishes it.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...core.bake_plan import BakePlan, plan_bake
+from ...core.bake_plan import BakeItem, BakePlan, plan_bake
 from ...core.cameras.export import upright_cameras
 from ...core.cameras.find import cameras_of
 from ...core.cameras.found import model_beside
@@ -34,8 +36,9 @@ from ...core.mattes.store import MatteMark, MatteStore
 from ...core.protocol import BakeRequest, FrameDone, Progress
 from ...core.system.process_memory import peak_memory_mb, total_memory
 from ..images.raw import looked_at
-from .bake_finish import finish, output_folders, write_manifests
+from .bake_finish import finish, image_versions, output_folders, write_manifests
 from .bake_frames import BakedMattes, FrameBaker, looks
+from .bake_parts import BakedBefore, BakeParts, digest_of
 from .bake_targets import TargetWriter, linkable
 from .dataset import Dataset
 
@@ -76,6 +79,8 @@ class BakeReport:
         Labels of the trainers that take what is ignored for removed.
     about_cameras
         Sentences about cameras that were left out.
+    was_there
+        Whether the bake was there already, so that nothing was done.
     """
 
     folder: Path
@@ -88,6 +93,7 @@ class BakeReport:
     damaged_photos: tuple[DamagedFrame, ...] = ()
     cannot_ignore: tuple[str, ...] = ()
     about_cameras: tuple[str, ...] = ()
+    was_there: bool = False
 
     def warnings(self) -> tuple[str, ...]:
         """Return sentences for the user. Empty when all frames were baked from all objects."""
@@ -197,9 +203,17 @@ def bake(
         max(sizes.width, sizes.height, *(side for size in sizes.odd.values() for side in size)),
         has_cameras=dataset is not None,
     )
+    refines_on, net = _edges(request)
+    digest = digest_of(request, mattes, dataset, image_versions(), refines_on)
+    parts = BakeParts(store, digest)
+    made = parts.before(plan.folder) if request.once else None
+    if made is not None:
+        there, note = made
+        return BakeReport(
+            there, None, note.frames, (), (), damaged_photos=note.damaged, was_there=True
+        )
     stop = threading.Event()
     hulls = _hulls(request, store, mattes.marks, on_progress, cancelled)
-    refines_on, net = _edges(request)
     seen = looks(request, plan)
 
     def go_on() -> None:
@@ -210,11 +224,32 @@ def bake(
     baker = FrameBaker(
         request, store, mattes.marks, edited, seen, writer, go_on, net, hulls, dataset
     )
-    progress = _Steps(plan, on_progress)
     count = threads or request.threads or _threads_for(request)
+    if request.part is not None:
+        within = parts.laid_out(plan, request.part)
+        with writer.synced():
+            progress = _Steps(within, on_progress)
+            damaged = _run(
+                plan, within.items, baker, stop, count, progress, on_frame_done, cancelled
+            )
+        parts.note(within, request.part, baker, damaged)
+        asked = range(request.part.first, request.part.last + 1)
+        return BakeReport(
+            plan.folder,
+            None,
+            tuple(item.frame for item in within.items if item.frame not in damaged),
+            (),
+            (),
+            damaged_photos=tuple(damaged[at] for at in sorted(damaged) if at in asked),
+        )
+    progress = _Steps(plan, on_progress)
     with output_folders(plan):
         with writer.synced():
-            damaged = _run(plan, baker, stop, count, progress, on_frame_done, cancelled)
+            ready, damaged = parts.take(plan, baker)
+            for frame in sorted(ready):
+                progress.step(frame)
+            left = tuple(item for item in plan.items if item.frame not in ready)
+            damaged |= _run(plan, left, baker, stop, count, progress, on_frame_done, cancelled)
         whole = tuple(item for item in plan.items if item.frame not in damaged)
         if not whole:
             raise DamagedPhoto(
@@ -229,6 +264,9 @@ def bake(
                 camera_warnings += dataset.warnings(place, plan.items)
         write_manifests(plan, request, edited.keys(), refines_on)
     frames = tuple(item.frame for item in plan.items)
+    in_order = tuple(damaged[frame] for frame in sorted(damaged))
+    parts.remember(BakedBefore(str(plan.folder.absolute()), frames, in_order))
+    parts.drop()
     bare = tuple(frame for frame in plan.without_matte if frame not in damaged)
     return BakeReport(
         plan.folder,
@@ -238,7 +276,7 @@ def bake(
         tuple(frame for frame in plan.incomplete if frame not in damaged),
         tuple(frame for frame in bare if frame in mattes.unfinished),
         tuple(sorted(mattes.damaged.intersection((*frames, *bare)))),
-        tuple(damaged[frame] for frame in sorted(damaged)),
+        in_order,
         tuple(
             place.target.label
             for place in plan.targets
@@ -339,6 +377,7 @@ def _hulls(
 
 def _run(
     plan: BakePlan,
+    items: Sequence[BakeItem],
     baker: FrameBaker,
     stop: threading.Event,
     threads: int,
@@ -346,13 +385,13 @@ def _run(
     on_frame_done: Callable[[FrameDone], None] | None,
     cancelled: Callable[[], bool],
 ) -> dict[int, DamagedFrame]:
-    """Work on ``threads`` frames at once until all are done, one fails, or the user cancels.
+    """Work on ``threads`` frames at once until all items are done, one fails, or the user cancels.
 
     Returns the damaged photos. They have no image.
     """
     names = {item.frame: item.name for item in plan.items}
     damaged = {at: found for at, found in baker.known_damaged().items() if at not in names}
-    waiting = iter(plan.items)
+    waiting = iter(items)
     working: dict[Future[None], int] = {}
     pool = ThreadPoolExecutor(threads, thread_name_prefix="bake")
     try:

@@ -104,7 +104,7 @@ def write_manifests(
     refines_on: str,
 ) -> None:
     """Write the manifest of each target, which says that its folder is complete; raises BakeError."""
-    used = dict(_versions())
+    used = image_versions()
     for place in plan.targets:
         manifest = describe(plan, place, request, edited, used, refines_on)
         with said_as_bake_error(place.folder / MANIFEST_NAME):
@@ -147,8 +147,10 @@ def _folders_of(plan: BakePlan) -> list[Path]:
     return list(found)
 
 
-def _versions() -> Iterator[tuple[str, str]]:
-    """Yield the versions of the packages that decide an image's bytes."""
+def image_versions() -> dict[str, str]:
+    """Return the versions of the packages that decide an image's bytes."""
+    used = {}
     for package in _PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            yield package, importlib.metadata.version(package)
+            used[package] = importlib.metadata.version(package)
+    return used

@@ -139,6 +139,10 @@ class TargetWriter:
         here = layers.ignored
         if here is None:
             here = np.zeros(layers.kept.shape, dtype=np.bool_)
+        self.hear_ignored(here)
+
+    def hear_ignored(self, here: NDArray[np.bool_]) -> None:
+        """Take into account what is ignored on other frames, (height, width)."""
         with self._lock:
             before = self._always_ignored
             if before is None:

@@ -7,9 +7,11 @@ says nothing about it.
 
 from __future__ import annotations
 
+import hashlib
+import pickle
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -83,6 +85,43 @@ class Dataset:
                 shift = 8 if rgb.dtype == np.uint16 else 0
                 self._color_sums[places] += rgb[y, x].astype(np.int64) >> shift
                 self._colored[places] += 1
+
+    def digest(self) -> bytes:
+        """Return a digest of all cameras and points."""
+        known = self._cameras
+        digest = hashlib.sha256(known.points.tobytes() + known.colors.tobytes())
+        for frame, camera in sorted(known.by_frame.items()):
+            digest.update(pickle.dumps((frame, camera)))
+        for frame, shown in sorted(known.shown.items(), key=lambda at: at[0]):
+            digest.update(pickle.dumps((frame, shown.tobytes())))
+        return digest.digest()
+
+    def said(self) -> dict[str, NDArray[Any]]:
+        """Return what the photos have said so far, for `hear`."""
+        frames = sorted(self._seen)
+        seen = [self._seen[frame] for frame in frames]
+        return {
+            "for": self._for,
+            "votes": self._votes,
+            "color_sums": self._color_sums,
+            "colored": self._colored,
+            "frames": np.array(frames, np.int64),
+            "ends": np.cumsum([len(places) for places, _ in seen], dtype=np.int64),
+            "places": np.concatenate([np.zeros(0, np.int64), *(at for at, _ in seen)]),
+            "pixels": np.concatenate([np.zeros((0, 2)), *(pixels for _, pixels in seen)]),
+        }
+
+    def hear(self, said: Mapping[str, NDArray[Any]]) -> None:
+        """Add what other photos have said elsewhere; see `said`."""
+        places = np.split(said["places"], said["ends"][:-1])
+        pixels = np.split(said["pixels"], said["ends"][:-1])
+        with self._lock:
+            for frame, *seen in zip(said["frames"].tolist(), places, pixels, strict=False):
+                self._seen[frame] = seen[0], seen[1]
+            self._for += said["for"]
+            self._votes += said["votes"]
+            self._color_sums += said["color_sums"]
+            self._colored += said["colored"]
 
     def files(self, place: TargetFolder, items: Sequence[BakeItem]) -> dict[str, bytes]:
         """Return a target's camera files: path below its folder -> bytes. Nothing without cameras."""

@@ -312,8 +312,13 @@ def _bake(
     store = MatteStore(Path(request.store))
     report = bake.bake(request, store, send, cancelled, on_frame_done=send_frame_done)
     images = counted(len(report.frames), "image")
+    summary = f"Baked {images} into {report.folder}."
+    if report.was_there:
+        summary = f"Nothing to do: the same bake is in {report.folder}."
+    elif request.part is not None:
+        summary = f"{images} of frames {request.part.first} to {request.part.last} lie ready."
     return Finished(
-        f"Baked {images} into {report.folder}.",
+        summary,
         str(report.folder),
         len(report.frames),
         time.monotonic() - began,

@@ -75,7 +75,7 @@ def test_without_memory_only_one_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 
         def poll(self) -> None: ...
 
-    monkeypatch.setattr(many, "_Running", Nothing)
+    monkeypatch.setattr(many, "CaptureProcess", Nothing)
     for free, wanted in ((1 << 30, 1), (7 << 30, 2), (64 << 30, 3)):
         monkeypatch.setattr(many, "free_memory", lambda free=free: free)
         captures = [many.Capture(Path("x"), CaptureJob()) for _ in range(4)]

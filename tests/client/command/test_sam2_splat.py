@@ -86,8 +86,14 @@ def test_each_step_has_a_command_and_check_writes_nothing(tmp_path: Path) -> Non
     assert command("propagate", job)[0] == 0
     assert len(list(photos.rglob("*.matte"))) == 2
     assert not list(photos.glob("postshot*"))
+    assert command("bake", job, "--output", out_folder, "--part", "2-2", "--once")[0] == 0
+    assert not out_folder.exists() and len(list(photos.rglob("*.png"))) == 1
     assert command("bake", job, "--output", out_folder)[0] == 0
-    assert len(list(out_folder.glob("*.png"))) == 2
+    assert len(list(out_folder.glob("*.png"))) == 2 and not list(photos.rglob("*.png"))
+    code, out, _ = command("bake", job, "--output", out_folder, "--once")
+    assert (code, "Nothing to do: the same bake is in" in out) == (0, True)
+    code, _, err = command("bake", job, "--part", "2-3")
+    assert (code, "are no part of 2 photos" in err) == (7, True)
     assert command("review", job)[0] == 0
     assert (photos / "sam2_splat_review" / "review.html").is_file()
     code, out, _ = command("info", job)
@@ -154,6 +160,7 @@ def test_what_is_wrong_with_a_job_is_said_before_it_runs(
         (["dance"], 2, "there is no command 'dance'"),
         (["run"], 3, "Name a job, or photos with --footage"),
         (["run", "--output", "x"], 2, "--output needs --bake"),
+        (["run", "--part", "1-2"], 2, "--part is for the command bake"),
         (["run", "--strict", "--allow-damaged"], 2, "exclude each other"),
         (["run", "--footage", ".", "--photos", "5"], 2, "need a video"),
         (["review", "--footage", ".", "--cameras", "x"], 2, "--cameras needs"),
