@@ -23,6 +23,12 @@ from .measures import MatteShape, agreement
 LISTED = 0.5
 """A frame with this badness or more is worth a look."""
 
+# From what on other photos contradict a matte: in shares of it and of the subject more than usual, and in
+# the usual overlap.
+_EXTRA = 0.06
+_MISSING = 0.1
+_OVERLAP = 0.85
+
 # The greatest weight of one warning: so a frame with two serious warnings is worse than one with one.
 _MOST = 0.95
 
@@ -80,6 +86,7 @@ class MatteSequence:
         # A hull is never exact, so only what is more than usual counts.
         self.usual_extra = _median([one.extra for one in self._agreements.values()])
         self.usual_missing = _median([one.missing for one in self._agreements.values()])
+        self._usual_overlap = _median([one.overlap for one in self._agreements.values()])
         self._first_prompted = next((one.frame for one in shapes if one.prompted), 0)
         # Agreement of each matte with the next one, if that belongs to the next frame.
         self._with_next: list[float | None] = [
@@ -91,6 +98,23 @@ class MatteSequence:
     def in_space(self, at: int) -> FrameAgreement | None:
         """Return what the other photos say of the matte in 3D; None if it is unknown or out of date."""
         return self._agreements.get(self.shapes[at].frame)
+
+    def is_wrong_beside(self, at: int, frame: int) -> bool:
+        """Whether other photos contradict the matte of another frame, but not this one.
+
+        Then a difference between the two says nothing against this one.
+        """
+        own, other = (self._agreements.get(one) for one in (self.shapes[at].frame, frame))
+        if own is None or other is None:
+            return False
+        return self._is_contradicted(other) and not self._is_contradicted(own)
+
+    def _is_contradicted(self, found: FrameAgreement) -> bool:
+        return (
+            found.extra - self.usual_extra > _EXTRA
+            or found.missing - self.usual_missing > _MISSING
+            or found.overlap < _OVERLAP * self._usual_overlap
+        )
 
     def beside(self, at: int) -> list[tuple[MatteShape, float]]:
         """Return the mattes on the frames before and after, if there are any, with their agreement."""
@@ -152,14 +176,18 @@ def warnings_about(sequence: MatteSequence, at: int) -> list[Warning]:
     beside = sequence.beside(at)
     if shape.absent:
         return [_absence([one for one, _ in beside]), _both_sides(shape)]
+    right = [one for one in beside if not sequence.is_wrong_beside(at, one[0].frame)]
+    origin = sequence.origin(at)
+    if origin is not None and sequence.is_wrong_beside(at, origin.frame):
+        origin = None
     return [
         _unsure(shape, usual),
         _unseen(shape, usual),
         _soft(shape, usual),
         _parts(shape, usual),
         _border(shape, usual),
-        _size(shape, sequence.origin(at)),
-        _other_shape(beside, usual),
+        _size(shape, origin),
+        _other_shape(right, usual),
         _both_sides(shape),
         _nothing_there(sequence, at),
         _part_missing(sequence, at),

@@ -15,6 +15,7 @@ import pytest
 from sam2_splat_addon.core.errors import StoreError
 from sam2_splat_addon.core.mattes.store import MatteRecord, MatteScores, MatteStore
 from sam2_splat_addon.core.printable import shown
+from sam2_splat_addon.core.review.agreement import Agreement, FrameAgreement, write_agreement
 from sam2_splat_addon.core.review.judge import (
     FrameReview,
     ShapeReader,
@@ -113,6 +114,23 @@ def test_mattes_before_the_first_prompt_are_held_against_the_frame_after(store: 
     store.write(record(2, height=14.0))
     store.write(record(1, height=14.0))
     assert any("on photo 3" in reason for reason in listed(store)[2].reasons)
+
+
+@pytest.mark.parametrize(("extra", "also"), [(0.5, False), (0.0, True)])
+def test_a_frame_beside_one_that_others_contradict_is_not_blamed_for_the_difference(
+    store: MatteStore, extra: float, also: bool
+) -> None:
+    store.write(record(7, height=14.0))
+    frames = tuple(
+        FrameAgreement(
+            frame, "", 0.9 if frame != 7 else 0.9 - extra, extra if frame == 7 else 0.0, 0.0
+        )
+        for frame in range(1, 13)
+    )
+    write_agreement(store, 1, Agreement("cameras", "hull", frames))
+    found = listed(store)
+    assert 7 in found
+    assert (8 in found) is also  # it has double the size of frame 7
 
 
 def test_a_drawn_frame_is_corrected_whatever_the_model_says(store: MatteStore) -> None:
