@@ -127,7 +127,7 @@ def _hull_of(clip: bpy.types.MovieClip, store: MatteStore, object_id: int) -> Vo
     held = arrays["shares"] >= agreement.limit
     if not held.any():
         return None
-    return VoxelGrid(arrays["centres"][held], arrays["sizes"][held])
+    return VoxelGrid(arrays["offsets"][held] + arrays["centre"], arrays["sizes"][held])
 
 
 def _mesh(name: str, points: NDArray[Any], quads: NDArray[Any]) -> bpy.types.Mesh:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..system.safe_read import read_plain
 
 NAMES: Final = (
-    *("key", "centres", "sizes", "shares", "centre", "radius", "voxel"),
+    *("key", "offsets", "sizes", "shares", "centre", "radius", "voxel"),
     *("frames", "trust"),
 )
 """What the file has."""
@@ -27,8 +27,8 @@ def read_hull_file(path: Path) -> dict[str, NDArray[Any]] | None:
             found = {name: file[name] for name in NAMES}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
-    count = len(found["centres"])
-    fits = found["centres"].shape == (count, 3) and all(
+    count = len(found["offsets"])
+    fits = found["offsets"].shape == (count, 3) and all(
         found[name].shape == (count,) for name in ("sizes", "shares")
     )
     return found if fits else None

@@ -139,7 +139,8 @@ class Aimed:
     size
         Width and height of its picture, px.
     matrix
-        (3, 4) float32: takes a point (x, y, z, 1) to (u w, v w, w), with pixel (u, v).
+        (3, 4) float32: takes a point (x, y, z, 1), seen from the ball's centre, to (u w, v w, w), with
+        pixel (u, v).
     place
         Where the camera is, (3,).
     focal
@@ -212,7 +213,7 @@ def aim(camera: PhotoCamera, centre: Floats, radius: float, size: int) -> Aimed:
     turn = np.stack([right, np.cross(ahead, right), ahead])
     focal = size / 2 / math.tan(half)
     inner = np.array([[focal, 0, size / 2], [0, focal, size / 2], [0, 0, 1.0]])
-    matrix = inner @ np.concatenate([turn, -(turn @ camera.position)[:, None]], axis=1)
+    matrix = inner @ np.concatenate([turn, (turn @ away)[:, None]], axis=1)
     return Aimed(
         camera,
         size,

@@ -57,7 +57,8 @@ class Hull:
     Attributes
     ----------
     centres
-        (n, 3) float32, in order of rising shares.
+        (n, 3) float32, in order of rising shares, from ``centre``: cameras on a map are millions of
+        metres from its origin, which float32 can't hold to the centimetre.
     sizes
         (n,) float32: length of each voxel's side.
     shares
@@ -108,7 +109,7 @@ def carve(masks: Sequence[Mask], *, across: int = ACROSS, go_on: Stop = never) -
     for mask in voting:
         views.append(_View.of(mask, centre, radius, size, trust[mask.frame]))
         go_on()
-    voxels = _refined(views, centre, radius, size, go_on)
+    voxels = _refined(views, radius, size, go_on)
     if not len(voxels[0]):
         return None
     order = np.argsort(voxels[2], kind="stable")
@@ -208,13 +209,13 @@ def _looked_up(
     return high, high if exact else low / seen
 
 
-def _grid(centre: Floats, radius: float, count: int) -> tuple[Floats32, float]:
-    """Return the voxels of a cube around the ball, (count^3, 3), and their size."""
+def _grid(radius: float, count: int) -> tuple[Floats32, float]:
+    """Return the voxels of a cube around the ball, (count^3, 3) from its centre, and their size."""
     size = 2 * radius / count
     at = (np.arange(count, dtype=np.float64) + 0.5) * size - radius
     z, y, x = np.meshgrid(at, at, at, indexing="ij")
-    points = np.stack([x.ravel(), y.ravel(), z.ravel()], axis=-1) + centre
-    inside = (np.abs(points - centre) ** 2).sum(axis=1) <= (radius + size) ** 2
+    points = np.stack([x.ravel(), y.ravel(), z.ravel()], axis=-1)
+    inside = (points**2).sum(axis=1) <= (radius + size) ** 2
     return points[inside].astype(np.float32), size
 
 
@@ -237,14 +238,15 @@ def _ball(masks: Sequence[Mask], go_on: Stop) -> tuple[Floats, float, dict[int, 
         if not radius > 0:
             return None
         views = [_View.of(mask, centre, radius, _COARSE_PX, 1.0) for mask in masks]
-        points, size = _grid(centre, radius, _COARSE)
+        points, size = _grid(radius, _COARSE)
         found = _trusted(masks, views, points, size, go_on)
         if found is None:
             return None
         held, trust = found
         low, high = held.min(axis=0) - size, held.max(axis=0) + size
-        centre = ((low + high) / 2).astype(np.float64)
-        radius = min(radius, _ROOM * float(np.linalg.norm(held - centre, axis=1).max() + size))
+        middle = (low + high) / 2
+        radius = min(radius, _ROOM * float(np.linalg.norm(held - middle, axis=1).max() + size))
+        centre = centre + middle.astype(np.float64)
     return centre, radius, trust
 
 
@@ -334,12 +336,12 @@ def _picture_size(masks: Sequence[Mask], centre: Floats, radius: float, across: 
 
 
 def _refined(
-    views: Sequence[_View], centre: Floats, radius: float, across: int, go_on: Stop
+    views: Sequence[_View], radius: float, across: int, go_on: Stop
 ) -> tuple[Floats32, Floats32, Floats32]:
     """Return centres, sizes and shares of the voxels of at least `DOUBTFUL`."""
     levels = max(0, math.ceil(math.log2(across / _COARSE)))
     first = math.ceil(across / 2**levels)
-    points, size = _grid(centre, radius, first)
+    points, size = _grid(radius, first)
     kept: list[tuple[Floats32, float, Floats32]] = []
     for level in range(levels + 1):
         last = level == levels or len(points) > _MOST_VOXELS

@@ -18,7 +18,7 @@ from ...core.system.atomic_file import write_atomic
 from .aim import Mask
 from .hull import Hull
 
-HULL_VERSION: Final = "1"
+HULL_VERSION: Final = "2"
 """Raise it when the same masks and cameras give another hull than before."""
 
 
@@ -48,7 +48,7 @@ def save_hull(path: Path, hull: Hull, key: str) -> None:
     np.savez_compressed(
         file,
         key=np.array(key),
-        centres=hull.centres,
+        offsets=hull.centres,
         sizes=hull.sizes,
         shares=hull.shares.astype(np.float16),
         centre=hull.centre,
@@ -73,7 +73,7 @@ def load_hull(path: Path, key: str) -> Hull | None:
     if found is None or str(found["key"]) != key:
         return None
     return Hull(
-        found["centres"],
+        found["offsets"],
         found["sizes"],
         found["shares"].astype(np.float32),
         found["centre"],

@@ -90,7 +90,8 @@ class Outlines:
         """Return the distance of the hull's surface on a photo's grid, (rows, columns); 0 for none."""
         hull = self.hull
         held = hull.shares >= self.limit
-        away = np.linalg.norm(hull.centres[held] - camera.position.astype(np.float32), axis=1)
+        place = (camera.position - hull.centre).astype(np.float32)
+        away = np.linalg.norm(hull.centres[held] - place, axis=1)
         near = (1.0 / np.maximum(away, 1e-9)).astype(np.float32)
         aimed = aim(camera, hull.centre, hull.radius, self._size)
         drawn = splat(aimed, hull.centres[held], hull.sizes[held], near)

@@ -139,11 +139,37 @@ def test_the_same_masks_give_the_same_hull_and_it_is_kept(tmp_path: Path) -> Non
     assert load_hull(tmp_path / "none.npz", key) is None
 
 
+@pytest.mark.parametrize("scale", [1e-3, 1e4])
+@pytest.mark.parametrize("away", [(0.0, 0.0, 0.0), (4.6e5, 5.4e6, 80.0)])  # a map's metres
+def test_neither_the_scale_nor_the_place_of_the_cameras_changes_the_outlines(
+    scale: float, away: tuple[float, float, float]
+) -> None:
+    views = cameras(12)
+    masks = masks_of(views)
+    moved = []
+    for mask in masks:
+        place = mask.camera.camera.position * scale + np.array(away) * scale
+        camera = dataclasses.replace(mask.camera.camera, position=place)
+        view = dataclasses.replace(mask.camera, camera=camera)
+        moved.append(dataclasses.replace(mask, camera=view))
+    hulls = [carve(one, across=96) for one in (masks, moved)]
+    assert hulls[0] is not None
+    assert hulls[1] is not None
+    one, other = (
+        Outlines(hull, of) for hull, of in zip(hulls, (masks, moved), strict=True) if hull
+    )
+    for frame in one.frames():
+        assert iou(one.shape(frame), other.shape(frame)) > 0.97
+    depth = one.depth(views[0])
+    np.testing.assert_allclose(other.depth(moved[0].camera) / scale, depth, atol=0.05)
+
+
 def test_a_camera_is_aimed_exactly() -> None:
     camera = cameras(lens=FISHEYE)[5]
     aimed = aim(camera, CENTRE, 0.8, 200)
     pixels, _ = camera.project(POINTS[::50])
-    flat = np.concatenate([POINTS[::50], np.ones((len(POINTS[::50]), 1))], axis=1) @ aimed.matrix.T
+    own = POINTS[::50] - CENTRE
+    flat = np.concatenate([own, np.ones((len(own), 1))], axis=1) @ aimed.matrix.T
     u, v = (flat[:, :2] / flat[:, 2:]).astype(int).T
     np.testing.assert_allclose(aimed.table[v, u], pixels, atol=2.0)
     back = aimed.on_photo(np.ones((200, 200), np.float32), WIDTH, HEIGHT)
