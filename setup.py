@@ -23,10 +23,14 @@ def pins(*locks: str) -> list[str]:
 
 
 manifest = tomllib.loads((ROOT / "blender_manifest.toml").read_text(encoding="utf-8"))
+project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 setup(
     version=manifest["version"],
     install_requires=[
         pin for pin in pins("packages.txt") if pin.startswith(("msgspec==", "numpy=="))
     ],
-    extras_require={"engine": pins("packages.txt", "torch.txt", "sam2.txt")},
+    extras_require={
+        "engine": pins("packages.txt", "torch.txt", "sam2.txt"),
+        "farm": project["dependency-groups"]["farm"],
+    },
 )

@@ -24,6 +24,7 @@ LOCKS = {
     "sam2_splat_addon/client/requirements/packages.txt": ("worker", "3.11"),
     "sam2_splat_addon/client/requirements/cameras.txt": ("cameras", "3.11"),
     "requirements/docs.txt": ("docs", "3.11"),
+    "requirements/farm.txt": ("farm", "3.11"),
     "wheels/wheels.txt": ("addon", "3.11"),
 }
 
@@ -32,12 +33,19 @@ LOCKS = {
 ALONE = ("cameras",)
 
 
+# These are installed beside the packages of the worker, so what both need has the same version.
+BESIDE_WORKER = ("farm",)
+WORKER_LOCK = "sam2_splat_addon/client/requirements/packages.txt"
+
+
 def lock(target: Path, group: str, python: str, *, upgrade: bool) -> None:
     """Resolve one dependency group for every platform and write it with hashes to `target`."""
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--universal"]
     command += ["--generate-hashes", "--no-annotate", "--no-header"]
     command += ["--python-version", python, "--group", f"pyproject.toml:{group}"]
     command += ["--output-file", str(target.relative_to(ROOT))]
+    if group in BESIDE_WORKER:
+        command += ["--constraint", WORKER_LOCK]
     if group in ALONE:
         command.append("--no-deps")
     if upgrade:

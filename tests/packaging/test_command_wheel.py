@@ -49,6 +49,7 @@ def test_the_wheel_has_the_version_and_every_package_of_the_engine(wheel: Path) 
     plain = {need for need in needs if "extra ==" not in need}
     assert {need.partition("==")[0] for need in plain} == {"msgspec", "numpy"}
     engine = {need.partition(";")[0].strip() for need in needs if "extra ==" in need}
+    assert any(need.startswith("ray==") and "farm" in need for need in needs)
     assert {f"{pin.name}=={pin.version}" for pin in wanted_pins()} <= engine
 
 

@@ -28,8 +28,8 @@ BLENDER = {
 }  # fmt: skip
 # Comes with the Debian that the window's tests run in, and is imported there alone.
 DEBIAN = {"Xlib"}
-# Only tools/lock_requirements.py starts it, as a program.
-OPTIONAL = {"uv"}
+# Only tools/lock_requirements.py starts uv, as a program. Ray is for farms, and has a lock of its own.
+OPTIONAL = {"uv", "ray"}
 
 
 def normal(name: str) -> str:

@@ -48,9 +48,7 @@ def run_all(options: Any, interrupts: Interrupts) -> int:
     found = workplace.environment()
     variables = variables_for(found, workplace.cache_folder(), workplace.model_folder())
     every = Captures(captures, room, variables, ["--once"] * options.once)
-    table: _Table = (
-        _Events(every) if options.json else _Living(every) if is_living() else _Log(every)
-    )
+    table = table_of(every, is_json=options.json)
     table.begin(room.at_once)
     try:
         while not every.poll():
@@ -72,7 +70,13 @@ def parsed_options(arguments: Sequence[str]) -> Any:
     return parser_of_many(PROGRAM).parse_args(list(arguments))
 
 
-class _Table(Protocol):
+class Many(Protocol):
+    """Many captures, whoever runs them."""
+
+    captures: tuple[Capture, ...]
+
+
+class Table(Protocol):
     """Who shows how the captures go."""
 
     def begin(self, at_once: int) -> None: ...
@@ -80,10 +84,17 @@ class _Table(Protocol):
     def end(self, code: int) -> None: ...
 
 
+def table_of(every: Many, *, is_json: bool) -> Table:
+    """Return who shows captures: to a program, on a terminal, or in a log."""
+    if is_json:
+        return _Events(every)
+    return _Living(every) if is_living() else _Log(every)
+
+
 class _Log:
     """A line when a capture begins and when it ends, and now and then one for those that run."""
 
-    def __init__(self, every: Captures) -> None:
+    def __init__(self, every: Many) -> None:
         self._every = every
         self._states = {id(capture): capture.state for capture in every.captures}
         self._next = 0.0
@@ -113,7 +124,7 @@ class _Log:
 class _Living:
     """A table that is drawn again and again in the same place."""
 
-    def __init__(self, every: Captures) -> None:
+    def __init__(self, every: Many) -> None:
         self._every = every
         self._drawn = 0  # lines
         self._next = 0.0
@@ -158,7 +169,7 @@ class _Living:
 class _Events:
     """Each event of each capture as one line of JSON, with the name of its capture."""
 
-    def __init__(self, every: Captures) -> None:
+    def __init__(self, every: Many) -> None:
         self._every = every
 
     def begin(self, at_once: int) -> None:
@@ -194,7 +205,7 @@ def _write_event(event: dict[str, Any]) -> None:
     write(msgspec.json.encode(event).decode() + "\n")
 
 
-def _width(every: Captures) -> int:
+def _width(every: Many) -> int:
     return min(_MOST_NAME, max(len(capture.name) for capture in every.captures))
 
 
@@ -208,7 +219,7 @@ def _line(capture: Capture, width: int) -> str:
     return f"{name:{width}}  {shown(capture.verdict())}"
 
 
-def _say_list(every: Captures) -> None:
+def _say_list(every: Many) -> None:
     """Say how each capture has ended: those that need a look first."""
     width = _width(every)
     ordered = sorted(every.captures, key=_urgency)

@@ -29,7 +29,7 @@ from ...core.errors import (
     WorkerError,
 )
 from ...core.system.terminal import Interrupts, say, say_lines, write
-from . import batch, inform
+from . import batch, farm, inform
 from .options import EXIT_CODES, UsageError, job_of, misuse, parser, way_of
 from .run_job import BakeWay, JobResult, Prepared, damaged_sentence, prepared, run
 from .watch import JsonLines, Terminal, Watch
@@ -65,6 +65,7 @@ JOB_COMMANDS: Final[dict[str, tuple[tuple[JobStep, ...] | None, str]]] = {
 }
 OTHER_COMMANDS: Final = {
     "batch": "run the jobs of many captures, side by side",
+    "farm": "run the jobs of many captures on the computers of a Ray cluster",
     "info": "show versions, folders and models, or the masks of a job",
 }
 
@@ -77,6 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _of_job(command, rest)
     if command == "batch":
         return batch.batch(rest, _say_error)
+    if command == "farm":
+        return farm.farm(rest, _say_error)
     if command == "info":
         return inform.info(rest)
     if command == "--version":

@@ -54,12 +54,14 @@ def parser(program: str = "sam2-splat run", *, about: str = _ABOUT) -> argparse.
     return own
 
 
-def parser_of_many(program: str) -> argparse.ArgumentParser:
+_ABOUT_MANY = "Run the jobs of many captures, side by side as memory, cores and cards allow."
+
+
+def parser_of_many(program: str, about: str = _ABOUT_MANY) -> argparse.ArgumentParser:
     """Return the parser of a command that works on many jobs. Its options hold for each of them."""
     own = argparse.ArgumentParser(
         prog=program,
-        description="Run the jobs of many captures, side by side as memory, cores and cards allow."
-        " Options replace what the jobs say, in all of them.",
+        description=f"{about} Options replace what the jobs say, in all of them.",
         epilog=EXIT_CODES,
     )
     own.add_argument(
