@@ -27,7 +27,11 @@ MAY_IMPORT = {
 # House -> third-party packages that it may import; None means any that is not forbidden below.
 THIRD_PARTY: dict[str, set[str] | None] = {
     "core": {"numpy", "msgspec"},
-    "client": {"numpy", "msgspec", "ray"},  # Ray only in `farm_ray.the_ray`, where it may be missing
+    "client": {
+        "numpy",
+        "msgspec",
+        "ray",
+    },  # Ray only in `farm_ray.the_ray`, where it may be missing
     "engine": None,
     "blender": None,
 }
