@@ -51,10 +51,10 @@ class Camera:
             raise ValueError("its place has a wrong number of values")
         if not (np.isfinite(turn).all() and np.isfinite(place).all()):
             raise ValueError("its place is no number")
-        scale = abs(float(np.linalg.det(turn))) ** (1 / 3)
-        if scale < 1e-9 or not np.allclose(
-            turn @ turn.T, np.eye(3) * scale**2, atol=1e-2 * scale**2
-        ):
+        with np.errstate(over="ignore", invalid="ignore"):
+            scale = abs(float(np.linalg.det(turn))) ** (1 / 3)
+            square = np.allclose(turn @ turn.T, np.eye(3) * scale**2, atol=1e-2 * scale**2)
+        if scale < 1e-9 or not square:
             raise ValueError("its axes are not at right angles")
         if np.linalg.det(turn) < 0:
             raise Mirrored("it is mirrored")

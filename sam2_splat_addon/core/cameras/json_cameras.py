@@ -67,7 +67,7 @@ def read_transforms(path: Path, size: tuple[int, int], *, points: bool = True) -
             matrix = np.array(frame.get("transform_matrix"), dtype=np.float64)
             if matrix.shape not in ((4, 4), (3, 4)):
                 raise ValueError("its place has a wrong number of values")
-        except (TypeError, ValueError) as problem:
+        except (ArithmeticError, TypeError, ValueError) as problem:
             gathered.refuse(name, ValueError(str(problem)))
             continue
         turn = FROM_OPENGL @ matrix[:3, :3].T
@@ -151,7 +151,7 @@ def read_trained(path: Path) -> Capture:
             lens = Lens("PINHOLE", width, height, (*focal, width / 2, height / 2))
             turn: Floats = np.array(entry["rotation"], dtype=np.float64).T
             place: Floats = np.array(entry["position"], dtype=np.float64)
-        except (KeyError, TypeError, ValueError) as problem:
+        except (ArithmeticError, KeyError, TypeError, ValueError) as problem:
             gathered.refuse(name, ValueError(str(problem)))
             continue
         gathered.add(name, lens, turn, place)

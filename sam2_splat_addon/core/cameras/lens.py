@@ -23,6 +23,7 @@ Floats = NDArray[np.float64]
 _STEPS = 60  # of Newton's method; nearly all pixels need fewer than ten
 _CLOSE = 1e-10
 _STEP = 1e-6  # of the numeric derivative
+_MOST = 1 << 24  # px of a side; no picture is larger, and arithmetic with more can overflow
 
 _Plane = Literal["perspective", "fisheye", "division", "eucm", "sphere"]
 _Distort = Callable[[Floats, Floats, tuple[float, ...]], tuple[Floats, Floats]]
@@ -190,7 +191,7 @@ class Lens:
             raise ValueError(f"{self.model} has {model.size} parameters, not {len(self.params)}")
         if not all(map(math.isfinite, self.params)):
             raise ValueError(f"a parameter of {self.model} is no number")
-        if min(self.width, self.height) < 1:
+        if not 1 <= min(self.width, self.height) <= max(self.width, self.height) <= _MOST:
             raise ValueError(f"a camera has {self.width}x{self.height} px")
         if min(self._focal) <= 0:
             raise ValueError("a focal length is not above 0")

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from io import BufferedReader
 from pathlib import Path
 from typing import Final
@@ -41,22 +43,29 @@ def read_points(path: Path) -> Floats:
     OSError
         The file can't be read.
     ValueError
-        It is no PLY file with points at its beginning.
+        It is no PLY file with points at its beginning, or is cut off.
     """
     with open_plain(path) as file:
         form, count, fields = _header(file)
+        if not 0 <= count <= os.fstat(file.fileno()).st_size:  # a point takes more than a byte
+            raise ValueError("it is cut off")
         names = [name for name, _ in fields]
         if not {"x", "y", "z"} <= set(names):
             raise ValueError("its points have no x, y and z")
+        if not count:
+            return np.zeros((0, 3))
         if form == "ascii":
-            rows = np.loadtxt(
-                file, max_rows=count, ndmin=2, usecols=[names.index(one) for one in "xyz"]
-            )
-            return rows.astype(np.float64)
-        sign = "<" if form == "binary_little_endian" else ">"
-        kind = np.dtype([(name, sign + code) for name, code in fields])
-        data = np.frombuffer(file.read(count * kind.itemsize), kind)
-        return np.stack([data[one].astype(np.float64) for one in "xyz"], axis=-1)
+            lines = list(itertools.islice(file, count))
+            data = np.loadtxt(lines, ndmin=2, usecols=[names.index(one) for one in "xyz"])
+            places: Floats = data.astype(np.float64)
+        else:
+            sign = "<" if form == "binary_little_endian" else ">"
+            kind = np.dtype([(name, sign + code) for name, code in fields])
+            found = np.frombuffer(file.read(count * kind.itemsize), kind)
+            places = np.stack([found[one].astype(np.float64) for one in "xyz"], axis=-1)
+        if len(places) < count:
+            raise ValueError("it is cut off")
+        return places
 
 
 def _header(file: BufferedReader) -> tuple[str, int, list[tuple[str, str]]]:

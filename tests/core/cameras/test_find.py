@@ -419,3 +419,157 @@ def test_a_damaged_file_beside_a_good_one_does_not_stop(tmp_path: Path) -> None:
     (tmp_path / "transforms.json").write_text("{")
     write_colmap(tmp_path / "sparse/0", cameras)
     assert len(cameras_of(paths, *SIZE).by_frame) == 8
+
+
+HUGE = "1" + "0" * 400  # valid JSON, but no float holds it
+PLACE = "[[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]"
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        f'"transform_matrix": {PLACE}, "w": {HUGE}',
+        f'"transform_matrix": {PLACE}, "w": 1e300',
+        f'"transform_matrix": {PLACE}, "cx": {HUGE}',
+        f'"transform_matrix": {PLACE}, "distortion_params": [1, 2, 3, 4, 5, {HUGE}]',
+        f'"transform_matrix": {PLACE}, "fl_x": 0, "camera_angle_x": 5e-324',
+        f'"transform_matrix": {PLACE}, "fl_x": 0',
+        f'"transform_matrix": {PLACE}, "camera_model": "WIDE"',
+        f'"transform_matrix": {PLACE.replace("1", HUGE)}',
+        f'"transform_matrix": {PLACE.replace("1", "1e200")}',
+        '"transform_matrix": [[1, 0, 0, 0], [0, 1, 0, 0]]',
+        '"transform_matrix": [[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0]]',
+        '"transform_matrix": "left"',
+    ],
+)
+def test_a_frame_of_nerfstudio_without_usable_numbers_is_left_out_and_named(
+    tmp_path: Path, frame: str
+) -> None:
+    cameras = ring()
+    paths = photos(tmp_path, cameras)
+    path = write_transforms(tmp_path / "transforms.json", cameras[1:], fl_x=100.0)
+    wrong = f'"frames": [{{"file_path": "IMG_0000.JPG", {frame}}}, '
+    path.write_text(path.read_text().replace('"frames": [', wrong))
+    found = cameras_of(paths, *SIZE)
+    assert sorted(found.by_frame) == list(range(2, 9))
+    assert "such as that of IMG_0000.JPG" in found.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("width", HUGE),
+        ("width", "null"),
+        ("height", "0"),
+        ("fx", HUGE),
+        ("fx", "-100"),
+        ("position", "[1, 2]"),
+        ("position", f"[{HUGE}, 0, 0]"),
+        ("rotation", "{}"),
+        ("rotation", "[[0, 0, 0], [0, 0, 0], [0, 0, 0]]"),
+    ],
+)
+def test_a_camera_of_a_trainer_without_usable_numbers_is_left_out_and_named(
+    tmp_path: Path, name: str, value: str
+) -> None:
+    cameras = ring()
+    paths = photos(tmp_path, cameras)
+    path = write_trained(tmp_path / "cameras.json", cameras)
+    rows = json.loads(path.read_text())
+    rows[2][name] = "here"
+    path.write_text(json.dumps(rows).replace('"here"', value))
+    found = cameras_of(paths, *SIZE)
+    assert sorted(found.by_frame) == [1, 2, 4, 5, 6, 7, 8]
+    assert "such as that of IMG_0002" in found.warnings[0]
+
+
+def test_an_image_of_colmap_without_usable_numbers_is_left_out_and_named(tmp_path: Path) -> None:
+    cameras = ring()
+    paths = photos(tmp_path, cameras)
+    model = write_colmap(tmp_path / "sparse/0", cameras, text=True)
+    images, lenses = (model / name for name in ("images.txt", "cameras.txt"))
+    whole, lens = images.read_text(), lenses.read_text()
+    second = next(line for line in whole.splitlines() if line.endswith("IMG_0001.JPG"))
+    words = second.split()
+    for wrong in (
+        [*words[:8], "99", words[9]],  # a camera that is not there
+        [words[0], "0", "0", "0", "0", *words[5:]],  # no rotation
+        [words[0], "nan", *words[2:]],
+        [*words[:5], "inf", *words[6:]],
+    ):
+        images.write_text(whole.replace(second, " ".join(wrong)))
+        found = cameras_of(paths, *SIZE)
+        assert sorted(found.by_frame) == [1, 3, 4, 5, 6, 7, 8]
+        assert "such as that of IMG_0001.JPG" in found.warnings[0]
+        assert {len(shown) for shown in found.shown.values()} == {len(POINTS)}
+    images.write_text(whole)
+    for wrong_lens in ("2 PINHOLE 0 80 100 100 60 40", "2 PINHOLE 120 80 100 100", "2 ROUND 9 9 1"):
+        lenses.write_text(
+            "\n".join(wrong_lens if line.startswith("2 ") else line for line in lens.splitlines())
+        )
+        assert sorted(cameras_of(paths, *SIZE).by_frame) == [1, 3, 4, 5, 6, 7, 8]
+
+
+@pytest.mark.parametrize(
+    "row", ["0,0,10,0,0,0,,0,0", "0,0,inf,0,0,0,30,0,0", "0,x,10,0,0,0,30,0,0", "0,0,1,0,0,0,0,0,0"]
+)
+def test_a_row_of_realityscan_without_usable_numbers_is_left_out_and_named(
+    tmp_path: Path, row: str
+) -> None:
+    cameras = ring(4)
+    paths = photos(tmp_path, cameras)
+    rows = [f"{one.name},0,0,{10 + at},0,0,0,30,0,0" for at, one in enumerate(cameras)]
+    rows[1] = f"{cameras[1].name},{row}"
+    lines = ["#name,x,y,z,heading,pitch,roll,f,px,py", *rows, "too,short", ""]
+    (tmp_path / "cameras.csv").write_text("\n".join(lines))
+    found = cameras_of(paths, *SIZE)
+    assert {at: one.position[2] for at, one in found.by_frame.items()} == {1: 10, 3: 12, 4: 13}
+    assert found.warnings[0].endswith("left out: 1, such as that of IMG_0001.JPG.")
+
+
+def test_an_export_of_realityscan_without_places_is_named_with_what_to_export(
+    tmp_path: Path,
+) -> None:
+    paths = photos(tmp_path, ring(3))
+    path = tmp_path / "cameras.csv"
+    for heading in ("#name,x,y,alt,f", "#name,x,y,heading,pitch,roll,f", "#cameras 3"):
+        path.write_text(f"{heading}\nIMG_0000.JPG,0,0,1,0,0,0,30\n")
+        with pytest.raises(CameraError, match="camera parameters"):
+            cameras_of(paths, *SIZE, path)
+
+
+def test_xmp_files_without_a_place_or_numbers_count_as_no_camera(tmp_path: Path) -> None:
+    cameras = ring()
+    paths = photos(tmp_path, cameras)
+    for path, camera in zip(paths, cameras, strict=True):
+        turn = " ".join(map(str, camera.rotation.ravel()))
+        place = " ".join(map(str, camera.position))
+        path.with_suffix(".xmp").write_text(
+            f'<a xcr:Rotation="{turn}" xcr:Position="{place}" xcr:FocalLength35mm="30"'
+            ' xcr:DistortionModel="perspective" xcr:DistortionCoeficients="9 9 9 9 9 9"/>'
+        )
+    wrong = [path.with_suffix(".xmp") for path in paths[:4]]
+    whole = wrong[0].read_text()
+    wrong[0].write_text("<x:xmpmeta/>")
+    wrong[1].write_text(whole.replace("xcr:Position", "xcr:Elsewhere"))
+    wrong[2].write_text(whole.replace('Rotation="', 'Rotation="1 '))
+    wrong[3].write_text(whole.replace('FocalLength35mm="30"', 'FocalLength35mm="wide"'))
+    found = cameras_of(paths, *SIZE)
+    assert sorted(found.by_frame) == [5, 6, 7, 8]
+    assert "left out: 2, such as that of IMG_0002.JPG" in found.warnings[0]
+    pixels, _ = found.by_frame[5].project(POINTS)  # this model of a lens has no distortion
+    wanted = cameras[4].lens.project(cameras[4].seen_from(POINTS))
+    np.testing.assert_allclose(pixels, wanted, atol=1e-6)
+
+
+def test_the_ray_of_a_pixel_leads_back_to_its_point(tmp_path: Path) -> None:
+    cameras = ring(lens=BENT)
+    paths = photos(tmp_path, cameras, (240, 160))
+    write_colmap(tmp_path / "sparse/0", cameras)
+    for camera in cameras_of(paths, 240, 160).by_frame.values():
+        pixels, distance = camera.project(POINTS)
+        rays = camera.rays(pixels)
+        np.testing.assert_allclose(camera.position + rays * distance[:, None], POINTS, atol=1e-6)
+        assert camera.inside(pixels).all()
+        outside = np.array([[-0.1, 5], [240.0, 5], [5, -0.1], [5, 160.0], [np.nan, 5]])
+        assert not camera.inside(outside).any()
