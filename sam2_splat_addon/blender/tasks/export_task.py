@@ -16,6 +16,7 @@ from ...core.mattes.store import STORE_NAME
 from ...core.prompts import PromptSet
 from ...core.settings import BUNDLED, BakeSettings, Device, ModelSettings, Role
 from ...core.system.background_task import BackgroundTask
+from ...core.system.steps import ends
 from ..clip import markers, matte_run, shown, user_masks
 from ..clip.footage import accept, place_of
 from ..clip.user_masks import Drawn
@@ -70,9 +71,7 @@ class ExportTask:
     def step(self, deadline: float) -> bool:
         """Work until the deadline. Return True at the end. Raises SplatError."""
         while not self.cancelled:
-            try:
-                next(self._steps)
-            except StopIteration:
+            if ends(self._steps):
                 return True
             if time.monotonic() >= deadline:
                 return False

@@ -17,6 +17,7 @@ from ...core.capture_job import JobStep
 from ...core.errors import PromptError, SplatError
 from ...core.footage.scan import natural_key
 from ...core.printable import counted
+from ...core.system.steps import ends
 from ..clip import markers
 from ..context import clip_state, preferences, properties, worker_session
 from ..context.active_clip import clip_by_uid, is_linked
@@ -183,9 +184,7 @@ class QueueTask:
     def step(self, deadline: float) -> bool:
         """Work until the deadline, and return at once while captures run."""
         self._deadline = deadline
-        try:
-            next(self._steps)
-        except StopIteration:
+        if ends(self._steps):
             return True
         if bpy.app.background and self._every is not None:
             time.sleep(_WAIT)

@@ -25,6 +25,7 @@ from ...core.printable import is_text
 from ...core.protocol import VideoPhotosRequest, VideoRequest, VideoScoresRequest
 from ...core.settings import VideoSettings
 from ...core.system.background_task import BackgroundTask, Report
+from ...core.system.steps import ends
 from ..context import console, preferences, worker_session
 from .job_task import WAITS, Steps
 from .load_task import LoadTask
@@ -105,11 +106,7 @@ class VideoTask:
     def step(self, deadline: float) -> bool:
         """Move on until the deadline. In a window, return at once while waiting."""
         self._deadline = deadline
-        try:
-            next(self._steps)
-        except StopIteration:
-            return True
-        return False
+        return ends(self._steps)
 
     def cancel(self) -> None:
         """End soon. Finished photos are kept for the next time."""

@@ -20,6 +20,15 @@ def at_once(steps: Generator[Any, None, T]) -> T:
             return result
 
 
+def ends(steps: Generator[Any, None, Any]) -> bool:
+    """Do one step. Return whether there was none left."""
+    try:
+        next(steps)
+    except StopIteration:
+        return True
+    return False
+
+
 def quietly(steps: Generator[Any, None, T]) -> Generator[None, None, T]:
     """Do the same steps, but yield None after each."""
     while True:
