@@ -17,6 +17,7 @@ from sam2_splat_addon.engine.models.architectures import build
 from sam2_splat_addon.engine.models.device import DeviceChoice, choose_device
 from sam2_splat_addon.engine.tracking.plan import plan_object, span_of
 from sam2_splat_addon.engine.tracking.results import FrameResult
+from sam2_splat_addon.engine.tracking.sam2_adapter import Sam2Adapter
 from sam2_splat_addon.engine.tracking.schedule import schedule_for
 from sam2_splat_addon.engine.tracking.session import Frames, Session
 
@@ -101,7 +102,7 @@ def propagated(
         for entry in objects
     ]
     session = Session(
-        model,
+        Sam2Adapter(model, len(frames)),
         frames,
         PhotoSizes(WIDTH, HEIGHT),
         [schedule_for(plan, plan.results) for plan in plans],

@@ -172,7 +172,7 @@ class _KeepingSession(Session):
             loaded.model, len(footage.paths), keeps_prompts=OBEYING[request.settings.obey_clicks]
         )
         super().__init__(
-            loaded.model,
+            steps,
             FrameSource(
                 [Path(path) for path in footage.paths],
                 loaded.model.image_size,
@@ -183,7 +183,6 @@ class _KeepingSession(Session):
             choice,
             panorama=request.settings.panorama,
             guarded=request.settings.memory == GUARDED,
-            keeps_prompts=OBEYING[request.settings.obey_clicks],
             look=click_look(
                 steps,
                 lambda index, part: features.close_up(self._paths[index], part, self._raw, steps),

@@ -47,7 +47,7 @@ from ..models.bfloat16_products import set_products
 from ..models.checkpoints import LoadedModel, checkpoint_path, sha256_of
 from ..models.device import DeviceChoice, choose_device, use_threads
 from ..models.input_spec import model_input
-from ..refine.zoom_refine import SecondLook, click_look, close_ups
+from ..refine.zoom_refine import CloseUp, SecondLook, click_look, close_ups
 from ..tracking.cache_keys import matte_keys
 from ..tracking.memory_bank import BankState
 from ..tracking.panorama import frame_width, is_near
@@ -292,7 +292,10 @@ class _Propagation:
             going_on = f"Continuing where an earlier run stopped, from frame {min(starts)}."
             told.on_log(Log("info", going_on))
         every = with_carried(self._prompts, request.carried)
-        look = _second_look(request, every, loaded.model, choice, told.cancelled)
+        photos = [Path(path) for path in footage.paths]
+        steps = Sam2Adapter(loaded.model, len(photos), keeps_prompts=OBEYING[settings.obey_clicks])
+        close_up = close_ups(steps, photos, settings.raw_photos)
+        look = _second_look(request, every, steps, close_up, choice, told.cancelled)
         twice = (
             at.plan.twice.intersection(self._wanted[at.plan.object_id]) for at in self._objects
         )
@@ -309,10 +312,8 @@ class _Propagation:
                 self._report_frame(record)
             told.on_progress(writer.progress(result))
 
-        photos = [Path(path) for path in footage.paths]
-        steps = Sam2Adapter(loaded.model, len(photos), keeps_prompts=OBEYING[settings.obey_clicks])
         session = Session(
-            loaded.model,
+            steps,
             FrameSource(
                 photos,
                 self._seen.size,
@@ -327,10 +328,9 @@ class _Propagation:
             choice,
             panorama=settings.panorama,
             guarded=settings.memory == GUARDED,
-            keeps_prompts=OBEYING[settings.obey_clicks],
             look=click_look(
                 steps,
-                close_ups(steps, photos, settings.raw_photos),
+                close_up,
                 sizes,
                 choice,
                 panorama=settings.panorama,
@@ -471,7 +471,8 @@ def _decoders(footage: FootageFiles, choice: DeviceChoice) -> int:
 def _second_look(
     request: PropagateRequest,
     prompts: PromptSet,
-    model: SAM2Base,
+    steps: Sam2Adapter,
+    close_up: CloseUp,
     choice: DeviceChoice,
     cancelled: Callable[[], bool],
 ) -> Callable[[FrameResult], FrameResult]:
@@ -479,12 +480,9 @@ def _second_look(
     if request.settings.second_look == NO_LOOK:
         return lambda result: result
     footage = request.footage
-    photos = [Path(path) for path in footage.paths]
-    obeying = OBEYING[request.settings.obey_clicks]
-    steps = Sam2Adapter(model, len(photos), keeps_prompts=obeying)
     look = SecondLook(
         steps,
-        close_ups(steps, photos, request.settings.raw_photos),
+        close_up,
         footage.sizes.upright,
         choice,
         closer=LOOKS.index(request.settings.second_look) - LOOKS.index(WHOLE_LOOK),

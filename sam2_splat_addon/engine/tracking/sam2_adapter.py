@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from sam2.modeling.sam2_base import SAM2Base
@@ -180,7 +181,7 @@ class Sam2Adapter:
         before = torch.clamp(before, -_LOGIT_BOUND, _LOGIT_BOUND)
         return self._predict(
             index, image, prompts.points, None, None, before=before, reverse=False,
-            in_turns=False, keeps=self.keeps_prompts and not advice,
+            one_turn="hints" if advice else "clicks",
         )  # fmt: skip
 
     def _predict(
@@ -193,14 +194,17 @@ class Sam2Adapter:
         *,
         before: Tensor | None,
         reverse: bool,
-        in_turns: bool = True,
-        keeps: bool | None = None,
+        one_turn: Literal["clicks", "hints"] | None = None,
         turns: Turns | None = None,
     ) -> Prediction:
-        """Get the model's answer. If prompts are kept, the points change it where they are missed."""
-        keeps = self.keeps_prompts if keeps is None else keeps
+        """Get the model's answer. If prompts are kept, the points change it where they are missed.
+
+        A model that takes turns gets the points one after the other, or all in ``one_turn``. If
+        they are only hints, they change nothing.
+        """
+        keeps = self.keeps_prompts and one_turn != "hints"
         asked: list[dict[str, Tensor] | None] = [points]
-        if points is not None and self.takes_turns and in_turns:
+        if points is not None and self.takes_turns and one_turn is None:
             asked = [*in_turn(points, known=before is not None)]
         turns = {} if turns is None else turns
         known = [at for at in range(len(asked) - 1) if _key(asked[at]) in turns]

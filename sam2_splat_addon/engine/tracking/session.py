@@ -16,7 +16,6 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from typing import Protocol
 
 import torch
-from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 
 from ...core.errors import Cancelled
@@ -60,8 +59,8 @@ class Session:
 
     Parameters
     ----------
-    model
-        In eval mode, on the device of ``choice``.
+    steps
+        The steps of a model in eval mode, on the device of ``choice``, over these frames.
     frames
         The footage, resized to the model's input.
     sizes
@@ -76,8 +75,6 @@ class Session:
         Whether the photos go all the way round. Each object is then brought to the middle.
     guarded
         Whether doubtful frames stay out of memory; see `distractor_memory`.
-    keeps_prompts
-        As in `Sam2Adapter`.
     look
         Looks closer at the answer to the clicks of a photo, for a model that is worth it; see
         `refine.zoom_refine.SecondLook.of_clicks`.
@@ -97,14 +94,15 @@ class Session:
     >>> source = FrameSource(photos, loaded.model.image_size)
     >>> plan = plan_object(prompts, range(1, len(photos) + 1), "both")
     >>> works = [schedule_for(plan, plan.results)]
-    >>> session = Session(loaded.model, source, PhotoSizes(1920, 1080), works, choice)
+    >>> steps = Sam2Adapter(loaded.model, len(photos))
+    >>> session = Session(steps, source, PhotoSizes(1920, 1080), works, choice)
     >>> areas = {}
     >>> session.run(lambda result: areas.update({result.frame: result.scores.area}))
     """
 
     def __init__(
         self,
-        model: SAM2Base,
+        steps: Sam2Adapter,
         frames: Frames,
         sizes: PhotoSizes,
         works: Iterable[ObjectSchedule],
@@ -113,7 +111,6 @@ class Session:
         max_conditioning: int = MAX_CONDITIONING,
         panorama: bool = False,
         guarded: bool = False,
-        keeps_prompts: bool | None = None,
         look: ClickLook | None = None,
         shelves: Mapping[int, ConditioningStore] | None = None,
         fills_shelves: bool = True,
@@ -122,9 +119,9 @@ class Session:
         self._sizes = sizes
         self._works = {work.plan.object_id: work for work in works}
         self._choice = choice
-        self._steps = Sam2Adapter(model, len(frames), keeps_prompts=keeps_prompts)
+        self._steps = steps
         self._look = look
-        self._reach = MemoryReach.of(model, max_conditioning)
+        self._reach = MemoryReach.of(steps.model, max_conditioning)
         self._position = torch.empty(0)  # set when a run begins, in its number format
         self._conditioning = {
             object_id: ConditioningMemories(

@@ -18,7 +18,7 @@ from sam2_splat_addon.engine.tracking.memory_bank import (
 )
 from sam2_splat_addon.engine.tracking.plan import Step, plan_object
 from sam2_splat_addon.engine.tracking.results import FrameResult
-from sam2_splat_addon.engine.tracking.sam2_adapter import Prediction
+from sam2_splat_addon.engine.tracking.sam2_adapter import Prediction, Sam2Adapter
 from sam2_splat_addon.engine.tracking.schedule import schedule_for
 from sam2_splat_addon.engine.tracking.session import Session
 
@@ -131,7 +131,8 @@ def _run(*, guarded: bool) -> tuple[dict[int, FrameResult], dict[int, BankState]
         works = [schedule_for(plan, frames, lambda step: state.get(step.frame))]
         size = (WIDTH, HEIGHT)
         device = choose_device("cpu")
-        return Session(model, random_frames(8), PhotoSizes(*size), works, device, guarded=guarded)
+        steps = Sam2Adapter(model, 8)
+        return Session(steps, random_frames(8), PhotoSizes(*size), works, device, guarded=guarded)
 
     session(set(range(1, 9)), {}).run(
         lambda result: results.update({result.frame: result}), on_remembered=remembered

@@ -37,6 +37,7 @@ from sam2_splat_addon.engine.tracking.panorama import (
 from sam2_splat_addon.engine.tracking.plan import Step, plan_object
 from sam2_splat_addon.engine.tracking.prompt_tensors import PromptTensors
 from sam2_splat_addon.engine.tracking.results import FrameResult
+from sam2_splat_addon.engine.tracking.sam2_adapter import Sam2Adapter
 from sam2_splat_addon.engine.tracking.schedule import ObjectSchedule, schedule_for
 from sam2_splat_addon.engine.tracking.session import Session
 
@@ -74,7 +75,8 @@ def _tensors(prompts: FramePrompts, view: View) -> PromptTensors:
 
 def _session(frames: TensorFrames, works: Sequence[ObjectSchedule]) -> Session:
     size = (_WIDTH, _HEIGHT)
-    return Session(_model(), frames, PhotoSizes(*size), works, choose_device("cpu"), panorama=True)
+    steps = Sam2Adapter(_model(), len(frames))
+    return Session(steps, frames, PhotoSizes(*size), works, choose_device("cpu"), panorama=True)
 
 
 def _run(frames: TensorFrames, prompts: Sequence[FramePrompts]) -> dict[int, FrameResult]:

@@ -30,6 +30,7 @@ from sam2_splat_addon.engine.tracking.memory_bank import BankState, MemoryBank
 from sam2_splat_addon.engine.tracking.plan import ObjectPlan, Step, plan_object
 from sam2_splat_addon.engine.tracking.prompt_tensors import prompt_tensors
 from sam2_splat_addon.engine.tracking.results import FrameResult
+from sam2_splat_addon.engine.tracking.sam2_adapter import Sam2Adapter
 from sam2_splat_addon.engine.tracking.schedule import schedule_for
 from sam2_splat_addon.engine.tracking.session import Session
 
@@ -206,7 +207,8 @@ def _plans(frames: int, *objects: ObjectPrompts) -> list[ObjectPlan]:
 def _session(frames: Any, *objects: ObjectPrompts) -> Session:
     plans = _plans(len(frames), *objects)
     works = [schedule_for(plan, plan.results) for plan in plans]
-    return Session(_model(), frames, PhotoSizes(WIDTH, HEIGHT), works, choose_device("cpu"))
+    steps = Sam2Adapter(_model(), len(frames))
+    return Session(steps, frames, PhotoSizes(WIDTH, HEIGHT), works, choose_device("cpu"))
 
 
 def test_a_frame_is_decoded_and_encoded_once_in_a_pass_for_all_objects() -> None:
@@ -254,7 +256,8 @@ def test_a_cancelled_session_stops_where_it_is_and_another_goes_on_from_its_bank
             schedule_for(plan, left, lambda step, at=plan.object_id: banks.get((at, step)))  # type: ignore[misc]
         )
     rest: list[FrameResult] = []
-    Session(_model(), random_frames(8), PhotoSizes(WIDTH, HEIGHT), works, choose_device("cpu")).run(
+    steps = Sam2Adapter(_model(), 8)
+    Session(steps, random_frames(8), PhotoSizes(WIDTH, HEIGHT), works, choose_device("cpu")).run(
         rest.append
     )
     whole = propagated(_model(), random_frames(8), objects)

@@ -26,6 +26,7 @@ from sam2_splat_addon.engine.models.device import choose_device
 from sam2_splat_addon.engine.models.prepare import prepare
 from sam2_splat_addon.engine.tracking.plan import plan_object
 from sam2_splat_addon.engine.tracking.results import FrameResult
+from sam2_splat_addon.engine.tracking.sam2_adapter import Sam2Adapter
 from sam2_splat_addon.engine.tracking.schedule import schedule_for
 from sam2_splat_addon.engine.tracking.session import Session
 
@@ -132,7 +133,7 @@ def _ours(
 
     watch = Stopwatch()
     session = Session(
-        model,
+        Sam2Adapter(model, case.frames),
         FrameSource(sorted(Path(case.folder).iterdir()), case.image_size),
         PhotoSizes(*size),
         [schedule_for(plan, plan.results) for plan in plans],
