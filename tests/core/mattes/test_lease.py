@@ -239,3 +239,95 @@ def test_what_a_power_cut_left_is_taken_away_soon_by_who_has_the_lock(
         assert (tmp_path / lease.LEASE_NAME).is_file()
     assert time.monotonic() - began < 30
     assert not (tmp_path / lease.LEASE_NAME).exists()
+
+
+def _file_of(folder: Path, host: str = "render-7", beat: int = 0) -> Path:
+    """Write the lease of another computer, and return its path."""
+    path = folder / lease.LEASE_NAME
+    path.write_bytes(lease._bytes(lease.Owner("SAM2 Splat", host, host, 1, f"of {host}", beat)))
+    return path
+
+
+def test_who_finds_anothers_name_in_its_lease_has_lost_it_and_leaves_it_there(
+    tmp_path: Path,
+) -> None:
+    with lease.leased(tmp_path, lambda host: None) as held:
+        held.check()
+        path = _file_of(tmp_path)
+        taken = path.read_bytes()
+        end = time.monotonic() + 20
+        while held._lost_to is None and time.monotonic() < end:
+            time.sleep(0.02)
+        with pytest.raises(StoreError, match=r"render-7 has taken over the run in .*kept\."):
+            held.check()
+    assert path.read_bytes() == taken
+
+
+def test_a_lease_that_somebody_removed_by_mistake_is_made_again(tmp_path: Path) -> None:
+    path = tmp_path / lease.LEASE_NAME
+    with lease.leased(tmp_path, lambda host: None) as held:
+        first = lease._owner(path.read_bytes())
+        path.unlink()
+        end = time.monotonic() + 20
+        while not path.is_file() and time.monotonic() < end:
+            time.sleep(0.02)
+        again = lease._owner(path.read_bytes())
+        assert first is not None and again is not None
+        assert again.token == first.token and again.beat > first.beat
+        held.check()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_who_takes_a_lease_away_too_late_puts_it_back_and_names_its_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = _file_of(tmp_path, "dead").read_bytes()
+    path = _file_of(tmp_path, "alive")
+    content, looked = path.read_bytes(), list[Path]()
+
+    def read(file: Path) -> bytes:
+        looked.append(file)
+        return (
+            dead if len(looked) == 1 else file.read_bytes()
+        )  # the other was faster after this look
+
+    monkeypatch.setattr(lease, "read_plain", read)
+    with pytest.raises(StoreError, match="Another computer, alive, is"):
+        lease._remove(path, dead, lease._me())
+    assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]
+    lease._remove(path, dead, lease._me())  # seen in time: it stays without a word
+    assert path.read_bytes() == content
+    lease._remove(path, content, lease._me())
+    lease._remove(path, content, lease._me())  # gone already
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_watched_lease_that_changes_to_nothing_readable_is_watched_from_then_on(
+    tmp_path: Path,
+) -> None:
+    path, told = _file_of(tmp_path), list[str]()
+    seen = path.read_bytes()
+
+    def change(host: str) -> None:
+        told.append(host)
+        if len(told) == 3:
+            path.write_bytes(seen[:30])
+
+    began = time.monotonic()
+    assert lease._watch(path, seen, change, lease.LAPSE) == seen[:30]
+    assert time.monotonic() - began > lease.LAPSE + lease._LOOK
+    assert lease._watch(path, seen[:30], lambda host: told.append(host), 0.1) == seen[:30]
+    assert told[0] == "render-7" and told[-1] == "another computer"
+    assert lease._watch(path, seen[:30], lambda host: path.unlink(missing_ok=True), 9.0) is None
+
+
+def test_a_lease_where_no_file_can_be_made_holds_nothing_and_stops_nobody(tmp_path: Path) -> None:
+    with lease.leased(tmp_path / "not there", lambda host: None) as held:
+        held._lost_to = "render-7"
+        held.check()
+    assert list(tmp_path.iterdir()) == []
+    lease.require_free(tmp_path)
+    _file_of(tmp_path)
+    with pytest.raises(StoreError, match="If render-7 is gone, propagate here first"):
+        lease.require_free(tmp_path)

@@ -311,3 +311,21 @@ def test_names_that_the_store_did_not_give_are_no_mattes(store: MatteStore) -> N
     assert store.frames(1) == [1]
     assert store.frames(2) == []
     assert store.aside() == []
+
+
+def test_the_small_files_of_a_subjects_state_are_written_whole_or_named(store: MatteStore) -> None:
+    path = store.write_state(3, "agreement.json", b"first")
+    assert path == store.folder / "state" / "003" / "agreement.json"
+    assert store.write_state(3, "agreement.json", b"second").read_bytes() == b"second"
+    assert list(path.parent.iterdir()) == [path]
+    (store.folder / "state" / "004").write_bytes(b"a file stands where the folder should")
+    with pytest.raises(StoreError, match=r"state.004.agreement\.json can't be written"):
+        store.write_state(4, "agreement.json", b"third")
+
+
+def test_a_store_that_was_deleted_during_a_run_is_named(store: MatteStore) -> None:
+    store.require_there()
+    for path in store.folder.iterdir():
+        path.rename(path.with_name(f"moved {path.name}"))
+    with pytest.raises(StoreError, match=f"{store.folder.name} was deleted or moved"):
+        store.require_there()
