@@ -16,7 +16,14 @@ from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointProm
 from sam2_splat_addon.core.protocol import FootageFiles, FrameRange, Progress, PropagateRequest
 from sam2_splat_addon.core.settings import RunSettings
 from sam2_splat_addon.engine.jobs import propagate, run_store
-from sam2_splat_addon.engine.tracking.bidirectional import ABSENT_ESTIMATE, better, overlap
+from sam2_splat_addon.engine.tracking.bidirectional import (
+    ABSENT_ESTIMATE,
+    Sides,
+    better,
+    overlap,
+)
+from sam2_splat_addon.engine.tracking.cache_keys import matte_keys
+from sam2_splat_addon.engine.tracking.plan import Step, plan_object
 
 from ..photo_footage import all_anew, clicked, request, store_bytes, with_click, write_photos
 from ..random_models import IMAGE_SIZE
@@ -85,6 +92,31 @@ def test_two_empty_mattes_agree() -> None:
     assert overlap(empty, empty) == 1.0
     assert overlap(empty, full) == 0.0
     assert overlap(full, full) == 1.0
+
+
+def test_a_damaged_result_of_a_side_counts_as_missing(tmp_path: Path) -> None:
+    store = MatteStore.open(tmp_path, create=True)
+    plan = plan_object(_ANEW, range(1, _FRAMES + 1), "both", both_sides=True)
+    keys = matte_keys(plan, "run")
+    sides, steps = Sides(plan, keys, store), [Step("forward", 5), Step("backward", 5)]
+    given = [replace(_record(0.8, (0, 4)), frame=5, key=keys.steps[step]) for step in steps]
+    assert sides.settled(steps[0], given[0]) == given[0]  # the other side is not known yet
+    store.write(given[0])
+    settled = sides.settled(steps[1], given[1])
+    assert settled.key == keys.mattes[5]
+    store.write(settled)  # the store has the better one now, and the sides their own
+    for step, record in zip(steps, given, strict=True):
+        found = sides.find(step)
+        assert found is not None and found.key == record.key
+    path = next(store.state_folder(1).glob("sides/forward/objects/*/000005*"))
+    path.write_bytes(path.read_bytes()[:-4])
+    assert sides.find(steps[0]) is None
+    assert sides.find(steps[1]) is not None
+    store.write(given[0])
+    found = sides.find(steps[0])  # the store itself has it
+    assert found is not None and found.key == given[0].key
+    sides.sweep()
+    assert sides.find(steps[1]) is not None
 
 
 def test_each_frame_between_gets_the_better_of_what_either_direction_alone_gives(

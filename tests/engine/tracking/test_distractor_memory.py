@@ -88,6 +88,15 @@ def test_what_the_model_itself_takes_for_absent_is_not_remembered() -> None:
     assert _bank().judge(absent) == (absent, False)
 
 
+def test_a_frame_without_a_mask_or_a_score_is_not_compared_with_later_ones() -> None:
+    bank = _bank()
+    for nothing in (_prediction(8.0, 0.9, area=0.0), _prediction(0.0, 0.9)):
+        assert bank.judge(nothing) == (nothing, False)
+        assert bank.qualities == ()
+    _seen_well(bank)
+    assert len(bank.qualities) == 3
+
+
 def test_a_thing_that_changes_for_good_is_remembered_again() -> None:
     bank = _bank()
     _seen_well(bank, 7)

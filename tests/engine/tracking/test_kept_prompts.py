@@ -10,7 +10,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sam2_splat_addon.core.prompts import BoxPrompt, FramePrompts, ObjectPrompts, PointPrompt
-from sam2_splat_addon.engine.tracking.kept_prompts import in_turn, keep_prompts
+from sam2_splat_addon.engine.tracking.kept_prompts import (
+    MARGIN,
+    in_turn,
+    inside_box,
+    keep_prompts,
+    obeys,
+)
 from sam2_splat_addon.engine.tracking.prompt_tensors import prompt_tensors
 from sam2_splat_addon.engine.tracking.sam2_adapter import Sam2Adapter
 
@@ -118,9 +124,97 @@ def test_a_click_changes_what_hangs_together_with_it_alone() -> None:
     logits = torch.full((1, 1, 32, 32), -0.4)
     logits[..., 6:8] = 3.0  # a wall inside the left half, whose two sides look alike
     before = mask_of(logits)
-    after = mask_of(keep_prompts(logits, given((30.0, 100.0, True)), halves(), SIDE))
+    kept = keep_prompts(logits, given((30.0, 100.0, True)), halves(), SIDE)
+    after = mask_of(kept)
     assert after[100, 30] and not before[100, 30]
+    beyond = kept[0, 0, 16, 8:14]  # alike, so no longer certain, and still outside
+    assert torch.allclose(beyond, torch.full_like(beyond, -0.3))
     assert (after[:, 90:] == before[:, 90:]).all()  # on the other side of the wall
+
+
+def shown_at(logits: Tensor, x: float, y: float) -> float:
+    """Return the logit at a place of the photo, interpolated as the matte is."""
+    full = F.interpolate(logits, (HEIGHT, WIDTH), mode="bilinear", align_corners=False)
+    return float(full[0, 0, int(y), int(x)])
+
+
+def test_a_click_that_is_hardly_obeyed_is_made_sure() -> None:
+    for include, sign in ((True, 1.0), (False, -1.0)):
+        logits = torch.full((1, 1, 32, 32), 0.1 * sign)
+        kept = keep_prompts(logits, given((140.5, 100.5, include)), halves(), SIDE)
+        assert sign * shown_at(kept, 140.5, 100.5) == pytest.approx(MARGIN, abs=0.02)
+
+
+def test_the_more_clicks_there_are_the_less_far_a_correction_spreads() -> None:
+    logits = torch.full((1, 1, 32, 32), -2.0)
+    missed = (30.5, 100.5, True)
+    others = [
+        (280.5, 20.5 + 30 * at, False) for at in range(5)
+    ]  # they are obeyed, and look different
+    alone, among = (
+        int(mask_of(keep_prompts(logits, given(*points), halves(), SIDE)).sum())
+        for points in ([missed], [missed, *others])
+    )
+    assert 0 < among < 0.8 * alone
+
+
+def test_a_correction_bounds_logits_that_say_no_more() -> None:
+    logits = torch.full((1, 1, 32, 32), -1000.0)
+    kept = keep_prompts(logits, given((130.0, 100.0, True)), halves(), SIDE)
+    assert float(kept.min()) >= -32.0
+    assert mask_of(kept)[100, 130]
+
+
+def test_clicks_so_near_that_they_share_cells_are_all_obeyed() -> None:
+    points = [(150.5, 100.5, True), (157.5, 100.5, False), (150.5, 105.5, False)]
+    for level in (-6.0, 6.0):
+        kept = keep_prompts(torch.full((1, 1, 32, 32), level), given(*points), halves(), SIDE)
+        for x, y, include in points:
+            assert (shown_at(kept, x, y) > 0) == include
+
+
+def test_a_box_leaves_a_little_room_and_what_lies_further_out_is_the_surer_outside() -> None:
+    logits = torch.full((1, 1, SIDE, SIDE), 4.0)
+    # 100 x 50 px of the model's input, so 3 and 1.5 px of room.
+    points = {
+        "point_coords": torch.tensor([[[19.5, 39.5], [119.5, 89.5]]]),
+        "point_labels": torch.tensor([[2, 3]]),
+    }
+    bounded = inside_box(logits, points, SIDE)[0, 0]
+    across = [float(bounded[64, at]) for at in (15, 16, 17, 18, 121, 122, 123, 124)]
+    assert across == pytest.approx([-1.7, -0.7, 4.0, 4.0, 4.0, 4.0, -0.7, -1.7])
+    down = [float(bounded[at, 64]) for at in (37, 38, 39, 90, 91, 92)]
+    assert down == pytest.approx([-1.2, 4.0, 4.0, 4.0, 4.0, -1.2])
+    corner = {name: part[:, :1] for name, part in points.items()}
+    assert inside_box(logits, corner, SIDE) is logits  # half a box is none
+
+
+def test_a_correction_does_not_grow_out_of_a_box() -> None:
+    logits = torch.full((1, 1, 32, 32), -2.0)
+    box = BoxPrompt(20.0, 60.0, 100.0, 140.0)
+    mask = mask_of(keep_prompts(logits, given((92.0, 100.0, True), box=box), halves(), SIDE))
+    assert mask[100, 92]
+    room = 12  # 3 % of its sides, and a cell of the grid
+    assert not mask[:, 100 + room :].any()
+
+
+def test_numbers_of_half_size_around_it_change_nothing() -> None:
+    torch.manual_seed(5)
+    logits, features = torch.randn(1, 1, 32, 32) * 5, torch.randn(1, 8, 8, 8)
+    points = given((50.5, 50.5, True), (200.5, 120.5, False), (210.5, 60.5, True))
+    expected = keep_prompts(logits, points, features, SIDE)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(keep_prompts(logits, points, features, SIDE), expected)
+
+
+def test_a_click_on_the_line_itself_is_not_obeyed() -> None:
+    on_the_line = torch.zeros(1, 1, 32, 32)
+    for include in (True, False):
+        points = given((130.0, 90.0, include))
+        assert not obeys(on_the_line, points, SIDE)
+        assert obeys(on_the_line + (0.1 if include else -0.1), points, SIDE)
+        assert not obeys(on_the_line - (0.1 if include else -0.1), points, SIDE)
+    assert obeys(on_the_line, given(box=BoxPrompt(1.0, 1.0, 9.0, 9.0)), SIDE)  # no click to miss
 
 
 def answered(steps: Sam2Adapter, *points: tuple[float, float, bool]) -> Tensor:
@@ -184,6 +278,8 @@ def test_answers_to_earlier_clicks_are_taken_up_with_equal_results() -> None:
         ([1, 1, 0], False, [1, 2, 3]),
         ([0, 0, 1, 1], False, [3, 4]),  # nothing is looked for before the first include click
         ([0, 0, 1], True, [1, 2, 3]),
+        ([0, 0, 0], False, [3]),  # nothing says where it is
+        ([2, 3, 1], True, [2, 3]),
         ([2, 3, 1, 0], False, [2, 3, 4]),
         ([2, 3], True, [2]),
     ],

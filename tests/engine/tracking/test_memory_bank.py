@@ -9,7 +9,13 @@ import pytest
 import torch
 
 from sam2_splat_addon.engine.models.architectures import BUNDLED, build
-from sam2_splat_addon.engine.tracking.memory_bank import FrameMemory, MemoryBank, MemoryReach
+from sam2_splat_addon.engine.tracking.memory_bank import (
+    FrameMemory,
+    FrameQuality,
+    LastView,
+    MemoryBank,
+    MemoryReach,
+)
 
 _REACH = MemoryReach(features=3, pointers=5, conditioning=2)
 _POSITION = torch.zeros(1, 4, 2, 2)
@@ -27,6 +33,10 @@ def test_the_reach_follows_from_the_models_own_settings() -> None:
     model.memory_temporal_stride_for_eval = 3
     assert MemoryReach.of(model, 0).features == 3 * (model.num_maskmem - 2) + 1
     assert MemoryReach.of(model, 1).conditioning == 2  # the nearest one on each side
+    assert MemoryReach.of(model, 0).conditioning == MemoryReach.of(model, -1).conditioning == 0
+    model.num_maskmem = 1  # no memory of tracked frames
+    model.use_obj_ptrs_in_encoder = False
+    assert MemoryReach.of(model, 16) == MemoryReach(0, 0, 16)
 
 
 @pytest.mark.parametrize("step", [1, -1])
@@ -116,3 +126,36 @@ def test_a_restored_bank_shows_the_same() -> None:
         assert list(again) == list(entries)
         for at, entry in entries.items():
             assert torch.equal(again[at]["obj_ptr"], entry["obj_ptr"])
+
+
+def test_what_is_left_out_counts_as_tracked_as_far_as_attention_reaches() -> None:
+    conditioning = {at: _memory() for at in (0, 4, 5, 9, 11)}
+    bank = MemoryBank(_REACH, _POSITION, conditioning)
+    shown = bank.output_dict(10)  # pointers reach 5 frames
+    assert set(shown["cond_frame_outputs"]) == {9, 11}
+    assert set(shown["non_cond_frame_outputs"]) == {5}
+
+
+def test_a_frame_that_was_corrected_on_the_way_replaces_its_memory_from_before() -> None:
+    bank = MemoryBank(_REACH, _POSITION, {0: _memory(), 4: _memory(1.0)})
+    bank.add_corrected(4, _memory(2.0))
+    shown = bank.output_dict(5)["cond_frame_outputs"]
+    assert sorted(shown) == [0, 4]
+    assert float(shown[4]["obj_ptr"][0, 0]) == 2.0
+
+
+def test_a_state_stays_as_it_was_when_its_bank_and_those_made_from_it_go_on() -> None:
+    bank = MemoryBank(_REACH, _POSITION, {0: _memory()})
+    bank.add_corrected(1, _memory())
+    bank.add(2, _memory())
+    bank.last_view, bank.qualities = LastView(2, 8), (FrameQuality(7.0, 0.9, 0.2),)
+    state = bank.state()
+    other = MemoryBank(_REACH, _POSITION, {0: _memory()})
+    other.restore(state)
+    assert (other.last_view, other.qualities) == (LastView(2, 8), (FrameQuality(7.0, 0.9, 0.2),))
+    for one in (bank, other):
+        one.add_corrected(3, _memory())
+        one.add(4, _memory())
+        one.last_view, one.qualities = None, ()
+    assert (list(state.corrected), list(state.recent)) == ([1], [2])
+    assert (state.last_view, len(state.qualities)) == (LastView(2, 8), 1)

@@ -27,7 +27,9 @@ from sam2_splat_addon.engine.tracking.panorama import (
     STEP,
     WIDE,
     View,
+    Views,
     as_photo,
+    frame_width,
     is_near,
     roll_to_matte,
     seen,
@@ -37,7 +39,7 @@ from sam2_splat_addon.engine.tracking.panorama import (
 from sam2_splat_addon.engine.tracking.plan import Step, plan_object
 from sam2_splat_addon.engine.tracking.prompt_tensors import PromptTensors
 from sam2_splat_addon.engine.tracking.results import FrameResult
-from sam2_splat_addon.engine.tracking.sam2_adapter import Sam2Adapter
+from sam2_splat_addon.engine.tracking.sam2_adapter import ImageFeatures, Sam2Adapter
 from sam2_splat_addon.engine.tracking.schedule import ObjectSchedule, schedule_for
 from sam2_splat_addon.engine.tracking.session import Session
 
@@ -131,6 +133,55 @@ def test_an_object_is_seen_near_while_its_prompts_are_close_together() -> None:
     assert not near(FramePrompts(1, _POINTS), width=_HEIGHT)
 
 
+def test_photos_of_a_panorama_are_all_at_least_half_as_wide_again_as_high() -> None:
+    def width(*sizes: tuple[int, int], panorama: bool = True) -> int:
+        (first, *others) = sizes
+        odd = dict(enumerate(others, start=2))
+        return frame_width(PhotoSizes(*first, odd), panorama=panorama)
+
+    assert width((200, 100)) == width((150, 100)) == WIDE
+    assert width((149, 100)) == width((100, 200)) == 1
+    assert width((200, 100), (300, 200)) == WIDE
+    assert width((200, 100), (299, 200)) == 1
+    assert width((200, 100), panorama=False) == 1
+
+
+def test_the_whole_photo_is_squashed_and_no_column_is_left_out() -> None:
+    frame = torch.arange(WIDE * _SIDE, dtype=torch.float32).expand(3, _SIDE, -1)
+    pairs = torch.arange(_SIDE) * 2 + 0.5
+    assert torch.equal(seen(frame, View()), pairs.expand(3, _SIDE, -1))
+    rolled = torch.roll(pairs, STEP * CELL)
+    assert torch.equal(seen(frame, View(STEP)), rolled.expand(3, _SIDE, -1))
+
+
+def test_a_near_view_has_the_points_inside_it_and_the_whole_box() -> None:
+    """It shows the photo from x = 64 on, and up to x = 192."""
+    places = (63.9, 64.0, 128.0, 191.9, 192.0, 255.0)
+    prompts = FramePrompts(1, tuple(PointPrompt(x, 64.0) for x in places))
+    found = _tensors(prompts, View(0, near=True)).coordinates
+    assert found is not None
+    np.testing.assert_allclose(found[0, :, 0].numpy() + 0.5, [0.0, 64.0, 127.9], atol=1e-4)
+    box = FramePrompts(1, (PointPrompt(20.0, 64.0),), BoxPrompt(40.0, 10.0, 200.0, 50.0))
+    found = _tensors(box, View(0, near=True)).coordinates
+    assert found is not None
+    np.testing.assert_allclose(found[0, :, 0].numpy() + 0.5, [-24.0, 136.0], atol=1e-4)
+
+
+def test_each_view_of_a_photo_is_encoded_once() -> None:
+    asked: list[View] = []
+
+    def encode(view: View) -> ImageFeatures:
+        asked.append(view)
+        return ImageFeatures([], [], [])
+
+    views = Views(encode)
+    first = views.at(View(STEP))
+    assert views.at(View()) is not first
+    assert views.at(View(STEP)) is first
+    assert views.at(View(STEP, near=True)) is not first
+    assert asked == [View(STEP), View(), View(STEP, near=True)]
+
+
 def test_a_near_view_shows_half_of_the_way_round_and_the_rest_is_outside() -> None:
     frame = torch.arange(WIDE * _SIDE, dtype=torch.float32).expand(3, _SIDE, -1)
     prompts = FramePrompts(1, (PointPrompt(8.0, 60.0), PointPrompt(120.0, 60.0, include=False)))
@@ -205,7 +256,8 @@ def test_the_roll_brings_points_a_box_and_a_mask_nearest_to_the_middle(
 
 
 def test_an_empty_matte_leaves_the_view_where_it_was() -> None:
-    assert roll_to_matte(np.full((_CELLS, _CELLS), -3.0, np.float32), 2 * STEP) == 2 * STEP
+    for roll in range(0, _CELLS, STEP):
+        assert roll_to_matte(np.full((_CELLS, _CELLS), -3.0, np.float32), roll) == roll
 
 
 def test_a_matte_all_around_leaves_the_view_where_it_was() -> None:

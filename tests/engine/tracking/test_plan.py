@@ -213,6 +213,8 @@ def test_an_unknown_direction_is_a_clear_error() -> None:
 def test_the_span_is_cut_to_the_footage_and_must_not_be_empty() -> None:
     assert span_of(RunSettings(), 5) == range(1, 6)
     assert span_of(RunSettings(first_frame=2, last_frame=99), 5) == range(2, 6)
+    assert span_of(RunSettings(first_frame=3, last_frame=3), 5) == range(3, 4)
+    assert span_of(RunSettings(first_frame=5), 5) == range(5, 6)
     with pytest.raises(PromptError, match="Frames 7 to 9 lie outside the footage's 5 frames"):
         span_of(RunSettings(first_frame=7, last_frame=9), 5)
 
