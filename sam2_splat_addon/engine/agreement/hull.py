@@ -10,12 +10,14 @@ through it. So thin parts are never lost in a large voxel, and fine voxels exist
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from .aim import FULL, UNSEEN, Aimed, Bytes, Floats, Floats32, Mask, aim, axes_meet, masks_meet
 
@@ -26,6 +28,9 @@ ACROSS: Final = 384
 """Most voxels across the ball in which the subject is."""
 
 _FEWEST_PX: Final = 96
+_A_CELL: Final = 2.2  # voxels across a cell of the masks' grid: more of them show nothing new
+_WORTH: Final = 1.4  # how much finer voxels must be to be worth it
+_BELOW, _ABOVE = 0.1, 0.02  # shares around the limit through which the surface may go
 _SURE: Final = 0.96  # a voxel with this least share is not cut
 _COARSE_LIMITS: Final = (0.5, 0.6, 0.7, 0.8, 0.9)  # shares at which a coarse hull may begin
 _SEEN: Final = 0.4  # of the votes of all photos must see a voxel
@@ -39,9 +44,13 @@ _BALL: Final = 0.85  # share that a voxel of the ball may have at most
 _TRUST_ROUNDS: Final = 4
 _LEAST_TRUST: Final = 0.02
 _CHUNK: Final = 1 << 16
-_MOST_VOXELS: Final = 3_000_000
+_THREADS: Final = 2
+_MOST_VOXELS: Final = 24_000_000  # that are looked at in one size; it limits the memory
+_MOST_LOOKUPS: Final = 2_000_000_000  # voxels times photos in one size; it limits the time
 _FIXED_TRUST: Final = 3.0
 _WIDEST_SPLAT: Final = 64  # px
+
+_NO_TABLE: Final = np.zeros((0, 0, 2), np.float32)
 
 Stop = Callable[[], None]
 
@@ -137,6 +146,7 @@ class _View:
     def of(cls, mask: Mask, centre: Floats, radius: float, size: int, weight: float) -> _View:
         aimed = aim(mask.camera, centre, radius, size)
         picture = aimed.aimed(mask.logits)
+        aimed = replace(aimed, table=_NO_TABLE)  # it is large, and only the mask needed it
         return cls(aimed, _pyramid(picture, most=True), _pyramid(picture, most=False), weight)
 
     def level_of(self, radius: float, nearest: float) -> int:
@@ -197,12 +207,12 @@ def _looked_up(
         x = (flat[:, 0] * scale + np.float32(1.0)).clip(0, columns - 1).astype(np.int32)
         y = (flat[:, 1] * scale + np.float32(1.0)).clip(0, rows - 1).astype(np.int32)
         at = y * np.int32(columns) + x
-        values = view.most[level].ravel()[at]
+        values = view.most[level].ravel().take(at)
         weight = np.float32(view.weight)
-        high += weight * _SHARES[values]
-        seen += weight * _IS_SEEN[values]
+        high += weight * _SHARES.take(values)
+        seen += weight * _IS_SEEN.take(values)
         if not exact:
-            low += weight * _SHARES[view.least[level].ravel()[at]]
+            low += weight * _SHARES.take(view.least[level].ravel().take(at))
     known = seen >= _SEEN * total
     seen = np.where(known, seen, np.float32(np.inf))
     high /= seen
@@ -328,11 +338,108 @@ def splat(aimed: Aimed, centres: Floats32, sizes: Floats32, values: Floats32) ->
 
 def _picture_size(masks: Sequence[Mask], centre: Floats, radius: float, across: int) -> int:
     """Return how many px of a photo the ball has across, within bounds."""
-    found = []
-    for mask in masks:
-        away = float(np.linalg.norm(mask.camera.position - centre))
-        found.append(2 * radius * mask.camera.focal / max(away, radius))
+    found = [_px_across(mask, centre, radius) for mask in masks]
     return int(min(max(float(np.quantile(found, 0.75)), _FEWEST_PX), across))
+
+
+def _px_across(mask: Mask, centre: Floats, radius: float) -> float:
+    away = float(np.linalg.norm(mask.camera.position - centre))
+    return 2 * radius * mask.camera.focal / max(away, radius)
+
+
+def finer(
+    hull: Hull, masks: Sequence[Mask], limit: float, *, across: int, go_on: Stop = never
+) -> Hull:
+    """Cut the voxels through which the hull's surface goes, if the masks show more than these.
+
+    Parameters
+    ----------
+    hull
+        Of these masks.
+    masks
+        As in `carve`.
+    limit
+        The share with which the hull begins.
+    across
+        Most voxels across the ball.
+    go_on
+        Called between steps; may raise to stop.
+
+    Returns
+    -------
+    Hull
+        With voxels of about one pixel of a photo at its surface, or half a cell of the masks' grid if that
+        is larger.
+    """
+    voting = [mask for mask in masks if mask.frame in hull.trust]
+    px = [_px_across(mask, hull.centre, hull.radius) for mask in voting]
+    shown = [
+        _A_CELL * one * max(mask.logits.shape) / max(mask.camera.width, mask.camera.height)
+        for one, mask in zip(px, voting, strict=True)
+    ]
+    wanted = min(float(np.quantile(px, 0.75)), float(np.median(shown)), across)
+    if wanted < _WORTH * 2 * hull.radius / hull.voxel:
+        return hull
+    views = []
+    for mask in voting:
+        weight = hull.trust[mask.frame]
+        views.append(_View.of(mask, hull.centre, hull.radius, math.ceil(wanted), weight))
+        go_on()
+    centres, sizes, shares, voxel = hull.centres, hull.sizes, hull.shares, hull.voxel
+    most = min(_MOST_VOXELS, _MOST_LOOKUPS // len(views)) // 2
+    while wanted >= _WORTH * 2 * hull.radius / voxel:
+        small = sizes == np.float32(voxel)
+        points = centres[small]
+        crossed = [
+            (high >= limit - _BELOW) & (low < limit + _ABOVE)
+            for _, high, low in _in_chunks(views, points, voxel, go_on, exact=False)
+        ]
+        cut = np.concatenate(crossed)
+        if not cut.any() or 8 * int(cut.sum()) > most:
+            break
+        voxel /= 2
+        stays = np.ones(len(centres), bool)
+        stays[np.flatnonzero(small)[cut]] = False
+        found = [
+            (part[share >= DOUBTFUL], share[share >= DOUBTFUL])
+            for part, share, _ in _in_chunks(
+                views, _eighths(points[cut], voxel), voxel, go_on, exact=True
+            )
+        ]
+        centres = np.concatenate([centres[stays], *(part for part, _ in found)])
+        shares = np.concatenate([shares[stays], *(share for _, share in found)])
+        fine = np.full(len(centres) - int(stays.sum()), voxel, np.float32)
+        sizes = np.concatenate([sizes[stays], fine])
+    shares = shares.astype(np.float16).astype(np.float32)
+    order = np.argsort(shares, kind="stable")
+    return replace(
+        hull, centres=centres[order], sizes=sizes[order], shares=shares[order], voxel=voxel
+    )
+
+
+def _eighths(points: Floats32, size: float) -> Floats32:
+    """Return the eight voxels of this size in each voxel of twice the size, (8 n, 3)."""
+    corners = np.array([[x, y, z] for z in (-1, 1) for y in (-1, 1) for x in (-1, 1)], np.float32)
+    found: Floats32 = (points[:, None, :] + corners * np.float32(size / 2)).reshape(-1, 3)
+    return found
+
+
+def _in_chunks(
+    views: Sequence[_View], points: Floats32, size: float, go_on: Stop, *, exact: bool
+) -> Iterator[tuple[Floats32, Floats32, Floats32]]:
+    """Yield points with their most and least shares, a part at a time and in order, in two threads."""
+
+    def looked_up(part: Floats32) -> tuple[Floats32, Floats32, Floats32]:
+        return part, *_looked_up(views, part, size, exact=exact)
+
+    parts = [points[start : start + _CHUNK] for start in range(0, len(points), _CHUNK)]
+    pool = ThreadPoolExecutor(_THREADS)
+    try:
+        for found in pool.map(looked_up, parts):
+            yield found
+            go_on()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _refined(
@@ -343,29 +450,25 @@ def _refined(
     first = math.ceil(across / 2**levels)
     points, size = _grid(radius, first)
     kept: list[tuple[Floats32, float, Floats32]] = []
+
+    def keep(part: Floats32, share: Floats32, inner: NDArray[np.bool_]) -> None:
+        kept.append((part[inner], size, share[inner]))
+
     for level in range(levels + 1):
-        last = level == levels or len(points) > _MOST_VOXELS
         cut: list[Floats32] = []
-        for start in range(0, len(points), _CHUNK):
-            part = points[start : start + _CHUNK]
-            high, low = _looked_up(views, part, size, exact=last)
-            go_on()
-            if last:
-                inner = high >= DOUBTFUL
-                kept.append((part[inner], size, high[inner]))
-                continue
-            inner = low >= _SURE
-            kept.append((part[inner], size, low[inner]))
-            cut.append(part[(high >= DOUBTFUL) & ~inner])
-        if last:
+        if level < levels:
+            for part, high, low in _in_chunks(views, points, size, go_on, exact=False):
+                inner = low >= _SURE
+                keep(part, low, inner)
+                cut.append(part[(high >= DOUBTFUL) & ~inner])
+            points = np.concatenate(cut)
+        count = 8 * len(points)
+        if level == levels or count > min(_MOST_VOXELS, _MOST_LOOKUPS // len(views)):
+            for part, share, _ in _in_chunks(views, points, size, go_on, exact=True):
+                keep(part, share, share >= DOUBTFUL)
             break
-        parts = np.concatenate(cut) if cut else points[:0]
-        quarter = np.float32(size / 4)
-        corners = np.array(
-            [[x, y, z] for z in (-1, 1) for y in (-1, 1) for x in (-1, 1)], np.float32
-        )
-        points = (parts[:, None, :] + corners * quarter).reshape(-1, 3)
         size /= 2
+        points = _eighths(points, size)
     shares = np.concatenate([share for _, _, share in kept])
     return (
         np.concatenate([part for part, _, _ in kept]),

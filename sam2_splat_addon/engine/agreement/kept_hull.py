@@ -18,7 +18,7 @@ from ...core.system.atomic_file import write_atomic
 from .aim import Mask
 from .hull import Hull
 
-HULL_VERSION: Final = "2"
+HULL_VERSION: Final = "3"
 """Raise it when the same masks and cameras give another hull than before."""
 
 

@@ -24,7 +24,7 @@ from ...core.mattes.store import HULL_NAME, MatteStore
 from ...core.protocol import BakeRequest, EditedMatte, FootageFiles, Progress
 from ...core.review.agreement import Agreement, FrameAgreement, write_agreement
 from ..agreement.aim import Mask
-from ..agreement.hull import ACROSS, Hull, carve
+from ..agreement.hull import ACROSS, Hull, carve, finer
 from ..agreement.kept_hull import hull_key, load_hull, save_hull
 from ..agreement.outline import Outlines, grid_of
 from ..agreement.verdicts import Verdict, verdicts
@@ -38,6 +38,9 @@ _STEPS_A_PHOTO: Final = 4
 _HIDDEN: Final = 0.3  # share of the hull that a mask may lack before something seems to hide it
 _SHOWN: Final = 0.8  # share of what is lacking that a photo without a mask must seem to show
 _ELSEWHERE: Final = 0.6  # share of a mask outside of the hull that means another thing
+_TRUSTED: Final = 0.6
+_FEW: Final = 12  # photos that are enough to know with which share the hull begins
+_FINER: Final = 4  # times as many voxels across, at most, where the surface is
 _CLIP_SIDE: Final = 1024  # px of the grid on which a mask is clipped
 _LOOSER: Final = 0.25  # leaves of a plant that few masks hold are not cut off
 _OUTLINE_PX: Final = 1.0  # of the grid: how exact the hull's outline is kept
@@ -174,6 +177,9 @@ def hull_of(
                 "The masks of these photos do not meet anywhere in space.",
                 "Check that the cameras are of these photos, and that most masks are right.",
             )
+        trusted = [mask for mask in masks if hull.trust.get(mask.frame, 0.0) >= _TRUSTED] or masks
+        limit = Outlines(hull, trusted[:: max(1, len(trusted) // _FEW)], go_on).limit
+        hull = finer(hull, masks, limit, across=_FINER * ACROSS, go_on=go_on)
         save_hull(path, hull, key)
     return hull, key
 
@@ -316,7 +322,7 @@ def is_worth_a_prompt(compared: Compared, frame: int) -> bool:
     if area < 0.3 * float(np.median(usual)):
         return False  # nearly all of it is hidden or outside of the photo
     trusted = [
-        compared.verdicts[at] for at, one in compared.outlines.hull.trust.items() if one >= 0.6
+        compared.verdicts[at] for at, one in compared.outlines.hull.trust.items() if one >= _TRUSTED
     ]
     if not trusted:
         return False

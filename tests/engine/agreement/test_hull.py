@@ -6,12 +6,13 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from sam2_splat_addon.core.cameras.lens import Lens
 from sam2_splat_addon.engine.agreement.aim import Mask, aim, axes_meet, masks_meet, meeting_point
-from sam2_splat_addon.engine.agreement.hull import carve
+from sam2_splat_addon.engine.agreement.hull import carve, finer
 from sam2_splat_addon.engine.agreement.kept_hull import hull_key, load_hull, save_hull
 from sam2_splat_addon.engine.agreement.outline import Outlines, grid_of
 from tests.engine.agreement.solid import (
@@ -75,6 +76,33 @@ def test_thin_legs_are_there() -> None:
         x = (pixels[:, 0] * columns / WIDTH).astype(int)
         y = (pixels[:, 1] * rows / HEIGHT).astype(int)
         assert found.shape(frame)[y, x].mean() > 0.8
+
+
+def test_fine_masks_get_a_finer_hull_at_its_surface_and_coarse_masks_do_not() -> None:
+    views = cameras(12)
+    masks = masks_of(views)
+    coarse = carve(masks, across=96)
+    assert coarse is not None
+    limit = Outlines(coarse, masks).limit
+    fine = finer(coarse, masks, limit, across=192)
+    assert fine.voxel == pytest.approx(coarse.voxel / 2)
+    assert 8 > len(fine.centres) / len(coarse.centres) > 1
+    assert (np.diff(fine.shares) >= 0).all()
+    shapes = [
+        np.mean([iou(found.shape(one.frame), truth(one.camera)) for one in masks])
+        for found in (Outlines(hull, masks) for hull in (coarse, fine))
+    ]
+    assert shapes[1] > shapes[0] + 0.02
+    again = finer(coarse, masks, limit, across=192)
+    np.testing.assert_array_equal(again.centres, fine.centres)
+    np.testing.assert_array_equal(again.shares, fine.shares)
+    rough = [
+        dataclasses.replace(
+            one, logits=cv2.resize(one.logits.astype(np.float32), (24, 24)).astype(np.float16)
+        )
+        for one in masks
+    ]
+    assert finer(coarse, rough, limit, across=192) is coarse
 
 
 def test_a_fifth_of_wrong_masks_does_no_harm_and_is_not_trusted() -> None:
