@@ -34,7 +34,7 @@ from ..context import preferences, properties
 from ..context.present import present
 from ..context.stored_text import names_of, names_to_text, text_of
 from ..masks import layers
-from . import anew_frames, shown
+from . import anew_frames, mask_prompts, shown
 
 EXCLUDE_PREFIX = "-"
 BOX_PREFIX = "box"
@@ -387,7 +387,7 @@ def apply(clip: bpy.types.MovieClip, prompts: PromptSet) -> None:
 
 
 def add(clip: bpy.types.MovieClip, prompts: PromptSet) -> None:
-    """Add clicks and boxes to subjects that the clip has already, known by their ids.
+    """Add clicks, boxes and masks to subjects that the clip has already, known by their ids.
 
     Photos on which a subject has prompts keep these. ``prompts`` must have been checked against the photos.
     """
@@ -399,9 +399,11 @@ def add(clip: bpy.types.MovieClip, prompts: PromptSet) -> None:
     for entry in prompts.objects:
         if entry.id not in known:
             continue
-        for frame in entry.frames:
-            if frame.frame in told.get(entry.id, ()):
-                continue
+        new = [frame for frame in entry.frames if frame.frame not in told.get(entry.id, ())]
+        masks = {frame.frame: frame.mask for frame in new if frame.mask is not None}
+        if masks:
+            mask_prompts.set_many(clip, entry.id, masks)
+        for frame in new:
             _add_shown(known[entry.id], frame, shown_at(frame.frame), width, height)
             if frame.anew:
                 anew_frames.mark(clip, entry.id, frame.frame, anew=True)

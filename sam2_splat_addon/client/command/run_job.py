@@ -235,13 +235,15 @@ def run(ready: Prepared, at: Workplace, watch: Watch, way: BakeWay = ANEW) -> Jo
         ready = dataclasses.replace(ready, job=job)
     if job.does("propagate") or job.does("compare") or job.does("agree"):
         request = _propagation(ready, files())
-        done.append(worked(request, "Propagating", at, watch))
+        # Agree propagates by itself, because a stopped one goes on with prompts that it has added.
+        first = AgreeRequest(request, job.cameras, _ROUNDS) if job.does("agree") else request
+        done.append(worked(first, "Propagating", at, watch))
         speed = done[-1].seconds_per_frame
         watch.said(_propagated(ready, done[-1]))
-        if job.does("compare") or job.does("agree"):
-            rounds = _ROUNDS if job.does("agree") else 0
-            asked = AgreeRequest(request, job.cameras, rounds)
+        if job.does("compare") and not job.does("agree"):
+            asked = AgreeRequest(request, job.cameras)
             done.append(worked(asked, "Comparing in 3D", at, watch))
+        if job.does("compare") or job.does("agree"):
             job = replace(job, prompts=done[-1].result.prompts or job.prompts)
             watch.said(_summary(done[-1]))
     report = _report_folder(job, footage) if job.does("review") else None

@@ -50,7 +50,7 @@ from ..system.atomic_file import (
 from ..system.links import is_link
 from ..system.owned_folder import FolderKind, OwnNames
 from ..system.safe_read import is_folder, read_plain, reason
-from .run_lock import no_run
+from .run_lock import LOCK_NAME, no_run
 from .run_manifest import MANIFEST_NAME, is_manifest, is_torn
 
 _MAGIC = b"S2SM"
@@ -63,9 +63,11 @@ STORE_NAME: Final = "sam2_splat_mattes"
 """Name of the folder of mattes, beside the photos or in the cache."""
 UNFINISHED_NAME: Final = "unfinished.json"
 EARLIER: Final = "earlier"
+TRIAL: Final = "trial"
 HULL_NAME: Final = "hull.npz"
 AGREEMENT_NAME: Final = "agreement.json"
 CARRIED_NAME: Final = "carried.json"
+AGREED_NAME: Final = "agreed.json"
 PARTS: Final = "state/parts"
 BAKED_NAME: Final = "state/baked.json"
 _MAX_SIDE = 65535
@@ -308,6 +310,7 @@ MATTES: Final = FolderKind(
         f"state/#/{HULL_NAME}",
         f"state/#/{AGREEMENT_NAME}",
         f"state/#/{CARRIED_NAME}",
+        f"state/#/{AGREED_NAME}",
         *(f"state/#/{direction}/#.safetensors" for direction in ("forward", "backward")),
         DAMAGED_NAME,
         BAKED_NAME,
@@ -616,6 +619,23 @@ class MatteStore:
             for name in ("objects", "cleared", "state", EARLIER):
                 MATTES.remove(self.folder, name)
             MATTES.give_up(self.folder)
+        self.drop_trial()
+
+    @property
+    def trial(self) -> MatteStore:
+        """The store within this one for masks that are made to be tried; it may not exist."""
+        return MatteStore(self.folder / TRIAL)
+
+    def drop_trial(self) -> None:
+        """Delete the masks that were made to be tried; raises StoreError, also during a run of them."""
+        trial = self.trial
+        if is_link(trial.folder) or not MATTES.knows(trial.folder):
+            return
+        trial.clear()
+        with contextlib.suppress(OSError):  # something else is in it
+            for name in (LOCK_NAME, DAMAGED_NAME):
+                (trial.folder / name).unlink(missing_ok=True)
+            trial.folder.rmdir()
 
     def _not_written(self, path: Path, error: OSError) -> StoreError:
         return StoreError(

@@ -72,6 +72,15 @@ class Verdict:
         return overlap(self.inside & ~self.hidden, self.wanted)
 
     @property
+    def fault(self) -> float:
+        """The share of mask and hull that is certainly extra or missing, 0 to 1.
+
+        Unlike the overlap it does not blame a mask for what something hides.
+        """
+        both = int((self.inside | self.shape).sum())
+        return (int(self.extra.sum()) + int(self.missing.sum())) / max(both, 1)
+
+    @property
     def extra_share(self) -> float:
         """The extra's share of the mask, 0 to 1."""
         return int(self.extra.sum()) / max(int(self.inside.sum()), 1)

@@ -5,11 +5,13 @@ The masks are compared (`compare`). A photo whose mask disagrees gets prompts th
 several are tried on it, and the one whose mask fits the hull best is taken if it fits better than before.
 Then everything is tracked again, into a store of its own. Only if the masks agree better after that, they
 replace those of the user's store. Frames with prompts or drawings of the user are never prompted.
+
+Each step is kept (`agreed_rounds`), and the store of a round that is being tracked too. So a stopped run goes
+on where it stopped.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +20,19 @@ from typing import Final
 import numpy as np
 from msgspec.structs import replace
 
+from ...core.cameras.find import PhotoCameras
 from ...core.errors import Cancelled, StoreError
 from ...core.geometry.resample import upsample_binary
 from ...core.mattes.store import MatteStore
 from ...core.printable import counted
-from ...core.prompts import BoxPrompt, FramePrompts, ObjectPrompts, PointPrompt, PromptSet
+from ...core.prompts import (
+    BoxPrompt,
+    FramePrompts,
+    MaskPrompt,
+    ObjectPrompts,
+    PointPrompt,
+    PromptSet,
+)
 from ...core.protocol import (
     AgreeRequest,
     FrameDone,
@@ -33,13 +43,17 @@ from ...core.protocol import (
 from ..agreement.outline import deep_places, overlap
 from ..agreement.verdicts import Verdict
 from . import carry_clicks, propagate
+from .agreed_rounds import AgreedRounds, read_rounds, rounds_key, write_rounds
 from .compare import Compared, Steps, cameras_for, compare, is_worth_a_prompt, keep
 from .find_subject import mask_of
 
 _BETTER: Final = 0.002
-"""How much the mean agreement must rise for a round to count."""
+"""How much the mean share of faults must fall for a round to count."""
 
 _WORTH: Final = 0.03  # how much better a prompt's mask must fit the hull than the present one
+_SHOWN: Final = 0.5  # of the usual fit: clicks on a subject that is not hidden give that at least
+_DRAWN: Final = 0.02  # how much better the present mask must fit without what is wrong in it
+_WHOLE: Final = 0.1  # share of the subject that such a mask may lack
 _MOST_PHOTOS: Final = 0.25  # share of the photos that get prompts in one round
 _FEWEST_PHOTOS: Final = 3
 
@@ -108,9 +122,15 @@ def run(
     store = Path(wish.store)
     own = _own_frames(wish)
     prompts = wish.prompts.checked(footage.sizes, len(footage.paths))
+    rounds = None
     ran = None
     if request.rounds:
-        ran = tracked(prompts, store, None, on_frame_done)
+        rounds = _rounds_before(wish, prompts, cameras)
+        if rounds is not None and rounds.done:
+            on_log(Log("info", f"Going on after round {rounds.done} of an earlier run."))
+        # The last round may have been stopped while its masks were taken.
+        known = MatteStore(store).trial if rounds is not None else None
+        ran = tracked(rounds.prompts if rounds else prompts, store, known, on_frame_done)
 
     def compared_in(folder: Path) -> dict[int, Compared]:
         mattes = MatteStore.open(folder)
@@ -129,32 +149,60 @@ def run(
         return found
 
     now = compared_in(store)
-    begun = _score(now)
-    added = 0
-    for number in range(request.rounds):
-        proposed = _proposed(request, prompts, now, own, go_on, image_size)
-        if not proposed:
-            break
-        wanted = _with(prompts, proposed)
-        count = sum(map(len, proposed.values()))
-        on_log(Log("info", f"Round {number + 1}: {counted(count, 'photo')} with new prompts."))
-        with tempfile.TemporaryDirectory(prefix="sam2_splat_agree_") as trial:
-            tracked(wanted, Path(trial) / "mattes", None, lambda done: None)
-            then = compared_in(Path(trial) / "mattes")
-            score = _score(then)
-            on_log(Log("info", f"Masks agree by {score:.3f}, before by {_score(now):.3f}."))
-            if score < _score(now) + _BETTER:
-                break
-            known = MatteStore.open(Path(trial) / "mattes")
-            ran = tracked(wanted, store, known, on_frame_done)
-        prompts, now, added = wanted, then, added + count
     mattes = MatteStore.open(store)
+    if request.rounds:
+        key = rounds_key(wish, prompts, cameras)
+        rounds = rounds or AgreedRounds(key, _score(now), prompts)
+        while rounds.done < request.rounds and not rounds.ended:
+            if rounds.trying is None:
+                proposed = _proposed(request, rounds.prompts, now, own, go_on, image_size)
+                if not proposed:
+                    rounds = replace(rounds, ended=True)
+                    break
+                rounds = replace(rounds, trying=_with(rounds.prompts, proposed))
+                write_rounds(mattes, rounds)
+                mattes.drop_trial()
+            assert rounds.trying is not None  # it was just made
+            count = _more(rounds.trying, rounds.prompts)
+            number = rounds.done + 1
+            on_log(Log("info", f"Round {number}: {counted(count, 'photo')} with new prompts."))
+            trial = mattes.trial
+            tracked(rounds.trying, trial.folder, None, lambda done: None)
+            then = compared_in(trial.folder)
+            better = _is_better(then, now, rounds)
+            words = "Others contradict less now" if better else "Others do not contradict less now"
+            on_log(Log("info", f"{words}; masks agree by {_score(then):.1%} ({_score(now):.1%})."))
+            taken = rounds.trying if better else rounds.prompts
+            rounds = replace(rounds, prompts=taken, done=number, trying=None, ended=not better)
+            write_rounds(mattes, rounds)
+            if better:
+                ran = tracked(taken, store, trial, on_frame_done)
+                now = then
+        write_rounds(mattes, rounds)
+        mattes.drop_trial()
     for object_id, compared in now.items():
         keep(mattes, object_id, compared)
-    summary = _summary(request, now, begun, added)
+    added = _more(rounds.prompts, prompts) if rounds else 0
+    summary = _summary(request, now, rounds.begun if rounds else 0.0, added)
     warnings = (*cameras.warnings, *(ran.warnings if ran else ()))
     frames = sum(len(one.masks) for one in now.values())
-    return AgreeReport(summary, frames, warnings, ran.damaged if ran else (), prompts=prompts)
+    told = rounds.prompts if rounds else prompts
+    return AgreeReport(summary, frames, warnings, ran.damaged if ran else (), prompts=told)
+
+
+def _rounds_before(
+    wish: PropagateRequest, prompts: PromptSet, cameras: PhotoCameras
+) -> AgreedRounds | None:
+    """Return how far an earlier run with the same request has come."""
+    return read_rounds(MatteStore(Path(wish.store)), rounds_key(wish, prompts, cameras))
+
+
+def _more(prompts: PromptSet, before: PromptSet) -> int:
+    """Return on how many photos prompts differ from those before, of all subjects together."""
+    known = {(entry.id, at.frame): at for entry in before.objects for at in entry.frames}
+    return sum(
+        known.get((entry.id, at.frame)) != at for entry in prompts.objects for at in entry.frames
+    )
 
 
 def _summary(request: AgreeRequest, now: Mapping[int, Compared], begun: float, added: int) -> str:
@@ -173,6 +221,32 @@ def _summary(request: AgreeRequest, now: Mapping[int, Compared], begun: float, a
 
 def _score(compared: Mapping[int, Compared]) -> float:
     return float(np.mean([one.score for one in compared.values()]))
+
+
+def _is_better(
+    then: Mapping[int, Compared], now: Mapping[int, Compared], rounds: AgreedRounds
+) -> bool:
+    """Whether a round has made masks that others contradict less: of all photos, and of the others alone.
+
+    On photos with new prompts they nearly always do, so these alone say little.
+    """
+    assert rounds.trying is not None  # its masks are compared
+    known = {(entry.id, at.frame): at for entry in rounds.prompts.objects for at in entry.frames}
+    told = {
+        (entry.id, at.frame)
+        for entry in rounds.trying.objects
+        for at in entry.frames
+        if known.get((entry.id, at.frame)) != at
+    }
+    changes = {
+        (object_id, frame): then[object_id].verdicts[frame].fault - verdict.fault
+        for object_id, compared in now.items()
+        for frame, verdict in compared.verdicts.items()
+        if frame in then[object_id].verdicts
+    }
+    others = [change for at, change in changes.items() if at not in told]
+    every = float(np.mean(list(changes.values())))
+    return every <= -_BETTER and (not others or float(np.mean(others)) < _BETTER)
 
 
 def _own_frames(request: PropagateRequest) -> dict[int, set[int]]:
@@ -219,7 +293,8 @@ def _proposed(
         )
         most = max(_FEWEST_PHOTOS, round(_MOST_PHOTOS * len(compared.verdicts)))
         for _, frame in worst[:most]:
-            best = _best_prompts(request, entry, compared.verdicts[frame], go_on, image_size)
+            verdict = compared.verdicts[frame]
+            best = _best_prompts(request, entry, verdict, compared.usual, go_on, image_size)
             if best is not None:
                 found.setdefault(entry.id, {})[frame] = best
     return found
@@ -229,24 +304,43 @@ def _best_prompts(
     request: AgreeRequest,
     entry: ObjectPrompts,
     verdict: Verdict,
+    usual: float,
     go_on: Callable[[], None],
     image_size: int,
 ) -> FramePrompts | None:
-    """Return the prompts whose mask fits the hull best, if it fits clearly better than the present one."""
+    """Return the prompts whose mask fits the hull best, if it fits clearly better than the present one.
+
+    Parameters
+    ----------
+    usual
+        IoU of hull and mask on most photos.
+    """
     wish = request.propagation
     footage = wish.footage
     rows, columns = verdict.shape.shape
-    best: tuple[float, FramePrompts] | None = None
-    for prompts in candidates(verdict, *footage.sizes.of(verdict.frame)):
+    width, height = footage.sizes.of(verdict.frame)
+    best: FramePrompts | None = None
+    fit = verdict.overlap + _WORTH
+    shown = 0.0
+    for prompts in candidates(verdict, width, height):
         go_on()
         logits = mask_of(footage, prompts, wish.model, wish.settings, lambda: False, image_size)
         inside = upsample_binary(logits, columns, rows)
-        fit = overlap(inside & ~verdict.hidden, verdict.wanted)
-        if best is None or fit > best[0]:
-            best = fit, prompts
-    if best is None or best[0] < verdict.overlap + _WORTH:
+        found = overlap(inside & ~verdict.hidden, verdict.wanted)
+        best, fit = (prompts, found) if found > fit else (best, fit)
+        if prompts.box is None and all(point.include for point in prompts.points):
+            shown = max(shown, found)
+    # Nothing but clicks on the subject must give about the subject, or something stands before it.
+    if shown < _SHOWN * usual:
         return None
-    return best[1]
+    # What seems to be missing is not added: if something hides it after all, that would be learnt.
+    mended = verdict.inside & ~verdict.extra
+    if (
+        verdict.missing_share < _WHOLE
+        and overlap(mended & ~verdict.hidden, verdict.wanted) > fit + _DRAWN
+    ):
+        return FramePrompts(verdict.frame, mask=MaskPrompt.from_array(mended))
+    return best
 
 
 def candidates(verdict: Verdict, width: int, height: int) -> Iterator[FramePrompts]:

@@ -64,6 +64,12 @@ class Compared:
     hull_key: str
 
     @property
+    def usual(self) -> float:
+        """The usual agreement of a photo that counted, 0 to 1."""
+        trust = self.outlines.hull.trust
+        return float(np.median([one.overlap for at, one in self.verdicts.items() if at in trust]))
+
+    @property
     def score(self) -> float:
         """The mean agreement of all photos that should show the subject, 0 to 1."""
         found = [one.overlap for one in self.verdicts.values() if one.wanted.any()]
@@ -213,15 +219,13 @@ def compare(
             return None
 
     found = verdicts(outlines, masks, picture, go_on)
-    usual = float(
-        np.median([found[frame].overlap for frame, one in hull.trust.items() if frame in found])
-    )
-    if usual < LEAST_AGREEMENT:
+    compared = Compared(cameras, masks, outlines, found, keys, key)
+    if compared.usual < LEAST_AGREEMENT:
         raise CameraError(
-            f"The masks of these photos agree too little in space ({usual:.0%}).",
+            f"The masks of these photos agree too little in space ({compared.usual:.0%}).",
             "Check that the cameras are of these photos, and that most masks are right.",
         )
-    return Compared(cameras, masks, outlines, found, keys, key)
+    return compared
 
 
 def keep(store: MatteStore, object_id: int, compared: Compared) -> None:

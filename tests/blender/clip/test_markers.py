@@ -182,6 +182,25 @@ def test_prompts_survive_the_way_through_markers(clip: bpy.types.MovieClip) -> N
                 assert corners == pytest.approx((10, 20, 100, 110), abs=1e-3)
 
 
+def test_added_prompts_keep_what_the_user_said_of_a_photo(clip: bpy.types.MovieClip) -> None:
+    from sam2_splat_addon.blender.clip import markers
+
+    width, height = clip.size
+    click(clip.tracking.objects.new("chair"), 1, (0.5, 0.5))
+    own = collect(clip).objects[0]
+    inside = np.zeros((height // 2, width // 2), bool)
+    inside[10:30, 20:40] = True
+    mask = FramePrompts(3, mask=MaskPrompt.from_array(inside))
+    more = (FramePrompts(1, (PointPrompt(5.5, 6.5),)), FramePrompts(2, (PointPrompt(7.5, 8.5),)))
+    for _ in range(2):  # the second time nothing is new
+        markers.add(clip, PromptSet((ObjectPrompts(own.id, "chair", (*more, mask)),)))
+        (entry,) = collect(clip).objects
+        assert [frame.frame for frame in entry.frames] == [1, 2, 3]
+        assert entry.frames[0] == own.frames[0]
+        assert entry.frames[1].points[0].x == pytest.approx(7.5, abs=1e-4)
+        assert entry.frames[2] == mask
+
+
 def test_applying_twice_replaces(clip: bpy.types.MovieClip) -> None:
     from sam2_splat_addon.blender.clip import markers
 

@@ -64,6 +64,7 @@ def test_it_is_rebuilt_and_what_the_user_added_stays(
     from sam2_splat_addon.blender.clip import markers
 
     monkeypatch.setattr(compare, "ACROSS", 96)
+    monkeypatch.setattr(compare, "_FINER", 1)
     scene = Scene(tmp_path, 8)
     views = [view.camera for view in scene.views]
     far = np.array([[40.0, 40, 40]])

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from PIL import Image
 
 from sam2_splat_addon.core.bake_plan import BakeOptions
+from sam2_splat_addon.core.cameras.capture import Camera
 from sam2_splat_addon.core.errors import CameraError, Cancelled
 from sam2_splat_addon.core.footage.scan import scan
 from sam2_splat_addon.core.mattes.store import MatteRecord, MatteScores, MatteStore
@@ -31,7 +32,7 @@ from sam2_splat_addon.core.review.judge import review_object
 from sam2_splat_addon.engine.agreement.verdicts import Verdict
 from sam2_splat_addon.engine.jobs import agree, bake, compare, propagate
 from sam2_splat_addon.engine.jobs.agree import AgreeReport
-from tests.core.cameras.ring import write_colmap
+from tests.core.cameras.ring import write_colmap, write_trained, write_transforms
 from tests.engine.agreement.solid import HEIGHT, WIDTH, cameras, logits_of, truth
 
 COUNT = 16
@@ -42,6 +43,7 @@ BLOB = (slice(150, 230), slice(10, 100))  # the thing beside the subject
 @pytest.fixture(autouse=True)
 def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compare, "ACROSS", 128)
+    monkeypatch.setattr(compare, "_FINER", 1)
 
 
 class Scene:
@@ -228,6 +230,75 @@ def test_cameras_of_another_capture_are_found_out(tmp_path: Path) -> None:
         run(scene.request())
 
 
+def spoilt_cameras(scene: Scene, folder: Path, how: str) -> None:
+    """Replace the cameras beside the photos by some that do not fit."""
+    model = folder / "sparse" / "0"
+    for path in model.iterdir():
+        path.unlink()
+    own = [view.camera for view in scene.views]
+    flip = np.diag([-1.0, 1.0, 1.0])
+    turned = dataclasses.replace(own[0].lens, width=HEIGHT, height=WIDTH)
+    if how == "other photos":
+        wrong = [dataclasses.replace(one, name=f"DSC{at}.jpg") for at, one in enumerate(own)]
+        write_colmap(model, wrong, np.zeros((0, 3)))
+    elif how == "mirrored for a trainer":
+        wrong = [Camera(one.name, one.lens, one.rotation @ flip, one.position) for one in own]
+        write_trained(folder / "cameras.json", wrong)
+    elif how == "mirrored for nerfstudio":
+        wrong = [Camera(one.name, one.lens, one.rotation @ flip, one.position) for one in own]
+        write_transforms(folder / "transforms.json", wrong)
+    elif how == "turned":
+        wrong = [dataclasses.replace(one, lens=turned) for one in own]
+        write_colmap(model, wrong, np.zeros((0, 3)))
+    else:
+        write_colmap(model, own[: COUNT // 2], np.zeros((0, 3)))
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("other photos", "of other photos, such as DSC0.jpg"),
+        ("mirrored for a trainer", "No camera in .* can be used"),
+        ("mirrored for nerfstudio", "No camera in .* can be used"),
+        ("turned", "fit only 0 of 16 photos"),
+        ("half", ""),
+    ],
+)
+def test_cameras_that_do_not_fit_cost_a_sentence_and_nothing_else(
+    tmp_path: Path, how: str, said: str
+) -> None:
+    scene = Scene(tmp_path)
+    scene.spoil()
+    spoilt_cameras(scene, tmp_path, how)
+    if said:
+        with pytest.raises(CameraError, match=said):
+            run(scene.request())
+        assert read_agreement(scene.store, 1) is None
+    else:
+        report = run(scene.request())
+        assert any("have no camera" in text for text in report.warnings)
+        found = read_agreement(scene.store, 1)
+        assert found is not None
+        assert sorted(found.by_frame()) == list(range(1, COUNT // 2 + 1))
+        assert found.by_frame()[LEAK].extra > 0.3
+    for name in ("with", "without"):  # in the end there are no cameras at all
+        request = BakeRequest(
+            scene.footage,
+            str(scene.store.folder),
+            str(tmp_path / name),
+            BakeOptions(frames=(1, 2, COUNT)),
+        )
+        bake.bake(request, scene.store, lambda event: None, lambda: False)
+        for path in (*(tmp_path / "sparse" / "0").iterdir(), *tmp_path.glob("*.json")):
+            path.unlink()
+    images = [
+        {path.name: path.read_bytes() for path in (tmp_path / name).rglob("*.png")}
+        for name in ("with", "without")
+    ]
+    assert len(images[0]) == 3
+    assert images[0] == images[1]
+
+
 def verdict_with(inside: np.ndarray, shape: np.ndarray) -> Verdict:
     none = np.zeros_like(shape)
     return Verdict(3, shape, inside, inside & ~shape, shape & ~inside, none)
@@ -263,6 +334,100 @@ def test_photos_that_the_user_prompted_and_hidden_ones_are_left_alone() -> None:
     elsewhere = np.zeros_like(shape)
     elsewhere[20:80, 100:120] = True
     assert not compare.may_be_hidden(verdict_with(elsewhere, shape))
+
+
+def best_for(
+    monkeypatch: pytest.MonkeyPatch, scene: Scene, verdict: Verdict, inside: np.ndarray
+) -> FramePrompts | None:
+    """Return the prompts for a photo on which the model gives this mask whatever it is asked."""
+    monkeypatch.setattr(agree, "mask_of", lambda *_: np.where(inside, 8.0, -8.0).astype(np.float32))
+    request = scene.request()
+    entry = request.propagation.prompts.objects[0]
+    return agree._best_prompts(request, entry, verdict, 0.9, lambda: None, 0)
+
+
+def test_the_present_mask_without_what_is_wrong_is_a_prompt_if_clicks_give_nothing_better(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene(tmp_path, 4)
+    shape = np.zeros((HEIGHT, WIDTH), bool)
+    shape[60:180, 80:180] = True
+    leak = shape.copy()
+    leak[60:180, 180:240] = True
+    worse = shape.copy()
+    worse[60:180, 160:] = False
+    found = best_for(monkeypatch, scene, verdict_with(leak, shape), worse)
+    assert found is not None
+    assert found.mask is not None
+    assert (found.mask.to_array() == shape).all()
+    assert not found.points
+    found = best_for(monkeypatch, scene, verdict_with(leak, shape), shape)
+    assert found is not None
+    assert found.mask is None  # clicks are as good, and the user can move them
+    assert found.points
+
+
+def test_a_photo_on_which_clicks_find_no_subject_gets_no_prompts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene(tmp_path, 4)
+    shape = np.zeros((HEIGHT, WIDTH), bool)
+    shape[60:180, 80:180] = True
+    leak = shape.copy()
+    leak[60:180, 180:240] = True
+    elsewhere = np.zeros_like(shape)
+    elsewhere[60:180, 170:300] = True
+    assert best_for(monkeypatch, scene, verdict_with(leak, shape), elsewhere) is None
+
+
+@pytest.mark.slow
+def test_a_stopped_run_goes_on_where_it_stopped_and_ends_as_one_that_was_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agree, "_is_better", lambda *_: True)
+    asked: list[int] = []
+
+    def proposed(*_: object) -> dict[int, dict[int, FramePrompts]]:
+        asked.append(len(asked))
+        return {1: {4: whole.click(4).objects[0].frames[0]}} if len(asked) == 1 else {}
+
+    monkeypatch.setattr(agree, "_proposed", proposed)
+    whole = Scene(tmp_path / "whole", 5)
+    whole.store.clear()
+    report = run(whole.request(rounds=2))
+    assert [at.frame for at in report.prompts.objects[0].frames] == [1, 4]
+    assert not whole.store.trial.folder.exists()
+    asked.clear()
+    scene = Scene(tmp_path / "stopped", 5)
+    scene.store.clear()
+    logs: list[str] = []
+
+    def stopped_after(frames: int) -> AgreeReport:
+        seen: list[object] = []
+        return agree.run(
+            scene.request(rounds=2),
+            on_progress=lambda event: seen.append(event) if "in round" in logs else None,
+            on_frame_done=lambda event: None,
+            on_log=lambda event: logs.append("in round" if "Round 1" in event.text else event.text),
+            cancelled=lambda: len(seen) > frames,
+        )
+
+    with pytest.raises(Cancelled):
+        stopped_after(3)
+    assert scene.store.trial.frames(1)
+    before = {path: path.stat().st_mtime_ns for path in scene.store.trial.folder.rglob("*.matte")}
+    logs.clear()
+    again = stopped_after(10**6)
+    assert len(asked) == 2  # the first round's prompts were known
+    assert before
+    assert not scene.store.trial.folder.exists()
+    assert again.prompts == report.prompts
+    for frame in range(1, 6):
+        one, other = (store.path(1, frame).read_bytes() for store in (whole.store, scene.store))
+        assert one == other
+    last = run(scene.request(rounds=2))
+    assert len(asked) == 2
+    assert last.prompts == report.prompts
 
 
 @pytest.mark.slow

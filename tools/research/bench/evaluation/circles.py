@@ -140,18 +140,17 @@ def request_of(circle: Circle, clicks: int, store: Path) -> PropagateRequest:
 
 
 def propagated(circle: Circle, clicks: int, cache: Path) -> MatteStore:
-    """Return the mattes from so many clicks. Those in the cache are taken, if the weights are the same."""
+    """Return the mattes from so many clicks. Those in the cache are taken, if they are up to date."""
     from sam2_splat_addon.engine.jobs import propagate
     from sam2_splat_addon.engine.models.bundled_model import BUNDLED_WEIGHTS
 
     digest = hashlib.sha256(BUNDLED_WEIGHTS.read_bytes()).hexdigest()[:12]
     store = MatteStore.open(cache / digest / f"{circle.name}_{clicks}", create=True)
-    if len(store.frames(1)) < len(circle.footage()):
-        propagate.run(
-            request_of(circle, clicks, store.folder),
-            on_progress=lambda event: None,
-            on_frame_done=lambda event: None,
-            on_log=lambda event: None,
-            cancelled=lambda: False,
-        )
+    propagate.run(
+        request_of(circle, clicks, store.folder),
+        on_progress=lambda event: None,
+        on_frame_done=lambda event: None,
+        on_log=lambda event: None,
+        cancelled=lambda: False,
+    )
     return store
