@@ -16,6 +16,7 @@ import msgspec
 
 from ..errors import DamagedPhoto, StoreError
 from ..system.atomic_file import write_atomic
+from ..system.safe_read import UNREADABLE, read_plain
 from .scan import shorten
 
 DAMAGED_NAME: Final = "state/damaged.json"
@@ -59,8 +60,8 @@ def read_damaged(store: Path, footage: str) -> dict[int, DamagedFrame]:
     try:
         if path.stat().st_size > _MAX_BYTES:
             return {}
-        listed = msgspec.json.decode(path.read_bytes(), type=_Listed)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        listed = msgspec.json.decode(read_plain(path), type=_Listed)
+    except (OSError, *UNREADABLE):
         return {}
     return {at.frame: at for at in listed.photos} if listed.footage == footage else {}
 

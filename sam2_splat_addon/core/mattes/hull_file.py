@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 from numpy.typing import NDArray
 
+from ..system.npz_file import read_npz
 from ..system.safe_read import read_plain
 
 NAMES: Final = (
@@ -23,12 +21,19 @@ NAMES: Final = (
 def read_hull_file(path: Path) -> dict[str, NDArray[Any]] | None:
     """Return the arrays of a hull's file, by name; None if there is none, or it is damaged."""
     try:
-        with np.load(io.BytesIO(read_plain(path)), allow_pickle=False) as file:
-            found = {name: file[name] for name in NAMES}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        found = read_npz(read_plain(path))
+    except (OSError, ValueError):
         return None
-    count = len(found["offsets"])
-    fits = found["offsets"].shape == (count, 3) and all(
-        found[name].shape == (count,) for name in ("sizes", "shares")
-    )
-    return found if fits else None
+    if not found.keys() >= set(NAMES):
+        return None
+    cells, frames = found["sizes"].shape, found["frames"].shape
+    shapes = {
+        "offsets": (*cells, 3),
+        "shares": cells,
+        "trust": frames,
+        "centre": (3,),
+        **dict.fromkeys(("key", "radius", "voxel"), ()),
+    }
+    fits = len(cells) == len(frames) == 1
+    fits = fits and all(found[name].shape == shape for name, shape in shapes.items())
+    return {name: found[name] for name in NAMES} if fits else None

@@ -13,7 +13,6 @@ import dataclasses
 import hashlib
 import io
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from ...core.footage.damaged_photos import DamagedFrame
 from ...core.mattes.store import BAKED_NAME, MATTES, PARTS, MatteStore
 from ...core.protocol import BakeRequest, FrameRange
 from ...core.system.atomic_file import make_folder, write_atomic
+from ...core.system.npz_file import read_npz
 from ...core.system.safe_read import UNREADABLE, read_plain
 from ...core.system.shared_copy import share
 from .bake_frames import BakedMattes, FrameBaker
@@ -291,9 +291,8 @@ def _read(folder: Path) -> tuple[Part, dict[str, NDArray[Any]]] | None:
         data = read_plain(folder / _SAID)
         if len(data) > _MOST_SAID:
             return None
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return part, {name: arrays[name] for name in arrays.files}
-    except (OSError, zipfile.BadZipFile, *UNREADABLE):
+        return part, read_npz(data)
+    except (OSError, *UNREADABLE):
         return None
 
 
