@@ -81,10 +81,10 @@ def test_bad_bytes_of_any_kind_are_damage_and_nothing_else() -> None:
             read_npz(data)
     met = 0
     for place in range(0, len(whole), 3):  # a bit of each is enough to meet every kind of error
-        data = bytearray(whole)
-        data[place] ^= (1, 0x40, 0x80)[place // 3 % 3]
+        changed = bytearray(whole)
+        changed[place] ^= (1, 0x40, 0x80)[place // 3 % 3]
         try:
-            read_npz(bytes(data))
+            read_npz(bytes(changed))
         except ValueError as problem:
             assert str(problem) == "it is damaged"
             met += 1
