@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -28,6 +28,8 @@ LISTED = 0.5
 _EXTRA = 0.06
 _MISSING = 0.1
 _OVERLAP = 0.85
+
+_HIDDEN = 0.3  # weight of a lost subject that something seems to hide
 
 # The greatest weight of one warning: so a frame with two serious warnings is worse than one with one.
 _MOST = 0.95
@@ -109,6 +111,11 @@ class MatteSequence:
             return False
         return self._is_contradicted(other) and not self._is_contradicted(own)
 
+    def is_hidden(self, at: int) -> bool:
+        """Whether other photos say that something else is seen where the subject should be."""
+        found = self.in_space(at)
+        return found is not None and found.missing < _MISSING
+
     def _is_contradicted(self, found: FrameAgreement) -> bool:
         return (
             found.extra - self.usual_extra > _EXTRA
@@ -175,7 +182,10 @@ def warnings_about(sequence: MatteSequence, at: int) -> list[Warning]:
     shape, usual = sequence.shapes[at], sequence.usual
     beside = sequence.beside(at)
     if shape.absent:
-        return [_absence([one for one, _ in beside]), _both_sides(shape)]
+        lost = _absence([one for one, _ in beside])
+        if sequence.is_hidden(at):
+            lost = replace(lost, weight=min(lost.weight, _HIDDEN))
+        return [lost, _both_sides(shape)]
     right = [one for one in beside if not sequence.is_wrong_beside(at, one[0].frame)]
     origin = sequence.origin(at)
     if origin is not None and sequence.is_wrong_beside(at, origin.frame):

@@ -133,6 +133,19 @@ def test_a_frame_beside_one_that_others_contradict_is_not_blamed_for_the_differe
     assert (8 in found) is also  # it has double the size of frame 7
 
 
+@pytest.mark.parametrize("missing", [0.0, 0.6])
+def test_a_lost_subject_is_listed_unless_others_say_that_it_is_hidden(
+    store: MatteStore, missing: float
+) -> None:
+    store.write(record(7, absent=True))
+    assert 7 in listed(store)
+    frames = (FrameAgreement(7, "", 0.0, 0.0, missing), FrameAgreement(6, "", 0.9, 0.0, 0.0))
+    write_agreement(store, 1, Agreement("cameras", "hull", frames))
+    assert (7 in listed(store)) is (missing > 0)
+    (lost,) = (one for one in review_object(store, 1) if one.frame == 7)
+    assert lost.state == "absent"
+
+
 def test_a_drawn_frame_is_corrected_whatever_the_model_says(store: MatteStore) -> None:
     store.write(record(7, iou=0.3, absent=True))
     (drawn,) = (one for one in review_object(store, 1, corrected=[7]) if one.frame == 7)
