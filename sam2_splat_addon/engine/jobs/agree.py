@@ -51,6 +51,7 @@ _BETTER: Final = 0.002
 """How much the mean share of faults must fall for a round to count."""
 
 _WORTH: Final = 0.03  # how much better a prompt's mask must fit the hull than the present one
+_SURE: Final = 0.95  # of the usual fit: a mask that fits less is not right
 _SHOWN: Final = 0.5  # of the usual fit: clicks on a subject that is not hidden give that at least
 _DRAWN: Final = 0.02  # how much better the present mask must fit without what is wrong in it
 _WHOLE: Final = 0.1  # share of the subject that such a mask may lack
@@ -308,7 +309,10 @@ def _best_prompts(
     go_on: Callable[[], None],
     image_size: int,
 ) -> FramePrompts | None:
-    """Return the prompts whose mask fits the hull best, if it fits clearly better than the present one.
+    """Return the prompts whose mask fits the hull best, if it fits about as well as most masks do.
+
+    It must also fit clearly better than the present one. Prompts with less effect do more harm than good,
+    because masks of other photos are tracked from them.
 
     Parameters
     ----------
@@ -320,7 +324,7 @@ def _best_prompts(
     rows, columns = verdict.shape.shape
     width, height = footage.sizes.of(verdict.frame)
     best: FramePrompts | None = None
-    fit = verdict.overlap + _WORTH
+    fit = max(verdict.overlap + _WORTH, _SURE * usual)
     shown = 0.0
     for prompts in candidates(verdict, width, height):
         go_on()
