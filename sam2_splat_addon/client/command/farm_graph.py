@@ -76,12 +76,15 @@ class Outcome:
         The last event of the command; see docs/command-line.md.
     problem
         Why it failed, and what to do.
+    seconds
+        How long the command took.
     """
 
     code: int | None
     node: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     problem: str = ""
+    seconds: float = 0.0
 
 
 def after(outcome: Outcome, tries: int, *, wants_end: bool = False) -> After:
@@ -328,6 +331,15 @@ class Farm:
 
     def _end(self, flight: _Flight, outcome: Outcome) -> None:
         task, capture = flight.task, self.captures[flight.task.capture]
+        capture.events.append(
+            {
+                "event": "task",
+                "task": " ".join(task.words),
+                "node": self._cluster.name_of(outcome.node),
+                "code": outcome.code,
+                "seconds": round(outcome.seconds, 2),
+            }
+        )
         tries = self._tries.setdefault(task, _Tries())
         if outcome.code == ENVIRONMENT and outcome.node:
             self._lacking.add(outcome.node)

@@ -363,13 +363,17 @@ def work(file: str, changes: bytes, words: Sequence[str], board: Any, number: in
         board.tell.remote(number, host, msgspec.json.encode(event))
 
     tell({"event": "begun"})
+    began = time.monotonic()
     try:
         outcome = _done(Path(file), changes, words, tell)
     except SplatError as error:
         code = ENVIRONMENT if isinstance(error, EnvironmentSetupError) else 4
         code = code if isinstance(error, EnvironmentSetupError | JobError) else 1
         outcome = Outcome(code, problem=str(error))
-    return msgspec.json.encode(Outcome(outcome.code, node, outcome.facts, outcome.problem))
+    seconds = time.monotonic() - began
+    return msgspec.json.encode(
+        Outcome(outcome.code, node, outcome.facts, outcome.problem, seconds)
+    )
 
 
 def _done(file: Path, changes: bytes, words: Sequence[str], tell: Any) -> Outcome:
