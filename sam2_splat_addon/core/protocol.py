@@ -158,6 +158,8 @@ class PropagateRequest(msgspec.Struct, frozen=True, tag="propagate"):
         their subject has no prompts.
     cameras
         File or folder of the cameras, for clicks that are carried. Empty looks for them around the photos.
+    known
+        Folders of mattes of the same photos, which other runs have made. What has the wanted key is taken.
     """
 
     footage: FootageFiles
@@ -170,6 +172,7 @@ class PropagateRequest(msgspec.Struct, frozen=True, tag="propagate"):
     strict: bool = False
     carried: PromptSet = PromptSet(())
     cameras: str = ""
+    known: tuple[str, ...] = ()
 
 
 class BakeRequest(msgspec.Struct, frozen=True, tag="bake"):

@@ -122,7 +122,8 @@ def _run(arguments: Sequence[str], interrupts: Interrupts) -> int:
         for capture in captures:
             capture.job = pinned(capture.job, needs)
         cluster = farm_ray.RayCluster(ray, captures, needs)
-        every = Farm(captures, cluster, options.chunk, options.at_once)
+        halves = cluster.slots() >= 2 * len(captures)
+        every = Farm(captures, cluster, options.chunk, options.at_once, halves=halves)
         return _followed(every, cluster, options, interrupts)
     finally:
         ray.shutdown()

@@ -5,6 +5,8 @@ Nothing here knows Ray. A capture is a few commands of `sam2-splat`, one after t
 
     check -> run -> bake --part 1-30, bake --part 31-60, ... -> bake
 
+Before `run`, two machines may track one half each: `propagate --half forward` and `--half backward`.
+
 `Farm` hands tasks to a `Cluster` as it has room for them, and looks at how they end. All that a capture
 has so far is in its folder of masks, so a lost task costs only what it did not write.
 """
@@ -17,17 +19,20 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final, Literal, Protocol
 
-from ...core.capture_job import JobStep
+from ...core.capture_job import CaptureJob, JobStep
 from ...core.printable import counted
 from ...core.system.terminal import CANCELLED, STOPPED
 from .many import Capture
 
-Kind = Literal["check", "run", "part", "finish"]
+Kind = Literal["check", "half", "run", "part", "finish"]
 After = Literal["done", "again", "failed", "stopped"]
 
 MOST_TRIES: Final = 3
 CHUNK: Final = 32
 """The most photos of one part of a bake."""
+
+HALF: Final = 24
+"""The fewest photos before and after a prompted one for which two machines are worth their start."""
 
 _DONE: Final = (0, 8)
 _INPUT: Final = (2, 3, 4)
@@ -116,6 +121,27 @@ def parts_of(photos: int, chunk: int) -> list[tuple[int, int]]:
     return [(before + 1, end) for before, end in pairwise(ends)]
 
 
+def has_halves(job: CaptureJob, photos: int) -> bool:
+    """Whether the halves of a propagation need nothing of each other, and are worth two machines.
+
+    The way back attends to frames that the way forward has corrected. So each subject may have prompts on
+    one photo alone. Nothing may add prompts on the way: cameras, masks, or the model itself.
+    """
+    if job.run.direction != "both" or job.run.carry_clicks != "off" or job.found_masks:
+        return False
+    if not {"propagate"} <= set(job.steps) <= {"propagate", "review", "bake"}:
+        return False
+    if (job.drawn and job.drawn_prompt) or not job.prompts.objects:
+        return False
+    last = min(job.run.last_frame or photos, photos)
+    return all(
+        len(entry.frames) == 1
+        and entry.frames[0].frame - job.run.first_frame >= HALF
+        and last - entry.frames[0].frame >= HALF
+        for entry in job.prompts.objects
+    )
+
+
 class Graph:
     """The tasks of one capture.
 
@@ -123,14 +149,20 @@ class Graph:
     ----------
     capture
         Its place in the list of captures.
-    steps
-        The steps of its job.
+    job
+        What is to be done with it.
     chunk
         The most photos of one part of its bake. A bake of fewer photos is one task with the rest.
+    halves
+        Whether two machines may share its propagation.
     """
 
-    def __init__(self, capture: int, steps: Sequence[JobStep], chunk: int = CHUNK) -> None:
-        self._capture, self._steps, self._chunk = capture, tuple(steps), chunk
+    def __init__(
+        self, capture: int, job: CaptureJob, chunk: int = CHUNK, *, halves: bool = False
+    ) -> None:
+        self._capture, self._job, self._chunk = capture, job, chunk
+        self._steps, self._halves = job.steps, halves
+        self._count: int | None = None  # of photos
         self._open = {self._task("check", "check")}
         self._done: set[Task] = set()
 
@@ -158,13 +190,21 @@ class Graph:
         self._open.remove(task)
         self._done.add(task)
         photos = outcome.facts.get("photos")
-        count = photos if isinstance(photos, int) else None
+        count = self._count = photos if isinstance(photos, int) else self._count
         if task.kind == "check":
+            if self._halves and count is not None and has_halves(self._job, count):
+                self._open |= {self._half("forward"), self._half("backward")}
+            else:
+                self._open |= self._first(count)
+        elif task.kind == "half" and not self._open:
             self._open |= self._first(count)
         elif task.kind == "run":
             self._open |= self._bake(task, count)
         elif task.kind == "part" and not self._open:
             self._open.add(self._finish())
+
+    def _half(self, which: str) -> Task:
+        return self._task("half", "propagate", "--half", which, steps=("propagate",))
 
     def _first(self, count: int | None) -> set[Task]:
         """Return what follows on the check. Without a number of photos the bake waits for the run."""
@@ -252,6 +292,8 @@ class Farm:
         See `Graph`.
     at_once
         The most captures that are worked on at the same time; None leaves it to the cluster.
+    halves
+        Whether two machines may share a propagation. That pays only where more machines than captures are.
     now
         A clock, s.
     """
@@ -262,12 +304,15 @@ class Farm:
         cluster: Cluster,
         chunk: int = CHUNK,
         at_once: int | None = None,
+        *,
+        halves: bool = False,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.captures = tuple(captures)
         self._cluster, self._at_once, self._now = cluster, at_once, now
         self._graphs = [
-            Graph(number, capture.job.steps, chunk) for number, capture in enumerate(self.captures)
+            Graph(number, capture.job, chunk, halves=halves)
+            for number, capture in enumerate(self.captures)
         ]
         self._flights: dict[int, _Flight] = {}
         self._tries: dict[Task, _Tries] = {}
@@ -459,5 +504,5 @@ class Farm:
             and task.capture not in self._unwanted
             and (task not in self._tries or self._tries[task].not_before <= now)
         ]
-        order: dict[Kind, int] = {"check": 0, "finish": 1, "part": 2, "run": 3}
+        order: dict[Kind, int] = {"check": 0, "finish": 1, "part": 2, "half": 3, "run": 3}
         return sorted(found, key=lambda task: order[task.kind])

@@ -50,6 +50,8 @@ def the_ray() -> Any:
     """Return Ray. Raises EnvironmentSetupError where it is not installed."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
+    if _has_token():  # a cluster that asks for none takes it too
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         import ray
     except ImportError as error:
@@ -58,6 +60,15 @@ def the_ray() -> Any:
             'Run pip install "sam2-splat[engine,farm]", on each computer of the farm.',
         ) from error
     return ray
+
+
+def _has_token() -> bool:
+    """Whether this computer has the token that a cluster of Ray may ask for."""
+    named = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+    try:
+        return any(map(os.environ.get, named)) or (Path.home() / ".ray" / "auth_token").is_file()
+    except (OSError, RuntimeError):  # RuntimeError: there is no home
+        return False
 
 
 def connect(address: str, *, may_start: bool) -> Any:
@@ -79,6 +90,11 @@ def connect(address: str, *, may_start: bool) -> Any:
     quiet = {"namespace": NAMESPACE, "log_to_driver": False, "logging_level": "ERROR"}
     try:
         ray.init(address=address or "auto", **quiet)
+    except ray.exceptions.AuthenticationError as error:
+        raise EnvironmentSetupError(
+            "The Ray cluster asks for a token that this computer does not have.",
+            "Copy ~/.ray/auth_token from the head, or set RAY_AUTH_TOKEN.",
+        ) from error
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         if address or not may_start:
             where = f"at {address}" if address else "on this computer"
@@ -371,9 +387,7 @@ def work(file: str, changes: bytes, words: Sequence[str], board: Any, number: in
         code = code if isinstance(error, EnvironmentSetupError | JobError) else 1
         outcome = Outcome(code, problem=str(error))
     seconds = time.monotonic() - began
-    return msgspec.json.encode(
-        Outcome(outcome.code, node, outcome.facts, outcome.problem, seconds)
-    )
+    return msgspec.json.encode(Outcome(outcome.code, node, outcome.facts, outcome.problem, seconds))
 
 
 def _done(file: Path, changes: bytes, words: Sequence[str], tell: Any) -> Outcome:

@@ -31,7 +31,7 @@ from ...core.errors import (
 from ...core.system.terminal import Interrupts, say, say_lines, write
 from . import batch, farm, inform
 from .options import EXIT_CODES, UsageError, job_of, misuse, parser, way_of
-from .run_job import BakeWay, JobResult, Prepared, damaged_sentence, prepared, run
+from .run_job import JobResult, Prepared, Way, damaged_sentence, prepared, run
 from .watch import JsonLines, Terminal, Watch
 from .workplace import Workplace
 
@@ -136,7 +136,7 @@ def _of_job(command: str, arguments: Sequence[str]) -> int:
 
 
 def done(
-    command: str, job: CaptureJob, at: Workplace, watch: Watch, way: BakeWay
+    command: str, job: CaptureJob, at: Workplace, watch: Watch, way: Way
 ) -> JobResult | Prepared:
     """Check a job, and run it unless the command only checks. Raises SplatError and KeyboardInterrupt."""
     ready = prepared(job, at, watch, way)

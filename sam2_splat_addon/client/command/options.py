@@ -27,7 +27,7 @@ from ...core.settings import (
 from ...core.system.terminal import write
 from ...core.targets import TARGETS, TARGETS_BY_NAME
 from .capture import is_video
-from .run_job import BakeWay
+from .run_job import Way
 
 EXIT_CODES: Final = (
     "Exit codes: 0 done, 1 unforeseen, 2 usage, 3 photos or cameras, 4 prompts or job,"
@@ -159,6 +159,12 @@ def _add_options(own: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="file or folder of the photos' cameras (default: beside or above the photos)",
     )
+    own.add_argument(
+        "--half",
+        choices=("forward", "backward"),
+        help="of a propagation, do only this half, so that two machines can share it; the propagation itself"
+        " takes both",
+    )
     own.add_argument("--bake", action="store_true", help="bake PNGs after the propagation")
     own.add_argument(
         "--once",
@@ -234,6 +240,7 @@ _OF_ONE: Final = (
     "report",
     "photos_folder",
     "part",
+    "half",
     "stop_at_eof",
 )
 
@@ -259,6 +266,8 @@ def misuse(options: argparse.Namespace, job: CaptureJob) -> str:
         return "--allow-damaged and --strict exclude each other"
     if options.part and not set(job.steps) <= {"bake"}:
         return "--part is for the command bake"
+    if options.half and set(job.steps) != {"propagate"}:
+        return "--half is for the command propagate"
     if options.output and not job.does("bake"):
         return "--output needs --bake"
     if job.does("cameras") and job.cameras:
@@ -324,9 +333,9 @@ def job_of(
     return replace(base, **kept)
 
 
-def way_of(options: argparse.Namespace) -> BakeWay:
-    """Return how the options want a bake to be done."""
-    return BakeWay(options.part, options.once)
+def way_of(options: argparse.Namespace) -> Way:
+    """Return how the options want a job to be done."""
+    return Way(options.part, options.once, options.half or "")
 
 
 _KINDS: Final[dict[str, type[Settings]]] = {

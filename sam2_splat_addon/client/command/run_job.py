@@ -7,12 +7,13 @@ the other: propagate, compare in 3D, review, bake.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from msgspec.structs import replace
 
@@ -27,11 +28,13 @@ from ...core.errors import (
     PackageError,
     PromptError,
     SplatError,
+    StoreError,
 )
 from ...core.footage.scan import Footage, path_key, shorten
 from ...core.footage.staging import folder_in_cache
+from ...core.mattes.run_lock import LOCK_NAME, no_run
 from ...core.mattes.run_record import last_run
-from ...core.mattes.store import STORE_NAME, MatteStore
+from ...core.mattes.store import MATTES, STORE_NAME, MatteStore
 from ...core.printable import counted, shown, with_warnings
 from ...core.prompts import FramePrompts, MaskPrompt, ObjectPrompts, PromptSet
 from ...core.protocol import (
@@ -144,25 +147,30 @@ class JobResult:
 
 
 @dataclass(frozen=True)
-class BakeWay:
-    """How a bake is done, which changes nothing in what comes out.
+class Way:
+    """How a job is done, which changes nothing in what comes out.
 
     Attributes
     ----------
     part
         Bake only these frames, first and last, and lay their images ready in the store.
     once
-        Do nothing if the same bake is there already.
+        Do not bake if the same bake is there already.
+    half
+        Propagate only forwards or only backwards. What is tracked backwards gets a store of its own, so that
+        another machine can work on each half. The whole propagation takes it.
     """
 
     part: tuple[int, int] | None = None
     once: bool = False
+    half: Literal["", "forward", "backward"] = ""
 
 
-ANEW: Final = BakeWay()
+WHOLE: Final = Way()
+_BACKWARD: Final = "_backward"  # ends the name of the store with the half that is tracked backwards
 
 
-def prepared(job: CaptureJob, at: Workplace, watch: Watch, way: BakeWay = ANEW) -> Prepared:
+def prepared(job: CaptureJob, at: Workplace, watch: Watch, way: Way = WHOLE) -> Prepared:
     """Check a job against its photos and this machine. Nothing is written but photos of a video.
 
     Raises SplatError, and KeyboardInterrupt if the watch wants the end.
@@ -178,6 +186,10 @@ def prepared(job: CaptureJob, at: Workplace, watch: Watch, way: BakeWay = ANEW) 
     if job.found_masks:
         job = _with_found_masks(job, footage, at, watch)
     store = _store_folder(job, footage, at)
+    if way.half:
+        job = replace(job, run=replace(job.run, direction=way.half))
+    if way.half == "backward":
+        store = _backward(store)
     if job.does("subject") and job.prompts.objects:
         raise PromptError(
             "The job has prompts, so it can't find the subject by itself.",
@@ -212,7 +224,7 @@ def prepared(job: CaptureJob, at: Workplace, watch: Watch, way: BakeWay = ANEW) 
     return Prepared(job, footage, names, store, checkpoint)
 
 
-def run(ready: Prepared, at: Workplace, watch: Watch, way: BakeWay = ANEW) -> JobResult:
+def run(ready: Prepared, at: Workplace, watch: Watch, way: Way = WHOLE) -> JobResult:
     """Do the steps of a prepared job.
 
     Raises SplatError, and KeyboardInterrupt if the watch wants the end. What is finished is kept.
@@ -234,10 +246,15 @@ def run(ready: Prepared, at: Workplace, watch: Watch, way: BakeWay = ANEW) -> Jo
         job = replace(job, prompts=done[-1].result.prompts or job.prompts)
         ready = dataclasses.replace(ready, job=job)
     if job.does("propagate") or job.does("compare") or job.does("agree"):
+        other = _backward(ready.store)
+        takes_half = not way.half and not job.does("agree") and MATTES.owns(other)
         request = _propagation(ready, files())
+        whole = replace(request, known=(str(other),)) if takes_half else request
         # Agree propagates by itself, because a stopped one goes on with prompts that it has added.
-        first = AgreeRequest(request, job.cameras, _ROUNDS) if job.does("agree") else request
+        first = AgreeRequest(request, job.cameras, _ROUNDS) if job.does("agree") else whole
         done.append(worked(first, "Propagating", at, watch))
+        if takes_half:
+            _drop(other)
         speed = done[-1].seconds_per_frame
         watch.said(_propagated(ready, done[-1]))
         if job.does("compare") and not job.does("agree"):
@@ -272,6 +289,21 @@ def run(ready: Prepared, at: Workplace, watch: Watch, way: BakeWay = ANEW) -> Jo
         max((step.result.peak_memory_mb for step in done), default=0.0),
         "" if manifest is None else manifest.machine.versions.get("torch", ""),
     )
+
+
+def _backward(store: Path) -> Path:
+    """Return the store of what another machine has tracked backwards."""
+    return store.with_name(f"{store.name}{_BACKWARD}")
+
+
+def _drop(store: Path) -> None:
+    """Remove a store of which all is taken. What is not ours stays, and so does its folder."""
+    with contextlib.suppress(OSError, StoreError):
+        with no_run(store):
+            MATTES.remove(store)
+            MATTES.give_up(store)
+        (store / LOCK_NAME).unlink(missing_ok=True)
+        store.rmdir()
 
 
 def _needs_no_prompts(job: CaptureJob) -> bool:
@@ -474,7 +506,7 @@ def _bake_options(job: CaptureJob, names: dict[int, str]) -> BakeOptions:
 
 
 def _baked(
-    ready: Prepared, files: FootageFiles, folder: Path, way: BakeWay, at: Workplace, watch: Watch
+    ready: Prepared, files: FootageFiles, folder: Path, way: Way, at: Workplace, watch: Watch
 ) -> Ended:
     job = ready.job
     request = BakeRequest(

@@ -149,7 +149,8 @@ def run(
     with contextlib.ExitStack() as held:
         propagation = _Propagation(request, told, image_size)
         propagation.open(held)
-        propagation.settle(known)
+        others = [MatteStore(Path(folder)) for folder in request.known]
+        propagation.settle([known, *others] if known is not None else others)
         if propagation.is_due:
             propagation.track()
         return propagation.finish()
@@ -257,13 +258,13 @@ class _Propagation:
         held.callback(store.sync)  # reported mattes are on the disk, however the run ends
         return store
 
-    def settle(self, known: MatteStore | None) -> None:
-        """Write what is known without the model, from both sides of a frame or from another store."""
+    def settle(self, known: Collection[MatteStore]) -> None:
+        """Write what is known without the model, from both sides of a frame or from other stores."""
         for at in self._objects:
             outdated = self._outdated[at.plan.object_id]
             settled = at.settle(outdated)
-            if known is not None:
-                settled += at.taken(known, outdated - {record.frame for record in settled})
+            for other in known:
+                settled += at.taken(other, outdated - {record.frame for record in settled})
             self._outdated[at.plan.object_id] -= {record.frame for record in settled}
             for record in settled:
                 self._report_frame(record)

@@ -195,14 +195,25 @@ class StoredObject:
         return settled
 
     def taken(self, known: MatteStore, outdated: Collection[int]) -> list[MatteRecord]:
-        """Write the mattes among these that another store has; raises StoreError."""
+        """Write the mattes among these that another store has, and take its memories; raises StoreError."""
         object_id = self.plan.object_id
         found: list[MatteRecord] = []
         for frame in sorted(outdated):
             if known.key(object_id, frame) == self.keys.mattes[frame]:
                 found.append(known.read(object_id, frame))
                 self.put(found[-1])
+        if found:
+            self._take_memories(MemoryCheckpoints(known.state_folder(object_id)))
         return found
+
+    def _take_memories(self, known: MemoryCheckpoints) -> None:
+        """Keep the memories of another store that this run would have kept."""
+        for step in sorted(self._kept):
+            key = self.keys.steps[step]
+            if self._checkpoints.load(step, key) is None:
+                state = known.load(step, key)
+                if state is not None:
+                    self._checkpoints.save(step, key, state)
 
     def knows(self, step: Step) -> bool:
         """Whether this pass's result is known, for a frame that is tracked from both sides."""

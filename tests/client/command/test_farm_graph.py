@@ -15,10 +15,14 @@ from sam2_splat_addon.client.command.farm_graph import (
     Outcome,
     Task,
     after,
+    has_halves,
     parts_of,
 )
 from sam2_splat_addon.client.command.many import Capture
 from sam2_splat_addon.core.capture_job import CaptureJob, JobStep
+from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt, PromptSet
+from sam2_splat_addon.core.protocol import EditedMatte
+from sam2_splat_addon.core.settings import RunSettings
 
 Answer = Callable[[Task, str], Outcome]
 
@@ -106,7 +110,7 @@ def done(nodes: Nodes, every: list[Capture], polls: int = 500, **more: Any) -> F
 
 def order_of(steps: tuple[JobStep, ...], checked: Outcome, ran: Outcome) -> list[list[str]]:
     """Return the words of a capture's tasks, those in one list may run side by side."""
-    graph, rounds = Graph(0, steps, 32), []
+    graph, rounds = Graph(0, CaptureJob(photos="x", steps=steps), 32), []
     while not graph.is_done:
         tasks = list(graph.open())
         rounds.append([" ".join(task.words) for task in tasks])
@@ -143,11 +147,55 @@ def test_where_the_check_knows_no_number_the_run_tells_it() -> None:
 
 
 def test_the_run_before_parts_does_not_bake() -> None:
-    graph = Graph(0, ("propagate", "review", "bake"), 32)
+    graph = Graph(0, CaptureJob(photos="x", steps=("propagate", "review", "bake")), 32)
     (check,) = graph.open()
     graph.ended(check, Outcome(0, facts={"photos": 33}))
     (run,) = graph.open()
     assert run.steps == ("propagate", "review")
+
+
+def clicked(*frames: int, **more: Any) -> CaptureJob:
+    """Return a job with a subject that has a click on each of these frames."""
+    clicks = tuple(FramePrompts(frame, (PointPrompt(5.5, 5.5),)) for frame in frames)
+    more.setdefault("prompts", PromptSet((ObjectPrompts(1, "chair", clicks),)))
+    return CaptureJob(photos="x", **more)
+
+
+def test_two_machines_track_a_half_each_where_neither_needs_the_other() -> None:
+    assert has_halves(clicked(25), 49)
+    assert not has_halves(clicked(25), 48)
+    assert not has_halves(clicked(24), 80)
+    assert not has_halves(clicked(25, 50), 90)  # the way back attends to the second click
+    two = PromptSet(
+        (*clicked(30).prompts.objects, ObjectPrompts(2, "b", clicked(40).prompts.objects[0].frames))
+    )
+    assert has_halves(clicked(prompts=two), 90)
+    drawn = (EditedMatte(1, 30, ((0.0, 0.0, 9.0, 0.0, 9.0, 9.0),)),)
+    refused: tuple[dict[str, Any], ...] = (
+        {"run": RunSettings(direction="forward")},
+        {"run": RunSettings(carry_clicks="automatic")},
+        {"run": RunSettings(last_frame=40)},
+        {"run": RunSettings(first_frame=10)},
+        {"steps": ("propagate", "agree")},
+        {"steps": ("bake",)},
+        {"found_masks": "white"},
+        {"drawn": drawn},
+        {"prompts": PromptSet(())},
+    )
+    assert not [more for more in refused if has_halves(clicked(30, **more), 90)]
+    assert has_halves(clicked(30, drawn=drawn, drawn_prompt=False), 90)
+    graph, known = Graph(0, clicked(30), 96, halves=True), Outcome(0, facts={"photos": 90})
+    (check,) = graph.open()
+    graph.ended(check, known)
+    halves = list(graph.open())
+    assert [task.words for task in halves] == [
+        ("propagate", "--half", "backward"),
+        ("propagate", "--half", "forward"),
+    ]
+    for half in halves:
+        assert half.steps == ("propagate",)
+        graph.ended(half, known)
+    assert [task.words for task in graph.open()] == [("run", "--once")]
 
 
 @pytest.mark.parametrize("photos", [1, 15, 16, 31, 32, 33, 64, 65, 97, 300, 5000])

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from sam2_splat_addon.core.capture_job import read_job
+from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt, PromptSet
 from sam2_splat_addon.core.protocol import EditedMatte
 from tests.captures import make_job, make_photos
 
@@ -114,6 +115,33 @@ def test_drawn_masks_of_a_job_are_baked_and_followed(tmp_path: Path) -> None:
     assert alpha.getbbox() == (10, 10, 60, 40)
 
 
+@pytest.mark.slow
+def test_two_halves_of_a_propagation_have_the_bytes_of_one_run(tmp_path: Path) -> None:
+    prompts = PromptSet(
+        (ObjectPrompts(1, "square", (FramePrompts(2, (PointPrompt(53.3, 90.7),)),)),)
+    )
+    jobs = []
+    for name in ("shared", "alone"):
+        photos = make_photos(tmp_path / name / "photos", 4)
+        made = make_job(tmp_path / name / "job.json", photos, prompts=prompts, device="cpu")
+        jobs.append(made)
+    shared, alone = jobs
+    halves = [start("propagate", shared, "--half", half) for half in ("backward", "forward")]
+    for half in halves:
+        _, err = half.communicate(timeout=300)
+        assert half.returncode == 0, err
+    assert (tmp_path / "shared" / "photos" / "sam2_splat_mattes_backward").is_dir()
+    code, out, _ = command("propagate", shared)
+    assert code == 0 and "Device" in out
+    assert not (tmp_path / "shared" / "photos" / "sam2_splat_mattes_backward").exists()
+    assert command("propagate", alone)[0] == 0
+    mattes = [
+        {path.name: path.read_bytes() for path in (tmp_path / name).rglob("*.matte")}
+        for name in ("shared", "alone")
+    ]
+    assert len(mattes[0]) == 4 and mattes[0] == mattes[1]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -160,6 +188,8 @@ def test_what_is_wrong_with_a_job_is_said_before_it_runs(
         (["dance"], 2, "there is no command 'dance'"),
         (["run"], 3, "Name a job, or photos with --footage"),
         (["run", "--output", "x"], 2, "--output needs --bake"),
+        (["run", "--half", "forward"], 3, "Name a job"),
+        (["bake", "--half", "forward"], 2, "--half is for the command propagate"),
         (["run", "--part", "1-2"], 2, "--part is for the command bake"),
         (["run", "--strict", "--allow-damaged"], 2, "exclude each other"),
         (["run", "--footage", ".", "--photos", "5"], 2, "need a video"),

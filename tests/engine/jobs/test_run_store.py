@@ -6,14 +6,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from msgspec.structs import replace
 
 from sam2_splat_addon.core.mattes.store import MatteStore
+from sam2_splat_addon.core.protocol import PropagateRequest
+from sam2_splat_addon.core.settings import RunSettings
 from sam2_splat_addon.engine.jobs.run_store import MemorySaver, StoredObject
 from sam2_splat_addon.engine.tracking.cache_keys import matte_keys
 from sam2_splat_addon.engine.tracking.memory_bank import FrameMemory, MemoryBank, MemoryReach
-from sam2_splat_addon.engine.tracking.plan import Step, plan_object
+from sam2_splat_addon.engine.tracking.plan import Direction, Step, plan_object
 
-from ..photo_footage import clicked
+from ..photo_footage import clicked, propagated, request, store_bytes, write_checkpoint
+from ..photo_footage import write_photos as photo_footage
 
 
 def _memory(value: float) -> FrameMemory:
@@ -55,3 +59,28 @@ def test_where_a_run_has_passed_it_leaves_no_memories(tmp_path: Path) -> None:
     kept = [step for step in steps if stored.saved(step) is not None]
     assert kept == [step for step in steps if stored.keeps(step) or step == steps[-1]]
     assert len(kept) < len(steps) / 2
+
+
+def test_halves_of_two_machines_give_the_bytes_of_one(tmp_path: Path) -> None:
+    """One store has the way forward, another one the way back. The whole run takes both."""
+    footage = photo_footage(tmp_path / "photos", 7)
+    checkpoint = write_checkpoint(tmp_path / "random.safetensors")
+    things = clicked(1, 3, 70.0, 40.0), clicked(2, 5, 30.0, 60.0, "other")
+
+    def asked(name: str, direction: Direction | str, *known: str) -> PropagateRequest:
+        settings = RunSettings(direction=direction)  # type: ignore[arg-type]
+        wish = request(footage, checkpoint, tmp_path / name, *things, settings=settings)
+        return replace(wish, known=tuple(str(tmp_path / one) for one in known))
+
+    alone = propagated(asked("alone", "both"))
+    propagated(asked("shared", "forward"))
+    propagated(asked("back", "backward"))
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "shared").rglob("*.matte")}
+    shared = propagated(asked("shared", "both", "back"))
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+    differing = {
+        name
+        for name, data in store_bytes(alone.folder).items()
+        if store_bytes(shared.folder).get(name) != data
+    }
+    assert not differing
