@@ -324,7 +324,7 @@ def splat(aimed: Aimed, centres: Floats32, sizes: Floats32, values: Floats32) ->
         np.floor(flat[:, 1] / flat[:, 2] - half + np.float32(0.5)).clip(-99, edge).astype(np.int32)
     )
     wide = np.ceil(2 * half).clip(1, _WIDEST_SPLAT).astype(np.int32)
-    for width in np.unique(wide):
+    for width in np.flatnonzero(np.bincount(wide)):  # faster than unique
         of = wide == width
         x, y, value = left[of], top[of], values[of]
         for down in range(width):

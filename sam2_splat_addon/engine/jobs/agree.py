@@ -50,6 +50,7 @@ from .find_subject import mask_of
 _BETTER: Final = 0.002
 """How much the mean share of faults must fall for a round to count."""
 
+_HARM: Final = 0.15  # of the gain on all photos: photos without new prompts may lose that
 _WORTH: Final = 0.03  # how much better a prompt's mask must fit the hull than the present one
 _SURE: Final = 0.95  # of the usual fit: a mask that fits less is not right
 _SHOWN: Final = 0.5  # of the usual fit: clicks on a subject that is not hidden give that at least
@@ -227,9 +228,9 @@ def _score(compared: Mapping[int, Compared]) -> float:
 def _is_better(
     then: Mapping[int, Compared], now: Mapping[int, Compared], rounds: AgreedRounds
 ) -> bool:
-    """Whether a round has made masks that others contradict less: of all photos, and of the others alone.
+    """Whether others contradict the masks of a round less: of all photos, and hardly more those of some.
 
-    On photos with new prompts they nearly always do, so these alone say little.
+    On photos with new prompts they nearly always do, so the others must not pay for it.
     """
     assert rounds.trying is not None  # its masks are compared
     known = {(entry.id, at.frame): at for entry in rounds.prompts.objects for at in entry.frames}
@@ -247,7 +248,8 @@ def _is_better(
     }
     others = [change for at, change in changes.items() if at not in told]
     every = float(np.mean(list(changes.values())))
-    return every <= -_BETTER and (not others or float(np.mean(others)) < _BETTER)
+    harm = float(np.mean(others)) if others else 0.0
+    return every <= -_BETTER and harm < max(_BETTER, -_HARM * every)
 
 
 def _own_frames(request: PropagateRequest) -> dict[int, set[int]]:

@@ -20,7 +20,7 @@ from ...core.system.safe_read import UNREADABLE, read_plain
 from ..agreement.kept_hull import camera_bytes
 from ..models.checkpoints import checkpoint_path, sha256_of
 
-AGREE_VERSION: Final = "2"
+AGREE_VERSION: Final = "3"
 """Raise it when the same inputs get other prompts than before."""
 
 

@@ -7,6 +7,8 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import cv2
 import numpy as np
@@ -32,6 +34,7 @@ from sam2_splat_addon.core.review.judge import review_object
 from sam2_splat_addon.engine.agreement.verdicts import Verdict
 from sam2_splat_addon.engine.jobs import agree, bake, compare, propagate
 from sam2_splat_addon.engine.jobs.agree import AgreeReport
+from sam2_splat_addon.engine.jobs.agreed_rounds import AgreedRounds
 from tests.core.cameras.ring import write_colmap, write_trained, write_transforms
 from tests.engine.agreement.solid import HEIGHT, WIDTH, cameras, logits_of, truth
 
@@ -378,6 +381,30 @@ def test_a_photo_on_which_clicks_find_no_subject_gets_no_prompts(
     elsewhere = np.zeros_like(shape)
     elsewhere[60:180, 170:300] = True
     assert best_for(monkeypatch, scene, verdict_with(leak, shape), elsewhere) is None
+
+
+def test_a_round_counts_if_others_contradict_less_and_photos_without_prompts_do_not_pay() -> None:
+    shape = np.zeros((96, 128), bool)
+    shape[20:80, 30:90] = True
+
+    def leaking(columns: int) -> Verdict:
+        inside = shape.copy()
+        inside[20:80, 90 : 90 + columns] = True
+        return verdict_with(inside, shape)
+
+    def compared(*columns: int) -> dict[int, compare.Compared]:
+        verdicts = {frame: leaking(many) for frame, many in enumerate(columns, 1)}
+        return {1: cast(compare.Compared, SimpleNamespace(verdicts=verdicts))}
+
+    click = FramePrompts(2, (PointPrompt(500, 500),))
+    before = PromptSet((ObjectPrompts(1, "stool", (FramePrompts(1, click.points),)),))
+    rounds = AgreedRounds("", 0.0, before, trying=agree._with(before, {1: {2: click}}))
+    now = compared(0, 30, 0, 0)
+    assert agree._is_better(compared(0, 0, 0, 0), now, rounds)
+    assert agree._is_better(compared(0, 0, 2, 0), now, rounds)
+    assert not agree._is_better(compared(0, 0, 15, 15), now, rounds)
+    assert not agree._is_better(compared(0, 30, 0, 0), now, rounds)
+    assert not agree._is_better(now, compared(0, 0, 0, 0), rounds)
 
 
 @pytest.mark.slow
