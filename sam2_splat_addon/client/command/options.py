@@ -15,6 +15,7 @@ from ...core.capture_job import STEPS, CaptureJob, JobStep, read_job
 from ...core.printable import as_text, is_text, shown
 from ...core.prompts import PromptSet, read_json
 from ...core.settings import (
+    MANY,
     BakeSettings,
     Declared,
     Device,
@@ -446,6 +447,6 @@ def _frame_range(text: str) -> tuple[int, int]:
         numbers = int(first), int(last) if dash else int(first)
     except ValueError:
         numbers = 0, 0
-    if not 1 <= numbers[0] <= numbers[1]:
+    if not 1 <= numbers[0] <= numbers[1] <= MANY:
         raise argparse.ArgumentTypeError(f"{text!r} is no range of frames. Write it as 1-48")
     return numbers

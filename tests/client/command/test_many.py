@@ -95,6 +95,45 @@ def test_many_captures_have_one_exit_code() -> None:
     assert many.exit_code_of(captures_with(8, 7, 143)) == 143
 
 
+def test_a_good_end_never_hides_a_bad_one() -> None:
+    assert many.exit_code_of([]) == 0
+    assert many.exit_code_of(captures_with(0, 0)) == 0
+    assert many.exit_code_of(captures_with(0, 3, 7)) == 3
+    assert many.exit_code_of(captures_with(7, 130)) == 130
+    assert many.exit_code_of(captures_with(8, 130), allow_damaged=True) == 130
+
+
+def test_a_capture_says_in_one_sentence_how_it_ended() -> None:
+    def verdict(state: many.State, **more: Any) -> tuple[str, bool]:
+        one = many.Capture(Path("x"), CaptureJob(), state=state, **more)
+        return one.verdict(), one.is_over
+
+    facts = {"look": 3, "damaged": ["a.jpg", "b.jpg"]}
+    assert verdict("waiting") == ("Waiting", False)
+    assert verdict("running", text="Propagating chair") == ("Propagating chair", False)
+    assert verdict("done") == ("Done", True)
+    assert verdict("done", facts=facts) == ("Done, 3 to look at, 2 damaged, left out", True)
+    assert verdict("failed", code=7) == ("Failed with exit code 7", True)
+    assert verdict("failed", code=7, problem="The disk is full.") == ("The disk is full.", True)
+    assert verdict("cancelled", facts=facts) == ("Cancelled. What was finished is kept", True)
+
+
+def test_a_list_names_folders_and_jobs_and_no_other_lists(tmp_path: Path) -> None:
+    make_job(tmp_path / "a.s2s.json", make_photos(tmp_path / "photos", 1))
+    (tmp_path / "list.txt").write_text("other.txt\n")
+    (tmp_path / "other.txt").write_text("a.s2s.json\n")
+    with pytest.raises(JobError, match="is no job"):
+        captures_in([tmp_path / "list.txt"])
+    (tmp_path / "list.txt").write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(JobError, match=r"list .* can't be read"):
+        captures_in([tmp_path / "list.txt"])
+    (tmp_path / "list.txt").write_text("# nothing but remarks\n\n  \n")
+    with pytest.raises(JobError, match="There are no jobs"):
+        captures_in([tmp_path / "list.txt"])
+    twice = captures_in([tmp_path / "a.s2s.json", tmp_path, tmp_path / "other.txt"])
+    assert [capture.name for capture in twice] == [tmp_path.name]
+
+
 @pytest.mark.slow
 def test_all_good_captures_finish_beside_bad_ones_and_the_list_names_what_needs_a_look(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]

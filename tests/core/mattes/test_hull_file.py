@@ -72,6 +72,17 @@ def test_arrays_that_do_not_belong_together_are_no_hull(
     assert read_hull_file(path) is None
 
 
+def test_a_hull_has_one_row_of_cells_however_many(tmp_path: Path) -> None:
+    path = tmp_path / "hull.npz"
+    for count in (0, 1, 7):
+        cells = {"offsets": np.zeros((count, 3)), "sizes": np.ones(count), "shares": np.ones(count)}
+        path.write_bytes(_bytes(**cells))
+        assert read_hull_file(path) is not None
+    grid = {"offsets": np.zeros((2, 2, 3)), "sizes": np.ones((2, 2)), "shares": np.ones((2, 2))}
+    path.write_bytes(_bytes(**grid))
+    assert read_hull_file(path) is None
+
+
 def test_bad_bytes_of_any_kind_are_damage_and_nothing_else() -> None:
     whole = _bytes()
     single = io.BytesIO()
