@@ -610,6 +610,7 @@ class MatteStore:
         """Delete everything of ours in the store; raises StoreError, also during a run."""
         with self._removing():
             if MATTES.is_empty(self.folder):
+                self.drop_trial()
                 return
             MATTES.require(self.folder)
         with self._removing(), no_run(self.folder):
@@ -629,7 +630,7 @@ class MatteStore:
     def drop_trial(self) -> None:
         """Delete the masks that were made to be tried; raises StoreError, also during a run of them."""
         trial = self.trial
-        if is_link(trial.folder) or not MATTES.knows(trial.folder):
+        if not MATTES.owns(trial.folder):
             return
         trial.clear()
         with contextlib.suppress(OSError):  # something else is in it

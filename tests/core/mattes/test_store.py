@@ -192,6 +192,31 @@ def test_clear_forgets_everything_and_the_store_goes_on(store: MatteStore) -> No
     assert store.frames(1) == [1]
 
 
+def test_masks_that_were_made_to_be_tried_go_and_what_is_not_ours_stays(
+    store: MatteStore, tmp_path: Path
+) -> None:
+    trial = store.trial
+    store.drop_trial()  # there is none
+    for own in (False, True):
+        MatteStore.open(trial.folder, create=True).write(record())
+        store.write(record())
+        (trial.folder / "run.lock").touch()
+        if own:
+            (trial.folder / "notes.txt").write_text("mine")
+        store.clear()
+        assert [path.name for path in store.folder.rglob("*")] == (
+            ["trial", "notes.txt"] if own else []
+        )
+    (trial.folder / "notes.txt").unlink()
+    trial.folder.rmdir()
+    elsewhere = MatteStore.open(tmp_path / "elsewhere", create=True)
+    elsewhere.write(record())
+    trial.folder.symlink_to(elsewhere.folder, target_is_directory=True)
+    store.drop_trial()
+    store.clear()
+    assert elsewhere.frames(1) == [1]
+
+
 def test_sweeping_removes_what_killed_runs_left_and_nothing_else(store: MatteStore) -> None:
     store.write(record())
     mattes = store.path(1, 1).parent
