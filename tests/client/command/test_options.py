@@ -18,7 +18,7 @@ from sam2_splat_addon.client.command.options import (
     parser_of_many,
     way_of,
 )
-from sam2_splat_addon.client.command.run_job import BakeWay
+from sam2_splat_addon.client.command.run_job import Way
 from sam2_splat_addon.core.capture_job import CaptureJob, write_job
 from sam2_splat_addon.core.errors import JobError, PromptError
 from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt, PromptSet
@@ -178,7 +178,7 @@ def test_what_only_a_review_or_a_bake_can_use_is_named() -> None:
     assert "--cameras needs" in misuse(given, job_of(given, ("review",)))
     given = options("--part", "2-3", "--once")
     assert misuse(given, job_of(given, ("bake",))) == ""
-    assert way_of(given) == BakeWay((2, 3), True)
+    assert way_of(given) == Way((2, 3), True)
     subject = replace(CaptureJob(), prompts=PromptSet((clicked(1, "a"),)), steps=("subject",))
     assert "goes without prompts" in misuse(options(), subject)
 
