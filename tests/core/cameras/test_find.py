@@ -145,7 +145,10 @@ def test_photos_that_a_program_has_turned_by_their_tag_are_turned_back(
     write_colmap(tmp_path / "sparse/0", cameras)
     found = cameras_of(paths, 120, 80)
     for frame, path in enumerate(paths, 1):
-        (pixel,), _ = found.by_frame[frame].project(POINTS[:1])
+        seen = found.by_frame[frame]
+        (pixel,), (distance,) = seen.project(POINTS[:1])
+        (ray,) = seen.rays(pixel[None])
+        np.testing.assert_allclose(seen.position + ray * distance, POINTS[0], atol=1e-6)
         bright = np.argwhere(np.asarray(Image.open(path).convert("L")) > 128).mean(axis=0) + 0.5
         np.testing.assert_allclose(pixel, bright[::-1], atol=1.0)
 

@@ -35,7 +35,7 @@ def test_what_was_found_is_read_back_and_anything_else_is_nothing(tmp_path: Path
     (tmp_path / FOUND_NAME).write_bytes(data)
     assert read_found(tmp_path) == found
     assert found.sentence() == "38 of 40 photos have a camera."
-    for other in (data[:-1], b"", b"[]", b"\xff", b'{"footage": 1}', b"[" * 100_000):
+    for other in (data[:-1], b"", b"[]", b"\xff", b'{"footage": 1}', b'{"x": ' + b"[" * 100_000):
         (tmp_path / FOUND_NAME).write_bytes(other)
         assert read_found(tmp_path) is None
     (tmp_path / FOUND_NAME).unlink()
@@ -63,5 +63,7 @@ def test_more_cores_shorten_what_is_done_side_by_side() -> None:
 
 def test_the_time_of_a_search_is_said_in_minutes_rounded_up() -> None:
     assert estimate(2, 8) == "about a minute"
+    assert 60 < sum(seconds_for(40, 2)) < 120
+    assert estimate(40, 2) == "about 2 minutes"
     seconds = sum(seconds_for(100, 2))
     assert estimate(100, 2) == f"about {int(seconds // 60) + 1} minutes"

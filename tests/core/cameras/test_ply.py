@@ -50,7 +50,14 @@ def test_a_file_that_ends_early_is_not_taken_for_fewer_points(tmp_path: Path, fo
         path.write_bytes(_header(form, count) + _data(form))
         with pytest.raises(ValueError):
             read_points(path)
-    path.write_bytes(_header(form) + _data(form)[:40])
+    rows = _data(form)
+    two = b"\n".join(rows.split(b"\n")[:2]) if form == "ascii" else rows[: 2 * (len(rows) - 5) // 3]
+    path.write_bytes(_header(form, 2) + two)
+    assert read_points(path).shape == (2, 3)
+    path.write_bytes(_header(form, 3) + two)  # it ends between two points
+    with pytest.raises(ValueError, match="cut off"):
+        read_points(path)
+    path.write_bytes(_header(form) + rows[:40])
     with pytest.raises(ValueError):
         read_points(path)
 

@@ -29,6 +29,10 @@ def test_the_usual_turn_is_the_one_that_makes_most_photos_equally_large() -> Non
     assert sizes.odd == {}
     assert not sizes.are_as_stored
     assert sizes.upright == PhotoSizes(20, 40, {4: (40, 20), 5: (40, 20), 6: (40, 20)})
+    more_upright = PhotoSizes.among([PhotoShape(40, 20, turn) for turn in (1, 1, 1, 8, 6, 8, 6, 8)])
+    assert more_upright.orientation == 8  # no turn is as common, but five photos stand upright
+    odd = PhotoSizes(40, 20, {2: (60, 20)}, 6)
+    assert odd.upright == PhotoSizes(20, 40, {2: (20, 60)})
     assert PhotoSizes.among([PhotoShape(40, 20)] * 3).are_as_stored
     assert not PhotoSizes(40, 20, {}, 1, {2: 3}).are_as_stored
     assert PhotoSizes(40, 20, {2: (20, 40)}, 1, {2: 6}).upright == PhotoSizes(40, 20)

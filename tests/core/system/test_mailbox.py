@@ -50,8 +50,17 @@ def test_small_items_count_with_what_python_needs_for_them() -> None:
     assert box.get() == 0
     assert box.offer(99, 0, 2560)
     assert not box.offer(100, 0, 2560)
-    box.put_last(7)  # the last one needs no room
-    assert [box.get() for _ in range(11)] == [*range(1, 10), 99, 7]
+    assert [box.get() for _ in range(10)] == [*range(1, 10), 99]
+
+
+def test_the_last_item_needs_no_room() -> None:
+    box: Mailbox[int] = Mailbox(100)
+    box.put(1, 1000)
+    writer = threading.Thread(target=box.put_last, args=(2,), daemon=True)
+    writer.start()
+    writer.join(20.0)
+    assert not writer.is_alive()
+    assert [box.get(), box.get()] == [1, 2]
 
 
 def test_a_closed_one_ends_the_wait() -> None:
