@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from ...core.errors import SplatError
+from ...core.errors import JobError, SplatError
 from ...core.printable import counted, shown
 from ...core.system.terminal import STOPPED, Interrupts, say, write
 from . import farm_ray
@@ -217,8 +217,20 @@ def _cancel(arguments: Sequence[str], _: Interrupts) -> int:
     options = own.parse_args(arguments)
     ray = farm_ray.connect(options.address, may_start=False)
     try:
-        asked = [ray.get(board.ask.remote(options.captures)) for _, board in farm_ray.boards(ray)]
+        found = [
+            (board, msgspec.json.decode(ray.get(board.rows.remote())))
+            for _, board in farm_ray.boards(ray)
+        ]
+        known = {row["name"] for _, rows in found for row in rows}
+        unknown = [name for name in options.captures if name not in known]
+        if found and unknown:
+            raise JobError(
+                f"There is no capture called {shown(unknown[0])!r}.",
+                f"Name it as {PROGRAM} status does.",
+            )
+        for board, _ in found:
+            ray.get(board.ask.remote(options.captures))
     finally:
         ray.shutdown()
-    say("They end soon." if asked else "No farm run is going on.")
+    say("They end soon." if found else "No farm run is going on.")
     return 0

@@ -142,6 +142,9 @@ def test_a_farm_run_is_seen_and_cancelled_from_elsewhere(
     code, told = done(cluster, "farm", "status", "--json")
     assert code == 0
     assert [(one["name"], one["state"]) for one in told[0]["captures"]] == [("one", "running")]
+    wrong = start(cluster, "farm", "cancel", "two")
+    _, err = wrong.communicate(timeout=60)
+    assert (wrong.returncode, "no capture called 'two'" in err) == (4, True)
     out, _ = start(cluster, "farm", "cancel", "one").communicate(timeout=60)
     assert "They end soon" in out
     out, err = process.communicate(timeout=60)

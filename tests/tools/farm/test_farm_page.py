@@ -53,6 +53,6 @@ def test_slurm_does_the_job_of_its_line_and_only_a_crash_again(
     given = {"SLURM_ARRAY_JOB_ID": "77", "SLURM_ARRAY_TASK_ID": "2", "SLURM_CPUS_PER_TASK": "4"}
     assert code_of(slurm, CODE=str(code), SLURM_RESTART_COUNT=starts, **given) == ends
     told = (place / "told").read_text(encoding="utf-8").splitlines()
-    assert told == ["run", "/é x/two $1.s2s.json", "--allow-damaged", "--threads", "4"]
+    assert told == ["run", "/é x/two $1.s2s.json", "--allow-damaged", "--once", "--threads", "4"]
     requeued = place / "requeued"
     assert (requeued.read_text() if requeued.exists() else "") == ("requeue 77_2\n" * again)

@@ -161,7 +161,7 @@ def test_paths_begin_with_the_folder_so_that_flamenco_can_replace_it(
     )
     assert [call(task) for task in tasks] == [
         ["{sam2splat}", "check", path],
-        ["{sam2splat}", "run", path, "--allow-damaged"],
+        ["{sam2splat}", "run", path, "--allow-damaged", "--once"],
     ]
     assert {task["type"] for task in tasks} == {"gpu"}
 

@@ -38,7 +38,7 @@ def test_a_capture_is_checked_and_then_run(command: Path, tmp_path: Path) -> Non
     calls = (command.parent / "calls").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line) for line in calls] == [
         ["check", str(job)],
-        ["run", str(job), "--allow-damaged"],
+        ["run", str(job), "--allow-damaged", "--once"],
     ]
     assert len(list((photos / "postshot_v001").glob("*.png"))) == 1
 
@@ -62,8 +62,8 @@ def test_each_capture_of_many_is_a_task_and_hosts_map_its_path(
     calls = (command.parent / "calls").read_text(encoding="utf-8").splitlines()
     here = tmp_path / "here"
     assert [json.loads(line) for line in calls] == [
-        ["run", str(here / "a vase.s2s.json"), "--allow-damaged"],
-        ["run", str(here / "nothing.s2s.json"), "--allow-damaged"],
+        ["run", str(here / "a vase.s2s.json"), "--allow-damaged", "--once"],
+        ["run", str(here / "nothing.s2s.json"), "--allow-damaged", "--once"],
     ]
     assert len(list((photos / "postshot_v001").glob("*.png"))) == 1
 

@@ -25,7 +25,7 @@ function compileJob(job) {
     throw new Error("Choose a job file. Export Job in Blender writes one: its name ends in .s2s.json");
   }
   const check = splatTask(settings, "check", settings.job_path, []);
-  const run = splatTask(settings, "run", settings.job_path, ["--allow-damaged"]);
+  const run = splatTask(settings, "run", settings.job_path, ["--allow-damaged", "--once"]);
   // What is wrong with the job shows in seconds, and no run begins.
   run.addDependency(check);
   job.addTask(check);

@@ -34,7 +34,7 @@ function compileJob(job) {
   }
   for (const name of names) {
     const check = splatTask(settings, "check", folder, name, []);
-    const run = splatTask(settings, "run", folder, name, ["--allow-damaged"]);
+    const run = splatTask(settings, "run", folder, name, ["--allow-damaged", "--once"]);
     // What is wrong with a job shows in seconds, and its run does not begin. Others go on.
     run.addDependency(check);
     job.addTask(check);
