@@ -169,7 +169,9 @@ def chosen_needs(
     fit = [
         node
         for node in nodes
-        if node.get("GPU", 0.0) >= share and all(node.get(name, 0.0) >= 1.0 for name in own)
+        if node.get("CPU", 0.0) >= 1.0
+        and node.get("GPU", 0.0) >= share
+        and all(node.get(name, 0.0) >= 1.0 for name in own)
     ]
     if not fit:
         asked = (
@@ -179,12 +181,10 @@ def chosen_needs(
             f"No node of the Ray cluster has {asked}.",
             "Start one that has (ray start --num-gpus, --resources), or change --gpus and --resource.",
         )
-    most = max(int(node.get("CPU", 1.0)) for node in fit)
+    most = max(int(node["CPU"]) for node in fit)
     told = max((job.threads for job in jobs), default=0)
     if not told:
-        told = min(
-            int(node.get("CPU", 1.0) // max(1.0, _at_once(node, share, own))) for node in fit
-        )
+        told = min(int(node["CPU"] // max(1.0, _at_once(node, share, own))) for node in fit)
     return Needs(max(1, min(told, most)), share, tuple(own))
 
 

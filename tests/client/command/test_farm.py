@@ -12,11 +12,16 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from sam2_splat_addon.client.command.farm import pinned
+from sam2_splat_addon.client.command.farm_ray import Needs, chosen_needs
 from sam2_splat_addon.client.command.main import main
+from sam2_splat_addon.core.capture_job import CaptureJob
+from sam2_splat_addon.core.errors import EnvironmentSetupError
 from tests.captures import make_job, make_photos
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -153,6 +158,38 @@ def test_a_farm_run_is_seen_and_cancelled_from_elsewhere(
     kept = list(photos.rglob("*.matte"))
     assert 0 < len(kept) < 60
     assert not list(photos.rglob("run.lease"))
+
+
+def needs_on(*nodes: dict[str, float], jobs: tuple[CaptureJob, ...] = (), **more: Any) -> Needs:
+    """Return what tasks need on nodes with these resources; Ray itself is not asked."""
+    known = SimpleNamespace(nodes=lambda: [{"Alive": True, "Resources": one} for one in nodes])
+    asked = {"gpus": None, "resources": [], **more}
+    return chosen_needs(known, jobs or (CaptureJob(),), **asked)
+
+
+def test_tasks_need_what_jobs_and_nodes_say() -> None:
+    head: dict[str, float] = {"memory": 1e9}  # it has no processor
+    card = {"CPU": 16.0, "GPU": 2.0}
+    assert needs_on(head, {"CPU": 8.0}, {"CPU": 4.0}) == Needs(4)
+    assert needs_on(head, card) == Needs(8, 1.0)
+    assert needs_on(card, gpus=0.5) == Needs(4, 0.5)
+    assert needs_on(card, gpus=0.0) == Needs(16)
+    assert needs_on(card, jobs=(CaptureJob(device="cpu"),)) == Needs(16)
+    assert needs_on(card, {"CPU": 4.0}, jobs=(CaptureJob(threads=6),)) == Needs(6, 1.0)
+    assert needs_on({"CPU": 2.0}, jobs=(CaptureJob(threads=6),)) == Needs(2)
+    slots = {"CPU": 4.0, "gpu_slot": 2.0}
+    assert needs_on(card, slots, gpus=0.0, resources=["gpu_slot"]) == Needs(2, 0.0, ("gpu_slot",))
+    for wrong in ({"gpus": 1.0}, {"resources": ["gpu_slot"]}):
+        with pytest.raises(EnvironmentSetupError, match="No node of the Ray cluster has"):
+            needs_on({"CPU": 4.0}, **wrong)
+
+
+def test_what_a_node_could_decide_is_written_into_jobs() -> None:
+    plain, own = CaptureJob(), CaptureJob(device="cpu", threads=3)
+    assert [
+        (one.device, one.threads) for one in (pinned(plain, Needs(4)), pinned(own, Needs(4)))
+    ] == [*(("cpu", 4), ("cpu", 3))]
+    assert pinned(plain, Needs(4, 0.5)).device == "cuda"
 
 
 def test_without_ray_the_command_says_what_to_install(
