@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -17,7 +21,7 @@ from sam2_splat_addon.engine.tracking.kept_prompts import (
     keep_prompts,
     obeys,
 )
-from sam2_splat_addon.engine.tracking.prompt_tensors import prompt_tensors
+from sam2_splat_addon.engine.tracking.prompt_tensors import PromptTensors, prompt_tensors
 from sam2_splat_addon.engine.tracking.sam2_adapter import Sam2Adapter
 
 from ..random_models import HEIGHT as PHOTO_HEIGHT
@@ -270,6 +274,79 @@ def test_answers_to_earlier_clicks_are_taken_up_with_equal_results() -> None:
             anew = steps.condition(0, image, tensors)
             assert torch.equal(taken_up.logits, anew.logits)
             assert torch.equal(taken_up.pointer, anew.pointer)
+
+
+class Asked:
+    """Counts how often a model's mask decoder is asked."""
+
+    def __init__(self, model: SAM2Base, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.times = 0
+        self._real = model._forward_sam_heads
+        monkeypatch.setattr(model, "_forward_sam_heads", self._count)
+
+    def _count(self, *given: Any, **named: Any) -> Any:
+        self.times += 1
+        return self._real(*given, **named)
+
+
+def clicks_of(*points: tuple[float, float, bool]) -> PromptTensors:
+    prompts = FramePrompts(1, tuple(PointPrompt(x, y, kind) for x, y, kind in points))
+    return prompt_tensors(prompts, WIDTH, HEIGHT, SIDE, torch.device("cpu"))
+
+
+def test_known_answers_save_the_turns_before_the_newest_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = random_model("bundled", image_size=SIDE, always_seen=True)
+    asked, steps = Asked(model, monkeypatch), Sam2Adapter(model, 1)
+    places = [(150.0, 100.0, True), (40.0, 30.0, False), (250.0, 160.0, True)]
+    turns: dict[bytes, Tensor] = {}
+    with torch.inference_mode():
+        image = steps.encode(random_frames(1, SIDE).tensors[0])
+        steps.condition(0, image, clicks_of(*places))
+        assert asked.times == 3  # one turn for each click
+        steps.condition(0, image, clicks_of(*places[:2]), turns)
+        asked.times = 0
+        steps.condition(0, image, clicks_of(*places), turns)
+        assert asked.times == 1
+        mask = torch.zeros(1, 1, SIDE, SIDE)
+        mask[..., 30:70, 30:70] = 1.0
+        points = clicks_of(*places)
+        with_mask: dict[bytes, Tensor] = {}
+        steps.condition(0, image, replace(points, mask=mask), with_mask)
+    assert not with_mask  # these answers are to the mask too, and the keys don't tell it
+
+
+@pytest.mark.parametrize("advice", [True, False])
+def test_a_closer_look_is_one_turn_from_what_is_known_and_hints_need_not_be_obeyed(
+    advice: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = random_model("bundled", image_size=SIDE, always_seen=True)
+    steps = Sam2Adapter(model, 1)
+    places = [(150.0, 100.0, True), (40.0, 30.0, True), (250.0, 160.0, False)]
+    torch.manual_seed(2)
+    before = torch.randn(1, 1, SIDE // 4, SIDE // 4) * 100
+    with torch.inference_mode():
+        image = steps.encode(random_frames(1, SIDE).tensors[0])
+        *finer, embedding = (
+            maps.permute(1, 2, 0).view(1, -1, *size)
+            for maps, size in zip(image.maps, image.sizes, strict=True)
+        )
+        answer = model._forward_sam_heads(
+            backbone_features=embedding + model.no_mem_embed.detach().view(1, -1, 1, 1),
+            point_inputs=given(*places),
+            mask_inputs=torch.clamp(before, -32, 32),
+            high_res_features=finer,
+        )[3]
+        asked = Asked(model, monkeypatch)
+        found = steps.refine_from_logits(0, image, clicks_of(*places), before, advice=advice)
+    assert asked.times == 1
+    plain, kept = mask_of(answer), mask_of(found.logits)
+    assert any(plain[int(y), int(x)] != kind for x, y, kind in places)
+    if advice:
+        assert torch.allclose(found.logits, answer, atol=1e-4)
+    else:
+        assert all(kept[int(y), int(x)] == kind for x, y, kind in places)
 
 
 @pytest.mark.parametrize(
