@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Final, Literal, Protocol
 
@@ -37,6 +37,9 @@ HALF: Final = 24
 _DONE: Final = (0, 8)
 _INPUT: Final = (2, 3, 4)
 ENVIRONMENT: Final = 5
+BEGUN: Final = "begun"
+"""The first event of a task: ``node`` is where it runs. Only the farm itself hears of it."""
+
 _PLACES: Final = 7
 # Seconds to wait after code 7: a folder that is in use, or a disk that is full, needs a while.
 _LATER: Final = (5.0, 20.0)
@@ -269,6 +272,7 @@ class _Flight:
     avoided: frozenset[str]
     begun: bool = False
     taken_back: bool = False
+    node: str = ""
     fraction: float = 0.0
 
 
@@ -360,8 +364,11 @@ class Farm:
         if flight is None:
             return
         capture = self.captures[flight.task.capture]
-        capture.events.append({"task": " ".join(flight.task.words), "node": node, **event})
         flight.begun = True
+        if event.get("event") == BEGUN:
+            flight.node = str(event.get("node", ""))
+        else:
+            capture.events.append({"task": " ".join(flight.task.words), "node": node, **event})
         if event.get("event") == "progress":
             flight.fraction = float(event.get("fraction", 0.0))
             capture.text = f"{event.get('text') or event.get('step', '')} ({node})"
@@ -376,6 +383,8 @@ class Farm:
 
     def _end(self, flight: _Flight, outcome: Outcome) -> None:
         task, capture = flight.task, self.captures[flight.task.capture]
+        if not outcome.node:  # it was lost before it could say where
+            outcome = replace(outcome, node=flight.node)
         capture.events.append(
             {
                 "event": "task",

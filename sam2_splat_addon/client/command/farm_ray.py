@@ -24,7 +24,7 @@ from ...core.capture_job import CaptureJob, read_job
 from ...core.errors import EnvironmentSetupError, JobError, SplatError
 from ...core.system.terminal import CANCELLED
 from . import workplace
-from .farm_graph import ENVIRONMENT, Outcome, Task
+from .farm_graph import BEGUN, ENVIRONMENT, Outcome, Task
 from .many import Capture, CaptureProcess, variables_for
 
 NAMESPACE: Final = "sam2_splat"
@@ -279,7 +279,7 @@ class RayCluster:
             return Outcome(code, problem=_first_line(cause or error))
         except errors.RayError as error:
             self._look_at = 0.0  # a node may be gone
-            return Outcome(None, _node_of(error), problem=_first_line(error))
+            return Outcome(None, problem=_first_line(error))
 
     def told(self) -> list[tuple[int, str, dict[str, Any]]]:
         """Return what tasks have told since the last call."""
@@ -310,18 +310,6 @@ class RayCluster:
             self._look_at = time.monotonic() + _LOOK
             self._known = alive_nodes(self._ray)
         return self._known
-
-
-def _node_of(error: Any) -> str:
-    """Return the node that an error of Ray names."""
-    context = getattr(error, "error_msg", "") or str(error)
-    for word in context.replace(",", " ").replace(":", " ").split():
-        if len(word) == _NODE_DIGITS and all(letter in "0123456789abcdef" for letter in word):
-            return str(word)
-    return ""
-
-
-_NODE_DIGITS: Final = 56
 
 
 def changes_of(capture: Capture) -> dict[str, Any]:
@@ -378,7 +366,7 @@ def work(file: str, changes: bytes, words: Sequence[str], board: Any, number: in
     def tell(event: Mapping[str, Any]) -> None:
         board.tell.remote(number, host, msgspec.json.encode(event))
 
-    tell({"event": "begun"})
+    tell({"event": BEGUN, "node": node})
     began = time.monotonic()
     try:
         outcome = _done(Path(file), changes, words, tell)

@@ -58,8 +58,9 @@ class Nodes:
             return self._number
         outcome = self.answer(task, free[0])
         self.log.append((free[0], f"{task.capture} {' '.join(task.words)}"))
+        self._told.append((self._number, free[0], {"event": "begun", "node": free[0]}))
         self._told.append((self._number, free[0], {"event": "progress", "fraction": 0.5}))
-        node = outcome.node or free[0]
+        node = "" if outcome.code is None else free[0]  # who is lost says nothing more
         self._ended[self._number] = Outcome(outcome.code, node, outcome.facts, outcome.problem)
         return self._number
 
