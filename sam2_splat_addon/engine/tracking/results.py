@@ -14,6 +14,7 @@ from ...core.mattes.store import MatteScores
 from .panorama import View, as_photo
 from .plan import Direction, Step
 from .sam2_adapter import Prediction
+from .unsure_parts import without_unsure_parts
 
 _HALF_MAX: Final = float(np.finfo(np.float16).max)
 
@@ -53,10 +54,20 @@ class FrameResult:
 
 
 def frame_result(
-    object_id: int, frame: int, prediction: Prediction, *, prompted: bool, view: View
+    object_id: int,
+    frame: int,
+    prediction: Prediction,
+    *,
+    prompted: bool,
+    view: View,
+    leaves_crumbs: bool = False,
 ) -> FrameResult:
-    """Turn a prediction that was made in this view into a result."""
-    logits = as_photo(prediction.logits[0, 0].to(torch.float32).cpu().numpy(), view)  # (h, w)
+    """Turn a prediction that was made in this view into a result.
+
+    If the model ``leaves_crumbs``, small parts that it is unsure of are removed (`unsure_parts`).
+    """
+    seen = prediction.logits[0, 0].to(torch.float32).cpu().numpy()  # (h, w)
+    logits = as_photo(without_unsure_parts(seen) if leaves_crumbs else seen, view)
     scores = MatteScores(
         object_score=float(prediction.object_score),
         predicted_iou=prediction.predicted_iou,

@@ -275,7 +275,14 @@ class Session:
             if self._look is not None and correction is not None:
                 prediction = self._look(prediction, correction)
         result = dataclasses.replace(
-            frame_result(plan.object_id, frame, prediction, prompted=corrected, view=view),
+            frame_result(
+                plan.object_id,
+                frame,
+                prediction,
+                prompted=corrected,
+                view=view,
+                leaves_crumbs=self._steps.takes_turns and not corrected,
+            ),
             direction=direction,
         )
         towards = roll_to_matte(result.logits, view.roll) if self._panorama else 0
