@@ -56,10 +56,11 @@ def _parts(
     inside: NDArray[np.bool_], values: Floats, *, corners: bool
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], Floats]:
     """Return the number of each cell's part (0: none), and by number its size and highest value."""
-    count, numbers = cv2.connectedComponents(
+    count, found = cv2.connectedComponents(
         inside.astype(np.uint8), connectivity=8 if corners else 4
     )
+    numbers = found.astype(np.int32, copy=False)
     sizes = np.bincount(numbers[inside], minlength=count)
     highest = np.full(count, -np.inf, np.float32)
     np.maximum.at(highest, numbers[inside], values[inside])
-    return numbers.astype(np.int32, copy=False), sizes, highest
+    return numbers, sizes, highest
