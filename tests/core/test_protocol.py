@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
+from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 
-from sam2_splat_addon.core import errors
+from sam2_splat_addon.core import errors, protocol
 from sam2_splat_addon.core.bake_plan import BakeOptions
 from sam2_splat_addon.core.errors import ProtocolError, SplatError, WorkerError
+from sam2_splat_addon.core.footage.scan import scan
 from sam2_splat_addon.core.mattes.store import MatteScores
 from sam2_splat_addon.core.prompts import (
     BoxPrompt,
@@ -59,6 +62,7 @@ from sam2_splat_addon.core.protocol import (
     write_message,
 )
 from sam2_splat_addon.core.settings import RunSettings
+from tests.captures import make_photos
 
 FOOTAGE = FootageFiles("/photos/Stühle", ("/photos/Stühle/IMG_1.JPG",), 1200, 1800, "abc")
 FRAME = FramePrompts(
@@ -284,3 +288,46 @@ def test_a_misspelt_setting_in_a_request_is_refused(right: bytes, wrong: bytes) 
                 read_request(io.BytesIO(data.replace(right, wrong)))
         else:
             assert isinstance(message, BakeRequest) != (right in (b"soft", b"alpha"))
+
+
+def test_photos_are_told_with_what_they_are_now(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        make_photos(tmp_path / "photos" / name, 2, seed=ord(name))
+    footage = scan(tmp_path / "photos", with_subfolders=True)
+    files = FootageFiles.of(footage)
+    assert files.paths == tuple(str(path) for path in footage.paths)
+    assert [files.name_of(frame) for frame in (1, 4)] == ["a/IMG_2041.JPG", "b/IMG_2043.JPG"]
+    assert files.cuts == (3,)  # there the second folder begins
+    assert (files.width, files.height) == (120, 180)
+    assert files.sizes == footage.sizes
+    assert files.fingerprint == footage.fingerprint()
+    again = FootageFiles.of(footage)
+    assert again.stamps == files.stamps and None not in files.stamps
+    footage.paths[2].write_bytes(footage.paths[1].read_bytes() + b" ")
+    changed = FootageFiles.of(footage)
+    assert [at for at in range(4) if changed.stamps[at] != files.stamps[at]] == [2]
+
+
+def test_a_message_reaches_the_other_side_at_once() -> None:
+    read, written = os.pipe()
+    with os.fdopen(written, "wb") as stream, os.fdopen(read, "rb") as other:
+        write_message(stream, CancelRequest())
+        assert read_request(other) == CancelRequest()
+
+
+def test_a_message_up_to_the_bound_comes_over_and_none_beyond(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log = Log("info", "x" * 500)
+    size = len(msgspec.msgpack.encode(log))
+    monkeypatch.setattr(protocol, "_MAX_MESSAGE", size)
+    stream = io.BytesIO()
+    write_message(stream, log)
+    stream.seek(0)
+    assert read_event(stream) == log
+    monkeypatch.setattr(protocol, "_MAX_MESSAGE", size - 1)
+    with pytest.raises(ProtocolError, match="too large"):
+        write_message(io.BytesIO(), log)
+    stream.seek(0)
+    with pytest.raises(ProtocolError, match="impossible length"):
+        read_event(stream)

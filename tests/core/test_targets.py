@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sam2_splat_addon.core.errors import BakeError
-from sam2_splat_addon.core.targets import TARGETS, Target, target_named, targets_named
+from sam2_splat_addon.core.targets import TARGETS, WHITE_KEPT, Target, target_named, targets_named
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "trainers.md"
 MOST = 31  # Blender keeps a bit for each in a number of 32 bits with a sign
@@ -50,3 +51,17 @@ def test_trainers_come_once_and_in_the_order_of_the_table() -> None:
     assert [target.name for target in found] == ["postshot", "colmap"]
     with pytest.raises(BakeError, match="No trainer is chosen"):
         targets_named(())
+    with pytest.raises(BakeError, match="There is no trainer called 'nobody'"):
+        targets_named(("colmap", "nobody"))
+
+
+def test_a_trainer_tells_by_its_masks_what_it_can_ignore() -> None:
+    three = next(target for target in TARGETS if target.has_three_bands)
+    assert three.can_ignore and three.has_masks
+    assert replace(three, masked="empty").can_ignore
+    without = replace(three, mask="")
+    assert not without.has_masks and not without.has_three_bands
+    two = replace(three, bands=WHITE_KEPT)
+    assert not two.has_three_bands
+    assert replace(two, masked="ignored").can_ignore
+    assert not replace(two, masked="empty").can_ignore
