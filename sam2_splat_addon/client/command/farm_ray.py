@@ -34,6 +34,7 @@ _NODE: Final = "ray.io/node-id"  # a label that Ray gives to each node
 _TICK: Final = 0.05  # s
 _TELL: Final = 1.0  # s between two lines of progress of a task
 _GRACE: Final = 25.0  # s for a cancelled command
+_ANSWER: Final = 120.0  # s for the first answer of a cluster, which starts a process for it
 _LOOK: Final = 2.0  # s between two looks at the nodes
 _LOCAL_STORE: Final = 80 << 20  # bytes: ids need next to nothing
 _PASSED: Final = ("said", "warning", "error")
@@ -50,7 +51,7 @@ def the_ray() -> Any:
     """Return Ray. Raises EnvironmentSetupError where it is not installed."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    if _has_token():  # a cluster that asks for none takes it too
+    if _has_token():  # then Ray's own commands start clusters that ask for it
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         import ray
@@ -205,6 +206,11 @@ class RayCluster:
         All captures, with the jobs that the options have changed.
     needs
         What a task needs.
+
+    Raises
+    ------
+    EnvironmentSetupError
+        The cluster refuses this computer, or lacks our code.
     """
 
     def __init__(self, ray: Any, captures: Sequence[Capture], needs: Needs) -> None:
@@ -213,6 +219,14 @@ class RayCluster:
         name = f"{_BOARD}{platform.node()}_{os.getpid()}"
         board = ray.remote(num_cpus=0, max_restarts=0)(Board)
         self.board = board.options(name=name).remote()
+        try:
+            ray.get(self.board.rows.remote(), timeout=_ANSWER)
+        except ray.exceptions.RayError as error:
+            raise EnvironmentSetupError(
+                f"The Ray cluster does not answer this computer: {_first_line(error)}",
+                "Set RAY_AUTH_MODE to the same on all computers, token or disabled. Install the same version"
+                " of SAM2 Splat on all of them.",
+            ) from error
         self._refs: dict[Any, int] = {}
         self._next = 0
         self._known: list[dict[str, Any]] = []

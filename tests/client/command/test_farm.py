@@ -36,6 +36,7 @@ with_ray = pytest.mark.skipif(
 def cluster() -> Iterator[dict[str, str]]:
     """Start two nodes; return the environment of commands that use them."""
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
+    os.environ["RAY_AUTH_MODE"] = "disabled"  # this way to start nodes asks for no token
     from ray.cluster_utils import Cluster
 
     facts: dict[str, Any] = {
