@@ -398,8 +398,8 @@ class RunSettings(Settings, frozen=True):
                 ),
                 "details": (
                     "Parts and Details",
-                    "Also in nine smaller parts, for the best masks of large photos in about ten times the"
-                    " time",
+                    "Also in nine smaller parts, in about ten times the time. With the bundled model it finds"
+                    " nothing more",
                 ),
             },
             without_word=WHOLE_LOOK,
