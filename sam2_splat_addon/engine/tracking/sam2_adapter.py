@@ -28,7 +28,7 @@ _LOGIT_BOUND = 32.0
 # SAM2Base turns a mask prompt into logits with these (its _use_mask_as_output).
 _MASK_SCALE, _MASK_BIAS = 20.0, -10.0
 # The weight of a turn's answer beside the one before. So a click changes less of what was right.
-_NEW = 0.75
+_NEW = 0.6
 
 Turns = MutableMapping[bytes, Tensor]
 """The prompts up to a click -> the logits that answered them, on one photo in one view."""
