@@ -14,7 +14,7 @@ from tools.research.train.shapes import bar, ground, sprites, texture
 
 Rng = np.random.Generator
 SUBJECT_ID: Final = 1
-_HIDDEN_SHARE: Final = 0.12  # of clips: an object is wholly hidden for a frame or two
+_HIDDEN_SHARE: Final = 0.3  # of clips: an object is wholly hidden for one to three frames
 _MIN_SPRITE_AREA: Final = 300  # px; a smaller cut-out is only a piece that shows behind something
 
 
@@ -101,7 +101,7 @@ def _rendered(rng: Rng, scene: Scene, size: int, length: int, augment: float = 1
             scene.ids[number][window], (size, size), interpolation=cv2.INTER_NEAREST_EXACT
         )
         frames[i], ids[i] = (frame[:, ::-1], labels[:, ::-1]) if flip else (frame, labels)
-    if rng.random() < 0.15:
+    if rng.random() < 0.35:
         _pass_in_front(rng, frames, ids)
     return Clip(frames, ids)
 
@@ -266,7 +266,7 @@ def _hide(rng: Rng, frames: Image, ids: Image) -> None:
     label = SUBJECT_ID if SUBJECT_ID in objects else objects[int(rng.integers(len(objects)))]
     skin = texture(rng, size)
     first = int(rng.integers(1, length))
-    for i in range(first, min(length, first + int(rng.integers(1, 3)))):
+    for i in range(first, min(length, first + int(rng.integers(1, 4)))):
         x, y, w, h = cv2.boundingRect((ids[i] == label).astype(np.uint8))
         if w == 0:
             continue
