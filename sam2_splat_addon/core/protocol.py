@@ -234,6 +234,10 @@ class ReportRequest(msgspec.Struct, frozen=True, tag="report"):
     fine: dict[int, tuple[int, ...]] = {}
 
 
+AGREE_ROUNDS = 3
+"""The rounds that a user's Agree has at most. It ends earlier if nothing gets better."""
+
+
 class AgreeRequest(msgspec.Struct, frozen=True, tag="agree"):
     """Compare the masks of all photos in 3D, and write into the store what each one's others say of it.
 

@@ -44,6 +44,8 @@ class AgreeTask(PropagateTask):
     ) -> None:
         super().__init__(clip, device=device, threads=threads, strict=strict)
         self._rounds = rounds
+        if rounds:
+            self.title = "Agreeing in 3D"
 
     def request(self, footage: FootageFiles, edited: Drawn) -> AgreeRequest:  # type: ignore[override]
         """Return the request: that of a propagation, with the cameras."""

@@ -44,6 +44,7 @@ class SAM2SPLAT_PT_cameras(widgets.ClipSidebar, Panel):
             column.label(text=translated(f"It takes {takes}"), icon="TIME")
         column = layout.column(align=True)
         column.operator("sam2_splat.compare", icon="MOD_BOOLEAN")
+        column.operator("sam2_splat.agree", icon="CON_FOLLOWTRACK")
         column.operator("sam2_splat.show_in_3d", icon="VIEW3D")
 
 

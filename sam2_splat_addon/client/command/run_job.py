@@ -38,6 +38,7 @@ from ...core.mattes.store import MATTES, STORE_NAME, MatteStore
 from ...core.printable import counted, shown, with_warnings
 from ...core.prompts import FramePrompts, MaskPrompt, ObjectPrompts, PromptSet
 from ...core.protocol import (
+    AGREE_ROUNDS,
     AgreeRequest,
     BakeRequest,
     FindCamerasRequest,
@@ -64,7 +65,6 @@ from .workplace import Workplace
 FIRST_SUBJECT: Final = "Subject"
 """The name of the subject of found masks, if no prompt names one."""
 
-_ROUNDS: Final = 3  # of Agree; it ends earlier if nothing gets better
 _FEWEST_POINTS: Final = 3  # of an outline
 
 
@@ -251,7 +251,7 @@ def run(ready: Prepared, at: Workplace, watch: Watch, way: Way = WHOLE) -> JobRe
         request = _propagation(ready, files())
         whole = replace(request, known=(str(other),)) if takes_half else request
         # Agree propagates by itself, because a stopped one goes on with prompts that it has added.
-        first = AgreeRequest(request, job.cameras, _ROUNDS) if job.does("agree") else whole
+        first = AgreeRequest(request, job.cameras, AGREE_ROUNDS) if job.does("agree") else whole
         done.append(worked(first, "Propagating", at, watch))
         if takes_half:
             _drop(other)

@@ -14,6 +14,7 @@ import pytest
 from sam2_splat_addon.blender.context.present import present
 from sam2_splat_addon.core.errors import CameraError, PackageError
 from sam2_splat_addon.core.mattes.store import MatteStore
+from sam2_splat_addon.core.prompts import PointPrompt
 from sam2_splat_addon.core.review.agreement import read_agreement
 from tests.blender.tasks.test_silent_worker import Drawn
 from tests.engine.cameras import textured
@@ -77,6 +78,28 @@ def test_the_command_line_finds_cameras_and_what_compares_masks_uses_them(
     assert (code == 0 and agreement is not None) or "agree too little" in said.err
     if agreement is not None:
         assert "mine_cameras" in agreement.cameras
+
+
+def test_the_button_lets_masks_agree(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("pycolmap")
+    from sam2_splat_addon.blender.clip import markers
+
+    capture = textured.make(tmp_path / "photos", 5, math.radians(70))
+    clip = loaded(capture.folder)
+    words = panel(clip)
+    assert "sam2_splat.agree" in words
+    assert not bpy.ops.sam2_splat.agree.poll()  # there are no masks yet
+    assert bpy.ops.sam2_splat.find_cameras() == {"FINISHED"}
+    y, x = (round(float(at.mean())) + 0.5 for at in capture.masks[0].nonzero())
+    assert bpy.ops.sam2_splat.object_add(name="box") == {"FINISHED"}
+    (owner,) = markers.subjects(clip)
+    markers.add_point(owner, 1, PointPrompt(x, y), *clip.size)
+    assert bpy.ops.sam2_splat.propagate() == {"FINISHED"}
+    assert bpy.ops.sam2_splat.agree() == {"FINISHED"}
+    store = MatteStore(Path(clip.sam2_splat.store_folder))
+    assert read_agreement(store, 1) is not None
+    # Compare alone says nothing of prompts.
+    assert "No prompt would make the masks agree better." in capfd.readouterr().out
 
 
 def test_find_cameras_and_cameras_of_the_user_exclude_each_other(capture: Textured) -> None:

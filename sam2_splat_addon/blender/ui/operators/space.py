@@ -9,6 +9,7 @@ from bpy.types import Context, Operator
 
 from ....core.errors import SplatError
 from ....core.printable import counted
+from ....core.protocol import AGREE_ROUNDS
 from ...clip import markers, space_view
 from ...context import last_error, preferences
 from ...context.active_clip import require_clip
@@ -71,6 +72,27 @@ class SAM2SPLAT_OT_compare(TaskOperator, Operator):
         )
 
 
+class SAM2SPLAT_OT_agree(TaskOperator, Operator):
+    """Click on photos that the others contradict, and track again, as long as masks agree better"""
+
+    bl_idname = "sam2_splat.agree"
+    bl_label = "Agree in 3D"
+    panel = "cameras"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        return has_masks(cls, context, "Propagate first, so that there are masks to compare")
+
+    def start(self, context: Context) -> Task:
+        return AgreeTask(
+            require_clip(context),
+            device=preferences.device(),
+            threads=preferences.threads(),
+            rounds=AGREE_ROUNDS,
+        )
+
+
 class SAM2SPLAT_OT_show_in_3d(Operator):
     """Add the cameras, the subject's points and its hull to the scene, or bring them up to date"""
 
@@ -98,4 +120,9 @@ class SAM2SPLAT_OT_show_in_3d(Operator):
         return {"FINISHED"}
 
 
-CLASSES = (SAM2SPLAT_OT_find_subject, SAM2SPLAT_OT_compare, SAM2SPLAT_OT_show_in_3d)
+CLASSES = (
+    SAM2SPLAT_OT_find_subject,
+    SAM2SPLAT_OT_compare,
+    SAM2SPLAT_OT_agree,
+    SAM2SPLAT_OT_show_in_3d,
+)
