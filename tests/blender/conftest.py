@@ -37,22 +37,28 @@ def addon(addon_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture
 def make_photos(tmp_path: Path) -> Callable[..., Path]:
-    """Write photos of a bright square that moves over a dark ground. Return their folder."""
+    """Write photos of a bright square that moves over a dark ground. Return their folder.
+
+    The bundled model sees a grey square on one photo, and is sure of an ``orange`` one on the next ones too.
+    """
 
     def make(
         count: int = 4,
         size: tuple[int, int] = (120, 180),
         pattern: str = "IMG_{:04d}.JPG",
         name: str = "photos",
+        *,
+        orange: bool = False,
     ) -> Path:
         folder = tmp_path / name
         folder.mkdir()
         width, height = size
         noise = np.random.default_rng(7).integers(0, 40, (height, width, 3))
+        square = (150, 40, 20) if orange else (180, 180, 180)
         for index in range(count):
             pixels = noise.copy()
             left, top = width // 4 + 3 * index, height // 3
-            pixels[top : top + height // 3, left : left + width // 3] += 180
+            pixels[top : top + height // 3, left : left + width // 3] += square
             image = Image.fromarray(pixels.astype(np.uint8))
             # Numbers with gaps, as after some photos are deleted in the camera.
             image.save(folder / pattern.format(2041 + index + index // 2), quality=95)

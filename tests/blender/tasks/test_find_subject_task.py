@@ -25,7 +25,7 @@ def loaded(folder: Path) -> bpy.types.MovieClip:
 def test_the_button_proposes_clicks_of_a_first_subject(tmp_path: Path) -> None:
     from sam2_splat_addon.blender.clip import markers
 
-    scene = Scene(tmp_path, 3)
+    scene = Scene(tmp_path, 3, grain=8.0)
     clip = loaded(scene.photos)
     assert bpy.ops.sam2_splat.find_subject() == {"FINISHED"}
     (entry,) = markers.collect(clip).objects
@@ -86,7 +86,7 @@ def test_added_prompts_lie_where_a_turned_photo_shows_them(tmp_path: Path) -> No
 def test_the_command_line_needs_no_click(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     from sam2_splat_addon.blender.cli import batch
 
-    scene = Scene(tmp_path, 3)
+    scene = Scene(tmp_path, 3, grain=8.0)
     photos, away = str(scene.photos), tmp_path / "other place"
     (tmp_path / "sparse").rename(away)
     code = batch.main(
@@ -102,6 +102,6 @@ def test_the_command_line_needs_no_click(tmp_path: Path, capfd: pytest.CaptureFi
 def test_the_command_line_says_that_cameras_are_missing(tmp_path: Path) -> None:
     from sam2_splat_addon.blender.cli import batch
 
-    scene = Scene(tmp_path, 3)
+    scene = Scene(tmp_path, 3, grain=8.0)
     (tmp_path / "sparse").rename(tmp_path / "other place")
     assert batch.main(["--footage", str(scene.photos), "--find-subject"]) == 3

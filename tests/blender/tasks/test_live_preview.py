@@ -29,7 +29,7 @@ def clip(make_photos: Callable[..., Path]) -> Iterator[bpy.types.MovieClip]:
     from sam2_splat_addon.blender.context import worker_session
     from sam2_splat_addon.blender.tasks import live_preview
 
-    bpy.ops.sam2_splat.load(filepath=str(make_photos(count=4)))
+    bpy.ops.sam2_splat.load(filepath=str(make_photos(count=4, orange=True)))
     clip = present(bpy.context.scene.active_clip)
     click(clip, 1, 50.0, 90.0, include=True)
     markers.sync_objects(clip)

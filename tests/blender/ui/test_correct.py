@@ -26,7 +26,7 @@ CORNERS = np.array([(20.0, 30.0), (100.0, 30.0), (60.0, 150.0)])
 @pytest.fixture
 def clip(make_photos: MakePhotos) -> bpy.types.MovieClip:
     """Three frames of one object, with the playhead on frame 2."""
-    clip = masked_clip(make_photos(count=3), ("square",))
+    clip = masked_clip(make_photos(count=3, orange=True), ("square",))
     bpy.context.scene.frame_current = 2
     return clip
 

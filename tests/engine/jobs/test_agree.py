@@ -56,9 +56,14 @@ class Scene:
     ----------
     order
         Which way round the stool the photos go; else each is beside the one before it.
+    grain
+        Sigma of the photos' noise, levels of 255. Without it the bundled model finds less than on a real
+        photo.
     """
 
-    def __init__(self, folder: Path, count: int = COUNT, order: Sequence[int] = ()) -> None:
+    def __init__(
+        self, folder: Path, count: int = COUNT, order: Sequence[int] = (), grain: float = 0.0
+    ) -> None:
         views = cameras(count)
         self.views = [
             dataclasses.replace(
@@ -72,6 +77,8 @@ class Scene:
             pixels = np.full((HEIGHT, WIDTH, 3), (60, 110, 60), np.uint8)
             pixels[BLOB] = (40, 60, 200)
             pixels[truth(view)] = (200, 70, 40)
+            noise = np.random.default_rng(frame - 1).normal(0, grain, pixels.shape)
+            pixels = np.clip(pixels + noise, 0, 255).astype(np.uint8)
             path = self.photos / view.camera.name
             Image.fromarray(pixels).save(path, quality=95)
             assert view.camera.name == f"{frame - 1:04d}.jpg"

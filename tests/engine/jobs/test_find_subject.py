@@ -58,7 +58,7 @@ def known(**others: Any) -> PhotoCameras:
 def test_the_clicks_are_on_the_subject(
     tmp_path: Path, points: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scene = Scene(tmp_path, 12)
+    scene = Scene(tmp_path, 12, grain=15.0)
     if points:
         monkeypatch.setattr(subject, "LOOKED_AT", 5)  # there are more places then
         views = [view.camera for view in scene.views]

@@ -40,6 +40,7 @@ from sam2_splat_addon.engine.models import device as devices_found
 from sam2_splat_addon.engine.models.architectures import BUNDLED
 from sam2_splat_addon.engine.models.device import DeviceChoice, choose_device
 from sam2_splat_addon.engine.models.prepare import prepare
+from sam2_splat_addon.engine.tracking import results
 
 from .. import stand_in_gpu
 from ..photo_footage import clicked, request, store_bytes, write_photos
@@ -132,10 +133,16 @@ def _wish(
 
 @pytest.mark.parametrize("way", _WAYS)
 def test_mattes_are_the_processors_as_near_as_the_number_format_allows(
-    gpu: str, way: str, footage: FootageFiles, model: Path, tmp_path: Path
+    gpu: str,
+    way: str,
+    footage: FootageFiles,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # Clicks move an answer in whole pieces, and a last bit can take or leave one. So they are left out
-    # here, where the number format alone is measured.
+    # Clicks move an answer in whole pieces, and unsure parts go as a whole: a last bit can take or leave
+    # one. So both are left out here, where the number format alone is measured.
+    monkeypatch.setattr(results, "without_unsure_parts", lambda logits: logits)
     wish = _wish(footage, model, tmp_path / "cpu", *_THINGS, obey_clicks="off", **_WAYS[way])
     here, there = _propagated(wish), _propagated(_on(gpu, wish, tmp_path / "gpu"))
     manifest = read_manifest(there.manifest_path)

@@ -249,7 +249,7 @@ def test_the_bundled_model_is_asked_after_each_click_and_moved_where_it_misses_o
                 mask_inputs=expected,
                 high_res_features=finer,
             )[3]
-            expected = expected + 0.75 * (answer - expected)
+            expected = expected + 0.6 * (answer - expected)
             expected = keep_prompts(expected, given(*places[:count]), embedding, SIDE)
     assert torch.allclose(answered(steps, *places), expected, atol=1e-4)
     assert all(mask_of(expected)[int(y), int(x)] == kind for x, y, kind in places)
