@@ -173,6 +173,11 @@ def _row(capture: Capture) -> dict[str, Any]:
     }
 
 
+def _rows_of(ray: Any, board: Any) -> Any:
+    """Return what a farm run shows on its board: one `_row` for each capture."""
+    return msgspec.json.decode(ray.get(board.rows.remote()))
+
+
 def _status(arguments: Sequence[str], _: Interrupts) -> int:
     own = argparse.ArgumentParser(
         prog=f"{PROGRAM} status", description="Show how far farm runs are."
@@ -182,10 +187,7 @@ def _status(arguments: Sequence[str], _: Interrupts) -> int:
     options = own.parse_args(arguments)
     ray = farm_ray.connect(options.address, may_start=False)
     try:
-        found = [
-            (name, msgspec.json.decode(ray.get(board.rows.remote())))
-            for name, board in farm_ray.boards(ray)
-        ]
+        found = [(name, _rows_of(ray, board)) for name, board in farm_ray.boards(ray)]
     finally:
         ray.shutdown()
     for name, rows in found:
@@ -217,10 +219,7 @@ def _cancel(arguments: Sequence[str], _: Interrupts) -> int:
     options = own.parse_args(arguments)
     ray = farm_ray.connect(options.address, may_start=False)
     try:
-        found = [
-            (board, msgspec.json.decode(ray.get(board.rows.remote())))
-            for _, board in farm_ray.boards(ray)
-        ]
+        found = [(board, _rows_of(ray, board)) for _, board in farm_ray.boards(ray)]
         known = {row["name"] for _, rows in found for row in rows}
         unknown = [name for name in options.captures if name not in known]
         if found and unknown:

@@ -54,31 +54,11 @@ class SAM2SPLAT_OT_find_subject(TaskOperator, Operator):
             click_targets.show_clicks(space)
 
 
-class SAM2SPLAT_OT_compare(TaskOperator, Operator):
-    """Compare the masks of all photos in 3D. Then the review lists photos that the others contradict"""
+class _Comparing(TaskOperator):
+    """What compares masks in 3D, and lets photos be prompted for so many rounds."""
 
-    bl_idname = "sam2_splat.compare"
-    bl_label = "Compare in 3D"
     panel = "cameras"
-    bl_options = {"REGISTER"}
-
-    @classmethod
-    def poll(cls, context: Context) -> bool:
-        return has_masks(cls, context, "Propagate first, so that there are masks to compare")
-
-    def start(self, context: Context) -> Task:
-        return AgreeTask(
-            require_clip(context), device=preferences.device(), threads=preferences.threads()
-        )
-
-
-class SAM2SPLAT_OT_agree(TaskOperator, Operator):
-    """Click on photos that the others contradict, and track again, as long as masks agree better"""
-
-    bl_idname = "sam2_splat.agree"
-    bl_label = "Agree in 3D"
-    panel = "cameras"
-    bl_options = {"REGISTER"}
+    rounds = 0
 
     @classmethod
     def poll(cls, context: Context) -> bool:
@@ -89,8 +69,25 @@ class SAM2SPLAT_OT_agree(TaskOperator, Operator):
             require_clip(context),
             device=preferences.device(),
             threads=preferences.threads(),
-            rounds=AGREE_ROUNDS,
+            rounds=self.rounds,
         )
+
+
+class SAM2SPLAT_OT_compare(_Comparing, Operator):
+    """Compare the masks of all photos in 3D. Then the review lists photos that the others contradict"""
+
+    bl_idname = "sam2_splat.compare"
+    bl_label = "Compare in 3D"
+    bl_options = {"REGISTER"}
+
+
+class SAM2SPLAT_OT_agree(_Comparing, Operator):
+    """Click on photos that the others contradict, and track again, as long as masks agree better"""
+
+    bl_idname = "sam2_splat.agree"
+    bl_label = "Agree in 3D"
+    bl_options = {"REGISTER"}
+    rounds = AGREE_ROUNDS
 
 
 class SAM2SPLAT_OT_show_in_3d(Operator):
