@@ -303,32 +303,34 @@ def prompt_maps(points: dict[str, Tensor] | None, before: Tensor | None, like: T
         earlier mask, whether there is one.
     """
     batch, _, high, wide = like.shape
-    maps = like.new_zeros(batch, _MAPS, high, wide).to(memory_format=torch.channels_last)
+    # Coordinates need more digits than bfloat16 has.
+    maps = like.new_zeros(batch, _MAPS, high, wide, dtype=torch.float32)
+    maps = maps.to(memory_format=torch.channels_last)
     if points is not None:
         # From pixel indices of the input to cell indices of the grid.
-        cells = (points["point_coords"].to(like) + 0.5) / FINE_STRIDE - 0.5  # (B, P, 2)
+        cells = (points["point_coords"].to(maps) + 0.5) / FINE_STRIDE - 0.5  # (B, P, 2)
         labels = points["point_labels"]  # (B, P)
-        across = torch.arange(wide, device=like.device, dtype=like.dtype)
-        down = torch.arange(high, device=like.device, dtype=like.dtype)
+        across = torch.arange(wide, device=like.device, dtype=torch.float32)
+        down = torch.arange(high, device=like.device, dtype=torch.float32)
         dx = across - cells[..., 0, None]  # (B, P, W)
         dy = down - cells[..., 1, None]  # (B, P, H)
         distance = (dx[:, :, None] ** 2 + dy[..., None] ** 2).sqrt()  # (B, P, H, W)
         discs = ((CLICK_RADIUS - distance) / (CLICK_RADIUS - CLICK_CORE)).clamp(0, 1)
         for place, label in ((0, _INCLUDE), (1, _EXCLUDE)):
-            own = (labels == label).to(like.dtype)[..., None, None]
+            own = (labels == label).float()[..., None, None]
             maps[:, place] = (discs * own).amax(1)
         starts, ends = labels == _BOX_START, labels == _BOX_END
-        has = (starts.any(1) & ends.any(1)).to(like.dtype)  # (B)
-        corner = [(cells * kind[..., None].to(like.dtype)).sum(1) for kind in (starts, ends)]
+        has = (starts.any(1) & ends.any(1)).float()  # (B)
+        corner = [(cells * kind[..., None].float()).sum(1) for kind in (starts, ends)]
         inside_x = (across >= corner[0][:, :1] - 0.5) & (across <= corner[1][:, :1] + 0.5)
         inside_y = (down >= corner[0][:, 1:] - 0.5) & (down <= corner[1][:, 1:] + 0.5)
-        inside = (inside_y[..., None] & inside_x[:, None]).to(like.dtype)  # (B, H, W)
+        inside = (inside_y[..., None] & inside_x[:, None]).float()  # (B, H, W)
         maps[:, 2] = inside * has[:, None, None]
         maps[:, 3] = has[:, None, None]
     if before is not None:
-        maps[:, 4] = before[:, 0].to(like).sigmoid()
+        maps[:, 4] = before[:, 0].to(maps).sigmoid()
         maps[:, 5] = 1.0
-    return maps
+    return maps.to(like.dtype)
 
 
 class DenseHead(nn.Module):
@@ -483,12 +485,26 @@ def _memory_attention(side: int) -> MemoryAttention:
     return stack
 
 
+class ExactMaskDownSampler(MaskDownSampler):
+    """sam2's own, always in float32.
+
+    Its first LayerNorm sees the same value everywhere in a mask. In bfloat16 the rounding of that
+    value, divided by its tiny spread, would drown what the mask says.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map masks (B, 1, S, S) to (B, 128, S/16, S/16), float32."""
+        with torch.autocast(x.device.type, enabled=False):
+            y: Tensor = super().forward(x.float())
+        return y
+
+
 def _memory_encoder() -> MemoryEncoder:
     encoder = MemoryEncoder(
         out_dim=MODEL_WIDTH,
         in_dim=MODEL_WIDTH,
         position_encoding=PositionEmbeddingSine(num_pos_feats=MODEL_WIDTH, normalize=True),
-        mask_downsampler=MaskDownSampler(
+        mask_downsampler=ExactMaskDownSampler(
             embed_dim=MODEL_WIDTH, kernel_size=4, stride=4, padding=0, total_stride=STRIDE
         ),
         fuser=Fuser(

@@ -23,6 +23,7 @@ from sam2_splat_addon.engine.models.bundled_model import (
     SAM2_STD,
     LiteSAM2,
     build_bundled_model,
+    prompt_maps,
 )
 
 DATA = Path(__file__).parents[1] / "data"
@@ -179,3 +180,17 @@ def test_weights_segment_a_picture_never_trained_on_and_follow_it() -> None:
         iou = (mask & truth).sum() / (mask | truth).sum()
         assert iou > IOU_FLOOR
         assert float(out["object_score_logits"]) > 0
+
+
+def test_autocast_as_on_a_graphics_card_keeps_clicks_in_place_and_the_memory() -> None:
+    model = load()
+    image, _, points = held_out()
+    told, kept = [], []
+    for rounds in (False, True):
+        bank: dict[str, dict[int, Any]] = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=rounds):
+            like = torch.zeros(1, 1, 128, 128, dtype=torch.bfloat16 if rounds else torch.float32)
+            told.append(prompt_maps(points, None, like).float())
+            kept.append(step(model, image, 0, bank, points)["maskmem_features"].float())
+    assert (told[1] - told[0]).abs().max() < 2**-8  # what a last digit of bfloat16 is worth
+    assert (kept[1] - kept[0]).norm() < 0.05 * kept[0].norm()

@@ -24,7 +24,7 @@ _FORGET_SHARE: Final = 0.25  # of answers: they get the clicks but not the earli
 _AGAIN_SHARE: Final = 0.15  # of rounds: they ask again without a new click
 _BOX_SHARE: Final = 0.12
 _MASK_SHARE: Final = 0.3  # of clips that begin with a mask
-_CORRECTED_SHARE: Final = 0.3  # of later frames that are corrected
+_CORRECTED_SHARE: Final = 0.15  # of later frames that are corrected
 _LOGIT_BOUND: Final = 32.0  # of logits that are fed back, as in the engine
 
 

@@ -28,6 +28,7 @@ ROOT: Final = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT))
 
 from sam2_splat_addon.engine.models.bundled_model import LiteTrunk, build_bundled_model
+from sam2_splat_addon.engine.models.bfloat16_probe import is_quicker_in_bfloat16
 from sam2_splat_addon.engine.models.fused_encoder import FusedTrunk
 from tools.research.train.feeder import BatchPlan, Feeder
 from tools.research.train.objective import Weights
@@ -122,6 +123,7 @@ def main(arguments: list[str] | None = None) -> int:
     began, saved, logged = time.monotonic() - progress.elapsed, time.monotonic(), time.monotonic()
     recent: list[tuple[float, Outcome]] = []
     weights = Weights(balance=options.balance)
+    rounds = device.type == "cuda" or (device.type == "cpu" and is_quicker_in_bfloat16())
     model.train()
     try:
         while (done := _share_done(progress, options)) < 1.0:
@@ -129,7 +131,7 @@ def main(arguments: list[str] | None = None) -> int:
             for group in optimizer.param_groups:
                 group["lr"] = options.lr * group["factor"] * rate
             batch = feeder.next()
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            with torch.autocast(device.type, torch.bfloat16, enabled=rounds):
                 outcome = run_batch(model, batch, weights, rng)
             optimizer.zero_grad(set_to_none=True)
             outcome.loss.backward()
