@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import blf
 import bpy
 from bpy.types import Context, Panel, UILayout, UIList
 
@@ -30,6 +31,11 @@ from .operators.objects import active_prompts, can_start_anew
 # How many photos with a problem the panel names.
 _NAMED = 3
 _LETTERS = 28  # that fit on a line beside an icon
+# Of Blender's own look, px at a scale of 1: the size of a button's text, what a button needs around its
+# text, and what the sidebar has beside its buttons.
+_TEXT = 11.0
+_AROUND_TEXT = 7.0
+_AROUND_PANEL = 38.0
 
 
 class SAM2SPLAT_UL_objects(UIList):
@@ -219,9 +225,11 @@ def _draw_steps(column: UILayout, context: Context) -> None:
     A running task shows in its own step how far it is.
     """
     task = task_runner.current()
-    row = column.row(align=True)
-    row.scale_y = 1.5
-    for text, name, kinds in _STEPS:
+    steps = column.column(align=True)
+    rows = [steps.row(align=True) for _ in range(1 if _fit_in_a_row(context) else 2)]
+    for number, (text, name, kinds) in enumerate(_STEPS):
+        row = rows[number * len(rows) // len(_STEPS)]
+        row.scale_y = 1.5
         if task is not None and isinstance(task, kinds):
             row.progress(factor=task.fraction, text=f"{task.fraction:.0%}")
             row.operator("sam2_splat.cancel", text="", icon="X")
@@ -237,6 +245,18 @@ _STEPS: tuple[tuple[str, str, tuple[type[Task], ...]], ...] = (
     ("Propagate", "sam2_splat.propagate", (PropagateTask,)),
     ("Bake", "sam2_splat.bake", (BakeTask,)),
 )
+
+
+def _fit_in_a_row(context: Context) -> bool:
+    """Whether the four steps stand beside each other without one being cut, in the user's language."""
+    if context.region is None:
+        return True
+    scale = float(present(context.preferences).system.ui_scale)
+    blf.size(0, _TEXT * scale)
+    # When there is little room, Blender makes all buttons of a row equally wide.
+    widest = max(blf.dimensions(0, translated(text))[0] for text, _, _ in _STEPS)
+    room = context.region.width - _AROUND_PANEL * scale
+    return len(_STEPS) * (widest + _AROUND_TEXT * scale) <= room
 
 
 def next_step(clip: bpy.types.MovieClip) -> str:
