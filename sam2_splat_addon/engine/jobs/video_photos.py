@@ -93,10 +93,12 @@ def write_photos(
         target = video_photos.free_folder(parent, video)
         folder.rename(target)
         sync_folder(parent)
-    except OSError as problem:
+    except (OSError, FootageError) as problem:
         there = video_photos.found_photos(parent, video, key)
-        if there is not None:  # another Blender made the same photos meanwhile
+        if there is not None:  # another Blender made the same photos meanwhile, and took the folder
             return Written(there, report, is_new=False)
+        if isinstance(problem, FootageError):
+            raise
         raise FootageError(
             f"Photos of {video.name} can't be written to {parent}: {problem.strerror or problem}.",
             "Choose another folder for the photos, on a disk with free space.",
