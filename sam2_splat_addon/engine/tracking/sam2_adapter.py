@@ -27,8 +27,12 @@ from .prompt_tensors import PromptTensors
 _LOGIT_BOUND = 32.0
 # SAM2Base turns a mask prompt into logits with these (its _use_mask_as_output).
 _MASK_SCALE, _MASK_BIAS = 20.0, -10.0
-# The weight of a turn's answer beside the one before. So a click changes less of what was right.
+# The weight of a turn's answer beside the one before. So a click changes less of what was right. After a
+# few clicks most of the mask is right, so from then on a click changes little that is far from it.
 _NEW = 0.6
+_NEW_FAR_AWAY = 0.2
+_FEW = 2  # clicks
+_REACH = 10 / 128  # of the photo's side: how far a click's answer counts
 
 Turns = MutableMapping[bytes, Tensor]
 """The prompts up to a click -> the logits that answered them, on one photo in one view."""
@@ -257,7 +261,8 @@ class Sam2Adapter:
         side = self.model.image_size
         changed = logits
         if before is not None:
-            changed = before + _NEW * (torch.clamp(logits, -_LOGIT_BOUND, _LOGIT_BOUND) - before)
+            share = _NEW if points is None else _weights_of_new(points, before, side)
+            changed = before + share * (torch.clamp(logits, -_LOGIT_BOUND, _LOGIT_BOUND) - before)
         if points is not None and keeps:
             changed = keep_prompts(changed, points, embedding, side)
         if changed is not logits:
@@ -294,6 +299,30 @@ class Sam2Adapter:
             is_mask_from_pts=from_user,
         )
         return FrameMemory(features.to(torch.bfloat16), prediction.pointer), positions[-1]
+
+
+def _weights_of_new(points: dict[str, Tensor], before: Tensor, side: int) -> Tensor | float:
+    """Return how much the answer to the last of some clicks counts, for all places or (h, w).
+
+    Parameters
+    ----------
+    points
+        As sam2 takes them, of one object: pixels of the model's square input.
+    before
+        (1, 1, h, w), the answer to the clicks before.
+    side
+        Side of that input, px.
+    """
+    labels = points["point_labels"]
+    if int(((labels == 0) | (labels == 1)).sum()) <= _FEW:
+        return _NEW
+    x, y = points["point_coords"][0, -1].tolist()
+    down, across = (
+        (torch.arange(cells, dtype=before.dtype, device=before.device) + 0.5) / cells - at
+        for cells, at in zip(before.shape[-2:], ((y + 0.5) / side, (x + 0.5) / side), strict=True)
+    )
+    near = torch.exp(-(down[:, None] ** 2 + across**2) / _REACH**2)  # (h, w)
+    return _NEW_FAR_AWAY + (_NEW - _NEW_FAR_AWAY) * near
 
 
 def _key(points: dict[str, Tensor] | None) -> bytes:
