@@ -44,14 +44,25 @@ def box_around(size: tuple[int, int]) -> tuple[float, float, float, float]:
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
+def picture(size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A bright striped square on a dark pattern: a plain one on plain ground looks like nothing real."""
+    width, height = size
+    rows, columns = np.mgrid[:height, :width]
+    waves = 40 + 10 * np.sin(columns / 7) + 10 * np.sin(rows / 5 + columns / 11)
+    grain = np.random.default_rng(7).integers(-3, 4, (height, width))
+    pixels = np.repeat((waves + grain)[..., None], 3, axis=2)
+    stripes = np.where((np.sin((rows + columns) / 2.5) > 0)[..., None], 240, (225, 170, 150))
+    pixels[subject(size)] = stripes[subject(size)]
+    return pixels.astype(np.uint8)
+
+
 @pytest.fixture
 def capture(tmp_path: Path) -> Path:
     folder = tmp_path / "zwei Kameras"
     for name, size in PHOTOS.items():
-        pixels = np.random.default_rng(7).integers(0, 40, (size[1], size[0], 3))
-        pixels[subject(size)] += 190
+        pixels = picture(size)
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels.astype(np.uint8)).save(folder / name, quality=95)
+        Image.fromarray(pixels).save(folder / name, quality=95)
     return folder
 
 
