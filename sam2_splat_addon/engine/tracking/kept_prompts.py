@@ -191,11 +191,27 @@ def _distances(
     cells, shares = _observed(places, size, side)
     own = F.normalize((unit[:, cells] * shares).sum(2), dim=0)  # (C, P)
     unlike = 2 - 2 * own.T @ unit  # (P, h * w)
-    across = (torch.arange(wide, device=maps.device) + 0.5) / wide
-    down = (torch.arange(high, device=maps.device) + 0.5) / high
+    return squared_distances(places, size, side).flatten(1), unlike
+
+
+def squared_distances(places: Tensor, size: tuple[int, ...], side: int) -> Tensor:
+    """Return each cell's squared distance from each place, (P, h, w), in units of the grid's side.
+
+    Parameters
+    ----------
+    places
+        (P, 2), pixels of the model's square input.
+    size
+        (h, w) of the grid.
+    side
+        Side of that input, px.
+    """
+    high, wide = size
+    across = (torch.arange(wide, device=places.device) + 0.5) / wide
+    down = (torch.arange(high, device=places.device) + 0.5) / high
     at = (places + 0.5) / side  # (P, 2), 0 to 1
     dx, dy = across - at[:, :1], down - at[:, 1:]  # (P, w), (P, h)
-    return (dy[:, :, None] ** 2 + dx[:, None] ** 2).flatten(1), unlike
+    return dy[:, :, None] ** 2 + dx[:, None] ** 2
 
 
 def _inside_box(logits: Tensor, coordinates: Tensor, labels: Tensor, side: int) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..models.bundled_model import LiteSAM2
-from .kept_prompts import in_turn, keep_prompts
+from .kept_prompts import in_turn, keep_prompts, squared_distances
 from .memory_bank import FrameMemory, MemoryBank
 from .prompt_tensors import PromptTensors
 
@@ -316,13 +316,9 @@ def _weights_of_new(points: dict[str, Tensor], before: Tensor, side: int) -> Ten
     labels = points["point_labels"]
     if int(((labels == 0) | (labels == 1)).sum()) <= _FEW:
         return _NEW
-    x, y = points["point_coords"][0, -1].tolist()
-    down, across = (
-        (torch.arange(cells, dtype=before.dtype, device=before.device) + 0.5) / cells - at
-        for cells, at in zip(before.shape[-2:], ((y + 0.5) / side, (x + 0.5) / side), strict=True)
-    )
-    near = torch.exp(-(down[:, None] ** 2 + across**2) / _REACH**2)  # (h, w)
-    return _NEW_FAR_AWAY + (_NEW - _NEW_FAR_AWAY) * near
+    last = points["point_coords"][0, -1:]  # (1, 2)
+    away = squared_distances(last, before.shape[-2:], side)[0]  # (h, w)
+    return _NEW_FAR_AWAY + (_NEW - _NEW_FAR_AWAY) * torch.exp(-away / _REACH**2)
 
 
 def _key(points: dict[str, Tensor] | None) -> bytes:

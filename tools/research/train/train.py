@@ -27,8 +27,8 @@ from torch import nn
 ROOT: Final = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT))
 
-from sam2_splat_addon.engine.models.bfloat16_probe import is_quicker_in_bfloat16
 from sam2_splat_addon.engine.models.bundled_model import LiteTrunk, build_bundled_model
+from sam2_splat_addon.engine.models.device import choose_device
 from sam2_splat_addon.engine.models.fused_encoder import FusedTrunk
 from tools.research.train.feeder import BatchPlan, Feeder
 from tools.research.train.objective import Weights
@@ -106,7 +106,7 @@ def main(arguments: list[str] | None = None) -> int:
             # Begin with every object as present. An absent object would hide the masks' loss.
             nn.init.constant_(model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias, 4.0)
         average.load_state_dict(model.state_dict())
-    rounds = device.type == "cuda" or (device.type == "cpu" and is_quicker_in_bfloat16())
+    rounds = choose_device(options.device, "automatic").dtype is torch.bfloat16
     if device.type == "cpu" and not options.trunk_lr:
         fused = FusedTrunk(trunk)  # faster, and needs no gradient
         for conv in fused.convs():
