@@ -15,6 +15,8 @@ from tools.research.train.shapes import bar, ground, sprites, texture
 Rng = np.random.Generator
 SUBJECT_ID: Final = 1
 _HIDDEN_SHARE: Final = 0.3  # of clips: an object is wholly hidden for one to three frames
+_STEPS: Final = {1: 0.6, 2: 0.25, 3: 0.15}  # views from frame to frame, and their shares
+_JUMP_SHARE: Final = 0.3  # of clips: each photo is taken from another distance or place
 _MIN_SPRITE_AREA: Final = 300  # px; a smaller cut-out is only a piece that shows behind something
 
 
@@ -77,8 +79,8 @@ def sample_clip(
 
 
 def _order(rng: Rng, available: int, length: int) -> list[int]:
-    """Return frame numbers, forwards or backwards, sometimes every second. They turn round at the ends."""
-    step = 2 if rng.random() < 0.2 and available > 4 else 1
+    """Return frame numbers, forwards or backwards, some with steps. They turn round at the ends."""
+    step = int(rng.choice(list(_STEPS), p=list(_STEPS.values()))) if available > 6 else 1
     first = int(rng.integers(max(1, available - (length - 1) * step)))
     around = 2 * (available - 1) or 1
     order = [(first + i * step) % around for i in range(length)]
@@ -109,7 +111,12 @@ def _rendered(rng: Rng, scene: Scene, size: int, length: int, augment: float = 1
 def _crop_boxes(
     rng: Rng, scene: Scene, order: list[int], height: int, width: int, augment: float
 ) -> list[tuple[int, int, int, int]]:
-    """Return each frame's crop (x, y, w, h) in px: the whole frame, or a window drifting on the subject."""
+    """Return each frame's crop (x, y, w, h) in px.
+
+    It is the whole frame, a window drifting on the subject, or another window on each frame.
+    """
+    if rng.random() < _JUMP_SHARE * augment:
+        return [_window_on_subject(rng, scene.ids[number]) for number in order]
     if rng.random() >= 0.5 * augment:
         return [(0, 0, width, height)] * len(order)
     zoom = rng.uniform(0.5, 1.0)
@@ -128,6 +135,26 @@ def _crop_boxes(
         y = int(np.clip(cy - h / 2 + vy * i, 0, height - h))
         boxes.append((x, y, w, h))
     return boxes
+
+
+def _window_on_subject(rng: Rng, ids: Image) -> tuple[int, int, int, int]:
+    """Return a crop of another size and shape that holds most of the subject, (x, y, w, h) in px."""
+    height, width = ids.shape
+    x, y, w, h = cv2.boundingRect((ids == SUBJECT_ID).astype(np.uint8))
+    if w == 0:
+        return 0, 0, width, height
+    aspect = float(np.exp(rng.normal(0, 0.3)))
+    room = rng.uniform(0.85, 2.5)
+    across = int(np.clip(room * max(w, h) * aspect**0.5, 0.25 * width, width))
+    down = int(np.clip(room * max(w, h) * aspect**-0.5, 0.25 * height, height))
+    left = x + w / 2 - across / 2 + rng.normal(0, 0.12) * across
+    top = y + h / 2 - down / 2 + rng.normal(0, 0.12) * down
+    return (
+        int(np.clip(left, 0, width - across)),
+        int(np.clip(top, 0, height - down)),
+        across,
+        down,
+    )
 
 
 def _composite(rng: Rng, library: Library, size: int, length: int) -> Clip:
@@ -151,7 +178,8 @@ def _backdrop(rng: Rng, library: Library, size: int, length: int) -> tuple[Image
         scene = library.pick(rng)
         clip = _rendered(rng, scene, size, length)
         return clip.frames, clip.ids
-    if library.grounds and choice < 0.65:
+    jumps = rng.random() < _JUMP_SHARE
+    if library.grounds and choice < 0.9:
         picture = library.grounds[int(rng.integers(len(library.grounds)))]
     else:
         picture = ground(rng, size + size // 4) if rng.random() < 0.7 else texture(rng, size + 32)
@@ -161,7 +189,7 @@ def _backdrop(rng: Rng, library: Library, size: int, length: int) -> tuple[Image
     start, drift = rng.random(2), rng.normal(0, 0.06, 2)
     frames = np.empty((length, size, size, 3), np.uint8)
     for i in range(length):
-        at = np.clip(start + drift * i, 0, 1)
+        at = rng.random(2) if jumps else np.clip(start + drift * i, 0, 1)
         x, y = int(at[0] * (width - w)), int(at[1] * (height - h))
         frames[i] = cv2.resize(
             picture[y : y + h, x : x + w], (size, size), interpolation=cv2.INTER_AREA
@@ -211,6 +239,7 @@ def _paste(
     flip = -1.0 if rng.random() < 0.5 else 1.0
     tint = rng.uniform(0.6, 1.4, 3) if rng.random() < 0.5 else np.ones(3)
     mix = np.eye(3)[rng.permutation(3)] if rng.random() < 0.3 else np.eye(3)
+    jumps = rng.random() < _JUMP_SHARE
     gone = range(0)
     if absent and length > 1:
         first = int(rng.integers(1, length))
@@ -224,7 +253,7 @@ def _paste(
                 view[..., :3].astype(np.float32) @ (mix * tint).astype(np.float32), 0, 255
             )
             view = np.dstack([colours.astype(np.uint8), view[..., 3]])
-        grow = scale * growth**i
+        grow = scale * growth**i * (float(np.exp(rng.normal(0, 0.3))) if jumps else 1.0)
         _lay(
             frames[i],
             ids[i],
@@ -319,6 +348,8 @@ def change_light(rng: Rng, frames: Image) -> Image:
     gain = rng.uniform(0.7, 1.3) * (1 + rng.normal(0, 0.02) * np.arange(length))
     gain = gain * (1 + rng.normal(0, 0.03, length))
     cast = np.exp(rng.normal(0, 0.08, 3))
+    drift = 0.06 if rng.random() < 0.25 else 0.0  # of a camera that chooses the white balance anew
+    casts = cast * np.exp(rng.normal(0, 1, (length, 3)) * drift)
     gamma = float(np.exp(rng.normal(0, 0.15)))
     contrast = float(np.exp(rng.normal(0, 0.12)))
     blur = rng.uniform(0.4, 1.1) if rng.random() < 0.2 else 0.0
@@ -328,7 +359,7 @@ def change_light(rng: Rng, frames: Image) -> Image:
     ramp = np.arange(256) / 255.0
     out = np.empty_like(frames)
     for i in range(length):
-        curve = (np.clip(ramp * gain[i], 0, None)[:, None] * cast) ** gamma
+        curve = (np.clip(ramp * gain[i], 0, None)[:, None] * casts[i]) ** gamma
         curve = (curve - 0.5) * contrast + 0.5
         table = np.clip(curve * 255, 0, 255).astype(np.uint8)
         frame = cv2.LUT(frames[i], table[None])

@@ -27,6 +27,9 @@ from tools.research.train.still_clips import Sample, sample_moving, sample_still
 _MIN_AREA_SHARE: Final = 0.003  # of the frame: smaller targets get no prompt
 _SUBJECT_SHARE: Final = 0.85  # of rendered clips: the subject is the target
 _RESCAN_EVERY: Final = 40  # batches
+_CAPTURE_SHARE: Final = 0.65  # of rendered clips: as rendered; the others are pasted on photos
+_GROUNDS: Final = 300  # photos that objects are pasted on
+_GROUND_SIDE: Final = 640  # px
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ def make_batch(plan: BatchPlan, scenes: Library, photos: PhotoLibrary | None, in
 
 def _rendered(rng: np.random.Generator, scenes: Library, size: int, length: int) -> Sample:
     while True:
-        clip = sample_clip(rng, scenes, size, length, 0.95, 0.6)
+        clip = sample_clip(rng, scenes, size, length, _CAPTURE_SHARE, 0.6)
         counts = np.bincount(clip.ids[0].ravel(), minlength=256)
         usable = [i for i in range(1, OCCLUDER_ID) if counts[i] >= _MIN_AREA_SHARE * size**2]
         if usable:
@@ -179,6 +182,7 @@ def _serve(
         counts = {kind: len(found) for kind, found in real.photos.items()}
         print(f"photos: {counts}, held out {len(real.held_out)}, ", end="", flush=True)
         print(f"left out as like a test's {real.left_out}", flush=True)
+        library.grounds = real.grounds(_GROUNDS, _GROUND_SIDE)
     index = first
     while True:
         if (index - first) % _RESCAN_EVERY == 0 and library.rescan():

@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 
 OCCLUDER_ID: Final = 255
 ENOUGH_SCENES: Final = 24
-_VIDEO_SUFFIXES: Final = {".mp4", ".mov", ".avi", ".mkv", ".webm"}
-_PICTURE_SUFFIXES: Final = {".jpg", ".jpeg", ".png"}
 
 Image = NDArray[np.uint8]
 """(H, W, 3) RGB or (H, W) ids."""
@@ -133,40 +131,10 @@ class Library:
         self.scenes.sort(key=lambda scene: scene.name)
         return len(fresh)
 
-    def add_grounds(self, folder: Path, *, side: int = 448, per_video: int = 24) -> None:
-        """Take background pictures from the pictures and videos under a folder.
 
-        Parameters
-        ----------
-        folder : Path
-            Searched with its sub-folders.
-        side : int
-            Longest side kept, px.
-        per_video : int
-            Number of pictures taken from each video, evenly spread.
-        """
-        for path in sorted(folder.rglob("*")):
-            if path.suffix.lower() in _PICTURE_SUFFIXES:
-                self.grounds.append(_limit(read_picture(path), side))
-            elif path.suffix.lower() in _VIDEO_SUFFIXES:
-                self.grounds += [_limit(frame, side) for frame in _video_frames(path, per_video)]
-
-
-def _limit(picture: Image, side: int) -> Image:
+def limit(picture: Image, side: int) -> Image:
+    """Make a picture smaller so that no side is longer than ``side`` px."""
     height, width = picture.shape[:2]
     scale = min(1.0, side / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _video_frames(path: Path, count: int) -> list[Image]:
-    capture = cv2.VideoCapture(str(path))
-    total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-    frames: list[Image] = []
-    for index in np.linspace(0, max(total - 1, 0), count, dtype=int):
-        capture.set(cv2.CAP_PROP_POS_FRAMES, float(index))
-        good, bgr = capture.read()
-        if good:
-            frames.append(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8))
-    capture.release()
-    return frames

@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.research.train.library import Image
+from tools.research.train.library import Image, limit
 
 Rng = np.random.Generator
 Mask = NDArray[np.bool_]
@@ -144,6 +144,12 @@ class PhotoLibrary:
                 library.photos.setdefault(photo.kind, []).append(photo)
         library.orbits = [_orbit(folder) for folder in sorted((root / "orbits").glob("*"))]
         return library
+
+    def grounds(self, count: int, side: int) -> list[Image]:
+        """Return photos to paste objects on, evenly chosen, no longer than ``side`` px."""
+        every = [photo for photos in self.photos.values() for photo in photos]
+        chosen = every[:: max(1, len(every) // count)]
+        return [limit(photo.read()[0], side) for photo in chosen]
 
     def draw(self, rng: Rng) -> Photo:
         """Draw a photo. Kinds have fixed fractions, so that small sets are used often enough."""
