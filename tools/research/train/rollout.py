@@ -25,6 +25,7 @@ _AGAIN_SHARE: Final = 0.15  # of rounds: they ask again without a new click
 _BOX_SHARE: Final = 0.12
 _MASK_SHARE: Final = 0.3  # of clips that begin with a mask
 _CORRECTED_SHARE: Final = 0.15  # of later frames that are corrected
+_BETWEEN_SHARE: Final = 0.35  # of clips: the last frame is corrected before those between
 _LOGIT_BOUND: Final = 32.0  # of logits that are fed back, as in the engine
 
 
@@ -128,7 +129,8 @@ def run_batch(model: SAM2Base, batch: Batch, weights: Weights, rng: Rng) -> Outc
     """Prompt every subject on its first frame, track it, and sum the frames' losses.
 
     Stills get several rounds of clicks, each where the last answer was most wrong. Only the last
-    answer is used for learning. Clips get a prompt, and corrections on some later frames.
+    answer is used for learning. Clips get a prompt, and corrections on some later frames. In some,
+    the last frame is corrected first: then the frames between have a prompted photo on each side.
     """
     device = model.device
     targets = torch.from_numpy(batch.targets).to(device).float() / 255  # (C, T, h, w)
@@ -153,7 +155,11 @@ def run_batch(model: SAM2Base, batch: Batch, weights: Weights, rng: Rng) -> Outc
     reached: list[Tensor] = []
     obeyed: list[bool] = []
     first_is_mask = length > 1 and rng.random() < _MASK_SHARE
-    for t in range(length):
+    order = list(range(length))
+    between = length > 2 and rng.random() < _BETWEEN_SHARE
+    if between:
+        order = [0, length - 1, *range(1, length - 1)]
+    for t in order:
         truth = [mask > 0.5 for mask in targets[:, t].cpu().numpy()]
         prompts = Prompts(truth, scale)
         points, mask, before = None, None, None
@@ -169,7 +175,7 @@ def run_batch(model: SAM2Base, batch: Batch, weights: Weights, rng: Rng) -> Outc
                 prompts.click_first(rng, 1 if length == 1 else int(rng.integers(1, 4)))
             before = _rounds(ask, prompts, _how_many(rng, length), rng)
             points = prompts.tensors()
-        elif rng.random() < _CORRECTED_SHARE:
+        elif (between and t == length - 1) or rng.random() < _CORRECTED_SHARE:
             with torch.no_grad():
                 tracked = ask(t, None, None, None)[1][3]
             prompts.correct(rng, tracked)
@@ -187,7 +193,7 @@ def run_batch(model: SAM2Base, batch: Batch, weights: Weights, rng: Rng) -> Outc
         else:
             ious, there = torch.ones(count), torch.ones(count, dtype=torch.bool)
         reached.append(ious[there].mean() if there.any() else ious.new_tensor(float("nan")))
-        if t + 1 < length:
+        if t != order[-1]:
             current["obj_ptr"] = outputs[5]
             now = [x[:, :, t] for x in levels]
             at_input = outputs[4]
