@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
@@ -17,6 +18,14 @@ def test_circles_were_never_trained_on() -> None:
     assert circles.FIRST_SEED + len(circles.KINDS) <= 1000
     assert {sort for sort, _ in geometry.ORDER} == set(circles.SORTS)
     assert {kind for _, kind in geometry.ORDER} <= set(circles.KINDS)
+
+
+def test_each_order_has_every_photo_once() -> None:
+    for order in get_args(circles.Order):
+        frames = circles.frames_in(order, 11)
+        assert frames[0] == 1 or order == "unordered"
+        assert sorted(frames) == list(range(1, 12))
+    assert circles.frames_in("passes", 12) == [1, 3, 5, 7, 9, 11, 6, 4, 2, 12, 10, 8]
 
 
 def figures(masks: tuple[float, ...], listed: tuple[int, ...]) -> Figures:

@@ -3,8 +3,8 @@
 
     python tools/research/bench/clickless.py [--cache build/geometry] [--captures 14]
 
-With ``--unordered`` it measures *Carry Clicks* instead, on the same photos in another order: one true click
-on the first photo, without and with clicks that are carried.
+With ``--carry unordered`` or ``--carry passes`` it measures *Carry Clicks* instead, on the same photos in
+another order: one true click on the first photo, without and with clicks that are carried.
 
 It takes the circles of `geometry.py`. *Right* means that the masks of the proposed clicks alone have a mean
 IoU of at least 0.7 with the truth. Then all photos are propagated from the proposed clicks (no click), from
@@ -14,11 +14,9 @@ one true click on the first photo, and from three.
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 import time
 from pathlib import Path
-from random import Random
 
 ROOT = Path(__file__).resolve().parents[3]
 if not __package__:  # run as a script
@@ -37,7 +35,7 @@ from sam2_splat_addon.core.mattes.store import MatteStore
 from sam2_splat_addon.core.prompts import PromptSet
 from sam2_splat_addon.core.protocol import FindSubjectRequest
 from sam2_splat_addon.core.settings import RunSettings
-from sam2_splat_addon.engine.jobs import carry_clicks, find_subject, propagate
+from sam2_splat_addon.engine.jobs import carry_clicks, find_subject
 from tools.research.bench import command
 from tools.research.bench.evaluation import circles
 from tools.research.bench.evaluation.circles import Circle
@@ -105,49 +103,20 @@ def tracked(circle: Circle, prompts: PromptSet, cache: Path) -> float:
     """Return the mean IoU of the masks that these prompts give."""
     store = MatteStore.open(cache / "work" / f"{circle.name}_found", create=True)
     store.clear()
-    propagate.run(
-        replace(circles.request_of(circle, 1, store.folder), prompts=prompts),
-        on_progress=lambda event: None,
-        on_frame_done=lambda event: None,
-        on_log=lambda event: None,
-        cancelled=lambda: False,
-    )
+    circles.track(replace(circles.request_of(circle, 1, store.folder), prompts=prompts))
     return float(np.mean(ious(circle, store, {})))
 
 
-def shuffled(circle: Circle, cache: Path) -> tuple[Circle, list[int]]:
-    """Return the same photos in another order, and each one's frame in the first order."""
-    order = list(range(1, len(circle.footage()) + 1))
-    Random(5).shuffle(order)
-    folder = cache / "unordered" / circle.name
-    shutil.rmtree(folder, ignore_errors=True)
-    photos = folder / "photos"
-    photos.mkdir(parents=True)
-    told = msgspec.json.decode(circle.cameras_file.read_bytes())
-    known = {Path(one["file_path"]).stem: one for one in told["frames"]}
-    frames = []
-    for frame, before in enumerate(order, 1):
-        name = f"{frame - 1:04d}.jpg"
-        (photos / name).symlink_to((circle.folder / f"{before - 1:04d}.jpg").resolve())
-        (folder / f"{frame - 1:04d}.png").symlink_to(
-            (circle.folder / f"{before - 1:04d}.png").resolve()
-        )
-        frames.append({**known[f"{before - 1:04d}"], "file_path": name})
-    (folder / "transforms.json").write_bytes(msgspec.json.encode({**told, "frames": frames}))
-    return Circle(circle.sort, circle.kind, folder, photos), order
-
-
 def carried(circle: Circle, cache: Path) -> str:
-    """Return a row: the mean IoU of photos without order, without and with carried clicks."""
-    unordered, _ = shuffled(circle, cache)
+    """Return a row: the mean IoU of all photos, without and with carried clicks."""
     told = []
     for wish in ("off", "on"):
         store = MatteStore.open(cache / "work" / f"{circle.name}_{wish}", create=True)
         store.clear()
         request = replace(
-            circles.request_of(unordered, 1, store.folder),
+            circles.request_of(circle, 1, store.folder),
             settings=RunSettings(carry_clicks=wish),
-            cameras=str(unordered.cameras_file),
+            cameras=str(circle.cameras_file),
         )
         began = time.process_time()
         request = carry_clicks.prepared(
@@ -157,14 +126,8 @@ def carried(circle: Circle, cache: Path) -> str:
             cancelled=lambda: False,
         )
         seconds = time.process_time() - began
-        propagate.run(
-            request,
-            on_progress=lambda event: None,
-            on_frame_done=lambda event: None,
-            on_log=lambda event: None,
-            cancelled=lambda: False,
-        )
-        found = ious(unordered, store, {})
+        circles.track(request)
+        found = ious(circle, store, {})
         photos = sum(len(entry.frames) for entry in request.carried.objects)
         wrong = sum(value < RIGHT for value in found)
         told.append(f"{np.mean(found):.3f} | {wrong} | {photos} | {seconds:.0f}")
@@ -187,14 +150,15 @@ def main() -> int:
     parser.add_argument("--captures", type=int, default=len(ORDER), help="the first so many")
     parser.add_argument("--json", type=Path, help="where each capture's figures go as JSON")
     parser.add_argument("--only", help="a sort, such as walker")
-    parser.add_argument("--unordered", action="store_true", help="measure Carry Clicks")
+    parser.add_argument("--carry", choices=("unordered", "passes"), help="measure Carry Clicks")
     options = parser.parse_args()
     chosen = [one for one in ORDER if options.only in (None, one[0])][: options.captures]
-    if options.unordered:
+    if options.carry:
         columns = "J | wrong | photos with carried clicks | s"
         print(f"| capture | {columns} | with: {columns} |", flush=True)
         for sort, kind in chosen:
             circle = circles.rendered(sort, kind, options.cache, lambda text: None)
+            circle = circles.reordered(circle, options.carry, options.cache)
             print(carried(circle, options.cache), flush=True)
         return 0
     print("| capture | right | proposed | no click | one | three | s |")

@@ -7,7 +7,11 @@ It renders circles (once), propagates one click on the first photo with the bund
 all masks with the truth: as they are, clipped to the hull, after *Agree*, and after both. A photo deserves
 a look if its IoU with the truth is under 0.8. The review's list is measured without and with the cameras.
 ``--found`` takes the cameras that ``cameras.py`` has found in the same cache. ``--spoil 10`` first replaces
-the masks of so many photos of each capture by wrong ones, without *Agree*.
+the masks of so many photos of each capture by wrong ones, without *Agree*. ``--order unordered`` or ``--order
+passes`` takes the photos in another order.
+
+``--clicks 6`` measures instead how many clicks a user needs, without cameras and with *Agree* after each
+propagation: each next click is in the largest error of the worst photo, until the mean J is 0.95.
 
 The cache folder keeps what was rendered and propagated. New weights are propagated again.
 """
@@ -21,6 +25,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import get_args
 
 ROOT = Path(__file__).resolve().parents[3]
 if not __package__:  # run as a script
@@ -36,12 +41,15 @@ from sam2_splat_addon.core.cameras.found import MODEL, folder_beside
 from sam2_splat_addon.core.errors import CameraError
 from sam2_splat_addon.core.geometry.resample import upsample_binary
 from sam2_splat_addon.core.mattes.store import MatteRecord, MatteStore
-from sam2_splat_addon.core.protocol import AgreeRequest, FootageFiles
+from sam2_splat_addon.core.prompts import PromptSet
+from sam2_splat_addon.core.protocol import AgreeRequest, FootageFiles, PropagateRequest
 from sam2_splat_addon.core.review.judge import review_object
 from sam2_splat_addon.engine.jobs import agree, compare
 from tools.research.bench import command
 from tools.research.bench.evaluation import circles
 from tools.research.bench.evaluation.circles import Circle
+from tools.research.bench.evaluation.clicking import next_click
+from tools.research.bench.evaluation.corrections import with_click
 from tools.research.bench.review import DESERVES_A_LOOK, Bools, overlap
 
 ORDER = tuple(
@@ -49,6 +57,7 @@ ORDER = tuple(
     for sort, count in (("walker", 5), ("alike", 3), ("hidden", 3), ("plain", 3))
     for kind in circles.KINDS[:count]
 )
+ENOUGH = 0.95  # mean J at which a user is content
 MARGIN = 4.0  # px of the hull's margin: the photos are small
 
 
@@ -121,6 +130,18 @@ def spoiled(store: MatteStore, count: int) -> None:
         store.write(MatteRecord(**{**fields, "logits": logits, "key": f"spoilt{frame}"}))
 
 
+def agreed_prompts(circle: Circle, request: PropagateRequest, rounds: int) -> PromptSet:
+    """Propagate, let the masks agree, and return all prompts that made them."""
+    report = agree.run(
+        AgreeRequest(request, str(circle.cameras_file), rounds=rounds),
+        on_progress=lambda event: None,
+        on_frame_done=lambda event: None,
+        on_log=lambda event: None,
+        cancelled=lambda: False,
+    )
+    return report.prompts
+
+
 def measured(circle: Circle, cache: Path, rounds: int, spoil: int) -> Figures:
     """Measure one capture."""
     original = circles.propagated(circle, 1, cache)
@@ -145,21 +166,49 @@ def measured(circle: Circle, cache: Path, rounds: int, spoil: int) -> Figures:
             circle.name, masks, clipped, nothing, nothing, listed, in_space, hull_seconds, 0
         )
     began = time.process_time()
-    report = agree.run(
-        AgreeRequest(
-            circles.request_of(circle, 1, folder), str(circle.cameras_file), rounds=rounds
-        ),
-        on_progress=lambda event: None,
-        on_frame_done=lambda event: None,
-        on_log=lambda event: None,
-        cancelled=lambda: False,
-    )
+    prompts = agreed_prompts(circle, circles.request_of(circle, 1, folder), rounds)
     agree_seconds = time.process_time() - began
-    prompted = {at.frame for at in report.prompts.objects[0].frames}
+    prompted = {at.frame for at in prompts.objects[0].frames}
     agreed, both = ious(circle, store, {}), ious(circle, store, limits(circle, store, prompted))
     return Figures(
         circle.name, masks, clipped, agreed, both, listed, in_space, hull_seconds, agree_seconds
     )
+
+
+def j_by_clicks(circle: Circle, cache: Path, most: int, *, agrees: bool) -> list[float]:
+    """Return the mean J of a capture after each click, until it is enough or there were so many clicks."""
+    store = MatteStore.open(cache / "work" / f"{circle.name}_clicks", create=True)
+    store.clear()
+    request = circles.request_of(circle, 1, store.folder)
+    reached: list[float] = []
+    while True:
+        if agrees:
+            prompts = agreed_prompts(circle, request, 1)
+            request = msgspec.structs.replace(request, prompts=prompts)
+        else:
+            circles.track(request)
+        each = ious(circle, store, {})
+        reached.append(float(np.mean(each)))
+        if reached[-1] >= ENOUGH or len(reached) == most:
+            return reached
+        worst = int(np.argmin(each)) + 1
+        inside = upsample_binary(store.read(1, worst).logits, *circles.SIZE)
+        click = next_click(inside, circle.truth(worst))
+        assert click is not None  # the worst photo is not right everywhere
+        request = msgspec.structs.replace(
+            request, prompts=with_click(request.prompts, worst, click)
+        )
+
+
+def clicks_line(circle: Circle, cache: Path, most: int) -> str:
+    """Return a row: J after each click, without cameras and with them."""
+    rows = (j_by_clicks(circle, cache, most, agrees=agrees) for agrees in (False, True))
+    cells = (
+        " ".join(f".{value * 1000:03.0f}" for value in row)
+        + (f" | {len(row)}" if row[-1] >= ENOUGH else f" | over {most}")
+        for row in rows
+    )
+    return f"| {circle.name} | {' | '.join(cells)} |"
 
 
 def line(one: Figures) -> str:
@@ -195,8 +244,18 @@ def main() -> int:
     parser.add_argument(
         "--found", action="store_true", help="use cameras that bench/cameras.py has found before"
     )
+    parser.add_argument("--order", choices=get_args(circles.Order), default="circle")
+    parser.add_argument("--clicks", type=int, default=0, help="most clicks to a J of 0.95")
     parser.add_argument("--json", type=Path, help="where each capture's figures go as JSON")
     options = parser.parse_args()
+    if options.clicks:
+        print("| capture | J by clicks | clicks | J by clicks with Agree | clicks |")
+        print("| --- | --- | --- | --- | --- |", flush=True)
+        for sort, kind in ORDER[: options.captures]:
+            circle = circles.rendered(sort, kind, options.cache, lambda text: None)
+            circle = circles.reordered(circle, options.order, options.cache)
+            print(clicks_line(circle, options.cache, options.clicks), flush=True)
+        return 0
     print("| capture | masks | clipped | Agree | both | wrong photos | s hull | s Agree |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
     figures: list[Figures] = []
@@ -205,6 +264,7 @@ def main() -> int:
         if options.found:
             model = folder_beside(options.cache / "found" / circle.name / "mattes") / MODEL
             circle = replace(circle, found=model)
+        circle = circles.reordered(circle, options.order, options.cache)
         figures.append(measured(circle, options.cache, options.rounds, options.spoil))
         print(line(figures[-1]), flush=True)
         command.write_json(options.json, figures)

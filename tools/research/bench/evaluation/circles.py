@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import hashlib
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from random import Random
+from typing import Final, Literal
 
 import msgspec
 import numpy as np
@@ -35,6 +37,9 @@ from tools.research.capture.stage import Stage, StagePlan
 FIRST_SEED: Final = 800
 FRAMES: Final = 36
 SIZE: Final = (320, 480)  # px
+Order = Literal["circle", "unordered", "passes"]
+"""How photos follow each other: round the subject, anyhow, or twice round it in opposite directions."""
+
 SORTS: Final = ("walker", "alike", "hidden", "plain")
 KINDS: Final = ("teapot", "table", "office_chair", "plant", "figure", "bicycle", "statue", "stool")
 """The first ones are those of each sort, if fewer are wanted."""
@@ -130,6 +135,40 @@ def rendered(sort: str, kind: str, cache: Path, report: Callable[[str], None]) -
     return circle
 
 
+def frames_in(order: Order, count: int) -> list[int]:
+    """Return the frames of the circle, from 1, in the order in which the photos shall follow."""
+    frames = list(range(1, count + 1))
+    if order == "unordered":
+        Random(5).shuffle(frames)
+    elif order == "passes":
+        # The second pass has the photos between, begins on the other side, and goes back.
+        second = frames[1::2][::-1]
+        middle = len(second) // 2
+        return frames[0::2] + second[middle:] + second[:middle]
+    return frames
+
+
+def reordered(circle: Circle, order: Order, cache: Path) -> Circle:
+    """Return the same photos in another order, with their cameras and truths."""
+    if order == "circle":
+        return circle
+    folder = cache / order / circle.name
+    shutil.rmtree(folder, ignore_errors=True)
+    photos = folder / "photos"
+    photos.mkdir(parents=True)
+    told = msgspec.json.decode(circle.cameras_file.read_bytes())
+    known = {Path(one["file_path"]).stem: one for one in told["frames"]}
+    cameras = []
+    for frame, before in enumerate(frames_in(order, len(circle.footage()))):
+        for at, suffix in ((photos, ".jpg"), (folder, ".png")):
+            original = circle.folder / f"{before - 1:04d}{suffix}"
+            (at / f"{frame:04d}{suffix}").symlink_to(original.resolve())
+        cameras.append({**known[f"{before - 1:04d}"], "file_path": f"{frame:04d}.jpg"})
+    (folder / "scene.json").symlink_to((circle.folder / "scene.json").resolve())
+    write_atomic(folder / "transforms.json", msgspec.json.encode({**told, "frames": cameras}))
+    return Circle(f"{order}_{circle.sort}", circle.kind, folder, photos)
+
+
 def request_of(circle: Circle, clicks: int, store: Path) -> PropagateRequest:
     """Return the propagation of so many clicks on the first photo by the bundled model, on one thread."""
     footage = circle.footage()
@@ -139,18 +178,24 @@ def request_of(circle: Circle, clicks: int, store: Path) -> PropagateRequest:
     return PropagateRequest(FootageFiles.of(footage), prompts, str(store), model)
 
 
-def propagated(circle: Circle, clicks: int, cache: Path) -> MatteStore:
-    """Return the mattes from so many clicks. Those in the cache are taken, if they are up to date."""
+def track(request: PropagateRequest) -> None:
+    """Propagate, and tell nobody how far it is."""
     from sam2_splat_addon.engine.jobs import propagate
-    from sam2_splat_addon.engine.models.bundled_model import BUNDLED_WEIGHTS
 
-    digest = hashlib.sha256(BUNDLED_WEIGHTS.read_bytes()).hexdigest()[:12]
-    store = MatteStore.open(cache / digest / f"{circle.name}_{clicks}", create=True)
     propagate.run(
-        request_of(circle, clicks, store.folder),
+        request,
         on_progress=lambda event: None,
         on_frame_done=lambda event: None,
         on_log=lambda event: None,
         cancelled=lambda: False,
     )
+
+
+def propagated(circle: Circle, clicks: int, cache: Path) -> MatteStore:
+    """Return the mattes from so many clicks. Those in the cache are taken, if they are up to date."""
+    from sam2_splat_addon.engine.models.bundled_model import BUNDLED_WEIGHTS
+
+    digest = hashlib.sha256(BUNDLED_WEIGHTS.read_bytes()).hexdigest()[:12]
+    store = MatteStore.open(cache / digest / f"{circle.name}_{clicks}", create=True)
+    track(request_of(circle, clicks, store.folder))
     return store
