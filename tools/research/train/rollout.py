@@ -26,6 +26,7 @@ _BOX_SHARE: Final = 0.12
 _MASK_SHARE: Final = 0.3  # of clips that begin with a mask
 _CORRECTED_SHARE: Final = 0.15  # of later frames that are corrected
 _BETWEEN_SHARE: Final = 0.35  # of clips: the last frame is corrected before those between
+_KEPT_WEIGHT: Final = 0.2  # beside 1 of a click: pixels that the answer before had right
 _LOGIT_BOUND: Final = 32.0  # of logits that are fed back, as in the engine
 
 
@@ -184,7 +185,9 @@ def run_batch(model: SAM2Base, batch: Batch, weights: Weights, rng: Rng) -> Outc
             before = before if points is not None else None
         current, outputs = ask(t, points, mask, before)
         if mask is None:
-            weight = None if points is None else _clicked(points, outputs[3])
+            weight = None
+            if points is not None:
+                weight = _important(_clicked(points, outputs[3]), before, targets[:, t])
             loss, ious, there = frame_loss(
                 outputs[3][:, 0], targets[:, t], outputs[2][:, 0], outputs[6][:, 0], weights, weight
             )
@@ -227,6 +230,29 @@ def _rounds(ask: Any, prompts: Prompts, rounds: int, rng: Rng) -> Tensor | None:
         forgets = rng.random() < _FORGET_SHARE
         before = None if forgets else logits.clamp(-_LOGIT_BOUND, _LOGIT_BOUND)
     return before
+
+
+def _important(clicked: Tensor, before: Tensor | None, target: Tensor) -> Tensor:
+    """Return where errors count more, (B, H, W) of 0 to 1, at the target's size.
+
+    That is at clicks, and where the answer before was right: a click must not spoil other places.
+
+    Parameters
+    ----------
+    clicked : Tensor
+        (B, h, w), 0..1.
+    before : Tensor or None
+        (B, 1, h', w') logits of the answer before.
+    target : Tensor
+        (B, H, W) coverage, 0..1.
+    """
+    size = target.shape[-2:]
+    important = F.interpolate(clicked[:, None], size, mode="nearest")[:, 0]
+    if before is None:
+        return important
+    up = F.interpolate(before.float(), size, mode="bilinear", align_corners=False)[:, 0]
+    right = (up > 0) == (target > 0.5)
+    return torch.maximum(important, _KEPT_WEIGHT * right)
 
 
 def _clicked(points: dict[str, Tensor], logits: Tensor) -> Tensor:
