@@ -159,6 +159,10 @@ class PromptSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "Choose a subject that has clicks.",
         )
 
+    def frames_of(self, object_id: int) -> tuple[FramePrompts, ...]:
+        """Return the prompts of an object; none if there is no such object."""
+        return next((entry.frames for entry in self.objects if entry.id == object_id), ())
+
     def checked(self, sizes: PhotoSizes, frame_count: int) -> PromptSet:
         """Check the prompts against the footage, and return a set in canonical order.
 

@@ -13,7 +13,7 @@ from ..system.safe_read import read_plain
 
 NAMES: Final = (
     *("key", "offsets", "sizes", "shares", "centre", "radius", "voxel"),
-    *("frames", "trust"),
+    *("frames", "trust", "others"),
 )
 """What the file has."""
 
@@ -32,7 +32,7 @@ def read_hull_file(path: Path) -> dict[str, NDArray[Any]] | None:
         "shares": cells,
         "trust": frames,
         "centre": (3,),
-        **dict.fromkeys(("key", "radius", "voxel"), ()),
+        **dict.fromkeys(("key", "radius", "voxel", "others"), ()),
     }
     fits = len(cells) == len(frames) == 1
     fits = fits and all(found[name].shape == shape for name, shape in shapes.items())

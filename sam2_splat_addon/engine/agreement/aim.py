@@ -49,6 +49,8 @@ class Mask:
         0 to 1: how much its vote counts at first. 0 for a photo without a mask of the subject.
     fixed
         Whether the user has drawn or clicked this photo, so that its trust stays.
+    clicks
+        (x, y) of the include clicks, px of the photo.
     """
 
     frame: int
@@ -56,6 +58,7 @@ class Mask:
     logits: NDArray[np.floating[Any]]
     trust: float = 1.0
     fixed: bool = False
+    clicks: tuple[tuple[float, float], ...] = ()
 
     def middle(self) -> Floats | None:
         """Return the mean pixel of the mask in px of the photo, (2,); None for an empty mask."""

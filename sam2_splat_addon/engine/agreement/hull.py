@@ -78,6 +78,8 @@ class Hull:
         Frame -> how much its mask counted, 0 to 1.
     voxel
         Length of the side of the smallest voxels.
+    others
+        Number of things that were left out because they stand apart and have no click (`apart`).
     """
 
     centres: Floats32
@@ -87,6 +89,7 @@ class Hull:
     radius: float
     trust: dict[int, float]
     voxel: float
+    others: int = 0
 
 
 def carve(masks: Sequence[Mask], *, across: int = ACROSS, go_on: Stop = never) -> Hull | None:

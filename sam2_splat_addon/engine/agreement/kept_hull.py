@@ -18,7 +18,7 @@ from ...core.system.atomic_file import write_atomic
 from .aim import Mask
 from .hull import Hull
 
-HULL_VERSION: Final = "3"
+HULL_VERSION: Final = "4"
 """Raise it when the same masks and cameras give another hull than before."""
 
 
@@ -26,7 +26,8 @@ def hull_key(masks: Sequence[Mask], across: int) -> str:
     """Return the digest of everything that decides the hull."""
     digest = hashlib.sha256(f"{HULL_VERSION} {across}".encode())
     for mask in masks:
-        digest.update(f"{mask.frame} {mask.trust!r} {mask.fixed} {mask.logits.shape}".encode())
+        told = f"{mask.frame} {mask.trust!r} {mask.fixed} {mask.clicks!r} {mask.logits.shape}"
+        digest.update(told.encode())
         digest.update(camera_bytes(mask.camera))
         digest.update(np.ascontiguousarray(mask.logits).tobytes())
     return digest.hexdigest()
@@ -56,6 +57,7 @@ def save_hull(path: Path, hull: Hull, key: str) -> None:
         voxel=np.array(hull.voxel),
         frames=np.array(sorted(hull.trust)),
         trust=np.array([hull.trust[frame] for frame in sorted(hull.trust)]),
+        others=np.array(hull.others),
     )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -83,4 +85,5 @@ def load_hull(path: Path, key: str) -> Hull | None:
             for frame, one in zip(found["frames"], found["trust"], strict=True)
         },
         float(found["voxel"]),
+        int(found["others"]),
     )

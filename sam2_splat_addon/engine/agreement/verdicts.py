@@ -72,6 +72,11 @@ class Verdict:
         return overlap(self.inside & ~self.hidden, self.wanted)
 
     @property
+    def held(self) -> float:
+        """The part of what should be seen that the mask holds, 0 to 1."""
+        return int((self.inside & self.wanted).sum()) / max(int(self.wanted.sum()), 1)
+
+    @property
     def fault(self) -> float:
         """The share of mask and hull that is certainly extra or missing, 0 to 1.
 

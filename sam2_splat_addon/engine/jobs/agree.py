@@ -141,11 +141,16 @@ def run(
         for object_id, name in sorted(names.items()):
             if not mattes.frames(object_id):
                 continue
-            fixed = own.get(object_id, set())
+            said = prompts.frames_of(object_id)
             steps = Steps(len(footage.paths), name, on_progress, cancelled)
             found[object_id] = compare(
-                mattes, object_id, cameras, footage, steps, wish.edited, fixed
+                mattes, object_id, cameras, footage, steps, wish.edited, said
             )
+            others = found[object_id].outlines.hull.others
+            if others:
+                apart = "stands apart and has" if others == 1 else "stand apart and have"
+                told = f"Left out: {counted(others, 'thing')} that {apart} no click."
+                on_log(Log("info", f"{name}: {told}"))
         if not found:
             raise StoreError(f"There are no masks in {folder}.", "Press Propagate first.")
         return found

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,10 +20,13 @@ from ...core.errors import CameraError, Cancelled, FootageError
 from ...core.geometry.resample import upsample_binary
 from ...core.geometry.simplify import within
 from ...core.geometry.trace import trace_pixels
+from ...core.mattes.run_record import last_run
 from ...core.mattes.store import HULL_NAME, MatteStore
+from ...core.prompts import FramePrompts
 from ...core.protocol import BakeRequest, EditedMatte, FootageFiles, Progress
 from ...core.review.agreement import Agreement, FrameAgreement, write_agreement
 from ..agreement.aim import Mask
+from ..agreement.apart import without_others
 from ..agreement.hull import ACROSS, Hull, carve, finer
 from ..agreement.kept_hull import hull_key, load_hull, save_hull
 from ..agreement.outline import Outlines, grid_of
@@ -68,6 +71,17 @@ class Compared:
         """The usual agreement of a photo that counted, 0 to 1."""
         trust = self.outlines.hull.trust
         return float(np.median([one.overlap for at, one in self.verdicts.items() if at in trust]))
+
+    @property
+    def held(self) -> float:
+        """How far the photos that counted agree with the hull, 0 to 1.
+
+        If other things were left out of it, only the part of the hull counts that a mask holds.
+        """
+        hull = self.outlines.hull
+        if not hull.others:
+            return self.usual
+        return float(np.median([one.held for at, one in self.verdicts.items() if at in hull.trust]))
 
     @property
     def score(self) -> float:
@@ -133,7 +147,7 @@ def masks_of(
     cameras: PhotoCameras,
     footage: FootageFiles,
     edited: Iterable[EditedMatte] = (),
-    fixed: Collection[int] = (),
+    said: Sequence[FramePrompts] = (),
 ) -> tuple[tuple[Mask, ...], dict[int, str]]:
     """Return the masks of an object on the photos with a camera, and the key of each.
 
@@ -141,8 +155,8 @@ def masks_of(
     ----------
     edited
         What the user drew: it replaces the matte.
-    fixed
-        Frames with prompts of the user: their masks stay trusted.
+    said
+        Prompts of the user for this object: the masks of these photos stay trusted.
 
     Raises
     ------
@@ -150,6 +164,7 @@ def masks_of(
         A matte is damaged.
     """
     drawn = {one.frame: one for one in edited if one.object_id == object_id}
+    prompts = {one.frame: one for one in said if not one.is_empty}
     masks, keys = [], {}
     for frame in sorted({*store.frames(object_id), *drawn}):
         camera = cameras.by_frame.get(frame)
@@ -164,7 +179,10 @@ def masks_of(
             continue
         record = store.read(object_id, frame)
         seen = record.scores.object_score > 0 and record.scores.area > 0
-        masks.append(Mask(frame, camera, record.logits, 1.0 if seen else 0.0, frame in fixed))
+        points = prompts[frame].points if frame in prompts else ()
+        clicks = tuple((point.x, point.y) for point in points if point.include)
+        trust = 1.0 if seen else 0.0
+        masks.append(Mask(frame, camera, record.logits, trust, frame in prompts, clicks))
         keys[frame] = record.key
     return tuple(masks), keys
 
@@ -185,6 +203,7 @@ def hull_of(
             )
         trusted = [mask for mask in masks if hull.trust.get(mask.frame, 0.0) >= _TRUSTED] or masks
         limit = Outlines(hull, trusted[:: max(1, len(trusted) // _FEW)], go_on).limit
+        hull = without_others(hull, masks, limit)
         hull = finer(hull, masks, limit, across=_FINER * ACROSS, go_on=go_on)
         save_hull(path, hull, key)
     return hull, key
@@ -197,7 +216,7 @@ def compare(
     footage: FootageFiles,
     go_on: Callable[[], None],
     edited: Iterable[EditedMatte] = (),
-    fixed: Collection[int] = (),
+    said: Sequence[FramePrompts] = (),
 ) -> Compared:
     """Compare the masks of one object. Arguments as in `masks_of`.
 
@@ -208,7 +227,7 @@ def compare(
     StoreError
         A matte is damaged, or the hull can't be written.
     """
-    masks, keys = masks_of(store, object_id, cameras, footage, edited, fixed)
+    masks, keys = masks_of(store, object_id, cameras, footage, edited, said)
     hull, key = hull_of(store, object_id, masks, go_on)
     outlines = Outlines(hull, masks, go_on)
 
@@ -220,9 +239,9 @@ def compare(
 
     found = verdicts(outlines, masks, picture, go_on)
     compared = Compared(cameras, masks, outlines, found, keys, key)
-    if compared.usual < LEAST_AGREEMENT:
+    if compared.held < LEAST_AGREEMENT:
         raise CameraError(
-            f"The masks of these photos agree too little in space ({compared.usual:.0%}).",
+            f"The masks of these photos agree too little in space ({compared.held:.0%}).",
             "Check that the cameras are of these photos, and that most masks are right.",
         )
     return compared
@@ -310,10 +329,12 @@ def clip_hulls(
         ``cancelled`` returned True.
     """
     cameras = cameras_for(request.footage, request.cameras, request.store)
+    run = last_run(store)
     found = {}
     for object_id in objects:
         steps = Steps(len(request.footage.paths), "", on_progress, cancelled)
-        compared = compare(store, object_id, cameras, request.footage, steps, request.edited)
+        said = run.prompts.frames_of(object_id) if run is not None else ()
+        compared = compare(store, object_id, cameras, request.footage, steps, request.edited, said)
         found[object_id] = ClipHull(compared.outlines, cameras, request.options.hull_margin_px)
     return found
 
@@ -332,7 +353,10 @@ def is_worth_a_prompt(compared: Compared, frame: int) -> bool:
         return False
     if may_be_hidden(verdict):
         return False
-    extra = verdict.extra_share - float(np.median([one.extra_share for one in trusted]))
+    usual_extra = float(np.median([one.extra_share for one in trusted]))
+    if compared.outlines.hull.others:
+        usual_extra = 0.0  # most masks have other things
+    extra = verdict.extra_share - usual_extra
     missing = verdict.missing_share - float(np.median([one.missing_share for one in trusted]))
     overlap = verdict.overlap / max(float(np.median([one.overlap for one in trusted])), 1e-6)
     return extra > 0.06 or missing > 0.1 or overlap < 0.85

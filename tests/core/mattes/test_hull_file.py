@@ -24,6 +24,7 @@ HULL: dict[str, NDArray[Any]] = {
     "voxel": np.array(0.25),
     "frames": np.array([3, 7]),
     "trust": np.array([1.0, 0.5]),
+    "others": np.array(1),
 }
 
 

@@ -153,6 +153,7 @@ def test_the_same_masks_give_the_same_hull_and_it_is_kept(tmp_path: Path) -> Non
     assert one is not None
     assert other is not None
     path, key = tmp_path / "state" / "hull.npz", hull_key(masks, 128)
+    one, other = (dataclasses.replace(hull, others=2) for hull in (one, other))
     save_hull(path, one, key)
     kept = load_hull(path, key)
     assert kept is not None
@@ -160,8 +161,11 @@ def test_the_same_masks_give_the_same_hull_and_it_is_kept(tmp_path: Path) -> Non
         for name in ("centres", "sizes", "shares", "centre"):
             np.testing.assert_array_equal(getattr(again, name), getattr(one, name))
         assert again.trust == one.trust
+        assert again.others == 2
     assert load_hull(path, hull_key(masks, 256)) is None
     assert load_hull(path, hull_key(masks[1:], 128)) is None
+    clicked = [dataclasses.replace(masks[0], clicks=((3.0, 4.0),)), *masks[1:]]
+    assert load_hull(path, hull_key(clicked, 128)) is None
     path.write_bytes(path.read_bytes()[:-40])
     assert load_hull(path, key) is None
     assert load_hull(tmp_path / "none.npz", key) is None
