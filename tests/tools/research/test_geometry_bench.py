@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
+import pytest
 
 from sam2_splat_addon.core.mattes.store import MatteRecord, MatteScores, MatteStore
-from tools.research.bench import geometry
+from tools.research.bench import geometry, hull
 from tools.research.bench.evaluation import circles
 from tools.research.bench.geometry import Figures
 
@@ -53,3 +54,13 @@ def test_spoilt_masks_differ_and_the_clicked_photo_stays(tmp_path: Path) -> None
     same = [np.array_equal(store.read(1, frame).logits, logits) for frame in range(1, 9)]
     assert same[0]
     assert same.count(False) == 5
+
+
+def test_the_hull_of_drawn_photos_looks_like_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--photos", "12", "--size", "320x240", "--store", str(tmp_path / "store")]
+    monkeypatch.setattr("sys.argv", ["hull.py", *options])
+    assert hull.main() == 0
+    said = capsys.readouterr().out
+    assert float(said.split("IoU with the truth ")[1].split(";")[0]) > 0.75
