@@ -58,12 +58,16 @@ class Agreement(msgspec.Struct, frozen=True):
         The photos with a camera and a mask.
     limit
         The share of votes from which on a voxel of the hull counts as the subject.
+    others
+        Number of things that stand apart, have no click, and were left out of the hull. Then most masks
+        have too much.
     """
 
     cameras: str
     hull: str
     frames: tuple[FrameAgreement, ...]
     limit: float = 0.8
+    others: int = 0
 
     def by_frame(self) -> dict[int, FrameAgreement]:
         """Return frame -> its agreement."""

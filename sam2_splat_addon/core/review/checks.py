@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 import numpy as np
 
-from .agreement import FrameAgreement
+from .agreement import Agreement, FrameAgreement
 from .measures import MatteShape, agreement
 
 LISTED = 0.5
@@ -66,9 +65,6 @@ class Usual:
     border: float
 
 
-NOTHING: Mapping[int, FrameAgreement] = MappingProxyType({})
-
-
 def _median(values: Sequence[float]) -> float:
     return float(np.median(values)) if values else 0.0
 
@@ -76,10 +72,9 @@ def _median(values: Sequence[float]) -> float:
 class MatteSequence:
     """The mattes of an object in rising order of frames, and how well each fits its neighbours."""
 
-    def __init__(
-        self, shapes: Sequence[MatteShape], agreements: Mapping[int, FrameAgreement] = NOTHING
-    ) -> None:
+    def __init__(self, shapes: Sequence[MatteShape], in_space: Agreement | None = None) -> None:
         self.shapes = shapes
+        agreements = in_space.by_frame() if in_space is not None else {}
         self._agreements = {
             shape.frame: agreements[shape.frame]
             for shape in shapes
@@ -87,6 +82,8 @@ class MatteSequence:
         }
         # A hull is never exact, so only what is more than usual counts.
         self.usual_extra = _median([one.extra for one in self._agreements.values()])
+        if in_space is not None and in_space.others:
+            self.usual_extra = 0.0
         self.usual_missing = _median([one.missing for one in self._agreements.values()])
         self._usual_overlap = _median([one.overlap for one in self._agreements.values()])
         self._first_prompted = next((one.frame for one in shapes if one.prompted), 0)

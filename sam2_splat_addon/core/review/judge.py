@@ -180,7 +180,7 @@ def judge(
     """
     if not shapes:
         return []
-    sequence = MatteSequence(shapes, agreement.by_frame() if agreement else {})
+    sequence = MatteSequence(shapes, agreement)
     reviews = []
     for at, shape in enumerate(shapes):
         warnings = sorted(warnings_about(sequence, at), key=lambda warning: -warning.weight)

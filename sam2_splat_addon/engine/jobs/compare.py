@@ -263,9 +263,11 @@ def keep(store: MatteStore, object_id: int, compared: Compared) -> None:
                 )
             )
     said = compared.cameras.summary()
-    write_agreement(
-        store, object_id, Agreement(said, compared.hull_key, tuple(frames), compared.outlines.limit)
+    outlines = compared.outlines
+    agreement = Agreement(
+        said, compared.hull_key, tuple(frames), outlines.limit, outlines.hull.others
     )
+    write_agreement(store, object_id, agreement)
 
 
 def _outlines(verdict: Verdict, compared: Compared) -> tuple[tuple[float, ...], ...]:

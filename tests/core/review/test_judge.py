@@ -133,6 +133,16 @@ def test_a_frame_beside_one_that_others_contradict_is_not_blamed_for_the_differe
     assert (8 in found) is also  # it has double the size of frame 7
 
 
+@pytest.mark.parametrize("others", [0, 1])
+def test_what_most_masks_have_too_much_counts_if_other_things_were_left_out(
+    store: MatteStore, others: int
+) -> None:
+    frames = tuple(FrameAgreement(frame, "", 0.6, 0.4, 0.0) for frame in range(1, 13))
+    write_agreement(store, 1, Agreement("cameras", "hull", frames, others=others))
+    found = listed(store)
+    assert len(found) == (12 if others else 0)
+
+
 @pytest.mark.parametrize("missing", [0.0, 0.6])
 def test_a_lost_subject_is_listed_unless_others_say_that_it_is_hidden(
     store: MatteStore, missing: float
