@@ -16,7 +16,7 @@ Rng = np.random.Generator
 SUBJECT_ID: Final = 1
 _HIDDEN_SHARE: Final = 0.3  # of clips: an object is wholly hidden for one to three frames
 _STEPS: Final = {1: 0.6, 2: 0.25, 3: 0.15}  # views from frame to frame, and their shares
-_JUMP_SHARE: Final = 0.3  # of clips: each photo is taken from another distance or place
+_JUMP_SHARE: Final = 0.15  # of clips: each photo is taken from another distance or place
 _MIN_SPRITE_AREA: Final = 300  # px; a smaller cut-out is only a piece that shows behind something
 
 

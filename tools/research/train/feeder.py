@@ -27,7 +27,7 @@ from tools.research.train.still_clips import Sample, sample_moving, sample_still
 _MIN_AREA_SHARE: Final = 0.003  # of the frame: smaller targets get no prompt
 _SUBJECT_SHARE: Final = 0.85  # of rendered clips: the subject is the target
 _RESCAN_EVERY: Final = 40  # batches
-_CAPTURE_SHARE: Final = 0.65  # of rendered clips: as rendered; the others are pasted on photos
+_CAPTURE_SHARE: Final = 0.8  # of rendered clips: as rendered; the others are pasted on photos
 _GROUNDS: Final = 300  # photos that objects are pasted on
 _GROUND_SIDE: Final = 640  # px
 

@@ -25,7 +25,7 @@ _AGAIN_SHARE: Final = 0.15  # of rounds: they ask again without a new click
 _BOX_SHARE: Final = 0.12
 _MASK_SHARE: Final = 0.3  # of clips that begin with a mask
 _CORRECTED_SHARE: Final = 0.15  # of later frames that are corrected
-_BETWEEN_SHARE: Final = 0.35  # of clips: the last frame is corrected before those between
+_BETWEEN_SHARE: Final = 0.25  # of clips: the last frame is corrected before those between
 _KEPT_WEIGHT: Final = 0.2  # beside 1 of a click: pixels that the answer before had right
 _LOGIT_BOUND: Final = 32.0  # of logits that are fed back, as in the engine
 
