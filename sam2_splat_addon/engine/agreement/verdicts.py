@@ -24,9 +24,7 @@ Picture = Callable[[int, int, int], NDArray[np.uint8] | None]
 
 _EDGE: Final = 0.02  # of the square root of the hull's area: what is no more than an inexact edge
 _LOOSER: Final = 0.1  # what is outside of the hull at this lower share too is certainly outside
-_MOST_SAY_SO: Final = (
-    0.65  # what so many photos hold is not certainly outside, whatever the hull begins with
-)
+_MOST: Final = 0.65  # a part that so many photos hold is not certainly outside
 _STRICTER: Final = 0.05
 _STRIDE: Final = 2
 _BESIDE: Final = 6  # photos whose colours are asked
@@ -131,7 +129,7 @@ def verdicts(
 def _verdict(outlines: Outlines, mask: Mask, colours: _Colours) -> Verdict:
     shape, inside = outlines.shape(mask.frame), outlines.inside(mask.frame)
     reach = max(1, round(_EDGE * float(np.sqrt(shape.sum()))))
-    outside = min(-_LOOSER, _MOST_SAY_SO - outlines.limit)
+    outside = min(-_LOOSER, _MOST - outlines.limit)
     wide = wider(outlines.shape(mask.frame, outside), reach)
     core = outlines.shape(mask.frame, _STRICTER)
     lacking = core & ~wider(inside, reach)
