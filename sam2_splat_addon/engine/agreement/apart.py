@@ -57,18 +57,15 @@ def without_others(hull: Hull, masks: Sequence[Mask], limit: float) -> Hull:
     ]
     if not clicked or not others:
         return hull
-    away = _nearer_to(
-        np.isin(labels, others),
-        (labels > 0) & ~np.isin(labels, others),
-        grid.cells(hull.centres, hull.sizes),
-    )
+    left_out = np.isin(labels, others)
+    away = _nearer_to(left_out, (labels > 0) & ~left_out, grid.cells(hull.centres, hull.sizes))
     kept = ~away[grid.at(hull.centres)]
     return replace(
         hull,
         centres=hull.centres[kept],
         sizes=hull.sizes[kept],
         shares=hull.shares[kept],
-        others=hull.others + len(others),
+        others=len(others),
     )
 
 
