@@ -31,8 +31,8 @@ def _options(arguments: List[str]) -> argparse.Namespace:
     parser.add_argument("--frames", help="a range such as 1-12")
     parser.add_argument(
         "--second-look",
-        choices=("off", "whole", "parts", "details"),
-        default="off",
+        choices=("off", "whole", "parts", "details", "automatic"),
+        default="automatic",
         help="look at each matte once more, close up: as a whole, or also its parts",
     )
     parser.add_argument(

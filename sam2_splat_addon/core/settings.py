@@ -45,6 +45,7 @@ BUNDLED: Final = "bundled"
 GUARDED: Final = "guarded"
 NO_LOOK: Final = "off"
 WHOLE_LOOK: Final = "whole"
+OWN_LOOK: Final = "automatic"
 
 ModelName = Literal[
     "bundled",
@@ -56,7 +57,7 @@ ModelName = Literal[
 Direction = Literal["both", "forward", "backward"]
 SpeedName = Literal["quality", "balanced", "fast"]
 Memory = Literal["exact", "guarded"]
-Look = Literal["off", "whole", "parts", "details"]
+Look = Literal["off", "whole", "parts", "details", "automatic"]
 ObeyClicks = Literal["automatic", "on", "off"]
 CarryClicks = Literal["automatic", "on", "off"]
 Precision = Literal["automatic", "float32", "bfloat16"]
@@ -266,8 +267,9 @@ class RunSettings(Settings, frozen=True):
         forwards.
     second_look
         ``off``. ``whole``: each matte is computed once more in a crop. ``parts``: also in four smaller
-        crops. ``details``: also in nine still smaller ones. See `engine/refine/zoom_refine.py`. Memories
-        and previews always use the first look.
+        crops. ``details``: also in nine still smaller ones. ``automatic``: ``whole`` with the bundled
+        model at full quality, where it made masks better on all footage, and ``off`` otherwise and for
+        panoramas. See `engine/refine/zoom_refine.py`. Memories always use the first look.
     panorama
         Whether the photos are equirectangular: their left and right edges are then the same line; see
         `engine/tracking/panorama.py`.
@@ -383,7 +385,7 @@ class RunSettings(Settings, frozen=True):
             "Look at each mask once more, close up, for finer edges and thin parts",
             "--second-look",
             "look at each mask once more, close up: whole (also if no word follows), parts of it"
-            " too, or also details",
+            " too, or also details; default: automatic, whole with the bundled model",
             choices={
                 "off": ("Off", "Masks are what SAM 2 finds in the whole photo"),
                 "whole": (
@@ -401,11 +403,16 @@ class RunSettings(Settings, frozen=True):
                     "Also in nine smaller parts, in about ten times the time. With the bundled model it finds"
                     " nothing more",
                 ),
+                "automatic": (
+                    "Automatic",
+                    "Whole Subject with the bundled model at full quality, off with SAM 2.1 and for"
+                    " panoramas",
+                ),
             },
             without_word=WHOLE_LOOK,
             group="edges",
         ),
-    ] = "off"
+    ] = "automatic"
     panorama: Annotated[
         bool,
         Setting(

@@ -35,7 +35,7 @@ from ...core.mattes.unfinished_run import void_keys
 from ...core.printable import counted
 from ...core.prompts import PromptSet
 from ...core.protocol import FootageFiles, FrameDone, FrameRange, Log, Progress, PropagateRequest
-from ...core.settings import GUARDED, LOOKS, NO_LOOK, OBEYING, WHOLE_LOOK, speed_named
+from ...core.settings import GUARDED, LOOKS, NO_LOOK, OBEYING, OWN_LOOK, WHOLE_LOOK, speed_named
 from ...core.system.process_memory import total_memory
 from ...core.upright_prompts import upright_frame, upright_object
 from ..accel.allocator import keeping_freed_memory
@@ -47,7 +47,7 @@ from ..models.bfloat16_products import set_products
 from ..models.checkpoints import LoadedModel, checkpoint_path, sha256_of
 from ..models.device import DeviceChoice, choose_device, use_threads
 from ..models.input_spec import model_input
-from ..refine.zoom_refine import CloseUp, SecondLook, click_look, close_ups
+from ..refine.zoom_refine import CloseUp, SecondLook, answers_clicks, click_look, close_ups
 from ..tracking.cache_keys import matte_keys
 from ..tracking.memory_bank import BankState
 from ..tracking.panorama import frame_width, is_near
@@ -478,15 +478,20 @@ def _second_look(
     cancelled: Callable[[], bool],
 ) -> Callable[[FrameResult], FrameResult]:
     """Return the function that turns results into what is written."""
-    if request.settings.second_look == NO_LOOK:
+    footage, wanted = request.footage, request.settings.second_look
+    answered = answers_clicks(steps, panorama=request.settings.panorama)
+    if wanted == OWN_LOOK:
+        exact = request.settings.speed == "quality"
+        wanted = WHOLE_LOOK if answered and exact else NO_LOOK
+    if wanted == NO_LOOK:
         return lambda result: result
-    footage = request.footage
     look = SecondLook(
         steps,
         close_up,
         footage.sizes.upright,
         choice,
-        closer=LOOKS.index(request.settings.second_look) - LOOKS.index(WHOLE_LOOK),
+        closer=LOOKS.index(wanted) - LOOKS.index(WHOLE_LOOK),
+        answered=answered,
         cancelled=cancelled,
     )
     given = {

@@ -14,7 +14,8 @@ known so far.
 
 A click is worth a closer look by itself: the subject is small on many photos, and the user looks at
 just this place. So the bundled model answers clicks with one (`SecondLook.of_clicks`), before the
-frame is remembered. SAM 2.1 has four times the pixels and does what upstream does.
+frame is remembered. Its tracked photos get a second look too, if the user does not choose otherwise.
+SAM 2.1 has four times the pixels and does what upstream does.
 """
 
 from __future__ import annotations
@@ -143,6 +144,9 @@ class SecondLook:
         Device and number format.
     closer
         0: only the whole object. 1: also four parts of it. 2: then nine smaller parts too.
+    answered
+        Whether `of_clicks` has looked at the photos with clicks, so that `at` need not look at their
+        subjects as a whole.
     cancelled
         Called before every look.
 
@@ -164,6 +168,7 @@ class SecondLook:
         choice: DeviceChoice,
         *,
         closer: int = 0,
+        answered: bool = False,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
         self._steps = steps
@@ -171,6 +176,7 @@ class SecondLook:
         self._sizes = sizes
         self._choice = choice
         self._closer = _CLOSER[:closer]
+        self._answered = answered
         self._cancelled = cancelled
         self._side = steps.model.image_size
 
@@ -220,9 +226,11 @@ class SecondLook:
     def at(self, result: FrameResult, prompts: FramePrompts | None) -> FrameResult:
         """Return the result after closer looks. Its grid is `FINER` or `FINEST` times as fine.
 
-        It stays the first look's result, only on the finer grid, in these cases: there is nothing
-        to look at, the user gave the mask, a closer look finds something else, or the new result
-        would not obey a click. If an object fills the photo, only its parts are looked at.
+        A photo with clicks that `of_clicks` has looked at is only looked at in parts, and else left
+        alone: previews show it as it is. In these cases it stays the first look's result, only on the
+        finer grid: there is nothing to look at, the user gave the mask, a closer look finds something
+        else, or the new result would not obey a click. If an object fills the photo, only its parts
+        are looked at.
 
         Parameters
         ----------
@@ -238,13 +246,17 @@ class SecondLook:
         Cancelled
             As soon as ``cancelled`` returns True.
         """
+        answered = self._answered and result.prompted
+        if answered and not self._closer:
+            return result
         first = result.logits
-        looked = first.shape[0] > self._side // _CELL  # the clicks' closer look has been there
-        start = first if looked else _finer(first)
-        if looked:
+        is_finer = first.shape[0] > self._side // _CELL
+        start = first if is_finer else _finer(first)
+        if is_finer:
             first = _resized(first, first.shape[1] // FINER, first.shape[0] // FINER)
         known = start.copy()
         given = prompts is not None and prompts.mask is not None
+        looked = is_finer or answered
         crop = None if given else _crop_to(first)
         if crop is not None and crop.area < _WORTH_IT * first.size and not looked:
             whole = crop.scaled(FINER)
@@ -348,9 +360,14 @@ def click_look(
 
     Parameters are as in `SecondLook`.
     """
-    if panorama or not steps.takes_turns:
+    if not answers_clicks(steps, panorama=panorama):
         return None
     return SecondLook(steps, close_up, sizes, choice, cancelled=cancelled).of_clicks
+
+
+def answers_clicks(steps: Sam2Adapter, *, panorama: bool) -> bool:
+    """Whether photos with clicks get a closer look by themselves."""
+    return steps.takes_turns and not panorama
 
 
 def _believed(known: Floats, again: Floats) -> Floats:

@@ -136,7 +136,8 @@ def test_every_frame_of_every_object_gets_a_matte_and_the_manifest_says_how(
         assert store.frames(object_id) == list(range(1, _FRAMES + 1))
         for frame in store.frames(object_id):
             record = store.read(object_id, frame)
-            assert record.logits.shape == (IMAGE_SIZE // 4, IMAGE_SIZE // 4)
+            cells = IMAGE_SIZE // (4 if frame == prompted else 2)  # tracked: with a second look
+            assert record.logits.shape == (cells, cells)
             assert (record.width, record.height) == (WIDTH, HEIGHT)
             assert record.prompted == (frame == prompted)
             assert record.scores.area == pytest.approx(float((record.logits > 0).mean()))

@@ -157,7 +157,7 @@ def test_propagation_tells_every_frame_and_ends_with_all_mattes_on_disk(
     store = MatteStore.open(Path(request.store))
     assert store.frames(1) == list(range(1, COUNT + 1))
     assert store.read(1, 3).prompted
-    assert store.read(1, 1).logits.shape == (IMAGE_SIZE // 4, IMAGE_SIZE // 4)
+    assert store.read(1, 1).logits.shape == (IMAGE_SIZE // 2, IMAGE_SIZE // 2)
     told = [event for event in events if isinstance(event, Progress)]
     assert told[0].stage == "loading"
     working = [event for event in told if event.stage == "propagating"]

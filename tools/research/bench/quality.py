@@ -50,9 +50,9 @@ def _options() -> argparse.Namespace:
     how.add_argument("--refined", action="store_true", help="edges refined, as the bake can")
     how.add_argument(
         "--second-look",
-        choices=("off", "whole", "parts", "details"),
+        choices=("off", "whole", "parts", "details", "automatic"),
         nargs="?",
-        default="off",
+        default="automatic",
         const="whole",
         help="each matte, once more close up: as a whole, or its parts too",
     )

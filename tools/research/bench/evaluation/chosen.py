@@ -22,7 +22,7 @@ def find(
     threads: int,
     *,
     refined: bool = False,
-    second_look: Look = "off",
+    second_look: Look = "automatic",
 ) -> tuple[ModelChoice, ModelFacts]:
     """Return the model in the form of requests, and in the form of results.
 

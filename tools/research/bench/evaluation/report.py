@@ -39,7 +39,7 @@ class ModelFacts(msgspec.Struct, frozen=True):
     device: str
     threads: int
     refined: bool = False
-    second_look: Look = "off"
+    second_look: Look = "automatic"
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -70,7 +70,7 @@ def facts_line(model: ModelFacts) -> str:
     return (
         f"{model.name} at {model.image_size} px, weights {model.sha256[:12]}, {model.device},"
         f" {model.threads} {'thread' if model.threads == 1 else 'threads'}"
-        f"{'' if model.second_look == 'off' else f', second look: {model.second_look}'}"
+        f"{'' if model.second_look == 'automatic' else f', second look: {model.second_look}'}"
         f"{', edges refined' if model.refined else ''}"
     )
 
