@@ -248,6 +248,8 @@ def main() -> int:
     parser.add_argument("--clicks", type=int, default=0, help="most clicks to a J of 0.95")
     parser.add_argument("--json", type=Path, help="where each capture's figures go as JSON")
     options = parser.parse_args()
+    if options.found and options.order != "circle":
+        parser.error("--found takes only the circle: cameras were found for no other order")
     if options.clicks:
         print("| capture | J by clicks | clicks | J by clicks with Agree | clicks |")
         print("| --- | --- | --- | --- | --- |", flush=True)
