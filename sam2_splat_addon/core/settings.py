@@ -45,6 +45,7 @@ BUNDLED: Final = "bundled"
 GUARDED: Final = "guarded"
 NO_LOOK: Final = "off"
 WHOLE_LOOK: Final = "whole"
+PARTS_LOOK: Final = "parts"
 OWN_LOOK: Final = "automatic"
 
 ModelName = Literal[
@@ -267,9 +268,9 @@ class RunSettings(Settings, frozen=True):
         forwards.
     second_look
         ``off``. ``whole``: each matte is computed once more in a crop. ``parts``: also in four smaller
-        crops. ``details``: also in nine still smaller ones. ``automatic``: ``whole`` with the bundled
-        model at full quality, where it made masks better on all footage, and ``off`` otherwise and for
-        panoramas. See `engine/refine/zoom_refine.py`. Memories always use the first look.
+        crops. ``details``: also in nine still smaller ones. ``automatic``: ``parts`` on
+        tracked photos with the bundled model at full quality, and ``off`` otherwise and for panoramas.
+        See `engine/refine/zoom_refine.py`. Memories always use the first look.
     panorama
         Whether the photos are equirectangular: their left and right edges are then the same line; see
         `engine/tracking/panorama.py`.
@@ -385,7 +386,7 @@ class RunSettings(Settings, frozen=True):
             "Look at each mask once more, close up, for finer edges and thin parts",
             "--second-look",
             "look at each mask once more, close up: whole (also if no word follows), parts of it"
-            " too, or also details; default: automatic, whole with the bundled model",
+            " too, or also details; default: automatic, parts with the bundled model",
             choices={
                 "off": ("Off", "Masks are what SAM 2 finds in the whole photo"),
                 "whole": (
@@ -405,8 +406,8 @@ class RunSettings(Settings, frozen=True):
                 ),
                 "automatic": (
                     "Automatic",
-                    "Whole Subject with the bundled model at full quality, off with SAM 2.1 and for"
-                    " panoramas",
+                    "Subject and Parts with the bundled model at full quality, off with SAM 2.1 and for"
+                    " panoramas. Photos with clicks stay as the preview shows them",
                 ),
             },
             without_word=WHOLE_LOOK,

@@ -46,7 +46,7 @@ _LEAST_TRUST: Final = 0.02
 _CHUNK: Final = 1 << 16
 _THREADS: Final = 2
 _MOST_VOXELS: Final = 24_000_000  # that are looked at in one size; it limits the memory
-_MOST_LOOKUPS: Final = 2_000_000_000  # voxels times photos in one size; it limits the time
+_MOST_LOOKUPS: Final = 800_000_000  # voxels times photos in one size; it limits the time
 _FIXED_TRUST: Final = 3.0
 _WIDEST_SPLAT: Final = 64  # px
 

@@ -185,7 +185,9 @@ class _KeepingSession(Session):
             guarded=request.settings.memory == GUARDED,
             look=click_look(
                 steps,
-                lambda index, part: features.close_up(self._paths[index], part, self._raw, steps),
+                lambda index, part, _mirrored: features.close_up(
+                    self._paths[index], part, self._raw, steps
+                ),
                 sizes,
                 choice,
                 panorama=request.settings.panorama,

@@ -75,7 +75,7 @@ class FeatureCache:
         return image
 
     def close_up(self, photo: str, part: Part, raw: RawSource, steps: Sam2Adapter) -> ImageFeatures:
-        """Return the features of a part of an upright photo. Raises FootageError."""
+        """Return the features of a part of an upright photo, not mirrored. Raises FootageError."""
         key = (*photo_key(photo, raw=raw)[:5], part)
         image = self.get(key)
         if image is None:

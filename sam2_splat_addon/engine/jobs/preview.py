@@ -162,7 +162,9 @@ class _Previewer:
             self._has_answered = True
             look = click_look(
                 self._steps,
-                lambda _, part: self._features.close_up(photo[0], part, photo[4], self._steps),
+                lambda _index, part, _mirrored: self._features.close_up(
+                    photo[0], part, photo[4], self._steps
+                ),
                 request.sizes.upright,
                 self._choice,
                 panorama=request.settings.panorama,

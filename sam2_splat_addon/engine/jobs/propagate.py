@@ -35,7 +35,16 @@ from ...core.mattes.unfinished_run import void_keys
 from ...core.printable import counted
 from ...core.prompts import PromptSet
 from ...core.protocol import FootageFiles, FrameDone, FrameRange, Log, Progress, PropagateRequest
-from ...core.settings import GUARDED, LOOKS, NO_LOOK, OBEYING, OWN_LOOK, WHOLE_LOOK, speed_named
+from ...core.settings import (
+    GUARDED,
+    LOOKS,
+    NO_LOOK,
+    OBEYING,
+    OWN_LOOK,
+    PARTS_LOOK,
+    WHOLE_LOOK,
+    speed_named,
+)
 from ...core.system.process_memory import total_memory
 from ...core.upright_prompts import upright_frame, upright_object
 from ..accel.allocator import keeping_freed_memory
@@ -480,9 +489,10 @@ def _second_look(
     """Return the function that turns results into what is written."""
     footage, wanted = request.footage, request.settings.second_look
     answered = answers_clicks(steps, panorama=request.settings.panorama)
-    if wanted == OWN_LOOK:
+    by_itself = wanted == OWN_LOOK
+    if by_itself:
         exact = request.settings.speed == "quality"
-        wanted = WHOLE_LOOK if answered and exact else NO_LOOK
+        wanted = PARTS_LOOK if answered and exact else NO_LOOK
     if wanted == NO_LOOK:
         return lambda result: result
     look = SecondLook(
@@ -492,6 +502,7 @@ def _second_look(
         choice,
         closer=LOOKS.index(wanted) - LOOKS.index(WHOLE_LOOK),
         answered=answered,
+        as_previewed=by_itself,
         cancelled=cancelled,
     )
     given = {

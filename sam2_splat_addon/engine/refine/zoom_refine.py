@@ -5,7 +5,8 @@ SAM 2 sees every photo whole, resized to a square. If an object fills half of ea
 only a quarter of the model's pixels, and a quarter of the result's cells. The second look crops the
 photo to the first look's matte, with a little room around it, and asks the same model again. The
 model gets that matte as earlier logits, a few places deep inside it, and the user's clicks. The two
-answers are averaged on a grid twice as fine. Other frames still remember the first look, so
+answers are averaged on a grid twice as fine. The crop is mirrored: then the two looks are wrong in
+different places, and their average is better. Other frames still remember the first look, so
 tracking does not change.
 
 If the photo is large enough, we can look even closer. First at four overlapping parts of the crop,
@@ -14,7 +15,8 @@ known so far.
 
 A click is worth a closer look by itself: the subject is small on many photos, and the user looks at
 just this place. So the bundled model answers clicks with one (`SecondLook.of_clicks`), before the
-frame is remembered. Its tracked photos get a second look too, if the user does not choose otherwise.
+frame is remembered. Its tracked photos get a second look and one at parts, if the user does not
+choose otherwise.
 SAM 2.1 has four times the pixels and does what upstream does.
 """
 
@@ -50,7 +52,7 @@ FINER: Final = 2
 """Cells of a second look's result along each side, for one cell of the first look's logits."""
 
 FINEST: Final = 4
-"""The same, if parts are looked at too."""
+"""The same, where parts were looked at too."""
 
 PLACES: Final = 3
 """Number of places inside the matte that are given to the model as clicks."""
@@ -67,8 +69,8 @@ _NEARBY: Final = np.ones((17, 17), np.uint8)  # cells: pieces with a smaller gap
 _AGREE: Final = 0.5  # IoU: a second look that agrees less saw something else
 _CELL: Final = 4  # px of the model's input for one cell of its logits
 
-CloseUp = Callable[[int, Part], ImageFeatures]
-"""Index of a photo, from 0, and a part of it -> the part as the model sees it."""
+CloseUp = Callable[[int, Part, bool], ImageFeatures]
+"""Index of a photo, from 0, a part of it, and whether to mirror it -> what the model sees."""
 
 Floats = NDArray[np.float32]
 _Place = tuple[float, float, int]  # x and y as fractions of the crop, and sam2's label
@@ -126,7 +128,14 @@ class _Crop:
 def close_ups(steps: Sam2Adapter, photos: Sequence[Path], raw: RawSource = "developed") -> CloseUp:
     """Return what reads parts of photos and encodes them. ``photos`` are in frame order."""
     reader = CropReader(photos, steps.model.image_size, raw)
-    return lambda index, part: steps.encode(normalised(reader.at(index, part)))
+    return lambda index, part, mirrored: steps.encode(
+        normalised(seen_as(reader.at(index, part), mirrored=mirrored))
+    )
+
+
+def seen_as(picture: NDArray[Any], *, mirrored: bool) -> NDArray[Any]:
+    """Return a picture, (h, w) or (h, w, 3), with left and right exchanged if it is ``mirrored``."""
+    return np.ascontiguousarray(picture[:, ::-1]) if mirrored else picture
 
 
 class SecondLook:
@@ -147,6 +156,8 @@ class SecondLook:
     answered
         Whether `of_clicks` has looked at the photos with clicks, so that `at` need not look at their
         subjects as a whole.
+    as_previewed
+        Whether photos with clicks stay as `of_clicks` answered them: a preview shows just that.
     cancelled
         Called before every look.
 
@@ -169,6 +180,7 @@ class SecondLook:
         *,
         closer: int = 0,
         answered: bool = False,
+        as_previewed: bool = False,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
         self._steps = steps
@@ -177,6 +189,7 @@ class SecondLook:
         self._choice = choice
         self._closer = _CLOSER[:closer]
         self._answered = answered
+        self._as_previewed = as_previewed
         self._cancelled = cancelled
         self._side = steps.model.image_size
 
@@ -224,10 +237,12 @@ class SecondLook:
         return dataclasses.replace(prediction, logits=logits, logits_at_input=at_input)
 
     def at(self, result: FrameResult, prompts: FramePrompts | None) -> FrameResult:
-        """Return the result after closer looks. Its grid is `FINER` or `FINEST` times as fine.
+        """Return the result after closer looks.
 
-        A photo with clicks that `of_clicks` has looked at is only looked at in parts, and else left
-        alone: previews show it as it is. In these cases it stays the first look's result, only on the
+        Its grid is `FINER` times as fine, or `FINEST` if the photo has enough pixels for its parts.
+
+        A photo with clicks that `of_clicks` has looked at is only looked at in parts, and not even
+        that if it is to stay ``as_previewed``. In these cases it stays the first look's result, only on the
         finer grid: there is nothing to look at, the user gave the mask, a closer look finds something
         else, or the new result would not obey a click. If an object fills the photo, only its parts
         are looked at.
@@ -247,7 +262,7 @@ class SecondLook:
             As soon as ``cancelled`` returns True.
         """
         answered = self._answered and result.prompted
-        if answered and not self._closer:
+        if answered and (self._as_previewed or not self._closer):
             return result
         first = result.logits
         is_finer = first.shape[0] > self._side // _CELL
@@ -263,16 +278,16 @@ class SecondLook:
             again = self._look(result.frame, known, whole, prompts)
             if again is not None:
                 known[whole.cells] += np.float32(_TRUST) * (again - known[whole.cells])
-        if self._closer:
+        size = self._sizes.of(result.frame)
+        sharp = [
+            one for one in self._closer if crop and self._is_sharp(crop, first, size, one.share)
+        ]
+        if crop is not None and sharp:
             known, start = _finer(known), _finer(start)
-        if crop is not None:
-            size = self._sizes.of(result.frame)
-            sharp = [one for one in self._closer if self._is_sharp(crop, first, size, one.share)]
             for level in sharp:
                 parts = _parts(crop.scaled(FINEST), level)
                 known = known + self._shown_by_parts(result.frame, known, parts, prompts)
-            if sharp:
-                known = _without_grown_crumbs(known, start)
+            known = _without_grown_crumbs(known, start)
         if prompts is not None and self._steps.keeps_prompts and not self._obeys(known, prompts):
             known = start
         scores = msgspec.structs.replace(result.scores, area=float((known > 0).mean()))
@@ -321,15 +336,19 @@ class SecondLook:
         """Return the model's answer for the crop, (h, w), in cells of what is known.
 
         None if there is nothing to look for, or the model saw something else. If it is not
-        ``advised`` by places inside what is known, it only has the user's own prompts.
+        ``advised`` by places inside what is known, it only has the user's own prompts, and sees the
+        crop as it is: then the next click has the same one.
         """
         side, cells = self._side, self._side // _CELL
+        mirrored = advised
         prior = _resized(known[crop.cells], cells, cells)
         seen = _placed(prompts, self._sizes.of(frame), known.shape, crop, boxed=not advised)
         if advised:
             seen += deep_inside(prior)
         if not seen:
             return None
+        if mirrored:
+            seen = [(1 - x, y, kind) for x, y, kind in seen]
         stop_if(self._cancelled)
         device = self._choice.device
         places = torch.tensor([seen], dtype=torch.float32)  # (1, P, 3)
@@ -337,10 +356,12 @@ class SecondLook:
             (places[..., :2] * side - 0.5).to(device), places[..., 2].int().to(device), None
         )
         with self._choice.computing():
-            image = self._close_up(frame - 1, crop.part(known.shape))
-            before = torch.from_numpy(prior)[None, None].to(device)  # (1, 1, S / 4, S / 4)
+            image = self._close_up(frame - 1, crop.part(known.shape), mirrored)
+            before = torch.from_numpy(seen_as(prior, mirrored=mirrored))
+            before = before[None, None].to(device)  # (1, 1, S / 4, S / 4)
             found = self._steps.refine_from_logits(frame - 1, image, points, before, advice=advised)
         logits: Floats = found.logits[0, 0].to(torch.float32).cpu().numpy()
+        logits = seen_as(logits, mirrored=mirrored)
         both, either = (logits > 0) & (prior > 0), (logits > 0) | (prior > 0)
         if not both.sum() > _AGREE * either.sum():
             return None

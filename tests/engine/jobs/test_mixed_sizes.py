@@ -99,9 +99,12 @@ def test_the_sizes_travel_with_the_footage(footage: FootageFiles) -> None:
 def test_each_matte_is_of_its_photos_size(store: MatteStore) -> None:
     records = [store.read(1, frame) for frame in store.frames(1)]
     assert [(at.width, at.height) for at in records] == list(PHOTOS.values())
-    # Square, whatever the photo's shape. Tracked photos had a second look.
+    # Square, whatever the photo's shape. Tracked photos had a second look, the largest one at parts.
     sides = {at.logits.shape: at.prompted for at in records}
-    assert sides == {(IMAGE_SIZE // 4,) * 2: True, (IMAGE_SIZE // 2,) * 2: False}
+    prompted, whole, parts = (
+        (side, side) for side in (IMAGE_SIZE // 4, IMAGE_SIZE // 2, IMAGE_SIZE)
+    )
+    assert sides == {prompted: True, whole: False, parts: False}
 
 
 @pytest.mark.parametrize(

@@ -144,14 +144,17 @@ def test_on_the_sample_each_closer_look_is_finer_and_better_than_the_first(
 
 def _of_clicks(
     steps: Sam2Adapter, photo: Path, size: tuple[int, int], prompts: FramePrompts
-) -> tuple[Prediction, Prediction, list[Part]]:
-    """Return the answer to the prompts, the answer after a closer look, and the parts looked at."""
+) -> tuple[Prediction, Prediction, list[tuple[Part, bool]]]:
+    """Return the answer to the prompts, the answer after a closer look, and the parts looked at.
+
+    With each part: whether it was mirrored.
+    """
     side, parts = steps.model.image_size, []
     close_up = close_ups(steps, [photo])
 
-    def noted(index: int, part: Part) -> ImageFeatures:
-        parts.append(part)
-        return close_up(index, part)
+    def noted(index: int, part: Part, mirrored: bool) -> ImageFeatures:
+        parts.append((part, mirrored))
+        return close_up(index, part, mirrored)
 
     tensors = prompt_tensors(prompts, *size, side, _CHOICE.device)
     with _CHOICE.computing():
@@ -169,7 +172,7 @@ def test_clicks_are_answered_with_a_closer_look_on_a_finer_grid(
     assert closer.logits.shape == (1, 1, FINER * 128, FINER * 128)
     assert closer.logits_at_input.shape == (1, 1, 512, 512)
     assert torch.equal(closer.pointer, found.pointer)
-    (part,) = parts
+    ((part, _),) = parts
     assert all(16 * edge == round(16 * edge) for edge in part)  # so that the next click has it too
     before, after = (_iou(each.logits[0, 0].numpy(), truth) for each in (found, closer))
     assert after > before > 0.8
@@ -196,7 +199,7 @@ def test_a_subject_that_fills_the_photo_or_is_not_found_gets_no_closer_look(
     _photo(tmp_path / "1.jpg", 260)
     found, _, _ = _of_clicks(steps, tmp_path / "1.jpg", (_WIDTH, _HEIGHT), click)
 
-    def never(index: int, part: Part) -> ImageFeatures:
+    def never(index: int, part: Part, mirrored: bool) -> ImageFeatures:
         raise AssertionError("looked closer")
 
     look = SecondLook(steps, never, PhotoSizes(_WIDTH, _HEIGHT), _CHOICE)
@@ -258,7 +261,50 @@ def test_parts_without_pixels_of_their_own_are_not_looked_at(
     closer = SecondLook(steps, close_ups(steps, small), PhotoSizes(*size), _CHOICE, closer=2).at(
         first, None
     )
-    assert np.array_equal(closer.logits, _finer(whole.logits))
+    assert np.array_equal(closer.logits, whole.logits)
+
+
+def test_tracked_photos_are_looked_at_mirrored_and_clicked_ones_as_they_are(
+    steps: Sam2Adapter, tmp_path: Path
+) -> None:
+    """The subject is not symmetric: an answer that was not turned back would be worse."""
+    photo, truth, prompts = _sample()
+    height, width = truth.shape
+    first = _first_look(steps, photo, prompts, width, height)
+    asked: list[bool] = []
+    close_up = close_ups(steps, [photo])
+
+    def noted(index: int, part: Part, mirrored: bool) -> ImageFeatures:
+        asked.append(mirrored)
+        return close_up(index, part, mirrored)
+
+    look = SecondLook(steps, noted, PhotoSizes(width, height), _CHOICE)
+    assert _iou(look.at(first, None).logits, truth) > _iou(first.logits, truth)
+    assert asked == [True]
+    _, _, parts = _of_clicks(steps, photo, (width, height), prompts)
+    assert [mirrored for _, mirrored in parts] == [False]
+
+
+@pytest.mark.parametrize("as_previewed", [False, True])
+def test_photos_with_answered_clicks_get_parts_unless_they_stay_as_previewed(
+    steps: Sam2Adapter, as_previewed: bool
+) -> None:
+    photo, truth, prompts = _sample()
+    height, width = truth.shape
+    first = _first_look(steps, photo, prompts, width, height)
+    look = SecondLook(
+        steps,
+        close_ups(steps, [photo]),
+        PhotoSizes(width, height),
+        _CHOICE,
+        closer=1,
+        answered=True,
+        as_previewed=as_previewed,
+    )
+    clicked = look.at(first, prompts)
+    tracked = look.at(dataclasses.replace(first, prompted=False), None)
+    assert (clicked is first) == as_previewed
+    assert tracked.logits.shape == tuple(FINEST * side for side in first.logits.shape)
 
 
 def test_a_part_that_would_take_much_away_only_adds() -> None:
@@ -357,7 +403,12 @@ def test_a_run_with_second_looks_remembers_the_first_ones(tmp_path: Path) -> Non
     footage = write_photos(tmp_path / "photos", 4)
     checkpoint = write_checkpoint(tmp_path / "random.safetensors")
     scores = {}
-    looks: dict[Look, int] = {"off": 1, "whole": FINER, "parts": FINEST, "details": FINEST}
+    looks: dict[Look, set[int]] = {
+        "off": {1},
+        "whole": {FINER},
+        "parts": {FINER, FINEST},  # a small subject's parts have too few pixels
+        "details": {FINER, FINEST},
+    }
     for look, finer in looks.items():
         settings = RunSettings(second_look=look)
         wanted = request(
@@ -369,10 +420,9 @@ def test_a_run_with_second_looks_remembers_the_first_ones(tmp_path: Path) -> Non
         )
         store = propagated(wanted)
         records = [store.read(1, frame) for frame in range(1, 5)]
-        cells = IMAGE_SIZE // 4 * finer
+        cells = {(IMAGE_SIZE // 4 * one,) * 2 for one in finer}
         # The look at the click was the whole subject's.
-        tracked = records if finer == FINEST else records[1:]
-        assert {record.logits.shape for record in tracked} == {(cells, cells)}
+        assert {record.logits.shape for record in records[1:]} == cells
         scores[look] = [
             (record.scores.object_score, record.scores.predicted_iou) for record in records
         ]
