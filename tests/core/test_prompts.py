@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from sam2_splat_addon.core import prompts
 from sam2_splat_addon.core.errors import PromptError
 from sam2_splat_addon.core.footage.headers import MAX_PIXELS, MAX_SIDE
 from sam2_splat_addon.core.footage.sizes import PhotoSizes
@@ -21,6 +22,7 @@ from sam2_splat_addon.core.prompts import (
     PointPrompt,
     PromptSet,
     from_json,
+    have_one_shape,
     read_json,
     to_json,
 )
@@ -392,3 +394,44 @@ def test_a_name_keeps_its_letters_and_loses_its_commands() -> None:
         one(CLICK, name="Stół\u2028\x1b[2J\nError: gone").checked(PhotoSizes(W, H), COUNT).objects
     )
     assert entry.name == r"Stół\u2028\x1b[2J\nError: gone"
+
+
+def test_a_mask_says_where_the_subject_is_if_it_holds_a_pixel() -> None:
+    full, empty = np.ones((4, 6), bool), np.zeros((4, 6), bool)
+    spot = empty.copy()
+    spot[3, 5] = True
+    for mask, includes in ((full, True), (empty, False), (spot, True)):
+        assert FramePrompts(1, mask=MaskPrompt.from_array(mask)).includes_something is includes
+    assert not FramePrompts(1, (PointPrompt(3, 3, include=False),)).includes_something
+
+
+def test_a_copy_may_be_one_pixel_beside_the_exact_size_and_not_two() -> None:
+    assert have_one_shape((1000, 667), (3000, 2000))  # 2000 / 3 is 666.7
+    assert have_one_shape((1000, 666), (3000, 2000))
+    assert have_one_shape((3, 1), (2, 1))  # just one pixel of the copy
+    assert not have_one_shape((1000, 669), (3000, 2000))
+
+
+def test_a_prompts_file_may_be_as_large_as_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = to_json(one(CLICK))
+    (tmp_path / "prompts.json").write_bytes(data)
+    monkeypatch.setattr(prompts, "_MAX_BYTES", len(data))
+    assert read_json(tmp_path / "prompts.json") == one(CLICK)
+    monkeypatch.setattr(prompts, "_MAX_BYTES", len(data) - 1)
+    with pytest.raises(PromptError, match="is larger than"):
+        read_json(tmp_path / "prompts.json")
+
+
+@pytest.mark.parametrize("size", [(MAX_SIDE + 1, 1), (1, MAX_SIDE + 1), (-1, 10), (10, -1)])
+def test_a_set_made_at_a_size_with_one_impossible_side_is_refused(size: tuple[int, int]) -> None:
+    made = PromptSet((ObjectPrompts(1, "chair", (CLICK,)),), *size)
+    with pytest.raises(PromptError, match="such photos do not exist"):
+        made.checked(PhotoSizes(W, H), COUNT)
+
+
+def test_the_prompts_of_an_object_are_found_by_its_id() -> None:
+    both = PromptSet((ObjectPrompts(1, "chair", (CLICK,)), ObjectPrompts(2, "table", ())), W, H)
+    assert both.frames_of(1) == (CLICK,)
+    assert both.frames_of(2) == both.frames_of(3) == ()

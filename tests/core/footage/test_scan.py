@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import pytest
 from PIL import Image
 
 from sam2_splat_addon.core.errors import FootageError
-from sam2_splat_addon.core.footage.scan import natural_key, scan, shorten
+from sam2_splat_addon.core.footage import content_hashes
+from sam2_splat_addon.core.footage.scan import natural_key, path_key, scan, shorten
 
 
 def write(folder: Path, *names: str, size: tuple[int, int] = (12, 16)) -> None:
@@ -226,3 +229,48 @@ def test_a_fingerprint_of_footage_that_is_gone_names_the_photo(tmp_path: Path) -
     (tmp_path / "2.jpg").unlink()
     with pytest.raises(FootageError, match=r"2\.jpg"):
         footage.fingerprint()
+
+
+def test_a_folders_own_photos_come_before_those_of_its_subfolders() -> None:
+    ordered = ["b.jpg", "z.jpg", "a/z.jpg", "a/b/1.jpg", "a/b/10.jpg", "c/2.jpg"]
+    assert sorted(sorted(ordered), key=path_key) == ordered
+
+
+def test_blender_shows_photos_of_one_size_that_stand_upright_itself(tmp_path: Path) -> None:
+    write(tmp_path, "1.jpg", "2.jpg")
+    assert scan(tmp_path).is_shown_itself
+    write(tmp_path, "3.jpg", size=(16, 12))
+    assert not scan(tmp_path).is_shown_itself
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (12, 16)).save(tmp_path / "3.jpg", exif=exif)
+    assert not scan(tmp_path).is_shown_itself
+    for name in ("1.jpg", "2.jpg"):
+        Image.new("RGB", (12, 16)).save(tmp_path / name, exif=exif)
+    footage = scan(tmp_path)
+    assert not footage.sizes.odd and not footage.is_shown_itself
+
+
+def test_hashes_of_a_cancelled_run_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(content_hashes, "_SETTLED_NS", -1_000_000_000)
+    write(tmp_path, "1.jpg", "2.jpg", "3.jpg")
+    memory = tmp_path / "cache" / "hashes"
+
+    def stop(done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        scan(tmp_path).fingerprint(content_hashes.ContentHashes(memory), stop)
+    read: list[str] = []
+    own = hashlib.file_digest
+
+    def counted(stream: BinaryIO, name: str) -> Any:
+        read.append(Path(stream.name).name)
+        return own(stream, name)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(hashlib, "file_digest", counted)
+    scan(tmp_path).fingerprint(content_hashes.ContentHashes(memory))
+    assert read == ["3.jpg"]

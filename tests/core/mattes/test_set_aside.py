@@ -72,3 +72,46 @@ def test_clearing_the_store_forgets_what_is_aside(store: MatteStore) -> None:
     store.clear()
     assert store.aside() == []
     assert not (store.folder / "cleared").exists()
+
+
+def test_mattes_move_with_their_folder_or_one_by_one(store: MatteStore) -> None:
+    """One by one where something else lies there. What is not ours stays where it is."""
+    before = {frame: store.path(1, frame).read_bytes() for frame in (1, 2)}
+    note = store.path(1, 1).parent / "note.txt"
+    note.write_text("mine")
+    store.set_aside(1)
+    assert (store.frames(1), store.aside()) == ([], [1])
+    assert note.read_text() == "mine"
+    hidden = store.folder / "cleared" / "001"
+    assert {int(at.stem): at.read_bytes() for at in hidden.iterdir()} == before
+    note.unlink()
+    note.parent.rmdir()
+    store.put_back(1)
+    assert {frame: store.path(1, frame).read_bytes() for frame in store.frames(1)} == before
+    assert not hidden.exists()
+
+
+def test_mattes_move_to_a_folder_that_holds_others(store: MatteStore) -> None:
+    moved = store.path(1, 1).read_bytes()
+    other = store.folder / "cleared" / "001" / "note.txt"
+    other.parent.mkdir(parents=True)
+    other.write_text("mine")
+    store.move("objects/001", "cleared/001")
+    assert store.frames(1) == []
+    assert (other.parent / store.path(1, 1).name).read_bytes() == moved
+    assert other.read_text() == "mine"
+    assert not store.path(1, 1).parent.exists()
+
+
+def test_mattes_that_vanish_while_they_are_removed_are_gone(
+    store: MatteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlink = Path.unlink
+
+    def twice(path: Path, missing_ok: bool = False) -> None:
+        unlink(path)  # another Blender was faster
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", twice)
+    store.remove(1)
+    assert store.frames(1) == []

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from sam2_splat_addon.core.errors import StoreError
 from sam2_splat_addon.core.mattes.store import (
+    _MAX_SIDE,
     MatteRecord,
     MatteScores,
     MatteStore,
@@ -354,3 +355,32 @@ def test_a_store_that_was_deleted_during_a_run_is_named(store: MatteStore) -> No
         path.rename(path.with_name(f"moved {path.name}"))
     with pytest.raises(StoreError, match=f"{store.folder.name} was deleted or moved"):
         store.require_there()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"width": 1, "height": 1},
+        {"width": _MAX_SIDE, "height": _MAX_SIDE},
+        {"orientation": 8},
+    ],
+)
+def test_the_least_and_the_largest_values_are_a_matte(changes: dict[str, Any]) -> None:
+    made = replace(record(), **changes)
+    assert decode_record(encode_record(made)).width == made.width
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"width": 0},
+        {"height": 0},
+        {"width": _MAX_SIDE + 1},
+        {"height": _MAX_SIDE + 1},
+        {"orientation": 0},
+        {"orientation": 9},
+    ],
+)
+def test_values_one_beyond_those_are_damage(changes: dict[str, Any]) -> None:
+    with pytest.raises(StoreError):
+        decode_record(encode_record(replace(record(), **changes)))

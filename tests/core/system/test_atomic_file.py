@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,10 @@ import pytest
 from sam2_splat_addon.core.system.atomic_file import (
     FolderSync,
     atomic_file,
+    is_running,
+    make_folder,
     sweep_temporaries,
+    this_machine,
     write_atomic,
 )
 
@@ -214,3 +218,34 @@ def test_files_of_one_folder_are_written_at_once_without_meeting(tmp_path: Path)
         second.write(b"second")
     assert (tmp_path / "a").read_bytes() == b"first"
     assert (tmp_path / "b").read_bytes() == b"second"
+
+
+def test_asking_whether_a_process_runs_does_not_touch_it() -> None:
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        assert is_running(str(other.pid)) is True
+        with pytest.raises(subprocess.TimeoutExpired):
+            other.wait(0.3)
+    finally:
+        other.communicate(b"\n")
+    assert other.returncode == 0
+    assert is_running(str(other.pid)) is False
+    assert is_running(str(os.getpid())) is False  # it is this one, not another
+    assert is_running("9" * 30) is False
+
+
+def test_a_machine_has_one_name_of_eight_digits() -> None:
+    assert re.fullmatch("[0-9a-f]{8}", this_machine())
+    asked = (
+        "from sam2_splat_addon.core.system.atomic_file import this_machine; print(this_machine())"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert said.stdout.strip() == this_machine()
+
+
+def test_a_folder_that_another_process_just_made_is_made(tmp_path: Path) -> None:
+    make_folder(tmp_path / "a" / "b")
+    make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()

@@ -26,7 +26,7 @@ from sam2_splat_addon.core.mattes.run_manifest import is_manifest, read_manifest
 from sam2_splat_addon.core.mattes.store import MatteStore
 from sam2_splat_addon.core.prompts import read_json
 from sam2_splat_addon.core.protocol import read_event, read_request
-from sam2_splat_addon.core.system.safe_read import open_plain, read_plain
+from sam2_splat_addon.core.system.safe_read import is_there, open_plain, read_plain, reason
 
 DAMAGED = (
     b"",
@@ -152,3 +152,17 @@ def test_a_message_of_any_bytes_is_a_message_or_a_protocol_error(
 ) -> None:
     with pytest.raises(ProtocolError, match="can't be read"):
         read(io.BytesIO(struct.pack("<4sI", b"S2SP", len(data)) + data))
+
+
+def test_text_in_another_encoding_is_said_to_be_that() -> None:
+    with pytest.raises(UnicodeError) as problem:
+        b"\xff\xfe".decode("utf-8")
+    assert reason(problem.value) == "it is not text in UTF-8"
+    assert reason(RecursionError("maximum recursion depth")) == "it is nested too deeply"
+    assert reason(ValueError("as it is")) == "as it is"
+
+
+def test_an_impossible_path_is_not_there(tmp_path: Path) -> None:
+    for name in ("a" * 5000, "zero \0 byte"):
+        assert is_there(tmp_path / name) is False
+    assert is_there(tmp_path)
