@@ -22,7 +22,7 @@ from tools.research.train.photos import Mask, PhotoLibrary, Rng, draw_subject, d
 _TWIN_SHARE: Final = 0.2  # of samples with a look-alike beside the subject
 _HIDING_SHARE: Final = 0.2  # of samples with something in front of the subject
 _ELSEWHERE_SHARE: Final = 0.4  # of clips: the subject moves in front of another photo
-_ORBIT_SHARE: Final = 0.2  # of clips that come from a real orbit
+_ORBIT_SHARE: Final = 0.1  # of clips that come from a real orbit
 
 
 @dataclass(frozen=True)
