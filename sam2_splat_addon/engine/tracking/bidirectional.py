@@ -14,8 +14,10 @@ from __future__ import annotations
 
 from typing import Final
 
+import cv2
 import numpy as np
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from ...core.errors import StoreError
 from ...core.mattes.store import Logits, MatteRecord, MatteStore
@@ -51,9 +53,22 @@ def better(forward: MatteRecord, backward: MatteRecord, key: str) -> MatteRecord
 
 
 def overlap(one: Logits, other: Logits) -> float:
-    """Return the IoU of two mattes, (h, w) each. It is 1 when both are empty."""
-    union = int(((one > 0) | (other > 0)).sum())
-    return int(((one > 0) & (other > 0)).sum()) / union if union else 1.0
+    """Return the IoU of two mattes of one photo, (h, w) each. It is 1 when both are empty.
+
+    One may have a finer grid: only larger subjects are looked at in parts.
+    """
+    grid = max(one.shape, other.shape)
+    first, second = _inside(one, grid), _inside(other, grid)
+    union = int((first | second).sum())
+    return int((first & second).sum()) / union if union else 1.0
+
+
+def _inside(logits: Logits, grid: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return what lies inside, on a grid of that many rows and columns."""
+    if logits.shape == grid:
+        return logits > 0
+    finer = cv2.resize(logits.astype(np.float32), (grid[1], grid[0]))
+    return np.asarray(finer) > 0
 
 
 class Sides:

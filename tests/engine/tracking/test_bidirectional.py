@@ -94,6 +94,16 @@ def test_two_empty_mattes_agree() -> None:
     assert overlap(full, full) == 1.0
 
 
+def test_sides_with_grids_of_different_size_are_compared_on_the_finer() -> None:
+    """Only larger subjects are looked at in parts."""
+    half = np.full((2, 4), -5.0, np.float16)
+    half[:, :2] = 5.0
+    finer = half.repeat(2, axis=0).repeat(2, axis=1)
+    assert overlap(half, finer) == overlap(finer, half) == 1.0
+    full = np.full((2, 4), 5.0, np.float16)
+    assert overlap(full, finer) == overlap(finer, full) == 0.5
+
+
 def test_a_damaged_result_of_a_side_counts_as_missing(tmp_path: Path) -> None:
     store = MatteStore.open(tmp_path, create=True)
     plan = plan_object(_ANEW, range(1, _FRAMES + 1), "both", both_sides=True)
