@@ -408,7 +408,8 @@ def test_a_mask_says_where_the_subject_is_if_it_holds_a_pixel() -> None:
 def test_a_copy_may_be_one_pixel_beside_the_exact_size_and_not_two() -> None:
     assert have_one_shape((1000, 667), (3000, 2000))  # 2000 / 3 is 666.7
     assert have_one_shape((1000, 666), (3000, 2000))
-    assert have_one_shape((3, 1), (2, 1))  # just one pixel of the copy
+    assert have_one_shape((4, 1), (2, 1))  # one pixel of its lower side, exactly
+    assert not have_one_shape((5, 1), (2, 1))
     assert not have_one_shape((1000, 669), (3000, 2000))
 
 

@@ -157,8 +157,9 @@ def test_phrases_of_names() -> None:
 
 
 def test_an_empty_folder_a_missing_one_and_a_text_file(tmp_path: Path) -> None:
-    with pytest.raises(FootageError, match="has no photos"):
+    with pytest.raises(FootageError, match="has no photos") as told:
         scan(tmp_path)
+    assert "such as" not in told.value.message  # there are no other files either
     with pytest.raises(FootageError, match="does not exist"):
         scan(tmp_path / "nothing")
     (tmp_path / "a.txt").write_text("x")
