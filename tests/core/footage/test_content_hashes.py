@@ -15,6 +15,7 @@ import pytest
 from sam2_splat_addon.core.footage import content_hashes, file_stamps
 from sam2_splat_addon.core.footage.content_hashes import ContentHashes
 from sam2_splat_addon.core.footage.file_stamps import Stamp
+from sam2_splat_addon.core.footage.scan import hash_photos
 
 
 @pytest.fixture
@@ -167,3 +168,19 @@ def test_a_torn_memory_of_ours_is_made_anew(
     second.of(photos[0])
     second.keep()
     assert file.read_bytes() == whole
+
+
+def test_hashes_of_a_cancelled_run_are_kept(
+    photos: list[Path], tmp_path: Path, read: list[str], long_ago: None
+) -> None:
+    memory = tmp_path / "cache" / "hashes"
+
+    def stop(done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        hash_photos(tmp_path, photos, ContentHashes(memory), stop)
+    read.clear()
+    hash_photos(tmp_path, photos, ContentHashes(memory))
+    assert read == [path.name for path in photos[2:]]

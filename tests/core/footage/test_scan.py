@@ -3,18 +3,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import pytest
 from PIL import Image
 
 from sam2_splat_addon.core.errors import FootageError
-from sam2_splat_addon.core.footage import content_hashes
 from sam2_splat_addon.core.footage.scan import natural_key, path_key, scan, shorten
 
 
@@ -250,28 +247,3 @@ def test_blender_shows_photos_of_one_size_that_stand_upright_itself(tmp_path: Pa
         Image.new("RGB", (12, 16)).save(tmp_path / name, exif=exif)
     footage = scan(tmp_path)
     assert not footage.sizes.odd and not footage.is_shown_itself
-
-
-def test_hashes_of_a_cancelled_run_are_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(content_hashes, "_SETTLED_NS", -1_000_000_000)
-    write(tmp_path, "1.jpg", "2.jpg", "3.jpg")
-    memory = tmp_path / "cache" / "hashes"
-
-    def stop(done: int, total: int) -> None:
-        if done == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        scan(tmp_path).fingerprint(content_hashes.ContentHashes(memory), stop)
-    read: list[str] = []
-    own = hashlib.file_digest
-
-    def counted(stream: BinaryIO, name: str) -> Any:
-        read.append(Path(stream.name).name)
-        return own(stream, name)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(hashlib, "file_digest", counted)
-    scan(tmp_path).fingerprint(content_hashes.ContentHashes(memory))
-    assert read == ["3.jpg"]

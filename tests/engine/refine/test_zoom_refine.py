@@ -34,6 +34,7 @@ from sam2_splat_addon.engine.refine.crops import Part
 from sam2_splat_addon.engine.refine.zoom_refine import (
     FINER,
     FINEST,
+    CloseUp,
     SecondLook,
     _believed,
     _crop_to,
@@ -142,6 +143,18 @@ def test_on_the_sample_each_closer_look_is_finer_and_better_than_the_first(
     assert wrong[2] < 0.9 * wrong[0]
 
 
+def _noted(steps: Sam2Adapter, photo: Path) -> tuple[CloseUp, list[tuple[Part, bool]]]:
+    """Return what shows parts of the photo, and the list where it notes them."""
+    parts: list[tuple[Part, bool]] = []
+    close_up = close_ups(steps, [photo])
+
+    def noted(index: int, part: Part, mirrored: bool) -> ImageFeatures:
+        parts.append((part, mirrored))
+        return close_up(index, part, mirrored)
+
+    return noted, parts
+
+
 def _of_clicks(
     steps: Sam2Adapter, photo: Path, size: tuple[int, int], prompts: FramePrompts
 ) -> tuple[Prediction, Prediction, list[tuple[Part, bool]]]:
@@ -149,13 +162,8 @@ def _of_clicks(
 
     With each part: whether it was mirrored.
     """
-    side, parts = steps.model.image_size, []
-    close_up = close_ups(steps, [photo])
-
-    def noted(index: int, part: Part, mirrored: bool) -> ImageFeatures:
-        parts.append((part, mirrored))
-        return close_up(index, part, mirrored)
-
+    side = steps.model.image_size
+    noted, parts = _noted(steps, photo)
     tensors = prompt_tensors(prompts, *size, side, _CHOICE.device)
     with _CHOICE.computing():
         found = steps.condition(0, steps.encode(FrameSource([photo], side)[0]), tensors)
@@ -265,22 +273,16 @@ def test_parts_without_pixels_of_their_own_are_not_looked_at(
 
 
 def test_tracked_photos_are_looked_at_mirrored_and_clicked_ones_as_they_are(
-    steps: Sam2Adapter, tmp_path: Path
+    steps: Sam2Adapter,
 ) -> None:
     """The subject is not symmetric: an answer that was not turned back would be worse."""
     photo, truth, prompts = _sample()
     height, width = truth.shape
     first = _first_look(steps, photo, prompts, width, height)
-    asked: list[bool] = []
-    close_up = close_ups(steps, [photo])
-
-    def noted(index: int, part: Part, mirrored: bool) -> ImageFeatures:
-        asked.append(mirrored)
-        return close_up(index, part, mirrored)
-
+    noted, asked = _noted(steps, photo)
     look = SecondLook(steps, noted, PhotoSizes(width, height), _CHOICE)
     assert _iou(look.at(first, None).logits, truth) > _iou(first.logits, truth)
-    assert asked == [True]
+    assert [mirrored for _, mirrored in asked] == [True]
     _, _, parts = _of_clicks(steps, photo, (width, height), prompts)
     assert [mirrored for _, mirrored in parts] == [False]
 
