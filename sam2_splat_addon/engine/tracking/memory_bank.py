@@ -184,6 +184,11 @@ class MemoryBank:
                 if abs(index - other) + 1 > furthest:  # as the next frame sees it
                     del self._corrected[other]
 
+    def forget_tracked(self) -> None:
+        """Forget the tracked frames and their qualities: they took another thing for the subject."""
+        self._recent = {}
+        self.qualities = ()
+
     def state(self) -> BankState:
         """Return all that `restore` needs. Later changes of the bank don't change it."""
         return BankState(dict(self._corrected), dict(self._recent), self.last_view, self.qualities)

@@ -286,6 +286,8 @@ class Session:
             direction=direction,
         )
         towards = roll_to_matte(result.logits, view.roll) if self._panorama else 0
+        if prediction.rejects:
+            bank.forget_tracked()
         if fit:
             memory, _ = self._steps.remember(image, prediction, from_user=corrected)
             if corrected:

@@ -378,6 +378,18 @@ def test_command_prints_a_table_and_writes_the_same_figures(
     ]
 
 
+def test_command_corrects_orbits_round_by_round(tmp_path: Path) -> None:
+    done = run_tool(
+        *("--orbits", "1", "--orbit-frames", "2", "--corrections", "1", "--size", "128"),
+        *("--rendered", str(tmp_path), "--threads", "1", "--out", str(tmp_path)),
+    )
+    assert done.returncode == 0, done.stderr
+    (line,) = [row.split() for row in done.stdout.splitlines() if row.startswith("office_chair")]
+    assert "== corrections, orbits" in done.stdout
+    assert 0 < float(line[1]) <= 1 and 0 < float(line[2]) <= 1
+    assert "1 of 1 obeyed" in done.stdout
+
+
 def footage_json(prompts: PromptSet) -> bytes:
     return msgspec.json.encode(footage.ClipWish(prompts))
 

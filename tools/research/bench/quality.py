@@ -3,6 +3,7 @@
 
     python tools/research/bench/quality.py --sample
     python tools/research/bench/quality.py --orbits 12 --occlusion
+    python tools/research/bench/quality.py --orbits 12 --occlusion --corrections 4
     python tools/research/bench/quality.py --davis FOLDER --kinds mask 1click
     python tools/research/bench/quality.py --clips FOLDER --prompts FILE
     python tools/research/bench/quality.py --speed
@@ -36,6 +37,13 @@ def _options() -> argparse.Namespace:
     what.add_argument("--orbits", type=int, default=0, metavar="N", help="N rendered captures")
     what.add_argument(
         "--occlusion", action="store_true", help="the orbits with the subject hidden for 5 frames"
+    )
+    what.add_argument(
+        "--corrections",
+        type=int,
+        default=0,
+        metavar="N",
+        help="N rounds of corrective clicks on the orbits instead, hidden ones with --occlusion",
     )
     what.add_argument("--captures", type=Path, help="a folder of captures made for training")
     what.add_argument("--davis", type=Path, help="a folder with JPEGImages and Annotations")
@@ -73,7 +81,7 @@ def _options() -> argparse.Namespace:
         parser.error(
             "--clips needs --prompts; tools/research/bench/evaluation/footage.py shows the format"
         )
-    if options.occlusion and not options.orbits:
+    if (options.occlusion or options.corrections) and not options.orbits:
         options.orbits = 12
     wanted = ("sample", "orbits", "captures", "davis", "clips", "speed")
     if not any(getattr(options, name) for name in wanted):
@@ -115,7 +123,11 @@ def _run(options: argparse.Namespace) -> None:
             orbits = evaluate.rendered(
                 options.orbits, options.orbit_frames, _SIZE, options.rendered, hidden=hidden
             )
-            evaluator.run("occlusion" if hidden else "orbits", orbits)
+            name = "occlusion" if hidden else "orbits"
+            if options.corrections:
+                evaluator.correct(name, orbits, options.corrections)
+            else:
+                evaluator.run(name, orbits)
     if options.captures:
         evaluator.run("captures", sources.captures(options.captures))
     if options.davis:

@@ -14,7 +14,9 @@ from sam2_splat_addon.engine.models.device import choose_device, use_threads
 from tools.research.bench import command
 from tools.research.bench.evaluation import (
     chosen,
+    corrections,
     footage,
+    obedience_report,
     orbits,
     pace,
     progress,
@@ -126,6 +128,42 @@ class Evaluator:
         )
         return group
 
+    def correct(self, name: str, clips: Sequence[sources.Clip], rounds: int) -> None:
+        """Correct clips with truth round by round and print their table; see `corrections`.
+
+        Raises
+        ------
+        SplatError
+            Photos or truths are wrong.
+        """
+        kind = (self._settings.kinds or FOOTAGE_KINDS[name])[0]
+        wanted = [clip for clip in clips if self._is_wanted(clip.name)]
+        found = []
+        for number, clip in enumerate(wanted, start=1):
+
+            def on_round(
+                done: int,
+                tracked: tracking.Tracked,
+                title: str = f"corrections, {name} {number}/{len(wanted)} {clip.name}",
+            ) -> None:
+                progress.show(f"{title}: round {done}")
+
+            found.append(
+                corrections.correct(
+                    self._model,
+                    self._settings.image_size,
+                    self._run_settings(),
+                    clip.shortened(self._settings.frames),
+                    kind,
+                    rounds,
+                    on_round,
+                )
+            )
+        progress.end()
+        if found:
+            group = obedience_report.CorrectionGroup(name, tuple(found))
+            print(obedience_report.corrections_table(group), flush=True)
+
     def look(self, root: Path, wishes: dict[str, footage.ClipWish], cache: Path) -> None:
         """Track clips without truth and write a contact sheet for each object.
 
@@ -147,15 +185,17 @@ class Evaluator:
             print(f"{name}: {seconds:.3f} s ({cpu_seconds:.3f} cpu) a frame and object", flush=True)
 
     def _track(self, photos: Sequence[Path], prompts: PromptSet, title: str) -> tracking.Tracked:
-        size = self._settings.image_size
-        settings = RunSettings(
+        size, settings = self._settings.image_size, self._run_settings()
+        tracked = tracking.track(self._model, size, photos, prompts, _counter(title), settings)
+        progress.end()
+        return tracked
+
+    def _run_settings(self) -> RunSettings:
+        return RunSettings(
             direction="forward",
             second_look=self._settings.second_look,
             precision=self._settings.precision,
         )
-        tracked = tracking.track(self._model, size, photos, prompts, _counter(title), settings)
-        progress.end()
-        return tracked
 
     def _run_clip(
         self, group: str, clip: sources.Clip, kind: PromptKind, title: str
