@@ -32,11 +32,11 @@ SIDE = 64  # of the input; the grid's side is a quarter of it
 NONE = np.zeros((20, 20), np.bool_)
 
 
-def mask(*squares: tuple[int, int, int]) -> Tensor:
+def mask(*squares: tuple[int, int, int], sure: float = 3.0) -> Tensor:
     """Logits (1, 1, 20, 20) with squares inside: top, left and side."""
-    logits = torch.full((1, 1, 20, 20), -3.0)
+    logits = torch.full((1, 1, 20, 20), -sure)
     for top, left, side in squares:
-        logits[..., top : top + side, left : left + side] = 3.0
+        logits[..., top : top + side, left : left + side] = sure
     return logits
 
 
@@ -46,7 +46,7 @@ def never() -> Tensor:
 
 def test_a_click_in_the_middle_of_a_thing_takes_its_piece_and_no_other() -> None:
     found = mask((2, 2, 9), (14, 14, 4))
-    piece = rejected_piece(found, (6, 6), NONE, lambda: mask((2, 2, 9)))
+    piece = rejected_piece(found, (6, 6), NONE, lambda: mask((2, 2, 9), sure=4.0))
     assert piece is not None
     assert np.array_equal(piece, mask((2, 2, 9))[0, 0].numpy() > 0)
 
@@ -69,14 +69,21 @@ def test_an_include_click_on_another_piece_keeps_that_one_alone() -> None:
     here = NONE.copy()
     here[15, 15] = True
     found = mask((2, 2, 9), (14, 14, 4))
-    assert rejected_piece(found, (6, 6), here, lambda: found) is not None
+    assert rejected_piece(found, (6, 6), here, lambda: 2 * found) is not None
 
 
 @pytest.mark.parametrize(("side", "goes"), [(5, False), (6, True)])
 def test_a_piece_goes_if_enough_of_it_is_the_thing_at_the_click(side: int, goes: bool) -> None:
     # The click is at the deepest place, so 0.35 of the piece's 81 cells are enough: 36, not 25.
-    piece = rejected_piece(mask((2, 2, 9)), (6, 6), NONE, lambda: mask((4, 4, side)))
+    piece = rejected_piece(mask((2, 2, 9)), (6, 6), NONE, lambda: mask((4, 4, side), sure=4.0))
     assert (piece is not None) == goes
+
+
+@pytest.mark.parametrize(("sure", "goes"), [(2.9, False), (3.1, True)])
+def test_a_piece_stays_if_tracking_was_surer_of_it(sure: float, goes: bool) -> None:
+    tracked_surely = mask((2, 2, 9))  # 3.0 everywhere
+    seen = torch.where(tracked_surely > 0, sure, -9.0)
+    assert (rejected_piece(tracked_surely, (6, 6), NONE, lambda: seen) is not None) == goes
 
 
 def encoded(steps: Sam2Adapter) -> ImageFeatures:
@@ -105,7 +112,8 @@ def corrected(name: str, before: Prediction, prompts: PromptTensors) -> Predicti
 
 def tracked(inside: Tensor) -> Prediction:
     """A tracked answer with this mask, (h, w)."""
-    logits = torch.where(inside, 4.0, -4.0)[None, None]
+    # Hardly sure, as of a wrong thing.
+    logits = torch.where(inside, 0.01, -0.01)[None, None]
     at_input = F.interpolate(logits, (SIDE, SIDE))
     return Prediction(logits, at_input, torch.zeros(1, 128), torch.ones(1, 1), 0.9)
 
