@@ -235,11 +235,12 @@ class Sam2Adapter:
             rejects,
         )
 
-    def _thing_at(self, index: int, image: ImageFeatures, place: Tensor) -> Tensor:
-        """Return the logits of what an include click alone, (1, 1, 2), selects."""
+    def _thing_at(self, index: int, image: ImageFeatures, place: Tensor) -> tuple[Tensor, float]:
+        """Return what an include click alone, (1, 1, 2), selects: its logits and estimated IoU."""
         labels = torch.full(place.shape[:2], _INCLUDE, dtype=torch.int32, device=place.device)
         points = {"point_coords": place, "point_labels": labels}
-        return self._predict(index, image, points, None, None, before=None, reverse=False).logits
+        found = self._predict(index, image, points, None, None, before=None, reverse=False)
+        return found.logits, found.predicted_iou
 
     def refine_from_logits(
         self,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -40,13 +41,13 @@ def mask(*squares: tuple[int, int, int], sure: float = 3.0) -> Tensor:
     return logits
 
 
-def never() -> Tensor:
+def never() -> tuple[Tensor, float]:
     raise AssertionError("the model is asked for a click that decides nothing")
 
 
 def test_a_click_in_the_middle_of_a_thing_takes_its_piece_and_no_other() -> None:
     found = mask((2, 2, 9), (14, 14, 4))
-    piece = rejected_piece(found, (6, 6), NONE, lambda: mask((2, 2, 9), sure=4.0))
+    piece = rejected_piece(found, (6, 6), NONE, lambda: (mask((2, 2, 9), sure=4.0), 0.75))
     assert piece is not None
     assert np.array_equal(piece, mask((2, 2, 9))[0, 0].numpy() > 0)
 
@@ -69,13 +70,15 @@ def test_an_include_click_on_another_piece_keeps_that_one_alone() -> None:
     here = NONE.copy()
     here[15, 15] = True
     found = mask((2, 2, 9), (14, 14, 4))
-    assert rejected_piece(found, (6, 6), here, lambda: 2 * found) is not None
+    assert rejected_piece(found, (6, 6), here, lambda: (2 * found, 0.75)) is not None
 
 
 @pytest.mark.parametrize(("side", "goes"), [(5, False), (6, True)])
 def test_a_piece_goes_if_enough_of_it_is_the_thing_at_the_click(side: int, goes: bool) -> None:
     # The click is at the deepest place, so 0.35 of the piece's 81 cells are enough: 36, not 25.
-    piece = rejected_piece(mask((2, 2, 9)), (6, 6), NONE, lambda: mask((4, 4, side), sure=4.0))
+    piece = rejected_piece(
+        mask((2, 2, 9)), (6, 6), NONE, lambda: (mask((4, 4, side), sure=4.0), 0.75)
+    )
     assert (piece is not None) == goes
 
 
@@ -83,7 +86,21 @@ def test_a_piece_goes_if_enough_of_it_is_the_thing_at_the_click(side: int, goes:
 def test_a_piece_stays_if_tracking_was_surer_of_it(sure: float, goes: bool) -> None:
     tracked_surely = mask((2, 2, 9))  # 3.0 everywhere
     seen = torch.where(tracked_surely > 0, sure, -9.0)
-    assert (rejected_piece(tracked_surely, (6, 6), NONE, lambda: seen) is not None) == goes
+    assert (rejected_piece(tracked_surely, (6, 6), NONE, lambda: (seen, 0.75)) is not None) == goes
+
+
+def test_a_piece_stays_if_the_model_sees_no_whole_thing_at_the_click() -> None:
+    found = mask((2, 2, 9))
+    assert rejected_piece(found, (6, 6), NONE, lambda: (2 * found, 0.74)) is None
+    assert rejected_piece(found, (6, 6), NONE, lambda: (2 * found, 0.75)) is not None
+
+
+def sure_model(name: str = "bundled", seed: int = 3) -> SAM2Base:
+    """A random model that always sees one whole thing."""
+    model = random_model(name, image_size=SIDE, seed=seed, always_seen=True)
+    with torch.no_grad():
+        model.sam_mask_decoder.iou_prediction_head.layers[-1].bias.fill_(10.0)
+    return model
 
 
 def encoded(steps: Sam2Adapter) -> ImageFeatures:
@@ -99,7 +116,7 @@ def clicks(*places: tuple[float, float, bool]) -> PromptTensors:
 
 
 def corrected(name: str, before: Prediction, prompts: PromptTensors) -> Prediction:
-    model = random_model(name, image_size=SIDE, always_seen=True)
+    model = sure_model(name)
     steps = Sam2Adapter(model, 2)
     bank = MemoryBank(MemoryReach.of(model, 0), memory_position(model), {})
     with torch.inference_mode():
@@ -124,7 +141,7 @@ def everything() -> Prediction:
 
 def seen_at(row: int, column: int) -> Tensor:
     """The mask, (h, w), of what the model sees at a cell."""
-    steps = Sam2Adapter(random_model("bundled", image_size=SIDE, always_seen=True), 2)
+    steps = Sam2Adapter(sure_model(), 2)
     x, y = 4 * column + 1.5, 4 * row + 1.5
     with torch.inference_mode():
         return steps.condition(1, encoded(steps), clicks((x, y, True))).logits[0, 0] > 0
@@ -137,7 +154,7 @@ def test_nothing_is_left_of_a_mask_that_was_all_the_wrong_thing() -> None:
     assert (seen_at(row, column) & square).sum() >= 9  # 0.35 of the 25 cells
     middle = clicks((4 * column + 1.5, 4 * row + 1.5, False))
     found = corrected("bundled", tracked(square), middle)
-    model = random_model("bundled", image_size=SIDE, always_seen=True)
+    model = sure_model()
     assert found.rejects
     assert bool((found.logits < 0).all()) and bool((found.logits_at_input < 0).all())
     assert float(found.object_score) < 0
@@ -174,7 +191,7 @@ def remembered(*later: FramePrompts) -> dict[int, list[int]]:
 
     The model takes the whole photo for the subject.
     """
-    model = random_model("bundled", image_size=SIDE, always_seen=True, seed=2)
+    model = sure_model(seed=2)
     plan = plan_object(
         ObjectPrompts(1, "thing", (*FIRST_CLICK.frames, *later)), range(1, 6), "forward"
     )
