@@ -199,11 +199,11 @@ class Sam2Adapter:
         It ``rejects`` if nothing is left, and is the same answer if no click rejects anything.
         """
         logits, side = tracked.logits.clone(), self.model.image_size
-        labels = points["point_labels"][0].tolist()
+        labels = points["point_labels"][0].cpu().tolist()
         grid = logits.shape[-1] / side
         cells = [
             (int((y + 0.5) * grid), int((x + 0.5) * grid))
-            for x, y in points["point_coords"][0].tolist()
+            for x, y in points["point_coords"][0].cpu().tolist()
         ]
         includes = np.zeros(logits.shape[-2:], np.bool_)
         for cell, label in zip(cells, labels, strict=True):

@@ -19,6 +19,7 @@ from typing import Final
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -62,7 +63,8 @@ def rejected_piece(
         Returns the logits, (1, 1, h, w), of what the model sees at the click, and its estimate of
         their IoU. Only called if the click is deep enough.
     """
-    inside = logits[0, 0].cpu().numpy() > 0
+    mask = _numpy(logits)
+    inside = mask > 0
     if not inside[place]:
         return None
     _, pieces = cv2.connectedComponents(inside.astype(np.uint8), connectivity=8)
@@ -72,9 +74,13 @@ def rejected_piece(
     if depth < _ENOUGH or (piece & includes).any():
         return None
     found, estimate = thing()
-    seen = found[0, 0].cpu().numpy()[piece]  # of the piece's cells
+    seen = _numpy(found)[piece]  # of the piece's cells
     covered = seen > 0
     if estimate < _ONE_THING or depth * float(covered.mean()) < _ENOUGH:
         return None
-    tracked = logits[0, 0].cpu().numpy()[piece]
-    return piece if seen[covered].mean() > tracked[covered].mean() else None
+    return piece if seen[covered].mean() > mask[piece][covered].mean() else None
+
+
+def _numpy(logits: Tensor) -> NDArray[np.float32]:
+    """Return (1, 1, h, w) of any device as (h, w)."""
+    return np.asarray(logits[0, 0].to(torch.float32).cpu().numpy())
