@@ -11,7 +11,13 @@ import pytest
 
 from sam2_splat_addon.blender.context.present import present
 from sam2_splat_addon.blender.ui import presets
-from sam2_splat_addon.core.settings import BakeSettings, ModelSettings, RunSettings, declared
+from sam2_splat_addon.core.settings import (
+    BakeSettings,
+    ModelSettings,
+    RunSettings,
+    Settings,
+    declared,
+)
 
 pytestmark = pytest.mark.usefixtures("addon")
 
@@ -60,6 +66,18 @@ def test_each_bundled_preset_gives_the_same_result_from_any_settings(
     assert all(by_name[name] == found for name, found in results)
     values = list(by_name.values())
     assert all(values.count(found) == 1 for found in values), "two presets are the same"
+
+
+@pytest.mark.parametrize(("folder", "kind"), [("propagate", RunSettings), ("bake", BakeSettings)])
+def test_each_bundled_preset_sets_every_setting(folder: str, kind: type[Settings]) -> None:
+    for preset in bundled(folder):
+        lines = preset.read_text().splitlines()
+        left_out = [
+            name
+            for name in presets.names(kind)
+            if not any(line.startswith(f"settings.{name} = ") for line in lines)
+        ]
+        assert not left_out, preset.name
 
 
 def test_a_preset_leaves_what_belongs_to_the_photos_alone(clip: bpy.types.MovieClip) -> None:

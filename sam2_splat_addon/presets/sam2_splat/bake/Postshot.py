@@ -11,4 +11,7 @@ settings.drop_specks_px = 0
 settings.invert = False
 settings.black_rgb = False
 settings.sidecar_masks = "none"
+settings.upright = False
+settings.clip_to_hull = False
+settings.hull_margin_px = 8.0
 settings.targets = {"postshot"}

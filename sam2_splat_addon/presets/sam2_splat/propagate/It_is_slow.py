@@ -8,5 +8,6 @@ settings.memory = "exact"
 settings.both_sides = False
 settings.second_look = "off"
 settings.obey_clicks = "automatic"
+settings.carry_clicks = "off"
 settings.precision = "automatic"
 settings.edits_prompt = True

@@ -8,5 +8,6 @@ settings.memory = "guarded"
 settings.both_sides = True
 settings.second_look = "automatic"
 settings.obey_clicks = "automatic"
+settings.carry_clicks = "off"
 settings.precision = "automatic"
 settings.edits_prompt = True
