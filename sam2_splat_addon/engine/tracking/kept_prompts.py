@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_EXCLUDE, _INCLUDE, _BOX_START, _BOX_END = 0, 1, 2, 3  # labels of sam2's prompts
+from .prompt_tensors import BOX_END, BOX_START, EXCLUDE, INCLUDE
 
 MARGIN: Final = 1.5
 """A click that was not obeyed gets this logit, on its own side of 0."""
@@ -63,7 +63,7 @@ def keep_prompts(
 def _kept(logits: Tensor, points: dict[str, Tensor], features: Tensor, side: int) -> Tensor:
     coordinates, labels = points["point_coords"][0].float(), points["point_labels"][0]
     kept = _inside_box(logits, coordinates, labels, side)
-    is_click = (labels == _INCLUDE) | (labels == _EXCLUDE)
+    is_click = (labels == INCLUDE) | (labels == EXCLUDE)
     count = int(is_click.sum())
     if not count:
         return kept
@@ -100,9 +100,9 @@ def in_turn(points: dict[str, Tensor], *, known: bool) -> list[dict[str, Tensor]
     count = labels.shape[1]
     first = 1
     if not known:
-        says = torch.nonzero((labels[0] == _INCLUDE) | (labels[0] == _BOX_END))
+        says = torch.nonzero((labels[0] == INCLUDE) | (labels[0] == BOX_END))
         first = int(says[0]) + 1 if len(says) else count
-    elif bool((labels[0] == _BOX_START).any()):
+    elif bool((labels[0] == BOX_START).any()):
         first = 2  # a box is two corners
     return [
         {name: part[:, :end] for name, part in points.items()} for end in range(first, count + 1)
@@ -118,7 +118,7 @@ def inside_box(logits: Tensor, points: dict[str, Tensor], side: int) -> Tensor:
 def obeys(logits: Tensor, points: dict[str, Tensor], side: int) -> bool:
     """Whether each click's own place is as the click says. Parameters as in `keep_prompts`."""
     labels = points["point_labels"][0]
-    clicks = (labels == _INCLUDE) | (labels == _EXCLUDE)
+    clicks = (labels == INCLUDE) | (labels == EXCLUDE)
     places = points["point_coords"][0].float()[clicks]
     cells, weights = _observed(places, logits.shape[-2:], side)
     found = (logits.flatten()[cells] * weights).sum(1)
@@ -215,7 +215,7 @@ def squared_distances(places: Tensor, size: tuple[int, ...], side: int) -> Tenso
 
 
 def _inside_box(logits: Tensor, coordinates: Tensor, labels: Tensor, side: int) -> Tensor:
-    starts, ends = coordinates[labels == _BOX_START], coordinates[labels == _BOX_END]
+    starts, ends = coordinates[labels == BOX_START], coordinates[labels == BOX_END]
     if not len(starts) or not len(ends):
         return logits
     high, wide = logits.shape[-2:]

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from ...core.prompts import FramePrompts, MaskPrompt
 
-# The labels that sam2's prompt encoder knows.
-_EXCLUDE, _INCLUDE, _BOX_START, _BOX_END = 0, 1, 2, 3
+EXCLUDE, INCLUDE, BOX_START, BOX_END = 0, 1, 2, 3
+"""The labels that sam2's prompt encoder knows."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,9 @@ def prompt_tensors(
     if prompts.box is not None:
         box = prompts.box
         corners += [(box.x0, box.y0), (box.x1, box.y1)]
-        labels += [_BOX_START, _BOX_END]
+        labels += [BOX_START, BOX_END]
     corners += [(point.x, point.y) for point in prompts.points]
-    labels += [_INCLUDE if point.include else _EXCLUDE for point in prompts.points]
+    labels += [INCLUDE if point.include else EXCLUDE for point in prompts.points]
 
     coordinates = None
     label_row = None

@@ -15,7 +15,6 @@ from functools import partial
 from itertools import pairwise
 from typing import Literal
 
-import numpy as np
 import torch
 from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
@@ -24,8 +23,8 @@ from torch.nn import functional as F
 from ..models.bundled_model import LiteSAM2
 from .kept_prompts import in_turn, keep_prompts, squared_distances
 from .memory_bank import FrameMemory, MemoryBank
-from .prompt_tensors import PromptTensors
-from .wrong_things import CRUMBS, rejected_piece
+from .prompt_tensors import INCLUDE, PromptTensors
+from .wrong_things import Thing, only_excludes, without_wrong_things
 
 # Upstream limits earlier logits to this before it feeds them back with new clicks.
 _LOGIT_BOUND = 32.0
@@ -36,8 +35,7 @@ _MASK_SCALE, _MASK_BIAS = 20.0, -10.0
 _NEW = 0.6
 _NEW_FAR_AWAY = 0.2
 _FEW = 2  # clicks
-_INCLUDE, _EXCLUDE = 1, 0  # sam2's labels of clicks
-_OUTSIDE = 10.0  # on the other side of 0: logit and object score of what a click took away
+_ABSENT = -10.0  # object score where clicks took all away
 _REACH = 10 / 128  # of the photo's side: how far a click's answer counts
 
 Turns = MutableMapping[bytes, Tensor]
@@ -177,67 +175,28 @@ class Sam2Adapter:
         With the bundled model, an exclude click in the middle of another thing takes all of it away
         first. If nothing is left, the subject is not on the photo.
         """
-        points, left = prompts.points, tracked
+        points, left, side = prompts.points, tracked.logits, self.model.image_size
         if self.takes_turns and points is not None:
-            left = self._without_wrong_things(index, image, points, tracked)
-        if left.rejects:
-            return left
-        before = torch.clamp(left.logits, -_LOGIT_BOUND, _LOGIT_BOUND)
+            thing_at = partial(self._thing_at, index, image)
+            left = without_wrong_things(left, points, side, thing_at)
+        taken = left is not tracked.logits
+        if taken and points is not None and only_excludes(points) and not bool((left > 0).any()):
+            return Prediction(
+                left,
+                F.interpolate(left, size=(side, side), mode="bilinear", align_corners=False),
+                self.model.no_obj_ptr.detach().expand_as(tracked.pointer).clone(),  # it is saved
+                torch.full_like(tracked.object_score, _ABSENT),
+                tracked.predicted_iou,
+                rejects=True,
+            )
+        before = torch.clamp(left, -_LOGIT_BOUND, _LOGIT_BOUND)
         found = self._predict(index, image, points, None, bank, before=before, reverse=reverse)
-        gone = left is not tracked and not bool((found.logits > 0).any())
-        return dataclasses.replace(found, rejects=gone)
+        rejects = taken and not bool((found.logits > 0).any())
+        return dataclasses.replace(found, rejects=rejects)
 
-    def _without_wrong_things(
-        self,
-        index: int,
-        image: ImageFeatures,
-        points: dict[str, Tensor],
-        tracked: Prediction,
-    ) -> Prediction:
-        """Return the tracked answer without the things that exclude clicks reject.
-
-        It ``rejects`` if nothing is left, and is the same answer if no click rejects anything.
-        """
-        logits, side = tracked.logits.clone(), self.model.image_size
-        labels = points["point_labels"][0].cpu().tolist()
-        grid = logits.shape[-1] / side
-        cells = [
-            (int((y + 0.5) * grid), int((x + 0.5) * grid))
-            for x, y in points["point_coords"][0].cpu().tolist()
-        ]
-        includes = np.zeros(logits.shape[-2:], np.bool_)
-        for cell, label in zip(cells, labels, strict=True):
-            includes[cell] |= label == _INCLUDE
-        taken = False
-        for at, (cell, label) in enumerate(zip(cells, labels, strict=True)):
-            if label != _EXCLUDE:
-                continue
-            click = points["point_coords"][:, at : at + 1]
-            ask = partial(self._thing_at, index, image, click)
-            piece = rejected_piece(logits, cell, includes, ask)
-            if piece is not None:
-                logits[0, 0, torch.from_numpy(piece).to(logits.device)] = -_OUTSIDE
-                taken = True
-        if not taken:
-            return tracked
-        left = logits > 0
-        few = bool(left.sum() <= CRUMBS * (tracked.logits > 0).sum())
-        rejects = few and not includes.any()
-        if rejects:
-            logits[left] = -_OUTSIDE
-        at_input = F.interpolate(logits, size=(side, side), mode="bilinear", align_corners=False)
-        return Prediction(
-            logits,
-            at_input,
-            self.model.no_obj_ptr.detach().expand_as(tracked.pointer).clone(),  # it is saved
-            torch.full_like(tracked.object_score, -_OUTSIDE),
-            tracked.predicted_iou,
-            rejects,
-        )
-
-    def _thing_at(self, index: int, image: ImageFeatures, place: Tensor) -> tuple[Tensor, float]:
-        """Return what an include click alone, (1, 1, 2), selects: its logits and estimated IoU."""
-        labels = torch.full(place.shape[:2], _INCLUDE, dtype=torch.int32, device=place.device)
+    def _thing_at(self, index: int, image: ImageFeatures, place: Tensor) -> Thing:
+        """Return what an include click alone, (1, 1, 2), selects."""
+        labels = torch.full(place.shape[:2], INCLUDE, dtype=torch.int32, device=place.device)
         points = {"point_coords": place, "point_labels": labels}
         found = self._predict(index, image, points, None, None, before=None, reverse=False)
         return found.logits, found.predicted_iou

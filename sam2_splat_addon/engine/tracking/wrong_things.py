@@ -15,6 +15,7 @@ tracks it than when it only knows the click.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import cv2
@@ -22,6 +23,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from .prompt_tensors import EXCLUDE, INCLUDE
 
 _ENOUGH: Final = 0.35
 """Depth of a click in its piece, times the part of the piece that is the clicked thing.
@@ -37,31 +40,72 @@ What hides the subject had 0.77 to 0.89. Holes of bicycles and racks, filled by 
 0.71.
 """
 
-CRUMBS: Final = 0.02
+_CRUMBS: Final = 0.02
 """Part of a mask that does not count as left over: the model would make a whole mask of it again."""
 
+_OUTSIDE: Final = -10.0  # logit of what a click took away
+
 Bools = NDArray[np.bool_]
+Thing = tuple[Tensor, float]
+"""The logits, (1, 1, h, w), of what the model sees at a place, and its estimate of their IoU."""
+
+
+def without_wrong_things(
+    logits: Tensor, points: dict[str, Tensor], side: int, thing_at: Callable[[Tensor], Thing]
+) -> Tensor:
+    """Return logits without the pieces that exclude clicks reject; the same tensor if there are none.
+
+    Parameters
+    ----------
+    logits
+        (1, 1, h, w), the mask as tracked. Inside is > 0.
+    points
+        "point_coords" (1, P, 2), pixel indices of the model's input; "point_labels" (1, P).
+    side
+        Side of the model's input, px.
+    thing_at
+        Gets one place, (1, 1, 2), as in the points. It is only asked about clicks that are deep
+        enough.
+    """
+    places, labels = points["point_coords"], points["point_labels"][0].cpu().numpy()
+    high, wide = logits.shape[-2:]
+    x, y = (places[0].cpu().numpy().T + 0.5) / side  # (P) each, 0 to 1
+    rows = np.minimum(y * high, high - 1).astype(int)  # a click may be on the rim itself
+    columns = np.minimum(x * wide, wide - 1).astype(int)
+    includes = np.zeros((high, wide), np.bool_)
+    includes[rows[labels == INCLUDE], columns[labels == INCLUDE]] = True
+    left = logits
+    for at in np.flatnonzero(labels == EXCLUDE):
+        ask = partial(thing_at, places[:, at : at + 1])
+        piece = rejected_piece(left, (rows[at], columns[at]), includes, ask)
+        if piece is not None:
+            left = left.masked_fill(torch.from_numpy(piece).to(left.device), _OUTSIDE)
+    if left is logits or not only_excludes(points):
+        return left
+    few = bool((left > 0).sum() <= _CRUMBS * (logits > 0).sum())
+    return left.masked_fill(left > 0, _OUTSIDE) if few else left
+
+
+def only_excludes(points: dict[str, Tensor]) -> bool:
+    """Whether no click or box says that the subject is on the photo."""
+    return bool((points["point_labels"] == EXCLUDE).all())
 
 
 def rejected_piece(
-    logits: Tensor,
-    place: tuple[int, int],
-    includes: Bools,
-    thing: Callable[[], tuple[Tensor, float]],
+    logits: Tensor, place: tuple[int, int], includes: Bools, thing: Callable[[], Thing]
 ) -> Bools | None:
     """Return the cells, (h, w), of the piece that an exclude click takes away. None if none.
 
     Parameters
     ----------
     logits
-        (1, 1, h, w), the mask without the click. Inside is > 0.
+        (1, 1, h, w), the mask without the click.
     place
         Row and column of the click's cell.
     includes
         (h, w), the cells with an include click. A piece with one of them stays.
     thing
-        Returns the logits, (1, 1, h, w), of what the model sees at the click, and its estimate of
-        their IoU. Only called if the click is deep enough.
+        Returns what the model sees at the click.
     """
     mask = _numpy(logits)
     inside = mask > 0

@@ -21,11 +21,11 @@ from sam2_splat_addon.engine.tracking.memory_bank import (
     memory_position,
 )
 from sam2_splat_addon.engine.tracking.plan import plan_object
-from sam2_splat_addon.engine.tracking.prompt_tensors import PromptTensors
+from sam2_splat_addon.engine.tracking.prompt_tensors import PromptTensors, prompt_tensors
 from sam2_splat_addon.engine.tracking.sam2_adapter import ImageFeatures, Prediction, Sam2Adapter
 from sam2_splat_addon.engine.tracking.schedule import schedule_for
 from sam2_splat_addon.engine.tracking.session import Session
-from sam2_splat_addon.engine.tracking.wrong_things import rejected_piece
+from sam2_splat_addon.engine.tracking.wrong_things import rejected_piece, without_wrong_things
 
 from ..random_models import FIRST_CLICK, HEIGHT, WIDTH, random_frames, random_model
 
@@ -93,6 +93,16 @@ def test_a_piece_stays_if_the_model_sees_no_whole_thing_at_the_click() -> None:
     found = mask((2, 2, 9))
     assert rejected_piece(found, (6, 6), NONE, lambda: (2 * found, 0.74)) is None
     assert rejected_piece(found, (6, 6), NONE, lambda: (2 * found, 0.75)) is not None
+
+
+@pytest.mark.parametrize("x", [0.0, 300.0])
+@pytest.mark.parametrize("y", [0.0, 200.0])
+def test_a_click_on_the_photos_very_rim_takes_nothing(x: float, y: float) -> None:
+    prompts = FramePrompts(1, (PointPrompt(x, y, include=False),))
+    points = prompt_tensors(prompts, 300, 200, SIDE, torch.device("cpu")).points
+    assert points is not None
+    full = torch.ones(1, 1, SIDE // 4, SIDE // 4)
+    assert without_wrong_things(full, points, SIDE, lambda place: never()) is full
 
 
 def sure_model(name: str = "bundled", seed: int = 3) -> SAM2Base:
@@ -179,6 +189,34 @@ def test_an_include_click_on_the_photo_keeps_its_piece() -> None:
     middle, beside = (SIDE / 2, SIDE / 2, False), (SIDE / 4, SIDE / 4, True)
     assert corrected("bundled", everything(), clicks(middle)).rejects
     assert not corrected("bundled", everything(), clicks(beside, middle)).rejects
+
+
+@pytest.mark.parametrize(
+    ("places", "labels"),
+    [([(6.0, 6.0)], [1]), ([(6.0, 6.0), (14.0, 14.0)], [2, 3])],
+    ids=["include", "box"],
+)
+def test_a_prompt_that_says_where_the_subject_is_counts_where_all_else_was_rejected(
+    places: list[tuple[float, float]], labels: list[int]
+) -> None:
+    square = torch.zeros(SIDE // 4, SIDE // 4, dtype=torch.bool)
+    square[6:11, 6:11] = True
+    prompts = PromptTensors(
+        torch.tensor([[(33.5, 33.5), *places]]),
+        torch.tensor([[0, *labels]], dtype=torch.int32),
+        None,
+    )
+    alone = clicks((33.5, 33.5, False))
+    assert float(corrected("bundled", tracked(square), alone).object_score) < 0
+    assert float(corrected("bundled", tracked(square), prompts).object_score) > 0
+
+
+def test_an_include_click_is_obeyed_where_all_else_was_rejected() -> None:
+    square = torch.zeros(SIDE // 4, SIDE // 4, dtype=torch.bool)
+    square[6:11, 6:11] = True
+    found = corrected("bundled", tracked(square), clicks((33.5, 33.5, False), (5.5, 5.5, True)))
+    assert not found.rejects
+    assert bool(found.logits[0, 0, 1, 1] > 0)
 
 
 def test_sam_2_1_is_left_to_itself() -> None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from sam2_splat_addon.core.prompts import FramePrompts, ObjectPrompts, PointPrompt, PromptSet
 from sam2_splat_addon.core.protocol import ModelChoice
 from sam2_splat_addon.core.settings import RunSettings
+from tools.research.bench.evaluation import progress
 from tools.research.bench.evaluation.clicking import deepest_clicks, next_click, obeys
 from tools.research.bench.evaluation.measures import boundary_f, region_iou
 from tools.research.bench.evaluation.prompting import PromptKind, prompts_for
@@ -242,3 +244,30 @@ def correct(
             )
             on_round(len(done), tracked)
     return Correction(clip.name, kind, *begun, tuple(done))
+
+
+def correct_each(
+    model: ModelChoice,
+    image_size: int,
+    settings: RunSettings,
+    name: str,
+    clips: Sequence[Clip],
+    kind: PromptKind,
+    rounds: int,
+    on_round: Callable[[Clip, int, Tracked], None] = lambda clip, done, tracked: None,
+) -> tuple[Correction, ...]:
+    """Correct several sequences of one ``name``, one after the other, and show progress.
+
+    ``on_round`` also gets the sequence. The others are as in `correct`.
+    """
+
+    def shown(number: int, clip: Clip, done: int, tracked: Tracked) -> None:
+        progress.show(f"corrections, {name} {number}/{len(clips)} {clip.name}: round {done}")
+        on_round(clip, done, tracked)
+
+    found = tuple(
+        correct(model, image_size, settings, clip, kind, rounds, partial(shown, number, clip))
+        for number, clip in enumerate(clips, start=1)
+    )
+    progress.end()
+    return found

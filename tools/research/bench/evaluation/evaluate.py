@@ -137,31 +137,20 @@ class Evaluator:
             Photos or truths are wrong.
         """
         kind = (self._settings.kinds or FOOTAGE_KINDS[name])[0]
-        wanted = [clip for clip in clips if self._is_wanted(clip.name)]
-        found = []
-        for number, clip in enumerate(wanted, start=1):
-
-            def on_round(
-                done: int,
-                tracked: tracking.Tracked,
-                title: str = f"corrections, {name} {number}/{len(wanted)} {clip.name}",
-            ) -> None:
-                progress.show(f"{title}: round {done}")
-
-            found.append(
-                corrections.correct(
-                    self._model,
-                    self._settings.image_size,
-                    self._run_settings(),
-                    clip.shortened(self._settings.frames),
-                    kind,
-                    rounds,
-                    on_round,
-                )
-            )
-        progress.end()
+        wanted = [
+            clip.shortened(self._settings.frames) for clip in clips if self._is_wanted(clip.name)
+        ]
+        found = corrections.correct_each(
+            self._model,
+            self._settings.image_size,
+            self._run_settings(),
+            name,
+            wanted,
+            kind,
+            rounds,
+        )
         if found:
-            group = obedience_report.CorrectionGroup(name, tuple(found))
+            group = obedience_report.CorrectionGroup(name, found)
             print(obedience_report.corrections_table(group), flush=True)
 
     def look(self, root: Path, wishes: dict[str, footage.ClipWish], cache: Path) -> None:

@@ -165,31 +165,19 @@ class Judge:
         """Correct sequences round by round and print their tables; raises SplatError."""
         kind: PromptKind = self._settings.kinds[0] if self._settings.kinds else "1click"
         for name, clips in self._sequences():
-            found = []
-            for number, clip in enumerate(clips, start=1):
-
-                def on_round(
-                    done: int,
-                    tracked: tracking.Tracked,
-                    clip: Clip = clip,
-                    title: str = f"corrections, {name} {number}/{len(clips)} {clip.name}",
-                ) -> None:
-                    progress.show(f"{title}: round {done}")
-                    self._write_sheet(f"{clip.name}_round_{done}", clip, tracked)
-
-                found.append(
-                    corrections.correct(
-                        self._model,
-                        self._settings.image_size,
-                        self._run,
-                        clip,
-                        kind,
-                        self._settings.rounds,
-                        on_round,
-                    )
-                )
-            progress.end()
-            group = obedience_report.CorrectionGroup(name, tuple(found))
+            found = corrections.correct_each(
+                self._model,
+                self._settings.image_size,
+                self._run,
+                name,
+                clips,
+                kind,
+                self._settings.rounds,
+                lambda clip, done, tracked: self._write_sheet(
+                    f"{clip.name}_round_{done}", clip, tracked
+                ),
+            )
+            group = obedience_report.CorrectionGroup(name, found)
             self._keep(corrections=(*self._found.corrections, group))
             print(obedience_report.corrections_table(group), end="\n\n", flush=True)
 
